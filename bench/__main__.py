@@ -1,0 +1,6 @@
+"""``python -m vidcost.bench`` is the command ``vidcost``."""
+
+from vidcost.bench.cli import main
+
+if __name__ == "__main__":
+    main()

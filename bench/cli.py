@@ -1,0 +1,261 @@
+"""The command line: the only place that parses arguments."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vidcost.bench import files, published
+from vidcost.bench.block_spec import block_factory, shape
+from vidcost.bench.count import cache, record
+from vidcost.bench.count.closed_form import ClosedFormMismatch
+from vidcost.bench.count.measure import measure, steps
+from vidcost.bench.count.record import Record, count_row
+from vidcost.bench.count_tables import block_table, count_table, list_table, tree_table
+from vidcost.bench.paper_tables import paper_table
+from vidcost.bench.table import Table, show
+from vidcost.models.rows import ROWS, Row, select
+
+FOUND_WRONG, BAD_INPUT = 1, 2
+"""Exit statuses: something measured is wrong; the command cannot be carried out as given."""
+
+PRINTED_BY_RUN = (3, 5, 6)
+"""The tables that ``run`` prints: those in which the paper prints costs."""
+
+
+class Format(StrEnum):
+    """How a table is printed."""
+
+    MD = "md"
+    JSON = "json"
+    CSV = "csv"
+
+
+app = typer.Typer(
+    help="What long-range video blocks really cost: exact counts beside the paper's figures.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+cache_app = typer.Typer(help="The answers of fvcore and thop that are kept.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+
+Rows = Annotated[
+    list[str] | None, typer.Argument(help="Row names or globs, such as 'mfnet*'; none: all rows.")
+]
+PaperTable = Annotated[
+    int | None, typer.Option("--table", help="Only the rows of this table of the paper.")
+]
+As = Annotated[
+    Format | None,
+    typer.Option(
+        "--format", help="Print markdown, JSON or CSV; default: drawn on a terminal, else markdown."
+    ),
+]
+Results = Annotated[
+    Path, typer.Option("--results", metavar="DIR", help="Folder of the results files.")
+]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Ask fvcore and thop anew, and keep no answer.")
+]
+Classes = Annotated[int | None, typer.Option("--classes", help="Classes instead of the row's.")]
+Frames = Annotated[int | None, typer.Option("--frames", help="Frames instead of the row's.")]
+Size = Annotated[int | None, typer.Option("--size", help="Height and width instead of the row's.")]
+
+
+@app.command("list", epilog="Example: `vidcost list 'mfnet-pnl*' --table 3`")
+def list_rows(rows: Rows = None, table: PaperTable = None, as_: As = None) -> None:
+    """List the rows: name, tables, input, what is assumed."""
+    _print(list_table(select(rows or (), table=table)), as_)
+
+
+@app.command("count", epilog="Example: `vidcost count mfnet-nl mfnet-pnl-x5 --format csv`")
+def count_rows(
+    rows: Rows = None,
+    table: PaperTable = None,
+    classes: Classes = None,
+    frames: Frames = None,
+    size: Size = None,
+    witnesses: Annotated[
+        bool, typer.Option("--witnesses", help="Ask fvcore and thop too, which takes longer.")
+    ] = False,
+    no_cache: NoCache = False,
+    as_: As = None,
+) -> None:
+    """Count rows exactly, in seconds, and check every block against its closed form."""
+    chosen = [
+        row.at(classes=classes, frames=frames, size=size) for row in _buildable(rows, table=table)
+    ]
+    if witnesses:
+        records = _measured(chosen, use_cache=not no_cache)
+    else:
+        records = [count_row(row) for row in chosen]
+    _print(count_table(records), as_)
+    _report_failures(records)
+
+
+@app.command("show", epilog="Example: `vidcost show mfnet-pnl --depth 2`")
+def show_row(
+    row: Annotated[str, typer.Argument(help="A row's name.")],
+    depth: Annotated[int, typer.Option(min=0, help="Levels of modules to show.")] = 2,
+    classes: Classes = None,
+    frames: Frames = None,
+    size: Size = None,
+    as_: As = None,
+) -> None:
+    """Show a row's modules with the parameters and MACs inside each."""
+    chosen = _buildable([row])
+    if len(chosen) > 1:
+        raise ValueError(f"{row!r} matches {len(chosen)} rows: show one at a time")
+    _print(tree_table(chosen[0].at(classes=classes, frames=frames, size=size), depth), as_)
+
+
+@app.command("block", epilog="Example: `vidcost block nl cgnl pnl:n=4 --shape 1x384x8x14x14`")
+def compare_blocks(
+    blocks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="BLOCK...",
+            help="nl, cgnl, cgd or pnl, with options behind a colon: pnl:n=3,combine=concat.",
+        ),
+    ],
+    shape_: Annotated[
+        str, typer.Option("--shape", metavar="BxCxTxHxW", help="Shape of the blocks' input.")
+    ] = "1x384x8x14x14",
+    as_: As = None,
+) -> None:
+    """Count blocks alone at one input shape, beside their closed forms."""
+    input_shape = shape(shape_)
+    _print(block_table([(spec, block_factory(spec)) for spec in blocks], input_shape), as_)
+
+
+@app.command("tables", epilog="Example: `vidcost tables 3 5 --results results`")
+def tables(
+    numbers: Annotated[
+        list[int] | None, typer.Argument(metavar="[TABLE]...", help="1 to 6; none: all.")
+    ] = None,
+    results: Results = Path("results"),
+    no_cache: NoCache = False,
+    as_: As = None,
+) -> None:
+    """Print the paper's tables with our counts beside, and write them to tables/*.md.
+
+    Rows come from counts.jsonl in the results folder; what it lacks is counted.
+    """
+    paper = published.pnl2020()
+    numbers = list(dict.fromkeys(numbers or paper.titles))
+    needed = [printed.row for number in numbers for printed in paper.table(number)]
+    files.check_folder(results)
+    records = record.read(results)
+    missing = [row for row in ROWS if row.name in needed and row.name not in records and row.build]
+    if missing:
+        records |= {r.row: r for r in _measured(missing, use_cache=not no_cache)}
+    for number in numbers:
+        _print(_written_table(number, records, results), as_)
+    _report_failures(records.values())
+
+
+@app.command("run", epilog="Example: `vidcost run --results results`")
+def run(results: Results = Path("results"), no_cache: NoCache = False) -> None:
+    """Build every row, count it, ask fvcore and thop, check, and print Tables 3, 5 and 6.
+
+    Writes counts.jsonl and tables/*.md to the results folder.
+    """
+    paper = published.pnl2020()
+    files.check_folder(results)
+    records = {r.row: r for r in _measured(_buildable(), use_cache=not no_cache)}
+    counts = record.write(results, records.values(), command="vidcost run")
+    printed = {number: _written_table(number, records, results) for number in paper.titles}
+    for number in PRINTED_BY_RUN:
+        _print(printed[number], None)
+    checks = sum(r.closed_forms for r in records.values())
+    console = Console()
+    console.print(
+        f"{len(records)} rows built and counted; {checks} blocks equal their closed forms. "
+        f"Written: {counts}, {results / 'tables'}/*.md",
+        highlight=False,
+        soft_wrap=True,
+    )
+    _report_failures(records.values())
+
+
+@cache_app.command("clear", epilog="Example: `vidcost cache clear`")
+def clear_cache() -> None:
+    """Forget the answers of fvcore and thop."""
+    answers = cache.clear()
+    typer.echo(f"{answers} {'answer' if answers == 1 else 'answers'} removed from {cache.folder()}")
+
+
+def main() -> None:
+    """Run the command line; what a user did wrong becomes one line and exit status 2."""
+    try:
+        app()
+    except ClosedFormMismatch as error:
+        _complain(error)
+        sys.exit(FOUND_WRONG)
+    except (ValueError, OSError) as error:
+        _complain(error)
+        sys.exit(BAD_INPUT)
+
+
+def _buildable(patterns: Sequence[str] | None = None, *, table: int | None = None) -> list[Row]:
+    """The chosen rows that can be built; one asked for by name must be."""
+    chosen = select(patterns or (), table=table)
+    for row in chosen:
+        if row.build is None:
+            if row.name in (patterns or ()):
+                raise ValueError(f"{row.name} cannot be built: {row.note}")
+            typer.echo(f"{row.name} left out: {row.note}", err=True)
+    return [row for row in chosen if row.build is not None]
+
+
+def _measured(rows: Sequence[Row], *, use_cache: bool) -> list[Record]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("counting", total=steps(rows))
+        return measure(
+            rows,
+            use_cache=use_cache,
+            advance=lambda what: progress.update(task, advance=1, description=what),
+        )
+
+
+def _written_table(number: int, records: dict[str, Record], results: Path) -> Table:
+    table = paper_table(number, published.pnl2020(), {row.name: row for row in ROWS}, records)
+    head = f"<!-- written by: vidcost tables {number} -->\n\n"
+    files.write(results / "tables" / f"table{number}.md", head + table.markdown())
+    return table
+
+
+def _report_failures(records: Iterable[Record]) -> None:
+    """Name the witnesses that gave no answer, and exit accordingly."""
+    failures = [
+        f"{each.row}: {name} failed: {answer.error}"
+        for each in records
+        for name, answer in each.witnesses.items()
+        if answer.error
+    ]
+    for failure in failures:
+        _complain(failure)
+    if failures:
+        raise typer.Exit(FOUND_WRONG)
+
+
+def _print(table: Table, as_: Format | None) -> None:
+    if as_ is None:
+        show(table, Console())
+    else:
+        written = {Format.MD: table.markdown, Format.JSON: table.json, Format.CSV: table.csv}
+        sys.stdout.write(written[as_]())
+
+
+def _complain(message: object) -> None:
+    typer.echo(f"vidcost: {' '.join(str(message).split())}", err=True)

@@ -1,0 +1,117 @@
+"""A row's counts as a record, and the file of records that is the exact baseline."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vidcost.bench import files
+from vidcost.bench.count.closed_form import verify
+from vidcost.bench.count.counter import count
+from vidcost.bench.count.witness import WITNESSES, Answer, version
+from vidcost.models.rows import Row
+
+COUNTS = "counts.jsonl"
+
+
+class Record(BaseModel):
+    """What was counted for a row at batch 1.
+
+    Units: ``params`` and ``buffers`` are elements; ``conv``, ``linear``, ``matmul`` are MACs;
+    ``norm``, ``pool``, ``softmax``, ``activation`` are elements (see ``Cost``). ``closed_forms``
+    is the number of modules whose closed form the count equals. ``witnesses`` holds what fvcore
+    and thop print, each in its own convention.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    row: str
+    classes: int
+    inputs: tuple[tuple[int, int, int, int], ...]
+    params: int
+    buffers: int
+    conv: int
+    linear: int
+    matmul: int
+    norm: int
+    pool: int
+    softmax: int
+    activation: int
+    closed_forms: int
+    witnesses: dict[str, Answer] = {}
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, attention products included."""
+        return self.conv + self.linear + self.matmul
+
+
+def count_row(row: Row) -> Record:
+    """Count ``row`` on the meta device at batch 1 and check its closed forms.
+
+    Raises: ClosedFormMismatch naming row, module and both costs; ValueError as the network does.
+    """
+    with torch.device("meta"):
+        model = row.model()
+        counted = count(model, *(torch.empty(1, *clip) for clip in row.inputs))
+    return Record(
+        row=row.name,
+        classes=row.classes,
+        inputs=row.inputs,
+        buffers=counted.buffers,
+        closed_forms=verify(row.name, model, counted),
+        **asdict(counted.total),
+    )
+
+
+def write(folder: Path, records: Iterable[Record], *, command: str) -> Path:
+    """Write ``counts.jsonl``: a line on where it comes from, then a line per row.
+
+    Raises: ValueError if it cannot be written.
+    """
+    made_by: dict[str, str] = {
+        "command": command,
+        "vidcost": version("vidcost"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **{witness: version(witness) for witness in WITNESSES},
+    }
+    lines = [json.dumps(made_by), *(record.model_dump_json() for record in records)]
+    path = folder / COUNTS
+    files.write(path, "\n".join(lines) + "\n")
+    return path
+
+
+def read(folder: Path) -> dict[str, Record]:
+    """The records of ``counts.jsonl`` by row; empty if there is no such file.
+
+    Raises: ValueError naming the file and line if one is damaged.
+    """
+    path = folder / COUNTS
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from None
+    records = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            parsed: Any = json.loads(line)
+            if number == 1:
+                parsed["command"]
+                continue
+            record = Record.model_validate(parsed)
+        except (ValidationError, KeyError, TypeError, ValueError):
+            raise ValueError(
+                f"{path}, line {number} is damaged: `vidcost run` writes the file anew"
+            ) from None
+        records[record.row] = record
+    return records

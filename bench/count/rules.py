@@ -1,0 +1,153 @@
+"""What each operator costs: the counting convention, in one place.
+
+A rule sees an operator's arguments and result and says how much of which quantity it is; the
+quantities are the fields of :class:`vidcost.models.cost.Cost`. An operator with neither a rule nor
+a place in ``FREE`` is refused by the counter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+Rule = Callable[[Sequence[Any], Any, Callable[[Tensor], bool]], tuple[str, int]]
+"""(arguments, result, is this tensor a parameter) -> (quantity, amount)."""
+
+
+def _convolution(
+    args: Sequence[Any], out: Tensor, is_parameter: Callable[[Tensor], bool]
+) -> tuple[str, int]:
+    # convolution(input, weight, bias, stride, padding, dilation, transposed, ...)
+    x, weight, transposed = args[0], args[1], args[6]
+    # A weight is (out, in / groups, *kernel), transposed (in, out / groups, *kernel): each output
+    # element takes one MAC per entry of a filter, each input element of a transposed one gives
+    # one. The bias is no MAC.
+    return "conv", (x if transposed else out).numel() * math.prod(weight.shape[1:])
+
+
+def _product(left: int, right: int) -> Rule:
+    """Matrix or vector product of arguments ``left`` and ``right``, summed over left's last axis.
+
+    With a parameter on either side it is a linear layer, else an attention product.
+    """
+
+    def rule(
+        args: Sequence[Any], out: Tensor, is_parameter: Callable[[Tensor], bool]
+    ) -> tuple[str, int]:
+        a, b = args[left], args[right]
+        kind = "linear" if is_parameter(a) or is_parameter(b) else "matmul"
+        return kind, a.numel() * (b.shape[-1] if b.dim() > 1 else 1)
+
+    return rule
+
+
+def _outer(
+    args: Sequence[Any], out: Tensor, is_parameter: Callable[[Tensor], bool]
+) -> tuple[str, int]:
+    # addr(self, vec1, vec2)
+    kind = "linear" if is_parameter(args[1]) or is_parameter(args[2]) else "matmul"
+    return kind, out.numel()
+
+
+def _attention(
+    args: Sequence[Any], out: Any, is_parameter: Callable[[Tensor], bool]
+) -> tuple[str, int]:
+    # (query, key, value, ...), each (B, heads, positions, width). Both products in full: a causal
+    # mask saves none by this convention.
+    query, key, value = args[:3]
+    positions = math.prod(query.shape[:-1])
+    return "matmul", positions * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+
+
+def _elements_in(kind: str) -> Rule:
+    def rule(
+        args: Sequence[Any], out: Any, is_parameter: Callable[[Tensor], bool]
+    ) -> tuple[str, int]:
+        return kind, args[0].numel()
+
+    return rule
+
+
+def _elements_out(kind: str) -> Rule:
+    def rule(
+        args: Sequence[Any], out: Any, is_parameter: Callable[[Tensor], bool]
+    ) -> tuple[str, int]:
+        return kind, (out if isinstance(out, Tensor) else out[0]).numel()
+
+    return rule
+
+
+def _named(names: str, rule: Rule) -> dict[str, Rule]:
+    return dict.fromkeys(names.split(), rule)
+
+
+RULES: dict[str, Rule] = {
+    **_named("convolution _convolution convolution_overrideable", _convolution),
+    **_named("mm bmm mv dot vdot _int_mm", _product(0, 1)),
+    **_named("addmm baddbmm addbmm addmv _addmm_activation", _product(1, 2)),
+    **_named("addr", _outer),
+    **_named(
+        "_scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu "
+        "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
+        "_scaled_dot_product_fused_attention_overrideable",
+        _attention,
+    ),
+    **_named(
+        "native_batch_norm cudnn_batch_norm miopen_batch_norm _native_batch_norm_legit "
+        "_native_batch_norm_legit_no_training _batch_norm_with_update _batch_norm_no_update "
+        "native_group_norm native_layer_norm _fused_rms_norm",
+        _elements_in("norm"),
+    ),
+    **_named(
+        "max_pool1d max_pool1d_with_indices max_pool2d max_pool2d_with_indices max_pool3d "
+        "max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d "
+        "_adaptive_avg_pool3d adaptive_avg_pool1d adaptive_max_pool2d adaptive_max_pool3d "
+        # a global pool reaches the dispatcher as one of these
+        "mean amax",
+        _elements_out("pool"),
+    ),
+    **_named("_softmax _safe_softmax _log_softmax", _elements_in("softmax")),
+    **_named(
+        "relu sigmoid tanh gelu silu elu leaky_relu hardtanh hardswish hardsigmoid mish softplus "
+        "_prelu_kernel glu log_sigmoid_forward threshold rrelu_with_noise",
+        _elements_in("activation"),
+    ),
+}
+"""Rules by the operator's name in the aten namespace, without the underscore of in-place forms."""
+
+FREE: frozenset[str] = frozenset(
+    # views: no data moves
+    "view _unsafe_view reshape _reshape_alias expand permute transpose t squeeze unsqueeze slice "
+    "select split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unbind alias detach "
+    "as_strided unfold diagonal real imag view_as_real view_as_complex lift_fresh "
+    # copies and rearrangements: data moves, nothing is computed
+    "clone copy _to_copy contiguous cat stack repeat repeat_interleave index index_select gather "
+    "embedding constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
+    "replication_pad1d replication_pad2d replication_pad3d roll flip pixel_shuffle pixel_unshuffle "
+    "tril triu masked_fill where scatter index_put index_fill slice_scatter select_scatter fill "
+    "zero nonzero unique_consecutive im2col col2im "
+    # tensors from nothing
+    "empty empty_like empty_strided zeros zeros_like ones ones_like full full_like arange linspace "
+    "eye scalar_tensor new_empty new_empty_strided new_zeros new_ones new_full rand rand_like "
+    "randn randn_like randint randperm bernoulli uniform normal native_dropout "
+    # element by element: one operation each at the most, by convention no MAC
+    "add sub rsub mul div remainder fmod neg abs sqrt rsqrt square pow exp exp2 expm1 log log2 "
+    "log10 log1p reciprocal sign floor ceil round trunc frac clamp clamp_min clamp_max maximum "
+    "minimum sin cos tan asin acos atan atan2 sinh cosh erf erfc erfinv addcmul addcdiv lerp "
+    "floor_divide eq ne lt le gt ge logical_and logical_or logical_not logical_xor bitwise_and "
+    "bitwise_or bitwise_not bitwise_xor isnan isinf nan_to_num polar complex "
+    # reductions and orders: additions and comparisons without a product
+    "sum prod max min amin aminmax argmax argmin cumsum cumprod logsumexp var std var_mean "
+    "std_mean norm linalg_vector_norm any all topk sort argsort count_nonzero "
+    # resampling: nearest copies; the few products of the others are no MACs by convention
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
+    "_upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d "
+    "_upsample_bilinear2d_aa upsample_bicubic2d _upsample_bicubic2d_aa upsample_trilinear3d "
+    # bookkeeping
+    "sym_size sym_stride sym_numel sym_storage_offset is_same_size _local_scalar_dense item "
+    "_assert_async _assert_scalar".split()
+)
+"""Operators that cost nothing by convention."""

@@ -1,0 +1,122 @@
+"""MFNet, the multi-fiber network.
+
+Source: Chen et al., ECCV 2018, arXiv:1807.11195; layer by layer the authors' ``MFNET_3D``, whose
+checkpoints fit (their keys are ours).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vidcost.models.backbones.clip import check_clip, clip_of
+from vidcost.models.backbones.positions import Blocks, Unit, check_positions, stage_of
+
+GROUPS = 16
+STAGES = {"conv2": (3, 96), "conv3": (4, 192), "conv4": (6, 384), "conv5": (3, 768)}
+"""Units and width of each stage."""
+
+
+class MFNet(nn.Module):
+    """MFNet for clips of one size.
+
+    Positions: ``conv2`` to ``conv5`` with the places of :mod:`vidcost.models.backbones.positions`.
+    Shapes: (B, in_channels, frames, size, size) -> (B, classes).
+    Cost:   params 7,688,768 + 769 classes with 3 input channels and no block.
+    Raises: ValueError if classes or in_channels is below 1, or a position does not exist.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int = 400,
+        frames: int = 16,
+        size: int = 224,
+        in_channels: int = 3,
+        blocks: Blocks | None = None,
+    ) -> None:
+        super().__init__()
+        self.clip = clip_of(
+            "MFNet", classes=classes, in_channels=in_channels, frames=frames, size=size
+        )
+        blocks = blocks or {}
+        check_positions(blocks, {name: units for name, (units, _) in STAGES.items()})
+        self.conv1 = _named(
+            conv=nn.Conv3d(in_channels, 16, (3, 5, 5), (1, 2, 2), (1, 2, 2), bias=False),
+            bn=nn.BatchNorm3d(16),
+            relu=nn.ReLU(inplace=True),
+        )
+        self.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
+        channels = 16
+        for name, (count, width) in STAGES.items():
+            # conv2 halves the frames, the later stages the pixels
+            stride = (2, 1, 1) if name == "conv2" else (1, 2, 2)
+            units: list[Unit] = []
+            for number in range(1, count + 1):
+                first = number == 1
+                unit = MultiFiberUnit(
+                    channels, width, stride=stride if first else (1, 1, 1), first=first
+                )
+                units.append((f"B{number:02d}", unit, width))
+                channels = width
+            self.add_module(name, stage_of(name, units, blocks))
+        self.tail = _named(bn=nn.BatchNorm3d(channels), relu=nn.ReLU(inplace=True))
+        # the authors' fixed average pool, sized to the map that these clips leave
+        self.globalpool = nn.AvgPool3d((-(-frames // 2), -(-size // 32), -(-size // 32)), stride=1)
+        self.classifier = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_clip(x, self.clip)
+        x = self.maxpool(self.conv1(x))
+        for name in STAGES:
+            x = self.get_submodule(name)(x)
+        x = self.globalpool(self.tail(x))
+        return self.classifier(torch.flatten(x, 1))  # type: ignore[no-any-return]
+
+
+class MultiFiberUnit(nn.Module):
+    """Multi-fiber unit: a multiplexer (i1, i2), then grouped convolutions (m1, m2)."""
+
+    def __init__(
+        self, channels: int, width: int, *, stride: tuple[int, int, int], first: bool
+    ) -> None:
+        super().__init__()
+        one = (1, 1, 1)
+        self.conv_i1 = _bn_relu_conv(channels, width // 4, one)
+        self.conv_i2 = _bn_relu_conv(width // 4, channels, one)
+        self.conv_m1 = _bn_relu_conv(channels, width, (3, 3, 3), stride=stride, groups=GROUPS)
+        if first:
+            self.conv_m2 = _bn_relu_conv(width, width, one)
+            self.conv_w1 = _bn_relu_conv(channels, width, one, stride=stride)
+        else:
+            self.conv_m2 = _bn_relu_conv(width, width, (1, 3, 3), groups=GROUPS)
+        self.first = first
+
+    def forward(self, x: Tensor) -> Tensor:
+        routed = x + self.conv_i2(self.conv_i1(x))
+        shortcut = self.conv_w1(x) if self.first else x
+        return self.conv_m2(self.conv_m1(routed)) + shortcut  # type: ignore[no-any-return]
+
+
+def _bn_relu_conv(
+    channels: int,
+    width: int,
+    kernel: Sequence[int],
+    *,
+    stride: tuple[int, int, int] = (1, 1, 1),
+    groups: int = 1,
+) -> nn.Sequential:
+    kernel = (kernel[0], kernel[1], kernel[2])
+    padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+    return _named(
+        bn=nn.BatchNorm3d(channels),
+        relu=nn.ReLU(inplace=True),
+        conv=nn.Conv3d(channels, width, kernel, stride, padding, groups=groups, bias=False),
+    )
+
+
+def _named(**modules: nn.Module) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(modules))

@@ -1,0 +1,123 @@
+"""The non-local operation with its four pairwise functions: what NonLocal and PNL are made of.
+
+Shapes: B batch, C channels, D = C // 2 inner channels, T frames, H x W pixels,
+P = T*H*W query positions, K key positions (P, or T*(H//2)*(W//2) with pooled keys).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidcost.models.cost import Cost
+
+Pairwise = Literal["embedded-gaussian", "gaussian", "dot-product", "concatenation"]
+PAIRWISE: tuple[Pairwise, ...] = get_args(Pairwise)
+
+
+class NonLocalOperation(nn.Module):
+    """Non-local operation W_z( f(x, x) g(x) ), without normalisation or residual.
+
+    ``pairwise`` chooses f, with theta, phi and g 1x1x1 convolutions C -> D and z one D -> C:
+      - ``embedded-gaussian``  softmax over keys of theta(x_i) . phi(x_j)
+      - ``gaussian``           softmax over keys of x_i . x_j
+      - ``dot-product``        theta(x_i) . phi(x_j) / K
+      - ``concatenation``      ReLU(w_f . [theta(x_i), phi(x_j)]) / K, with w_f split into its two
+        halves: w_f . [a, b] = w_a . a + w_b . b is the same function without a 2D x P x K tensor.
+    ``pool_keys`` max-pools phi and g 2x2 in space, after their convolutions.
+
+    Shapes: (B, C, T, H, W) -> (B, C, T, H, W).
+    Cost:   embedded-gaussian: params 2C^2; MACs B(2C^2 P + C P K). Bias counts no MACs.
+    Raises: ValueError if channels is odd or below 2, or the pairwise function is unknown; from
+            forward and cost, if ``pool_keys`` meets a map smaller than 2x2.
+    Source: Wang et al. 2018, arXiv:1711.07971, Eq. 1 to 6 and section 3.3 (subsampling).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        pairwise: Pairwise = "embedded-gaussian",
+        pool_keys: bool = False,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        if channels < 2 or channels % 2:
+            raise ValueError(f"channels must be even and at least 2, got {channels}")
+        if pairwise not in PAIRWISE:
+            raise ValueError(
+                f"unknown pairwise function {pairwise!r}: choose from {', '.join(PAIRWISE)}"
+            )
+        inner = channels // 2
+        self.channels, self.pairwise, self.pool_keys, self.bias = (
+            channels,
+            pairwise,
+            pool_keys,
+            bias,
+        )
+        if pairwise != "gaussian":
+            self.theta = nn.Conv3d(channels, inner, 1, bias=bias)
+            self.phi = nn.Conv3d(channels, inner, 1, bias=bias)
+        if pairwise == "concatenation":
+            self.w_theta = nn.Conv3d(inner, 1, 1, bias=False)
+            self.w_phi = nn.Conv3d(inner, 1, 1, bias=False)
+        self.g = nn.Conv3d(channels, inner, 1, bias=bias)
+        self.z = nn.Conv3d(inner, channels, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pool_keys:
+            self._check_poolable(x.shape)
+        query = x if self.pairwise == "gaussian" else self.theta(x)
+        key = x if self.pairwise == "gaussian" else self.phi(x)
+        value = self.g(x)  # B D T H W
+        if self.pool_keys:
+            key, value = F.max_pool3d(key, (1, 2, 2)), F.max_pool3d(value, (1, 2, 2))
+        if self.pairwise == "concatenation":
+            # B P 1 + B 1 K -> B P K
+            scores = self.w_theta(query).flatten(2).transpose(1, 2) + self.w_phi(key).flatten(2)
+        else:
+            # B P D @ B D K -> B P K
+            scores = query.flatten(2).transpose(1, 2) @ key.flatten(2)
+        if self.pairwise == "concatenation":
+            weights = F.relu(scores) / scores.shape[-1]
+        elif self.pairwise == "dot-product":
+            weights = scores / scores.shape[-1]
+        else:
+            weights = scores.softmax(dim=-1)
+        # B P K @ B K D -> B P D -> B D T H W
+        y = (weights @ value.flatten(2).transpose(1, 2)).transpose(1, 2)
+        return self.z(y.reshape(x.shape[0], -1, *x.shape[2:]))  # type: ignore[no-any-return]
+
+    def _check_poolable(self, shape: Sequence[int]) -> None:
+        height, width = shape[3:]
+        if min(height, width) < 2:
+            raise ValueError(f"pool_keys needs a map of at least 2x2, got {height}x{width}")
+
+    def cost(self, shape: Sequence[int]) -> Cost:
+        """Closed form for an input of ``shape`` (B, C, T, H, W)."""
+        batch, channels, frames, height, width = shape
+        assert channels == self.channels, (channels, self.channels)
+        inner = channels // 2
+        queries = frames * height * width
+        keys = queries
+        if self.pool_keys:
+            self._check_poolable(shape)
+            keys = frames * (height // 2) * (width // 2)
+        embedded = self.pairwise != "gaussian"
+        concat = self.pairwise == "concatenation"
+        width_of_key = inner if embedded else channels
+        convs = 4 if embedded else 2  # theta, phi, g, z or only g, z
+        return Cost(
+            params=convs * channels * inner
+            + (2 * inner if concat else 0)
+            + ((convs - 1) * inner + channels if self.bias else 0),
+            conv=batch
+            * (convs * channels * inner * queries + (inner * (queries + keys) if concat else 0)),
+            matmul=batch * queries * keys * ((0 if concat else width_of_key) + inner),
+            pool=batch * keys * (width_of_key + inner) if self.pool_keys else 0,
+            softmax=batch * queries * keys if "gaussian" in self.pairwise else 0,
+            activation=batch * queries * keys if concat else 0,
+        )

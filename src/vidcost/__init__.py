@@ -1,0 +1,1 @@
+"""What a long-range video block really costs: models, exact counts, measurements, verdicts."""

@@ -1,0 +1,119 @@
+"""Positions: where blocks land between units, and which positions are refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from vidcost.models.backbones.positions import check_positions, stage_of, with_blocks
+
+
+class Tagged(nn.Module):
+    """A block that remembers how many channels it was built for."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 1
+
+
+def units(count: int) -> list[tuple[str, nn.Module, int]]:
+    """Units B01, B02, ... with 10, 20, ... channels."""
+    return [(f"B{n:02d}", nn.Identity(), 10 * n) for n in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("before-last", ["B01", "B02", "B03", "B04", "after_B04", "B05"]),
+        ("every-other", ["B01", "B02", "after_B02", "B03", "B04", "after_B04", "B05"]),
+        ("after-1", ["B01", "after_B01", "B02", "B03", "B04", "B05"]),
+        ("after-5", ["B01", "B02", "B03", "B04", "B05", "after_B05"]),
+    ],
+)
+def test_place_of_five_units(place: str, names: list[str]) -> None:
+    modules = with_blocks("conv4", units(5), {f"conv4:{place}": Tagged})
+    assert names == [name for name, _ in modules]
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("before-last", ["B01", "after_B01", "B02"]),
+        ("every-other", ["B01", "B02", "after_B02"]),
+    ],
+)
+def test_place_of_two_units(place: str, names: list[str]) -> None:
+    modules = with_blocks("conv4", units(2), {f"conv4:{place}": Tagged})
+    assert names == [name for name, _ in modules]
+
+
+def test_every_other_of_six_units_ends_with_a_block() -> None:
+    modules = with_blocks("conv4", units(6), {"conv4:every-other": Tagged})
+    blocks = [name for name, module in modules if isinstance(module, Tagged)]
+    assert blocks == ["after_B02", "after_B04", "after_B06"]
+
+
+def test_block_gets_the_channels_of_the_unit_before_it() -> None:
+    modules = dict(with_blocks("conv4", units(3), {"conv4:before-last": Tagged}))
+    assert modules["after_B02"].channels == 20
+
+
+def test_blocks_of_other_stages_are_left_alone() -> None:
+    modules = with_blocks("conv4", units(3), {"conv3:after-1": Tagged, "conv40:after-2": Tagged})
+    assert [name for name, _ in modules] == ["B01", "B02", "B03"]
+
+
+def test_two_positions_may_share_a_stage() -> None:
+    blocks = {"conv4:after-3": Tagged, "conv4:after-1": Tagged}
+    names = [name for name, _ in with_blocks("conv4", units(3), blocks)]
+    assert names == ["B01", "after_B01", "B02", "B03", "after_B03"]
+
+
+@pytest.mark.parametrize("second", ["every-other", "after-2"])
+def test_two_blocks_behind_one_unit_are_refused(second: str) -> None:
+    blocks = {"conv4:before-last": Tagged, f"conv4:{second}": Tagged}
+    with pytest.raises(ValueError, match="two blocks after unit 2 of conv4"):
+        with_blocks("conv4", units(3), blocks)
+
+
+def test_stage_runs_units_and_blocks_in_order() -> None:
+    double = nn.Module()
+    double.forward = lambda x: 2 * x
+    stage = stage_of("conv4", [("B01", double, 7)], {"conv4:after-1": Tagged})
+    assert stage(torch.tensor(3)).item() == 7
+
+
+@pytest.mark.parametrize(
+    "position",
+    ["conv3:before-last", "conv3:every-other", "conv3:after-1", "conv3:after-3", "unit:within"],
+)
+def test_positions_that_exist_are_taken(position: str) -> None:
+    check_positions({position: Tagged}, {"conv2": 1, "conv3": 3}, ("unit:within",))
+
+
+@pytest.mark.parametrize(
+    ("position", "message"),
+    [
+        ("conv6:before-last", "no position 'conv6:before-last': stages are conv2, conv3$"),
+        ("", "no position '': stages are conv2, conv3$"),
+        (
+            "conv3:before-lst",
+            "choose from conv3:before-last, conv3:every-other, conv3:after-1 to after-3, unit:in$",
+        ),
+        ("conv3", "no position 'conv3': choose from conv3:before-last"),
+        ("conv3:3", "no position 'conv3:3': choose from"),
+        ("conv3:after-0", "no position 'conv3:after-0': choose from"),
+        ("conv3:after-4", "no position 'conv3:after-4': choose from"),
+        ("conv3:after--1", "no position 'conv3:after--1': choose from"),
+        ("conv3:after-", "no position 'conv3:after-': choose from"),
+        ("conv2:before-last", "choose from conv2:after-1, unit:in$"),
+        ("conv2:every-other", "choose from conv2:after-1, unit:in$"),
+    ],
+)
+def test_positions_that_do_not_exist_are_refused(position: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_positions({position: Tagged}, {"conv2": 1, "conv3": 3}, ("unit:in",))

@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+
+from vidcost.models.blocks import CGD
+from vidcost.models.cost import Cost
+
+
+def cgd(naive, block, field):
+    """One clip: every channel scaled by 1 + tanh((q . w2) p + b2)."""
+    w0, w1, w2 = (w.flatten().tolist() for w in (block.w0, block.w1, block.w2))
+    b0, b1, b2 = (b.tolist() for b in (block.b0, block.b1, block.b2))
+    by_channel = list(zip(*field.values(), strict=True))
+    average = [sum(values) / len(values) for values in by_channel]
+    maximum = [max(values) for values in by_channel]
+    share = naive.softmax(average)
+    from_average, from_maximum = naive.dot(average, w0), naive.dot(maximum, w1)
+    p = [math.tanh(from_average * s + b) for s, b in zip(share, b0, strict=True)]
+    q = [math.tanh(from_maximum * s + b) for s, b in zip(share, b1, strict=True)]
+    strength = naive.dot(q, w2)
+    scale = [1 + math.tanh(strength * value + b) for value, b in zip(p, b2, strict=True)]
+    return {i: [s * value for s, value in zip(scale, field[i], strict=True)] for i in field}
+
+
+@pytest.mark.parametrize("shape", [(2, 13, 3, 5, 7), (3, 12, 2, 5, 7), (2, 1, 1, 1, 1)], ids=str)
+def test_equals_the_naive_loop(naive, randomised, clip, assert_close, shape):
+    block = randomised(CGD(shape[1]))
+    x = clip(*shape)
+    expected = [cgd(naive, block, field) for field in naive.fields(x)]
+    assert_close(naive.tensor(expected), block(x))
+
+
+def test_commutes_with_any_permutation_of_positions(randomised, clip, assert_close):
+    block = randomised(CGD(11))
+    x = clip(2, 11, 3, 5, 7)
+    order = torch.randperm(105, generator=torch.Generator().manual_seed(1))
+    permuted = x.flatten(2)[:, :, order].reshape(x.shape)
+    expected = block(x).flatten(2)[:, :, order].reshape(x.shape)
+    assert not torch.allclose(block(x), expected)
+    assert_close(expected, block(permuted))
+
+
+@pytest.mark.parametrize(
+    ("expected", "channels", "shape"),
+    [
+        (
+            # 5 clips of 7 channels: 35 numbers, pooled twice, in one softmax and three tanh, and
+            # multiplied by w0, w1 and w2. No size of the map matters.
+            Cost(params=42, linear=105, pool=70, softmax=35, activation=105),
+            7,
+            (5, 7, 3, 11, 13),
+        ),
+        (
+            # 2 clips of 23 channels: 46 numbers
+            Cost(params=138, linear=138, pool=92, softmax=46, activation=138),
+            23,
+            (2, 23, 3, 5, 7),
+        ),
+        (
+            # 3 clips of 1 channel
+            Cost(params=6, linear=9, pool=6, softmax=3, activation=9),
+            1,
+            (3, 1, 2, 5, 7),
+        ),
+    ],
+)
+def test_cost_by_hand(expected, channels, shape):
+    assert expected == CGD(channels).cost(shape)
+
+
+def test_params_of_one_per_bottleneck_of_resnet_50():
+    # 64, 128, 256 and 512 channels in 3, 4, 6 and 3 bottlenecks: 3776 channels, 6 for each
+    widths = [64] * 3 + [128] * 4 + [256] * 6 + [512] * 3
+    expected = 22_656
+    assert expected == sum(CGD(width).cost((1, width, 4, 7, 7)).params for width in widths)
+
+
+@pytest.mark.parametrize("channels", [0, -3])
+def test_channels_must_be_positive(channels):
+    with pytest.raises(ValueError, match=f"^channels must be at least 1, got {channels}$"):
+        CGD(channels)

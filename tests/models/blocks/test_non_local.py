@@ -1,0 +1,176 @@
+import pytest
+import torch
+
+from vidcost.models.blocks import NonLocal
+from vidcost.models.cost import Cost
+
+PAIRWISE = ["embedded-gaussian", "gaussian", "dot-product", "concatenation"]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("pool_keys", [False, True])
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_equals_the_naive_loop(naive, randomised, clip, assert_close, pairwise, pool_keys, bias):
+    block = randomised(NonLocal(12, pairwise=pairwise, pool_keys=pool_keys, bias=bias))
+    x = clip(2, 12, 3, 5, 7)
+    expected = []
+    for field in naive.fields(x):
+        y = naive.non_local(block.operation, field, pairwise=pairwise, pool_keys=pool_keys)
+        expected.append(naive.add(naive.batch_norm(block.bn, y), field))
+    assert_close(naive.tensor(expected), block(x))
+
+
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_the_pairwise_functions_differ(naive, randomised, clip, pairwise):
+    x = clip(1, 6, 2, 3, 5)
+    block = randomised(NonLocal(6, pairwise="concatenation"))
+    block.operation.pairwise = pairwise
+    others = set(PAIRWISE) - {pairwise, "gaussian"}  # which has other convolutions
+    for other in others:
+        y = naive.non_local(block.operation, naive.fields(x)[0], pairwise=other)
+        assert not torch.allclose(naive.tensor([y]), block.operation(x), rtol=1e-3)
+
+
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_commutes_with_any_permutation_of_positions(randomised, clip, assert_close, pairwise):
+    block = randomised(NonLocal(6, pairwise=pairwise))
+    x = clip(2, 6, 3, 5, 7)
+    order = torch.randperm(105, generator=torch.Generator().manual_seed(1))
+    permuted = x.flatten(2)[:, :, order].reshape(x.shape)
+    expected = block(x).flatten(2)[:, :, order].reshape(x.shape)
+    assert not torch.allclose(block(x), expected)
+    assert_close(expected, block(permuted))
+
+
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_pooled_keys_commute_with_frames_but_not_with_pixels(
+    randomised, clip, assert_close, pairwise
+):
+    block = randomised(NonLocal(6, pairwise=pairwise, pool_keys=True))
+    x = clip(2, 6, 3, 5, 7)
+    frames, rows = torch.tensor([1, 2, 0]), torch.tensor([3, 1, 4, 0, 2])
+    assert_close(block(x)[:, :, frames], block(x[:, :, frames]))
+    assert not torch.allclose(block(x)[:, :, :, rows], block(x[:, :, :, rows]), rtol=1e-3)
+
+
+def test_bias_of_phi_cancels_in_a_softmax_over_keys(randomised, clip, assert_close):
+    """A term that all keys share changes no weight: these parameters exist, and do nothing."""
+    block = randomised(NonLocal(6, bias=True))
+    x = clip(2, 6, 3, 5, 7)
+    expected = block(x)
+    block.operation.phi.bias.data += 3
+    assert_close(expected, block(x))
+
+
+def test_cost_at_conv4_of_mfnet():
+    expected = Cost(
+        params=295_680,  # 4 x 384 x 192 + 384 + 384
+        conv=462_422_016,  # 4 x 384 x 192 weights at 8 x 14 x 14 = 1568 positions
+        matmul=944_111_616,  # 1568 x 1568 pairs, 192 for the affinity and 192 for the sum
+        norm=602_112,  # 384 x 1568
+        softmax=2_458_624,  # 1568 x 1568
+    )
+    assert expected == NonLocal(384).cost((1, 384, 8, 14, 14))
+
+
+# 22 channels, 11 inner: one convolution has 22 x 11 = 242 weights. Two clips of 3 x 5 x 7 = 105
+# positions: 105 x 105 = 11025 pairs. With pooled keys 3 x 2 x 3 = 18 of them: 105 x 18 = 1890.
+# BatchNorm: 22 weights and 22 biases, 2 x 22 x 105 = 4620 elements.
+@pytest.mark.parametrize(
+    ("expected", "options"),
+    [
+        (
+            Cost(
+                params=1012,  # 4 x 242 + 44
+                conv=203_280,  # 2 x 4 x 242 x 105 = 2 x 101640
+                matmul=485_100,  # 2 x 11025 x (11 + 11)
+                norm=4620,
+                softmax=22_050,  # 2 x 11025
+            ),
+            {},
+        ),
+        (
+            Cost(
+                params=1067,  # 1012, and 11 + 11 + 11 + 22 = 55 biases, which are no MACs
+                conv=203_280,
+                matmul=83_160,  # 2 x 1890 x 22
+                norm=4620,
+                pool=792,  # 2 x 18 keys x (11 of phi + 11 of g)
+                softmax=3780,  # 2 x 1890
+            ),
+            {"pool_keys": True, "bias": True},
+        ),
+        (
+            Cost(
+                params=528,  # g and z only: 484 + 44
+                conv=101_640,
+                matmul=727_650,  # 2 x 11025 x (22 + 11): affinity of the 22 channels themselves
+                norm=4620,
+                softmax=22_050,
+            ),
+            {"pairwise": "gaussian"},
+        ),
+        (
+            Cost(
+                params=561,  # 528, and 11 + 22 = 33 biases
+                conv=101_640,
+                matmul=124_740,  # 2 x 1890 x 33
+                norm=4620,
+                pool=1188,  # 2 x 18 x (22 of x + 11 of g)
+                softmax=3780,
+            ),
+            {"pairwise": "gaussian", "pool_keys": True, "bias": True},
+        ),
+        (
+            Cost(params=1012, conv=203_280, matmul=485_100, norm=4620),  # no softmax
+            {"pairwise": "dot-product"},
+        ),
+        (
+            Cost(
+                params=1034,  # 1012, and the 22 weights of w_f
+                conv=207_900,  # 203280 + 2 x (11 x 105 for a query + 11 x 105 for a key)
+                matmul=242_550,  # 2 x 11025 x 11: only the weighted sum
+                norm=4620,
+                activation=22_050,  # the ReLU of each pair
+            ),
+            {"pairwise": "concatenation"},
+        ),
+        (
+            Cost(
+                params=1034,
+                conv=205_986,  # 203280 + 2 x (11 x 105 + 11 x 18)
+                matmul=41_580,  # 2 x 1890 x 11
+                norm=4620,
+                pool=792,
+                activation=3780,
+            ),
+            {"pairwise": "concatenation", "pool_keys": True},
+        ),
+    ],
+    ids=str,
+)
+def test_cost_by_hand(expected, options):
+    assert expected == NonLocal(22, **options).cost((2, 22, 3, 5, 7))
+
+
+@pytest.mark.parametrize("channels", [7, 1, 0, -4])
+def test_channels_must_be_even_and_positive(channels):
+    with pytest.raises(ValueError, match=f"^channels must be even and at least 2, got {channels}$"):
+        NonLocal(channels)
+
+
+def test_an_unknown_pairwise_function_is_refused_with_the_known_ones():
+    message = "'cosine': choose from embedded-gaussian, gaussian, dot-product, concatenation"
+    with pytest.raises(ValueError, match=message):
+        NonLocal(6, pairwise="cosine")
+
+
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+@pytest.mark.parametrize(("height", "width"), [(5, 1), (1, 7), (1, 1)])
+def test_pooled_keys_need_two_pixels_each_way(height, width, pairwise):
+    block = NonLocal(6, pairwise=pairwise, pool_keys=True)
+    message = f"^pool_keys needs a map of at least 2x2, got {height}x{width}$"
+    with pytest.raises(ValueError, match=message):
+        block(torch.zeros(2, 6, 3, height, width))
+    with pytest.raises(ValueError, match=message):
+        block.cost((2, 6, 3, height, width))

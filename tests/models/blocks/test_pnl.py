@@ -1,0 +1,290 @@
+import math
+
+import pytest
+import torch
+
+from vidcost.models.blocks import PNL, NonLocal
+from vidcost.models.cost import Cost
+
+PAIRWISE = ["embedded-gaussian", "gaussian", "dot-product", "concatenation"]
+
+
+def pnl(naive, block, field, *, n, combine, pairwise, shared):
+    """Section 3.2, one clip: groups, scales, the shared non-local operation, f_comb."""
+    size = naive.extents(field)
+    width = len(field[0, 0, 0]) // n
+    at_scale = []
+    for k in range(n):
+        group = naive.channels(field, k * width, (k + 1) * width)
+        for _ in range(k):
+            group = naive.max_pool(group)
+        operation = block.operations[0] if shared else block.operations[k]
+        at_scale.append(naive.non_local(operation, group, pairwise=pairwise))
+    full = [naive.nearest(y, size) for y in at_scale]
+    if combine == "concat":
+        mix = [[float(k == other) for other in range(n)] for k in range(n)]
+    else:
+        # Y'_stack: the average over the positions that a scale has itself
+        averages = [
+            [sum(values) / len(values) for values in zip(*y.values(), strict=True)]
+            for y in at_scale
+        ]
+        query_matrix, key_matrix = block.query.weight.tolist(), block.key.weight.tolist()
+        queries = [[naive.dot(row, average) for row in query_matrix] for average in averages]
+        keys = [[naive.dot(row, average) for row in key_matrix] for average in averages]
+        mix = [
+            naive.softmax([naive.dot(query, key) / math.sqrt(width) for key in keys])
+            for query in queries
+        ]
+    y = {
+        position: [
+            sum(mix[k][other] * full[other][position][e] for other in range(n))
+            for k in range(n)
+            for e in range(width)
+        ]
+        for position in field
+    }
+    return naive.add(naive.batch_norm(block.bn, y), field)
+
+
+def check(naive, randomised, assert_close, x, **options):
+    block = randomised(PNL(x.shape[1], **options))
+    expected = [pnl(naive, block, field, **options) for field in naive.fields(x)]
+    assert_close(naive.tensor(expected), block(x))
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "own"])
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+@pytest.mark.parametrize("combine", ["concat", "attention"])
+@pytest.mark.parametrize(("n", "channels"), [(2, 12), (3, 18)])
+def test_equals_the_naive_loop(
+    naive, randomised, clip, assert_close, n, channels, combine, pairwise, shared
+):
+    # 5 x 7 is halved to 2 x 3 and 1 x 1: the floor bites in both directions, and differently
+    x = clip(2, channels, 2, 5, 7)
+    options = {"n": n, "combine": combine, "pairwise": pairwise, "shared": shared}
+    check(naive, randomised, assert_close, x, **options)
+
+
+@pytest.mark.parametrize(
+    ("shape", "n"),
+    [
+        ((1, 16, 2, 11, 13), 4),  # 5x6, 2x3, 1x1
+        ((1, 8, 1, 14, 14), 4),  # the map of conv4: 7x7, 3x3, 1x1
+        ((2, 6, 3, 1, 2), 1),
+        ((2, 12, 2, 3, 2), 2),  # 1x1
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("combine", ["concat", "attention"])
+def test_equals_the_naive_loop_at_other_sizes(
+    naive, randomised, clip, assert_close, shape, n, combine
+):
+    options = {"n": n, "combine": combine, "pairwise": "embedded-gaussian", "shared": True}
+    check(naive, randomised, assert_close, clip(*shape), **options)
+
+
+def test_the_naive_loop_tells_scales_and_combinations_apart(naive, randomised, clip):
+    x = clip(1, 12, 2, 5, 7)
+    options = {"n": 2, "combine": "attention", "pairwise": "embedded-gaussian", "shared": False}
+    block = randomised(PNL(12, **options))
+    for wrong in ({"combine": "concat"}, {"shared": True}, {"pairwise": "dot-product"}):
+        y = pnl(naive, block, naive.fields(x)[0], **(options | wrong))
+        assert not torch.allclose(naive.tensor([y]), block(x), rtol=1e-3)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "own"])
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_one_scale_is_the_non_local_block(randomised, clip, pairwise, shared, training):
+    block = randomised(PNL(12, n=1, combine="concat", pairwise=pairwise, shared=shared))
+    reference = NonLocal(12, pairwise=pairwise).double()
+    reference.load_state_dict(
+        {
+            name.replace("operations.0.", "operation."): value
+            for name, value in block.state_dict().items()
+        }
+    )
+    block.train(training)
+    reference.train(training)
+    x = clip(2, 12, 3, 5, 7)
+    assert torch.equal(reference(x), block(x))
+    assert reference.cost(x.shape) == block.cost(x.shape)
+
+
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+@pytest.mark.parametrize("combine", ["concat", "attention"])
+def test_commutes_with_frames_but_not_with_pixels(
+    randomised, clip, assert_close, combine, pairwise
+):
+    block = randomised(PNL(18, n=3, combine=combine, pairwise=pairwise))
+    x = clip(2, 18, 5, 4, 7)
+    frames, rows = torch.tensor([3, 1, 4, 0, 2]), torch.tensor([2, 0, 3, 1])
+    assert not torch.allclose(block(x), block(x)[:, :, frames])
+    assert_close(block(x)[:, :, frames], block(x[:, :, frames]))
+    assert not torch.allclose(block(x)[:, :, :, rows], block(x[:, :, :, rows]), rtol=1e-3)
+
+
+# MACs of the n scales of 384 channels at 8 x 14 x 14; the map is 14, 7, 3, 1 pixels wide
+@pytest.mark.parametrize(("expected", "n"), [(646_066_176, 2), (401_620_992, 3), (288_884_736, 4)])
+def test_macs_of_the_scales_at_conv4_of_mfnet(expected, n):
+    cost = PNL(384, n=n, combine="concat").cost((1, 384, 8, 14, 14))
+    assert expected == cost.conv + cost.matmul
+    assert expected == cost.macs
+
+
+@pytest.mark.parametrize(
+    ("expected", "combine"),
+    [
+        (
+            Cost(
+                params=19_200,  # 4 x 96 x 48 + 2 x 384
+                conv=37_601_280,  # 18432 x 8 x (196 + 49 + 9 + 1)
+                matmul=251_283_456,  # 96 x 8 x 8 x (196^2 + 49^2 + 9^2 + 1)
+                norm=602_112,  # 384 x 1568
+                pool=127_488,  # 96 x 8 x (3 x 49 + 2 x 9 + 1)
+                softmax=2_617_536,  # 8 x 8 x 40899
+            ),
+            "concat",
+        ),
+        (
+            Cost(
+                params=28_416,  # 19200 + 2 x 96 x 48
+                conv=37_601_280,
+                linear=36_864,  # 2 x 4 x 96 x 48
+                matmul=253_692_672,  # 251283456 + 4 x 4 x 48 + 4 x 384 x 1568
+                norm=602_112,
+                pool=127_872,  # 127488 + 4 x 96
+                softmax=2_617_552,  # 2617536 + 4 x 4
+            ),
+            "attention",
+        ),
+    ],
+)
+def test_cost_at_conv4_of_mfnet(expected, combine):
+    assert expected == PNL(384, n=4, combine=combine).cost((1, 384, 8, 14, 14))
+
+
+# 42 channels in 3 groups of 14, inner width 7: one convolution has 98 weights. Two clips of 3
+# frames, 5 x 7 = 35, 2 x 3 = 6 and 1 x 1 = 1 pixels: 105, 18 and 3 positions, 126 together; their
+# squares are 11025 + 324 + 9 = 11358 pairs. BatchNorm: 84 parameters, 2 x 42 x 105 = 8820 elements.
+# Pooling leaves 14 x 18 for group 1, 14 x 18 and then 14 x 3 for group 2: 546, twice is 1092.
+@pytest.mark.parametrize(
+    ("expected", "options"),
+    [
+        (
+            Cost(
+                params=476,  # 4 x 98 + 84
+                conv=98_784,  # 2 x 392 x 126
+                matmul=318_024,  # 2 x 11358 x (7 + 7)
+                norm=8820,
+                pool=1092,
+                softmax=22_716,  # 2 x 11358
+            ),
+            {"combine": "concat"},
+        ),
+        (
+            Cost(
+                params=1260,  # 3 x 392 + 84
+                conv=98_784,
+                matmul=318_024,
+                norm=8820,
+                pool=1092,
+                softmax=22_716,
+            ),
+            {"combine": "concat", "shared": False},
+        ),
+        (
+            Cost(
+                params=672,  # 476, and Q and K of 98
+                conv=98_784,
+                linear=1176,  # 2 clips x 3 scales x 2 x 98
+                matmul=344_610,  # 318024 + 2 x (3 x 3 x 7 + 3 x 3 x 14 x 105)
+                norm=8820,
+                pool=1176,  # 1092 + 2 x 3 averages of 14
+                softmax=22_734,  # 22716 + 2 x 3 x 3
+            ),
+            {"combine": "attention"},
+        ),
+        (
+            Cost(
+                params=1498,  # 3 x (392 + 14 of w_f) + 84 + 196
+                conv=102_312,  # 2 x (392 + 7 + 7) x 126
+                linear=1176,
+                matmul=185_598,  # 2 x 11358 x 7 + 26586
+                norm=8820,
+                pool=1176,
+                softmax=18,
+                activation=22_716,
+            ),
+            {"combine": "attention", "shared": False, "pairwise": "concatenation"},
+        ),
+    ],
+    ids=str,
+)
+def test_cost_by_hand(expected, options):
+    assert expected == PNL(42, n=3, **options).cost((2, 42, 3, 5, 7))
+
+
+def test_the_default_is_four_scales_with_attention_and_shared_weights():
+    shape = (2, 48, 3, 11, 13)
+    spelt_out = PNL(48, n=4, combine="attention", pairwise="embedded-gaussian", shared=True)
+    assert spelt_out.cost(shape) == PNL(48).cost(shape)
+
+
+@pytest.mark.parametrize("channels", [9, 1, 0, -8])
+def test_channels_must_be_even_and_positive(channels):
+    with pytest.raises(ValueError, match=f"^channels must be even and at least 2, got {channels}$"):
+        PNL(channels, n=3)
+
+
+@pytest.mark.parametrize("n", [0, -2])
+def test_n_must_be_positive(n):
+    with pytest.raises(ValueError, match=f"^n must be at least 1, got {n}$"):
+        PNL(12, n=n)
+
+
+@pytest.mark.parametrize(
+    ("channels", "n", "fitting"),
+    [
+        (1024, 3, "2, 4, 8, 16, 32, 64, 128, 256, 512"),
+        (22, 3, "11"),
+        (12, 4, "2, 3, 6"),  # divides, but into groups of odd width
+        (6, 2, "3"),
+        (2, 2, "only 1"),
+    ],
+)
+def test_n_must_divide_the_channels_into_groups_of_even_width(channels, n, fitting):
+    message = f"^{channels} channels cannot be split into n={n} .*: n that can are {fitting}$"
+    with pytest.raises(ValueError, match=message):
+        PNL(channels, n=n)
+
+
+def test_an_unknown_combination_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="combination 'sum': choose from concat, attention"):
+        PNL(12, n=2, combine="sum")
+
+
+def test_an_unknown_pairwise_function_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="'cosine': choose from embedded-gaussian, gaussian"):
+        PNL(12, n=2, pairwise="cosine")
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "n", "most"),
+    [(7, 7, 4, 3), (5, 14, 4, 3), (14, 3, 3, 2), (1, 14, 2, 1), (4, 4, 4, 3)],
+)
+def test_a_map_too_small_is_refused_with_the_largest_n(height, width, n, most):
+    message = f"^a feature map of {height}x{width} has room for at most n={most} scales, not n={n}$"
+    block = PNL(48, n=n)
+    with pytest.raises(ValueError, match=message):
+        block(torch.zeros(2, 48, 3, height, width))
+    with pytest.raises(ValueError, match=message):
+        block.cost((2, 48, 3, height, width))
+
+
+@pytest.mark.parametrize(("height", "width", "n"), [(8, 8, 4), (4, 14, 3), (2, 3, 2), (1, 1, 1)])
+def test_the_largest_n_is_accepted(height, width, n):
+    x = torch.randn(2, 48, 1, height, width)
+    assert torch.equal(x, PNL(48, n=n)(x))
+    assert PNL(48, n=n).cost(x.shape).macs > 0
