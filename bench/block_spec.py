@@ -30,14 +30,16 @@ def block_factory(spec: str) -> BlockFactory:
     settings: dict[str, Any] = {}
     for option in filter(None, options.split(",")):
         key, separator, value = option.partition("=")
-        if key not in parameters or not separator:
+        if key not in parameters:
             near = difflib.get_close_matches(key, parameters, n=1)
             hint = (
                 f"did you mean {near[0]!r}?"
                 if near
                 else "it takes " + (", ".join(parameters) or "none")
             )
-            raise ValueError(f"block {name} has no option {option!r}: {hint}")
+            raise ValueError(f"block {name} has no option {key!r}: {hint}")
+        if not separator:
+            raise ValueError(f"{name}:{key} needs a value: {name}:{key}=...")
         settings[key] = _value(f"{name}:{key}", value, parameters[key])
     return partial(BLOCKS[name], **settings)
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,6 +25,9 @@ from vidcost.models.rows import ROWS, Row, select
 
 FOUND_WRONG, BAD_INPUT = 1, 2
 """Exit statuses: something measured is wrong; the command cannot be carried out as given."""
+
+_UsageError: Any = typer.BadParameter.__base__
+"""A command line that cannot be understood; typer exports it only by this subclass."""
 
 PRINTED_BY_RUN = (3, 5, 6)
 """The tables that ``run`` prints: those in which the paper prints costs."""
@@ -111,7 +114,7 @@ def show_row(
     as_: As = None,
 ) -> None:
     """Show a row's modules with the parameters and MACs inside each."""
-    chosen = _buildable([row])
+    chosen = select([row])
     if len(chosen) > 1:
         raise ValueError(f"{row!r} matches {len(chosen)} rows: show one at a time")
     _print(tree_table(chosen[0].at(classes=classes, frames=frames, size=size), depth), as_)
@@ -178,7 +181,7 @@ def run(results: Results = Path("results"), no_cache: NoCache = False) -> None:
     checks = sum(r.closed_forms for r in records.values())
     console = Console()
     console.print(
-        f"{len(records)} rows built and counted; {checks} blocks equal their closed forms. "
+        f"{len(records)} rows built and counted; {checks} modules equal their closed forms. "
         f"Written: {counts}, {results / 'tables'}/*.md",
         highlight=False,
         soft_wrap=True,
@@ -196,13 +199,25 @@ def clear_cache() -> None:
 def main() -> None:
     """Run the command line; what a user did wrong becomes one line and exit status 2."""
     try:
-        app()
+        status = app(standalone_mode=False)
+    except _UsageError as error:
+        # without a message the help has been shown
+        if message := error.format_message():
+            _complain(message)
+        sys.exit(BAD_INPUT)
     except ClosedFormMismatch as error:
         _complain(error)
         sys.exit(FOUND_WRONG)
     except (ValueError, OSError) as error:
         _complain(error)
         sys.exit(BAD_INPUT)
+    except (RuntimeError, TypeError) as error:
+        # torch's words for a shape of more elements than it can number, wherever it meets it
+        if "overflow" not in str(error).lower():
+            raise
+        _complain("a tensor would have more elements than torch can number: choose smaller sizes")
+        sys.exit(BAD_INPUT)
+    sys.exit(status)
 
 
 def _buildable(patterns: Sequence[str] | None = None, *, table: int | None = None) -> list[Row]:
@@ -219,7 +234,13 @@ def _buildable(patterns: Sequence[str] | None = None, *, table: int | None = Non
 def _measured(rows: Sequence[Row], *, use_cache: bool) -> list[Record]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+    with Progress(
+        *columns,
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
         task = progress.add_task("counting", total=steps(rows))
         return measure(
             rows,

@@ -90,7 +90,7 @@ def block_table(blocks: Sequence[tuple[str, BlockFactory]], shape: Shape) -> Tab
     for name, factory in blocks:
         with torch.device("meta"):
             block = factory(shape[1])
-            counted = count(block, torch.empty(shape))
+        counted = count(block, torch.empty(shape, device="meta"))
         verify(name, block, counted)
         lines.append({"block": name, **asdict(counted.total), "macs": counted.total.macs})
     batch, channels, frames, height, width = shape
@@ -108,8 +108,8 @@ def tree_table(row: Row, depth: int) -> Table:
     Raises: ValueError if the row cannot be built.
     """
     with torch.device("meta"):
-        model = row.model()
-        counted = count(model, *(torch.empty(1, *clip) for clip in row.inputs))
+        model, clips = row.model(), row.clips()
+    counted = count(model, *clips)
     lines = []
     for name, module in model.named_modules():
         if name and name.count(".") >= depth:

@@ -28,9 +28,10 @@ def write(path: Path, text: str) -> None:
         draft.chmod(0o666 & ~umask)
         draft.replace(path)
     except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
         if draft is not None:
             draft.unlink(missing_ok=True)
-        raise ValueError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def check_folder(folder: Path) -> None:

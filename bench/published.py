@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -29,7 +29,8 @@ class Figure:
     @classmethod
     def parse(cls, printed: str) -> Figure:
         """Read a printed figure.  Raises: ValueError if it is none."""
-        match = _PRINTED.fullmatch(printed)
+        # a TOML file can hold anything
+        match = _PRINTED.fullmatch(printed) if isinstance(printed, str) else None
         if match is None:
             raise ValueError(f"{printed!r} is no figure like 7.843M, 11.176G or >107.9G")
         return cls(printed, Decimal(match["digits"]), _UNITS[match["unit"]], bool(match["bound"]))
@@ -44,7 +45,7 @@ class Figure:
             return scaled > self.digits
         return self.digits in {
             scaled.quantize(self.digits, rounding=rounding)
-            for rounding in (ROUND_HALF_UP, ROUND_HALF_EVEN)
+            for rounding in (ROUND_HALF_UP, ROUND_HALF_DOWN)
         }
 
 

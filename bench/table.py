@@ -78,7 +78,7 @@ class Table:
         table = tabulate(
             [[_inert(cell) for cell in cells] for cells in self._cells()],
             headers=[_inert(column.heading) for column in self.columns],
-            tablefmt="github",
+            tablefmt="pipe",
             colalign=["left" if column.is_text else "right" for column in self.columns],
             disable_numparse=True,
         )
@@ -96,7 +96,7 @@ class Table:
                 overflow="fold",
             )
         for cells in self._cells():
-            table.add_row(*map(escape, cells))
+            table.add_row(*map(Text, cells))
         return Group(table, *(Text(line) for line in (*self._notes(), *self.legend)), Text())
 
     def json(self) -> str:

@@ -37,7 +37,8 @@ class Row:
     ``build`` takes the keywords classes, frames and size; None where no definition is public.
     ``inputs`` are the clips without the batch: one, or two for a two-stream network.
     ``tables`` are the numbers of the paper's tables the row stands in, none for a variant.
-    ``note`` says what is assumed, or why there is nothing to build.
+    ``note`` says what is assumed, or why there is nothing to build. ``stills`` are the indices of
+    inputs that are one frame whatever the clip.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Row:
     inputs: tuple[Clip, ...]
     tables: tuple[int, ...] = ()
     note: str = ""
+    stills: tuple[int, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -61,15 +63,14 @@ class Row:
         self, *, classes: int | None = None, frames: int | None = None, size: int | None = None
     ) -> Row:
         """The same network for other classes or clips; None keeps what the row has."""
-        # a still frame beside a clip (resframe-ts) stays one frame
         clips = tuple(
             (
                 channels,
-                old if frames is None or old != self.frames else frames,
+                old if frames is None or index in self.stills else frames,
                 height if size is None else size,
                 width if size is None else size,
             )
-            for channels, old, height, width in self.inputs
+            for index, (channels, old, height, width) in enumerate(self.inputs)
         )
         return replace(self, classes=self.classes if classes is None else classes, inputs=clips)
 
@@ -172,6 +173,7 @@ ROWS: tuple[Row, ...] = (
         (5,),
         "assumed: a 3D ResNet-18 on 16 residual frames and a 2D ResNet-50 on one frame, logits "
         "summed; the 2D network, the fusion and the frame count are not public",
+        stills=(1,),
     ),
     Row("i3d-ts", i3d_two_stream, MINI_KINETICS, ((3, 64, 224, 224), (2, 64, 224, 224)), (5,)),
     Row("c3d", C3D, MINI_KINETICS, ((3, 16, 112, 112),), (5,)),
@@ -216,8 +218,8 @@ ROWS: tuple[Row, ...] = (
 def select(patterns: Sequence[str] = (), *, table: int | None = None) -> tuple[Row, ...]:
     """Rows whose names match any of ``patterns`` (names or globs; none means all), in order.
 
-    Raises: ValueError if a pattern matches nothing, with the nearest name, or no table is so
-            numbered.
+    Raises: ValueError if a pattern matches nothing, with the nearest name, no table is so numbered,
+            or none of its rows matches.
     """
     if table is not None and not any(table in row.tables for row in ROWS):
         raise ValueError(f"no table {table}: the paper has Tables 1 to 6")
@@ -227,9 +229,12 @@ def select(patterns: Sequence[str] = (), *, table: int | None = None) -> tuple[R
             near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ValueError(f"no row {pattern!r}: {hint}`vidcost list` shows all rows")
-    return tuple(
+    chosen = tuple(
         row
         for row in ROWS
         if (table is None or table in row.tables)
         and (not patterns or any(fnmatch.fnmatchcase(row.name, p) for p in patterns))
     )
+    if not chosen:
+        raise ValueError(f"no row of Table {table} matches {' or '.join(patterns)}")
+    return chosen

@@ -34,7 +34,7 @@ def closed_forms(model: nn.Module, count: Count) -> tuple[Check, ...]:
     A module that is called several times is checked over all its calls, its parameters once.
     """
     checks = []
-    for name, module in model.named_modules():
+    for name, module in model.named_modules(remove_duplicate=False):
         cost = getattr(module, "cost", None)
         if not callable(cost):
             continue

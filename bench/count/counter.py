@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidcost.bench.count.rules import FREE, RULES
@@ -89,16 +90,8 @@ def count(model: nn.Module, *inputs: Tensor) -> Count:
     model is left as it was. MACs do not depend on the values, only on the shapes.
     Raises: UncountedOperator with the operator's name.
     """
-    names: dict[nn.Module, str] = {}
-    for name, module in model.named_modules():
-        names.setdefault(module, name)
     log = _Log(model)
-    with ExitStack() as stack:
-        stack.enter_context(_evaluating(model))
-        for module, name in names.items():
-            stack.enter_context(_watched(module, name, log))
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(log)
+    with _evaluating(model), _watched(model, log), torch.no_grad(), _unfused(), log:
         model(*inputs)
     return Count(
         params=sum(p.numel() for p in model.parameters()),
@@ -116,8 +109,10 @@ class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
         self.calls: list[Call] = []
         self.running: list[str] = []
-        # a transposed or expanded parameter is still one: it shares the storage
+        # a view of a parameter is still one: it shares the storage
         self.parameter_storages = {p.untyped_storage()._cdata for p in model.parameters()}
+        # what was computed from parameters alone; held, or its storage's address would be reused
+        self.from_parameters: list[Tensor] = []
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -162,10 +157,22 @@ class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 output=tuple(first.shape),
             )
             self.operations.append(operation)
+        if isinstance(result, Tensor):
+            operands = _tensors(args)
+            if operands and all(map(self._is_parameter, operands)):
+                self.from_parameters.append(result)
+                self.parameter_storages.add(result.untyped_storage()._cdata)
         return result
 
     def _is_parameter(self, tensor: Tensor) -> bool:
+        """Whether ``tensor`` is a parameter, a view of one, or computed from parameters alone."""
         return tensor.untyped_storage()._cdata in self.parameter_storages
+
+
+def _tensors(args: Sequence[Any]) -> list[Tensor]:
+    """The tensors among ``args`` and in lists among them."""
+    flat = (a for arg in args for a in (arg if isinstance(arg, list | tuple) else (arg,)))
+    return [a for a in flat if isinstance(a, Tensor)]
 
 
 def _batch_norm_shapes(x: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -173,7 +180,8 @@ def _batch_norm_shapes(x: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
 
     Torch's own meta kernel runs through the whole arithmetic, half the time of counting a network.
     """
-    return torch.empty_like(x), x.new_empty(0), x.new_empty(0)
+    none = torch.empty(0, device=x.device)
+    return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=x.device), none, none
 
 
 @contextmanager
@@ -189,21 +197,41 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _watched(module: nn.Module, name: str, log: _Log) -> Iterator[None]:
-    """Note each call of ``module`` in ``log``."""
+def _watched(model: nn.Module, log: _Log) -> Iterator[None]:
+    """Note each call of the modules in ``model``, and which one is running."""
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
 
-    def enter(_: nn.Module, args: tuple[Any, ...]) -> None:
-        shapes: Iterator[Shape] = (tuple(a.shape) for a in args if isinstance(a, Tensor))
-        log.calls.append(Call(name, next(shapes, None)))
+    def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # a module with several owners goes by the name under the one that is running
+        owner = f"{log.running[-1]}." if log.running and log.running[-1] else ""
+        name = next((n for n in names[module] if n.startswith(owner)), names[module][0])
+        first = next(iter(_tensors((*args, *kwargs.values()))), None)
+        log.calls.append(Call(name, None if first is None else tuple(first.shape)))
         log.running.append(name)
 
     def leave(_: nn.Module, args: Any, output: Any) -> None:
         log.running.pop()
 
-    entered = module.register_forward_pre_hook(enter)
-    left = module.register_forward_hook(leave, always_call=True)
+    hooks = []
     try:
+        for module in names:
+            hooks.append(module.register_forward_pre_hook(enter, with_kwargs=True))
+            hooks.append(module.register_forward_hook(leave, always_call=True))
         yield
     finally:
-        entered.remove()
-        left.remove()
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def _unfused() -> Iterator[None]:
+    """Attention as its parts: fused, it hides its softmax, on some devices all of itself."""
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)

@@ -83,7 +83,10 @@ def ask(
         return Answer(
             version=version(witness), error=f"exit status {process.returncode}: {last[0]}"
         )
-    answer = Answer.model_validate_json(process.stdout)
+    try:
+        answer = Answer.model_validate_json(process.stdout)
+    except ValidationError:
+        return Answer(version=version(witness), error="an answer that cannot be read")
     if use_cache:
         answers.store(key, answer.model_dump_json())
     return answer

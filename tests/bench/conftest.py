@@ -1,0 +1,137 @@
+"""What the tests of the bench share: records, counted and made up, and the command line."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from vidcost.bench import cli
+from vidcost.bench.count import measure, record
+from vidcost.bench.count.record import Record
+from vidcost.bench.count.witness import Answer
+from vidcost.models.rows import ROWS, Row
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class Ran(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def results() -> Path:
+    """The results folder of the checkout, with the files that `vidcost run` writes."""
+    folder = CHECKOUT / "results"
+    needed = [folder / "counts.jsonl", *(folder / f"tables/table{n}.md" for n in range(1, 7))]
+    missing = [str(path.relative_to(CHECKOUT)) for path in needed if not path.is_file()]
+    if missing:
+        pytest.fail(f"the checkout lacks {', '.join(missing)}: `vidcost run` writes them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def committed(results: Path) -> dict[str, Record]:
+    """The records of results/counts.jsonl."""
+    return record.read(results)
+
+
+@pytest.fixture(scope="session")
+def counted() -> Callable[[Row], Record]:
+    """Count a row at most once in all tests."""
+    return functools.cache(record.count_row)
+
+
+@pytest.fixture(scope="session")
+def by_name() -> dict[str, Row]:
+    return {row.name: row for row in ROWS}
+
+
+@pytest.fixture
+def made_up() -> Callable[..., Record]:
+    """Make a record of zeros, but for what is given; a witness gives a number or an error."""
+
+    def make(row: str, *, fvcore: int | str | None = None, thop: int | str | None = None, **known):
+        zeros = dict.fromkeys(
+            "params buffers conv linear matmul norm pool softmax activation closed_forms".split(), 0
+        )
+        answers = {}
+        for name, version, said in (("fvcore", "1.2", fvcore), ("thop", "3.4", thop)):
+            if isinstance(said, str):
+                answers[name] = Answer(version=version, error=said)
+            elif said is not None:
+                answers[name] = Answer(version=version, flops=said, params=7)
+        clip = (3, 16, 224, 224)
+        return Record(row=row, classes=200, inputs=(clip,), witnesses=answers, **(zeros | known))
+
+    return make
+
+
+class Questions(dict[tuple[str, str], str]):
+    """Errors by question (witness, row), and the questions asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, str, bool]] = []
+
+
+@pytest.fixture
+def witnesses(monkeypatch: pytest.MonkeyPatch, counted: Any) -> Questions:
+    """Have fvcore answer 1,000,003 and thop 2,000,003 at once, for every row.
+
+    An error written under ("thop", "mfnet") becomes that answer.
+    """
+    questions = Questions()
+
+    def ask(witness: str, row: Row, *, use_cache: bool = True, threads: int = 0) -> Answer:
+        questions.asked.append((witness, row.name, use_cache))
+        if error := questions.get((witness, row.name), ""):
+            return Answer(version="0", error=error)
+        flops = {"fvcore": 1_000_003, "thop": 2_000_003}[witness]
+        return Answer(version="0", flops=flops, params=5)
+
+    monkeypatch.setattr(measure, "ask", ask)
+    monkeypatch.setattr(measure, "count_row", counted)
+    return questions
+
+
+@pytest.fixture
+def vidcost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Ran]:
+    """Run the command line in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["vidcost", *args])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        status = exit_.value.code or 0
+        assert isinstance(status, int), status
+        return Ran(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def complaint(vidcost: Callable[..., Ran], tmp_path: Path) -> Callable[..., str]:
+    """Run what must be refused: exit status 2, one line, no file touched; returns the line."""
+
+    def run(*args: str) -> str:
+        before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+        status, out, err = vidcost(*args)
+        after = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+        assert (2, "", 1) == (status, out, err.count("\n")), err
+        assert before == after
+        prefix, _, message = err.rstrip("\n").partition(": ")
+        assert prefix == "vidcost"
+        return message
+
+    return run

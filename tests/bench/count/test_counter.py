@@ -1,0 +1,644 @@
+"""The counter against integers worked by hand; dimensions are distinct primes where they can be."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vidcost.bench.count import counter
+from vidcost.bench.count.counter import Call, Count, Operation, UncountedOperator, count
+from vidcost.bench.count.rules import FREE, RULES
+from vidcost.models.cost import Cost
+
+
+class Calls(nn.Module):
+    """Calls a function on itself and its inputs; keywords are parameters of these shapes."""
+
+    def __init__(self, function, **parameters):
+        super().__init__()
+        self.function = function
+        for name, shape in parameters.items():
+            self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
+
+    def forward(self, *inputs):
+        return self.function(self, *inputs)
+
+
+def counted(model, *shapes, device="meta"):
+    """Total of ``model`` on inputs of ``shapes``, without its parameters."""
+    inputs = [torch.zeros(shape, device=device) for shape in shapes]
+    return count(copy.deepcopy(model).to(device), *inputs).within("")
+
+
+# convolutions: one MAC per output element and entry of its filter; the bias is no MAC
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "macs", "params"),
+    [
+        # (2, 5, 9) out, 3 x 3 entries: 90 x 9
+        (nn.Conv1d(3, 5, 3), (2, 3, 11), 810, 50),
+        (nn.Conv1d(3, 5, 3, bias=False), (2, 3, 11), 810, 45),
+        # (2, 5, 9, 9) out, 3 x 15 entries: 810 x 45
+        (nn.Conv2d(3, 5, (3, 5)), (2, 3, 11, 13), 36_450, 230),
+        # (2, 5, 5, 5, 11) out, 3 x 18 entries: 2750 x 54
+        (nn.Conv3d(3, 5, (3, 2, 3)), (2, 3, 7, 6, 13), 148_500, 275),
+        (nn.Conv3d(3, 5, (3, 2, 3), bias=False), (2, 3, 7, 6, 13), 148_500, 270),
+        # groups: (1, 10, 9, 11) out, 2 x 9 entries: 990 x 18
+        (nn.Conv2d(4, 10, 3, groups=2), (1, 4, 11, 13), 17_820, 190),
+        # each channel for itself: (1, 14, 9, 11) out, 9 entries: 1386 x 9
+        (nn.Conv2d(7, 14, 3, groups=7, bias=False), (1, 7, 11, 13), 12_474, 126),
+        # stride: (1, 5, 5, 4) out, 3 x 9 entries: 100 x 27
+        (nn.Conv2d(3, 5, 3, stride=(2, 3)), (1, 3, 11, 13), 2_700, 140),
+        # dilation: (1, 5, 7, 7) out, 3 x 9 entries: 245 x 27
+        (nn.Conv2d(3, 5, 3, dilation=(2, 3)), (1, 3, 11, 13), 6_615, 140),
+        # padding: (1, 5, 13, 17) out, 3 x 9 entries: 1105 x 27; zeros are multiplied too
+        (nn.Conv2d(3, 5, 3, padding=(2, 3)), (1, 3, 11, 13), 29_835, 140),
+        (nn.Conv1d(3, 5, 3, padding=1, padding_mode="replicate"), (2, 3, 11), 990, 50),
+        (nn.Conv1d(3, 5, 3, padding="same"), (2, 3, 11), 990, 50),
+        # a clip without a batch: (5, 9, 11) out, 3 x 9 entries
+        (nn.Conv2d(3, 5, 3), (3, 11, 13), 13_365, 140),
+        # transposed: each of (2, 3, 11) inputs gives 5 x 3
+        (nn.ConvTranspose1d(3, 5, 3), (2, 3, 11), 990, 50),
+        (nn.ConvTranspose1d(3, 5, 3, stride=2, bias=False), (2, 3, 11), 990, 45),
+        # (1, 6, 11, 13) inputs in 3 groups, each gives 5 x 6
+        (nn.ConvTranspose2d(6, 15, (3, 2), stride=2, groups=3), (1, 6, 11, 13), 25_740, 195),
+        # (1, 3, 5, 7, 11) inputs, each gives 2 x 12
+        (nn.ConvTranspose3d(3, 2, (2, 3, 2), bias=False), (1, 3, 5, 7, 11), 27_720, 72),
+    ],
+)
+def test_convolutions(layer, shape, macs, params):
+    assert Cost(conv=macs) == counted(layer, shape)
+    assert (
+        params == count(copy.deepcopy(layer).to("meta"), torch.zeros(shape, device="meta")).params
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "macs"), [((5,), 35), ((3, 5), 105), ((2, 3, 5), 210), ((11, 2, 3, 5), 2_310)]
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layers(shape, macs, bias):
+    assert Cost(linear=macs) == counted(nn.Linear(5, 7, bias=bias), shape)
+
+
+# products: 2 x 3 x 5 x 7 = 210, 3 x 5 x 7 = 105
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "macs"),
+    [
+        (torch.mm, [(3, 5), (5, 7)], 105),
+        (torch.bmm, [(2, 3, 5), (2, 5, 7)], 210),
+        # batches (2, 1) and (11,) make (2, 11): 22 x 105
+        (torch.matmul, [(2, 1, 3, 5), (11, 5, 7)], 2_310),
+        (torch.matmul, [(2, 3, 5), (5, 7)], 210),
+        (torch.matmul, [(3, 5), (2, 5, 7)], 210),
+        (torch.einsum, ["bnk,bmk->bnm", (2, 3, 5), (2, 7, 5)], 210),
+        (torch.einsum, ["bhnk,bhmk->bhnm", (2, 11, 3, 5), (2, 11, 7, 5)], 2_310),
+        (torch.einsum, ["nk,kbm->bnm", (3, 5), (5, 2, 7)], 210),
+        (torch.tensordot, [(7, 3), (3, 5)], 105),
+        (torch.addmm, [(3, 7), (3, 5), (5, 7)], 105),
+        (torch.baddbmm, [(2, 3, 7), (2, 3, 5), (2, 5, 7)], 210),
+        # the sum over the batch is part of the product
+        (torch.addbmm, [(3, 7), (2, 3, 5), (2, 5, 7)], 210),
+        (torch.addmv, [(3,), (3, 5), (5,)], 15),
+        (torch.mv, [(3, 5), (5,)], 15),
+        (torch.matmul, [(3, 5), (5,)], 15),
+        (torch.matmul, [(5,), (5, 3)], 15),
+        (torch.matmul, [(2, 3, 5), (5,)], 30),
+        (torch.dot, [(5,), (5,)], 5),
+        (torch.vdot, [(5,), (5,)], 5),
+        (torch.matmul, [(5,), (5,)], 5),
+        (torch.inner, [(3, 5), (7, 5)], 105),
+        (torch.addr, [(5, 7), (5,), (7,)], 35),
+        (torch.chain_matmul, [(2, 3), (3, 5), (5, 7)], 100),  # 2*3*5 + 2*5*7
+    ],
+)
+@pytest.mark.filterwarnings("ignore:torch.chain_matmul is deprecated")
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_products_of_two_activations(function, shapes, macs, device):
+    words = [shape for shape in shapes if isinstance(shape, str)]
+    if function is torch.tensordot:
+        words, function = [], lambda a, b: torch.tensordot(a, b, 1)
+    model = Calls(lambda _, *inputs: function(*words, *inputs))
+    shapes = [shape for shape in shapes if not isinstance(shape, str)]
+    assert Cost(matmul=macs) == counted(model, *shapes, device=device)
+
+
+@pytest.mark.parametrize("function", [torch.outer, torch.ger, lambda x, y: x[:, None] * y])
+def test_an_outer_product_is_an_elementwise_product_and_free(function):
+    """Torch computes it as a broadcast multiplication, which sums over nothing."""
+    assert Cost() == counted(Calls(lambda _, x, y: function(x, y)), (5,), (7,))
+
+
+@pytest.mark.parametrize(
+    ("function", "weight", "shape", "macs"),
+    [
+        (lambda m, x: x @ m.w, (5, 7), (3, 5), 105),
+        (lambda m, x: x @ m.w, (5, 7), (2, 3, 5), 210),
+        (lambda m, x: m.w @ x, (3, 5), (5, 7), 105),
+        (lambda m, x: x @ m.w, (5,), (3, 5), 15),
+        (lambda m, x: torch.dot(m.w, x), (5,), (5,), 5),
+        (lambda m, x: torch.addr(x.new_zeros(5, 7), m.w, x), (5,), (7,), 35),
+        (lambda m, x: torch.addr(x.new_zeros(7, 5), x, m.w), (5,), (7,), 35),
+        (lambda m, x: torch.baddbmm(x.new_zeros(2, 3, 7), x, m.w), (2, 5, 7), (2, 3, 5), 210),
+        (lambda m, x: torch.addbmm(x.new_zeros(3, 7), m.w, x), (2, 3, 5), (2, 5, 7), 210),
+        (lambda m, x: torch.einsum("bni,oi->bno", x, m.w), (7, 5), (2, 3, 5), 210),
+        (lambda m, x: torch.einsum("bhni,hio->bnho", x, m.w), (3, 5, 7), (2, 3, 11, 5), 2_310),
+        # views of a parameter
+        (lambda m, x: m.w.t() @ x, (5, 3), (5, 7), 105),
+        (lambda m, x: x @ m.w.transpose(1, 2), (2, 7, 5), (2, 3, 5), 210),
+        (lambda m, x: x @ m.w.expand(2, 5, 7), (5, 7), (2, 3, 5), 210),
+        (lambda m, x: x @ m.w[:, 2:9], (5, 11), (3, 5), 105),
+        (lambda m, x: F.linear(x, m.w.chunk(3)[1]), (21, 5), (3, 5), 105),
+        (lambda m, x: x @ m.w.view(5, 7), (35,), (3, 5), 105),
+        (lambda m, x: x @ m.w.detach(), (5, 7), (3, 5), 105),
+    ],
+)
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_products_with_a_parameter_are_linear(function, weight, shape, macs, device):
+    assert Cost(linear=macs) == counted(Calls(function, w=weight), shape, device=device)
+
+
+@pytest.mark.parametrize(
+    ("function", "weight", "shape", "macs"),
+    [
+        (lambda m, x: x @ m.w.t().contiguous(), (7, 5), (3, 5), 105),
+        # a stack of matrices that is broadcast over the batch: torch copies it
+        (lambda m, x: x @ m.w, (3, 5, 7), (2, 3, 11, 5), 2_310),
+        (lambda m, x: torch.einsum("bnhi,hoi->bno", x, m.w), (3, 7, 5), (2, 11, 3, 5), 2_310),
+    ],
+)
+def test_products_with_a_copied_parameter_are_linear(function, weight, shape, macs):
+    assert Cost(linear=macs) == counted(Calls(function, w=weight), shape)
+
+
+def test_a_product_with_a_buffer_is_of_two_activations():
+    model = Calls(lambda m, x: x @ m.table)
+    model.register_buffer("table", torch.zeros(5, 7))
+    assert Cost(matmul=105) == counted(model, (3, 5))
+
+
+# attention
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize("grad_mode", ["no_grad", "inference_mode"])
+@pytest.mark.parametrize(
+    ("options", "value_width", "matmul"),
+    [
+        # 2 x 3 heads, 5 queries, 7 keys, widths 11 and 13: 210 x (11 + 13)
+        ({}, 13, 5_040),
+        ({}, 11, 4_620),
+        # a mask saves nothing
+        ({"is_causal": True}, 11, 4_620),
+        ({"is_causal": True}, 13, 5_040),
+    ],
+)
+def test_attention(options, value_width, matmul, device, grad_mode):
+    model = Calls(lambda _, q, k, v: F.scaled_dot_product_attention(q, k, v, **options))
+    shapes = [(2, 3, 5, 11), (2, 3, 7, 11), (2, 3, 7, value_width)]
+    with getattr(torch, grad_mode)():
+        cost = counted(model, *shapes, device=device)
+    assert Cost(matmul=matmul, softmax=210) == cost
+
+
+def test_a_fused_attention_kernel_counts_both_products():
+    """Reached only where a network calls it by its own name."""
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    model = Calls(lambda _, q, k, v: kernel(q, k, v)[0])
+    shapes = [(2, 3, 5, 11), (2, 3, 7, 11), (2, 3, 7, 11)]
+    assert Cost(matmul=4_620) == counted(model, *shapes, device="cpu")
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_multihead_attention_across(device):
+    # 2 clips, 5 queries, 7 keys, width 6 in 3 heads.
+    # queries and result 2 x 10 x 36, keys and values 2 x 14 x 36; products 2 x (2 x 5 x 7 x 6)
+    model = Calls(lambda m, q, k: m.attention(q, k, k, need_weights=False)[0])
+    model.attention = nn.MultiheadAttention(6, 3, batch_first=True)
+    cost = counted(model, (2, 5, 6), (2, 7, 6), device=device)
+    assert Cost(linear=1_728, matmul=840, softmax=210) == cost
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_multihead_attention_to_itself_with_weights(device):
+    # 4 x 10 x 36; 2 x (2 x 5 x 5 x 6); 2 x 3 x 5 x 5; weights averaged over the heads 2 x 5 x 5
+    layer = nn.MultiheadAttention(6, 3, batch_first=True)
+    cost = counted(layer, (2, 5, 6), (2, 5, 6), (2, 5, 6), device=device)
+    assert Cost(linear=1_440, matmul=600, softmax=150, pool=50) == cost
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "meta",
+        "cpu",
+    ],
+)
+def test_multihead_attention_to_itself_with_an_even_number_of_heads(device):
+    model = Calls(lambda m, x: m.attention(x, x, x, need_weights=False)[0])
+    model.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+    cost = counted(model, (2, 5, 6), device=device)
+    assert Cost(linear=1_440, matmul=600, softmax=100) == cost
+
+
+# norms, pools, softmax, activations: elements
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize(
+    ("layer", "shape", "elements"),
+    [
+        (nn.BatchNorm1d(3), (2, 3, 5), 30),
+        (nn.BatchNorm2d(3), (2, 3, 5, 7), 210),
+        (nn.BatchNorm3d(3), (2, 3, 5, 7, 11), 2_310),
+        (nn.BatchNorm2d(3, affine=False), (2, 3, 5, 7), 210),
+        (nn.BatchNorm2d(3, track_running_stats=False), (2, 3, 5, 7), 210),
+        (nn.GroupNorm(3, 6), (2, 6, 5, 7), 420),
+        (nn.LayerNorm(7), (2, 3, 7), 42),
+        (nn.LayerNorm((3, 7)), (2, 3, 7), 42),
+        (nn.InstanceNorm1d(3), (2, 3, 5), 30),
+        (nn.InstanceNorm2d(3, affine=True), (2, 3, 5, 7), 210),
+        (nn.InstanceNorm3d(3, track_running_stats=True), (2, 3, 5, 7, 11), 2_310),
+    ],
+)
+def test_norms(layer, shape, elements, device):
+    assert Cost(norm=elements) == counted(layer, shape, device=device)
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize(
+    ("layer", "shape", "elements"),
+    [
+        # elements that come out
+        (nn.MaxPool1d(2), (2, 3, 11), 30),
+        (nn.MaxPool2d((2, 3)), (2, 3, 11, 13), 120),
+        (nn.MaxPool3d((1, 2, 3)), (2, 3, 7, 11, 13), 840),
+        (nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True), (2, 3, 11, 13), 252),
+        (nn.AvgPool1d(2), (2, 3, 11), 30),
+        (nn.AvgPool2d((2, 3)), (2, 3, 11, 13), 120),
+        (nn.AvgPool3d((1, 2, 3)), (2, 3, 7, 11, 13), 840),
+        (nn.AdaptiveAvgPool1d(5), (2, 3, 11), 30),
+        (nn.AdaptiveAvgPool2d((5, 7)), (2, 3, 11, 13), 210),
+        (nn.AdaptiveAvgPool3d((5, 7, 2)), (2, 3, 11, 13, 17), 420),
+        (nn.AdaptiveAvgPool1d(1), (2, 3, 11), 6),
+        (nn.AdaptiveAvgPool2d(1), (2, 3, 11, 13), 6),
+        (nn.AdaptiveAvgPool3d(1), (2, 3, 11, 13, 17), 6),
+        (nn.AdaptiveMaxPool1d(5), (2, 3, 11), 30),
+        (nn.AdaptiveMaxPool2d((5, 7)), (2, 3, 11, 13), 210),
+        (nn.AdaptiveMaxPool3d((5, 7, 2)), (2, 3, 11, 13, 17), 420),
+        (Calls(lambda _, x: x.mean((2, 3))), (2, 3, 11, 13), 6),
+        (Calls(lambda _, x: x.amax((2, 3))), (2, 3, 11, 13), 6),
+    ],
+)
+def test_pools(layer, shape, elements, device):
+    assert Cost(pool=elements) == counted(layer, shape, device=device)
+
+
+@pytest.mark.parametrize("layer", [nn.Softmax(-1), nn.Softmax(1), nn.LogSoftmax(1), nn.Softmin(-1)])
+def test_softmax(layer):
+    assert Cost(softmax=105) == counted(layer, (3, 5, 7))
+
+
+ACTIVATIONS = [
+    nn.ReLU,
+    nn.ReLU6,
+    nn.SiLU,
+    nn.ELU,
+    nn.SELU,
+    nn.LeakyReLU,
+    nn.Hardtanh,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.Mish,
+]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("inplace", [False, True])
+def test_activations_in_and_out_of_place(activation, inplace):
+    assert Cost(activation=105) == counted(activation(inplace=inplace), (3, 5, 7))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Sigmoid(),
+        nn.Tanh(),
+        nn.GELU(),
+        nn.Softplus(),
+        nn.PReLU(),
+        nn.LogSigmoid(),
+        Calls(lambda _, x: x.relu_()),
+        Calls(lambda _, x: x.sigmoid_()),
+        Calls(lambda _, x: x.tanh_()),
+    ],
+)
+def test_activations_without_a_choice(layer):
+    assert Cost(activation=105) == counted(layer, (3, 5, 7))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.add_(1).mul(2) / 3,
+        lambda x: torch.cat([x, x]).transpose(1, 2).reshape(7, -1),
+        lambda x: F.interpolate(x, scale_factor=2, mode="nearest"),
+        lambda x: F.dropout(x, training=True),
+        lambda x: x.sum() + x.exp().max(),
+        lambda x: x[:, 1:].clone().zero_(),
+    ],
+)
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_free_by_convention(function, device):
+    assert Cost() == counted(Calls(lambda _, x: function(x)), (3, 5, 7), device=device)
+
+
+# the whole of a network
+
+
+@pytest.fixture
+def network():
+    class Branch(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 5, 3)
+            self.bn = nn.BatchNorm2d(5)
+
+        def forward(self, x):
+            return F.relu(self.bn(self.conv(x)))
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = Branch()
+            self.conv10 = Branch()
+            self.fc = nn.Linear(5, 7)
+
+        def forward(self, x):
+            y = self.conv1(x) + self.conv10(x)
+            y = y + self.conv1(x)
+            y = F.adaptive_avg_pool2d(y, 1).flatten(1)
+            return torch.softmax(self.fc(y), dim=1)
+
+    return Network()
+
+
+# one branch: (2, 5, 9, 11) out, 27 entries
+BRANCH = Cost(conv=26_730, norm=990, activation=990)
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_total_of_a_network(network, device):
+    expected = Cost(
+        # 2 x (140 + 10) + 42
+        params=342,
+        conv=80_190,
+        linear=70,
+        norm=2_970,
+        pool=10,
+        softmax=14,
+        activation=2_970,
+    )
+    x = torch.zeros(2, 3, 11, 13, device=device)
+    assert expected == count(network.to(device), x).total
+
+
+def test_operations_are_booked_under_the_innermost_module(network):
+    result = count(network.to("meta"), torch.zeros(2, 3, 11, 13, device="meta"))
+    expected = [
+        ("conv1.conv", "convolution", "conv", 26_730),
+        ("conv1.bn", "native_batch_norm", "norm", 990),
+        ("conv1", "relu", "activation", 990),
+        ("conv10.conv", "convolution", "conv", 26_730),
+        ("conv10.bn", "native_batch_norm", "norm", 990),
+        ("conv10", "relu", "activation", 990),
+        ("conv1.conv", "convolution", "conv", 26_730),
+        ("conv1.bn", "native_batch_norm", "norm", 990),
+        ("conv1", "relu", "activation", 990),
+        ("", "mean", "pool", 10),
+        ("fc", "addmm", "linear", 70),
+        ("", "_softmax", "softmax", 14),
+    ]
+    assert expected == [(o.module, o.operator, o.kind, o.amount) for o in result.operations]
+
+
+def test_an_operation_keeps_the_shapes_of_its_tensors():
+    result = count(nn.Conv2d(3, 5, 3, bias=False).to("meta"), torch.zeros(2, 3, 11, 13).to("meta"))
+    shapes = ((2, 3, 11, 13), (5, 3, 3, 3), None)
+    expected = Operation("", "convolution", "conv", 26_730, shapes, (2, 5, 9, 11))
+    assert (expected,) == result.operations
+
+
+def test_every_call_is_kept_with_the_shape_of_its_input(network):
+    result = count(network.to("meta"), torch.zeros(2, 3, 11, 13, device="meta"))
+    clip, map_ = (2, 3, 11, 13), (2, 5, 9, 11)
+    branch = [("", clip), (".conv", clip), (".bn", map_)]
+    expected = [Call("", clip)]
+    for name in ("conv1", "conv10", "conv1"):
+        expected += [Call(name + part, shape) for part, shape in branch]
+    expected.append(Call("fc", (2, 5)))
+    assert tuple(expected) == result.calls
+
+
+def test_within_a_module(network):
+    result = count(network.to("meta"), torch.zeros(2, 3, 11, 13, device="meta"))
+    assert BRANCH + BRANCH == result.within("conv1")
+    assert BRANCH == result.within("conv10")
+    assert Cost(conv=26_730) == result.within("conv10.conv")
+    assert Cost(params=11, linear=70) == result.within("fc", params=11)
+    assert Cost() == result.within("conv")
+    assert result.total == result.within("", params=342)
+
+
+def test_a_module_with_two_names_is_booked_under_the_first():
+    layer = nn.Linear(5, 5)
+    result = count(nn.Sequential(layer, layer).to("meta"), torch.zeros(3, 5, device="meta"))
+    assert ["0", "0"] == [operation.module for operation in result.operations]
+    assert 30 == result.params
+
+
+def test_tied_parameters_count_once():
+    model = nn.Sequential(nn.Linear(5, 7, bias=False), nn.Linear(7, 5), nn.Linear(5, 7))
+    model[2].weight = model[0].weight
+    result = count(model, torch.zeros(3, 5))
+    assert Cost(params=82, linear=315) == result.total
+
+
+def test_parameters_that_do_not_take_part_count():
+    assert Cost(params=11) == count(Calls(lambda _, x: x, unused=(11,)), torch.zeros(3)).total
+
+
+def test_buffers():
+    # mean and variance of each, and the number of batches seen
+    model = nn.Sequential(nn.BatchNorm1d(5), nn.BatchNorm1d(7, track_running_stats=False))
+    model[1] = nn.BatchNorm1d(5)
+    model.register_buffer("table", torch.zeros(3, 13))
+    result = count(model, torch.zeros(2, 5))
+    assert (20, 61) == (result.params, result.buffers)
+
+
+def test_inference_mode_around_the_count_changes_nothing(network):
+    x = torch.zeros(2, 3, 11, 13)
+    expected = count(network, x)
+    with torch.inference_mode():
+        assert expected == count(network, x)
+        assert expected == count(network.to("meta"), x.to("meta"))
+
+
+def test_cpu_and_meta_agree_operation_by_operation(network):
+    x = torch.zeros(2, 3, 11, 13)
+    on_cpu = count(network, x)
+    assert on_cpu == count(network.to("meta"), x.to("meta"))
+
+
+def test_an_empty_count():
+    assert Cost(params=3) == Count(3, 0, (), ()).total
+
+
+# what the counter leaves behind
+
+
+def hooks(model):
+    return [
+        (name, module)
+        for name, module in model.named_modules()
+        if module._forward_hooks
+        or module._forward_pre_hooks
+        or module._forward_hooks_always_called
+        or module._forward_hooks_with_kwargs
+    ]
+
+
+def test_the_model_is_left_as_it_was(network):
+    network.train()
+    network.conv1.eval()
+    network.conv10.bn.eval()
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    modes = {name: module.training for name, module in network.named_modules()}
+    count(network, torch.ones(2, 3, 11, 13))
+    assert modes == {name: module.training for name, module in network.named_modules()}
+    assert [] == hooks(network)
+    assert state.keys() == network.state_dict().keys()
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(state[name], tensor)
+    assert all(p.requires_grad and p.grad is None for p in network.parameters())
+
+
+def test_the_model_is_left_as_it_was_after_an_exception(network):
+    network.train()
+    network.conv10.eval()
+    modes = {name: module.training for name, module in network.named_modules()}
+    with pytest.raises(RuntimeError, match="expected input"):
+        count(network, torch.zeros(2, 2, 11, 13))
+    assert modes == {name: module.training for name, module in network.named_modules()}
+    assert [] == hooks(network)
+    assert torch.is_grad_enabled()
+    # the next count does not see the last one
+    x = torch.zeros(2, 3, 11, 13)
+    assert 80_190 == count(network, x).total.conv
+    assert ("", "conv1", "conv1.conv") == tuple(c.module for c in count(network, x).calls[:3])
+
+
+def test_an_exception_that_the_network_handles_does_not_shift_the_names():
+    class Careful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.wrong = nn.Linear(11, 7)
+            self.right = nn.Linear(5, 7)
+
+        def forward(self, x):
+            try:
+                return self.wrong(x)
+            except RuntimeError:
+                return F.relu(self.right(x))
+
+    result = count(Careful(), torch.zeros(3, 5))
+    expected = [("right", "linear", 105), ("", "activation", 21)]
+    assert expected == [(o.module, o.kind, o.amount) for o in result.operations]
+
+
+def test_own_hooks_of_the_model_stay(network):
+    seen = []
+    network.fc.register_forward_hook(lambda *_: seen.append("fc"))
+    count(network, torch.zeros(2, 3, 11, 13))
+    network(torch.zeros(2, 3, 11, 13))
+    assert ["fc", "fc"] == seen
+
+
+# the BatchNorm shortcut
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_the_batch_norm_shortcut_gives_what_torch_gives(monkeypatch, dtype, layout):
+    seen = []
+    model = nn.Sequential(nn.BatchNorm3d(3), Calls(lambda _, x: seen.append(x) or x))
+    model = model.to("meta", dtype)
+    x = torch.zeros(2, 3, 5, 7, 11, dtype=dtype, device="meta").to(memory_format=layout)
+    shortcut = count(model, x)
+    calls = []
+
+    def torchs_own(*args):
+        calls.append(args)
+        return torch.ops.aten.native_batch_norm(*args)
+
+    monkeypatch.setattr(counter, "_batch_norm_shapes", torchs_own)
+    assert shortcut == count(model, x)
+    assert 1 == len(calls)
+    ours, torchs = seen
+    assert (torchs.shape, torchs.dtype, torchs.device) == (ours.shape, ours.dtype, ours.device)
+
+
+def test_the_batch_norm_shortcut_has_the_statistics_of_a_real_kernel():
+    """Empty in evaluation mode; torch's meta kernel alone says (C,)."""
+    x, w = torch.zeros(2, 3, 5, 7, 11), torch.ones(3)
+    real = torch.ops.aten.native_batch_norm(x, w, w, w, w, False, 0.1, 1e-5)
+    ours = counter._batch_norm_shapes(x.to("meta"))
+    assert [(t.shape, t.dtype) for t in real] == [(t.shape, t.dtype) for t in ours]
+
+
+# rules
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda x: torch.linalg.svd(x)[1], "aten._linalg_svd"),
+        (lambda x: torch.linalg.qr(x)[0], "aten.linalg_qr"),
+        (lambda x: torch.fft.rfft(x), "aten._fft_r2c"),
+    ],
+)
+@pytest.mark.parametrize("grad_mode", ["no_grad", "inference_mode"])
+def test_an_operator_without_a_rule_is_refused_by_name(function, name, grad_mode):
+    with getattr(torch, grad_mode)(), pytest.raises(UncountedOperator) as caught:
+        counted(Calls(lambda _, x: function(x)), (3, 5))
+    assert (
+        f"no counting rule for operator {name}: add one to bench/count/rules.py, or its name to "
+        "FREE"
+    ) == str(caught.value)
+
+
+def test_an_operator_of_another_library_is_refused_though_its_name_is_known():
+    @torch.library.custom_op("vidcost_test::relu", mutates_args=())
+    def relu(x: torch.Tensor) -> torch.Tensor:
+        return x.clamp(min=0)
+
+    relu.register_fake(torch.empty_like)
+    with pytest.raises(UncountedOperator, match=r"operator vidcost_test\.relu:"):
+        counted(Calls(lambda _, x: relu(x)), (3, 5), device="cpu")
+
+
+def test_no_operator_has_a_rule_and_is_free():
+    assert set() == RULES.keys() & FREE
+
+
+@pytest.mark.parametrize("names", [RULES, FREE], ids=["rules", "free"])
+def test_every_operator_exists(names):
+    assert [] == [name for name in sorted(names) if not hasattr(torch.ops.aten, name)]

@@ -1,0 +1,360 @@
+"""Records, the file that holds them, and the measuring of many rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from vidcost.bench import files
+from vidcost.bench.count import measure as measuring
+from vidcost.bench.count.closed_form import ClosedFormMismatch
+from vidcost.bench.count.measure import measure, steps
+from vidcost.bench.count.record import COUNTS, Record, count_row, read, write
+from vidcost.bench.count.witness import Answer
+from vidcost.models.blocks import CGD
+from vidcost.models.cost import Cost
+from vidcost.models.rows import Row, select
+
+RECORD = Record(
+    row="a-row",
+    classes=7,
+    inputs=((3, 5, 11, 11), (2, 1, 11, 11)),
+    params=2,
+    buffers=3,
+    conv=101,
+    linear=103,
+    matmul=107,
+    norm=109,
+    pool=113,
+    softmax=127,
+    activation=131,
+    closed_forms=1,
+    witnesses={
+        "fvcore": Answer(version="0.1.5", flops=137, params=2),
+        "thop": Answer(version="0.1.1", error="exit status 1: no"),
+    },
+)
+OTHER = RECORD.model_copy(update={"row": "other-row", "witnesses": {}})
+
+
+# a record
+
+
+def test_macs_are_convolutions_linear_layers_and_products():
+    assert 311 == RECORD.macs
+
+
+def test_a_record_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        RECORD.conv = 3
+
+
+def test_count_row():
+    (row,) = select(["r3d18"])
+    expected = Record(
+        row="r3d18",
+        classes=200,
+        inputs=((3, 16, 112, 112),),
+        # for each of 4800 BatchNorm channels mean and variance; 20 numbers of batches
+        params=33_306_504,
+        buffers=9_620,
+        conv=8_307_802_112,
+        linear=102_400,
+        matmul=0,
+        norm=5_485_056,
+        # 64 x 8 x 28 x 28, and 512
+        pool=401_920,
+        softmax=0,
+        # stem 64 x 16 x 56 x 56; four each of 64 x 8 x 28 x 28, 128 x 4 x 14 x 14, 256 x 2 x 7 x 7
+        # and 512 x 1 x 4 x 4
+        activation=5_351_424,
+        closed_forms=0,
+    )
+    assert expected == count_row(row)
+
+
+def test_count_row_counts_what_it_can_check():
+    (row,) = select(["r50-cgd"])
+    assert 16 == count_row(row).closed_forms
+
+
+def test_count_row_refuses_a_wrong_closed_form():
+    class Wrong(CGD):
+        def cost(self, shape):
+            return Cost()
+
+    row = Row("wrong", lambda **_: Wrong(3), 7, ((3, 5, 11, 11),))
+    with pytest.raises(ClosedFormMismatch, match=r"^wrong: the whole was counted as Cost"):
+        count_row(row)
+
+
+def test_count_row_refuses_a_row_that_is_only_published():
+    (row,) = select(["2plus-c1-d"])
+    with pytest.raises(ValueError, match=r"^2plus-c1-d cannot be built: "):
+        count_row(row)
+
+
+# the file
+
+
+def test_what_is_written_is_read(tmp_path):
+    path = write(tmp_path, [RECORD, OTHER], command="vidcost run")
+    assert tmp_path / COUNTS == path
+    assert {"a-row": RECORD, "other-row": OTHER} == read(tmp_path)
+    assert ["a-row", "other-row"] == list(read(tmp_path))
+
+
+def test_the_first_line_says_where_the_file_comes_from(tmp_path):
+    lines = write(tmp_path, [RECORD], command="vidcost run x").read_text("utf-8").splitlines()
+    assert 2 == len(lines)
+    header = json.loads(lines[0])
+    assert ["command", "vidcost", "python", "torch", "fvcore", "thop", "records"] == list(header)
+    assert ("vidcost run x", torch.__version__) == (header["command"], header["torch"])
+    assert 1 == header.pop("records")
+    assert all(isinstance(value, str) and value for value in header.values())
+
+
+def test_no_file_is_no_record(tmp_path):
+    assert {} == read(tmp_path)
+    assert {} == read(tmp_path / "nowhere")
+
+
+def test_a_file_without_records(tmp_path):
+    write(tmp_path, [], command="vidcost run")
+    assert {} == read(tmp_path)
+
+
+HEADER = '{"command": "vidcost run", "records": 1}'
+GOOD = RECORD.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("lines", "number"),
+    [
+        ([HEADER, GOOD[:-9]], 2),
+        ([HEADER, GOOD, "not json"], 3),
+        ([HEADER, GOOD, ""], 3),
+        ([HEADER, GOOD, "[]"], 3),
+        ([HEADER, GOOD, "null"], 3),
+        ([HEADER, GOOD.replace('"conv"', '"convs"')], 2),
+        ([HEADER, GOOD.replace('"conv":101', '"conv":"many"')], 2),
+        ([HEADER, GOOD.replace('"conv":101', '"conv":1.5')], 2),
+        ([HEADER, GOOD.replace('"conv":101,', "")], 2),
+        ([HEADER, GOOD.replace('"conv":101', '"conv":101,"speed":3')], 2),
+        ([HEADER, GOOD.replace("[2,1,11,11]", "[2,1,11]")], 2),
+        # a file that does not begin with its header
+        ([GOOD, GOOD], 1),
+        (["{}", GOOD], 1),
+        (["[]", GOOD], 1),
+        (["null", GOOD], 1),
+        (['"command"', GOOD], 1),
+        (["", HEADER, GOOD], 1),
+        (["<<<<<<< HEAD", HEADER, GOOD], 1),
+    ],
+)
+def test_a_damaged_line_is_refused_by_its_number(tmp_path, lines, number):
+    path = tmp_path / COUNTS
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="damaged") as caught:
+        read(tmp_path)
+    message = f"{path}, line {number} is damaged: `vidcost run` writes the file anew"
+    assert message == str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_an_empty_file_is_damaged(tmp_path):
+    (tmp_path / COUNTS).write_text("", encoding="utf-8")
+    with pytest.raises(ValueError, match="damaged"):
+        read(tmp_path)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / COUNTS).write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"^cannot read .*counts\.jsonl: 'utf-8'"):
+        read(tmp_path)
+
+
+def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
+    (tmp_path / COUNTS).mkdir()
+    with pytest.raises(ValueError, match=r"^cannot read .*counts\.jsonl: "):
+        read(tmp_path)
+
+
+# writing whole or not at all
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    folder = tmp_path / "file" / "results"
+    with pytest.raises(ValueError, match="cannot write") as caught:
+        write(folder, [RECORD], command="vidcost run")
+    assert f"cannot write {folder / COUNTS}: Not a directory" == str(caught.value)
+
+
+def test_the_folder_is_made(tmp_path):
+    folder = tmp_path / "deep" / "down"
+    write(folder, [RECORD], command="vidcost run")
+    assert {"a-row": RECORD} == read(folder)
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    write(tmp_path, [RECORD, OTHER], command="vidcost run")
+    write(tmp_path, [OTHER], command="vidcost run")
+    assert {"other-row": OTHER} == read(tmp_path)
+    assert [COUNTS] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["os.fsync", "pathlib.Path.replace", "pathlib.Path.chmod", "tempfile.NamedTemporaryFile"],
+)
+def test_a_failing_write_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch, step):
+    write(tmp_path, [RECORD], command="vidcost run")
+    before = (tmp_path / COUNTS).read_bytes()
+
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(step, fail)
+        with pytest.raises(ValueError, match="No space") as caught:
+            write(tmp_path, [OTHER], command="vidcost run")
+    assert f"cannot write {tmp_path / COUNTS}: No space left on device" == str(caught.value)
+    assert before == (tmp_path / COUNTS).read_bytes()
+    assert [COUNTS] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_an_interrupted_write_leaves_no_draft(tmp_path, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            files.write(tmp_path / "a.txt", "text")
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_write_touches_no_other_file(tmp_path):
+    (tmp_path / "notes.md").write_text("mine", encoding="utf-8")
+    write(tmp_path, [RECORD], command="vidcost run")
+    assert "mine" == (tmp_path / "notes.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_permissions_follow_the_umask(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        files.write(tmp_path / "a.txt", "text")
+        assert umask == os.umask(umask)
+    finally:
+        os.umask(before)
+    assert mode == stat.S_IMODE((tmp_path / "a.txt").stat().st_mode)
+
+
+def test_text_is_written_as_utf8(tmp_path):
+    files.write(tmp_path / "a.txt", "T×H×W\n")
+    assert b"T\xc3\x97H\xc3\x97W\n" == (tmp_path / "a.txt").read_bytes()
+
+
+def test_check_folder_makes_the_folder_and_leaves_nothing(tmp_path):
+    files.check_folder(tmp_path / "deep" / "down")
+    assert [] == list((tmp_path / "deep" / "down").iterdir())
+
+
+def test_check_folder_refuses_a_file(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("", encoding="utf-8")
+    with pytest.raises(ValueError, match="cannot write results to") as caught:
+        files.check_folder(file)
+    assert f"cannot write results to {file}: File exists; choose another folder with --results" == (
+        str(caught.value)
+    )
+
+
+def test_check_folder_refuses_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(ValueError, match="Permission denied; choose another"):
+        files.check_folder(tmp_path)
+
+
+# measuring
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Stands in for ask: each answer names its question; thop fails on r3d18."""
+    questions = []
+
+    def ask(witness, row, *, use_cache, threads):
+        questions.append((witness, row.name, use_cache, threads))
+        if (witness, row.name) == ("thop", "r3d18"):
+            return Answer(version="7", error="exit status -9: no message")
+        return Answer(version=f"{witness} on {row.name}", flops=row.classes)
+
+    monkeypatch.setattr(measuring, "ask", ask)
+    return questions
+
+
+def test_measure_keeps_the_order_and_the_witnesses(asked):
+    # not in the order of ROWS
+    rows = [*select(["r3d18"]), *select(["c3d"]), *select(["mars"])]
+    advanced = []
+    records = measure(rows, advance=advanced.append)
+    assert ["r3d18", "c3d", "mars"] == [record.row for record in records]
+    assert [33_306_504, 78_815_176, 47_931_016] == [record.params for record in records]
+    for record in records:
+        assert ["fvcore", "thop"] == list(record.witnesses)
+        assert f"fvcore on {record.row}" == record.witnesses["fvcore"].version
+    assert 9 == steps(rows)
+    assert 9 == len(advanced)
+    assert ["counted r3d18", "counted c3d", "counted mars"] == advanced[:3]
+    assert "thop answered on mars" in advanced[3:]
+    assert 6 == len(set(advanced[3:]))
+
+
+def test_a_witness_that_fails_is_kept_as_an_error(asked):
+    (record,) = measure(select(["r3d18"]))
+    failed = Answer(version="7", error="exit status -9: no message")
+    assert failed == record.witnesses["thop"]
+    assert Answer(version="fvcore on r3d18", flops=200) == record.witnesses["fvcore"]
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_each_question_is_asked_once(asked, monkeypatch, use_cache):
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    measure(select(["c3d", "r3d18"]), use_cache=use_cache)
+    expected = {
+        (witness, row, use_cache, 3) for witness in ("fvcore", "thop") for row in ("c3d", "r3d18")
+    }
+    assert expected == set(asked)
+    assert 4 == len(asked)
+
+
+def test_measuring_nothing(asked):
+    assert [] == measure([])
+    assert 0 == steps([])
+    assert [] == asked
+
+
+def test_a_row_that_cannot_be_built_is_refused_before_any_witness_runs(asked):
+    with pytest.raises(ValueError, match=r"^2plus-c1-d cannot be built"):
+        measure(select(["c3d", "2plus-c1-d"]))
+    assert [] == asked
+
+
+def test_an_exception_of_a_witness_is_not_swallowed(monkeypatch):
+    def ask(*args, **kwargs):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(measuring, "ask", ask)
+    with pytest.raises(RuntimeError, match=r"^broken$"):
+        measure(select(["c3d"]))

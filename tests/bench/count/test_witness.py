@@ -1,0 +1,332 @@
+"""The witnesses: their integers on real rows, the cache, and processes that go wrong."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import ModuleType
+
+import pytest
+
+from vidcost.bench.count import cache, witness
+from vidcost.bench.count.witness import Answer, ask
+from vidcost.models.rows import select
+
+(MFNET,) = select(["mfnet"])
+(SMALL,) = (row.at(frames=4, size=32, classes=3) for row in select(["r3d18"]))
+
+
+class Processes:
+    """Stands in for subprocess.run: answers at once, and keeps the questions."""
+
+    def __init__(self):
+        self.questions = []
+        self.options = []
+        self.stdout = Answer(version="7", flops=1_009, params=211).model_dump_json()
+        self.stderr = ""
+        self.returncode = 0
+
+    def run(self, command, **options):
+        self.questions.append(json.loads(options["input"]))
+        self.options.append(options)
+        return subprocess.CompletedProcess(command, self.returncode, self.stdout, self.stderr)
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    fake = Processes()
+    monkeypatch.setattr(subprocess, "run", fake.run)
+    return fake
+
+
+@pytest.fixture
+def no_process(monkeypatch):
+    def refuse():
+        def run(*args, **kwargs):
+            raise AssertionError("a process was started")
+
+        monkeypatch.setattr(subprocess, "run", run)
+
+    return refuse
+
+
+@pytest.fixture
+def fake_thop(tmp_path, monkeypatch):
+    """Puts a module of the given source before thop, in the processes that a test starts."""
+
+    def install(source):
+        folder = tmp_path / "before"
+        folder.mkdir()
+        (folder / "thop.py").write_text(source, encoding="utf-8")
+        monkeypatch.setenv("PYTHONPATH", str(folder))
+
+    return install
+
+
+# real answers
+
+
+@pytest.fixture(scope="module")
+def real_answers():
+    questions = [("fvcore", "mfnet-pnl"), ("thop", "mfnet"), ("fvcore", "mfnet")]
+    with ThreadPoolExecutor(2) as pool:
+        answers = pool.map(
+            lambda q: ask(q[0], *select([q[1]]), use_cache=False, threads=1), questions
+        )
+        return dict(zip(questions, answers, strict=True))
+
+
+@pytest.mark.witness
+@pytest.mark.parametrize(
+    ("name", "row", "flops", "params"),
+    [
+        ("fvcore", "mfnet", 11_176_355_840, 7_842_568),
+        ("thop", "mfnet", 11_307_416_320, 7_842_568),
+        ("fvcore", "mfnet-pnl", 11_468_890_880, 7_870_984),
+    ],
+)
+def test_answers_on_real_rows(real_answers, name, row, flops, params):
+    version = witness.version(name)
+    expected = Answer(version=version, flops=flops, params=params)
+    assert expected == real_answers[name, row]
+
+
+@pytest.mark.witness
+def test_a_real_answer_is_kept(no_process, cache_folder):
+    answer = ask("thop", SMALL, threads=1)
+    assert "" == answer.error
+    assert 1 == len(list(cache_folder.iterdir()))
+    no_process()
+    assert answer == ask("thop", SMALL)
+
+
+# the question
+
+
+def test_the_question_says_all_that_the_row_is_built_from(processes):
+    ask("thop", MFNET.at(classes=7, frames=5, size=96), threads=3)
+    expected = {"witness": "thop", "row": "mfnet", "classes": 7, "frames": 5, "size": 96}
+    assert [expected] == processes.questions
+    assert "3" == processes.options[0]["env"]["OMP_NUM_THREADS"]
+
+
+def test_threads_are_left_alone_unless_given(processes, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    ask("thop", MFNET)
+    assert "5" == processes.options[0]["env"]["OMP_NUM_THREADS"]
+
+
+# the cache
+
+
+def test_a_second_answer_starts_no_process(processes, no_process):
+    first = ask("thop", MFNET)
+    assert Answer(version="7", flops=1_009, params=211) == first
+    no_process()
+    assert first == ask("thop", MFNET)
+    # neither the threads nor what the row is told to be change the answer
+    assert first == ask("thop", replace(MFNET, note="other", tables=()), threads=1)
+
+
+def test_without_the_cache_it_asks_anew_and_keeps_nothing(processes, cache_folder):
+    ask("thop", MFNET, use_cache=False)
+    assert not cache_folder.exists()
+    ask("thop", MFNET)
+    processes.stdout = Answer(version="7", flops=2_003).model_dump_json()
+    assert 2_003 == ask("thop", MFNET, use_cache=False).flops
+    assert 1_009 == ask("thop", MFNET).flops
+    assert 3 == len(processes.questions)
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("fvcore", MFNET),
+        ("thop", replace(MFNET, name="mfnet-pnl")),
+        ("thop", MFNET.at(classes=101)),
+        ("thop", MFNET.at(frames=8)),
+        ("thop", MFNET.at(size=112)),
+        ("thop", replace(MFNET, inputs=(*MFNET.inputs, (3, 1, 224, 224)))),
+    ],
+)
+def test_another_question_is_asked_by_itself(processes, name, row):
+    ask("thop", MFNET)
+    ask(name, row)
+    assert 2 == len(processes.questions)
+    ask("thop", MFNET)
+    ask(name, row)
+    assert 2 == len(processes.questions)
+
+
+@pytest.mark.parametrize("distribution", ["thop", "torch", "numpy"])
+def test_another_version_is_asked_by_itself(processes, monkeypatch, distribution):
+    ask("thop", MFNET)
+    version = witness.version
+    monkeypatch.setattr(witness, "version", lambda d: "0" if d == distribution else version(d))
+    ask("thop", MFNET)
+    assert 2 == len(processes.questions)
+
+
+def test_another_version_of_the_other_witness_changes_nothing(processes, monkeypatch):
+    ask("thop", MFNET)
+    version = witness.version
+    monkeypatch.setattr(witness, "version", lambda d: "0" if d == "fvcore" else version(d))
+    ask("thop", MFNET)
+    assert 1 == len(processes.questions)
+
+
+def test_other_sources_are_asked_by_themselves(processes, monkeypatch):
+    ask("thop", MFNET)
+    monkeypatch.setattr(witness, "_sources", lambda: "other")
+    ask("thop", MFNET)
+    assert 2 == len(processes.questions)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b'{"version": "7", "fl',
+        b"[]",
+        b"\xff\xfe",
+        b'{"version": "7", "flops": "many"}',
+        b'{"version": "7", "flops": 1009, "speed": 3}',
+    ],
+)
+def test_a_damaged_answer_is_asked_for_again(processes, cache_folder, damage):
+    answer = ask("thop", MFNET)
+    (path,) = cache_folder.iterdir()
+    path.write_bytes(damage)
+    assert answer == ask("thop", MFNET)
+    assert 2 == len(processes.questions)
+    # and it is whole again
+    assert answer == ask("thop", MFNET)
+    assert 2 == len(processes.questions)
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(processes, cache_folder):
+    cache_folder.parent.mkdir(parents=True)
+    cache_folder.write_text("a file where the folder should be", encoding="utf-8")
+    assert 1_009 == ask("thop", MFNET).flops
+    assert 1_009 == ask("thop", MFNET).flops
+    assert 2 == len(processes.questions)
+
+
+def test_clear_forgets_and_says_how_many(processes, cache_folder):
+    assert 0 == cache.clear()
+    for frames in (5, 7, 11):
+        ask("thop", MFNET.at(frames=frames))
+    (cache_folder / "notes.txt").write_text("not an answer", encoding="utf-8")
+    assert 3 == cache.clear()
+    assert ["notes.txt"] == [path.name for path in cache_folder.iterdir()]
+    assert 0 == cache.clear()
+    ask("thop", MFNET.at(frames=5))
+    assert 4 == len(processes.questions)
+
+
+def test_clear_says_what_it_cannot_remove(cache_folder):
+    (cache_folder / "stubborn.json").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"^cannot remove .*stubborn\.json: "):
+        cache.clear()
+
+
+# processes that go wrong
+
+
+@pytest.mark.parametrize(
+    ("returncode", "stderr", "error"),
+    [
+        (1, "Traceback\n  line\nTypeError: no\n", "exit status 1: TypeError: no"),
+        (-9, "", "exit status -9: no message"),
+    ],
+)
+def test_a_crash_is_an_answer_with_an_error(processes, cache_folder, returncode, stderr, error):
+    processes.returncode, processes.stderr = returncode, stderr
+    assert Answer(version=witness.version("thop"), error=error) == ask("thop", MFNET)
+    assert not cache_folder.exists()
+    processes.returncode = 0
+    assert 1_009 == ask("thop", MFNET).flops
+
+
+def test_a_witness_that_hangs_is_ended(monkeypatch, cache_folder):
+    monkeypatch.setattr(witness, "TIME_LIMIT_S", 0.01)
+    answer = ask("thop", MFNET)
+    expected = Answer(version=witness.version("thop"), error="no answer within 0.01 s")
+    assert expected == answer
+    assert not cache_folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        (
+            "raise ModuleNotFoundError(\"No module named 'thop'\")",
+            "exit status 1: ModuleNotFoundError: No module named 'thop'",
+        ),
+        (
+            "def profile(*args, **kwargs): return 10.5, 3.0",
+            "exit status 1: ValueError: thop answered 10.5 and 3.0, not integers",
+        ),
+        ("import os; os._exit(3)", "exit status 3: no message"),
+    ],
+    ids=["not installed", "no integers", "dies"],
+)
+@pytest.mark.witness
+def test_a_process_that_fails(fake_thop, cache_folder, source, error):
+    fake_thop(source)
+    assert error == ask("thop", SMALL, threads=1).error
+    assert not cache_folder.exists()
+
+
+@pytest.mark.witness
+def test_chatter_does_not_spoil_the_answer(fake_thop):
+    fake_thop(
+        "import sys\n"
+        "print('hello')\n"
+        "def profile(model, inputs, verbose):\n"
+        "    print('[INFO] Register count()')\n"
+        "    print('warning', file=sys.stderr)\n"
+        "    return float(1_009), float(len(inputs) * inputs[0].numel())\n"
+    )
+    expected = Answer(version=witness.version("thop"), flops=1_009, params=12_288)
+    assert expected == ask("thop", SMALL, threads=1)
+
+
+@pytest.mark.parametrize("stdout", ["", "hello\n", 'hello\n{"version": "7"}', "{}"])
+def test_an_answer_that_cannot_be_read_is_an_error(processes, cache_folder, stdout):
+    processes.stdout = stdout
+    assert ask("thop", MFNET).error
+    assert not cache_folder.exists()
+
+
+def test_files_of_the_current_folder_do_not_stand_in_for_a_witness(processes, monkeypatch):
+    commands = []
+
+    def run(command, **options):
+        commands.append(command)
+        return processes.run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    ask("thop", MFNET)
+    assert [[sys.executable, "-P", "-m", "vidcost.bench.count.witness"]] == commands
+
+
+# inside the process
+
+
+@pytest.mark.parametrize("owners", [["ultralytics-thop"], ["thop", "ultralytics-thop"]])
+def test_another_package_of_the_same_import_name_is_refused(monkeypatch, owners):
+    monkeypatch.setitem(sys.modules, "thop", ModuleType("thop"))
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"thop": owners})
+    with pytest.raises(ImportError, match="ultralytics-thop") as caught:
+        witness._thop(SMALL)
+    message = f"module thop belongs to {', '.join(owners)}, not to the thop package"
+    assert message == str(caught.value)
+
+
+def test_version_of_what_is_not_installed():
+    assert "not installed" == witness.version("vidcost-nowhere")

@@ -1,0 +1,72 @@
+import re
+
+import pytest
+
+from vidcost.bench.block_spec import block_factory, shape
+from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind"),
+    [("nl", NonLocal), ("cgnl", CGNL), ("cgd", CGD), ("pnl", PNL), ("pnl:", PNL)],
+)
+def test_a_name_alone_builds_the_block(spec, kind):
+    assert kind is type(block_factory(spec)(48))
+
+
+def test_options_are_the_keywords_of_the_class():
+    block = block_factory("pnl:n=3,combine=concat,pairwise=gaussian,shared=false")(48)
+    assert (3, "concat", 3) == (block.n, block.combine, len(block.operations))
+    assert {"gaussian"} == {operation.pairwise for operation in block.operations}
+
+
+def test_true_and_false():
+    pooled = block_factory("nl:pool_keys=true,bias=false")(48)
+    assert (True, False) == (pooled.operation.pool_keys, pooled.operation.bias)
+
+
+def test_whole_numbers():
+    assert 3 == block_factory("cgnl:groups=3")(48).groups
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("nll", "no block 'nll': choose from nl, cgnl, cgd, pnl"),
+        ("", "no block '': choose from nl, cgnl, cgd, pnl"),
+        ("NL", "no block 'NL': choose from nl, cgnl, cgd, pnl"),
+        ("pnl:m=3", "block pnl has no option 'm': it takes n, combine, pairwise, shared"),
+        ("pnl:combin=concat", "block pnl has no option 'combin': did you mean 'combine'?"),
+        ("cgd:n=3", "block cgd has no option 'n': it takes none"),
+        ("nl:channels=4", "block nl has no option 'channels': it takes pairwise, pool_keys, bias"),
+        ("pnl:n", "pnl:n needs a value: pnl:n=..."),
+        ("pnl:n=", "pnl:n takes a whole number, not ''"),
+        ("pnl:n=3.5", "pnl:n takes a whole number, not '3.5'"),
+        ("pnl:shared=yes", "pnl:shared takes true or false, not 'yes'"),
+        ("nl:bias=1", "nl:bias takes true or false, not '1'"),
+    ],
+)
+def test_a_bad_spec_says_what_would_be_good(spec, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        block_factory(spec)
+
+
+def test_a_value_that_the_block_refuses():
+    with pytest.raises(ValueError, match="unknown combination 'sum': choose from concat"):
+        block_factory("pnl:combine=sum")(48)
+
+
+def test_a_shape():
+    assert (2, 384, 3, 5, 7) == shape("2x384x3x5x7")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["", "384", "1x384x8x14", "1x384x8x14x14x1", "1x0x2x4x4", "1x-3x2x4x4", "1x3x2x4x4.0"],
+        *["1X3X2X4X4", "1x3x2x4x", "1x3x2xax4", "1 x 3 x 2 x 4 x 4", "1,3,2,4,4"],
+    ],
+)
+def test_what_is_no_shape(text):
+    with pytest.raises(ValueError, match=f"^{re.escape(repr(text))} is no shape BxCxTxHxW"):
+        shape(text)

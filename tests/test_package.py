@@ -1,0 +1,121 @@
+"""The wheel, built from a copy of the checkout and used far from it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def run(*command, cwd, **environment):
+    ran = subprocess.run(
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | environment,
+        check=False,
+    )
+    assert 0 == ran.returncode, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    leave = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(CHECKOUT, source, ignore=leave)
+    run(
+        *"-m pip wheel --quiet --no-deps --no-index --no-build-isolation -w out".split(),
+        str(source),
+        cwd=folder,
+    )
+    (path,) = (folder / "out").iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def names(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    target = tmp_path_factory.mktemp("installed")
+    run(
+        *"-m pip install --quiet --no-deps --no-index --target".split(),
+        str(target),
+        str(wheel),
+        cwd=target,
+    )
+    return target
+
+
+def test_the_wheel_has_one_top_level_name(names):
+    tops = {name.split("/")[0] for name in names}
+    assert {"vidcost"} == {top for top in tops if not top.endswith(".dist-info")}
+    assert 2 == len(tops)
+
+
+def test_every_module_is_in_the_wheel(names):
+    expected = set()
+    for folder, package in (
+        ("models", "vidcost/models"),
+        ("bench", "vidcost/bench"),
+        ("src/vidcost", "vidcost"),
+        ("results/published", "vidcost/published"),
+    ):
+        for path in (CHECKOUT / folder).rglob("*.py"):
+            inside = path.relative_to(CHECKOUT / folder)
+            if (folder, inside.parts[0]) != ("bench", "suites"):
+                expected.add(f"{package}/{inside.as_posix()}")
+    assert len(expected) > 30
+    assert expected == {name for name in names if name.endswith(".py")}
+
+
+@pytest.mark.parametrize("name", ["vidcost/published/pnl2020.toml", "vidcost/py.typed"])
+def test_the_wheel_holds_data(name, names):
+    assert name in names
+
+
+def test_the_wheel_holds_nothing_else(names):
+    odd = {name for name in names if name.startswith("vidcost/") and not name.endswith(".py")}
+    assert {"vidcost/published/pnl2020.toml", "vidcost/py.typed"} == odd
+
+
+def test_the_installed_wheel_reads_the_printed_figures(installed, tmp_path):
+    program = (
+        "import vidcost.bench.published as p; print(p.__file__); "
+        "print(p.pnl2020().table(3)[0].params.printed)"
+    )
+    file, printed = run("-c", program, cwd=tmp_path, PYTHONPATH=str(installed)).splitlines()
+    assert "7.843M" == printed
+    assert Path(file).is_relative_to(installed)
+
+
+def test_the_installed_command_lists_the_rows(installed, tmp_path):
+    out = run("-m", "vidcost.bench", "list", cwd=tmp_path, PYTHONPATH=str(installed))
+    assert "| mfnet-pnl-x5 " in out
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_the_wheel_installs_the_command(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/entry_points.txt"))
+        assert "vidcost = vidcost.bench.cli:main" in archive.read(name).decode().splitlines()
+
+
+def test_models_import_nothing_but_torch(installed, tmp_path):
+    program = "import sys, vidcost.models, vidcost.models.rows; print(*sys.modules)"
+    modules = run("-c", program, cwd=tmp_path, PYTHONPATH=str(installed)).split()
+    tops = {module.split(".")[0] for module in modules}
+    assert "torch" in tops
+    assert set() == tops & {"fvcore", "thop", "pandas", "rich", "typer", "pydantic", "tabulate"}
+    assert "vidcost.bench" not in modules
