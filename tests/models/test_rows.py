@@ -122,7 +122,7 @@ def test_select(patterns, table, expected):
 
 
 def test_a_pattern_that_matches_nothing_in_the_table_is_refused():
-    with pytest.raises(ValueError, match="^no row of Table 6 matches s3d or mfnet$"):
+    with pytest.raises(ValueError, match=r"^no row of Table 6 matches s3d or mfnet$"):
         select(["s3d", "mfnet"], table=6)
 
 
