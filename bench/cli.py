@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -187,6 +187,41 @@ def run(results: Results = Path("results"), no_cache: NoCache = False) -> None:
         soft_wrap=True,
     )
     _report_failures(records.values())
+
+
+@app.command("formulas", epilog="Example: `vidcost formulas --cross cgnl pnl:n=3 --channels 384`")
+def formulas(
+    cross: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="BLOCK BLOCK", help="Where one block becomes cheaper than the other."),
+    ] = None,
+    channels: Annotated[int, typer.Option(min=1, help="Channels, with --cross.")] = 384,
+    along: Annotated[
+        Literal["N", "T", "H=W"], typer.Option(help="What grows, with --cross.")
+    ] = "N",
+    results: Results = Path("results"),
+    as_: As = None,
+) -> None:
+    """The blocks' costs as printed and as derived, and verdicts on what the paper says of them.
+
+    Writes formulas.md to the results folder; --format prints the verdicts alone. With --cross,
+    solves where two blocks cost the same and counts on both sides.
+    """
+    # sympy takes a third of a second to import, which no other command should pay
+    from vidcost.bench.formula_tables import crossover_table, formula_markdown, verdict_table
+
+    if cross is not None:
+        pair = ((cross[0], block_factory(cross[0])), (cross[1], block_factory(cross[1])))
+        _print(crossover_table([pair], channels=channels, along=along), as_)
+        return
+    if as_ is not None:
+        _print(verdict_table(), as_)
+        return
+    files.check_folder(results)
+    document = formula_markdown()
+    head = "<!-- written by: vidcost formulas -->\n\n"
+    files.write(results / "formulas.md", head + document)
+    sys.stdout.write(document)
 
 
 @cache_app.command("clear", epilog="Example: `vidcost cache clear`")

@@ -54,6 +54,7 @@ def test_the_command_line_is_frozen():
         "block": ["blocks", "--shape", "--format"],
         "tables": ["numbers", "--results", "--no-cache", "--format"],
         "run": ["--results", "--no-cache"],
+        "formulas": ["--cross", "--channels", "--along", "--results", "--format"],
         "cache clear": [],
     } == {
         name: [option for parameter in command.params for option in parameter.opts]
@@ -147,6 +148,10 @@ def test_the_package_runs_as_a_module(tmp_path):
         ("show mfnet c3d", ["c3d"]),
         ("audition", ["No such command", "audition"]),
         ("cache empty", ["No such command", "empty"]),
+        ("formulas --cross cgnl", ["--cross"]),
+        ("formulas --cross cgnl pln", ["no block 'pln'"]),
+        ("formulas --cross nl pnl --channels 7", ["channels must be even", "got 7"]),
+        ("formulas --cross nl pnl --along W", ["--along", "'W'"]),
     ],
 )
 def test_bad_input_is_refused_in_one_line(command, words, complaint, witnesses):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -356,3 +357,11 @@ def test_the_document():
     # what GitHub refuses, and what would leave a formula open
     assert "operatorname" not in document
     assert document.count("$`") == document.count("`$")
+
+
+def test_the_committed_document_is_what_the_command_writes():
+    committed = Path(__file__).parents[2] / "results/formulas.md"
+    head = "<!-- written by: vidcost formulas -->\n\n"
+    assert head + formula_markdown() == committed.read_text(encoding="utf-8"), (
+        "results/formulas.md is stale: `vidcost formulas` writes it anew"
+    )
