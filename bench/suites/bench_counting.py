@@ -79,7 +79,7 @@ def test_thop(benchmark):
 
 
 def test_ratio(capsys):
-    """Ours is at least ten times as fast as either; 20 times is the goal, not reached everywhere."""
+    """Ours is at least ten times as fast as either; 20 times is the goal."""
     ratios = {name: seconds[name] / seconds["vidcost"] for name in ("fvcore", "thop")}
     with capsys.disabled():
         for name, ratio in ratios.items():
