@@ -11,7 +11,7 @@ from sympy import Integer
 from vidcost.bench import crossover as module
 from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.crossover import crossover
-from vidcost.bench.formula_tables import crossover_table
+from vidcost.bench.formula_document import crossover_table
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
 
 LINEAR = partial(CGNL, groups=1)

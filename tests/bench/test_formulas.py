@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,22 +11,6 @@ from hypothesis import strategies as st
 from sympy import Rational, expand
 from torch import nn
 
-from vidcost.bench import published
-from vidcost.bench.count.counter import count
-from vidcost.bench.formula_tables import (
-    CLAIMED_N,
-    SHAPE,
-    cheaper_above,
-    fitting_scales,
-    formula_markdown,
-    negligible_from,
-    plain,
-    saved_with_f_comb,
-    scales_table,
-    value_table,
-    verdict_table,
-    verdicts,
-)
 from vidcost.bench.formulas import (
     EQUATIONS,
     POSITIONS,
@@ -44,7 +27,6 @@ from vidcost.bench.formulas import (
     smooth,
     surely_positive,
 )
-from vidcost.models.backbones.mfnet import MFNet
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
 from vidcost.models.blocks.operation import PAIRWISE
 from vidcost.models.cost import Cost
@@ -190,178 +172,3 @@ def test_lower_bound_drops_what_adds_and_takes_the_most_of_what_subtracts():
 )
 def test_surely_positive(expr, channels, proved):
     assert proved == surely_positive(expr, channels=channels)
-
-
-@pytest.mark.parametrize("scales", CLAIMED_N)
-def test_the_condition_is_where_nl_and_pnl_cost_the_same(scales):
-    saved = saved_with_f_comb(scales)
-    for positions in (1, 2, 3, 64):
-        boundary = cheaper_above(scales).subs(N, positions)
-        assert 0 == saved.subs({N: positions, C: boundary})
-        # cheaper on the side above it
-        assert expand(saved / C).subs({N: positions, C: boundary + 1}) > 0
-        # 2n is the narrowest that can be split
-        assert boundary < 2 * scales
-
-
-# verdicts
-
-
-def found(verdict_list):
-    return {v.printed: (v.under_printed, v.under_derived) for v in verdict_list}
-
-
-def test_verdicts():
-    negligible = (
-        "holds only if T is at least 3 (N 588) with n = 3 and T is at least 7 (N 1,372) "
-        "with n = 4, on 384 channels of 14x14"
-    )
-    assert {
-        "2C^3N": ("holds", "does not hold"),
-        "2C^3N + CN^2": ("holds", "does not hold"),
-        "(sum 1/4^k) (1/n^3) 2C^3N + (sum 1/16^k) (1/n) CN^2": ("holds", "does not hold"),
-        "2, 3 or 4": (
-            "holds only if the block stands at MFNet conv2",
-            "holds only if the block stands at MFNet conv3 or MFNet conv4",
-        ),
-        "5/32 2C^3N + 17/32 CN^2": ("holds", "does not hold"),
-        "negligible": ("holds", negligible),
-        "lower computation cost": ("holds", "holds"),
-        "decreases": ("holds", "holds"),
-    } == found(verdicts())
-
-
-def test_another_printed_form_gets_other_verdicts():
-    def corrected(name):
-        form = printed(name)
-        return replace(form, conv=expand(form.conv / C) * (n if name == "pnl" else 1))
-
-    verdict = found(verdicts(corrected))
-    # what the paper says no longer fits its own form, but the form fits the derived one
-    assert ("does not hold", "holds") == verdict["2C^3N"]
-    assert ("does not hold", "holds") == verdict["2C^3N + CN^2"]
-    assert "does not hold" == verdict["5/32 2C^3N + 17/32 CN^2"][0]
-    equation_9 = verdict["(sum 1/4^k) (1/n^3) 2C^3N + (sum 1/16^k) (1/n) CN^2"]
-    assert ("does not hold", "holds") == equation_9
-
-    def dear(name):
-        form = printed(name)
-        return replace(form, matmul=form.matmul * (n**3 if name == "pnl" else 1))
-
-    verdict = found(verdicts(dear))
-    assert "does not hold" == verdict["lower computation cost"][0]
-    assert "does not hold" == verdict["decreases"][0]
-
-
-def test_every_verdict_is_about_a_claim_of_the_paper():
-    claims = {(claim.where, claim.printed) for claim in published.pnl2020().claims}
-    assert {(v.where, v.printed) for v in verdicts()} <= claims
-
-
-def test_the_numbers_of_the_verdicts():
-    because = {v.printed: v.because for v in verdicts()}
-    assert "178,514,165,760 printed, 1,406,533,632 derived" in because["2C^3N + CN^2"]
-    assert "5/16·2C²N + 17/32·CN²" in because["5/32 2C^3N + 17/32 CN^2"]
-    # (147456/4 + 768 + 4 x 384 x 1568) / (288884736 + 2446080)
-    assert "0.840% with n = 4" in because["negligible"]
-
-
-@pytest.mark.parametrize(("scales", "fewest"), [(2, 1), (3, 3), (4, 7)])
-def test_negligible_from(scales, fewest):
-    def share(frames):
-        shape = (1, 384, frames, 14, 14)
-        with torch.device("meta"):
-            whole, rest = (PNL(384, n=scales, combine=c) for c in ("attention", "concat"))
-        return 1 - rest.cost(shape).macs / whole.cost(shape).macs
-
-    assert fewest == negligible_from(scales)
-    assert share(fewest) < 0.01
-    assert fewest == 1 or share(fewest - 1) >= 0.01
-
-
-# which n fit
-
-
-@pytest.mark.parametrize(
-    ("channels", "side", "exact", "floor"),
-    [
-        (96, 56, [2, 3, 4], [2, 3, 4, 6]),
-        (192, 28, [2, 3], [2, 3, 4]),
-        (384, 14, [2], [2, 3, 4]),
-        (768, 7, [], [2, 3]),
-        (1024, 14, [2], [2, 4]),
-        (160, 28, [2], [2, 4, 5]),
-        (6, 64, [3], [3]),
-    ],
-)
-def test_fitting_scales(channels, side, exact, floor):
-    assert exact == fitting_scales(channels, side, exact=True)
-    assert floor == fitting_scales(channels, side, exact=False)
-
-
-def test_the_blocks_accept_the_n_that_fit():
-    for line in scales_table().lines:
-        accepted = []
-        for scales in range(2, 13):
-            try:
-                with torch.device("meta"):
-                    block = PNL(line["channels"], n=scales)
-                block.cost((1, line["channels"], 1, line["side"], line["side"]))
-            except ValueError:
-                continue
-            accepted.append(scales)
-        assert accepted == line["floor"], line["stage"]
-
-
-def test_the_maps_are_mfnets():
-    stages = ("conv2", "conv3", "conv4", "conv5")
-    with torch.device("meta"):
-        model = MFNet(blocks={f"{stage}:after-1": lambda _: nn.Identity() for stage in stages})
-        calls = count(model, torch.empty(1, 3, 16, 224, 224)).calls
-    shapes = [call.input for call in calls if call.module.endswith("after_B01")]
-    lines = [line for line in scales_table().lines if line["stage"].startswith("MFNet")]
-    assert [(1, x["channels"], 8, x["side"], x["side"]) for x in lines] == shapes
-
-
-# for people
-
-
-def test_values_equal_the_count():
-    lines = value_table().lines
-    with torch.device("meta"):
-        x = torch.empty(SHAPE)
-        blocks = [NonLocal(384), *(PNL(384, n=m, combine="concat") for m in CLAIMED_N)]
-        whole = [count(PNL(384, n=m), x).total.macs for m in CLAIMED_N]
-    assert [count(block, x).total.macs for block in blocks] == [line["derived"] for line in lines]
-    assert whole == [line["derived"] + line["f_comb"] for line in lines[1:]]
-    # N (1 + 1/4 + 1/16) and N^2 (1 + 1/16 + 1/256), by hand
-    assert 403_038_720 == lines[2]["smooth"]
-    assert 28_246_880_256 == lines[1]["printed"]
-
-
-def test_plain():
-    assert "2C³N + CN₁²/3" == plain(2 * C**3 * N + C * POSITIONS[1] ** 2 / 3)
-
-
-def test_tables_are_raw_values_too():
-    for table in (verdict_table(), scales_table(), value_table()):
-        assert table.json().startswith("[")
-        assert table.csv().count("\n") > len(table.lines) - 1
-
-
-def test_the_document():
-    document = formula_markdown()
-    for name in ("NL", "CGNL", "CGD", "PNL"):
-        assert 1 == document.count(f"\n## {name},")
-    assert "| conv | $`2 C^{3} N`$ | $`2 C^{2} N`$ |" in document
-    # what GitHub refuses, and what would leave a formula open
-    assert "operatorname" not in document
-    assert document.count("$`") == document.count("`$")
-
-
-def test_the_committed_document_is_what_the_command_writes():
-    committed = Path(__file__).parents[2] / "results/formulas.md"
-    head = "<!-- written by: vidcost formulas -->\n\n"
-    assert head + formula_markdown() == committed.read_text(encoding="utf-8"), (
-        "results/formulas.md is stale: `vidcost formulas` writes it anew"
-    )
