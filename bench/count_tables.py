@@ -9,7 +9,9 @@ import torch
 
 from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import Shape, count
+from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.record import Record
+from vidcost.bench.count.training import count_training
 from vidcost.bench.table import Column, Table, integer
 from vidcost.models.backbones.positions import BlockFactory
 from vidcost.models.rows import Row
@@ -25,6 +27,7 @@ _QUANTITIES = (
     Column("softmax", "softmax", integer),
     Column("activation", "activation", integer),
 )
+_PRODUCTS = {"conv": "conv", "linear": "linear", "matmul": "attention"}
 _UNITS = (
     "Batch 1. conv, linear and attention (products of two activations) are multiply-accumulates, "
     "and MACs their sum; norm, softmax and activation are elements, pool elements produced."
@@ -81,6 +84,48 @@ def count_table(records: Sequence[Record]) -> Table:
     )
 
 
+def training_table(rows: Iterable[Row]) -> Table:
+    """Rows, and the MACs of a step of training at batch 1: forward, backward and their sum.
+
+    Raises: ValueError if a row cannot be built; ClosedFormMismatch.
+    """
+    lines = []
+    for row in rows:
+        model, clips = on_meta(row)
+        step = count_training(model, *clips)
+        verify(row.name, model, step.forward)
+        forward, backward = step.forward.total, step.backward.total
+        lines.append(
+            {
+                "row": row.name,
+                "forward_macs": forward.macs,
+                "backward_macs": backward.macs,
+                "training_macs": forward.macs + backward.macs,
+                **{f"forward_{kind}": getattr(forward, kind) for kind in _PRODUCTS},
+                **{f"backward_{kind}": getattr(backward, kind) for kind in _PRODUCTS},
+            }
+        )
+    return Table(
+        title="Training",
+        columns=(
+            Column("row", "Row"),
+            Column("forward_macs", "Forward MACs", integer),
+            Column("backward_macs", "Backward MACs", integer),
+            Column("training_macs", "Sum", integer),
+            *(
+                Column(f"backward_{kind}", f"Backward {heading}", integer)
+                for kind, heading in _PRODUCTS.items()
+            ),
+        ),
+        lines=lines,
+        legend=(
+            "Batch 1, in training mode, gradients for all parameters and none for the clip. conv, "
+            "linear and attention (products of two activations) are multiply-accumulates, and MACs "
+            "their sum. The loss and the optimiser's step are not counted.",
+        ),
+    )
+
+
 def block_table(blocks: Sequence[tuple[str, BlockFactory]], shape: Shape) -> Table:
     """Blocks alone at one input shape (B, C, T, H, W), each checked against its closed form.
 
@@ -107,8 +152,7 @@ def tree_table(row: Row, depth: int) -> Table:
 
     Raises: ValueError if the row cannot be built.
     """
-    with torch.device("meta"):
-        model, clips = row.model(), row.clips()
+    model, clips = on_meta(row)
     counted = count(model, *clips)
     lines = []
     for name, module in model.named_modules():

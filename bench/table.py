@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import rich.box
 import rich.table
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.text import Text
 from tabulate import tabulate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Format = Callable[[Any], str]
 Cell = tuple[int, str]
@@ -108,6 +110,9 @@ class Table:
         return str(self._frame().to_csv(index=False))
 
     def _frame(self) -> pd.DataFrame:
+        # a seventh of a second, which a table drawn for people should not pay
+        import pandas as pd
+
         # object, or a column with a gap would turn its integers into floats
         return pd.DataFrame(list(self.lines), dtype=object)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidcost.bench.count.rules import FREE, RULES
+from vidcost.bench.count.shapes import SHAPES
 from vidcost.models.cost import Cost
 
 Shape = tuple[int, ...]
@@ -29,7 +30,7 @@ class Operation:
 
     ``module`` is the dotted name of the innermost module it ran in, the network itself being "".
     ``operands`` are the shapes of the arguments that are tensors, None where an argument is None;
-    ``output`` is the shape of the first result.
+    ``output`` is the shape of the first result that is a tensor.
     """
 
     module: str
@@ -50,7 +51,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Count:
-    """What was counted in one forward pass in evaluation mode.
+    """What was counted in one pass.
 
     ``params`` and ``buffers`` are elements, each tensor once however often it is used.
     """
@@ -90,8 +91,8 @@ def count(model: nn.Module, *inputs: Tensor) -> Count:
     model is left as it was. MACs do not depend on the values, only on the shapes.
     Raises: UncountedOperator with the operator's name.
     """
-    log = _Log(model)
-    with _evaluating(model), _watched(model, log), torch.no_grad(), _unfused(), log:
+    log = Log(model)
+    with mode(model, training=False), watched(model, log), torch.no_grad(), unfused(), log:
         model(*inputs)
     return Count(
         params=sum(p.numel() for p in model.parameters()),
@@ -101,11 +102,20 @@ def count(model: nn.Module, *inputs: Tensor) -> Count:
     )
 
 
-class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Booking(NamedTuple):
+    """What makes an operator's call an operation."""
+
+    module: str
+    kind: str
+    amount: int
+
+
+class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Books each operator under the module that is running."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.model = model
         self.operations: list[Operation] = []
         self.calls: list[Call] = []
         self.running: list[str] = []
@@ -123,8 +133,8 @@ class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        namespace, _, name = func._overloadpacket._qualified_op_name.partition("::")
-        name = name if name in RULES else name.rstrip("_")
+        namespace, _, operator = func._overloadpacket._qualified_op_name.partition("::")
+        name = operator if operator in RULES else operator.rstrip("_")
         known = namespace in ("aten", "prim") and (name in RULES or name in FREE)
         if not known:
             # composites reach us whole in inference mode
@@ -136,19 +146,18 @@ class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     "add one to bench/count/rules.py, or its name to FREE"
                 )
             return result
-        result = (
-            _batch_norm_shapes(*args)
-            if name == "native_batch_norm" and args[0].is_meta and not args[5]
-            else func(*args, **kwargs)
-        )
-        if rule := RULES.get(name):
-            kind, amount = rule(args, result, self._is_parameter)
-            first = result if isinstance(result, Tensor) else result[0]
+        result = None
+        if not kwargs and (shapes := SHAPES.get(operator)):
+            result = shapes(*args)
+        if result is None:
+            result = func(*args, **kwargs)
+        if booking := self.booking(name, args, result):
+            first = result if isinstance(result, Tensor) else _tensors(result)[0]
             operation = Operation(
-                module=self.running[-1] if self.running else "",
+                module=booking.module,
                 operator=name,
-                kind=kind,
-                amount=int(amount),
+                kind=booking.kind,
+                amount=booking.amount,
                 operands=tuple(
                     None if a is None else tuple(a.shape)
                     for a in args
@@ -159,12 +168,28 @@ class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.operations.append(operation)
         if isinstance(result, Tensor):
             operands = _tensors(args)
-            if operands and all(map(self._is_parameter, operands)):
+            if operands and all(map(self.is_parameter, operands)):
                 self.from_parameters.append(result)
                 self.parameter_storages.add(result.untyped_storage()._cdata)
         return result
 
-    def _is_parameter(self, tensor: Tensor) -> bool:
+    @property
+    def module(self) -> str:
+        """The innermost module that is running."""
+        return self.running[-1] if self.running else ""
+
+    def booking(self, name: str, args: Sequence[Any], result: Any) -> Booking | None:
+        """Where an operation is booked and what it amounts to; None if it is free."""
+        rule = RULES.get(name)
+        if rule is None:
+            return None
+        # on most devices torch takes it apart, and its mean would pass for a pool
+        if name == "mean" and isinstance(self.model.get_submodule(self.module), nn.RMSNorm):
+            rule = RULES["_fused_rms_norm"]
+        kind, amount = rule(args, result, self.is_parameter)
+        return Booking(self.module, kind, int(amount))
+
+    def is_parameter(self, tensor: Tensor) -> bool:
         """Whether ``tensor`` is a parameter, a view of one, or computed from parameters alone."""
         return tensor.untyped_storage()._cdata in self.parameter_storages
 
@@ -175,29 +200,20 @@ def _tensors(args: Sequence[Any]) -> list[Tensor]:
     return [a for a in flat if isinstance(a, Tensor)]
 
 
-def _batch_norm_shapes(x: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """What native_batch_norm returns in evaluation mode on the meta device, shapes only.
-
-    Torch's own meta kernel runs through the whole arithmetic, half the time of counting a network.
-    """
-    none = torch.empty(0, device=x.device)
-    return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=x.device), none, none
-
-
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards each module's own mode again."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Training or evaluation mode, and afterwards each module's own mode again."""
+    before = {module: module.training for module in model.modules()}
+    model.train(training)
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        for module, its_own in before.items():
+            module.training = its_own
 
 
 @contextmanager
-def _watched(model: nn.Module, log: _Log) -> Iterator[None]:
+def watched(model: nn.Module, log: Log) -> Iterator[None]:
     """Note each call of the modules in ``model``, and which one is running."""
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
@@ -226,7 +242,7 @@ def _watched(model: nn.Module, log: _Log) -> Iterator[None]:
 
 
 @contextmanager
-def _unfused() -> Iterator[None]:
+def unfused() -> Iterator[None]:
     """Attention as its parts: fused, it hides its softmax, on some devices all of itself."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -28,6 +28,19 @@ def _convolution(
     return "conv", (x if transposed else out).numel() * math.prod(weight.shape[1:])
 
 
+def _convolution_backward(
+    args: Sequence[Any], out: Any, is_parameter: Callable[[Tensor], bool]
+) -> tuple[str, int]:
+    # convolution_backward(grad_output, input, weight, bias_sizes, stride, padding, dilation,
+    # transposed, output_padding, groups, output_mask)
+    grad, x, weight, transposed, (to_input, to_weight, _) = args[0], *args[1:3], args[7], args[10]
+    # Each MAC of the forward pass, input times weight into output, is one MAC into the gradient
+    # of the input, output's gradient times weight, and one into that of the weight: so also with
+    # groups, strides and dilation. The bias's gradient is a sum.
+    _, forward = _convolution((x, weight, None, None, None, None, transposed), grad, is_parameter)
+    return "conv", forward * (to_input + to_weight)
+
+
 def _product(left: int, right: int) -> Rule:
     """Matrix or vector product of arguments ``left`` and ``right``, summed over left's last axis.
 
@@ -62,11 +75,22 @@ def _attention(
     return "matmul", positions * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 
-def _elements_in(kind: str) -> Rule:
+def _attention_backward(
+    args: Sequence[Any], out: Any, is_parameter: Callable[[Tensor], bool]
+) -> tuple[str, int]:
+    # (grad_output, query, key, value, ...). The kernels keep no scores: they compute query x key
+    # anew, then the gradients of value, scores, query and key. Five products, where attention in
+    # parts needs four.
+    query, key, value = args[1:4]
+    positions = math.prod(query.shape[:-1])
+    return "matmul", positions * key.shape[-2] * (3 * query.shape[-1] + 2 * value.shape[-1])
+
+
+def _elements_in(kind: str, of: int = 0) -> Rule:
     def rule(
         args: Sequence[Any], out: Any, is_parameter: Callable[[Tensor], bool]
     ) -> tuple[str, int]:
-        return kind, args[0].numel()
+        return kind, args[of].numel()
 
     return rule
 
@@ -112,9 +136,42 @@ RULES: dict[str, Rule] = {
     **_named("_softmax _safe_softmax _log_softmax", _elements_in("softmax")),
     **_named(
         "relu sigmoid tanh gelu silu elu leaky_relu hardtanh hardswish hardsigmoid mish softplus "
-        "_prelu_kernel glu log_sigmoid_forward threshold rrelu_with_noise",
+        "_prelu_kernel glu log_sigmoid_forward threshold rrelu_with_noise celu hardshrink "
+        "softshrink",
         _elements_in("activation"),
     ),
+    # Backward operators. Those element by element count what their forward operator counted; the
+    # incoming gradient, their first argument, is as large. A mean's is a division, and free.
+    **_named("convolution_backward convolution_backward_overrideable", _convolution_backward),
+    **_named(
+        "_scaled_dot_product_flash_attention_backward "
+        "_scaled_dot_product_flash_attention_for_cpu_backward "
+        "_scaled_dot_product_efficient_attention_backward "
+        "_scaled_dot_product_cudnn_attention_backward",
+        _attention_backward,
+    ),
+    **_named(
+        "native_batch_norm_backward cudnn_batch_norm_backward miopen_batch_norm_backward "
+        "batch_norm_backward native_group_norm_backward native_layer_norm_backward "
+        "_fused_rms_norm_backward",
+        _elements_in("norm"),
+    ),
+    **_named(
+        "max_pool2d_with_indices_backward max_pool3d_with_indices_backward avg_pool2d_backward "
+        "avg_pool3d_backward _adaptive_avg_pool2d_backward _adaptive_avg_pool3d_backward "
+        "adaptive_max_pool2d_backward adaptive_max_pool3d_backward",
+        _elements_in("pool"),
+    ),
+    **_named("_softmax_backward_data _log_softmax_backward_data", _elements_in("softmax")),
+    **_named(
+        "threshold_backward sigmoid_backward tanh_backward gelu_backward silu_backward "
+        "elu_backward leaky_relu_backward hardtanh_backward hardswish_backward "
+        "hardsigmoid_backward mish_backward softplus_backward _prelu_kernel_backward "
+        "log_sigmoid_backward rrelu_with_noise_backward hardshrink_backward softshrink_backward",
+        _elements_in("activation"),
+    ),
+    # half its input comes out of a gated linear unit
+    **_named("glu_backward", _elements_in("activation", of=1)),
 }
 """Rules by the operator's name in the aten namespace, without the underscore of in-place forms."""
 
@@ -122,17 +179,18 @@ FREE: frozenset[str] = frozenset(
     # views: no data moves
     "view _unsafe_view reshape _reshape_alias expand permute transpose t squeeze unsqueeze slice "
     "select split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unbind alias detach "
-    "as_strided unfold diagonal real imag view_as_real view_as_complex lift_fresh "
+    "as_strided unfold diagonal real imag view_as_real view_as_complex _conj lift_fresh "
     # copies and rearrangements: data moves, nothing is computed
     "clone copy _to_copy contiguous cat stack repeat repeat_interleave index index_select gather "
     "embedding constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
     "replication_pad1d replication_pad2d replication_pad3d roll flip pixel_shuffle pixel_unshuffle "
     "tril triu masked_fill where scatter index_put index_fill slice_scatter select_scatter fill "
-    "zero nonzero unique_consecutive im2col col2im "
+    "zero nonzero unique_consecutive _unique im2col col2im "
     # tensors from nothing
     "empty empty_like empty_strided zeros zeros_like ones ones_like full full_like arange linspace "
     "eye scalar_tensor new_empty new_empty_strided new_zeros new_ones new_full rand rand_like "
     "randn randn_like randint randperm bernoulli uniform normal native_dropout "
+    "_efficientzerotensor "
     # element by element: one operation each at the most, by convention no MAC
     "add sub rsub mul div remainder fmod neg abs sqrt rsqrt square pow exp exp2 expm1 log log2 "
     "log10 log1p reciprocal sign floor ceil round trunc frac clamp clamp_min clamp_max maximum "
@@ -146,6 +204,17 @@ FREE: frozenset[str] = frozenset(
     "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
     "_upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d "
     "_upsample_bilinear2d_aa upsample_bicubic2d _upsample_bicubic2d_aa upsample_trilinear3d "
+    # backward of the above: the gradient of a view, copy, reduction or resampling is another of
+    # them, put in its place among zeros, added up or handed on
+    "slice_backward select_backward diagonal_backward unfold_backward embedding_dense_backward "
+    "reflection_pad1d_backward reflection_pad2d_backward reflection_pad3d_backward "
+    "replication_pad1d_backward replication_pad2d_backward replication_pad3d_backward "
+    "native_dropout_backward index_add scatter_add sgn "
+    "upsample_nearest1d_backward upsample_nearest2d_backward upsample_nearest3d_backward "
+    "_upsample_nearest_exact1d_backward _upsample_nearest_exact2d_backward "
+    "_upsample_nearest_exact3d_backward upsample_linear1d_backward upsample_bilinear2d_backward "
+    "_upsample_bilinear2d_aa_backward upsample_bicubic2d_backward "
+    "_upsample_bicubic2d_aa_backward upsample_trilinear3d_backward "
     # bookkeeping
     "sym_size sym_stride sym_numel sym_storage_offset is_same_size _local_scalar_dense item "
     "_assert_async _assert_scalar".split()

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vidcost.bench.count import counter
 from vidcost.bench.count.counter import Call, Count, Operation, UncountedOperator, count
 from vidcost.bench.count.rules import FREE, RULES
 from vidcost.models.cost import Cost
@@ -570,38 +569,6 @@ def test_own_hooks_of_the_model_stay(network):
     count(network, torch.zeros(2, 3, 11, 13))
     network(torch.zeros(2, 3, 11, 13))
     assert ["fc", "fc"] == seen
-
-
-# the BatchNorm shortcut
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
-def test_the_batch_norm_shortcut_gives_what_torch_gives(monkeypatch, dtype, layout):
-    seen = []
-    model = nn.Sequential(nn.BatchNorm3d(3), Calls(lambda _, x: seen.append(x) or x))
-    model = model.to("meta", dtype)
-    x = torch.zeros(2, 3, 5, 7, 11, dtype=dtype, device="meta").to(memory_format=layout)
-    shortcut = count(model, x)
-    calls = []
-
-    def torchs_own(*args):
-        calls.append(args)
-        return torch.ops.aten.native_batch_norm(*args)
-
-    monkeypatch.setattr(counter, "_batch_norm_shapes", torchs_own)
-    assert shortcut == count(model, x)
-    assert 1 == len(calls)
-    ours, torchs = seen
-    assert (torchs.shape, torchs.dtype, torchs.device) == (ours.shape, ours.dtype, ours.device)
-
-
-def test_the_batch_norm_shortcut_has_the_statistics_of_a_real_kernel():
-    """Empty in evaluation mode; torch's meta kernel alone says (C,)."""
-    x, w = torch.zeros(2, 3, 5, 7, 11), torch.ones(3)
-    real = torch.ops.aten.native_batch_norm(x, w, w, w, w, False, 0.1, 1e-5)
-    ours = counter._batch_norm_shapes(x.to("meta"))
-    assert [(t.shape, t.dtype) for t in real] == [(t.shape, t.dtype) for t in ours]
 
 
 # rules

@@ -1,0 +1,175 @@
+"""What a step of training costs: the forward pass, the backward pass and their sum."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
+
+from vidcost.bench.count.counter import Booking, Count, Log, mode, unfused, watched
+from vidcost.models.cost import Cost
+
+
+@dataclass(frozen=True)
+class Training:
+    """What was counted in one forward and one backward pass in training mode.
+
+    An operation of ``backward`` stands under the module whose forward operation it
+    differentiates, and a product is ``linear`` or ``matmul`` as that operation is. Parameters and
+    buffers are counted in ``forward`` alone. What gradient checkpointing computes anew is in
+    ``backward``.
+    """
+
+    forward: Count
+    backward: Count
+
+    @property
+    def total(self) -> Cost:
+        """Both passes over the whole network."""
+        return self.forward.total + self.backward.total
+
+    def within(self, module: str, *, params: int = 0) -> Cost:
+        """Both passes inside ``module`` and its descendants."""
+        return self.forward.within(module, params=params) + self.backward.within(module)
+
+
+def count_training(model: nn.Module, *inputs: Tensor) -> Training:
+    """Count one pass of ``model`` on ``inputs`` and the backward pass from its outputs.
+
+    Gradients are computed for the parameters and inputs that require them. All modules are in
+    training mode: BatchNorm normalises by the batch, dropout drops. The loss and the optimiser's
+    step are not counted. The model, its gradients and its buffers are left as they were.
+    Raises: UncountedOperator with the operator's name; ValueError if nothing requires a gradient,
+            or as layers do that cannot train on so small an input.
+    """
+    log = _TrainingLog(model)
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        mode(model, training=True),
+        watched(model, log),
+        unfused(),
+    ):
+        # leaves of our own take the gradients, so that neither .grad nor the hooks of an optimiser
+        # that steps in the backward pass are touched; running statistics go into copies
+        stand_ins = {
+            **{f"model.{name}": _leaf(p) for name, p in model.named_parameters()},
+            **{f"model.{name}": b.clone() for name, b in model.named_buffers()},
+        }
+        functional_call(_Step(model, log), stand_ins, tuple(map(_leaf, inputs)))
+    operations, calls = log.forward_ends
+    return Training(
+        forward=Count(
+            params=sum(p.numel() for p in model.parameters()),
+            buffers=sum(b.numel() for b in model.buffers()),
+            operations=tuple(log.operations[:operations]),
+            calls=tuple(log.calls[:calls]),
+        ),
+        backward=Count(0, 0, tuple(log.operations[operations:]), tuple(log.calls[calls:])),
+    )
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    """The same data as a tensor without history that takes a gradient if ``tensor`` does."""
+    return tensor.detach().requires_grad_(tensor.requires_grad)
+
+
+class _Step(nn.Module):
+    """Both passes in one call: checkpoints run modules again in the backward pass."""
+
+    def __init__(self, model: nn.Module, log: _TrainingLog) -> None:
+        super().__init__()
+        self.model, self.log = model, log
+
+    def forward(self, *inputs: Tensor) -> None:
+        with self.log:
+            results = self.model(*inputs)
+        self.log.end_forward()
+        outputs = [y for y in tree_leaves(results) if isinstance(y, Tensor) and y.requires_grad]
+        if not outputs:
+            raise ValueError(
+                "no output needs a gradient: set requires_grad on a parameter or an input, and "
+                "return tensors, in lists, tuples or dicts"
+            )
+        gradients = [torch.empty_like(y) for y in outputs]
+        with self.log:
+            torch.autograd.backward(outputs, gradients)
+
+
+@dataclass
+class _Source:
+    """A forward operation that autograd records; ``product`` is its kind if it is a product."""
+
+    module: str
+    product: str | None
+
+
+PRODUCTS = ("linear", "matmul")
+
+VECTOR_PRODUCTS = ("MvBackward0", "AddmvBackward0", "DotBackward0", "VdotBackward0")
+"""Nodes whose gradients are partly products element by element.
+
+A product of a matrix and a vector has an outer product as the matrix's gradient; an inner product
+has each vector's gradient in the other times a number.
+"""
+
+
+class _TrainingLog(Log):  # type: ignore[no-untyped-call]
+    """Books a backward operation by the forward operation it differentiates.
+
+    Autograd numbers the nodes of its graph in the order in which it makes them, an operation's
+    just before the operation reaches us; in the backward pass it tells which node is running.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.forward_ends = (0, 0)
+        # source i made the nodes after last_nodes[i - 1] up to last_nodes[i]
+        self.sources: list[_Source] = []
+        self.last_nodes: list[int] = []
+
+    def end_forward(self) -> None:
+        """What follows belongs to the backward pass."""
+        self.forward_ends = (len(self.operations), len(self.calls))
+
+    def booking(self, name: str, args: Sequence[Any], result: Any) -> Booking | None:
+        booked = super().booking(name, args, result)
+        node = torch._C._current_autograd_node()
+        # the operations of a checkpoint run inside a node too, but record gradients
+        if node is None or torch.is_grad_enabled():
+            self._note(booked)
+            return booked
+        source = self._source(node)
+        # a mean in the backward pass is a statistic, as in that of a standard deviation
+        if name == "mean":
+            return None
+        if booked is not None:
+            kind = source.product if source.product and booked.kind in PRODUCTS else booked.kind
+            return Booking(source.module, kind, booked.amount)
+        if name == "mul" and isinstance(args[1], Tensor) and node.name() in VECTOR_PRODUCTS:
+            return Booking(source.module, source.product or "matmul", result.numel())
+        return None
+
+    def _note(self, booked: Booking | None) -> None:
+        """Remember the operation that runs now as the maker of the nodes since the last one."""
+        last_node = torch._C._autograd._get_sequence_nr() - 1
+        product = booked.kind if booked and booked.kind in PRODUCTS else None
+        if not self.last_nodes or last_node > self.last_nodes[-1]:
+            self.last_nodes.append(last_node)
+            self.sources.append(_Source(self.module, product))
+        elif self.sources[-1].product is None:
+            # a function with a backward of its own has one node for all of its operations
+            self.sources[-1].product = product
+
+    def _source(self, node: Any) -> _Source:
+        number = node._sequence_nr()
+        # made after its operation, which changed a view in place
+        if node.name().endswith("CopySlices"):
+            number -= 1
+        return self.sources[min(bisect_left(self.last_nodes, number), len(self.sources) - 1)]
