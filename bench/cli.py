@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,11 +15,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vidcost.bench import files, published
 from vidcost.bench.block_spec import block_factory, shape
+from vidcost.bench.conformance_table import (
+    conformance_markdown,
+    conformance_tables,
+    data_table,
+)
 from vidcost.bench.count import cache, record
 from vidcost.bench.count.closed_form import ClosedFormMismatch
+from vidcost.bench.count.conformance import ask_counters, failures
+from vidcost.bench.count.ledger import Examined, complaints, reconcile
 from vidcost.bench.count.measure import measure, steps
 from vidcost.bench.count.record import Record, count_row
-from vidcost.bench.count_tables import block_table, count_table, list_table, tree_table
+from vidcost.bench.count_tables import (
+    block_table,
+    count_table,
+    list_table,
+    training_table,
+    tree_table,
+)
+from vidcost.bench.ledger_tables import (
+    ledger_markdown,
+    ledger_table,
+    statement_table,
+    tidy_table,
+)
 from vidcost.bench.paper_tables import paper_table
 from vidcost.bench.table import Table, show
 from vidcost.models.rows import ROWS, Row, select
@@ -31,6 +51,9 @@ _UsageError: Any = typer.BadParameter.__base__
 
 PRINTED_BY_RUN = (3, 5, 6)
 """The tables that ``run`` prints: those in which the paper prints costs."""
+
+SHOWN_BY_TERM = 4
+"""Up to so many rows ``ledger`` shows term by term."""
 
 
 class Format(StrEnum):
@@ -66,7 +89,7 @@ Results = Annotated[
     Path, typer.Option("--results", metavar="DIR", help="Folder of the results files.")
 ]
 NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Ask fvcore and thop anew, and keep no answer.")
+    bool, typer.Option("--no-cache", help="Ask the other counters anew, and keep no answer.")
 ]
 Classes = Annotated[int | None, typer.Option("--classes", help="Classes instead of the row's.")]
 Frames = Annotated[int | None, typer.Option("--frames", help="Frames instead of the row's.")]
@@ -87,17 +110,28 @@ def count_rows(
     frames: Frames = None,
     size: Size = None,
     witnesses: Annotated[
-        bool, typer.Option("--witnesses", help="Ask fvcore and thop too, which takes longer.")
+        bool, typer.Option("--witnesses", help="Ask other counters too, which takes longer.")
     ] = False,
     no_cache: NoCache = False,
+    training: Annotated[
+        bool, typer.Option("--training", help="MACs of the forward and the backward pass.")
+    ] = False,
     as_: As = None,
 ) -> None:
     """Count rows exactly, in seconds, and check every block against its closed form."""
+    if training and witnesses:
+        raise ValueError(
+            "the witnesses are asked about the forward pass alone: leave out --training or "
+            "--witnesses"
+        )
     chosen = [
         row.at(classes=classes, frames=frames, size=size) for row in _buildable(rows, table=table)
     ]
+    if training:
+        _print(training_table(chosen), as_)
+        return
     if witnesses:
-        records = _measured(chosen, use_cache=not no_cache)
+        records = [each.record for each in _measured(chosen, use_cache=not no_cache)]
     else:
         records = [count_row(row) for row in chosen]
     _print(count_table(records), as_)
@@ -159,7 +193,9 @@ def tables(
     records = record.read(results)
     missing = [row for row in ROWS if row.name in needed and row.name not in records and row.build]
     if missing:
-        records |= {r.row: r for r in _measured(missing, use_cache=not no_cache)}
+        records |= {
+            each.record.row: each.record for each in _measured(missing, use_cache=not no_cache)
+        }
     for number in numbers:
         _print(_written_table(number, records, results), as_)
     _report_failures(records.values())
@@ -167,13 +203,15 @@ def tables(
 
 @app.command("run", epilog="Example: `vidcost run --results results`")
 def run(results: Results = Path("results"), no_cache: NoCache = False) -> None:
-    """Build every row, count it, ask fvcore and thop, check, and print Tables 3, 5 and 6.
+    """Build every row, count it, ask other counters, check, and print Tables 3, 5 and 6.
 
     Writes counts.jsonl and tables/*.md to the results folder.
     """
     paper = published.pnl2020()
     files.check_folder(results)
-    records = {r.row: r for r in _measured(_buildable(), use_cache=not no_cache)}
+    examined = _measured(_buildable(), use_cache=not no_cache)
+    records = {each.record.row: each.record for each in examined}
+    entries = [entry for each in examined for entry in reconcile(each)]
     counts = record.write(results, records.values(), command="vidcost run")
     printed = {number: _written_table(number, records, results) for number in paper.titles}
     for number in PRINTED_BY_RUN:
@@ -181,12 +219,51 @@ def run(results: Results = Path("results"), no_cache: NoCache = False) -> None:
     checks = sum(r.closed_forms for r in records.values())
     console = Console()
     console.print(
-        f"{len(records)} rows built and counted; {checks} modules equal their closed forms. "
+        f"{len(records)} rows built and counted; {checks} modules equal their closed forms; "
+        f"{sum(e.balanced for e in entries)} of {len(entries)} accounts of other counters add up. "
         f"Written: {counts}, {results / 'tables'}/*.md",
         highlight=False,
         soft_wrap=True,
     )
-    _report_failures(records.values())
+    _report(line for entry in entries if not entry.balanced for line in complaints(entry))
+
+
+@app.command("ledger", epilog="Example: `vidcost ledger mfnet-nl mfnet-pnl-x5`")
+def ledger(
+    rows: Rows = None,
+    table: PaperTable = None,
+    classes: Classes = None,
+    frames: Frames = None,
+    size: Size = None,
+    results: Results = Path("results"),
+    no_cache: NoCache = False,
+    as_: As = None,
+) -> None:
+    """From our MACs to what each counter prints, by named terms; fails if anything is left over.
+
+    Up to four rows are shown term by term. Over all rows it writes ledger.md to the results folder,
+    with every row's terms; --format json or csv prints a line for each term.
+    """
+    everything = not any((rows, table, classes, frames, size))
+    if everything:
+        files.check_folder(results)
+    chosen = [
+        row.at(classes=classes, frames=frames, size=size) for row in _buildable(rows, table=table)
+    ]
+    examined = _measured(chosen, use_cache=not no_cache)
+    entries = {each.record.row: reconcile(each) for each in examined}
+    accounts = [entry for each in entries.values() for entry in each]
+    if as_ in (Format.JSON, Format.CSV):
+        _print(tidy_table(accounts), as_)
+    elif len(entries) <= SHOWN_BY_TERM:
+        for each in entries.values():
+            _print(statement_table(each), as_)
+    else:
+        _print(ledger_table(accounts), as_)
+    if everything:
+        head = "<!-- written by: vidcost ledger -->\n\n"
+        files.write(results / "ledger.md", head + ledger_markdown(accounts))
+    _report(line for entry in accounts if not entry.balanced for line in complaints(entry))
 
 
 @app.command("formulas", epilog="Example: `vidcost formulas --cross cgnl pnl:n=3 --channels 384`")
@@ -208,7 +285,7 @@ def formulas(
     solves where two blocks cost the same and counts on both sides.
     """
     # sympy takes a third of a second to import, which no other command should pay
-    from vidcost.bench.formula_tables import crossover_table, formula_markdown, verdict_table
+    from vidcost.bench.formula_document import crossover_table, formula_markdown, verdict_table
 
     if cross is not None:
         pair = ((cross[0], block_factory(cross[0])), (cross[1], block_factory(cross[1])))
@@ -222,6 +299,82 @@ def formulas(
     head = "<!-- written by: vidcost formulas -->\n\n"
     files.write(results / "formulas.md", head + document)
     sys.stdout.write(document)
+
+
+@app.command("conformance", epilog="Example: `vidcost conformance --results results`")
+def conformance(results: Results = Path("results"), as_: As = None) -> None:
+    """Ask every counter about single operators whose MACs were worked out by hand.
+
+    Writes conformance.md to the results folder; JSON and CSV hold a line per operator.
+    """
+    files.check_folder(results)
+    statements = ask_counters()
+    document = conformance_markdown(statements)
+    head = "<!-- written by: vidcost conformance -->\n\n"
+    files.write(results / "conformance.md", head + document)
+    if as_ is None:
+        for table in conformance_tables(statements):
+            _print(table, None)
+    elif as_ is Format.MD:
+        sys.stdout.write(document)
+    else:
+        _print(data_table(statements), as_)
+    _report(failures(statements))
+
+
+@app.command("audit", epilog="Example: `vidcost audit --search r50-ucf101`")
+def audit(
+    search: Annotated[
+        str | None,
+        typer.Option(metavar="ROW", help="Rank recipes around a row by the figures they hit."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="'ROW AXIS=CHOICE ...'", help="Count a row otherwise than it is described."
+        ),
+    ] = None,
+    results: Results = Path("results"),
+    as_: As = None,
+) -> None:
+    """A verdict on every figure the paper prints and every cost it claims, counted on the spot.
+
+    Writes audit.md to the results folder; --format prints the figures alone. Fails if a figure that
+    is not met has no note in results/published, if one that is met has one, or if a recipe no
+    longer gives its figure. --search tries the recipes around a row, --recipe counts one.
+    """
+    # sympy takes a third of a second to import, which no other command should pay
+    from vidcost.bench.audit import judge, printed_figures, problems
+    from vidcost.bench.audit_document import audit_markdown
+    from vidcost.bench.audit_tables import figure_table, recipe_table, search_table
+    from vidcost.bench.recipe_grid import size
+    from vidcost.bench.recipe_search import search as search_recipes
+    from vidcost.bench.recipes import Recipe
+
+    paper = published.pnl2020()
+    if search is not None and recipe is not None:
+        raise ValueError("--search and --recipe are two things: give one of them")
+    if recipe is not None:
+        _print(recipe_table(Recipe.parse(recipe), paper), as_)
+        return
+    if search is not None:
+        (row,) = select([search])[:1]
+        if row.name != search:
+            raise ValueError(f"{search!r} is no row's name: search around one row at a time")
+        with _progress(size(row)) as advance:
+            found = search_recipes(row, paper, advance=advance)
+        _print(search_table(found), as_)
+        return
+    files.check_folder(results)
+    with _progress(printed_figures(paper)) as advance:
+        judged = judge(paper, advance=advance)
+    if as_ is not None:
+        _print(figure_table(judged), as_)
+    else:
+        document = audit_markdown(paper, judged)
+        files.write(results / "audit.md", f"<!-- written by: vidcost audit -->\n\n{document}")
+        sys.stdout.write(document)
+    _report(problems(judged))
 
 
 @cache_app.command("clear", epilog="Example: `vidcost cache clear`")
@@ -266,7 +419,14 @@ def _buildable(patterns: Sequence[str] | None = None, *, table: int | None = Non
     return [row for row in chosen if row.build is not None]
 
 
-def _measured(rows: Sequence[Row], *, use_cache: bool) -> list[Record]:
+def _measured(rows: Sequence[Row], *, use_cache: bool) -> list[Examined]:
+    with _progress(steps(rows)) as advance:
+        return measure(rows, use_cache=use_cache, advance=advance)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal, which what is yielded moves by one and labels."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
     with Progress(
@@ -276,12 +436,8 @@ def _measured(rows: Sequence[Row], *, use_cache: bool) -> list[Record]:
         transient=True,
         disable=not console.is_terminal,
     ) as progress:
-        task = progress.add_task("counting", total=steps(rows))
-        return measure(
-            rows,
-            use_cache=use_cache,
-            advance=lambda what: progress.update(task, advance=1, description=what),
-        )
+        task = progress.add_task("counting", total=total)
+        yield lambda what: progress.update(task, advance=1, description=what)
 
 
 def _written_table(number: int, records: dict[str, Record], results: Path) -> Table:
@@ -293,15 +449,20 @@ def _written_table(number: int, records: dict[str, Record], results: Path) -> Ta
 
 def _report_failures(records: Iterable[Record]) -> None:
     """Name the witnesses that gave no answer, and exit accordingly."""
-    failures = [
-        f"{each.row}: {name} failed: {answer.error}"
+    _report(
+        f"{each.row}: {name} {answer.status}: {answer.error}"
         for each in records
         for name, answer in each.witnesses.items()
         if answer.error
-    ]
-    for failure in failures:
+    )
+
+
+def _report(lines: Iterable[str]) -> None:
+    """Print what was found wrong, if anything, and exit accordingly."""
+    found = list(dict.fromkeys(lines))
+    for failure in found:
         _complain(failure)
-    if failures:
+    if found:
         raise typer.Exit(FOUND_WRONG)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vidcost.bench.count.record import Record
-from vidcost.bench.count.witness import WITNESSES
 from vidcost.bench.published import Figure, Paper, PrintedRow
 from vidcost.bench.table import Cell, Column, Table, billions, millions
 from vidcost.models.rows import Row
 
+WITNESSES = ("fvcore", "thop", "thop-2020")
+"""The counters that have a column; torch's prints our MACs."""
 CONVENTIONS = ("macs", *WITNESSES)
 """What a printed FLOPs figure is held against: our MACs, and each witness as it prints."""
 
@@ -22,6 +23,7 @@ _COLUMNS = (
     Column("flops_printed", "FLOPs printed", lambda printed: str(printed)),
     Column("fvcore", "fvcore", billions),
     Column("thop", "thop", billions),
+    Column("thop-2020", "thop 2020", billions),
     Column("macs", "MACs", billions),
     Column("matmul", "of which attention", billions),
 )
@@ -53,7 +55,7 @@ def paper_table(
         else:
             equal |= {(index, key) for key in met_by(printed, record)}
             footnotes |= {
-                (index, name): f"{name} failed: {answer.error}"
+                (index, name): f"{name} {answer.status}: {answer.error}"
                 for name, answer in record.witnesses.items()
                 if answer.error
             }
@@ -122,10 +124,12 @@ def _legend(records: Iterable[Record]) -> list[str]:
         f"{name} {answer.version}"
         for record in records
         for name, answer in record.witnesses.items()
+        if name in WITNESSES
     }
     return [
         "✓ equals the printed figure to its precision. Batch 1. MACs: multiply-accumulates of "
         "convolutions, linear layers and matrix products, exact; attention: the products of two "
         "activations among them. fvcore and thop: as they print, each in its own convention "
-        f"({', '.join(sorted(versions))}). An en dash: no figure."
+        f"({', '.join(sorted(versions))}); thop 2020 is the version of the paper's time. "
+        "An en dash: no figure."
     ]

@@ -12,9 +12,11 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from vidcost.bench import files
+from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.closed_form import verify
-from vidcost.bench.count.counter import count
-from vidcost.bench.count.witness import WITNESSES, Answer, version
+from vidcost.bench.count.counter import Count, count
+from vidcost.bench.count.meta import on_meta
+from vidcost.bench.count.witness import PROCESSES, version
 from vidcost.models.rows import Row
 
 COUNTS = "counts.jsonl"
@@ -25,8 +27,8 @@ class Record(BaseModel):
 
     Units: ``params`` and ``buffers`` are elements; ``conv``, ``linear``, ``matmul`` are MACs;
     ``norm``, ``pool``, ``softmax``, ``activation`` are elements (see ``Cost``). ``closed_forms``
-    is the number of modules whose closed form the count equals. ``witnesses`` holds what fvcore
-    and thop print, each in its own convention.
+    is the number of modules whose closed form the count equals. ``witnesses`` holds what other
+    counters print, each in its own convention.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,16 +59,19 @@ def count_row(row: Row) -> Record:
 
     Raises: ClosedFormMismatch naming row, module and both costs; ValueError as the network does.
     """
-    with torch.device("meta"):
-        model, clips = row.model(), row.clips()
-    # outside the device's context, which makes every call slower
+    model, clips = on_meta(row)
     counted = count(model, *clips)
+    return record_of(row, counted, closed_forms=verify(row.name, model, counted))
+
+
+def record_of(row: Row, counted: Count, *, closed_forms: int) -> Record:
+    """The record of what was counted for ``row``."""
     return Record(
         row=row.name,
         classes=row.classes,
         inputs=row.inputs,
         buffers=counted.buffers,
-        closed_forms=verify(row.name, model, counted),
+        closed_forms=closed_forms,
         **asdict(counted.total),
     )
 
@@ -81,7 +86,7 @@ def write(folder: Path, records: Iterable[Record], *, command: str) -> Path:
         "vidcost": version("vidcost"),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        **{witness: version(witness) for witness in WITNESSES},
+        **{witness: version(witness) for witness in PROCESSES},
     }
     written = [record.model_dump_json() for record in records]
     lines = [json.dumps(made_by | {"records": len(written)}), *written]

@@ -1,7 +1,8 @@
-"""The witnesses: fvcore and thop, run for real on a row, each in a process of its own.
+"""The witnesses: other counters, asked what a row costs.
 
-They trace or hook the network and leave marks in it, so they never run in our process. This
-module is both sides: :func:`ask` starts the process, :func:`main` is what runs in it.
+fvcore and thop trace or hook the network on dense tensors and leave marks in it, so they run in a
+process of their own (:mod:`vidcost.bench.count.witness_process`). thop's convention of May 2020 and
+torch's FlopCounterMode run here, on the meta device.
 """
 
 from __future__ import annotations
@@ -13,50 +14,50 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import torch
+from pydantic import ValidationError
 
 import vidcost.models
 from vidcost.bench.count import cache as answers
-from vidcost.models.rows import Row, select
+from vidcost.bench.count import thop2020, thop_convention
+from vidcost.bench.count.answer import Answer
+from vidcost.bench.count.conventions import CONVENTIONS, Convention
+from vidcost.bench.count.meta import on_meta
+from vidcost.models.rows import Row
 
-WitnessName = Literal["fvcore", "thop"]
-WITNESSES: tuple[WitnessName, ...] = get_args(WitnessName)
+WITNESSES = CONVENTIONS
+PROCESSES: tuple[Convention, ...] = ("fvcore", "thop")
+"""Those that run in a process of their own."""
 
 TIME_LIMIT_S = 900
 
 
-class Answer(BaseModel):
-    """What a witness said of a row: its integers, or why there are none.
-
-    ``flops`` is in the witness's own convention, ``params`` what it saw of the parameters.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: str
-    flops: int | None = None
-    params: int | None = None
-    error: str = ""
-
-
 def ask(
-    witness: WitnessName, row: Row, *, use_cache: bool = True, threads: int | None = None
+    witness: Convention, row: Row, *, use_cache: bool = True, threads: int | None = None
 ) -> Answer:
-    """The answer of ``witness`` for ``row`` at batch 1, from the cache or a new process.
+    """The answer of ``witness`` for ``row`` at batch 1, from the cache or counted now.
 
-    The process computes on ``threads`` threads; None leaves that to torch. A witness that is
-    missing, crashes or hangs gives an answer with ``error``; it is not cached.
+    A process computes on ``threads`` threads; None leaves that to torch. A witness that is missing,
+    crashes or hangs gives an answer with another ``status``; it is not cached.
     """
     key = _key(witness, row)
     if use_cache and (kept := answers.load(key)) is not None:
         # a damaged answer is asked for again
         with contextlib.suppress(ValidationError):
             return Answer.model_validate_json(kept)
+    if witness in PROCESSES:
+        answer = _ask_process(witness, row, threads)
+    else:
+        answer = _thop_2020(row) if witness == "thop-2020" else _torch(row)
+    if use_cache and answer.status == "answered":
+        answers.store(key, answer.model_dump_json())
+    return answer
+
+
+def _ask_process(witness: Convention, row: Row, threads: int | None) -> Answer:
     question = {
         "witness": witness,
         "row": row.name,
@@ -65,7 +66,7 @@ def ask(
         "size": row.size,
     }
     # -P keeps files of the current folder from standing in for the witness's modules
-    command = [sys.executable, "-P", "-m", "vidcost.bench.count.witness"]
+    command = [sys.executable, "-P", "-m", "vidcost.bench.count.witness_process"]
     try:
         process = subprocess.run(
             command,
@@ -77,21 +78,55 @@ def ask(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Answer(version=version(witness), error=f"no answer within {TIME_LIMIT_S} s")
+        return Answer(
+            version=version(witness),
+            status="timed out",
+            error=f"no answer within {TIME_LIMIT_S} s",
+        )
     if process.returncode != 0:
         last = process.stderr.strip().splitlines()[-1:] or ["no message"]
         return Answer(
-            version=version(witness), error=f"exit status {process.returncode}: {last[0]}"
+            version=version(witness),
+            status="crashed",
+            error=f"exit status {process.returncode}: {last[0]}",
         )
     try:
-        answer = Answer.model_validate_json(process.stdout)
+        return Answer.model_validate_json(process.stdout)
     except ValidationError:
-        return Answer(version=version(witness), error="an answer that cannot be read")
-    if use_cache:
-        answers.store(key, answer.model_dump_json())
-    return answer
+        return Answer(
+            version=version(witness), status="unreadable", error="an answer that cannot be read"
+        )
 
 
+def _thop_2020(row: Row) -> Answer:
+    model, clips = on_meta(row)
+    profile = thop2020.profile(model, *clips)
+    parts: dict[str, int] = {}
+    for name, amount in profile.by_type.items():
+        if amount:
+            part = thop_convention.PARTS[name]
+            parts[part] = parts.get(part, 0) + amount
+    return Answer(version=thop2020.VERSION, flops=profile.flops, params=profile.params, parts=parts)
+
+
+def _torch(row: Row) -> Answer:
+    # imports torch's compiler, which takes a second
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, clips = on_meta(row)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        model.eval()(*clips)
+    parts: dict[str, int] = {}
+    for operator, flops in counter.get_flop_counts()["Global"].items():
+        if flops % 2:
+            raise ValueError(f"FlopCounterMode counts {flops} for {operator}, no even number")
+        part = "convolutions" if "conv" in str(operator) else "products"
+        parts[part] = parts.get(part, 0) + flops // 2
+    return Answer(version=version("torch"), flops=sum(parts.values()), parts=parts)
+
+
+@cache
 def version(distribution: str) -> str:
     """The installed version of a distribution, or "not installed"."""
     try:
@@ -100,11 +135,11 @@ def version(distribution: str) -> str:
         return "not installed"
 
 
-def _key(witness: WitnessName, row: Row) -> str:
+def _key(witness: Convention, row: Row) -> str:
     """Names an answer by all that it depends on."""
     parts = [
         witness,
-        version(witness),
+        thop2020.VERSION if witness == "thop-2020" else version(witness),
         version("torch"),
         version("numpy"),
         row.name,
@@ -115,56 +150,16 @@ def _key(witness: WitnessName, row: Row) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+_ASKING = ("witness", "witness_process", "thop2020", "thop_convention", "fvcore_convention")
+"""Modules beside this one that an answer depends on."""
+
+
 @cache
 def _sources() -> str:
-    """A digest of the code that builds the rows and of this file."""
+    """A digest of the code that builds the rows and asks the witnesses."""
     digest = hashlib.sha256()
-    for folder in vidcost.models.__path__:
-        for path in sorted(Path(folder).rglob("*.py")):
-            digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    digest.update(Path(__file__).read_bytes())
+    models = (path for folder in vidcost.models.__path__ for path in Path(folder).rglob("*.py"))
+    asking = (Path(__file__).with_name(f"{name}.py") for name in _ASKING)
+    for path in (*sorted(models), *asking):
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def _fvcore(row: Row) -> tuple[int, int]:
-    from fvcore.nn import FlopCountAnalysis, parameter_count
-
-    model = row.model().eval()
-    analysis = FlopCountAnalysis(model, row.clips())
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    return int(analysis.total()), int(parameter_count(model)[""])
-
-
-def _thop(row: Row) -> tuple[int, int]:
-    import thop
-
-    # ultralytics-thop answers to the same import name and counts otherwise
-    owners = importlib.metadata.packages_distributions()["thop"]
-    if owners != ["thop"]:
-        raise ImportError(f"module thop belongs to {', '.join(owners)}, not to the thop package")
-    flops, params = thop.profile(row.model().eval(), row.clips(), verbose=False)
-    if int(flops) != flops or int(params) != params:
-        raise ValueError(f"thop answered {flops} and {params}, not integers")
-    return int(flops), int(params)
-
-
-_RUN: dict[WitnessName, Callable[[Row], tuple[int, int]]] = {"fvcore": _fvcore, "thop": _thop}
-
-
-def main() -> None:
-    """Answer one question from standard input on standard output."""
-    question = json.load(sys.stdin)
-    witness: WitnessName = question["witness"]
-    import torch
-
-    torch.manual_seed(0)
-    # whatever the witness prints must not mix with the answer
-    with contextlib.redirect_stdout(sys.stderr), torch.no_grad():
-        (row,) = select([question["row"]])
-        row = row.at(**{name: question[name] for name in ("classes", "frames", "size")})
-        flops, params = _RUN[witness](row)
-    print(Answer(version=version(witness), flops=flops, params=params).model_dump_json())
-
-
-if __name__ == "__main__":
-    main()

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from vidcost.bench import cli
-from vidcost.bench.count import measure, record
+from vidcost.bench.count import ledger, measure, record
+from vidcost.bench.count.answer import Answer
+from vidcost.bench.count.ledger import Examined
 from vidcost.bench.count.record import Record
-from vidcost.bench.count.witness import Answer
 from vidcost.models.rows import ROWS, Row
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -43,9 +44,15 @@ def committed(results: Path) -> dict[str, Record]:
 
 
 @pytest.fixture(scope="session")
-def counted() -> Callable[[Row], Record]:
+def examined() -> Callable[[Row], Examined]:
+    """Examine a row at most once in all tests."""
+    return functools.cache(ledger.examine)
+
+
+@pytest.fixture(scope="session")
+def counted(examined: Callable[[Row], Examined]) -> Callable[[Row], Record]:
     """Count a row at most once in all tests."""
-    return functools.cache(record.count_row)
+    return lambda row: examined(row).record
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +71,7 @@ def made_up() -> Callable[..., Record]:
         answers = {}
         for name, version, said in (("fvcore", "1.2", fvcore), ("thop", "3.4", thop)):
             if isinstance(said, str):
-                answers[name] = Answer(version=version, error=said)
+                answers[name] = Answer(version=version, status="crashed", error=said)
             elif said is not None:
                 answers[name] = Answer(version=version, flops=said, params=7)
         clip = (3, 16, 224, 224)
@@ -73,8 +80,8 @@ def made_up() -> Callable[..., Record]:
     return make
 
 
-class Questions(dict[tuple[str, str], str]):
-    """Errors by question (witness, row), and the questions asked."""
+class Questions(dict[tuple[str, str], str | dict[str, Any]]):
+    """By question (witness, row) an error, or fields to answer otherwise; the questions asked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,22 +89,29 @@ class Questions(dict[tuple[str, str], str]):
 
 
 @pytest.fixture
-def witnesses(monkeypatch: pytest.MonkeyPatch, counted: Any) -> Questions:
-    """Have fvcore answer 1,000,003 and thop 2,000,003 at once, for every row.
+def witnesses(monkeypatch: pytest.MonkeyPatch, examined: Callable[[Row], Examined]) -> Questions:
+    """Have every witness answer at once what the ledger expects of it.
 
-    An error written under ("thop", "mfnet") becomes that answer.
+    An error written under ("thop", "mfnet") becomes that answer; fields replace those of it.
     """
     questions = Questions()
 
-    def ask(witness: str, row: Row, *, use_cache: bool = True, threads: int = 0) -> Answer:
+    def ask(witness: Any, row: Row, *, use_cache: bool = True, threads: int = 0) -> Answer:
         questions.asked.append((witness, row.name, use_cache))
-        if error := questions.get((witness, row.name), ""):
-            return Answer(version="0", error=error)
-        flops = {"fvcore": 1_000_003, "thop": 2_000_003}[witness]
-        return Answer(version="0", flops=flops, params=5)
+        other = questions.get((witness, row.name), {})
+        if isinstance(other, str):
+            return Answer(version="0", status="crashed", error=other)
+        expected = examined(row).explanations[witness]
+        answer = Answer(
+            version="0",
+            flops=expected.flops,
+            params=expected.seen_params,
+            parts=expected.parts,
+        )
+        return answer.model_copy(update=other)
 
     monkeypatch.setattr(measure, "ask", ask)
-    monkeypatch.setattr(measure, "count_row", counted)
+    monkeypatch.setattr(measure, "examine", examined)
     return questions
 
 

@@ -9,16 +9,19 @@ import sys
 
 import pytest
 import typer.main
+from packaging.version import Version
 from typer.testing import CliRunner
 
 from vidcost.bench.cli import app
-from vidcost.bench.count import cache, measure, record
+from vidcost.bench.count import cache, conformance, measure, record, rules, witness
+from vidcost.bench.count.operators import OPERATORS
 from vidcost.models.blocks import PNL
 from vidcost.models.cost import Cost
 from vidcost.models.rows import ROWS
 
 BUILDABLE = [row.name for row in ROWS if row.build]
 LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
+WITNESSES = ("fvcore", "thop", "thop-2020", "torch")
 QUANTITIES = "params macs conv linear matmul".split()
 
 
@@ -39,6 +42,21 @@ def plain(output):
     return re.sub(r"\x1b\[[0-9;]*m", "", output)
 
 
+@pytest.fixture
+def operators(monkeypatch):
+    """Have fvcore and thop answer 7 on every single operator at once; errors by witness."""
+    errors = {}
+    answers = {operator.name: conformance.Said(figure=7) for operator in OPERATORS}
+
+    def ask(witness):
+        if error := errors.get(witness):
+            return conformance._unasked(witness, "crashed", error)
+        return conformance.Statement(witness, "1.2", answers)
+
+    monkeypatch.setattr(conformance, "_ask_process", ask)
+    return errors
+
+
 # --- the command line as it is
 
 
@@ -48,13 +66,18 @@ def test_the_command_line_is_frozen():
         "list": ["rows", "--table", "--format"],
         "count": [
             *["rows", "--table", "--classes", "--frames", "--size", "--witnesses", "--no-cache"],
-            "--format",
+            *["--training", "--format"],
         ],
         "show": ["row", "--depth", "--classes", "--frames", "--size", "--format"],
         "block": ["blocks", "--shape", "--format"],
         "tables": ["numbers", "--results", "--no-cache", "--format"],
         "run": ["--results", "--no-cache"],
+        "ledger": [
+            *["rows", "--table", "--classes", "--frames", "--size", "--results", "--no-cache"],
+            "--format",
+        ],
         "formulas": ["--cross", "--channels", "--along", "--results", "--format"],
+        "conformance": ["--results", "--format"],
         "cache clear": [],
     } == {
         name: [option for parameter in command.params for option in parameter.opts]
@@ -70,7 +93,7 @@ def test_help_shows_an_example(name):
 
 
 @pytest.mark.parametrize("name", commands())
-def test_the_example_runs(name, vidcost, witnesses, monkeypatch, tmp_path):
+def test_the_example_runs(name, vidcost, witnesses, operators, monkeypatch, tmp_path):
     monkeypatch.setattr(cache, "folder", lambda: tmp_path / "cache")
     (example,) = re.findall("`vidcost (.*)`", commands()[name].epilog)
     status, out, err = vidcost(*shlex.split(example))
@@ -123,6 +146,8 @@ def test_the_package_runs_as_a_module(tmp_path):
         ("count 2plus-c1-d", ["2plus-c1-d cannot be built", "no public definition"]),
         ("show 2plus-c1-d", ["2plus-c1-d cannot be built", "no public definition"]),
         ("show '2plus*'", ["2plus-c1-d cannot be built", "no public definition"]),
+        ("count mfnet --training --witnesses", ["forward pass alone", "leave out --training"]),
+        ("count 2plus-c1-d --training", ["2plus-c1-d cannot be built", "no public definition"]),
         ("show 'mfnet*'", ["'mfnet*' matches 17 rows: show one at a time"]),
         ("show mfnet --depth -1", ["--depth"]),
         ("count mfnet --table 6", ["no row of Table 6 matches mfnet"]),
@@ -197,7 +222,7 @@ def test_records_that_are_no_text_are_refused(complaint, witnesses, tmp_path):
     assert "cannot read counts.jsonl" in complaint("tables", "3", "--results", ".")
 
 
-@pytest.mark.parametrize("command", ["run", "tables 3"])
+@pytest.mark.parametrize("command", ["run", "tables 3", "conformance"])
 @pytest.mark.parametrize("folder", ["file", "file/below"])
 def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
     command, folder, complaint, witnesses, tmp_path
@@ -213,6 +238,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
     ("command", "what"),
     [
         ("count mfnet mfnet-pnl", "mfnet-pnl: conv4.after_B05"),
+        ("count mfnet mfnet-pnl --training", "mfnet-pnl: conv4.after_B05"),
         ("tables 3", "mfnet-pnl: conv4.after_B05"),
         ("run", "mfnet-pnl: conv4.after_B05"),
         ("block nl pnl", "pnl: the whole"),
@@ -319,12 +345,47 @@ def test_count_leaves_out_what_cannot_be_built_and_says_so(vidcost):
     assert LEFT_OUT == err
 
 
+def test_count_prints_the_macs_of_training(vidcost):
+    status, out, err = vidcost("count", "mfnet-pnl", "c3d", "--training", "--format", "json")
+    assert (0, "") == (status, err)
+    pnl, c3d = json.loads(out)
+    # twice the forward pass, but for the first convolution: 64 x 16 x 112 x 112 x 3 x 27
+    assert (38_547_783_680, 2 * 38_547_783_680 - 1_040_449_536) == (
+        c3d["forward_macs"],
+        c3d["backward_macs"],
+    )
+    assert {
+        "row": "mfnet-pnl",
+        "forward_macs": 11_336_626_944,
+        "backward_macs": 21_950_719_488,
+        "training_macs": 33_287_346_432,
+        "forward_matmul": 253_692_672,
+        "backward_matmul": 507_385_344,
+        "backward_linear": 380_928,
+    }.items() <= pnl.items()
+    assert {int} == {type(value) for key, value in pnl.items() if key != "row"}
+    printed = vidcost("count", "mfnet-pnl", "--training").out
+    assert printed.startswith("**Training**\n\n| Row")
+    assert "33,287,346,432" in printed
+
+
+def test_count_of_training_takes_frames_and_says_what_is_left_out(vidcost):
+    options = ["--training", "--frames", "32", "--format", "json"]
+    status, out, err = vidcost("count", "r3d18", "2plus*", *options)
+    assert (0, LEFT_OUT) == (status, err)
+    (line,) = json.loads(out)
+    # 8,307,802,112 in 16 frames, and the classifier
+    assert (2 * 8_307_802_112, 102_400) == (line["forward_conv"], line["forward_linear"])
+    assert 204_800 == line["backward_linear"]
+
+
 def test_count_asks_the_witnesses_only_when_told_to(vidcost, witnesses):
     out = vidcost("count", "mfnet", "--format", "json").out
     assert ([], False) == (witnesses.asked, "fvcore" in out)
     (line,) = json.loads(vidcost("count", "mfnet", "--witnesses", "--format", "json").out)
-    assert (1_000_003, 2_000_003) == (line["fvcore"], line["thop"])
-    assert [("fvcore", "mfnet", True), ("thop", "mfnet", True)] == sorted(witnesses.asked)
+    assert (11_176_355_840, 11_307_416_320) == (line["fvcore"], line["thop"])
+    assert (11_176_356_608, 11_045_296_128) == (line["thop-2020"], line["torch"])
+    assert [(w, "mfnet", True) for w in WITNESSES] == sorted(witnesses.asked)
 
 
 @pytest.mark.parametrize("command", ["count mfnet --witnesses", "tables 4", "run"])
@@ -336,9 +397,9 @@ def test_no_cache_asks_anew(command, vidcost, witnesses):
 def test_count_names_a_witness_that_failed(vidcost, witnesses):
     witnesses["thop", "mfnet"] = "exit status 1: boom"
     status, out, err = vidcost("count", "mfnet", "--witnesses", "--format", "csv")
-    assert (1, "vidcost: mfnet: thop failed: exit status 1: boom\n") == (status, err)
+    assert (1, "vidcost: mfnet: thop crashed: exit status 1: boom\n") == (status, err)
     (line,) = csv.DictReader(io.StringIO(out))
-    assert ("1000003", "") == (line["fvcore"], line["thop"])
+    assert ("11176355840", "") == (line["fvcore"], line["thop"])
 
 
 @pytest.mark.parametrize("name", ["mfnet-pnl", "r50-nl", "i3d-ts"])
@@ -415,10 +476,9 @@ def test_run_writes_records_and_tables_and_prints_three(vidcost, witnesses, tmp_
     records = record.read(tmp_path / "here")
     assert BUILDABLE == list(records)
     assert 7_842_568 == records["mfnet"].params
-    assert {(1_000_003, 2_000_003)} == {
-        (r.witnesses["fvcore"].flops, r.witnesses["thop"].flops) for r in records.values()
-    }
-    assert sorted((w, row, True) for w in ("fvcore", "thop") for row in BUILDABLE) == (
+    assert 11_176_356_608 == records["mfnet"].witnesses["thop-2020"].flops
+    assert {WITNESSES} == {tuple(r.witnesses) for r in records.values()}
+    assert sorted((w, row, True) for w in WITNESSES for row in BUILDABLE) == (
         sorted(witnesses.asked)
     )
 
@@ -435,13 +495,13 @@ def test_run_with_a_witness_that_fails_writes_the_rest(vidcost, witnesses, tmp_p
     witnesses["thop", "mfnet"] = "exit status 1: boom"
     status, out, err = vidcost("run")
     assert 1 == status
-    assert f"{LEFT_OUT}vidcost: mfnet: thop failed: exit status 1: boom\n" == err
-    assert "thop failed: exit status 1: boom" in out
+    assert f"{LEFT_OUT}vidcost: mfnet: thop crashed: exit status 1: boom\n" == err
+    assert "thop crashed: exit status 1: boom" in out
     records = record.read(tmp_path / "results")
-    assert (None, 1_000_003) == tuple(
+    assert (None, 11_176_355_840) == tuple(
         records["mfnet"].witnesses[name].flops for name in ("thop", "fvcore")
     )
-    assert 2_000_003 == records["mfnet-pnl"].witnesses["thop"].flops
+    assert 11_347_659_136 == records["mfnet-pnl"].witnesses["thop"].flops
     assert 6 == len(list((tmp_path / "results/tables").glob("*.md")))
 
 
@@ -473,9 +533,7 @@ def test_tables_count_only_what_is_missing(vidcost, witnesses, tmp_path):
     assert 0 == vidcost("tables", "3").status
     assert [] == witnesses.asked
     assert 0 == vidcost("tables", "4").status
-    assert [("fvcore", "mfnet-pnl-n3", True), ("thop", "mfnet-pnl-n3", True)] == (
-        sorted(witnesses.asked)
-    )
+    assert [(w, "mfnet-pnl-n3", True) for w in WITNESSES] == sorted(witnesses.asked)
     # only run writes the baseline
     assert before == path.read_bytes()
 
@@ -483,9 +541,53 @@ def test_tables_count_only_what_is_missing(vidcost, witnesses, tmp_path):
 def test_tables_print_data(vidcost, witnesses):
     lines = json.loads(vidcost("tables", "3", "--format", "json").out)
     assert ["mfnet", "mfnet-pnl-concat", "mfnet-pnl"] == [line["row"] for line in lines]
-    assert ("7.843M", 7_842_568, ["params"]) == tuple(
+    assert ("7.843M", 7_842_568, ["fvcore", "params", "thop-2020"]) == tuple(
         lines[0][key] for key in ("params_printed", "params", "equal")
     )
+
+
+# --- conformance
+
+
+def test_conformance_writes_what_it_prints(vidcost, operators, tmp_path):
+    status, out, err = vidcost("conformance", "--results", "here", "--format", "md")
+    assert (0, "") == (status, err)
+    head, _, body = (tmp_path / "here/conformance.md").read_text().partition("\n\n")
+    assert ("<!-- written by: vidcost conformance -->", out) == (head, body)
+    # the tables, without a format, too
+    assert out.partition("\n\n")[2].strip() == vidcost("conformance").out.strip()
+
+
+def test_conformance_prints_data(vidcost, operators):
+    lines = json.loads(vidcost("conformance", "--format", "json").out)
+    (grouped,) = (line for line in lines if line["operator"] == "nn.Conv3d, 3 groups")
+    assert {
+        "inputs": "2x15x12x15x23",
+        "forward": 21_441_420,
+        "backward": 42_882_840,
+        "ours_backward": 42_882_840,
+        "fvcore_forward": 7,
+        "torch_on_meta_backward": 85_765_680,
+    }.items() <= grouped.items()
+
+
+def test_conformance_fails_by_the_name_of_what_ours_gets_wrong(vidcost, operators, monkeypatch):
+    monkeypatch.setitem(rules.RULES, "baddbmm", lambda *_: ("matmul", 0))
+    status, out, err = vidcost("conformance")
+    assert 1 == status
+    assert "vidcost: torch.baddbmm: ours counts 0, the forward MACs are 210\n" == err
+    assert "| ours          | 0.1.0 " in out
+
+
+def test_conformance_without_a_witness_prints_the_rest(vidcost, operators, tmp_path):
+    operators["thop"] = "exit status 1: boom"
+    status, out, err = vidcost("conformance", "--format", "json")
+    assert (1, "vidcost: thop could not be asked: exit status 1: boom\n") == (status, err)
+    line = json.loads(out)[0]
+    assert (None, "crashed", 7) == tuple(
+        line[key] for key in ("thop_forward", "thop_forward_status", "fvcore_forward")
+    )
+    assert "not asked" in (tmp_path / "results/conformance.md").read_text()
 
 
 def test_cache_clear_forgets_the_answers(vidcost, monkeypatch, tmp_path):
@@ -513,12 +615,12 @@ def test_the_committed_records_are_what_is_counted_now(committed, counted):
 
 
 def test_the_committed_records_hold_an_answer_of_every_witness(committed):
-    assert {("fvcore", "thop")} == {tuple(kept.witnesses) for kept in committed.values()}
+    assert {WITNESSES} == {tuple(kept.witnesses) for kept in committed.values()}
     assert [] == [
         (name, witness)
         for name, kept in committed.items()
         for witness, answer in kept.witnesses.items()
-        if answer.error or not answer.flops or not answer.params
+        if answer.error or not answer.flops or not answer.parts
     ]
 
 
@@ -533,3 +635,126 @@ def test_the_committed_tables_are_what_the_committed_records_give(
     committed = {path.name: path.read_text() for path in (results / "tables").glob("table*.md")}
     stale = [name for name in written | committed if written.get(name) != committed.get(name)]
     assert [] == stale, "stale: `vidcost tables` writes them anew"
+
+
+@pytest.mark.witness
+def test_the_committed_conformance_is_what_the_counters_say_now(results, vidcost, tmp_path):
+    pinned = dict(
+        line.split("==")
+        for line in (results.parent / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
+    for name in ("torch", "fvcore", "thop"):
+        # a version may write .post1 or -1
+        if Version(witness.version(name)).public != Version(pinned[name]).public:
+            pytest.skip(f"{name} is not the version of constraints.txt, other figures are right")
+    assert (0, "") == vidcost("conformance")[::2]
+    written = (tmp_path / "results/conformance.md").read_text()
+    assert written == (results / "conformance.md").read_text(), (
+        "stale: `vidcost conformance` writes results/conformance.md anew"
+    )
+
+
+# --- ledger
+
+
+def test_the_ledger_of_one_row_is_term_by_term(vidcost, witnesses, tmp_path):
+    status, out, err = vidcost("ledger", "mfnet-nl")
+    assert (0, "") == (status, err)
+    assert out.startswith("**Ledger of mfnet-nl**\n")
+    assert re.search(r"our MACs +\| +12,451,829,760 \|", out)
+    assert re.search(r"attention products unseen +\| +– \| +-944,111,616 \| +-944,111,616 \|", out)
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_the_ledger_of_all_rows_is_written(vidcost, witnesses, tmp_path, results):
+    status, out, err = vidcost("ledger")
+    assert (0, LEFT_OUT) == (status, err)
+    assert out.startswith("**Ledger**\n")
+    assert len(BUILDABLE) == len(re.findall(r" 7 \| 0 +\|$", out, re.MULTILINE))
+    assert ["ledger.md"] == [path.name for path in (tmp_path / "results").iterdir()]
+
+
+def test_the_committed_ledger_is_what_the_committed_records_give(
+    vidcost, witnesses, committed, results, tmp_path
+):
+    for row, record_ in committed.items():
+        for name, answer in record_.witnesses.items():
+            witnesses[name, row] = answer.model_dump()
+    assert 0 == vidcost("ledger").status
+    fresh = (tmp_path / "results/ledger.md").read_text()
+    kept = (results / "ledger.md").read_text() if (results / "ledger.md").is_file() else ""
+    assert fresh == kept, "stale: `vidcost ledger` writes results/ledger.md anew"
+
+
+@pytest.mark.parametrize("words", [["mfnet*"], ["--table", "6"], ["--classes", "7"]])
+def test_the_ledger_of_some_rows_leaves_the_file_alone(words, vidcost, witnesses, tmp_path):
+    status, out, _ = vidcost("ledger", *words, "--results", "elsewhere")
+    assert 0 == status
+    assert out
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_the_ledger_as_data(vidcost, witnesses):
+    lines = json.loads(vidcost("ledger", "mfnet", "--format", "json").out)
+    amounts = {(line["counter"], line["quantity"], line["what"]): line["amount"] for line in lines}
+    assert 11_045_296_128 == amounts["thop-2020", "flops", "ours"]
+    assert 131_059_712 == amounts["thop-2020", "flops", "BatchNorm, 2 per element"]
+    assert 768 == amounts["thop-2020", "flops", "average pooling, 1 per output element"]
+    assert 11_176_356_608 == amounts["thop-2020", "flops", "printed"]
+    assert {0} == {amount for (_, _, what), amount in amounts.items() if what == "remainder"}
+    rows = list(csv.DictReader(io.StringIO(vidcost("ledger", "mfnet", "--format", "csv").out)))
+    assert len(lines) == len(rows)
+
+
+def test_a_remainder_fails_and_is_named(vidcost, witnesses):
+    witnesses["thop", "mfnet-nl"] = {
+        "flops": 11_772_246_784 + 7,
+        "parts": {
+            "convolutions": 11_507_564_544,
+            "BatchNorm": 264_527_872 + 7,
+            "products": 153_600,
+            "pooling": 768,
+        },
+    }
+    status, out, err = vidcost("ledger", "mfnet", "mfnet-nl")
+    assert 1 == status
+    assert "vidcost: mfnet-nl: thop: BatchNorm: +7 flops are not explained\n" == err
+    # the tables are printed all the same
+    assert 2 == out.count("**Ledger of ")
+    assert re.search(r"remainder +\| +0 \| +7 \| +0 \| +0 \|", out)
+
+
+def test_a_remainder_fails_a_run_too(vidcost, witnesses, tmp_path):
+    witnesses["fvcore", "c3d"] = {"params": 78_815_177}
+    status, out, err = vidcost("run")
+    assert 1 == status
+    assert f"{LEFT_OUT}vidcost: c3d: fvcore: params: +1 params are not explained\n" == err
+    assert "223 of 224 accounts of other counters add up" in out
+    assert (tmp_path / "results/counts.jsonl").is_file()
+
+
+def test_a_witness_that_is_missing_is_a_status_in_its_column(vidcost, witnesses):
+    for row in ("mfnet", "c3d"):
+        witnesses["thop", row] = {
+            "version": "not installed",
+            "status": "missing",
+            "error": "thop is not installed",
+            "flops": None,
+            "params": None,
+            "parts": {},
+        }
+    status, out, err = vidcost("ledger", "mfnet", "c3d")
+    assert 1 == status
+    assert (
+        "vidcost: mfnet: thop missing: thop is not installed\n"
+        "vidcost: c3d: thop missing: thop is not installed\n"
+    ) == err
+    assert 2 == len(re.findall(r"FLOPs printed +\| +[\d,]+ \| +missing \| +[\d,]+ \|", out))
+
+
+def test_starting_imports_nothing_that_only_some_commands_need():
+    heavy = ("pandas", "sympy", "fvcore", "thop", "torch._dynamo")
+    program = f"import sys, vidcost.bench.cli; print([x for x in {heavy} if x in sys.modules])"
+    started = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert b"[]" == started.stdout.strip()

@@ -1,4 +1,4 @@
-"""Records, the file that holds them, and the measuring of many rows."""
+"""Records, and the file that holds them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import torch
 from pydantic import ValidationError
 
 from vidcost.bench import files
-from vidcost.bench.count import measure as measuring
+from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.closed_form import ClosedFormMismatch
-from vidcost.bench.count.measure import measure, steps
 from vidcost.bench.count.record import COUNTS, Record, count_row, read, write
-from vidcost.bench.count.witness import Answer
 from vidcost.models.blocks import CGD
 from vidcost.models.cost import Cost
 from vidcost.models.rows import Row, select
@@ -284,77 +282,3 @@ def test_check_folder_refuses_a_folder_that_cannot_be_written(tmp_path, monkeypa
     monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
     with pytest.raises(ValueError, match="Permission denied; choose another"):
         files.check_folder(tmp_path)
-
-
-# measuring
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """Stands in for ask: each answer names its question; thop fails on r3d18."""
-    questions = []
-
-    def ask(witness, row, *, use_cache, threads):
-        questions.append((witness, row.name, use_cache, threads))
-        if (witness, row.name) == ("thop", "r3d18"):
-            return Answer(version="7", error="exit status -9: no message")
-        return Answer(version=f"{witness} on {row.name}", flops=row.classes)
-
-    monkeypatch.setattr(measuring, "ask", ask)
-    return questions
-
-
-def test_measure_keeps_the_order_and_the_witnesses(asked):
-    # not in the order of ROWS
-    rows = [*select(["r3d18"]), *select(["c3d"]), *select(["mars"])]
-    advanced = []
-    records = measure(rows, advance=advanced.append)
-    assert ["r3d18", "c3d", "mars"] == [record.row for record in records]
-    assert [33_306_504, 78_815_176, 47_931_016] == [record.params for record in records]
-    for record in records:
-        assert ["fvcore", "thop"] == list(record.witnesses)
-        assert f"fvcore on {record.row}" == record.witnesses["fvcore"].version
-    assert 9 == steps(rows)
-    assert 9 == len(advanced)
-    assert ["counted r3d18", "counted c3d", "counted mars"] == advanced[:3]
-    assert "thop answered on mars" in advanced[3:]
-    assert 6 == len(set(advanced[3:]))
-
-
-def test_a_witness_that_fails_is_kept_as_an_error(asked):
-    (record,) = measure(select(["r3d18"]))
-    failed = Answer(version="7", error="exit status -9: no message")
-    assert failed == record.witnesses["thop"]
-    assert Answer(version="fvcore on r3d18", flops=200) == record.witnesses["fvcore"]
-
-
-@pytest.mark.parametrize("use_cache", [True, False])
-def test_each_question_is_asked_once(asked, monkeypatch, use_cache):
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    measure(select(["c3d", "r3d18"]), use_cache=use_cache)
-    expected = {
-        (witness, row, use_cache, 3) for witness in ("fvcore", "thop") for row in ("c3d", "r3d18")
-    }
-    assert expected == set(asked)
-    assert 4 == len(asked)
-
-
-def test_measuring_nothing(asked):
-    assert [] == measure([])
-    assert 0 == steps([])
-    assert [] == asked
-
-
-def test_a_row_that_cannot_be_built_is_refused_before_any_witness_runs(asked):
-    with pytest.raises(ValueError, match=r"^2plus-c1-d cannot be built"):
-        measure(select(["c3d", "2plus-c1-d"]))
-    assert [] == asked
-
-
-def test_an_exception_of_a_witness_is_not_swallowed(monkeypatch):
-    def ask(*args, **kwargs):
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(measuring, "ask", ask)
-    with pytest.raises(RuntimeError, match=r"^broken$"):
-        measure(select(["c3d"]))

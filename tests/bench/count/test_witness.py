@@ -11,9 +11,12 @@ from dataclasses import replace
 from types import ModuleType
 
 import pytest
+import torch
 
-from vidcost.bench.count import cache, witness
-from vidcost.bench.count.witness import Answer, ask
+from vidcost.bench.count import cache, witness, witness_process
+from vidcost.bench.count.answer import Answer
+from vidcost.bench.count.memory import large_modules
+from vidcost.bench.count.witness import ask
 from vidcost.models.rows import select
 
 (MFNET,) = select(["mfnet"])
@@ -82,17 +85,59 @@ def real_answers():
 
 @pytest.mark.witness
 @pytest.mark.parametrize(
-    ("name", "row", "flops", "params"),
+    ("name", "row", "flops", "params", "parts"),
     [
-        ("fvcore", "mfnet", 11_176_355_840, 7_842_568),
-        ("thop", "mfnet", 11_307_416_320, 7_842_568),
-        ("fvcore", "mfnet-pnl", 11_468_890_880, 7_870_984),
+        (
+            *("fvcore", "mfnet", 11_176_355_840, 7_842_568),
+            {"convolutions": 11_045_142_528, "BatchNorm": 131_059_712, "products": 153_600},
+        ),
+        (
+            *("thop", "mfnet", 11_307_416_320, 7_842_568),
+            {
+                "convolutions": 11_045_142_528,
+                "BatchNorm": 262_119_424,
+                "products": 153_600,
+                "pooling": 768,
+            },
+        ),
+        (
+            *("fvcore", "mfnet-pnl", 11_468_890_880, 7_870_984),
+            {"convolutions": 11_082_743_808, "BatchNorm": 132_263_936, "products": 253_883_136},
+        ),
     ],
 )
-def test_answers_on_real_rows(real_answers, name, row, flops, params):
+def test_answers_on_real_rows(real_answers, name, row, flops, params, parts):
     version = witness.version(name)
-    expected = Answer(version=version, flops=flops, params=params)
+    expected = Answer(version=version, flops=flops, params=params, parts=parts)
     assert expected == real_answers[name, row]
+
+
+@pytest.mark.parametrize(
+    ("name", "flops", "params", "parts"),
+    [
+        (
+            *("thop-2020", 11_176_356_608, 7_842_568),
+            {
+                "convolutions": 11_045_142_528,
+                "BatchNorm": 131_059_712,
+                "products": 153_600,
+                "pooling": 768,
+            },
+        ),
+        (
+            *("torch", 11_045_296_128, None),
+            {"convolutions": 11_045_142_528, "products": 153_600},
+        ),
+    ],
+)
+def test_answers_of_the_counters_that_run_here(
+    no_process, cache_folder, name, flops, params, parts
+):
+    no_process()
+    answer = ask(name, MFNET)
+    assert (flops, params, parts) == (answer.flops, answer.params, answer.parts)
+    assert 1 == len(list(cache_folder.iterdir()))
+    assert answer == ask(name, MFNET)
 
 
 @pytest.mark.witness
@@ -246,7 +291,8 @@ def test_clear_says_what_it_cannot_remove(cache_folder):
 )
 def test_a_crash_is_an_answer_with_an_error(processes, cache_folder, returncode, stderr, error):
     processes.returncode, processes.stderr = returncode, stderr
-    assert Answer(version=witness.version("thop"), error=error) == ask("thop", MFNET)
+    expected = Answer(version=witness.version("thop"), status="crashed", error=error)
+    assert expected == ask("thop", MFNET)
     assert not cache_folder.exists()
     processes.returncode = 0
     assert 1_009 == ask("thop", MFNET).flops
@@ -255,7 +301,9 @@ def test_a_crash_is_an_answer_with_an_error(processes, cache_folder, returncode,
 def test_a_witness_that_hangs_is_ended(monkeypatch, cache_folder):
     monkeypatch.setattr(witness, "TIME_LIMIT_S", 0.01)
     answer = ask("thop", MFNET)
-    expected = Answer(version=witness.version("thop"), error="no answer within 0.01 s")
+    expected = Answer(
+        version=witness.version("thop"), status="timed out", error="no answer within 0.01 s"
+    )
     assert expected == answer
     assert not cache_folder.exists()
 
@@ -264,21 +312,22 @@ def test_a_witness_that_hangs_is_ended(monkeypatch, cache_folder):
     ("source", "error"),
     [
         (
-            "raise ModuleNotFoundError(\"No module named 'thop'\")",
-            "exit status 1: ModuleNotFoundError: No module named 'thop'",
+            "raise ModuleNotFoundError(\"No module named 'six'\", name='six')",
+            "exit status 1: ModuleNotFoundError: No module named 'six'",
         ),
         (
-            "def profile(*args, **kwargs): return 10.5, 3.0",
-            "exit status 1: ValueError: thop answered 10.5 and 3.0, not integers",
+            "def profile(*args, **kwargs): return 10.5, 3.0, {}",
+            "exit status 1: ValueError: thop answered 10.5, no integer",
         ),
         ("import os; os._exit(3)", "exit status 3: no message"),
     ],
-    ids=["not installed", "no integers", "dies"],
+    ids=["broken install", "no integers", "dies"],
 )
 @pytest.mark.witness
 def test_a_process_that_fails(fake_thop, cache_folder, source, error):
     fake_thop(source)
-    assert error == ask("thop", SMALL, threads=1).error
+    answer = ask("thop", SMALL, threads=1)
+    assert ("crashed", error) == (answer.status, answer.error)
     assert not cache_folder.exists()
 
 
@@ -287,19 +336,26 @@ def test_chatter_does_not_spoil_the_answer(fake_thop):
     fake_thop(
         "import sys\n"
         "print('hello')\n"
-        "def profile(model, inputs, verbose):\n"
+        "def profile(model, inputs, verbose, ret_layer_info):\n"
         "    print('[INFO] Register count()')\n"
         "    print('warning', file=sys.stderr)\n"
-        "    return float(1_009), float(len(inputs) * inputs[0].numel())\n"
+        "    layers = {'conv1': (9.0, 2.0, {}), 'layer1': (7.0, 1.0, {'0': (3.0, 1.0, {})})}\n"
+        "    return float(1_009), float(len(inputs) * inputs[0].numel()), layers\n"
     )
-    expected = Answer(version=witness.version("thop"), flops=1_009, params=12_288)
+    expected = Answer(
+        version=witness.version("thop"),
+        flops=1_009,
+        params=12_288,
+        # what it does not know as a layer keeps its type's name
+        parts={"convolutions": 9, "BasicBlock3D": 3},
+    )
     assert expected == ask("thop", SMALL, threads=1)
 
 
 @pytest.mark.parametrize("stdout", ["", "hello\n", 'hello\n{"version": "7"}', "{}"])
 def test_an_answer_that_cannot_be_read_is_an_error(processes, cache_folder, stdout):
     processes.stdout = stdout
-    assert ask("thop", MFNET).error
+    assert "unreadable" == ask("thop", MFNET).status
     assert not cache_folder.exists()
 
 
@@ -312,20 +368,55 @@ def test_files_of_the_current_folder_do_not_stand_in_for_a_witness(processes, mo
 
     monkeypatch.setattr(subprocess, "run", run)
     ask("thop", MFNET)
-    assert [[sys.executable, "-P", "-m", "vidcost.bench.count.witness"]] == commands
+    assert [[sys.executable, "-P", "-m", "vidcost.bench.count.witness_process"]] == commands
 
 
 # inside the process
 
 
-@pytest.mark.parametrize("owners", [["ultralytics-thop"], ["thop", "ultralytics-thop"]])
+@pytest.mark.parametrize("owners", [["ultralytics-thop"], ["thop", "ultralytics-thop"], []])
 def test_another_package_of_the_same_import_name_is_refused(monkeypatch, owners):
     monkeypatch.setitem(sys.modules, "thop", ModuleType("thop"))
     monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"thop": owners})
-    with pytest.raises(ImportError, match="ultralytics-thop") as caught:
-        witness._thop(SMALL)
-    message = f"module thop belongs to {', '.join(owners)}, not to the thop package"
-    assert message == str(caught.value)
+    answer = witness_process.answer("thop", SMALL)
+    assert ("wrong distribution", None) == (answer.status, answer.flops)
+    assert answer.error == (
+        f"module thop belongs to {', '.join(owners) or 'no distribution'}, not to thop alone: "
+        "`pip uninstall` the other, then `pip install --force-reinstall thop`"
+    )
+
+
+def test_a_witness_that_is_not_installed_is_missing(monkeypatch):
+    # None in sys.modules is an import that fails as if there were no such module
+    monkeypatch.setitem(sys.modules, "fvcore", None)
+    answer = witness_process.answer("fvcore", SMALL)
+    assert ("missing", None) == (answer.status, answer.flops)
+    assert "fvcore is not installed: `pip install fvcore` adds it" == answer.error
+
+
+@pytest.mark.witness
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["fvcore", "thop"])
+def test_half_precision_changes_no_number(monkeypatch, name):
+    small = select(["mfnet-pnl"])[0].at(frames=4, size=128)
+    whole = witness_process.answer(name, small)
+    halved = []
+    halve = witness_process.halve
+    monkeypatch.setattr(witness_process, "halve", lambda m: (halved.append(m), halve(m)))
+    monkeypatch.setattr(
+        witness_process, "large_modules", lambda count: {"conv4.after_B05.operations.0"}
+    )
+    assert whole == witness_process.answer(name, small)
+    (operation,) = halved
+    assert {torch.bfloat16} == {p.dtype for p in operation.parameters()}
+    assert whole.flops
+
+
+def test_the_row_that_needs_gigabytes_is_found():
+    (large,) = select(["mfnet-pnl-n2-conv2"])
+    assert {"conv2.after_B02.operations.0"} == large_modules(witness_process._count(large))
+    (small,) = select(["mfnet-pnl-n2-conv3"])
+    assert set() == large_modules(witness_process._count(small))
 
 
 def test_version_of_what_is_not_installed():

@@ -1,0 +1,223 @@
+"""thop's two conventions, in terms of our trace: of the version installed, and of May 2020.
+
+thop has a hook for each of some types of modules, by the exact type, and adds up what they booked
+over the tree of modules. What is called as a function is invisible to it.
+Source: thop 0.1.1.post2209072238 and 0.0.31.post2005241907, profile.py and vision/*.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from torch import nn
+
+from vidcost.bench.count.counter import Count, Operation
+from vidcost.bench.count.term import Term, Terms, modules_by_name
+
+_CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_INSTANCE_NORM = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+_AVG_POOL = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+_ADAPTIVE_POOL = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+
+PARTS = {
+    **{kind.__name__: "convolutions" for kind in (*_CONV, *_TRANSPOSED)},
+    "Linear": "products",
+    **{kind.__name__: "BatchNorm" for kind in _BATCH_NORM},
+    **{kind.__name__: "InstanceNorm" for kind in _INSTANCE_NORM},
+    "LayerNorm": "LayerNorm",
+    **{kind.__name__: "pooling" for kind in (*_AVG_POOL, *_ADAPTIVE_POOL)},
+    "Softmax": "softmax",
+    **dict.fromkeys(("LeakyReLU", "PReLU"), "activations"),
+    **dict.fromkeys(("Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"), "resampling"),
+}
+"""Names of types of modules that thop books, by our headings."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """In what the two versions differ.
+
+    ``norms`` gives the operations per element with and without affine parameters. ``with_rule`` are
+    the types of modules with parameters that it knows.
+    """
+
+    with_rule: tuple[type[nn.Module], ...]
+    norms: dict[type[nn.Module], tuple[int, int]]
+    bias: int
+    leaky_relu: int
+    counts_root: bool
+    counts_softmax: bool
+    rounds_kernels_down: bool
+
+
+INSTALLED = Version(
+    with_rule=(
+        *_CONV,
+        *_TRANSPOSED,
+        *_BATCH_NORM,
+        *_INSTANCE_NORM,
+        nn.LayerNorm,
+        nn.PReLU,
+        nn.Linear,
+    ),
+    norms=dict.fromkeys((*_BATCH_NORM, *_INSTANCE_NORM, nn.LayerNorm), (4, 2)),
+    bias=0,
+    leaky_relu=0,
+    counts_root=True,
+    counts_softmax=True,
+    rounds_kernels_down=False,
+)
+MAY_2020 = Version(
+    with_rule=(*_CONV, *_TRANSPOSED, *_BATCH_NORM, nn.Linear),
+    norms=dict.fromkeys(_BATCH_NORM, (2, 2)),
+    bias=1,
+    leaky_relu=1,
+    counts_root=False,
+    counts_softmax=False,
+    rounds_kernels_down=True,
+)
+
+
+def flop_terms(model: nn.Module, count: Count, version: Version) -> tuple[Term, ...]:
+    """What thop books otherwise than we do."""
+    terms = Terms()
+    owners, modules = _owners(model, version), modules_by_name(model)
+    for operation in count.operations:
+        module = modules[operation.module]
+        times = owners.get(module, 0)
+        if times == 0:
+            _unseen(operation, "a layer that is the whole network", terms)
+            continue
+        seen = _layer(operation, module, version, terms)
+        if times > 1:
+            # it hooks a layer once for every owner, and adds it up once for every owner
+            extra = (times**2 - 1) * seen.amount
+            terms.add("layers with several owners, booked by each", seen.part, extra)
+    return terms.done()
+
+
+@dataclass(frozen=True)
+class _Booked:
+    part: str
+    amount: int
+
+
+_NOT_BOOKED = _Booked("", 0)
+
+
+def _layer(operation: Operation, module: Any, version: Version, terms: Terms) -> _Booked:
+    """Add the terms of one operation; returns what thop books for it."""
+    kind, exact, amount = operation.kind, type(module), operation.amount
+    out = math.prod(operation.output)
+    if kind == "conv" and exact in (*_CONV, *_TRANSPOSED):
+        booked = amount
+        if exact in _TRANSPOSED:
+            booked = out * (module.in_channels // module.groups) * math.prod(module.kernel_size)
+            name = "transposed convolutions, per output element"
+            terms.add(name, "convolutions", booked - amount)
+        if version.bias and module.bias is not None:
+            booked += out
+            terms.add("bias of convolutions, 1 per output element", "convolutions", out)
+        return _Booked("convolutions", booked)
+    if kind == "linear" and exact is nn.Linear:
+        return _Booked("products", amount)
+    if kind in ("conv", "linear", "matmul"):
+        return _unseen(operation, "", terms)
+    if kind == "norm" and exact in version.norms:
+        affine, plain = version.norms[exact]
+        is_affine = getattr(module, "affine", False) or getattr(module, "elementwise_affine", False)
+        per_element = affine if is_affine else plain
+        part = PARTS[exact.__name__]
+        terms.add(f"{part}, {per_element} per element", part, per_element * amount)
+        return _Booked(part, per_element * amount)
+    if kind == "pool" and exact in _AVG_POOL:
+        terms.add("average pooling, 1 per output element", "pooling", out)
+        return _Booked("pooling", out)
+    if kind == "pool" and exact in _ADAPTIVE_POOL:
+        booked = _adaptive(operation, version)
+        terms.add("adaptive pooling, kernel + 1 per output element", "pooling", booked)
+        return _Booked("pooling", booked)
+    if kind == "softmax" and exact is nn.Softmax and version.counts_softmax:
+        size = (operation.operands[0] or ())[module.dim]
+        booked = amount // size * (3 * size - 1)
+        terms.add("softmax modules, 3 per element less 1 per row", "softmax", booked)
+        return _Booked("softmax", booked)
+    if kind == "activation":
+        per_element = {
+            nn.LeakyReLU: version.leaky_relu,
+            nn.PReLU: int(nn.PReLU in version.with_rule),
+        }
+        booked = per_element.get(exact, 0) * amount
+        terms.add("leaky activations, 1 per element", "activations", booked)
+        return _Booked("activations", booked)
+    return _NOT_BOOKED
+
+
+def _unseen(operation: Operation, why: str, terms: Terms) -> _Booked:
+    if operation.kind == "conv":
+        terms.add(
+            f"{why or 'convolutions called as functions'} unseen", "convolutions", -operation.amount
+        )
+    elif operation.kind == "linear":
+        terms.add(f"{why or 'products with bare parameters'} unseen", "products", -operation.amount)
+    elif operation.kind == "matmul":
+        terms.add(f"{why or 'attention products'} unseen", "products", -operation.amount)
+    return _NOT_BOOKED
+
+
+def _adaptive(operation: Operation, version: Version) -> int:
+    into, out = operation.operands[0] or (), operation.output
+    sizes = zip(into[2:], out[2:], strict=True)
+    if version.rounds_kernels_down:
+        return math.prod(out) * (math.prod(size // to for size, to in sizes) + 1)
+    kernel = math.prod(Fraction(size, to) for size, to in sizes)
+    return int((kernel + 1) * math.prod(out))
+
+
+def _owners(model: nn.Module, version: Version) -> dict[nn.Module, int]:
+    """How often each module is met on the way down the tree, where each owner lists it once.
+
+    The walk ends at layers with a rule; the network itself may be left out.
+    """
+    met: dict[nn.Module, int] = {}
+    for module in _walk(model, version):
+        met[module] = met.get(module, 0) + 1
+    if type(model) not in version.with_rule or version.counts_root:
+        met[model] = 1
+    return met
+
+
+def _walk(module: nn.Module, version: Version) -> Iterator[nn.Module]:
+    for child in module.children():
+        yield child
+        if type(child) not in version.with_rule:
+            yield from _walk(child, version)
+
+
+def param_terms(model: nn.Module, count: Count, version: Version) -> tuple[Term, ...]:
+    """Parameters that thop does not see, or sees more than once."""
+    modules = modules_by_name(model)
+    called = {modules[call.module] for call in count.calls}
+    times: dict[nn.Parameter, int] = {}
+    for module in _walk(model, version):
+        if type(module) in version.with_rule and module in called:
+            for parameter in module.parameters():
+                times[parameter] = times.get(parameter, 0) + 1
+    terms = Terms()
+    for name, parameter in model.named_parameters():
+        owner = modules[name.rpartition(".")[0]]
+        seen, kind = times.get(parameter, 0), type(owner).__name__
+        if type(owner) not in version.with_rule:
+            why = f"parameters of {kind} unseen"
+        elif owner not in called:
+            why = "parameters of layers that are not called unseen"
+        else:
+            why = "parameters with several owners" if seen else "parameters of a lone layer unseen"
+        terms.add(why, "params", (seen - 1) * parameter.numel())
+    return terms.done()
