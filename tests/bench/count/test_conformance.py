@@ -1,0 +1,240 @@
+"""Who is asked what, rules that are wrong, witnesses that fail, and real answers."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+
+import pytest
+
+from vidcost.bench.count import conformance, rules, witness_process
+from vidcost.bench.count.conformance import Said, Statement, ask_counters, failures
+from vidcost.bench.count.operators import OPERATORS
+from vidcost.bench.count.witness import version
+
+NAMES = [operator.name for operator in OPERATORS]
+GROUPED = ["nn.Conv3d, 3 groups", "nn.Conv3d, depthwise"]
+
+
+def ours():
+    """What ours says now, as the suite asks it."""
+    forward = conformance._each(conformance._ours)
+    backward = conformance._each_backward(conformance._ours_backward)
+    return Statement("ours", "0", forward, backward)
+
+
+@pytest.fixture
+def no_process(monkeypatch):
+    """Have both witnesses answer 7 on every operator, in no process."""
+    said = {name: Said(figure=7) for name in NAMES}
+    monkeypatch.setattr(conformance, "_ask_process", lambda name: Statement(name, "1", said))
+
+
+# ours
+
+
+def test_ours_is_right_on_every_operator():
+    assert [] == failures((ours(),))
+
+
+def test_every_operator_has_an_answer_forward_and_backward():
+    statement = ours()
+    assert NAMES == list(statement.forward)
+    # what runs under no_grad has no gradient
+    assert set(NAMES) - set(statement.backward) == {"nn.MultiheadAttention, no_grad"}
+
+
+def test_a_rule_blind_to_groups_is_named(monkeypatch):
+    def ungrouped(args, out, is_parameter):
+        # (B, C, ...) x (O, C / groups, ...): each output element takes a filter of all C channels
+        x, weight = args[0], args[1]
+        entries = weight[0].numel() // weight.shape[1] * x.shape[1]
+        return "conv", out.numel() * entries
+
+    original = rules.RULES["convolution"]
+    monkeypatch.setitem(
+        rules.RULES,
+        "convolution",
+        lambda args, *rest: original(args, *rest) if args[6] else ungrouped(args, *rest),
+    )
+    # 2 x 21 x 11 x 13 x 17 out, 15 x 42 entries; 2 x 19 x 11 x 13 x 17 out, 19 x 42 entries
+    assert [
+        "nn.Conv3d, 3 groups: ours counts 64,324,260, the forward MACs are 21,441,420",
+        "nn.Conv3d, depthwise: ours counts 73,717,644, the forward MACs are 3,879,876",
+    ] == failures((ours(),))
+
+
+def test_a_rule_that_is_wrong_backward_is_named(monkeypatch):
+    monkeypatch.setitem(rules.RULES, "convolution_backward", lambda args, *_: ("conv", 1_009))
+    lines = failures((ours(),))
+    assert 15 == len(lines)
+    assert "nn.Conv1d: ours counts 1,009, the backward MACs are 4,620" == lines[0]
+
+
+def test_an_operator_that_is_free_by_mistake_is_named(monkeypatch):
+    monkeypatch.setitem(rules.RULES, "baddbmm", lambda *_: ("matmul", 0))
+    assert ["torch.baddbmm: ours counts 0, the forward MACs are 210"] == failures((ours(),))
+
+
+def test_macs_where_there_are_none_are_named(monkeypatch):
+    monkeypatch.setitem(rules.RULES, "relu", lambda *_: ("matmul", 15))
+    assert ["nn.ReLU: ours counts 15, the forward MACs are 0"] == failures((ours(),))
+
+
+def test_an_operator_without_a_rule_is_named(monkeypatch):
+    monkeypatch.delitem(rules.RULES, "baddbmm")
+    statement = ours()
+    assert Said(status="raises UncountedOperator") == statement.forward["torch.baddbmm"]
+    assert [
+        "torch.baddbmm: ours raises UncountedOperator, the forward MACs are 210",
+        "torch.baddbmm: ours raises UncountedOperator, the backward MACs are 420",
+    ] == failures((statement,))
+
+
+# the others
+
+
+def test_only_ours_must_be_right(no_process):
+    statements = ask_counters()
+    assert ["ours", "fvcore", "thop", "thop-2020", "torch on CPU", "torch on meta"] == [
+        each.counter for each in statements
+    ]
+    assert {"nn.Conv1d": 7}.items() <= {
+        n: s.figure for n, s in statements[1].forward.items()
+    }.items()
+    assert [] == failures(statements)
+
+
+def test_torch_halved(no_process):
+    *_, cpu, meta = ask_counters()
+    # 2 x 21 x 11 x 13 x 17 x 42 times 5 for the inputs, times 15 for the weights
+    grouped = Said(figure=85_765_680)
+    assert (grouped, grouped) == tuple(t.backward["nn.Conv3d, 3 groups"] for t in (cpu, meta))
+    attention = "F.scaled_dot_product_attention"
+    assert (0, 4_620) == tuple(t.forward[attention].figure for t in (cpu, meta))
+    assert (0, 9_240) == tuple(t.backward[attention].figure for t in (cpu, meta))
+
+
+def test_thop_of_may_2020_counts_the_bias(no_process):
+    by_name = {each.counter: each for each in ask_counters()}
+    # 24,310 out, 126 entries and a bias
+    assert Said(figure=24_310 * 127) == by_name["thop-2020"].forward["nn.Conv3d with bias"]
+    assert {} == by_name["thop-2020"].backward
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer"),
+    [
+        (Said(figure=210), 210.0),
+        (Said(status="answers 10.5"), 10.5),
+        (Said(status="raises ValueError"), float("nan")),
+        (Said(status="raises TypeError"), TypeError("no")),
+        (Said(status="raises IndexError"), IndexError("list index out of range")),
+    ],
+)
+def test_what_is_no_integer_is_a_status(expected, answer):
+    def figure(_):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert {expected} == set(conformance._each(figure).values())
+
+
+# witnesses that fail
+
+
+def process(monkeypatch, *, returncode=0, stdout="", stderr=""):
+    monkeypatch.setattr(
+        subprocess,
+        "run",
+        lambda command, **_: subprocess.CompletedProcess(command, returncode, stdout, stderr),
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "answer"),
+    [
+        (
+            "crashed",
+            "exit status 1: TypeError: no",
+            {"returncode": 1, "stderr": "Traceback\n  line\nTypeError: no\n"},
+        ),
+        ("crashed", "exit status -9: no message", {"returncode": -9}),
+        ("unreadable", "an answer that cannot be read", {"stdout": "hello"}),
+        (
+            "missing",
+            "thop is not installed",
+            {"stdout": '{"status": "missing", "error": "thop is not installed"}'},
+        ),
+        (
+            "unreadable",
+            "not an answer for every operator",
+            {"stdout": '{"answers": {"nn.Conv1d": {"figure": 7}}}'},
+        ),
+    ],
+)
+def test_a_witness_that_fails_has_a_status_on_every_operator(status, error, answer, monkeypatch):
+    process(monkeypatch, **answer)
+    statement = conformance._ask_process("thop")
+    assert {name: Said(status=status) for name in NAMES} == statement.forward
+    assert [f"thop could not be asked: {error}"] == failures((statement,))
+
+
+def test_a_witness_that_hangs_is_ended(monkeypatch):
+    monkeypatch.setattr(conformance, "TIME_LIMIT_S", 0.01)
+    statement = conformance._ask_process("thop")
+    assert "no answer within 0.01 s" == statement.error
+    assert {Said(status="timed out")} == set(statement.forward.values())
+
+
+def test_files_of_the_current_folder_do_not_stand_in_for_a_witness(monkeypatch):
+    commands = []
+
+    def run(command, **_):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 1, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    conformance._ask_process("thop")
+    assert [[sys.executable, "-P", "-m", "vidcost.bench.count.conformance", "thop"]] == commands
+
+
+def test_another_package_of_the_same_import_name_is_refused(monkeypatch):
+    monkeypatch.setattr(witness_process.importlib, "import_module", lambda name: None)
+    monkeypatch.setattr(
+        importlib.metadata, "packages_distributions", lambda: {"thop": ["ultralytics-thop"]}
+    )
+    reply = conformance._reply("thop")
+    assert ("wrong distribution", {}) == (reply.status, reply.answers)
+    assert "ultralytics-thop" in reply.error
+
+
+def test_a_witness_that_is_not_installed_is_missing():
+    reply = conformance._reply("vidcost_nowhere")
+    assert ("missing", {}) == (reply.status, reply.answers)
+    assert "vidcost_nowhere is not installed" in reply.error
+
+
+# real answers
+
+
+@pytest.mark.witness
+def test_fvcore_on_single_operators():
+    statement = conformance._ask_process("fvcore")
+    assert (version("fvcore"), "") == (statement.version, statement.error)
+    assert NAMES == list(statement.forward)
+    # 15 x 42 filters of 11 x 13 x 17 positions, twice; 5 per element
+    expected = {"nn.ConvTranspose3d, 3 groups": 21_441_420, "nn.GroupNorm": 5 * 30_030}
+    assert expected == {name: statement.forward[name].figure for name in expected}
+    assert Said(status="raises IndexError") == statement.forward["2-D @ vector"]
+
+
+@pytest.mark.witness
+def test_thop_on_single_operators():
+    statement = conformance._ask_process("thop")
+    assert (version("thop"), "") == (statement.version, statement.error)
+    assert NAMES == list(statement.forward)
+    expected = {"nn.Conv3d, 3 groups": 21_441_420, "nn.BatchNorm1d": 4 * 30, "F.linear": 0}
+    assert expected == {name: statement.forward[name].figure for name in expected}

@@ -1,0 +1,88 @@
+"""The hand-worked MACs against arithmetic that counts nothing.
+
+A convolution or matrix product of ones adds up as many ones as it has multiply-accumulates, and so
+does each of its gradients.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vidcost.bench.count.operators import CONVOLUTIONS, NO_PRODUCTS, OPERATORS, PRODUCTS
+
+ADDENDS = {"torch.addmm", "torch.baddbmm"}
+NOT_BILINEAR = {
+    "F.scaled_dot_product_attention",
+    "nn.MultiheadAttention",
+    "nn.MultiheadAttention, no_grad",
+}
+PADDED = "nn.Conv3d, padding (1, 1, 3)"
+BILINEAR = [o for o in (*CONVOLUTIONS, *PRODUCTS) if o.name not in {*NOT_BILINEAR, PADDED}]
+
+
+def ones(operator):
+    """The operator on ones in double precision, and its operands; nothing is added to products."""
+    network = operator.network().double()
+    inputs = [x.detach().double().requires_grad_() for x in operator.inputs()]
+    operands = []
+    for name, parameter in network.named_parameters():
+        # F.linear's second parameter is its bias
+        is_bias = name.endswith("bias") or (operator.name, name[-1]) == ("F.linear", "1")
+        parameter.data.fill_(0 if is_bias else 1)
+        operands += [] if is_bias else [parameter]
+    if operator.name in ADDENDS:
+        inputs[0] = torch.zeros_like(inputs[0])
+    return network(*inputs), [*operands, *(x for x in inputs if x.requires_grad)]
+
+
+@pytest.mark.parametrize("operator", BILINEAR, ids=lambda operator: operator.name)
+def test_a_product_of_ones_adds_up_to_its_macs(operator):
+    out, operands = ones(operator)
+    assert operator.macs == out.sum().item()
+    assert 2 == len(operands)
+    gradients = torch.autograd.grad(out.sum(), operands)
+    assert operator.backward == sum(gradient.sum().item() for gradient in gradients)
+
+
+def test_padding_counts_as_the_unpadded_convolution_of_the_same_output():
+    by_name = {operator.name: operator for operator in CONVOLUTIONS}
+    padded, plain = by_name[PADDED], by_name["nn.Conv3d"]
+    assert (plain.macs, plain.backward) == (padded.macs, padded.backward)
+    assert ones(plain)[0].shape == ones(padded)[0].shape
+
+
+def test_attention_by_its_products():
+    # 2 clips of 3 heads, 5 queries, 7 keys, width 11: (5 x 11) @ (11 x 7) and (5 x 7) @ (7 x 11)
+    scores = torch.ones(6, 5, 11) @ torch.ones(6, 11, 7)
+    values = torch.ones(6, 5, 7) @ torch.ones(6, 7, 11)
+    by_name = {operator.name: operator for operator in PRODUCTS}
+    attention = by_name["F.scaled_dot_product_attention"]
+    assert attention.macs == scores.sum().item() + values.sum().item()
+    # 15 positions in four projections; 3 x 2 heads of 5 positions, width 7
+    projection = torch.ones(15, 14) @ torch.ones(14, 14)
+    product = torch.ones(6, 5, 7) @ torch.ones(6, 7, 5)
+    macs = 4 * projection.sum().item() + 2 * product.sum().item()
+    heads = by_name["nn.MultiheadAttention"]
+    assert (macs, 2 * macs) == (heads.macs, heads.backward)
+    inference = by_name["nn.MultiheadAttention, no_grad"]
+    assert (macs, None) == (inference.macs, inference.backward)
+
+
+def test_what_has_no_products_has_no_macs():
+    assert {(0, 0)} == {(operator.macs, operator.backward) for operator in NO_PRODUCTS}
+    assert all(operator.macs for operator in (*CONVOLUTIONS, *PRODUCTS))
+
+
+def test_names_are_distinct():
+    assert len(OPERATORS) == len({operator.name for operator in OPERATORS})
+
+
+def test_gradients_reach_all_parameters_and_inputs():
+    for operator in OPERATORS:
+        if operator.backward is None:
+            continue
+        network, inputs = operator.network(), operator.inputs()
+        network(*inputs).sum().backward()
+        unreached = [x for x in (*network.parameters(), *inputs) if x.grad is None]
+        assert [] == unreached, operator.name
