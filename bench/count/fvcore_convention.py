@@ -38,9 +38,13 @@ _NORMS = {
 def flop_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
     """What fvcore books otherwise than we do."""
     terms, modules = Terms(), modules_by_name(model)
-    for operation in count.operations:
+    for index, operation in enumerate(count.operations):
         if operation.operator in _UNSEEN:
             terms.add(f"{operation.operator} unseen", "products", -operation.amount)
+        elif operation.operator == "_safe_softmax":
+            # scaled_dot_product_attention alone uses it, between its two products
+            both = count.operations[index - 1].amount + count.operations[index + 1].amount
+            terms.add("SDPA unseen", "products", -both)
         elif operation.kind == "norm":
             _norm(modules[operation.module], operation, terms)
         elif isinstance(modules[operation.module], nn.AdaptiveAvgPool2d):

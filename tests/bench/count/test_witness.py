@@ -332,6 +332,30 @@ def test_a_process_that_fails(fake_thop, cache_folder, source, error):
 
 
 @pytest.mark.witness
+def test_a_process_without_the_witness(fake_thop, cache_folder):
+    fake_thop("raise ModuleNotFoundError(\"No module named 'thop'\", name='thop')")
+    answer = ask("thop", SMALL, threads=1)
+    assert ("missing", "thop is not installed: `pip install thop` adds it") == (
+        answer.status,
+        answer.error,
+    )
+    assert not cache_folder.exists()
+
+
+@pytest.mark.witness
+def test_a_process_with_another_distribution(fake_thop, cache_folder, tmp_path):
+    fake_thop("def profile(*args, **kwargs): return 1.0, 1.0, {}")
+    metadata = tmp_path / "before" / "ultralytics_thop-2.0.18.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Name: ultralytics-thop\nVersion: 2.0.18\n")
+    (metadata / "top_level.txt").write_text("thop\n")
+    answer = ask("thop", SMALL, threads=1)
+    assert "wrong distribution" == answer.status
+    assert answer.error.startswith("module thop belongs to thop, ultralytics-thop, not to thop")
+    assert not cache_folder.exists()
+
+
+@pytest.mark.witness
 def test_chatter_does_not_spoil_the_answer(fake_thop):
     fake_thop(
         "import sys\n"

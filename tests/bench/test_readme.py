@@ -1,0 +1,35 @@
+"""What README shows is what the tool prints."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def test_table_3_stands_in_readme_as_the_tool_prints_it():
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("<!-- table 3: as printed by `vidcost tables 3` -->\n", 1)[1]
+    shown = shown.split("<!-- end of table 3 -->", 1)[0]
+    printed = (CHECKOUT / "results/tables/table3.md").read_text(encoding="utf-8")
+    assert printed.split("-->\n", 1)[1].strip() == shown.strip()
+
+
+def test_every_number_of_what_is_left_out_is_printed_by_the_command_beside_it(vidcost, witnesses):
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## What the published FLOPs leave out\n", 1)[1].split("\n## ", 1)[0]
+    commands = re.findall(r"^\$ vidcost (.*)$", section, re.MULTILINE)
+    assert 3 == len(commands)
+    ran = [vidcost(*shlex.split(command)) for command in commands]
+    assert {0} == {status for status, _, _ in ran}
+    printed = set().union(*(numbers(out) for _, out, _ in ran))
+    claimed = numbers(section)
+    assert len(claimed) > 20
+    assert set() == claimed - printed
+
+
+def numbers(text: str) -> set[str]:
+    """Integers of at least four digits and figures in G, without their signs."""
+    return set(re.findall(r"\d{1,3}(?:,\d{3})+|\d+\.\d+G", text))
