@@ -35,6 +35,16 @@ class Figure:
             raise ValueError(f"{printed!r} is no figure like 7.843M, 11.176G or >107.9G")
         return cls(printed, Decimal(match["digits"]), _UNITS[match["unit"]], bool(match["bound"]))
 
+    @property
+    def value(self) -> float:
+        """The figure as a number."""
+        return float(self.digits * self.unit)
+
+    @property
+    def step(self) -> float:
+        """One in its last printed digit."""
+        return float(Decimal(1).scaleb(int(self.digits.as_tuple().exponent)) * self.unit)
+
     def equals(self, value: int) -> bool:
         """Whether ``value``, rounded to the printed precision, is the figure.
 

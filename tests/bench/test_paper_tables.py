@@ -129,7 +129,7 @@ def test_notes_of_the_paper_stand_at_the_printed_figures(records):
     params, flops = concat["Params printed"], concat["FLOPs printed"]
     assert ("7.911M", "11.208G") == (params[:-1], flops[:-1])
     assert notes(table)[params[-1]].startswith("the text shares one non-local operation")
-    assert notes(table)[flops[-1]].startswith("near what a counter gives")
+    assert notes(table)[flops[-1]].startswith("close: thop-2020, which")
 
 
 def test_a_witness_that_failed_is_a_footnote(records, made_up):
