@@ -1,20 +1,19 @@
-"""Examines many rows: ours in this process, the witnesses in theirs, several at once."""
+"""Examines many rows: ours in this process, fvcore and thop in one each, at once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from queue import SimpleQueue
 
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.conventions import Convention
 from vidcost.bench.count.ledger import Examined, examine
 from vidcost.bench.count.witness import PROCESSES, WITNESSES, ask
+from vidcost.bench.count.witness_client import WitnessProcess
 from vidcost.models.rows import Row
-
-JOBS = 2
-"""Processes of witnesses that run at once; each takes up to a gigabyte of memory."""
 
 Question = tuple[Convention, Row]
 
@@ -55,30 +54,42 @@ def _answers(
 ) -> Iterator[tuple[Question, Answer]]:
     cores = os.cpu_count() or 1
     # a row that needs gigabytes runs with nothing beside it
-    for row in large:
-        for witness in PROCESSES:
-            yield (witness, row), ask(witness, row, use_cache=use_cache, threads=cores)
-    with ThreadPoolExecutor(JOBS) as pool:
-        # more threads than cores would wait for each other
-        futures = {
-            pool.submit(ask, witness, row, use_cache=use_cache, threads=max(1, cores // JOBS)): (
-                witness,
-                row,
-            )
-            for witness in PROCESSES
-            for row in rows
-            if row not in large
-        }
+    for witness in PROCESSES if large else ():
+        with WitnessProcess(witness, threads=cores) as process:
+            for row in large:
+                yield (witness, row), ask(witness, row, use_cache=use_cache, process=process)
+    # more threads than cores would wait for each other
+    threads = max(1, cores // len(PROCESSES))
+    processes = {witness: WitnessProcess(witness, threads=threads) for witness in PROCESSES}
+    answered: SimpleQueue[tuple[Question, Answer | BaseException]] = SimpleQueue()
+    others = [row for row in rows if row not in large]
+
+    def interview(witness: Convention) -> None:
+        for row in others:
+            try:
+                answer = ask(witness, row, use_cache=use_cache, process=processes[witness])
+            except BaseException as error:
+                answered.put(((witness, row), error))
+                return
+            answered.put(((witness, row), answer))
+
+    with ThreadPoolExecutor(len(PROCESSES)) as pool:
         try:
+            for witness in PROCESSES:
+                pool.submit(interview, witness)
             for witness in WITNESSES:
                 if witness not in PROCESSES:
                     for row in rows:
                         yield (witness, row), ask(witness, row, use_cache=use_cache)
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            for _ in range(len(PROCESSES) * len(others)):
+                question, answer = answered.get()
+                if isinstance(answer, BaseException):
+                    raise answer
+                yield question, answer
+        finally:
+            # after an interruption, too: what waits for an answer then ends
+            for process in processes.values():
+                process.close()
 
 
 def steps(rows: Sequence[Row]) -> int:

@@ -99,7 +99,7 @@ def pointwise(x: Tensor, other: Tensor | float = 1.0) -> Tensor | None:
     if x.shape == other.shape:
         return x.new_empty(x.shape)
     try:
-        return x.new_empty(torch.broadcast_shapes(x.shape, other.shape))
+        return x.new_empty(torch.broadcast_shapes(x.shape, other.shape))  # type: ignore[no-untyped-call]
     except RuntimeError:
         return None
 

@@ -94,8 +94,8 @@ def _nothing(module: nn.Module, x: Tensor, y: Tensor) -> int:
 
 def _convolution(module: Any, x: Tensor, y: Tensor) -> int:
     # per output element, also where transposed
-    products = module.in_channels // module.groups * math.prod(module.kernel_size)
-    return y.numel() * (products + (module.bias is not None))
+    products = int(module.in_channels) // module.groups * math.prod(module.kernel_size)
+    return y.numel() * int(products + (module.bias is not None))
 
 
 def _batch_norm(module: nn.Module, x: Tensor, y: Tensor) -> int:

@@ -43,14 +43,15 @@ PARTS = {
 class Version:
     """In what the two versions differ.
 
-    ``norms`` gives the operations per element with and without affine parameters. ``with_rule`` are
+    ``norms`` gives the operations per element with and without affine parameters, ``activations``
+    those of leaky ones. ``with_rule`` are
     the types of modules with parameters that it knows.
     """
 
     with_rule: tuple[type[nn.Module], ...]
     norms: dict[type[nn.Module], tuple[int, int]]
     bias: int
-    leaky_relu: int
+    activations: dict[type[nn.Module], int]
     counts_root: bool
     counts_softmax: bool
     rounds_kernels_down: bool
@@ -68,7 +69,7 @@ INSTALLED = Version(
     ),
     norms=dict.fromkeys((*_BATCH_NORM, *_INSTANCE_NORM, nn.LayerNorm), (4, 2)),
     bias=0,
-    leaky_relu=0,
+    activations={nn.PReLU: 1},
     counts_root=True,
     counts_softmax=True,
     rounds_kernels_down=False,
@@ -77,7 +78,7 @@ MAY_2020 = Version(
     with_rule=(*_CONV, *_TRANSPOSED, *_BATCH_NORM, nn.Linear),
     norms=dict.fromkeys(_BATCH_NORM, (2, 2)),
     bias=1,
-    leaky_relu=1,
+    activations={nn.LeakyReLU: 1},
     counts_root=False,
     counts_softmax=False,
     rounds_kernels_down=True,
@@ -149,11 +150,7 @@ def _layer(operation: Operation, module: Any, version: Version, terms: Terms) ->
         terms.add("softmax modules, 3 per element less 1 per row", "softmax", booked)
         return _Booked("softmax", booked)
     if kind == "activation":
-        per_element = {
-            nn.LeakyReLU: version.leaky_relu,
-            nn.PReLU: int(nn.PReLU in version.with_rule),
-        }
-        booked = per_element.get(exact, 0) * amount
+        booked = version.activations.get(exact, 0) * amount
         terms.add("leaky activations, 1 per element", "activations", booked)
         return _Booked("activations", booked)
     return _NOT_BOOKED

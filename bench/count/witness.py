@@ -10,10 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
-import json
-import os
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -26,22 +22,26 @@ from vidcost.bench.count import thop2020, thop_convention
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.conventions import CONVENTIONS, Convention
 from vidcost.bench.count.meta import on_meta
+from vidcost.bench.count.witness_client import Question, WitnessProcess
 from vidcost.models.rows import Row
 
 WITNESSES = CONVENTIONS
 PROCESSES: tuple[Convention, ...] = ("fvcore", "thop")
 """Those that run in a process of their own."""
 
-TIME_LIMIT_S = 900
-
 
 def ask(
-    witness: Convention, row: Row, *, use_cache: bool = True, threads: int | None = None
+    witness: Convention,
+    row: Row,
+    *,
+    use_cache: bool = True,
+    process: WitnessProcess | None = None,
 ) -> Answer:
     """The answer of ``witness`` for ``row`` at batch 1, from the cache or counted now.
 
-    A process computes on ``threads`` threads; None leaves that to torch. A witness that is missing,
-    crashes or hangs gives an answer with another ``status``; it is not cached.
+    ``process`` is where fvcore or thop is asked; without one, it gets one for this question. A
+    witness that is missing, crashes or hangs gives an answer with another ``status``; it is not
+    cached.
     """
     key = _key(witness, row)
     if use_cache and (kept := answers.load(key)) is not None:
@@ -49,53 +49,17 @@ def ask(
         with contextlib.suppress(ValidationError):
             return Answer.model_validate_json(kept)
     if witness in PROCESSES:
-        answer = _ask_process(witness, row, threads)
+        question = Question(row=row.name, classes=row.classes, frames=row.frames, size=row.size)
+        if process is not None:
+            answer = process.ask(question, version=version(witness))
+        else:
+            with WitnessProcess(witness) as its_own:
+                answer = its_own.ask(question, version=version(witness))
     else:
         answer = _thop_2020(row) if witness == "thop-2020" else _torch(row)
     if use_cache and answer.status == "answered":
         answers.store(key, answer.model_dump_json())
     return answer
-
-
-def _ask_process(witness: Convention, row: Row, threads: int | None) -> Answer:
-    question = {
-        "witness": witness,
-        "row": row.name,
-        "classes": row.classes,
-        "frames": row.frames,
-        "size": row.size,
-    }
-    # -P keeps files of the current folder from standing in for the witness's modules
-    command = [sys.executable, "-P", "-m", "vidcost.bench.count.witness_process"]
-    try:
-        process = subprocess.run(
-            command,
-            input=json.dumps(question),
-            capture_output=True,
-            text=True,
-            timeout=TIME_LIMIT_S,
-            env=os.environ | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)}),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Answer(
-            version=version(witness),
-            status="timed out",
-            error=f"no answer within {TIME_LIMIT_S} s",
-        )
-    if process.returncode != 0:
-        last = process.stderr.strip().splitlines()[-1:] or ["no message"]
-        return Answer(
-            version=version(witness),
-            status="crashed",
-            error=f"exit status {process.returncode}: {last[0]}",
-        )
-    try:
-        return Answer.model_validate_json(process.stdout)
-    except ValidationError:
-        return Answer(
-            version=version(witness), status="unreadable", error="an answer that cannot be read"
-        )
 
 
 def _thop_2020(row: Row) -> Answer:
@@ -150,7 +114,14 @@ def _key(witness: Convention, row: Row) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-_ASKING = ("witness", "witness_process", "thop2020", "thop_convention", "fvcore_convention")
+_ASKING = (
+    "witness",
+    "witness_client",
+    "witness_process",
+    "thop2020",
+    "thop_convention",
+    "fvcore_convention",
+)
 """Modules beside this one that an answer depends on."""
 
 

@@ -1,6 +1,7 @@
-"""The process in which fvcore or thop answers one question, from standard input on standard output.
+"""The process in which fvcore or thop answers questions, a line of JSON each way for each.
 
-Run by :mod:`vidcost.bench.count.witness` as ``python -m vidcost.bench.count.witness_process``.
+Run by :mod:`vidcost.bench.count.witness_client` as
+``python -m vidcost.bench.count.witness_process WITNESS``.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +22,7 @@ from vidcost.bench.count.counter import Count, count
 from vidcost.bench.count.memory import large_modules
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.witness import version
+from vidcost.bench.count.witness_client import Question
 from vidcost.models.rows import Row, select
 
 
@@ -144,14 +145,21 @@ def halve(module: nn.Module) -> None:
 
 
 def main() -> None:
-    """Answer the question on standard input."""
-    question = json.load(sys.stdin)
-    # whatever the witness prints must not mix with the answer
+    """Answer the questions on standard input."""
+    (witness,) = sys.argv[1:]
+    out = sys.stdout
+    # whatever the witness prints must not mix with the answers
     with contextlib.redirect_stdout(sys.stderr):
-        (row,) = select([question["row"]])
-        row = row.at(**{name: question[name] for name in ("classes", "frames", "size")})
-        answered = answer(question["witness"], row)
-    print(answered.model_dump_json())
+        for line in sys.stdin:
+            question = Question.model_validate_json(line)
+            (row,) = select([question.row])
+            row = row.at(classes=question.classes, frames=question.frames, size=question.size)
+            try:
+                answered = answer(witness, row)
+            except Exception as error:  # whatever a witness raises, it is its answer
+                said = f"{type(error).__name__}: {error}"
+                answered = Answer(version=version(witness), status="crashed", error=said)
+            print(answered.model_dump_json(), file=out, flush=True)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def witnesses(monkeypatch: pytest.MonkeyPatch, examined: Callable[[Row], Examine
     """
     questions = Questions()
 
-    def ask(witness: Any, row: Row, *, use_cache: bool = True, threads: int = 0) -> Answer:
+    def ask(witness: Any, row: Row, *, use_cache: bool = True, process: Any = None) -> Answer:
         questions.asked.append((witness, row.name, use_cache))
         other = questions.get((witness, row.name), {})
         if isinstance(other, str):

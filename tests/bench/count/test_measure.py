@@ -19,7 +19,8 @@ def asked(monkeypatch):
     """Stands in for ask: each answer names its question; thop fails on r3d18."""
     questions = []
 
-    def ask(witness, row, *, use_cache, threads=None):
+    def ask(witness, row, *, use_cache, process=None):
+        threads = process and process.threads
         questions.append((witness, row.name, use_cache, threads))
         if (witness, row.name) == ("thop", "r3d18"):
             return FAILED
@@ -74,9 +75,9 @@ def test_a_row_that_needs_gigabytes_runs_alone(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     asked = []
 
-    def ask(witness, row, *, use_cache, threads=None):
+    def ask(witness, row, *, use_cache, process=None):
         if witness in ("fvcore", "thop"):
-            asked.append((row.name, threads))
+            asked.append((row.name, process.threads))
         return Answer(version="7", flops=1)
 
     monkeypatch.setattr(measuring, "ask", ask)

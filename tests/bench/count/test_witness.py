@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,50 +22,44 @@ from vidcost.models.rows import select
 
 
 class Processes:
-    """Stands in for subprocess.run: answers at once, and keeps the questions."""
+    """Stands in for the processes of witnesses: they answer at once; keeps the questions."""
 
     def __init__(self):
         self.questions = []
-        self.options = []
-        self.stdout = Answer(version="7", flops=1_009, params=211).model_dump_json()
-        self.stderr = ""
-        self.returncode = 0
+        self.closed = 0
+        self.answer = Answer(version="7", flops=1_009, params=211)
 
-    def run(self, command, **options):
-        self.questions.append(json.loads(options["input"]))
-        self.options.append(options)
-        return subprocess.CompletedProcess(command, self.returncode, self.stdout, self.stderr)
+    def __call__(self, witness, *, threads=None):
+        self.witness = witness
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.closed += 1
+
+    def ask(self, question, *, version):
+        self.questions.append(question.model_dump())
+        return self.answer
 
 
 @pytest.fixture
 def processes(monkeypatch):
     fake = Processes()
-    monkeypatch.setattr(subprocess, "run", fake.run)
+    monkeypatch.setattr(witness, "WitnessProcess", fake)
     return fake
 
 
 @pytest.fixture
 def no_process(monkeypatch):
     def refuse():
-        def run(*args, **kwargs):
+        def start(*args, **kwargs):
             raise AssertionError("a process was started")
 
-        monkeypatch.setattr(subprocess, "run", run)
+        monkeypatch.setattr(witness, "WitnessProcess", start)
 
     return refuse
-
-
-@pytest.fixture
-def fake_thop(tmp_path, monkeypatch):
-    """Puts a module of the given source before thop, in the processes that a test starts."""
-
-    def install(source):
-        folder = tmp_path / "before"
-        folder.mkdir()
-        (folder / "thop.py").write_text(source, encoding="utf-8")
-        monkeypatch.setenv("PYTHONPATH", str(folder))
-
-    return install
 
 
 # real answers
@@ -77,9 +69,7 @@ def fake_thop(tmp_path, monkeypatch):
 def real_answers():
     questions = [("fvcore", "mfnet-pnl"), ("thop", "mfnet"), ("fvcore", "mfnet")]
     with ThreadPoolExecutor(2) as pool:
-        answers = pool.map(
-            lambda q: ask(q[0], *select([q[1]]), use_cache=False, threads=1), questions
-        )
+        answers = pool.map(lambda q: ask(q[0], *select([q[1]]), use_cache=False), questions)
         return dict(zip(questions, answers, strict=True))
 
 
@@ -142,7 +132,7 @@ def test_answers_of_the_counters_that_run_here(
 
 @pytest.mark.witness
 def test_a_real_answer_is_kept(no_process, cache_folder):
-    answer = ask("thop", SMALL, threads=1)
+    answer = ask("thop", SMALL)
     assert "" == answer.error
     assert 1 == len(list(cache_folder.iterdir()))
     no_process()
@@ -153,16 +143,17 @@ def test_a_real_answer_is_kept(no_process, cache_folder):
 
 
 def test_the_question_says_all_that_the_row_is_built_from(processes):
-    ask("thop", MFNET.at(classes=7, frames=5, size=96), threads=3)
-    expected = {"witness": "thop", "row": "mfnet", "classes": 7, "frames": 5, "size": 96}
-    assert [expected] == processes.questions
-    assert "3" == processes.options[0]["env"]["OMP_NUM_THREADS"]
+    ask("thop", MFNET.at(classes=7, frames=5, size=96))
+    assert [{"row": "mfnet", "classes": 7, "frames": 5, "size": 96}] == processes.questions
+    # a process of its own ends with the question
+    assert ("thop", 1) == (processes.witness, processes.closed)
 
 
-def test_threads_are_left_alone_unless_given(processes, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    ask("thop", MFNET)
-    assert "5" == processes.options[0]["env"]["OMP_NUM_THREADS"]
+def test_a_process_that_is_given_is_asked_and_stays(processes, no_process):
+    no_process()
+    ask("fvcore", MFNET, process=processes)
+    ask("fvcore", MFNET.at(classes=7), process=processes)
+    assert (2, 0) == (len(processes.questions), processes.closed)
 
 
 # the cache
@@ -173,15 +164,15 @@ def test_a_second_answer_starts_no_process(processes, no_process):
     assert Answer(version="7", flops=1_009, params=211) == first
     no_process()
     assert first == ask("thop", MFNET)
-    # neither the threads nor what the row is told to be change the answer
-    assert first == ask("thop", replace(MFNET, note="other", tables=()), threads=1)
+    # what the row is told to be does not change the answer
+    assert first == ask("thop", replace(MFNET, note="other", tables=()))
 
 
 def test_without_the_cache_it_asks_anew_and_keeps_nothing(processes, cache_folder):
     ask("thop", MFNET, use_cache=False)
     assert not cache_folder.exists()
     ask("thop", MFNET)
-    processes.stdout = Answer(version="7", flops=2_003).model_dump_json()
+    processes.answer = Answer(version="7", flops=2_003)
     assert 2_003 == ask("thop", MFNET, use_cache=False).flops
     assert 1_009 == ask("thop", MFNET).flops
     assert 3 == len(processes.questions)
@@ -282,117 +273,13 @@ def test_clear_says_what_it_cannot_remove(cache_folder):
 # processes that go wrong
 
 
-@pytest.mark.parametrize(
-    ("returncode", "stderr", "error"),
-    [
-        (1, "Traceback\n  line\nTypeError: no\n", "exit status 1: TypeError: no"),
-        (-9, "", "exit status -9: no message"),
-    ],
-)
-def test_a_crash_is_an_answer_with_an_error(processes, cache_folder, returncode, stderr, error):
-    processes.returncode, processes.stderr = returncode, stderr
-    expected = Answer(version=witness.version("thop"), status="crashed", error=error)
-    assert expected == ask("thop", MFNET)
+@pytest.mark.parametrize("status", ["missing", "wrong distribution", "crashed", "timed out"])
+def test_what_is_no_answer_is_not_kept(processes, cache_folder, status):
+    processes.answer = Answer(version="7", status=status, error="no")
+    assert processes.answer == ask("thop", MFNET)
     assert not cache_folder.exists()
-    processes.returncode = 0
+    processes.answer = Answer(version="7", flops=1_009)
     assert 1_009 == ask("thop", MFNET).flops
-
-
-def test_a_witness_that_hangs_is_ended(monkeypatch, cache_folder):
-    monkeypatch.setattr(witness, "TIME_LIMIT_S", 0.01)
-    answer = ask("thop", MFNET)
-    expected = Answer(
-        version=witness.version("thop"), status="timed out", error="no answer within 0.01 s"
-    )
-    assert expected == answer
-    assert not cache_folder.exists()
-
-
-@pytest.mark.parametrize(
-    ("source", "error"),
-    [
-        (
-            "raise ModuleNotFoundError(\"No module named 'six'\", name='six')",
-            "exit status 1: ModuleNotFoundError: No module named 'six'",
-        ),
-        (
-            "def profile(*args, **kwargs): return 10.5, 3.0, {}",
-            "exit status 1: ValueError: thop answered 10.5, no integer",
-        ),
-        ("import os; os._exit(3)", "exit status 3: no message"),
-    ],
-    ids=["broken install", "no integers", "dies"],
-)
-@pytest.mark.witness
-def test_a_process_that_fails(fake_thop, cache_folder, source, error):
-    fake_thop(source)
-    answer = ask("thop", SMALL, threads=1)
-    assert ("crashed", error) == (answer.status, answer.error)
-    assert not cache_folder.exists()
-
-
-@pytest.mark.witness
-def test_a_process_without_the_witness(fake_thop, cache_folder):
-    fake_thop("raise ModuleNotFoundError(\"No module named 'thop'\", name='thop')")
-    answer = ask("thop", SMALL, threads=1)
-    assert ("missing", "thop is not installed: `pip install thop` adds it") == (
-        answer.status,
-        answer.error,
-    )
-    assert not cache_folder.exists()
-
-
-@pytest.mark.witness
-def test_a_process_with_another_distribution(fake_thop, cache_folder, tmp_path):
-    fake_thop("def profile(*args, **kwargs): return 1.0, 1.0, {}")
-    metadata = tmp_path / "before" / "ultralytics_thop-2.0.18.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Name: ultralytics-thop\nVersion: 2.0.18\n")
-    (metadata / "top_level.txt").write_text("thop\n")
-    answer = ask("thop", SMALL, threads=1)
-    assert "wrong distribution" == answer.status
-    assert answer.error.startswith("module thop belongs to thop, ultralytics-thop, not to thop")
-    assert not cache_folder.exists()
-
-
-@pytest.mark.witness
-def test_chatter_does_not_spoil_the_answer(fake_thop):
-    fake_thop(
-        "import sys\n"
-        "print('hello')\n"
-        "def profile(model, inputs, verbose, ret_layer_info):\n"
-        "    print('[INFO] Register count()')\n"
-        "    print('warning', file=sys.stderr)\n"
-        "    layers = {'conv1': (9.0, 2.0, {}), 'layer1': (7.0, 1.0, {'0': (3.0, 1.0, {})})}\n"
-        "    return float(1_009), float(len(inputs) * inputs[0].numel()), layers\n"
-    )
-    expected = Answer(
-        version=witness.version("thop"),
-        flops=1_009,
-        params=12_288,
-        # what it does not know as a layer keeps its type's name
-        parts={"convolutions": 9, "BasicBlock3D": 3},
-    )
-    assert expected == ask("thop", SMALL, threads=1)
-
-
-@pytest.mark.parametrize("stdout", ["", "hello\n", 'hello\n{"version": "7"}', "{}"])
-def test_an_answer_that_cannot_be_read_is_an_error(processes, cache_folder, stdout):
-    processes.stdout = stdout
-    assert "unreadable" == ask("thop", MFNET).status
-    assert not cache_folder.exists()
-
-
-def test_files_of_the_current_folder_do_not_stand_in_for_a_witness(processes, monkeypatch):
-    commands = []
-
-    def run(command, **options):
-        commands.append(command)
-        return processes.run(command, **options)
-
-    monkeypatch.setattr(subprocess, "run", run)
-    ask("thop", MFNET)
-    assert [[sys.executable, "-P", "-m", "vidcost.bench.count.witness_process"]] == commands
 
 
 # inside the process
