@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vidcost.bench import files, published
+from vidcost.bench.audit import FindingGone, judge, printed_figures, problems
 from vidcost.bench.block_spec import block_factory, shape
 from vidcost.bench.conformance_table import (
     conformance_markdown,
@@ -344,7 +345,6 @@ def audit(
     longer gives its figure. --search tries the recipes around a row, --recipe counts one.
     """
     # sympy takes a third of a second to import, which no other command should pay
-    from vidcost.bench.audit import judge, printed_figures, problems
     from vidcost.bench.audit_document import audit_markdown
     from vidcost.bench.audit_tables import figure_table, recipe_table, search_table
     from vidcost.bench.recipe_grid import size
@@ -393,7 +393,7 @@ def main() -> None:
         if message := error.format_message():
             _complain(message)
         sys.exit(BAD_INPUT)
-    except ClosedFormMismatch as error:
+    except (ClosedFormMismatch, FindingGone) as error:
         _complain(error)
         sys.exit(FOUND_WRONG)
     except (ValueError, OSError) as error:

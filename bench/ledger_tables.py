@@ -53,21 +53,10 @@ def ledger_table(entries: Sequence[Entry]) -> Table:
     for row in dict.fromkeys(entry.row for entry in entries):
         accounts = [entry for entry in entries if entry.row == row]
         flops = [entry for entry in accounts if entry.quantity == "flops"]
-        left = {
-            f"{e.counter} {e.quantity}": e.answer.status if e.printed is None else e.remainder
-            for e in accounts
-            if not e.balanced
-        }
-        lines.append(
-            {
-                "row": row,
-                "macs": flops[0].ours,
-                **{entry.counter: _printed(entry) for entry in flops},
-                "accounts": len(accounts),
-                "remainder": "; ".join(f"{what}: {_signed(much)}" for what, much in left.items())
-                or "0",
-            }
-        )
+        left = [f"{e.counter} {e.quantity}: {_left(e)}" for e in accounts if not e.balanced]
+        line: dict[str, Any] = {"row": row, "macs": flops[0].ours}
+        line |= {entry.counter: _printed(entry) for entry in flops}
+        lines.append(line | {"accounts": len(accounts), "remainder": "; ".join(left) or "0"})
     return Table(
         title="Ledger",
         columns=(
@@ -121,7 +110,7 @@ def tidy_table(entries: Iterable[Entry]) -> Table:
             ("printed", entry.printed),
             ("remainder", entry.remainder),
         ]
-        account = {
+        account: dict[str, Any] = {
             "row": entry.row,
             "counter": entry.counter,
             "version": entry.answer.version,
@@ -166,6 +155,14 @@ def _amount(entry: Entry, name: str) -> int | None:
 
 def _printed(entry: Entry) -> int | Status:
     return entry.answer.status if entry.printed is None else entry.printed
+
+
+def _left(entry: Entry) -> str:
+    """What an account leaves, by heading; why there is none."""
+    if entry.printed is None:
+        return entry.answer.status
+    by_heading = entry.off or {"total": entry.remainder or 0}
+    return ", ".join(f"{heading} {amount:+,}" for heading, amount in by_heading.items())
 
 
 def _signed(amount: int | str) -> str:

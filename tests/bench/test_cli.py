@@ -12,6 +12,8 @@ import typer.main
 from packaging.version import Version
 from typer.testing import CliRunner
 
+from vidcost.bench import audit_document, published
+from vidcost.bench.audit import FindingGone
 from vidcost.bench.cli import app
 from vidcost.bench.count import cache, conformance, measure, record, rules, witness
 from vidcost.bench.count.operators import OPERATORS
@@ -78,6 +80,7 @@ def test_the_command_line_is_frozen():
         ],
         "formulas": ["--cross", "--channels", "--along", "--results", "--format"],
         "conformance": ["--results", "--format"],
+        "audit": ["--search", "--recipe", "--results", "--format"],
         "cache clear": [],
     } == {
         name: [option for parameter in command.params for option in parameter.opts]
@@ -177,6 +180,13 @@ def test_the_package_runs_as_a_module(tmp_path):
         ("formulas --cross cgnl pln", ["no block 'pln'"]),
         ("formulas --cross nl pnl --channels 7", ["channels must be even", "got 7"]),
         ("formulas --cross nl pnl --along W", ["--along", "'W'"]),
+        ("audit --search mfnett", ["no row 'mfnett'", "did you mean 'mfnet'?"]),
+        ("audit --search 'r50*'", ["'r50*' is no row's name", "one row at a time"]),
+        ("audit --search mars", ["prints no costs of mars", "choose from mfnet"]),
+        ("audit --search 2plus-c1-d", ["2plus-c1-d cannot be built"]),
+        ("audit --recipe 'mfnet keys=pooled'", ["no axis 'keys'", "it has classes, frames"]),
+        ("audit --recipe 'r50-nl classes=7'", ["classes cannot be '7': choose from 101"]),
+        ("audit --recipe mfnet --search mfnet", ["give one of them"]),
     ],
 )
 def test_bad_input_is_refused_in_one_line(command, words, complaint, witnesses):
@@ -751,6 +761,62 @@ def test_a_witness_that_is_missing_is_a_status_in_its_column(vidcost, witnesses)
         "vidcost: c3d: thop missing: thop is not installed\n"
     ) == err
     assert 2 == len(re.findall(r"FLOPs printed +\| +[\d,]+ \| +missing \| +[\d,]+ \|", out))
+
+
+# --- the audit
+
+
+def test_the_audit_writes_its_document_and_prints_it(vidcost, tmp_path):
+    status, out, err = vidcost("audit", "--results", "r")
+    assert (0, "") == (status, err)
+    assert f"<!-- written by: vidcost audit -->\n\n{out}" == (tmp_path / "r/audit.md").read_text()
+    assert out.startswith("# Audit\n")
+
+
+def test_the_figures_alone_are_printed_and_nothing_is_written(vidcost, tmp_path):
+    status, out, _ = vidcost("audit", "--format", "json")
+    assert 0 == status
+    (x5,) = (
+        line
+        for line in json.loads(out)
+        if (line["row"], line["figure"]) == ("mfnet-pnl-x5", "FLOPs")
+    )
+    assert ("exact", 11_375_634_944) == (x5["verdict"], x5["ours"])
+    assert not (tmp_path / "results/audit.md").exists()
+
+
+def test_a_figure_that_is_not_met_and_has_no_note_fails_the_audit(vidcost, monkeypatch):
+    paper = published.pnl2020()
+    figures = tuple(
+        entry.model_copy(update={"note": published.Note()}) if entry.row == "c3d" else entry
+        for entry in paper.figures
+    )
+    without = paper.model_copy(update={"figures": figures})
+    monkeypatch.setattr(published, "pnl2020", lambda: without)
+    status, out, err = vidcost("audit")
+    assert (1, 1) == (status, err.count("\n"))
+    assert err.startswith("vidcost: Table 5, c3d, params: 33.3M is not reproduced, and no note")
+    assert out.startswith("# Audit")
+
+
+def test_a_finding_that_is_gone_fails_the_audit_and_writes_nothing(vidcost, monkeypatch, tmp_path):
+    def gone(*_):
+        raise FindingGone("the audit finds no longer that 1 is 1")
+
+    monkeypatch.setattr(audit_document, "findings", gone)
+    status, out, err = vidcost("audit")
+    assert (1, "") == (status, out)
+    assert "vidcost: the audit finds no longer that 1 is 1\n" == err
+    assert not (tmp_path / "results/audit.md").exists()
+
+
+def test_a_search_prints_recipes_that_can_be_counted(vidcost):
+    _, out, _ = vidcost("audit", "--search", "r50-ucf101", "--format", "json")
+    best = json.loads(out)[0]
+    assert ("2 of 2", 23_917_832) == (best["hits"], best["params"])
+    _, out, _ = vidcost("audit", "--recipe", best["spec"], "--format", "json")
+    (recipe,) = json.loads(out)
+    assert (23_917_832, 10_290_606_080) == (recipe["params"], recipe["thop-2020"])
 
 
 def test_starting_imports_nothing_that_only_some_commands_need():

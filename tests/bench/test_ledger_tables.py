@@ -69,7 +69,7 @@ def test_the_overview_says_what_is_left(entries):
     assert [
         ["Row", "MACs", "fvcore", "thop", "Accounts", "Remainder"],
         ["a", "1,000", "1,130", "missing", "3", "thop flops: missing"],
-        ["b", "2,003", "2,150", "2,003", "2", "fvcore flops: 7"],
+        ["b", "2,003", "2,150", "2,003", "2", "fvcore flops: BatchNorm +7"],
     ] == [line for line in cells(ledger_table(entries)) if not line[0].startswith(":")]
     assert "0" == cells(ledger_table(entries[:2]))[-1][-1]
 
