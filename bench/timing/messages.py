@@ -1,0 +1,70 @@
+"""What the parent and a worker say to each other: one JSON object a line.
+
+The parent sends a :class:`Task`. The worker answers with a :class:`Chunk` after each stretch of
+samples and waits for a reply, ``keep``, ``void`` (the device was throttled: take them again) or
+``stop`` (keep them, time is up); on a GPU it then announces a :class:`Window` for the energy. Its
+last line is a ``Timing`` with an empty key.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.record import Timing
+
+Reply = Literal["keep", "void", "stop"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(_Frozen):
+    """When sampling ends: at ``precision`` with ``min_samples``, or after ``sampling_s`` seconds.
+
+    ``precision`` is the half width of the median's 95% confidence interval over the median.
+    ``warmup_s`` bounds the warm-up, a stretch of samples lasts ``chunk_s`` or longer, ``energy_s``
+    is how long the energy is measured (0: not at all).
+    """
+
+    sampling_s: PositiveFloat = 60.0
+    min_samples: PositiveInt = 30
+    precision: PositiveFloat = 0.01
+    warmup_s: PositiveFloat = 10.0
+    chunk_s: PositiveFloat = 0.5
+    energy_s: NonNegativeFloat = 5.0
+    seed: int = 0
+
+
+class Task(_Frozen):
+    """What the worker is to do."""
+
+    cell: Cell
+    limits: Limits = Limits()
+
+
+class Chunk(_Frozen):
+    """How far the sampling is; ``median_s`` and ``precision`` are of the samples kept so far."""
+
+    samples: int
+    median_s: float
+    precision: float | None
+    sampling_s: float
+
+
+class Window(_Frozen):
+    """Passes run back to back between ``start`` and ``end``, for the energy."""
+
+    edge: Literal["start", "end"]
+    passes: int = 0
+
+
+class Line(_Frozen):
+    """One line of the worker: exactly one of these."""
+
+    chunk: Chunk | None = None
+    window: Window | None = None
+    timing: Timing | None = None
