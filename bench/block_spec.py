@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -56,6 +57,21 @@ def _value(option: str, value: str, default: Any) -> Any:
         except ValueError:
             raise ValueError(f"{option} takes a whole number, not {value!r}") from None
     return value
+
+
+def two_specs(text: str) -> tuple[str, str]:
+    """``cgnl,pnl:n=3,combine=concat`` as two blocks: a comma before a block's name parts them.
+
+    Raises: ValueError if there are not two.
+    """
+    names = "|".join(BLOCKS)
+    specs = re.split(rf",(?=(?:{names})(?:[:,]|$))", text)
+    if len(specs) == 1 and text.count(",") == 1:
+        # a name that is none is refused for itself
+        specs = text.split(",")
+    if len(specs) != 2:
+        raise ValueError(f"{text!r} is no pair of blocks such as cgnl,pnl:n=3")
+    return specs[0], specs[1]
 
 
 def shape(text: str) -> tuple[int, int, int, int, int]:

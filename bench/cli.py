@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vidcost.bench import files, published
 from vidcost.bench.audit import FindingGone, judge, printed_figures, problems
-from vidcost.bench.block_spec import block_factory, shape
+from vidcost.bench.block_spec import block_factory, shape, two_specs
 from vidcost.bench.conformance_table import (
     conformance_markdown,
     conformance_tables,
@@ -267,11 +267,11 @@ def ledger(
     _report(line for entry in accounts if not entry.balanced for line in complaints(entry))
 
 
-@app.command("formulas", epilog="Example: `vidcost formulas --cross cgnl pnl:n=3 --channels 384`")
+@app.command("formulas", epilog="Example: `vidcost formulas --cross cgnl,pnl:n=3 --channels 384`")
 def formulas(
     cross: Annotated[
-        tuple[str, str] | None,
-        typer.Option(metavar="BLOCK BLOCK", help="Where one block becomes cheaper than the other."),
+        str | None,
+        typer.Option(metavar="BLOCK,BLOCK", help="Where one block becomes cheaper than the other."),
     ] = None,
     channels: Annotated[int, typer.Option(min=1, help="Channels, with --cross.")] = 384,
     along: Annotated[
@@ -289,8 +289,8 @@ def formulas(
     from vidcost.bench.formula_document import crossover_table, formula_markdown, verdict_table
 
     if cross is not None:
-        pair = ((cross[0], block_factory(cross[0])), (cross[1], block_factory(cross[1])))
-        _print(crossover_table([pair], channels=channels, along=along), as_)
+        left, right = ((spec, block_factory(spec)) for spec in two_specs(cross))
+        _print(crossover_table([(left, right)], channels=channels, along=along), as_)
         return
     if as_ is not None:
         _print(verdict_table(), as_)

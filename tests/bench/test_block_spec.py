@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from vidcost.bench.block_spec import block_factory, shape
+from vidcost.bench.block_spec import block_factory, shape, two_specs
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
 
 
@@ -70,3 +70,22 @@ def test_a_shape():
 def test_what_is_no_shape(text):
     with pytest.raises(ValueError, match=f"^{re.escape(repr(text))} is no shape BxCxTxHxW"):
         shape(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "specs"),
+    [
+        ("cgnl,pnl", ("cgnl", "pnl")),
+        ("pnl:n=3,combine=concat,nl", ("pnl:n=3,combine=concat", "nl")),
+        ("nl:bias=true,pnl:n=2,shared=false", ("nl:bias=true", "pnl:n=2,shared=false")),
+        ("nl,pln", ("nl", "pln")),
+    ],
+)
+def test_two_blocks(text, specs):
+    assert specs == two_specs(text)
+
+
+@pytest.mark.parametrize("text", ["nl", "", "nl,cgnl,pnl", "pnl:n=3,combine=concat,shared=false"])
+def test_what_are_not_two_blocks(text):
+    with pytest.raises(ValueError, match="is no pair of blocks such as cgnl,pnl:n=3"):
+        two_specs(text)
