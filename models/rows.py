@@ -74,6 +74,15 @@ class Row:
         )
         return replace(self, classes=self.classes if classes is None else classes, inputs=clips)
 
+    def without_blocks(self) -> Row:
+        """The same network without its long-range blocks.
+
+        Raises: ValueError if it has none.
+        """
+        if not isinstance(self.build, partial) or not self.build.keywords.get("blocks"):
+            raise ValueError(f"{self.name} has no blocks: choose a row with one")
+        return replace(self, build=partial(self.build, blocks={}))
+
     def model(self) -> nn.Module:
         """The network, with fresh weights, on torch's current default device.
 

@@ -51,7 +51,7 @@ class Chunk(_Frozen):
 
     samples: int
     median_s: float
-    precision: float | None
+    precision: float | None = None
     sampling_s: float
 
 

@@ -1,0 +1,108 @@
+"""How a sweep's time is shared out: first among all cells, then where precision is worst."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.record import Timing
+
+FIRST = 0.5
+"""The part of its share that a cell may use in the first round."""
+
+LONGER = 4
+"""How many times longer a cell is sampled again, at most: that halves its interval."""
+
+WORTHWHILE = 1.5
+"""How many times longer it must be, at least: every attempt starts from its first sample."""
+
+
+@dataclass
+class _Reached:
+    precision: float | None
+    sampling_s: float
+    more_helps: bool = True
+
+
+class Budget:
+    """Limits for a sweep of ``seconds``, beginning now.
+
+    In the first round a cell is sampled until ``limits`` are met or half of its share of the time
+    is over, start-up included; what it leaves goes to the others. Then the cell whose precision is
+    worst is sampled again, longer, while that fits. A cell that grew no more precise is left alone.
+    A cell may go beyond ``limits.sampling_s`` then: the time is there to be used.
+    """
+
+    def __init__(
+        self, seconds: float, limits: Limits, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Raises: ValueError if there is no time at all."""
+        if not (seconds > 0 and math.isfinite(seconds)):
+            raise ValueError(f"a budget of {seconds:g} s is no time: give more than 0")
+        self._limits = limits
+        self._clock = clock
+        self.ends_at = clock() + seconds
+        self._overhead_s = 0.0
+        self._reached: dict[Cell, _Reached] = {}
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left."""
+        return self.ends_at - self._clock()
+
+    def first(self, cells_left: int) -> Limits | None:
+        """Limits for the next of ``cells_left`` cells; None if the time is over."""
+        if self.left_s <= 0:
+            return None
+        use_s = FIRST * self.left_s / cells_left
+        limits = self._limits
+        # a window too short says nothing, so it is all or none
+        energy_s = limits.energy_s if limits.energy_s <= use_s / 2 else 0.0
+        return limits.model_copy(
+            update={
+                "energy_s": energy_s,
+                "warmup_s": min(limits.warmup_s, max(limits.chunk_s, use_s / 4)),
+                "sampling_s": min(
+                    limits.sampling_s,
+                    max(limits.chunk_s, use_s - energy_s - self._overhead_s),
+                ),
+            }
+        )
+
+    def worst(self) -> tuple[Cell, Limits] | None:
+        """The cell to measure again and for how long; None if no time would help."""
+        for cell, reached in sorted(self._reached.items(), key=_imprecise, reverse=True):
+            if not reached.more_helps or _precision(reached) <= self._limits.precision:
+                continue
+            longest_s = self.left_s - self._overhead_s - self._limits.energy_s
+            sampling_s = min(LONGER * reached.sampling_s, longest_s)
+            if sampling_s >= WORTHWHILE * reached.sampling_s:
+                return cell, self._limits.model_copy(update={"sampling_s": sampling_s})
+        return None
+
+    def add(self, cell: Cell, timing: Timing, *, took_s: float | None = None) -> None:
+        """Note how precise ``cell`` is now; ``took_s`` seconds in all, None if it was stored."""
+        if timing.status != "ok" or timing.protocol is None:
+            # whatever went wrong, more time does not mend it
+            if cell in self._reached:
+                self._reached[cell].more_helps = False
+            return
+        sampling_s = max(timing.protocol.sampling_s, self._limits.chunk_s)
+        now = _Reached(timing.protocol.precision, sampling_s)
+        before = self._reached.get(cell)
+        now.more_helps = before is None or _precision(now) < _precision(before)
+        self._reached[cell] = now
+        if took_s is not None:
+            self._overhead_s = max(self._overhead_s, took_s - sampling_s)
+
+
+def _precision(reached: _Reached) -> float:
+    return math.inf if reached.precision is None else reached.precision
+
+
+def _imprecise(entry: tuple[Cell, _Reached]) -> float:
+    return _precision(entry[1])

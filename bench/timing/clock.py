@@ -1,0 +1,92 @@
+"""Clocks: marks in time, read when all is done."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import torch
+
+
+class Clock(Protocol):
+    """Marks moments on a device's own time line.
+
+    ``prepare`` is told how many marks follow, ``finish`` waits until the device has passed them
+    all; only then ``seconds`` between two of them can be read.
+    """
+
+    def prepare(self, marks: int) -> None:
+        """Make room for ``marks`` marks; earlier ones are forgotten."""
+
+    def mark(self) -> int:
+        """Mark this moment; returns its number."""
+
+    def finish(self) -> None:
+        """Wait until all marks are passed."""
+
+    def seconds(self, start: int, end: int) -> float:
+        """From one mark to another."""
+
+
+class HostClock:
+    """``time.perf_counter_ns``: for devices that are done when a call returns."""
+
+    def __init__(self) -> None:
+        self._moments: list[int] = []
+        self._next = 0
+
+    def prepare(self, marks: int) -> None:
+        """Room is made beforehand, so that no list grows between two marks."""
+        self._moments = [0] * marks
+        self._next = 0
+
+    def mark(self) -> int:
+        """The host's time now."""
+        number = self._next
+        self._next = number + 1
+        self._moments[number] = time.perf_counter_ns()
+        return number
+
+    def finish(self) -> None:
+        """Nothing to wait for."""
+
+    def seconds(self, start: int, end: int) -> float:
+        """Difference of two moments."""
+        return (self._moments[end] - self._moments[start]) / 1e9
+
+
+class CudaClock:
+    """CUDA events, made beforehand: the device's own clock, at about half a microsecond."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._events: list[torch.cuda.Event] = []
+        self._next = 0
+
+    def prepare(self, marks: int) -> None:
+        """Events are made once and recorded again."""
+        while len(self._events) < marks:
+            self._events.append(torch.cuda.Event(enable_timing=True))
+        self._next = 0
+
+    def mark(self) -> int:
+        """Record the next event on the current stream."""
+        number = self._next
+        self._next = number + 1
+        self._events[number].record()  # type: ignore[no-untyped-call]
+        return number
+
+    def finish(self) -> None:
+        """Synchronise, once for all marks."""
+        torch.cuda.synchronize(self._device)
+
+    def seconds(self, start: int, end: int) -> float:
+        """Milliseconds between events, in seconds."""
+        elapsed_ms: float = self._events[start].elapsed_time(self._events[end])  # type: ignore[no-untyped-call]
+        return elapsed_ms / 1e3
+
+
+def clock_for(device: str) -> Clock:
+    """The clock of ``device``, by torch's name."""
+    kind = torch.device(device)
+    return CudaClock(kind) if kind.type == "cuda" else HostClock()

@@ -1,0 +1,72 @@
+"""What a measurement depends on besides its cell, known before a worker is started."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import vidcost.models
+from vidcost.bench.timing.machine import describe
+from vidcost.bench.timing.record import Machine
+
+PROBE_LIMIT_S = 120
+
+PARENT = frozenset(
+    (
+        "budget conditions events exchange peak plan predict residency store supervisor sweep "
+        "telemetry worker_process"
+    ).split()
+)
+"""Modules beside this one that run in the parent alone: no sample depends on them."""
+
+_PROBE = """\
+import sys
+from vidcost.bench.timing.machine import describe
+print(describe(sys.argv[1]).model_dump_json())
+"""
+
+
+def machine_of(device: str) -> Machine:
+    """What ``device`` is, in torch's numbering.
+
+    A GPU is looked at by a process that then ends, so this one never holds memory on it. It sees
+    what a worker will see: ``CUDA_VISIBLE_DEVICES`` by index, UUID or MIG instance is CUDA's to
+    read, in an order that NVML does not share. Its UUID is what NVML is asked by.
+    Raises: ValueError if there is no such device.
+    """
+    if device == "cpu":
+        return describe(device)
+    try:
+        process = subprocess.run(
+            [sys.executable, "-P", "-c", _PROBE, device],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PROBE_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"{device} did not answer within {PROBE_LIMIT_S} s") from None
+    if process.returncode != 0:
+        last = process.stderr.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
+        raise ValueError(f"cannot use {device}: {last[0]}")
+    return Machine.model_validate_json(process.stdout)
+
+
+def conditions(machine: Machine) -> tuple[str, ...]:
+    """What a cell's key is made of beside the cell: code, device, driver, torch."""
+    return code_version(), machine.device, machine.driver, machine.torch
+
+
+@cache
+def code_version() -> str:
+    """A digest of the code that a worker runs."""
+    digest = hashlib.sha256()
+    models = (path for folder in vidcost.models.__path__ for path in Path(folder).rglob("*.py"))
+    timing = (path for path in Path(__file__).parent.glob("*.py") if path.stem not in PARENT)
+    for path in (*sorted(models), *sorted(timing)):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()

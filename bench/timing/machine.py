@@ -1,0 +1,91 @@
+"""What a measurement runs on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from vidcost.bench.timing.record import Machine
+
+UNKNOWN = "not available"
+
+
+def describe(device: str) -> Machine:
+    """The machine, as ``device`` (torch's name) sees it.
+
+    Raises: ValueError if there is no such device.
+    """
+    try:
+        kind = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"no device {device!r}: choose cpu or cuda") from None
+    gpu: dict[str, str] = {}
+    if kind.type == "cuda":
+        gpu = _gpu(kind)
+    elif kind.type != "cpu":
+        raise ValueError(f"{device} is not timed here: choose cpu or cuda")
+    cpu = _cpu()
+    return Machine(
+        device=gpu.pop("device", cpu),
+        cpu=cpu,
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        platform=platform.platform(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        vidcost=_version("vidcost"),
+        **gpu,
+    )
+
+
+def _gpu(device: torch.device) -> dict[str, str]:
+    if not torch.cuda.is_available():
+        raise ValueError("no CUDA device: choose --device cpu")
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"no device {device}: there are {torch.cuda.device_count()}")
+    properties = torch.cuda.get_device_properties(device)
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return {
+        "device": properties.name,
+        # NVML names a device by this, not by torch's number
+        "device_uuid": f"GPU-{properties.uuid}" if hasattr(properties, "uuid") else UNKNOWN,
+        "driver": _driver(),
+        "cuda": torch.version.cuda or UNKNOWN,
+        "cudnn": str(cudnn or UNKNOWN),
+    }
+
+
+def _driver() -> str:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        driver = pynvml.nvmlSystemGetDriverVersion()
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return UNKNOWN
+    return driver.decode() if isinstance(driver, bytes) else str(driver)
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(named), platform.processor() or platform.machine())
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return UNKNOWN

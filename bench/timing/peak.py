@@ -1,0 +1,121 @@
+"""The dense products a device can do at most, from its data sheet and measured.
+
+Data sheets give operations, two to a multiply-accumulate, for tensor cores often with sparsity,
+which halves. The figures below are dense; products in bf16 and fp16 add up in fp32.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import torch
+
+from vidcost.bench.timing.cell import Dtype
+
+TFLOPS: Mapping[str, Mapping[Dtype, float]] = {
+    # NVIDIA H100 data sheet: SXM, NVL; the PCIe board from its first edition
+    "H100 80GB HBM3": {"fp32": 67, "tf32": 494.7, "bf16": 989.4, "fp16": 989.4},
+    "H100 NVL": {"fp32": 60, "tf32": 417.5, "bf16": 835.5, "fp16": 835.5},
+    "H100 PCIe": {"fp32": 51, "tf32": 378, "bf16": 756, "fp16": 756},
+    # NVIDIA H200 data sheet
+    "H200 NVL": {"fp32": 60, "tf32": 417.5, "bf16": 835.5, "fp16": 835.5},
+    "H200": {"fp32": 67, "tf32": 494.7, "bf16": 989.4, "fp16": 989.4},
+    # NVIDIA A100 data sheet, the same for SXM and PCIe
+    "A100": {"fp32": 19.5, "tf32": 156, "bf16": 312, "fp16": 312},
+    # NVIDIA A30 and A10 data sheets
+    "A30": {"fp32": 10.3, "tf32": 82, "bf16": 165, "fp16": 165},
+    "A10": {"fp32": 31.2, "tf32": 62.5, "bf16": 125, "fp16": 125},
+    # NVIDIA V100 data sheet; neither TF32 nor bf16
+    "V100-SXM2": {"fp32": 15.7, "fp16": 125},
+    "V100-PCIE": {"fp32": 14, "fp16": 112},
+    "V100S-PCIE": {"fp32": 16.4, "fp16": 130},
+    # NVIDIA T4 data sheet
+    "T4": {"fp32": 8.1, "fp16": 65},
+    # NVIDIA L4, L40 and L40S data sheets
+    "L4": {"fp32": 30.3, "tf32": 60, "bf16": 121, "fp16": 121},
+    "L40": {"fp32": 90.5, "tf32": 90.5, "bf16": 181, "fp16": 181},
+    "L40S": {"fp32": 91.6, "tf32": 183, "bf16": 362, "fp16": 362},
+}
+"""Dense TFLOPS by a board's name as torch reports it, without the maker and the memory's size."""
+
+_MAKERS = ("NVIDIA ", "Tesla ")
+_MEMORY = ("-", " ")
+
+MEASURED_EDGES = {"cuda": (8192,), "cpu": (256, 512, 1024, 2048)}
+"""Rows and columns of the matrices, from small to large."""
+
+LONG_ENOUGH_S = 0.05
+"""On a CPU a larger matrix is tried only if the last product took less: some have no fp16 units."""
+
+MEASURED_TIMES = 10
+
+
+def macs_per_s(device_name: str, dtype: Dtype) -> float | None:
+    """Peak multiply-accumulates per second of a GPU with dense operands, from its data sheet.
+
+    ``device_name`` is torch's, such as ``NVIDIA A100-SXM4-80GB``. None for a device that is not in
+    the table, a slice of one (MIG), a CPU, or a type the device has no units for.
+    """
+    if "MIG" in device_name:
+        return None
+    board = device_name
+    for maker in _MAKERS:
+        board = board.removeprefix(maker)
+    fitting = [
+        name
+        for name in TFLOPS
+        if board == name or any(board.startswith(name + end) for end in _MEMORY)
+    ]
+    if not fitting:
+        return None
+    tflops = TFLOPS[max(fitting, key=len)].get(dtype)
+    return None if tflops is None else tflops * 1e12 / 2
+
+
+def measured_macs_per_s(device: str, dtype: Dtype) -> float:
+    """Multiply-accumulates per second in the fastest of ten products of large square matrices.
+
+    Takes about two seconds on two CPU cores, less on a GPU. TF32 is switched for ``tf32`` and
+    ``fp32`` and put back.
+    """
+    kind = torch.device(device).type
+    held = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(dtype, torch.float32)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
+    try:
+        with torch.no_grad():
+            best = 0.0
+            for edge in MEASURED_EDGES[kind]:
+                # random: a GPU draws less power, and clocks higher, on equal numbers
+                left, right = (torch.randn(edge, edge, device=device).to(held) for _ in range(2))
+                fastest_s = (_fastest_on_cuda if kind == "cuda" else _fastest_on_cpu)(left, right)
+                best = max(best, edge**3 / fastest_s)
+                if fastest_s >= LONG_ENOUGH_S:
+                    break
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    return best
+
+
+def _fastest_on_cpu(left: torch.Tensor, right: torch.Tensor) -> float:
+    return min(_seconds_on_cpu(left, right) for _ in range(MEASURED_TIMES))
+
+
+def _seconds_on_cpu(left: torch.Tensor, right: torch.Tensor) -> float:
+    start = time.perf_counter_ns()
+    torch.mm(left, right)
+    return (time.perf_counter_ns() - start) / 1e9
+
+
+def _fastest_on_cuda(left: torch.Tensor, right: torch.Tensor) -> float:
+    events = [
+        [torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(MEASURED_TIMES)
+    ]
+    out = torch.mm(left, right)
+    for start, end in events:
+        start.record()  # type: ignore[no-untyped-call]
+        torch.mm(left, right, out=out)
+        end.record()  # type: ignore[no-untyped-call]
+    torch.cuda.synchronize(left.device)
+    return min(start.elapsed_time(end) / 1e3 for start, end in events)  # type: ignore[no-untyped-call]

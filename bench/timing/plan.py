@@ -1,0 +1,207 @@
+"""Which cells are timed: rows and blocks under conditions, and what fits into a few minutes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from vidcost.bench.block_spec import BLOCKS, block_factory
+from vidcost.bench.count.counter import count
+from vidcost.bench.count.meta import on_meta
+from vidcost.bench.timing.cell import Cell
+from vidcost.models.rows import Row, select
+
+BLOCK_SPECS = ("nl", "cgnl", "cgd", "pnl:n=2", "pnl:n=3", "pnl:n=4")
+"""The blocks that are timed alone when no others are asked for."""
+
+SWEEP_FRAMES = (1, 2, 4, 8, 16, 32)
+"""Frames of a sweep over the number of positions."""
+
+ASSUMED_MACS_PER_S = 10e9
+"""Of a CPU core in a network; on two of them the rows were measured at 20 to 80 GMAC/s."""
+
+START_S = 4.0
+"""A worker's imports and building, before its first pass."""
+
+PASSES = 8
+"""Passes of a row that is barely measured: warm-up, the memory pass, a few samples."""
+
+Shape = tuple[int, int, int, int]
+"""C, T, H, W."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Values of each axis, as a cell takes them or in words; every combination is timed."""
+
+    device: str = "cpu"
+    threads: int = 1
+    batch: Sequence[int | str] = (1,)
+    dtype: Sequence[str] = ("fp32",)
+    memory_format: Sequence[str] = ("contiguous",)
+    mode: Sequence[str] = ("eager",)
+    phase: Sequence[str] = ("inference",)
+    cudnn_benchmark: Sequence[bool | str] = (False,)
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """One value of each axis, as fields of a cell; the last axis changes fastest."""
+        axes = {name: value for name, value in vars(self).items() if not _is_single(value)}
+        common = {"device": self.device, "threads": self.threads}
+        for values in product(*axes.values()):
+            yield common | dict(zip(axes, values, strict=True))
+
+
+def cells_for(
+    rows: Iterable[Row],
+    conditions: Conditions | None = None,
+    *,
+    share: bool = False,
+    blocks: Iterable[tuple[str, Shape]] = (),
+) -> list[Cell]:
+    """The cells of ``rows`` and then of ``blocks`` under every combination of ``conditions``.
+
+    With ``share`` a row is timed in turns with the same network without its blocks; rows that have
+    none are left out. ``blocks`` are specs and shapes (C, T, H, W) of blocks alone; they are
+    timed with what they read in the device's cache, and without.
+    Raises: ValueError for conditions that contradict each other, rows that cannot be built, or if
+            ``share`` is asked of rows without blocks alone.
+    """
+    conditions = conditions or Conditions()
+    chosen = list(rows)
+    for row in chosen:
+        if row.build is None:
+            raise ValueError(f"{row.name} cannot be built: {row.note}")
+    if share and chosen:
+        chosen = [row for row in chosen if has_blocks(row)]
+        if not chosen:
+            raise ValueError("none of these rows has a block, so none has a share: choose others")
+    subjects: list[dict[str, Any]] = [_of_row(row) | {"share": share} for row in chosen]
+    subjects += [
+        {"block": spec, "shape": shape, "cold": cold}
+        for spec, shape in blocks
+        for cold in (False, True)
+    ]
+    return [
+        _cell(subject | combination)
+        for combination in conditions.combinations()
+        for subject in subjects
+    ]
+
+
+def has_blocks(row: Row) -> bool:
+    """Whether the row's network carries long-range blocks."""
+    return isinstance(row.build, partial) and bool(row.build.keywords.get("blocks"))
+
+
+def shared_shapes(rows: Iterable[Row]) -> list[Shape]:
+    """Shapes (C, T, H, W) at which ``rows`` put blocks of at least two kinds, in order."""
+    kinds: dict[Shape, set[type]] = {}
+    for row in rows:
+        if not has_blocks(row):
+            continue
+        model, clips = on_meta(row)
+        for call in count(model, *clips).calls:
+            module = model.get_submodule(call.module)
+            if isinstance(module, tuple(BLOCKS.values())) and call.input is not None:
+                _, channels, frames, height, width = call.input
+                kinds.setdefault((channels, frames, height, width), set()).add(type(module))
+    return [shape for shape, found in kinds.items() if len(found) > 1]
+
+
+def swept(shapes: Iterable[Shape]) -> list[Shape]:
+    """The same maps in 1 to 32 frames: N grows, and nothing else."""
+    grown = ((c, frames, h, w) for c, _, h, w in shapes for frames in SWEEP_FRAMES)
+    return list(dict.fromkeys(grown))
+
+
+def fitting(
+    specs: Sequence[str], shapes: Iterable[Shape]
+) -> tuple[list[tuple[str, Shape]], list[str]]:
+    """Blocks with the shapes they can be built for, shape by shape, and why the others cannot.
+
+    Raises: ValueError for an unknown block, or if nothing fits.
+    """
+    factories = {spec: block_factory(spec) for spec in specs}
+    found, reasons = [], []
+    for shape in shapes:
+        for spec, factory in factories.items():
+            try:
+                with torch.device("meta"):
+                    factory(shape[0])(torch.empty(1, *shape))
+            except ValueError as error:
+                reasons.append(f"{spec} at {'x'.join(map(str, shape))} left out: {error}")
+            else:
+                found.append((spec, shape))
+    if reasons and not found:
+        raise ValueError(reasons[0])
+    return found, reasons
+
+
+def shape_of(text: str) -> Shape:
+    """``384x8x14x14`` as (C, T, H, W).  Raises: ValueError if it is none."""
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){3}", text, re.ASCII):
+        raise ValueError(f"{text!r} is no shape CxTxHxW such as 384x8x14x14")
+    channels, frames, height, width = map(int, text.split("x"))
+    return channels, frames, height, width
+
+
+def seconds(text: str) -> float:
+    """``90s``, ``10m``, ``1h`` or ``1.5h`` in seconds.  Raises: ValueError if it is none."""
+    if not (found := re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip(), re.ASCII)):
+        raise ValueError(f"{text!r} is no time such as 90s, 10m or 1h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def affordable(
+    rows: Sequence[Row], macs: Mapping[str, int], budget_s: float, *, threads: int
+) -> list[Row]:
+    """Share ``budget_s`` out: rows of networks that carry blocks first, then from small to large.
+
+    ``macs`` are those of one pass of each row. A network takes blocks if any row puts some into it,
+    so baselines stand with their blocks. Returns the rows that are expected to fit, in order.
+    """
+    carriers = {_network(row) for row in rows if has_blocks(row)}
+    left_s = budget_s
+    fits = set()
+    for row in sorted(rows, key=lambda row: (_network(row) not in carriers, macs[row.name])):
+        cost_s = START_S + PASSES * macs[row.name] / (ASSUMED_MACS_PER_S * threads)
+        if cost_s <= left_s:
+            left_s -= cost_s
+            fits.add(row.name)
+    return [row for row in rows if row.name in fits]
+
+
+def _network(row: Row) -> object:
+    """What is built, without its blocks."""
+    return row.build.func if isinstance(row.build, partial) else row.build
+
+
+def _of_row(row: Row) -> dict[str, Any]:
+    """The row as fields of a cell: classes, frames and size only where they are not its own."""
+    (own,) = select([row.name])
+    asked = {"classes": row.classes, "frames": row.frames, "size": row.size}
+    return {"row": row.name} | {
+        name: value for name, value in asked.items() if value != getattr(own, name)
+    }
+
+
+def _cell(fields: Mapping[str, Any]) -> Cell:
+    try:
+        return Cell(**fields)
+    except ValidationError as error:
+        # the first of pydantic's findings, in a line
+        found = error.errors()[0]
+        where = ".".join(map(str, found["loc"]))
+        message = found["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{where}: {message}" if where else message) from None
+
+
+def _is_single(value: object) -> bool:
+    return isinstance(value, str | int)

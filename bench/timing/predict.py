@@ -1,0 +1,119 @@
+"""What is known of a cell before it is timed: its MACs and its peak of memory."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidcost.bench.block_spec import block_factory
+from vidcost.bench.count.counter import count
+from vidcost.bench.count.meta import on_meta
+from vidcost.bench.count.training import count_training
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.residency import Residency
+from vidcost.bench.timing.subject import DTYPES
+from vidcost.bench.timing.supervisor import Foreseen
+from vidcost.models.rows import Row, select
+
+Outline = tuple[nn.Module, tuple[Tensor, ...]]
+"""A network or block, and its inputs."""
+
+
+def foresee(cell: Cell) -> Foreseen:
+    """Exact MACs of the cell at its batch, and the predicted peak.
+
+    Raises: ValueError as the network or block does.
+    """
+    return _foreseen(cell, *outline(cell))
+
+
+def foresee_without(cell: Cell) -> Foreseen:
+    """The same of the row without its blocks, the other side of a share.
+
+    Raises: ValueError as the network does.
+    """
+    return _foreseen(cell, *_without_blocks(cell))
+
+
+def peak_bytes(cell: Cell) -> int:
+    """Most bytes that are allocated at once above the weights, by a run on the meta device.
+
+    For training, the peak of a step after the first: activations that the backward pass needs,
+    gradients, and the optimiser's state. The inputs are part of it.
+    Not in it is what an operator needs inside itself: see :class:`Residency`.
+    Raises: ValueError as the network or block does.
+    """
+    return _peak(cell, *outline(cell))
+
+
+def outline(cell: Cell) -> Outline:
+    """The network or block of ``cell`` and its inputs at its batch, in fp32 on the meta device.
+
+    Raises: ValueError as the network or block does.
+    """
+    if cell.row is not None:
+        return _at(cell, row_of(cell))
+    assert cell.block is not None, cell
+    assert cell.shape is not None, cell
+    with torch.device("meta"):
+        model = block_factory(cell.block)(cell.shape[0])
+    return model, (torch.empty(cell.batch, *cell.shape, device="meta"),)
+
+
+def row_of(cell: Cell) -> Row:
+    """The row of ``cell`` at its classes, frames and size."""
+    assert cell.row is not None, cell
+    (row,) = select([cell.row])
+    return row.at(classes=cell.classes, frames=cell.frames, size=cell.size)
+
+
+def _without_blocks(cell: Cell) -> Outline:
+    return _at(cell, row_of(cell).without_blocks())
+
+
+def _at(cell: Cell, row: Row) -> Outline:
+    model, _ = on_meta(row)
+    return model, tuple(torch.empty(cell.batch, *clip, device="meta") for clip in row.inputs)
+
+
+def _foreseen(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> Foreseen:
+    if cell.phase == "inference":
+        macs = total = count(model, *inputs).total.macs
+    else:
+        step = count_training(model, *inputs)
+        macs, total = step.forward.total.macs, step.total.macs
+    return Foreseen(macs=macs, macs_total=total, predicted_peak_bytes=_peak(cell, model, inputs))
+
+
+def _peak(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> int:
+    held = DTYPES[cell.dtype]
+    model = model.to(held)
+    residency = Residency()
+    residency.ignore(*model.parameters(), *model.buffers())
+    inputs = tuple(clip.to(held) for clip in inputs)
+    residency.hold(*inputs)
+    if cell.phase == "inference":
+        with torch.no_grad(), residency:
+            model.eval()(*inputs)
+        return residency.peak_bytes
+    return _training_peak(model.train(), inputs, residency)
+
+
+def _training_peak(model: nn.Module, inputs: tuple[Tensor, ...], residency: Residency) -> int:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    with residency:
+        # the first step makes the optimiser's state, which the second finds there
+        for _ in range(2):
+            residency.peak_bytes = residency.alive_bytes
+            optimizer.zero_grad(set_to_none=True)
+            out = model(*inputs)
+            if out.dim() == 2:
+                target = torch.empty(len(out), dtype=torch.long, device="meta")
+                loss = F.cross_entropy(out.float(), target)
+            else:
+                loss = out.sum()
+            loss.backward()
+            del out, loss
+            optimizer.step()
+    return residency.peak_bytes

@@ -1,0 +1,72 @@
+"""Figures from raw samples: medians and what is known of them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A median, its 95% confidence interval (None where there are too few samples) and spread."""
+
+    median: float
+    low: float | None
+    high: float | None
+    iqr: float
+    n: int
+
+
+def summary(samples: Sequence[float]) -> Summary:
+    """Describe ``samples``.  Raises: ValueError if there are none."""
+    if not samples:
+        raise ValueError("no samples to describe")
+    ordered = sorted(samples)
+    quartiles = statistics.quantiles(ordered, n=4, method="inclusive") if len(ordered) > 1 else None
+    interval = median_interval(ordered)
+    return Summary(
+        median=statistics.median(ordered),
+        low=interval[0] if interval else None,
+        high=interval[1] if interval else None,
+        iqr=quartiles[2] - quartiles[0] if quartiles else 0.0,
+        n=len(ordered),
+    )
+
+
+def median_interval(samples: Sequence[float]) -> tuple[float, float] | None:
+    """A confidence interval of the median from order statistics; None below six samples.
+
+    The interval between the k-th smallest and the k-th largest sample misses the median with the
+    probability that a fair coin falls fewer than k times on one side, whatever the distribution.
+    """
+    ordered = sorted(samples)
+    n = len(ordered)
+    # the largest k for which both tails together stay within 5%
+    tail, k = 0, 0
+    while 2 * (tail + math.comb(n, k)) <= (1 - CONFIDENCE) * 2**n:
+        tail += math.comb(n, k)
+        k += 1
+    return (ordered[k - 1], ordered[n - k]) if k else None
+
+
+def precision(samples: Sequence[float]) -> float | None:
+    """Half the width of the median's interval over the median; None where there is none."""
+    interval = median_interval(samples)
+    middle = statistics.median(samples) if samples else 0.0
+    if interval is None or middle <= 0:
+        return None
+    return (interval[1] - interval[0]) / 2 / middle
+
+
+def paired_difference(with_: Sequence[float], without: Sequence[float]) -> Summary:
+    """Describe the differences of pairs, the k-th of one with the k-th of the other.
+
+    Raises: ValueError if they are no pairs.
+    """
+    if len(with_) != len(without):
+        raise ValueError(f"{len(with_)} and {len(without)} samples are no pairs")
+    return summary([a - b for a, b in zip(with_, without, strict=True)])

@@ -1,0 +1,237 @@
+"""The file of timings: one JSON object a line, appended; the latest of one key counts."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json
+
+from vidcost.bench.timing.record import Timing
+
+LOCK_TIMEOUT_S = 60
+"""An append takes milliseconds: who waits longer for the lock waits for something else."""
+
+_BLOCK = 1 << 16
+
+_BEGINNING = b'{"file":"vidcost timings",'
+
+
+class Header(BaseModel):
+    """The first line: what the file is, and the command and version that began it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: Literal["vidcost timings"] = "vidcost timings"
+    command: str
+    vidcost: str
+
+
+class Contents(NamedTuple):
+    """The latest record of every key; ``warning`` is empty or says what could not be read."""
+
+    records: dict[str, Timing]
+    warning: str
+
+
+class Store:
+    """A file of timings that several processes may append to.
+
+    A record is one line, written in one piece under a lock and synced to the disk. A writer killed
+    in the middle leaves a last line cut short: reading leaves it out and says so, the next append
+    moves it to ``<file>.damaged``.
+    """
+
+    def __init__(self, path: Path, *, command: str = "vidcost time") -> None:
+        """``command`` is named in the first line of a new file."""
+        self.path = path
+        self.damaged = path.with_name(f"{path.name}.damaged")
+        self._command = command
+
+    def read(self) -> dict[str, Timing]:
+        """The latest record of every key; none if there is no file.
+
+        Raises: ValueError naming file and line if one but the last is damaged.
+        """
+        return self.load().records
+
+    def load(self) -> Contents:
+        """Like :meth:`read`, with a warning if the last line is cut short."""
+        contents = self._parse(self._bytes())
+        if contents.warning and self.path.parent.is_dir():
+            # somebody may have been writing it just now: without a lock only a fault is visible
+            with contextlib.suppress(ValueError), self._locked():
+                contents = self._parse(self._bytes())
+        return contents
+
+    def prepare(self) -> str:
+        """Make the file ready to be appended to, before any work is done for it.
+
+        Returns: what had to be repaired, or nothing.
+        Raises: ValueError if it cannot be written or is no file of timings.
+        """
+        with self._opened() as (_, repaired):
+            return repaired
+
+    def append(self, timing: Timing) -> str:
+        """Add a record; after this returns it is on the disk.
+
+        Returns: what had to be repaired before, or nothing.
+        Raises: ValueError if it cannot be written; the file is then as it was.
+        """
+        with self._opened() as (file, repaired):
+            self._add(file, timing.model_dump_json().encode() + b"\n")
+            return repaired
+
+    def _bytes(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise ValueError(f"cannot read {self.path}: {error.strerror}") from None
+
+    def _parse(self, data: bytes) -> Contents:
+        lines = data.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        records: dict[str, Timing] = {}
+        for number, line in enumerate(lines, start=1):
+            try:
+                if number == 1:
+                    Header.model_validate_json(line)
+                    continue
+                timing = Timing.model_validate_json(line)
+            except ValueError:
+                if number == len(lines) and _is_cut(line, first=number == 1):
+                    return Contents(
+                        records, f"{self.path}, line {number} is cut short and was left out"
+                    )
+                raise self._damaged_line(number) from None
+            records[timing.key] = timing
+        return Contents(records, "")
+
+    def _damaged_line(self, number: int) -> ValueError:
+        what = "is not the first line of a file of timings" if number == 1 else "is damaged"
+        return ValueError(f"{self.path}, line {number} {what}: mend it or name another file")
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self.path.with_name(f"{self.path.name}.lock"), timeout=LOCK_TIMEOUT_S)
+        try:
+            lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            # a timeout is an OSError without strerror
+            raise ValueError(
+                f"cannot lock {self.path}: {getattr(error, 'strerror', None) or error}"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[tuple[BinaryIO, str]]:
+        """The locked file, whole and with its first line, and what was repaired."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                # unbuffered, or a failed write would be tried again when the file is closed
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+                with os.fdopen(descriptor, "r+b", buffering=0) as file:
+                    self._check(file)
+                    repaired = self._repair(file)
+                    self._begin(file)
+                    yield file, repaired
+        except OSError as error:
+            raise ValueError(
+                f"cannot write {self.path}: {error.strerror or error}; what it holds is untouched"
+            ) from None
+
+    def _repair(self, file: BinaryIO) -> str:
+        start, line = _last_line(file)
+        if not _is_cut(line, first=start == 0):
+            if line and not line.endswith(b"\n"):
+                self._add(file, b"\n")
+            return ""
+        with self.damaged.open("ab") as damaged:
+            damaged.write(line.rstrip(b"\n") + b"\n")
+            damaged.flush()
+            os.fsync(damaged.fileno())
+        file.truncate(start)
+        os.fsync(file.fileno())
+        return f"the last line of {self.path} was cut short and lies in {self.damaged.name} now"
+
+    def _check(self, file: BinaryIO) -> None:
+        """Refuse another kind of file before anything is done to it."""
+        file.seek(0)
+        data = file.read(_BLOCK)
+        first, _, rest = data.partition(b"\n")
+        if not data or (not rest and _is_cut(first, first=True)):
+            return
+        try:
+            Header.model_validate_json(first)
+        except ValueError:
+            raise self._damaged_line(1) from None
+
+    def _begin(self, file: BinaryIO) -> None:
+        if file.seek(0, os.SEEK_END) == 0:
+            version = importlib.metadata.version("vidcost")
+            header = Header(command=self._command, vidcost=version)
+            self._add(file, header.model_dump_json().encode() + b"\n")
+            _sync_folder(self.path.parent)
+
+    @staticmethod
+    def _add(file: BinaryIO, line: bytes) -> None:
+        """Write ``line`` at the end, all of it or nothing."""
+        size = file.seek(0, os.SEEK_END)
+        try:
+            rest = memoryview(line)
+            while rest:
+                # a disk that fills up takes a part first and refuses the rest
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(size)
+            raise
+
+
+def _last_line(file: BinaryIO) -> tuple[int, bytes]:
+    """Where the last line starts, and the line; it is empty if the file is."""
+    size = file.seek(0, os.SEEK_END)
+    block = _BLOCK
+    while True:
+        start = max(0, size - block)
+        file.seek(start)
+        data = file.read(size - start)
+        before = data.rfind(b"\n", 0, max(0, len(data) - 1))
+        if before >= 0 or start == 0:
+            return start + before + 1, data[before + 1 :]
+        block *= 8
+
+
+def _is_cut(line: bytes, *, first: bool) -> bool:
+    """Whether a line is the beginning of one of ours: no part of an object's text is an object."""
+    line = line.rstrip(b"\n")
+    if first and line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
+        return False
+    try:
+        return bool(line) and not isinstance(from_json(line), dict)
+    except ValueError:
+        return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new file's name outlast a power cut, where folders can be synced."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
