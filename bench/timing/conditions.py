@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import vidcost.models
+from vidcost.bench import block_spec
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.record import Machine
 
@@ -16,11 +17,11 @@ PROBE_LIMIT_S = 120
 
 PARENT = frozenset(
     (
-        "budget conditions events exchange peak plan predict residency store supervisor sweep "
-        "telemetry worker_process"
+        "budget conditions events exchange plan predict residency store supervisor sweep telemetry "
+        "worker_process"
     ).split()
 )
-"""Modules beside this one that run in the parent alone: no sample depends on them."""
+"""Modules beside this one that only the parent runs: no sample depends on them."""
 
 _PROBE = """\
 import sys
@@ -29,6 +30,7 @@ print(describe(sys.argv[1]).model_dump_json())
 """
 
 
+@cache
 def machine_of(device: str) -> Machine:
     """What ``device`` is, in torch's numbering.
 
@@ -52,7 +54,7 @@ def machine_of(device: str) -> Machine:
         raise ValueError(f"{device} did not answer within {PROBE_LIMIT_S} s") from None
     if process.returncode != 0:
         last = process.stderr.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
-        raise ValueError(f"cannot use {device}: {last[0]}")
+        raise ValueError(f"cannot use {device}: {last[0].removeprefix('ValueError: ')}")
     return Machine.model_validate_json(process.stdout)
 
 
@@ -61,12 +63,17 @@ def conditions(machine: Machine) -> tuple[str, ...]:
     return code_version(), machine.device, machine.driver, machine.torch
 
 
+def worker_files() -> list[Path]:
+    """The code that a worker runs."""
+    models = (path for folder in vidcost.models.__path__ for path in Path(folder).rglob("*.py"))
+    timing = (path for path in Path(__file__).parent.glob("*.py") if path.stem not in PARENT)
+    return [*sorted(models), Path(block_spec.__file__), *sorted(timing)]
+
+
 @cache
 def code_version() -> str:
     """A digest of the code that a worker runs."""
     digest = hashlib.sha256()
-    models = (path for folder in vidcost.models.__path__ for path in Path(folder).rglob("*.py"))
-    timing = (path for path in Path(__file__).parent.glob("*.py") if path.stem not in PARENT)
-    for path in (*sorted(models), *sorted(timing)):
+    for path in worker_files():
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

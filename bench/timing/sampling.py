@@ -48,7 +48,7 @@ class Sampled:
 def sample(
     take: Take, limits: Limits, exchange: Callable[[Chunk], Reply], *, now: Callable[[], float]
 ) -> Sampled:
-    """Warm up, then take chunks until they are precise enough or time is up.
+    """Warm up, then take chunks until they are precise and steady enough or time is up.
 
     ``exchange`` says of each chunk whether it is kept, void, or the last. ``now`` is a clock in
     seconds. Without a clean chunk in all the time, there are no samples.
@@ -79,8 +79,21 @@ def sample(
         if result.samples:
             reached = worst_precision(result.samples)
             kept = len(next(iter(result.samples.values())))
-            if kept >= limits.min_samples and reached is not None and reached <= limits.precision:
+            if (
+                kept >= limits.min_samples
+                and reached is not None
+                and reached <= limits.precision
+                and not drifts(result.samples, 2 * limits.precision)
+            ):
                 return result
+
+
+def drifts(samples: Samples, tolerance: float) -> bool:
+    """Whether the medians of the earlier and the later half differ by more than ``tolerance``."""
+    values = next(iter(samples.values()))
+    middle = len(values) // 2
+    earlier, later = statistics.median(values[:middle]), statistics.median(values[middle:])
+    return abs(later - earlier) > tolerance * earlier
 
 
 def worst_precision(samples: Samples) -> float | None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
+EXACT_UP_TO = 500
+_Z = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,20 @@ def median_interval(samples: Sequence[float]) -> tuple[float, float] | None:
     probability that a fair coin falls fewer than k times on one side, whatever the distribution.
     """
     ordered = sorted(samples)
-    n = len(ordered)
-    # the largest k for which both tails together stay within 5%
-    tail, k = 0, 0
-    while 2 * (tail + math.comb(n, k)) <= (1 - CONFIDENCE) * 2**n:
-        tail += math.comb(n, k)
-        k += 1
-    return (ordered[k - 1], ordered[n - k]) if k else None
+    k = _rank(len(ordered))
+    return (ordered[k - 1], ordered[-k]) if k else None
+
+
+def _rank(n: int) -> int:
+    """The k of ``n`` samples; 0 if there is none."""
+    if n > EXACT_UP_TO:
+        # a fair coin's falls are normal by then
+        return math.floor((n - _Z * math.sqrt(n)) / 2)
+    # the largest k for which both tails together stay within 5%, one in twenty
+    tail, term, k = 0, 1, 0
+    while 2 * 20 * (tail + term) <= 2**n:
+        tail, term, k = tail + term, term * (n - k) // (k + 1), k + 1
+    return k
 
 
 def precision(samples: Sequence[float]) -> float | None:

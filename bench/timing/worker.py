@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _say(out: TextIO, line: Line) -> None:
-    out.write(line.model_dump_json(exclude_none=True) + "\n")
+    out.write(line.model_dump_json(exclude_defaults=True) + "\n")
     out.flush()
 
 

@@ -1,0 +1,109 @@
+"""Speaks the dialogue of a worker; the row of its cell says what becomes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+from vidcost.bench.timing.lifeline import die_with_parent
+
+
+def say(**line):
+    print(json.dumps(line), flush=True)
+
+
+def ask(**line):
+    say(**line)
+    return sys.stdin.readline().strip()
+
+
+def chunk(precision=0.004, sampling_s=0.5):
+    # the number of samples tells the test which process this is
+    known = {"samples": os.getpid(), "median_s": 0.01, "sampling_s": sampling_s}
+    return ask(chunk=known | {"precision": precision})
+
+
+def answer(task, *, precision=0.004, sampling_s=0.5, void_samples=0, **fields):
+    protocol = {"warmup_samples": 3, "settled": True, "precision": precision}
+    protocol |= {"sampling_s": sampling_s, "void_samples": void_samples}
+    known = {"key": "", "cell": task["cell"], "protocol": protocol}
+    known["samples_s"] = {"latency": [0.011, 0.013]}
+    say(timing=known | fields)
+
+
+def allocate():
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))
+    held = []
+    while True:
+        held.append(bytearray(1 << 24))
+
+
+def main():
+    die_with_parent()
+    task = json.loads(sys.stdin.readline())
+    kind = task["cell"]["row"].partition("-")[0]
+    if kind == "hang" and "CALM" in os.environ:
+        kind = "ok"
+    if kind == "ok":
+        chunk()
+        answer(task)
+    elif kind == "hang":
+        chunk()
+        signal.pause()
+    elif kind == "deaf":
+        signal.pause()
+    elif kind == "crash":
+        print("Traceback (most recent call last):\nRuntimeError: no kernel", file=sys.stderr)
+        sys.exit(7)
+    elif kind == "killed":
+        os.kill(os.getpid(), getattr(signal, task["cell"]["row"].partition("-")[2]))
+    elif kind == "allocate":
+        allocate()
+    elif kind == "oom":
+        answer(task, status="oom", error="tried to allocate 77 GiB", samples_s={}, protocol=None)
+    elif kind == "garbage":
+        print('{"chunk": 7}', flush=True)
+        signal.pause()
+    elif kind == "mute":
+        pass
+    elif kind == "closed":
+        os.close(1)
+        signal.pause()
+    elif kind == "noisy":
+        print("x" * (1 << 20), file=sys.stderr)
+        answer(task)
+    elif kind == "parent":
+        # a child that outlives its parent and holds its output open
+        child = subprocess.Popen(["sleep", "600"])
+        ask(chunk={"samples": child.pid, "median_s": 0.01, "precision": None, "sampling_s": 0.5})
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif kind == "told":
+        replies = [chunk(), chunk(), chunk()]
+        answer(task, void_samples=replies.count("void"), error=" ".join(replies))
+    elif kind == "energy":
+        chunk()
+        ask(window={"edge": "start"})
+        ask(window={"edge": "end", "passes": 5})
+        answer(task)
+    elif kind == "threads":
+        answer(task, error=os.environ["OMP_NUM_THREADS"])
+    elif kind == "steady":
+        # four times the time, half the interval
+        sampling_s = task["limits"]["sampling_s"]
+        precision = max(task["limits"]["precision"], 0.08 / sampling_s**0.5)
+        chunk(precision, sampling_s)
+        answer(task, precision=precision, sampling_s=sampling_s)
+    elif kind == "once":
+        if task["limits"]["sampling_s"] > 2:
+            sys.exit("not a second time")
+        answer(task, precision=0.5, sampling_s=task["limits"]["sampling_s"])
+    else:
+        sys.exit(f"no such behaviour: {kind}")
+
+
+if __name__ == "__main__":
+    main()

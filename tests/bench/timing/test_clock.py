@@ -1,0 +1,74 @@
+"""Clocks: the host's against known durations, CUDA's against known cycles."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from vidcost.bench.timing.clock import CudaClock, HostClock, clock_for
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+def test_the_host_clock_measures_a_known_duration():
+    clock = HostClock()
+    clock.prepare(4)
+    start = clock.mark()
+    time.sleep(0.05)
+    end = clock.mark()
+    clock.finish()
+    # sleep may take longer, never less
+    assert 0.05 <= clock.seconds(start, end) < 0.5
+    assert clock.seconds(end, start) == -clock.seconds(start, end)
+
+
+def test_marks_begin_anew_after_prepare():
+    clock = HostClock()
+    for _ in range(2):
+        clock.prepare(2)
+        assert (0, 1) == (clock.mark(), clock.mark())
+
+
+def test_a_mark_more_than_was_prepared_is_an_error():
+    clock = HostClock()
+    clock.prepare(1)
+    clock.mark()
+    with pytest.raises(IndexError):
+        clock.mark()
+
+
+def test_two_marks_are_microseconds_apart():
+    clock = HostClock()
+    clock.prepare(2000)
+    for _ in range(2000):
+        clock.mark()
+    gaps = sorted(clock.seconds(n, n + 1) for n in range(1999))
+    assert gaps[0] >= 0
+    assert gaps[1000] < 1e-5
+
+
+def test_the_clock_of_a_cpu():
+    assert isinstance(clock_for("cpu"), HostClock)
+
+
+@pytest.mark.cuda
+@cuda
+def test_the_clock_of_a_gpu_measures_known_cycles():
+    """Twice the cycles take twice the time, whatever the frequency, and the host does not wait."""
+    clock = clock_for("cuda")
+    assert isinstance(clock, CudaClock)
+    torch.cuda._sleep(10_000_000)
+    clock.prepare(4)
+    marks = []
+    began = time.perf_counter()
+    for cycles in (100_000_000, 200_000_000):
+        start = clock.mark()
+        torch.cuda._sleep(cycles)
+        marks.append((start, clock.mark()))
+    queued_s = time.perf_counter() - began
+    clock.finish()
+    short, long = (clock.seconds(*pair) for pair in marks)
+    assert pytest.approx(2.0, rel=0.05) == long / short
+    assert queued_s < short

@@ -1,0 +1,77 @@
+"""What a measurement depends on, and that the parent finds it out without touching a GPU."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vidcost.bench.timing import conditions
+from vidcost.bench.timing.machine import describe
+
+
+def test_the_processor_is_described_here():
+    assert describe("cpu") == conditions.machine_of("cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_one_line():
+    with pytest.raises(ValueError, match=r"^cannot use cuda:7: [^\n]+$"):
+        conditions.machine_of("cuda:7")
+
+
+def test_a_device_that_does_not_answer_is_one_line(monkeypatch):
+    monkeypatch.setattr(conditions, "PROBE_LIMIT_S", 0.01)
+    with pytest.raises(ValueError, match=r"^cuda:11 did not answer within 0.01 s$"):
+        conditions.machine_of("cuda:11")
+
+
+def test_the_conditions_of_a_machine():
+    machine = describe("cpu").model_copy(
+        update={"device": "H100", "driver": "570.1", "torch": "2.13.0", "python": "3.14"}
+    )
+    code = conditions.code_version()
+    assert (code, "H100", "570.1", "2.13.0") == conditions.conditions(machine)
+
+
+def test_the_code_version_is_of_what_a_worker_runs():
+    script = (
+        "import sys, vidcost.bench.timing.worker, vidcost.bench.timing.measurement\n"
+        "for name, module in sorted(sys.modules.items()):\n"
+        "    if name.startswith('vidcost.'): print(module.__file__)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    # the package itself is empty
+    run = {Path(line) for line in ran} - {Path(conditions.__file__).parents[1] / "__init__.py"}
+    hashed = set(conditions.worker_files())
+    assert set() == run - hashed
+    # a name that no module has would hide nothing, and say that it does
+    beside = {path.stem for path in Path(conditions.__file__).parent.glob("*.py")}
+    assert set() == conditions.PARENT - beside
+
+
+def test_a_change_of_that_code_changes_the_version(monkeypatch, tmp_path):
+    before = conditions.code_version()
+    other = tmp_path / "clock.py"
+    other.write_text("# faster now\n")
+    files = [*conditions.worker_files(), other]
+    monkeypatch.setattr(conditions, "worker_files", lambda: files)
+    assert before != conditions.code_version.__wrapped__()
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_visible_devices_by_index_or_uuid_names_the_same_device(monkeypatch):
+    script = "from vidcost.bench.timing.conditions import machine_of; import torch\n"
+    script += "print(machine_of('cuda:0').device_uuid, torch.cuda.is_initialized())"
+    uuid = conditions.machine_of("cuda:0").device_uuid
+    for visible in ("0", uuid, uuid[:12]):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        # and the parent holds no memory on it
+        assert (f"{uuid} False\n", 0) == (ran.stdout, ran.returncode), ran.stderr

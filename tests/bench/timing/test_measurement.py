@@ -1,0 +1,286 @@
+"""One cell measured in this process: parts, statuses, memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from vidcost.bench.timing import measurement, runner, subject
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.clock import HostClock
+from vidcost.bench.timing.measurement import measure
+from vidcost.bench.timing.memory import measure_memory, rss_peak_bytes
+from vidcost.bench.timing.messages import Chunk, Limits, Task
+from vidcost.bench.timing.runner import Runner, Unsupported
+from vidcost.bench.timing.subject import Built, build
+
+QUICK = Limits(sampling_s=0.3, min_samples=5, precision=0.5, warmup_s=0.3, chunk_s=0.05)
+SMALL = {"row": "mfnet-nl", "frames": 4, "size": 64, "classes": 7}
+BLOCK = {"block": "nl", "shape": (8, 2, 3, 5)}
+
+
+@pytest.fixture(autouse=True)
+def leaves_this_process_alone(monkeypatch):
+    """Threads and CPUs are the worker's to choose, not a test's."""
+    monkeypatch.setattr(measurement, "_configure", lambda cell: None)
+
+
+def run(limits=QUICK, reply="keep", **cell):
+    chunks = []
+
+    def exchange(message):
+        chunks.append(message)
+        return reply
+
+    return measure(Task(cell=Cell(**cell), limits=limits), exchange), chunks
+
+
+def test_inference():
+    timing, chunks = run(**SMALL)
+    assert ("ok", "") == (timing.status, timing.error)
+    assert {"latency"} == timing.samples_s.keys()
+    assert len(timing.samples_s["latency"]) >= 5
+    assert all(seconds > 0 for seconds in timing.samples_s["latency"])
+    assert all(isinstance(chunk, Chunk) for chunk in chunks)
+    assert chunks[-1].samples == len(timing.samples_s["latency"])
+    assert timing.machine.torch == torch.__version__
+    assert (timing.key, timing.macs, timing.telemetry) == ("", None, ())
+
+
+def test_the_parts_of_a_training_step_are_the_step():
+    timing, _ = run(**SMALL, phase="training")
+    parts = [timing.samples_s[name] for name in ("forward", "backward", "optimizer")]
+    whole = timing.samples_s["latency"]
+    assert {len(whole)} == {len(part) for part in parts}
+    assert [pytest.approx(sum(each)) for each in zip(*parts, strict=True)] == list(whole)
+
+
+def test_a_training_step_changes_the_weights():
+    built = build(Cell(**SMALL, phase="training"))
+    before = built.model.classifier.weight.clone()
+    Runner(Cell(**SMALL, phase="training"), built, HostClock()).step()
+    assert not torch.equal(before, built.model.classifier.weight)
+
+
+def test_inference_keeps_no_graph():
+    seen = []
+
+    class Model(nn.Module):
+        def forward(self, x):
+            seen.append((torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+            return x
+
+    cell = Cell(**BLOCK)
+    Runner(cell, Built(Model(), (torch.zeros(2),)), HostClock()).step()
+    assert [(True, False)] == seen
+
+
+def test_a_share_is_taken_in_pairs_and_random_order():
+    order = []
+
+    class Side(nn.Module):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+        def forward(self, x):
+            order.append(self.name)
+            return x
+
+    cell = Cell(**SMALL, share=True)
+    built = Built(Side("with"), (torch.zeros(2),), Side("without"))
+    samples = Runner(cell, built, HostClock(), seed=3).take(40)
+    assert {"with": 40, "without": 40} == {part: len(values) for part, values in samples.items()}
+    pairs = [tuple(order[n : n + 2]) for n in range(0, 80, 2)]
+    assert {("with", "without"), ("without", "with")} == set(pairs)
+    assert 10 < pairs.count(("with", "without")) < 30
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_a_share(phase):
+    timing, _ = run(**SMALL, share=True, phase=phase)
+    assert {"with", "without"} == timing.samples_s.keys()
+    assert len(timing.samples_s["with"]) == len(timing.samples_s["without"])
+
+
+def test_a_cold_cache_is_emptied_before_every_sample(monkeypatch):
+    flushed = []
+    monkeypatch.setattr(runner, "_cache_flush", lambda cell: lambda: flushed.append(1))
+    cell = Cell(**BLOCK, cold=True)
+    Runner(cell, build(cell), HostClock()).take(7)
+    assert 7 == len(flushed)
+    warm = Cell(**BLOCK)
+    Runner(warm, build(warm), HostClock()).take(7)
+    assert 7 == len(flushed)
+
+
+def test_the_flush_is_larger_than_the_cache(monkeypatch):
+    monkeypatch.setattr(runner, "HOST_CACHE_BYTES", 1000)
+    assert 2000 == runner._cache_flush(Cell(**BLOCK, cold=True))().numel()
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_a_block_alone(phase):
+    timing, _ = run(**BLOCK, phase=phase)
+    assert "ok" == timing.status
+
+
+# statuses
+
+
+def test_a_device_that_is_throttled_has_a_status():
+    timing, _ = run(reply="void", **BLOCK)
+    assert "throttled" == timing.status
+    assert timing.error.startswith("no clean sample in 0 s")
+    assert {} == timing.samples_s
+    assert timing.protocol.void_samples > 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 GiB"), "oom"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 7"), "oom"),
+        (MemoryError(), "oom"),
+        (NotImplementedError("\"avg_pool3d\" not implemented for 'BFloat16'"), "unsupported"),
+        (RuntimeError("\"x\" not implemented for 'Half'"), "unsupported"),
+        (Unsupported("torch.compile: no compiler"), "unsupported"),
+    ],
+)
+def test_what_cannot_be_done_has_a_status(monkeypatch, error, status):
+    class Failing(nn.Module):
+        def forward(self, x):
+            raise error
+
+    failing = Built(Failing(), (torch.zeros(2),))
+    monkeypatch.setattr(measurement, "build", lambda cell, seed: failing)
+    timing, chunks = run(**BLOCK)
+    assert (status, []) == (timing.status, chunks)
+    assert " ".join(str(error).split()) in timing.error
+    assert timing.machine is not None
+
+
+def test_any_other_error_is_the_workers_end(monkeypatch):
+    class Failing(nn.Module):
+        def forward(self, x):
+            raise RuntimeError("a bug")
+
+    failing = Built(Failing(), (torch.zeros(2),))
+    monkeypatch.setattr(measurement, "build", lambda cell, seed: failing)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(**BLOCK)
+
+
+def test_a_type_that_the_cpu_has_no_operator_for():
+    """MFNet's average pool in bfloat16."""
+    timing, _ = run(**SMALL, dtype="bf16")
+    assert "unsupported" == timing.status
+    assert "avg_pool3d" in timing.error
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "tpu", "xla:0"])
+def test_an_unknown_device_is_refused(device):
+    with pytest.raises(ValueError, match=r"CUDA|device|timed"):
+        run(**BLOCK, device=device)
+
+
+def test_a_compiler_that_fails_is_unsupported(monkeypatch):
+    def compile_(model, dynamic):
+        def compiled(*inputs):
+            raise RuntimeError("no C++ compiler\nand a long trace")
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    timing, _ = run(**BLOCK, mode="compile")
+    assert ("unsupported", "torch.compile: no C++ compiler") == (timing.status, timing.error)
+
+
+# memory
+
+
+def test_the_peak_is_what_is_held_at_once():
+    """Two tensors of 4 MB at most at the same time, out of three."""
+
+    def step():
+        x = torch.ones(1 << 20)
+        y = x + 1
+        del x
+        return (y * 2).sum()
+
+    memory = measure_memory("cpu", step, weights_bytes=7, held_bytes=lambda: 1000)
+    assert 2 * (4 << 20) + 1000 <= memory.peak < 2 * (4 << 20) + 10_000
+    assert (7, None, None) == (memory.weights, memory.reserved, memory.nvml_used)
+    assert 0 < memory.rss_peak <= rss_peak_bytes()
+
+
+def test_the_peak_of_a_row_holds_its_input():
+    timing, _ = run(**SMALL)
+    clip = 3 * 4 * 64 * 64 * 4
+    first_map = 16 * 4 * 32 * 32 * 4
+    assert clip + first_map < timing.memory.peak
+    assert timing.memory.weights == build(Cell(**SMALL)).weights_bytes
+
+
+def test_training_holds_momenta_and_gradients():
+    timing, _ = run(**SMALL, phase="training")
+    # each as large as the parameters, which are nearly all of the weights
+    assert timing.memory.peak > 1.9 * timing.memory.weights
+
+
+def test_the_weights_of_a_share_are_those_of_both():
+    timing, _ = run(**SMALL, share=True)
+    alone, _ = run(**SMALL)
+    assert 1.9 * alone.memory.weights < timing.memory.weights < 2 * alone.memory.weights
+
+
+# a GPU
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+@pytest.mark.cuda
+@cuda
+@pytest.mark.parametrize("mode", ["eager", "cuda-graph", "compile"])
+@pytest.mark.parametrize("dtype", ["fp32", "tf32", "bf16", "fp16"])
+def test_modes_and_types_on_a_gpu(mode, dtype):
+    timing, _ = run(**SMALL, device="cuda", mode=mode, dtype=dtype)
+    assert ("ok", "") == (timing.status, timing.error)
+    assert timing.memory.peak > 0
+    assert timing.memory.reserved >= timing.memory.peak
+    assert timing.peak_macs_per_s > 1e12
+
+
+@pytest.mark.cuda
+@cuda
+@pytest.mark.parametrize("share", [False, True])
+def test_training_on_a_gpu(share):
+    timing, _ = run(**SMALL, device="cuda", phase="training", share=share)
+    assert "ok" == timing.status
+
+
+@pytest.mark.cuda
+@cuda
+def test_a_replayed_graph_computes_what_the_network_does():
+    cell = Cell(**SMALL, device="cuda", mode="cuda-graph")
+    built = build(cell)
+    replay = runner.inference(cell, built)
+    with torch.inference_mode():
+        expected = built.model(*built.inputs)
+    replayed = replay()
+    torch.cuda.synchronize()
+    assert torch.allclose(expected, replayed, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.cuda
+@cuda
+def test_a_clip_too_large_for_the_gpu_is_out_of_memory():
+    timing, _ = run(row="mfnet-pnl-n2-conv2", device="cuda", batch=4096)
+    assert "oom" == timing.status
+    assert "Tried to allocate" in timing.error
+
+
+def test_layouts_are_torchs():
+    cell = Cell(**SMALL, memory_format="channels_last_3d")
+    assert torch.channels_last_3d == subject._layout(cell)

@@ -1,0 +1,200 @@
+import pytest
+
+from vidcost.bench.timing import plan
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.plan import (
+    Conditions,
+    affordable,
+    cells_for,
+    fitting,
+    seconds,
+    shape_of,
+    shared_shapes,
+    swept,
+)
+from vidcost.models.rows import ROWS, select
+
+MFNET, NL = select(["mfnet", "mfnet-nl"])
+
+
+def test_every_combination_of_the_conditions_is_a_cell():
+    conditions = Conditions(
+        device="cuda:1", threads=3, batch=(1, 8), dtype=("tf32", "bf16"), cudnn_benchmark=(True,)
+    )
+    expected = [
+        Cell(
+            row=row,
+            device="cuda:1",
+            threads=3,
+            batch=batch,
+            dtype=dtype,
+            cudnn_benchmark=True,
+        )
+        for batch, dtype in [(1, "tf32"), (1, "bf16"), (8, "tf32"), (8, "bf16")]
+        for row in ("mfnet", "mfnet-nl")
+    ]
+    assert expected == cells_for([MFNET, NL], conditions)
+
+
+def test_all_axes_are_crossed():
+    conditions = Conditions(
+        device="cuda",
+        memory_format=("contiguous", "channels_last_3d"),
+        mode=("eager", "compile"),
+        phase=("inference", "training"),
+    )
+    cells = cells_for([MFNET], conditions)
+    seen = {(cell.memory_format, cell.mode, cell.phase) for cell in cells}
+    assert (8, 8) == (len(cells), len(seen))
+
+
+def test_a_row_at_another_clip_says_so_and_one_at_its_own_does_not():
+    (own, other) = cells_for([MFNET, MFNET.at(frames=8, classes=200)])
+    assert Cell(row="mfnet") == own
+    assert Cell(row="mfnet", frames=8) == other
+
+
+def test_a_share_is_of_rows_with_blocks():
+    assert [Cell(row="mfnet-nl", share=True)] == cells_for([MFNET, NL], share=True)
+    with pytest.raises(ValueError, match="none of these rows has a block"):
+        cells_for([MFNET], share=True)
+
+
+def test_blocks_alone_are_timed_hot_and_cold():
+    shape = (6, 2, 5, 7)
+    assert [
+        Cell(block="nl", shape=shape, batch=3),
+        Cell(block="nl", shape=shape, batch=3, cold=True),
+        Cell(block="cgd", shape=shape, batch=3),
+        Cell(block="cgd", shape=shape, batch=3, cold=True),
+    ] == cells_for([], Conditions(batch=(3,)), blocks=[("nl", shape), ("cgd", shape)])
+
+
+@pytest.mark.parametrize(
+    ("message", "conditions"),
+    [
+        ("^CUDA graphs need a CUDA device$", {"mode": ("cuda-graph",)}),
+        ("^TF32 needs a CUDA device$", {"dtype": ("fp32", "tf32")}),
+        ("^batch: Input should be greater than 0$", {"batch": (0,)}),
+        (
+            "^only inference is timed as a CUDA graph$",
+            {"device": "cuda", "mode": ("cuda-graph",), "phase": ("training",)},
+        ),
+    ],
+)
+def test_conditions_that_contradict_each_other_are_refused_in_a_line(message, conditions):
+    with pytest.raises(ValueError, match=message):
+        cells_for([MFNET], Conditions(**conditions))
+
+
+def test_a_row_that_cannot_be_built_is_refused():
+    with pytest.raises(ValueError, match=r"^2plus-c1-d cannot be built: published only"):
+        cells_for(select(["2plus-c1-d"]))
+
+
+# --- blocks alone
+
+
+def test_blocks_stand_where_rows_put_different_ones():
+    # MFNet's conv4 has NL and PNL, ResNet-50's res4 NL, CGNL and PNL
+    assert [(384, 8, 14, 14), (1024, 4, 14, 14)] == shared_shapes(ROWS)
+
+
+def test_a_shape_with_one_kind_of_block_is_none_to_compare_at():
+    assert [] == shared_shapes(select(["mfnet", "mfnet-pnl", "mfnet-pnl-n2-conv4"]))
+    assert [(384, 8, 14, 14)] == shared_shapes(select(["mfnet-pnl", "mfnet-nl"]))
+
+
+def test_a_sweep_changes_the_frames_alone():
+    assert [(6, t, 5, 7) for t in (1, 2, 4, 8, 16, 32)] == swept([(6, 8, 5, 7), (6, 4, 5, 7)])
+
+
+def test_blocks_that_do_not_fit_a_shape_are_left_out_with_the_reason():
+    found, reasons = fitting(["nl", "pnl:n=3"], [(12, 1, 4, 4), (16, 1, 4, 4)])
+    assert [("nl", (12, 1, 4, 4)), ("pnl:n=3", (12, 1, 4, 4)), ("nl", (16, 1, 4, 4))] == found
+    (reason,) = reasons
+    assert reason.startswith("pnl:n=3 at 16x1x4x4 left out: 16 channels cannot be split into n=3")
+
+
+def test_a_map_too_small_for_the_scales_does_not_fit():
+    found, (reason,) = fitting(["nl", "pnl:n=3"], [(12, 9, 3, 3)])
+    assert [("nl", (12, 9, 3, 3))] == found
+    assert "3x3 has room for at most n=2 scales" in reason
+
+
+def test_blocks_none_of_which_fits_are_refused():
+    with pytest.raises(ValueError, match=r"^nl at 3x1x4x4 left out: channels must be even"):
+        fitting(["nl"], [(3, 1, 4, 4)])
+    with pytest.raises(ValueError, match=r"^no block 'nll'"):
+        fitting(["nll"], [(4, 1, 4, 4)])
+
+
+# --- words
+
+
+def test_a_shape_in_words():
+    assert (384, 8, 14, 15) == shape_of("384x8x14x15")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "384x8x14", "1x384x8x14x14", "384x0x14x14", "axbxcxd", "-1x2x3x4"]
+)
+def test_what_is_no_shape_is_refused(text):
+    with pytest.raises(ValueError, match="is no shape CxTxHxW such as 384x8x14x14"):
+        shape_of(text)
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"), [(90, "90s"), (600, "10m"), (3600, "1h"), (5400, "1.5h"), (0, "0s")]
+)
+def test_a_time_in_words(expected, text):
+    assert expected == seconds(text)
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "10 min", "-1s", "1d", "infs", "1e3s", "nanm"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(ValueError, match="is no time such as 90s, 10m or 1h"):
+        seconds(text)
+
+
+# --- what is affordable
+
+
+@pytest.fixture
+def macs(monkeypatch):
+    """A pass of 1 G costs 1 s, a worker's start 4 s, and a row takes eight passes."""
+    monkeypatch.setattr(plan, "ASSUMED_MACS_PER_S", 0.5e9)
+    monkeypatch.setattr(plan, "PASSES", 8)
+    monkeypatch.setattr(plan, "START_S", 4.0)
+    return {row.name: 10**9 for row in ROWS}
+
+
+def names(rows):
+    return [row.name for row in rows]
+
+
+def test_networks_that_carry_blocks_come_first_and_their_baselines_with_them(macs):
+    rows = select(["c3d", "mfnet", "mfnet-nl"])
+    # 12 s each
+    assert ["mfnet", "mfnet-nl"] == names(affordable(rows, macs, 24, threads=2))
+    assert ["mfnet", "mfnet-nl", "c3d"] == names(affordable(rows, macs, 36, threads=2))
+    assert ["mfnet"] == names(affordable(rows, macs, 23, threads=2))
+
+
+def test_small_networks_come_before_large_ones(macs):
+    rows = select(["c3d", "r3d18", "i3d-rgb"])
+    macs["c3d"] = 2 * 10**9
+    # r3d18 and i3d-rgb at 12 s, c3d at 20 s
+    assert {"r3d18", "i3d-rgb"} == set(names(affordable(rows, macs, 43, threads=2)))
+    assert {"r3d18", "i3d-rgb", "c3d"} == set(names(affordable(rows, macs, 44, threads=2)))
+
+
+def test_more_threads_afford_more(macs):
+    rows = select(["mfnet"])
+    # 4 s and eight passes of 2 s on one thread
+    assert [] == affordable(rows, macs, 12, threads=1)
+    assert ["mfnet"] == names(affordable(rows, macs, 12, threads=2))
+
+
+def test_nothing_is_affordable_without_time(macs):
+    assert [] == affordable(select(["mfnet"]), macs, 0, threads=64)

@@ -1,0 +1,177 @@
+"""When samples are good enough, on a fake clock: nothing here takes time."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.sampling import drifts, sample, worst_precision
+
+LIMITS = Limits(sampling_s=60, min_samples=30, precision=0.01, warmup_s=10, chunk_s=0.5)
+
+
+class Device:
+    """A clock, and passes that take what ``durations`` says, one after the other."""
+
+    def __init__(self, durations, part="latency"):
+        self.now = 0.0
+        self.durations = iter(durations)
+        self.part = part
+        self.taken = []
+
+    def take(self, count):
+        self.taken.append(count)
+        samples = list(itertools.islice(self.durations, count))
+        assert count == len(samples), "the device was asked for more than the test planned"
+        self.now += sum(samples)
+        return {self.part: samples}
+
+    def run(self, limits=LIMITS, replies=()):
+        """Sample; the replies in turn, then always keep.  Returns the result and the chunks."""
+        chunks, planned = [], iter(replies)
+
+        def exchange(chunk):
+            chunks.append(chunk)
+            return next(planned, "keep")
+
+        return sample(self.take, limits, exchange, now=lambda: self.now), chunks
+
+
+def noisy(middle, spread, seed=0):
+    rng = random.Random(seed)
+    while True:
+        yield middle * (1 + spread * rng.uniform(-1, 1))
+
+
+def test_a_steady_device_is_done_as_soon_as_it_is_known_well_enough():
+    device = Device(itertools.repeat(0.01))
+    result, chunks = device.run()
+    # two windows of 5 at 0.05 s, after one of 3 to find that out
+    assert (True, 3 + 3) == (result.settled, result.warmup_samples)
+    # chunks of half a second
+    assert [50] == device.taken[2:]
+    assert 50 == len(result.samples["latency"]) == chunks[-1].samples
+    assert 0.0 == result.protocol(0).precision
+    assert pytest.approx(0.5) == result.sampling_s
+
+
+def test_at_least_the_least_number_of_samples_is_taken():
+    device = Device(itertools.repeat(0.1))
+    result, _ = device.run()
+    assert [5] * 6 == device.taken[2:]
+    assert 30 == len(result.samples["latency"])
+
+
+def test_noise_is_sampled_until_the_median_is_known():
+    device = Device(noisy(0.01, 0.2))
+    result, chunks = device.run()
+    assert 1000 < len(result.samples["latency"]) < 6000
+    precisions = [chunk.precision for chunk in chunks]
+    assert precisions[-1] <= 0.01
+    assert min(precisions[:-1]) > 0.01
+
+
+def test_time_runs_out_for_what_is_too_noisy():
+    device = Device(noisy(1.0, 0.5))
+    result, _ = device.run()
+    assert 60 <= result.sampling_s < 62
+    reached = result.protocol(7)
+    assert reached.precision > 0.01
+    assert 7 == reached.seed
+
+
+def test_a_slow_start_is_not_sampled():
+    """A clock that ramps up: 40 passes, each 10% faster, then steady."""
+    ramp = [0.01 * (1 + 2 * 0.9**k) for k in range(200)]
+    device = Device(itertools.chain(ramp, itertools.repeat(0.01)))
+    result, _ = device.run()
+    assert result.settled
+    assert result.warmup_samples >= 18
+    assert max(result.samples["latency"]) < 0.011
+
+
+def test_a_device_that_never_settles_is_sampled_all_the_same_and_says_so():
+    swinging = itertools.cycle([0.5] * 3 + [1.0] * 3)
+    device = Device(swinging)
+    result, _ = device.run(Limits(sampling_s=5, warmup_s=6))
+    assert not result.settled
+    assert 5 <= result.sampling_s
+    assert result.samples["latency"]
+
+
+def test_outliers_move_neither_the_median_nor_the_end():
+    rng = random.Random(1)
+    durations = (0.01 if rng.random() > 0.05 else 0.5 for _ in itertools.count())
+    result, chunks = Device(durations).run()
+    assert 0.01 == chunks[-1].median_s
+    assert result.protocol(0).precision <= 0.01
+    # they are stored all the same
+    assert 0.5 == max(result.samples["latency"])
+
+
+def test_drift_is_not_taken_for_precision():
+    drifting = (0.01 * (1 + 0.001 * k) for k in itertools.count())
+    result, _ = Device(drifting).run(Limits(sampling_s=30))
+    assert 30 <= result.sampling_s
+    # fifty of them would have had a precise median
+    assert worst_precision({"latency": result.samples["latency"][:50]}) <= 0.01
+    assert drifts({"latency": result.samples["latency"][:50]}, 0.02)
+
+
+def test_void_chunks_are_taken_again():
+    device = Device(itertools.repeat(0.01))
+    result, chunks = device.run(replies=["void", "void", "keep"])
+    assert (3, 100) == (len(chunks), result.void_samples)
+    assert 50 == len(result.samples["latency"])
+    # a void chunk is not in what comes after
+    assert [50, 50, 50] == [chunk.samples for chunk in chunks]
+
+
+def test_a_void_chunk_among_kept_ones_drops_out_alone():
+    device = Device(noisy(0.1, 0.001))
+    result, chunks = device.run(replies=["keep", "void"])
+    first, void, third = device.taken[2:5]
+    assert void == result.void_samples
+    assert [first, first + void, first + third] == [chunk.samples for chunk in chunks[:3]]
+    assert sum(device.taken[2:]) - void == len(result.samples["latency"])
+
+
+def test_a_device_that_is_throttled_all_the_time_has_no_samples():
+    result, _ = Device(itertools.repeat(0.1)).run(
+        Limits(sampling_s=3), replies=itertools.repeat("void")
+    )
+    assert ({}, 30) == (result.samples, result.void_samples)
+    assert pytest.approx(3.0) == result.sampling_s
+    assert None is result.protocol(0).precision
+
+
+def test_the_parent_can_stop_it():
+    result, chunks = Device(noisy(0.01, 0.5)).run(replies=["keep", "stop"])
+    assert 2 == len(chunks)
+    assert chunks[-1].samples == len(result.samples["latency"])
+
+
+def test_a_pass_of_many_seconds_is_sampled_one_by_one():
+    device = Device(itertools.repeat(4.0))
+    result, _ = device.run()
+    # twelve seconds of warm-up, more than ten; then chunks of one
+    assert (3, False) == (result.warmup_samples, result.settled)
+    assert [1] * 15 == device.taken[1:]
+
+
+def test_a_pass_too_short_for_windows_of_three_is_warmed_up_in_longer_ones():
+    device = Device(itertools.repeat(1e-5))
+    result, _ = device.run()
+    # 50 ms are 5,000 passes, more than a chunk may have
+    assert [3, 2000, 2000, 2000] == device.taken
+    assert result.settled
+
+
+def test_the_precision_is_that_of_the_less_precise_side():
+    steady, noise = [1.0] * 30, [1 + 0.01 * k for k in range(30)]
+    assert 0.0 == worst_precision({"latency": steady, "forward": noise})
+    assert worst_precision({"with": noise}) == worst_precision({"with": steady, "without": noise})
+    assert None is worst_precision({"with": steady, "without": [1.0]})

@@ -1,0 +1,80 @@
+"""Medians and their intervals."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from scipy import stats
+
+from vidcost.bench.timing.statistics import (
+    median_interval,
+    paired_difference,
+    precision,
+    summary,
+)
+
+
+def test_a_summary_by_hand():
+    described = summary([7.0, 1.0, 3.0, 2.0, 11.0, 5.0, 13.0])
+    # of seven, the smallest and the largest miss the median with 2/128
+    assert (5.0, 1.0, 13.0, 7) == (described.median, described.low, described.high, described.n)
+    # quartiles at ranks 2.5 and 5.5: 2.5 and 9
+    assert 6.5 == described.iqr
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_too_few_samples_have_no_interval(n):
+    samples = list(range(1, n + 1))
+    assert None is median_interval(samples)
+    assert None is precision(samples)
+
+
+def test_one_sample_is_its_own_median():
+    described = summary([3.0])
+    assert (3.0, None, None, 0.0, 1) == (
+        described.median,
+        described.low,
+        described.high,
+        described.iqr,
+        described.n,
+    )
+
+
+def test_no_samples_are_refused():
+    with pytest.raises(ValueError, match="no samples"):
+        summary([])
+
+
+@pytest.mark.parametrize("n", [6, 7, 17, 30, 101, 1000])
+def test_the_interval_is_scipys(n):
+    samples = [random.Random(n).expovariate(1.0) for _ in range(n)]
+    expected = stats.quantile_test(samples, q=0, p=0.5).confidence_interval(0.95)
+    assert (expected.low, expected.high) == median_interval(samples)
+
+
+def test_the_interval_covers_the_median_as_often_as_it_says():
+    rng = random.Random(0)
+    covered = 0
+    for _ in range(2000):
+        # skewed as times are: the median of 1 + exponential is 1 + ln 2
+        low, high = median_interval([1 + rng.expovariate(1.0) for _ in range(30)])
+        covered += low <= 1.6931471805599453 <= high
+    # at least 95%; three standard errors below would be 93.5%
+    assert covered >= 1870
+
+
+def test_precision_is_half_the_interval_over_the_median():
+    # the 6 samples' interval is all of them
+    assert pytest.approx((16 - 10) / 2 / 12) == precision([10, 11, 12, 12, 15, 16])
+
+
+def test_differences_of_pairs():
+    described = paired_difference([5.0, 8.0, 13.0], [3.0, 7.0, 8.0])
+    # 2, 1, 5, not 8 - 7
+    assert (2.0, 3) == (described.median, described.n)
+
+
+def test_what_are_no_pairs_is_refused():
+    with pytest.raises(ValueError, match="3 and 2 samples are no pairs"):
+        paired_difference([1, 2, 3], [1, 2])

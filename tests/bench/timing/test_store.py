@@ -1,0 +1,299 @@
+"""The file of timings: what is written is there, whatever happens to the writer."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.store import Store
+
+
+def timing(key, *samples, status="ok"):
+    return Timing(
+        key=key, cell=Cell(row="mfnet"), status=status, samples_s={"latency": tuple(samples)}
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results" / "cpu.jsonl", command="vidcost time mfnet")
+
+
+def test_no_file_holds_nothing(store):
+    assert ({}, "") == store.load()
+    assert not store.path.parent.exists()
+
+
+def test_records_are_lines_below_one_that_names_the_command(store):
+    assert ["", ""] == [store.append(timing("a", 0.5)), store.append(timing("b", 0.25))]
+    header, *records = store.path.read_text().splitlines()
+    assert "vidcost time mfnet" == json.loads(header)["command"]
+    assert "vidcost timings" == json.loads(header)["file"]
+    assert ["a", "b"] == [json.loads(line)["key"] for line in records]
+    assert {"a": timing("a", 0.5), "b": timing("b", 0.25)} == store.read()
+
+
+def test_the_latest_of_one_key_counts(store):
+    for sample in (0.5, 0.25, 0.125):
+        store.append(timing("a", sample))
+    assert {"a": timing("a", 0.125)} == store.read()
+    assert 4 == len(store.path.read_bytes().splitlines())
+
+
+def test_samples_come_back_to_the_last_bit(store):
+    samples = (0.1 + 0.2, 1e-9 / 3, 5e-324)
+    store.append(timing("a", *samples))
+    assert samples == store.read()["a"].samples_s["latency"]
+
+
+def test_another_sweeps_file_is_carried_on_under_its_own_first_line(store):
+    store.append(timing("a", 0.5))
+    Store(store.path, command="vidcost run").append(timing("b", 0.25))
+    header, *records = store.path.read_text().splitlines()
+    assert "vidcost time mfnet" == json.loads(header)["command"]
+    assert 2 == len(records)
+
+
+@pytest.mark.parametrize("kept", [1, 100, -2])
+def test_a_last_line_cut_short_is_reported_and_moved_aside(store, kept):
+    store.append(timing("a", 0.5))
+    whole = store.path.read_bytes()
+    store.append(timing("b", 0.25))
+    cut = store.path.read_bytes()[len(whole) :][:kept]
+    store.path.write_bytes(whole + cut)
+
+    records, warning = store.load()
+    assert ["a"] == list(records)
+    assert f"{store.path}, line 3 is cut short and was left out" == warning
+    assert whole + cut == store.path.read_bytes()
+
+    said = store.append(timing("c", 0.125))
+    assert f"the last line of {store.path} was cut short and lies in cpu.jsonl.damaged now" == said
+    assert cut + b"\n" == store.damaged.read_bytes()
+    assert (["a", "c"], "") == (list(store.read()), store.load().warning)
+    assert "" == store.append(timing("d", 0.0625))
+
+
+def test_what_is_moved_aside_joins_what_was_before(store):
+    store.append(timing("a", 0.5))
+    for fragment in (b'{"key":"b', b'{"key":"c"\n'):
+        with store.path.open("ab") as file:
+            file.write(fragment)
+        assert store.prepare()
+    assert b'{"key":"b\n{"key":"c"\n' == store.damaged.read_bytes()
+    assert {"a": timing("a", 0.5)} == store.read()
+
+
+def test_a_long_last_line_is_moved_aside_as_a_whole(store):
+    store.append(timing("a", 0.5))
+    fragment = b'{"key":"b","samples_s":{"latency":[' + b"0.125," * 200_000
+    with store.path.open("ab") as file:
+        file.write(fragment)
+    store.append(timing("c", 0.25))
+    assert fragment + b"\n" == store.damaged.read_bytes()
+    assert ["a", "c"] == list(store.read())
+
+
+def test_a_record_that_lacks_only_its_line_break_is_whole(store):
+    store.append(timing("a", 0.5))
+    store.path.write_bytes(store.path.read_bytes().removesuffix(b"\n"))
+    assert (["a"], "") == (list(store.read()), store.load().warning)
+    assert "" == store.append(timing("b", 0.25))
+    assert ["a", "b"] == list(store.read())
+    assert not store.damaged.exists()
+
+
+def test_a_first_line_cut_short_is_written_anew(store):
+    store.append(timing("a", 0.5))
+    store.path.write_bytes(store.path.read_bytes()[:17])
+    assert store.load().warning
+    assert store.append(timing("b", 0.25))
+    assert {"b": timing("b", 0.25)} == store.read()
+
+
+@pytest.mark.parametrize(
+    ("number", "line", "complaint"),
+    [
+        (1, b"[]", "is not the first line of a file of timings"),
+        (1, b'{"records": 7}', "is not the first line of a file of timings"),
+        (2, b'{"key":"a', "is damaged"),
+        (2, b"", "is damaged"),
+        (3, b'{"key": "b"}', "is damaged"),
+        (3, b"\xff", "is damaged"),
+    ],
+)
+def test_a_damaged_line_is_named(store, number, line, complaint):
+    for key in "abc":
+        store.append(timing(key, 0.5))
+    lines = store.path.read_bytes().splitlines()
+    lines[number - 1] = line
+    store.path.write_bytes(b"\n".join(lines) + b"\n")
+    expected = f"{store.path}, line {number} {complaint}: mend it or name another file"
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        store.read()
+
+
+def test_a_whole_last_line_that_is_no_record_is_no_cut(store):
+    store.append(timing("a", 0.5))
+    with store.path.open("ab") as file:
+        file.write(b'{"key": "b", "unknown": 7}\n')
+    with pytest.raises(ValueError, match="line 3 is damaged"):
+        store.read()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"command": "vidcost run", "records": 0}\n',
+        '{"command": "vidcost run", "records": 1}\n{"row": "mf',
+        "[]\n",
+        "a note\n",
+        "a note",
+        "a note\nof two lines",
+        "\n\n",
+        '{"file":"vidcost timings","comm\n{"key":"a"',
+    ],
+)
+def test_another_kind_of_file_is_not_touched(tmp_path, text):
+    path = tmp_path / "counts.jsonl"
+    path.write_text(text)
+    for use in (Store(path).read, Store(path).prepare):
+        with pytest.raises(ValueError, match="line 1 is not the first line of a file of timings"):
+            use()
+    assert text == path.read_text()
+    assert not Store(path).damaged.exists()
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "cpu.jsonl", tmp_path):
+        with pytest.raises(ValueError, match=r"^cannot (write|lock) .*[^\n]$"):
+            Store(path).prepare()
+
+
+def test_a_reader_waits_for_a_writer(store):
+    """A line that is cut short only because it is being written is no fault."""
+    store.append(timing("a", 0.5))
+    writer = subprocess.Popen(
+        [sys.executable, "-c", _SLOW_WRITER, store.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    # half of the line is there, and the lock is held
+    assert "half\n" == writer.stdout.readline()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "_locked", _letting_go(writer, Store._locked))
+        records, warning = store.load()
+    writer.communicate()
+    assert (["a", "b"], "") == (list(records), warning)
+
+
+_SLOW_WRITER = f"""
+import sys
+from pathlib import Path
+from filelock import FileLock
+path = Path(sys.argv[1])
+line = {timing("b", 0.25).model_dump_json()!r} + "\\n"
+with FileLock(f"{{path}}.lock"), path.open("a") as file:
+    file.write(line[:50])
+    file.flush()
+    print("half", flush=True)
+    sys.stdin.read()
+    file.write(line[50:])
+"""
+
+
+def _letting_go(writer, locked):
+    def wait(self):
+        writer.stdin.close()
+        writer.stdin = None
+        return locked(self)
+
+    return wait
+
+
+# faults, with real processes
+
+_MANY = """
+import sys
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.store import Store
+from pathlib import Path
+store, name = Store(Path(sys.argv[1])), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.read()
+for number in range(100):
+    cell = Cell(row="mfnet")
+    # longer than what a pipe or a file system might happen to write at once
+    samples = {"latency": (0.5,) * 2000}
+    store.append(Timing(key=f"{name}{number}", cell=cell, samples_s=samples))
+"""
+
+
+def test_two_writers_at_once_lose_and_mix_nothing(store):
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _MANY, store.path, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for name in "ab"
+    ]
+    assert [b"ready\n"] * 2 == [writer.stdout.readline() for writer in writers]
+    for writer in writers:
+        writer.stdin.close()
+        writer.stdin = None
+    for writer in writers:
+        writer.communicate()
+    assert [0, 0] == [writer.returncode for writer in writers]
+    records, warning = store.load()
+    assert "" == warning
+    assert {f"{name}{number}" for name in "ab" for number in range(100)} == set(records)
+    assert 201 == len(store.path.read_bytes().splitlines())
+
+
+_FULL = """
+import resource, sys
+from pathlib import Path
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.store import Store
+path, limit = Path(sys.argv[1]), int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+for number in range(100):
+    try:
+        samples = {"latency": (0.5,) * 100}
+        Store(path).append(Timing(key=str(number), cell=Cell(row="mfnet"), samples_s=samples))
+    except ValueError as error:
+        print(number)
+        print(error)
+        break
+"""
+
+
+@pytest.mark.parametrize("limit", [30, 10_000])
+def test_a_full_disk_leaves_no_half_line(store, limit):
+    ran = subprocess.run(
+        [sys.executable, "-c", _FULL, store.path, str(limit)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    number, message = ran.stdout.splitlines()
+    expected = f"cannot write {store.path}: File too large; what it holds is untouched"
+    assert expected == message
+    records, warning = store.load()
+    assert ([str(n) for n in range(int(number))], "") == (list(records), warning)
+    assert bool(records) == (limit == 10_000)
+    # the next record would have fit by a part: that part was taken back
+    assert not store.path.read_bytes() or store.path.read_bytes().endswith(b"}\n")
+    assert "" == store.append(timing("more", 0.5))
+    assert "more" in store.read()
