@@ -1,15 +1,19 @@
-"""Ours beside torch.utils.benchmark, in turns on the same networks."""
+"""Ours beside other stopwatches, in turns on the same networks."""
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
+from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.benchmark import Timer
 
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.clock import HostClock
+from vidcost.bench.timing.clock import HostClock, clock_for
+from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.runner import Runner
 from vidcost.bench.timing.subject import build
 
@@ -55,3 +59,48 @@ def test_the_host_clock_agrees_within_three_percent(cell):
     finally:
         torch.set_num_threads(threads)
     assert pytest.approx(1.0, abs=0.03) == statistics.median(ratios)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("name", ["mfnet-nl", "r50-nl", "r3d18"])
+def test_the_device_clock_agrees_within_one_percent(name):
+    """With triton's do_bench, and with the time the profiler sees kernels run.
+
+    As a CUDA graph, so that the device never waits for the host. With VIDCOST_AGREEMENT naming a
+    file, a line for each network is added to it.
+    """
+    testing = pytest.importorskip("triton.testing")
+    cell = Cell(row=name, device="cuda", mode="cuda-graph")
+    built = build(cell)
+    runner = Runner(cell, built, clock_for("cuda"))
+    runner.take(10)
+    ratios: dict[str, list[float]] = {"do_bench": [], "profiler": []}
+    for _ in range(5):
+        ours = statistics.median(runner.take(30)["latency"])
+        benched_ms = testing.do_bench(runner.step, warmup=25, rep=500, return_mode="median")
+        ratios["do_bench"].append(ours / (benched_ms / 1e3))
+        ratios["profiler"].append(ours / kernels_s(runner, passes=10))
+    medians = {what: statistics.median(values) for what, values in ratios.items()}
+    if path := os.environ.get("VIDCOST_AGREEMENT"):
+        line = {
+            "network": name,
+            "machine": describe("cuda").model_dump(),
+            "ours_over": medians,
+            "rounds": ratios,
+        }
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    # do_bench empties the cache before each pass; a network's own activations do so as well
+    assert {what: pytest.approx(1.0, abs=0.01) for what in ratios} == medians
+
+
+def kernels_s(runner: Runner, passes: int) -> float:
+    """Seconds that kernels of one pass run, by the profiler, which counts no gaps between them."""
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profiled:
+        for _ in range(passes):
+            runner.step()
+        torch.cuda.synchronize()
+    total_us = sum(event.self_device_time_total for event in profiled.key_averages())
+    return total_us / 1e6 / passes
