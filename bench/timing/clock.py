@@ -66,14 +66,14 @@ class CudaClock:
     def prepare(self, marks: int) -> None:
         """Events are made once and recorded again."""
         while len(self._events) < marks:
-            self._events.append(torch.cuda.Event(enable_timing=True))
+            self._events.append(torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
         self._next = 0
 
     def mark(self) -> int:
         """Record the next event on the current stream."""
         number = self._next
         self._next = number + 1
-        self._events[number].record()  # type: ignore[no-untyped-call]
+        self._events[number].record()
         return number
 
     def finish(self) -> None:
@@ -82,7 +82,7 @@ class CudaClock:
 
     def seconds(self, start: int, end: int) -> float:
         """Milliseconds between events, in seconds."""
-        elapsed_ms: float = self._events[start].elapsed_time(self._events[end])  # type: ignore[no-untyped-call]
+        elapsed_ms: float = self._events[start].elapsed_time(self._events[end])
         return elapsed_ms / 1e3
 
 

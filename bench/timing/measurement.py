@@ -69,6 +69,9 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
         weights_bytes=built.weights_bytes + _without_bytes(built),
         held_bytes=lambda: _held_bytes(built, runner),
     )
+    if cell.mode == "cuda-graph":
+        # a replay allocates nothing: what it needs is reserved for the graph
+        memory = memory.model_copy(update={"peak": None})
     return known.model_copy(
         update={
             "samples_s": {part: tuple(values) for part, values in sampled.samples.items()},
@@ -81,6 +84,9 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
 def _configure(cell: Cell) -> None:
     """Threads, and how exact products are."""
     torch.set_num_threads(cell.threads)
+    if (device := torch.device(cell.device)).index is not None:
+        # events are recorded on the current device's stream
+        torch.cuda.set_device(device)
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, allowed[: cell.threads] if cell.device == "cpu" else allowed)

@@ -63,7 +63,7 @@ def _most_allocated(step: Callable[[], object]) -> int:
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         step()
-    results = profiled.profiler.kineto_results  # type: ignore[union-attr]
+    results = profiled.profiler.kineto_results
     changes = sorted(_allocations(results.experimental_event_tree()))
     most = now = 0
     for _, change in changes:

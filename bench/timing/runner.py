@@ -124,7 +124,7 @@ class _Training:
         start = mark()
         loss = self._loss(self._model(*self._inputs))
         forward = mark()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         backward = mark()
         self._optimizer.step()
         return start, forward, backward, mark()

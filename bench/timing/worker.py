@@ -24,8 +24,10 @@ def main() -> None:
     out, replies = sys.stdout, sys.stdin
 
     def exchange(message: Chunk | Window) -> Reply:
-        is_chunk = isinstance(message, Chunk)
-        _say(out, Line(chunk=message) if is_chunk else Line(window=message))
+        if isinstance(message, Chunk):
+            _say(out, Line(chunk=message))
+        else:
+            _say(out, Line(window=message))
         return _reply(replies.readline())
 
     # whatever torch prints must not mix with the lines

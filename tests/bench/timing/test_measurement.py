@@ -247,8 +247,8 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUD
 def test_modes_and_types_on_a_gpu(mode, dtype):
     timing, _ = run(**SMALL, device="cuda", mode=mode, dtype=dtype)
     assert ("ok", "") == (timing.status, timing.error)
-    assert timing.memory.peak > 0
-    assert timing.memory.reserved >= timing.memory.peak
+    assert (timing.memory.peak is None) == (mode == "cuda-graph")
+    assert timing.memory.reserved >= timing.memory.weights + (timing.memory.peak or 0)
     assert timing.peak_macs_per_s > 1e12
 
 
