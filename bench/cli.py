@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -42,10 +42,17 @@ from vidcost.bench.ledger_tables import (
 )
 from vidcost.bench.paper_tables import paper_table
 from vidcost.bench.table import Table, show
+from vidcost.bench.timing.plan import seconds
+from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.sweep import Interrupted
 from vidcost.models.rows import ROWS, Row, select
 
-FOUND_WRONG, BAD_INPUT = 1, 2
-"""Exit statuses: something measured is wrong; the command cannot be carried out as given."""
+if TYPE_CHECKING:
+    from vidcost.bench.timing_session import Taken
+
+FOUND_WRONG, BAD_INPUT, INTERRUPTED = 1, 2, 130
+"""Exit statuses: something measured is wrong; the command cannot be carried out as given; Ctrl-C,
+as shells have it."""
 
 _UsageError: Any = typer.BadParameter.__base__
 """A command line that cannot be understood; typer exports it only by this subclass."""
@@ -180,17 +187,27 @@ def tables(
         list[int] | None, typer.Argument(metavar="[TABLE]...", help="1 to 6; none: all.")
     ] = None,
     results: Results = Path("results"),
+    timings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE|FILE",
+            help="Show latency and memory too: those of a device in timings/, by a part of its "
+            "name, or of a file.",
+        ),
+    ] = None,
     no_cache: NoCache = False,
     as_: As = None,
 ) -> None:
     """Print the paper's tables with our counts beside, and write them to tables/*.md.
 
-    Rows come from counts.jsonl in the results folder; what it lacks is counted.
+    Rows come from counts.jsonl in the results folder; what it lacks is counted. The files hold
+    counts alone: timings are shown, with --timings, but not written.
     """
     paper = published.pnl2020()
     numbers = list(dict.fromkeys(numbers or paper.titles))
     needed = [printed.row for number in numbers for printed in paper.table(number)]
     files.check_folder(results)
+    timed, note = _chosen_timings(timings, results)
     records = record.read(results)
     missing = [row for row in ROWS if row.name in needed and row.name not in records and row.build]
     if missing:
@@ -198,16 +215,27 @@ def tables(
             each.record.row: each.record for each in _measured(missing, use_cache=not no_cache)
         }
     for number in numbers:
-        _print(_written_table(number, records, results), as_)
+        _print(_with_timings(_written_table(number, records, results), timed), as_)
+    if note:
+        typer.echo(note, err=True)
     _report_failures(records.values())
 
 
-@app.command("run", epilog="Example: `vidcost run --results results`")
-def run(results: Results = Path("results"), no_cache: NoCache = False) -> None:
-    """Build every row, count it, ask other counters, check, and print Tables 3, 5 and 6.
+@app.command("run", epilog="Example: `vidcost run --results results --budget 2m`")
+def run(
+    results: Results = Path("results"),
+    budget: Annotated[
+        str, typer.Option(metavar="TIME", help="Time on the CPU for so long: 90s, 10m, 0s for not.")
+    ] = "2m",
+    no_cache: NoCache = False,
+) -> None:
+    """Build every row, count it, ask other counters, check, time it on this CPU, and print
+    Tables 3, 5 and 6.
 
-    Writes counts.jsonl and tables/*.md to the results folder.
+    Writes counts.jsonl, tables/*.md and timings/*.jsonl to the results folder. Rows that have not
+    been timed here are, those with blocks first, as far as they are expected to fit into --budget.
     """
+    budget_s = seconds(budget)
     paper = published.pnl2020()
     files.check_folder(results)
     examined = _measured(_buildable(), use_cache=not no_cache)
@@ -215,8 +243,9 @@ def run(results: Results = Path("results"), no_cache: NoCache = False) -> None:
     entries = [entry for each in examined for entry in reconcile(each)]
     counts = record.write(results, records.values(), command="vidcost run")
     printed = {number: _written_table(number, records, results) for number in paper.titles}
+    taken = _time_printed_rows(records, results, budget_s)
     for number in PRINTED_BY_RUN:
-        _print(printed[number], None)
+        _print(_with_timings(printed[number], taken.timings), None)
     checks = sum(r.closed_forms for r in records.values())
     console = Console()
     console.print(
@@ -226,7 +255,119 @@ def run(results: Results = Path("results"), no_cache: NoCache = False) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    _report(line for entry in entries if not entry.balanced for line in complaints(entry))
+    for line in taken.notes:
+        typer.echo(line, err=True)
+    unexplained = (line for entry in entries if not entry.balanced for line in complaints(entry))
+    _report((*unexplained, *taken.failures))
+
+
+@app.command("time", epilog="Example: `vidcost time mfnet-nl mfnet-pnl --share --budget 2m`")
+def time_rows(
+    rows: Rows = None,
+    blocks: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BLOCK",
+            help="Time blocks alone: 'all', or nl, cgnl, cgd, pnl with options, as in "
+            "`vidcost block`; may be repeated.",
+        ),
+    ] = None,
+    shape_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shape",
+            metavar="CxTxHxW",
+            help="Input of the blocks alone; default: where rows put different blocks.",
+        ),
+    ] = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Blocks alone in 1 to 32 frames, so N grows.")
+    ] = False,
+    share: Annotated[
+        bool,
+        typer.Option("--share", help="Time rows in turns with the same networks without blocks."),
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or of several cuda:1.")] = "cpu",
+    batch: Annotated[str, typer.Option(metavar="N,...", help="Clips in a pass.")] = "1",
+    dtype: Annotated[
+        str, typer.Option(metavar="TYPE,...", help="fp32, tf32, bf16 or fp16.")
+    ] = "fp32",
+    memory_format: Annotated[
+        str, typer.Option(metavar="FORMAT,...", help="contiguous or channels_last_3d.")
+    ] = "contiguous",
+    mode: Annotated[
+        str, typer.Option(metavar="MODE,...", help="eager, cuda-graph or compile.")
+    ] = "eager",
+    phase: Annotated[
+        str, typer.Option(metavar="PHASE,...", help="inference or training.")
+    ] = "inference",
+    cudnn_benchmark: Annotated[
+        str, typer.Option(metavar="CHOICE,...", help="off or on: cuDNN tries its algorithms.")
+    ] = "off",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; default: the cores there are.")
+    ] = None,
+    classes: Classes = None,
+    frames: Frames = None,
+    size: Size = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="90s, 10m, 1h in all; default: until precise."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Leave out what is stored as measured already.")
+    ] = True,
+    results: Results = Path("results"),
+    as_: As = None,
+) -> None:
+    """Time rows, blocks alone, or with --share what blocks add to their networks.
+
+    Each measurement runs in a process of its own and is appended to timings/*.jsonl in the results
+    folder with its raw samples and conditions. Sampling ends when the median is known to 1%, after
+    a minute, or as --budget allows. Conditions take several values, as in --dtype fp32,bf16: all
+    combinations are timed. Fails if a measurement failed.
+    """
+    from vidcost.bench.timing import plan
+    from vidcost.bench.timing_session import check_device, default_threads, take
+    from vidcost.bench.timing_tables import share_table, timing_table
+
+    if share and blocks:
+        raise ValueError("--share times blocks in their networks, --blocks alone: give one of them")
+    if blocks is None and (shape_ or sweep):
+        raise ValueError("--shape and --sweep are for blocks alone: give --blocks too")
+    budget_s = None if budget is None else seconds(budget)
+    if budget_s == 0:
+        raise ValueError(f"--budget {budget} is no time: give more than 0s")
+    conditions = plan.Conditions(
+        device=check_device(device),
+        threads=threads or default_threads(device),
+        batch=batch.split(","),
+        dtype=dtype.split(","),
+        memory_format=memory_format.split(","),
+        mode=mode.split(","),
+        phase=phase.split(","),
+        cudnn_benchmark=cudnn_benchmark.split(","),
+    )
+    chosen = [] if blocks and not rows else _buildable(rows)
+    alone: list[tuple[str, plan.Shape]] = []
+    reasons: list[str] = []
+    if blocks:
+        specs = [spec for words in blocks for spec in words.split()]
+        specs = [s for spec in specs for s in (plan.BLOCK_SPECS if spec == "all" else [spec])]
+        shapes = [plan.shape_of(text) for text in shape_ or ()] or plan.shared_shapes(ROWS)
+        alone, reasons = plan.fitting(specs, plan.swept(shapes) if sweep else shapes)
+    if (classes, frames, size) != (None, None, None):
+        chosen = [row.at(classes=classes, frames=frames, size=size) for row in chosen]
+        for row in chosen:
+            # a clip that does not suit a network is refused before any is timed
+            count_row(row)
+    cells = plan.cells_for(chosen, conditions, share=share, blocks=alone)
+    files.check_folder(results)
+    taken = take(cells, results, console=Console(stderr=True), resume=resume, budget_s=budget_s)
+    for line in (*reasons, *taken.notes):
+        typer.echo(line, err=True)
+    _print((share_table if share else timing_table)(taken.timings), as_)
+    _report(taken.failures)
 
 
 @app.command("ledger", epilog="Example: `vidcost ledger mfnet-nl mfnet-pnl-x5`")
@@ -396,6 +537,9 @@ def main() -> None:
     except (ClosedFormMismatch, FindingGone) as error:
         _complain(error)
         sys.exit(FOUND_WRONG)
+    except Interrupted as error:
+        _complain(error)
+        sys.exit(INTERRUPTED)
     except (ValueError, OSError) as error:
         _complain(error)
         sys.exit(BAD_INPUT)
@@ -445,6 +589,43 @@ def _written_table(number: int, records: dict[str, Record], results: Path) -> Ta
     head = f"<!-- written by: vidcost tables {number} -->\n\n"
     files.write(results / "tables" / f"table{number}.md", head + table.markdown())
     return table
+
+
+def _time_printed_rows(records: Mapping[str, Record], results: Path, budget_s: float) -> Taken:
+    """Time the rows of the printed tables on this CPU, as far as the budget is expected to go."""
+    from vidcost.bench.timing import plan
+    from vidcost.bench.timing_session import Taken, default_threads, stored, take
+
+    if not budget_s:
+        return Taken()
+    threads = default_threads("cpu")
+    rows = [row for row in ROWS if row.build and set(row.tables) & set(PRINTED_BY_RUN)]
+    macs = {name: found.macs for name, found in records.items()}
+    fit = plan.affordable(rows, macs, budget_s, threads=threads)
+    everything = plan.cells_for(rows, plan.Conditions(threads=threads))
+    known = stored(everything, results)
+    affordable = {row.name for row in fit}
+    missing = [cell for cell in everything if cell.row in affordable and cell not in known]
+    console = Console(stderr=True)
+    taken = take(missing, results, console=console, budget_s=budget_s, command="vidcost run")
+    taken.timings = [*known.values(), *taken.timings]
+    return taken
+
+
+def _chosen_timings(which: str | None, results: Path) -> tuple[list[Timing], str]:
+    if which is None:
+        return [], ""
+    from vidcost.bench.timing_session import chosen
+
+    return chosen(which, results)
+
+
+def _with_timings(table: Table, timings: Sequence[Timing]) -> Table:
+    if not timings:
+        return table
+    from vidcost.bench.timing_tables import with_timings
+
+    return with_timings(table, timings)
 
 
 def _report_failures(records: Iterable[Record]) -> None:

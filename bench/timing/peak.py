@@ -6,12 +6,12 @@ which halves. The figures below are dense; products in bf16 and fp16 add up in f
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 import torch
 
 from vidcost.bench.timing.cell import Dtype
+from vidcost.bench.timing.clock import clock_for
 
 TFLOPS: Mapping[str, Mapping[Dtype, float]] = {
     # NVIDIA H100 data sheet: SXM, NVL; the PCIe board from its first edition
@@ -89,7 +89,7 @@ def measured_macs_per_s(device: str, dtype: Dtype) -> float:
             for edge in MEASURED_EDGES[kind]:
                 # random: a GPU draws less power, and clocks higher, on equal numbers
                 left, right = (torch.randn(edge, edge, device=device).to(held) for _ in range(2))
-                fastest_s = (_fastest_on_cuda if kind == "cuda" else _fastest_on_cpu)(left, right)
+                fastest_s = _fastest_s(left, right)
                 best = max(best, edge**3 / fastest_s)
                 if fastest_s >= LONG_ENOUGH_S:
                     break
@@ -98,24 +98,14 @@ def measured_macs_per_s(device: str, dtype: Dtype) -> float:
     return best
 
 
-def _fastest_on_cpu(left: torch.Tensor, right: torch.Tensor) -> float:
-    return min(_seconds_on_cpu(left, right) for _ in range(MEASURED_TIMES))
-
-
-def _seconds_on_cpu(left: torch.Tensor, right: torch.Tensor) -> float:
-    start = time.perf_counter_ns()
-    torch.mm(left, right)
-    return (time.perf_counter_ns() - start) / 1e9
-
-
-def _fastest_on_cuda(left: torch.Tensor, right: torch.Tensor) -> float:
-    events = [
-        [torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(MEASURED_TIMES)
-    ]
+def _fastest_s(left: torch.Tensor, right: torch.Tensor) -> float:
+    clock = clock_for(str(left.device))
     out = torch.mm(left, right)
-    for start, end in events:
-        start.record()  # type: ignore[no-untyped-call]
+    clock.prepare(2 * MEASURED_TIMES)
+    spans = []
+    for _ in range(MEASURED_TIMES):
+        start = clock.mark()
         torch.mm(left, right, out=out)
-        end.record()  # type: ignore[no-untyped-call]
-    torch.cuda.synchronize(left.device)
-    return min(start.elapsed_time(end) / 1e3 for start, end in events)  # type: ignore[no-untyped-call]
+        spans.append((start, clock.mark()))
+    clock.finish()
+    return min(clock.seconds(start, end) for start, end in spans)

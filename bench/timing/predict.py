@@ -113,7 +113,7 @@ def _training_peak(model: nn.Module, inputs: tuple[Tensor, ...], residency: Resi
                 loss = F.cross_entropy(out.float(), target)
             else:
                 loss = out.sum()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             del out, loss
             optimizer.step()
     return residency.peak_bytes

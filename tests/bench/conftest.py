@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,10 @@ from vidcost.bench.count import ledger, measure, record
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.ledger import Examined
 from vidcost.bench.count.record import Record
+from vidcost.bench.timing import events, sweep
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.record import Machine, Timing
+from vidcost.bench.timing.store import Store
 from vidcost.models.rows import ROWS, Row
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -80,6 +84,37 @@ def made_up() -> Callable[..., Record]:
     return make
 
 
+@pytest.fixture
+def timed() -> Callable[..., Timing]:
+    """Make a timing of eight samples around ``seconds``; None for a cell that was not measured."""
+
+    def make(cell: Cell, seconds: float | None = 0.1, **known: Any) -> Timing:
+        machine = Machine(
+            device="Abacus",
+            cpu="Abacus",
+            cores=2,
+            memory_bytes=10**9,
+            platform="p",
+            python="3",
+            torch="2.11.0",
+            vidcost="0.1.0",
+        )
+        measured: dict[str, Any] = {}
+        if seconds is not None:
+            # the interval of the median is from the first to the last but one on either side
+            samples = tuple(seconds * (1 + k / 100) for k in (-4, -3, -2, -1, 1, 2, 3, 4))
+            protocol = {"warmup_samples": 2, "settled": True, "precision": 0.03, "sampling_s": 1}
+            memory = {"weights": 31_500_000, "peak": 61_000_000, "rss_peak": 460_000_000}
+            measured = {"samples_s": {"latency": samples}, "protocol": protocol, "memory": memory}
+        return Timing.model_validate(
+            {"key": cell.key(), "cell": cell, "machine": machine, "macs_total": 10**9}
+            | measured
+            | known
+        )
+
+    return make
+
+
 class Questions(dict[tuple[str, str], str | dict[str, Any]]):
     """By question (witness, row) an error, or fields to answer otherwise; the questions asked."""
 
@@ -115,9 +150,48 @@ def witnesses(monkeypatch: pytest.MonkeyPatch, examined: Callable[[Row], Examine
     return questions
 
 
+class Stopwatch(dict[Cell, Timing]):
+    """Stands in for a sweep: has a timing for the cells in it, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Cell] = []
+        self.conditions: dict[str, Any] = {}
+        self.events: list[events.Event] = []
+
+    def sweep(
+        self, cells: Sequence[Cell], store: Store, *, on_event: Any, **conditions: Any
+    ) -> list[Timing]:
+        self.asked += cells
+        self.conditions = conditions | {"path": store.path}
+        for event in self.events:
+            on_event(event)
+        return [self[cell] for cell in cells if cell in self]
+
+
+@pytest.fixture
+def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
+    """Have nothing timed but what a test puts in."""
+    watch = Stopwatch()
+    monkeypatch.setattr(sweep, "sweep", watch.sweep)
+    return watch
+
+
+_SWEEP = sweep.sweep
+
+
+@pytest.fixture
+def real_sweep(stopwatch: Stopwatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have cells timed after all."""
+    monkeypatch.setattr(sweep, "sweep", _SWEEP)
+
+
 @pytest.fixture
 def vidcost(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    stopwatch: Stopwatch,
 ) -> Callable[..., Ran]:
     """Run the command line in a folder of its own."""
     monkeypatch.chdir(tmp_path)

@@ -73,7 +73,7 @@ def test_the_measured_peak_is_of_the_fastest_product(monkeypatch):
     monkeypatch.setattr(peak, "MEASURED_EDGES", {"cpu": (2, 4, 8)})
     monkeypatch.setattr(peak, "LONG_ENOUGH_S", 0.1)
     took = {2: 0.05, 4: 0.2}
-    monkeypatch.setattr(peak, "_fastest_on_cpu", lambda left, right: took[len(left)])
+    monkeypatch.setattr(peak, "_fastest_s", lambda left, right: took[len(left)])
     assert 4**3 / 0.2 == measured_macs_per_s("cpu", "fp32")
 
 
@@ -84,7 +84,7 @@ def test_a_slow_type_is_not_measured_on_large_matrices(monkeypatch):
         asked.append((len(left), left.dtype))
         return 60.0
 
-    monkeypatch.setattr(peak, "_fastest_on_cpu", fastest)
+    monkeypatch.setattr(peak, "_fastest_s", fastest)
     assert 256**3 / 60 == measured_macs_per_s("cpu", "fp16")
     assert [(256, torch.float16)] == asked
 

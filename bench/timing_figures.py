@@ -1,0 +1,161 @@
+"""Figures derived from timings: medians, intervals, rates, what a block adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vidcost.bench.timing import peak, predict
+from vidcost.bench.timing.record import Machine, Part, Timing
+from vidcost.bench.timing.statistics import Summary, paired_difference, summary
+
+PARTS: tuple[Part, ...] = ("forward", "backward", "optimizer")
+
+
+def of_one_machine(timings: Iterable[Timing]) -> tuple[list[Timing], str]:
+    """The timings that were taken like the latest, and what was left out, if anything.
+
+    A record without a machine is one of none, and stays.
+    Raises: ValueError naming the devices if there are several.
+    """
+    every = list(timings)
+    known = [timing for timing in every if timing.machine is not None]
+    devices = sorted({timing.machine.device for timing in known if timing.machine})
+    if len(devices) > 1:
+        raise ValueError(
+            f"timings of {' and '.join(devices)} do not go into one table: "
+            "choose one device with --timings DEVICE"
+        )
+    if not known:
+        return every, ""
+    latest = max(known, key=lambda timing: timing.started).machine
+    kept = [timing for timing in every if timing.machine in (None, latest)]
+    if len(kept) == len(every):
+        return kept, ""
+    other = next(t.machine for t in every if t.machine not in (None, latest))
+    assert latest is not None
+    assert other is not None
+    field, was = next((name, old) for name, old in other if old != getattr(latest, name))
+    left_out = len(every) - len(kept)
+    return kept, (
+        f"{left_out} {'timing' if left_out == 1 else 'timings'} left out: "
+        f"taken with {field} {was}, "
+        f"the latest with {getattr(latest, field)}"
+    )
+
+
+def machine_of_all(timings: Iterable[Timing]) -> Machine | None:
+    """The machine of all ``timings``; None if none says one.
+
+    Raises: ValueError if there are several, naming what differs and both values.
+    """
+    machines = list(dict.fromkeys(t.machine for t in timings if t.machine is not None))
+    if len(machines) > 1:
+        first, second = machines[:2]
+        field, one = next((name, value) for name, value in first if value != getattr(second, name))
+        raise ValueError(
+            f"timings of unlike machines do not go into one table: {field} {one} and "
+            f"{getattr(second, field)}"
+        )
+    return machines[0] if machines else None
+
+
+def figures(timing: Timing) -> dict[str, Any]:
+    """A record's figures, in seconds and bytes."""
+    cell, memory = timing.cell, timing.memory
+    latency = _summary(timing.samples_s.get("latency", ()))
+    median_s = latency["median_s"]
+    macs_per_s = timing.macs_total / median_s if timing.macs_total and median_s else None
+    sheet = peak.macs_per_s(timing.machine.device, cell.dtype) if timing.machine else None
+    return {
+        **_head(timing),
+        **latency,
+        "precision": timing.protocol.precision if timing.protocol else None,
+        "settled": timing.protocol.settled if timing.protocol else None,
+        "void_samples": timing.protocol.void_samples if timing.protocol else None,
+        **{f"{part}_s": _summary(timing.samples_s.get(part, ()))["median_s"] for part in PARTS},
+        "clips_per_s": cell.batch / median_s if median_s else None,
+        "macs": timing.macs,
+        "macs_total": timing.macs_total,
+        "macs_per_s": macs_per_s,
+        "peak_macs_per_s": timing.peak_macs_per_s,
+        "share_of_matmul": _ratio(macs_per_s, timing.peak_macs_per_s),
+        "data_sheet_macs_per_s": sheet,
+        "share_of_data_sheet": _ratio(macs_per_s, sheet),
+        "peak_bytes": memory.peak if memory else None,
+        "predicted_peak_bytes": timing.predicted_peak_bytes,
+        "weights_bytes": memory.weights if memory else None,
+        "reserved_bytes": memory.reserved if memory else None,
+        "nvml_used_bytes": memory.nvml_used if memory else None,
+        "rss_peak_bytes": memory.rss_peak if memory else None,
+        "energy_j_per_clip": None if timing.energy_j is None else timing.energy_j / cell.batch,
+    }
+
+
+def share_figures(timing: Timing) -> dict[str, Any]:
+    """What blocks add to a network that was timed in turns with and without them.
+
+    ``macs`` are the blocks' own, ``predicted_bytes`` how much higher the predicted peak is.
+    """
+    with_, without = (timing.samples_s.get(part, ()) for part in ("with", "without"))
+    pairs = min(len(with_), len(without))
+    difference = paired_difference(with_[:pairs], without[:pairs]) if pairs else None
+    block = _of_summary(difference)
+    with_s = _summary(with_)["median_s"]
+    bare = predict.foresee_without(timing.cell)
+    macs = _minus(timing.macs_total, bare.macs_total)
+    return {
+        **_head(timing),
+        "with_s": with_s,
+        "without_s": _summary(without)["median_s"],
+        **block,
+        "share_of_network": _ratio(block["median_s"], with_s),
+        "macs": macs,
+        "macs_share": _ratio(macs, timing.macs_total),
+        "s_per_gmac": _ratio(block["median_s"], None if macs is None else macs / 1e9),
+        "peak_bytes": timing.memory.peak if timing.memory else None,
+        "predicted_bytes": _minus(timing.predicted_peak_bytes, bare.predicted_peak_bytes),
+    }
+
+
+def _head(timing: Timing) -> dict[str, Any]:
+    cell, machine = timing.cell, timing.machine
+    return {
+        "subject": cell.subject,
+        **cell.model_dump(),
+        "shape": None if cell.shape is None else "x".join(map(str, cell.shape)),
+        "status": timing.status,
+        "shown_status": None if timing.status == "ok" else timing.status,
+        "error": timing.error or None,
+        "device_name": machine.device if machine else None,
+        "torch": machine.torch if machine else None,
+        "started": timing.started or None,
+        "key": timing.key,
+    }
+
+
+def _summary(samples: Sequence[float]) -> dict[str, Any]:
+    return _of_summary(summary(samples) if samples else None)
+
+
+def _of_summary(of: Summary | None) -> dict[str, Any]:
+    if of is None:
+        return dict.fromkeys(("median_s", "ci_low_s", "ci_high_s", "half_ci_s", "iqr_s", "n"))
+    # of too few samples the interval is not to be had
+    half = None if of.low is None or of.high is None else (of.high - of.low) / 2
+    return {
+        "median_s": of.median,
+        "ci_low_s": of.low,
+        "ci_high_s": of.high,
+        "half_ci_s": half,
+        "iqr_s": of.iqr,
+        "n": of.n,
+    }
+
+
+def _ratio(part: float | None, whole: float | None) -> float | None:
+    return None if part is None or not whole else part / whole
+
+
+def _minus(more: int | None, less: int | None) -> int | None:
+    return None if more is None or less is None else more - less

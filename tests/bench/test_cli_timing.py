@@ -1,0 +1,233 @@
+"""The commands that time, and those that show timings."""
+
+import json
+import re
+
+import pytest
+
+from vidcost.bench import timing_session
+from vidcost.bench.timing import conditions, events, sweep
+from vidcost.bench.timing.cell import Cell
+
+
+def test_time_asks_for_the_cells_and_prints_what_it_took(vidcost, stopwatch, timed, tmp_path):
+    cells = [Cell(row=row, threads=3) for row in ("mfnet", "mfnet-nl")]
+    stopwatch |= {cells[0]: timed(cells[0], 0.5), cells[1]: timed(cells[1], 0.7)}
+    status, out, err = vidcost("time", "mfnet", "mfnet-nl", "--threads", "3", "--format", "json")
+    assert (0, "") == (status, err)
+    assert cells == stopwatch.asked
+    assert [("mfnet", 0.5), ("mfnet-nl", 0.7)] == [
+        (line["row"], pytest.approx(line["median_s"])) for line in json.loads(out)
+    ]
+    asked = stopwatch.conditions
+    assert (None, True) == (asked["budget_s"], asked["resume"])
+    assert tmp_path / "results/timings" == asked["path"].resolve().parent
+
+
+def test_time_takes_conditions_as_axes(vidcost, stopwatch, tmp_path):
+    options = "--batch 1,8 --dtype bf16 --memory-format channels_last_3d --phase training"
+    more = "--frames 8 --classes 7 --size 112 --budget 1.5m --no-resume --results r --threads 2"
+    assert 0 == vidcost("time", "mfnet", *options.split(), *more.split()).status
+    clip = {"frames": 8, "classes": 7, "size": 112, "threads": 2}
+    assert [
+        Cell(
+            row="mfnet",
+            batch=batch,
+            dtype="bf16",
+            memory_format="channels_last_3d",
+            phase="training",
+            **clip,
+        )
+        for batch in (1, 8)
+    ] == stopwatch.asked
+    asked = stopwatch.conditions
+    assert (90.0, False) == (asked["budget_s"], asked["resume"])
+    assert tmp_path / "r/timings" == asked["path"].resolve().parent
+
+
+def test_time_takes_the_rest_of_the_axes(vidcost, stopwatch, monkeypatch, timed):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr(conditions, "machine_of", lambda _: timed(Cell(row="mfnet")).machine)
+    options = "--device cuda:1 --mode eager,cuda-graph --cudnn-benchmark on,off"
+    assert 0 == vidcost("time", "mfnet", *options.split()).status
+    assert [
+        Cell(row="mfnet", device="cuda:1", mode=mode, cudnn_benchmark=choice)
+        for mode in ("eager", "cuda-graph")
+        for choice in (True, False)
+    ] == stopwatch.asked
+
+
+def test_time_leaves_out_what_cannot_be_built_and_says_so(vidcost, stopwatch):
+    status, _, err = vidcost("time")
+    assert 0 == status
+    assert err.startswith("2plus-c1-d left out: published only")
+    assert 32 == len(stopwatch.asked)
+
+
+def test_time_takes_blocks_alone(vidcost, stopwatch):
+    shapes = ["--shape", "12x1x4x4", "--shape", "16x1x4x4"]
+    status, _, err = vidcost("time", "--blocks", "nl pnl:n=3", *shapes, "--threads", "1")
+    assert 0 == status
+    assert err.startswith("pnl:n=3 at 16x1x4x4 left out: 16 channels cannot be split into n=3")
+    assert [
+        Cell(block=block, shape=shape, cold=cold)
+        for block, shape in [
+            ("nl", (12, 1, 4, 4)),
+            ("pnl:n=3", (12, 1, 4, 4)),
+            ("nl", (16, 1, 4, 4)),
+        ]
+        for cold in (False, True)
+    ] == stopwatch.asked
+
+
+def test_time_takes_all_blocks_where_rows_put_them_and_sweeps(vidcost, stopwatch):
+    vidcost("time", "--blocks", "all", "--sweep")
+    hot = [cell for cell in stopwatch.asked if not cell.cold]
+    # 1024 channels do not split into 3
+    assert (6 + 5) * 6 == len(hot)
+    assert {1, 2, 4, 8, 16, 32} == {cell.shape[1] for cell in hot}
+    assert {"nl", "cgnl", "cgd", "pnl:n=2", "pnl:n=3", "pnl:n=4"} == {cell.block for cell in hot}
+
+
+def test_time_takes_rows_and_then_blocks(vidcost, stopwatch):
+    vidcost("time", "mfnet", "--blocks", "nl", "--blocks", "cgd", "--shape", "8x1x4x4")
+    assert ["mfnet", "nl", "nl", "cgd", "cgd"] == [
+        cell.row or cell.block for cell in stopwatch.asked
+    ]
+
+
+def test_time_shows_the_share_of_blocks(vidcost, stopwatch, timed):
+    cell = Cell(row="mfnet-nl", share=True)
+    parts = {"with": (0.3,) * 8, "without": (0.2,) * 8}
+    stopwatch[cell] = timed(cell, samples_s=parts, macs_total=12_451_829_760)
+    status, out, _ = vidcost("time", "mfnet", "mfnet-nl", "--share", "--threads", "1")
+    assert (0, [cell]) == (status, stopwatch.asked)
+    assert out.startswith("**What the blocks add**")
+    assert "1,406,533,632" in out
+
+
+def test_time_fails_by_the_name_of_what_failed(vidcost, stopwatch, timed):
+    cell = Cell(row="mfnet")
+    stopwatch[cell] = timed(cell, None, status="killed", error="killed by SIGKILL")
+    status, out, err = vidcost("time", "mfnet", "--threads", "1")
+    assert 1 == status
+    assert (
+        "vidcost: mfnet on cpu (batch 1, fp32, eager, inference): killed: killed by SIGKILL\n"
+    ) == err
+    assert "killed¹" in out
+
+
+def test_time_says_what_it_had_no_time_for(vidcost, stopwatch):
+    stopwatch.events = [events.BudgetSpent((Cell(row="c3d"),))]
+    status, _, err = vidcost("time", "mfnet", "c3d", "--budget", "1s")
+    assert (0, "no time was left for c3d: raise --budget\n") == (status, err)
+
+
+def test_ctrl_c_says_how_to_go_on(vidcost, monkeypatch):
+    def interrupted(*_, **__):
+        raise sweep.Interrupted("stopped after 1 of 2 cells")
+
+    monkeypatch.setattr(sweep, "sweep", interrupted)
+    assert (130, "", "vidcost: stopped after 1 of 2 cells\n") == vidcost("time", "mfnet")
+
+
+def test_time_without_cuda_says_so(complaint, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    message = complaint("time", "mfnet", "--device", "cuda")
+    assert "no CUDA device: choose --device cpu" == message
+
+
+def test_time_measures_a_block_for_real_once(vidcost, real_sweep):
+    options = "--shape 8x1x4x4 --threads 1 --format json".split()
+    status, out, err = vidcost("time", "--blocks", "nl", *options, "--budget", "30s")
+    assert (0, "") == (status, err)
+    hot, cold = json.loads(out)
+    assert ("ok", "ok", False, True) == (hot["status"], cold["status"], hot["cold"], cold["cold"])
+    # 2 x 8^2 x 16 + 8 x 16^2 MACs; the peak holds at least the input and the output
+    assert (4096, True) == (hot["macs"], hot["peak_bytes"] >= 2 * 8 * 16 * 4)
+    assert 0 < hot["ci_low_s"] <= hot["median_s"] <= hot["ci_high_s"] < 1
+    # what is stored is not measured again
+    again = json.loads(vidcost("time", "--blocks", "nl", *options, "--budget", "1s").out)
+    assert [hot["key"], cold["key"]] == [line["key"] for line in again]
+    assert [hot["median_s"], cold["median_s"]] == [line["median_s"] for line in again]
+
+
+# --- run
+
+
+def test_run_times_the_rows_it_prints(vidcost, witnesses, stopwatch, timed, monkeypatch, tmp_path):
+    monkeypatch.setattr(timing_session, "default_threads", lambda _: 2)
+    cell = Cell(row="mfnet", threads=2)
+    stopwatch[cell] = timed(cell, 0.5)
+    stopwatch.events = [events.BudgetSpent((Cell(row="c3d"),))]
+    status, out, err = vidcost("run", "--budget", "60s")
+    assert 0 == status
+    assert err.endswith("no time was left for c3d: raise --budget\n")
+    assert (60.0, cell) == (stopwatch.conditions["budget_s"], stopwatch.asked[0])
+    asked = {cell.row for cell in stopwatch.asked}
+    # those with blocks first; eight passes of 213 GMACs of I3D's two streams take more than 60 s
+    assert ({"mfnet-nl", "mfnet-pnl"} <= asked, "i3d-ts" in asked) == (True, False)
+    assert 2 == len(re.findall(r"^\| MFNet.* 500\.0 \| +20 \| +8 \|", out, re.MULTILINE))
+    assert "Conditions: batch 1, fp32, contiguous, eager, inference, 2 threads." in out
+    # the files hold counts alone
+    assert "Latency" not in (tmp_path / "results/tables/table3.md").read_text()
+
+
+def test_run_without_a_budget_times_nothing(vidcost, witnesses, stopwatch):
+    status, out, _ = vidcost("run", "--budget", "0s")
+    assert (0, [], False) == (status, stopwatch.asked, "Latency" in out)
+
+
+def test_run_times_what_is_not_stored(vidcost, witnesses, stopwatch, timed, tmp_path):
+    threads = timing_session.default_threads("cpu")
+    machine = conditions.machine_of("cpu")
+    cell = Cell(row="mfnet-nl", threads=threads)
+    key = cell.key(*conditions.conditions(machine))
+    store = timing_session.store_of(tmp_path / "results", machine)
+    store.append(timed(cell, 0.6, key=key, machine=machine))
+    _, out, _ = vidcost("run", "--budget", "1h")
+    assert cell not in stopwatch.asked
+    assert Cell(row="mfnet", threads=threads) in stopwatch.asked
+    assert re.search(r"^\| MFNet-NL.* 600\.0 \|", out, re.MULTILINE)
+
+
+def test_run_fails_if_a_timing_failed(vidcost, witnesses, stopwatch, timed):
+    cell = Cell(row="mfnet", threads=timing_session.default_threads("cpu"))
+    stopwatch[cell] = timed(cell, None, status="oom", error="not enough memory")
+    status, out, err = vidcost("run")
+    assert 1 == status
+    assert err.endswith("mfnet on cpu (batch 1, fp32, eager, inference): oom: not enough memory\n")
+    assert "oom: not enough memory" in out
+
+
+# --- tables
+
+
+@pytest.fixture
+def two_devices(timed, tmp_path):
+    """Timings of MFNet on two devices, in the results folder."""
+    timing = timed(Cell(row="mfnet", threads=2), 0.5)
+    for device in ("Abacus", "Slide rule"):
+        machine = timing.machine.model_copy(update={"device": device})
+        store = timing_session.store_of(tmp_path / "results", machine)
+        store.append(timing.model_copy(update={"machine": machine}))
+
+
+def test_tables_show_timings_of_one_device_and_write_none(
+    vidcost, witnesses, two_devices, tmp_path
+):
+    plain = vidcost("tables", "3").out
+    assert "Latency" not in plain
+    status, out, err = vidcost("tables", "3", "--timings", "slide")
+    assert (0, "", True) == (status, err, "Device: Slide rule" in out)
+    assert re.search(r"^\| MFNet.* 500\.0 \|", out, re.MULTILINE)
+    assert plain.strip() in (tmp_path / "results/tables/table3.md").read_text()
+    (line, *_) = json.loads(vidcost("tables", "3", "--timings", "aba", "--format", "json").out)
+    assert 0.5 == pytest.approx(line["median_s"])
+
+
+def test_tables_do_not_mix_devices(complaint, witnesses, two_devices):
+    message = complaint("tables", "3", "--timings", "s")
+    assert message.startswith("timings of Abacus and Slide rule do not go into one table")
+    assert message.endswith("--timings DEVICE")
+    assert [] == witnesses.asked
