@@ -1,7 +1,10 @@
 import pytest
+import torch
 
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.memory import measure_memory
 from vidcost.bench.timing.predict import foresee, foresee_without, peak_bytes
+from vidcost.bench.timing.subject import build
 
 SMALL = (6, 2, 5, 7)
 
@@ -46,6 +49,21 @@ def test_the_peak_grows_with_the_batch_and_halves_with_the_type():
     layout = {"memory_format": "channels_last_3d"}
     assert one == peak_bytes(Cell(block="nl", shape=SMALL, **layout))
     assert one == peak_bytes(Cell(block="nl", shape=SMALL, device="cuda", dtype="tf32"))
+
+
+@pytest.mark.parametrize("block", ["cgnl", "cgd"])
+def test_the_peak_is_that_of_torchs_allocator(block):
+    # these two have no convolution whose input oneDNN copies
+    cell = Cell(block=block, shape=(384, 2, 14, 14))
+    built = build(cell)
+    held = built.inputs[0].numel() * 4
+
+    def step():
+        with torch.inference_mode():
+            return built.model(*built.inputs)
+
+    memory = measure_memory("cpu", step, weights_bytes=0, held_bytes=lambda: held)
+    assert pytest.approx(memory.peak, rel=0.02) == peak_bytes(cell)
 
 
 def test_a_training_step_holds_activations_gradients_and_momenta():
