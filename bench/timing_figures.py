@@ -95,7 +95,8 @@ def figures(timing: Timing) -> dict[str, Any]:
 def share_figures(timing: Timing) -> dict[str, Any]:
     """What blocks add to a network that was timed in turns with and without them.
 
-    ``macs`` are the blocks' own, ``predicted_bytes`` how much higher the predicted peak is.
+    ``macs`` are the blocks' own, ``block_bytes`` and ``predicted_bytes`` how much higher the
+    measured and the predicted peak are with them.
     """
     with_, without = (timing.samples_s.get(part, ()) for part in ("with", "without"))
     pairs = min(len(with_), len(without))
@@ -104,6 +105,9 @@ def share_figures(timing: Timing) -> dict[str, Any]:
     with_s = _summary(with_)["median_s"]
     bare = predict.foresee_without(timing.cell)
     macs = _minus(timing.macs_total, bare.macs_total)
+    peak, peak_without = (
+        memory.peak if memory else None for memory in (timing.memory, timing.memory_without)
+    )
     return {
         **_head(timing),
         "with_s": with_s,
@@ -113,7 +117,8 @@ def share_figures(timing: Timing) -> dict[str, Any]:
         "macs": macs,
         "macs_share": _ratio(macs, timing.macs_total),
         "s_per_gmac": _ratio(block["median_s"], None if macs is None else macs / 1e9),
-        "peak_bytes": timing.memory.peak if timing.memory else None,
+        "peak_bytes": peak,
+        "block_bytes": _minus(peak, peak_without),
         "predicted_bytes": _minus(timing.predicted_peak_bytes, bare.predicted_peak_bytes),
     }
 

@@ -106,7 +106,7 @@ def timing_table(timings: Sequence[Timing]) -> Table:
 
 
 def share_table(timings: Sequence[Timing]) -> Table:
-    """What blocks add to their networks: latency in pairs, MACs, predicted memory.
+    """What blocks add to their networks: latency in pairs, MACs, memory.
 
     Raises: ValueError if the records are of more than one machine.
     """
@@ -124,7 +124,8 @@ def share_table(timings: Sequence[Timing]) -> Table:
         Column("macs_share", "of the network's", percent),
         Column("s_per_gmac", "ms/GMAC", milliseconds),
         Column("peak_bytes", "Peak with, MB", megabytes),
-        Column("predicted_bytes", "Predicted, block, MB", megabytes),
+        Column("block_bytes", "block, MB", megabytes),
+        Column("predicted_bytes", "predicted, MB", megabytes),
     )
     measured = _present(lines, columns)
     return Table(
@@ -140,8 +141,9 @@ def share_table(timings: Sequence[Timing]) -> Table:
         legend=(
             f"The network with its blocks minus the same without, in turns: the median of the "
             f"differences of pairs, ± half of its 95% confidence interval; {_common(chosen)}. "
-            "MACs are exact and their difference is too. Memory: the predicted peak above the "
-            "weights with blocks minus without; 0 where the peak is elsewhere in the network.",
+            "MACs are exact and their difference is too. Memory: the peak above the weights, and "
+            "how much higher it is with the blocks, measured and predicted; 0 where the peak is "
+            "elsewhere in the network.",
             _machine(machine),
         ),
     )

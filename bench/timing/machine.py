@@ -80,6 +80,23 @@ def _cpu() -> str:
     return next(iter(named), platform.processor() or platform.machine())
 
 
+def last_cache_bytes(cpus: Path = Path("/sys/devices/system/cpu")) -> int | None:
+    """The last caches of the CPUs this process may run on, together; None where nobody says."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    caches: dict[tuple[int, str], int] = {}
+    for cpu in allowed:
+        for cache in (cpus / f"cpu{cpu}" / "cache").glob("index*"):
+            try:
+                level = int((cache / "level").read_text())
+                kibibytes = (cache / "size").read_text().strip().removesuffix("K")
+                # one cache is listed under every CPU that shares it
+                caches[level, (cache / "shared_cpu_list").read_text()] = 1024 * int(kibibytes)
+            except (OSError, ValueError):
+                continue
+    last = max((level for level, _ in caches), default=0)
+    return sum(size for (level, _), size in caches.items() if level == last) or None
+
+
 def _cores() -> int:
     return os.cpu_count() or 1
 

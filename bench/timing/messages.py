@@ -25,7 +25,8 @@ class _Frozen(BaseModel):
 class Limits(_Frozen):
     """When sampling ends: at ``precision`` with ``min_samples``, or after ``sampling_s`` seconds.
 
-    ``precision`` is the half width of the median's 95% confidence interval over the median.
+    ``precision`` is the half width of the median's 95% confidence interval over the median; of a
+    share, that of the sides' difference over the median with the blocks.
     ``warmup_s`` bounds the warm-up, a stretch of samples lasts ``chunk_s`` or longer, ``energy_s``
     is how long the energy is measured (0: not at all).
     """

@@ -23,7 +23,9 @@ class Protocol(_Frozen):
     """How the samples were taken.
 
     Times in seconds. ``settled``: two windows of the warm-up agreed. ``precision`` is the half
-    width of the median's 95% confidence interval over the median, as reached.
+    width of the median's 95% confidence interval over the median, as reached; of a share, that of
+    the sides' difference over the median with the blocks. ``cpus`` are the host's that the passes
+    were pinned to, none on a GPU.
     """
 
     warmup_samples: int
@@ -32,6 +34,7 @@ class Protocol(_Frozen):
     sampling_s: float
     void_samples: int = 0
     seed: int = 0
+    cpus: tuple[int, ...] = ()
 
 
 class Memory(_Frozen):
@@ -88,7 +91,9 @@ class Timing(_Frozen):
 
     ``samples_s`` are raw seconds by part. ``macs`` are exact MACs of one forward pass at the cell's
     batch, ``macs_total`` of all that was timed (with the backward pass in training); both are
-    counted by the parent, never in the timed process. ``predicted_peak_bytes`` is what was foreseen
+    counted by the parent, never in the timed process. ``memory`` is of the subject alone on its
+    device, for a share of the network with its blocks; ``memory_without`` of the same network
+    without them. ``predicted_peak_bytes`` is what was foreseen
     of ``memory.peak``. ``energy_j`` is what one pass took, over a window of at least 5 s.
     """
 
@@ -100,6 +105,7 @@ class Timing(_Frozen):
     protocol: Protocol | None = None
     samples_s: dict[Part, tuple[float, ...]] = {}
     memory: Memory | None = None
+    memory_without: Memory | None = None
     telemetry: tuple[Telemetry, ...] = ()
     macs: int | None = None
     macs_total: int | None = None

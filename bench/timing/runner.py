@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +11,15 @@ from torch import Tensor, nn
 
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import Clock
+from vidcost.bench.timing.failure import Unsupported, is_out_of_memory, one_line
+from vidcost.bench.timing.machine import last_cache_bytes
 from vidcost.bench.timing.record import Part
 from vidcost.bench.timing.subject import Built
 
 Pass = Callable[[], object]
 
-
-class Unsupported(RuntimeError):
-    """The device or torch cannot do what the cell asks for."""
+LEARNING_RATE = 1e-6
+"""However many steps are timed, the weights stay about what they were built as."""
 
 
 class Runner:
@@ -39,19 +39,19 @@ class Runner:
                 "without": self._whole(cell, baseline, seed),
             }
         elif cell.phase == "training":
-            self._steps.append(_Training(built, seed))
+            self._steps.append(_Training(cell, built, seed))
         else:
             self._passes = {"latency": inference(cell, built)}
 
     def _whole(self, cell: Cell, built: Built, seed: int) -> Pass:
         if cell.phase == "inference":
             return inference(cell, built)
-        self._steps.append(_Training(built, seed))
+        self._steps.append(_Training(cell, built, seed))
         return self._steps[-1].step
 
     @property
     def state_bytes(self) -> int:
-        """What the optimisers hold between steps."""
+        """What the optimisers hold between steps, and the labels or gradients they start from."""
         return sum(step.state_bytes for step in self._steps)
 
     def step(self) -> None:
@@ -103,40 +103,58 @@ class Runner:
 
 
 class _Training:
-    """A step of SGD with momentum on random labels; of a block alone, on the sum of its output."""
+    """A step of SGD with momentum: of a network on random labels, with the cross-entropy.
 
-    def __init__(self, built: Built, seed: int) -> None:
-        self._model, self._inputs = built.model, built.inputs
-        self._optimizer = torch.optim.SGD(self._model.parameters(), lr=1e-3, momentum=0.9)
+    A block alone starts from a random gradient of its output. Its input takes none.
+    Raises: Unsupported if torch cannot compile it.
+    """
+
+    def __init__(self, cell: Cell, built: Built, seed: int) -> None:
+        model, self._inputs = built.model, built.inputs
+        self._optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9)
         self._seed = seed
-        self._labels: Tensor | None = None
+        self._target: Tensor | None = None
+        self._model: Callable[..., Tensor] = model
+        if cell.mode == "compile":
+            self._model = torch.compile(model, dynamic=False)
+            _attempt("torch.compile", self.step)
 
     @property
     def state_bytes(self) -> int:
-        """Momenta."""
-        values = (value for state in self._optimizer.state.values() for value in state.values())
-        return sum(v.numel() * v.element_size() for v in values if isinstance(v, Tensor))
+        """Momenta, and what the backward pass starts from."""
+        states = self._optimizer.state.values()
+        values = [value for state in states for value in state.values()]
+        held = (v for v in [*values, self._target] if isinstance(v, Tensor))
+        return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
     def step(self, mark: Callable[[], int] = lambda: 0) -> tuple[int, int, int, int]:
         """Marks before and after forward, backward and optimiser."""
-        # frees the gradients, which no part is charged with
-        self._optimizer.zero_grad(set_to_none=True)
         start = mark()
-        loss = self._loss(self._model(*self._inputs))
+        out = self._model(*self._inputs)
+        target = self._target_for(out)
+        is_network = out.dim() == 2
+        loss = F.cross_entropy(out.float(), target) if is_network else out
         forward = mark()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss, None if is_network else target)
         backward = mark()
         self._optimizer.step()
-        return start, forward, backward, mark()
+        end = mark()
+        # no part is charged with it
+        self._optimizer.zero_grad(set_to_none=True)
+        return start, forward, backward, end
 
-    def _loss(self, out: Tensor) -> Tensor:
-        if out.dim() != 2:
-            return out.sum()
-        if self._labels is None:
+    def _target_for(self, out: Tensor) -> Tensor:
+        """Labels for logits, else a gradient; made once."""
+        if self._target is None:
             chooser = torch.Generator().manual_seed(self._seed)
-            labels = torch.randint(out.shape[1], (len(out),), generator=chooser)
-            self._labels = labels.to(out.device)
-        return F.cross_entropy(out.float(), self._labels)
+            if out.dim() == 2:
+                labels = torch.randint(out.shape[1], (len(out),), generator=chooser)
+                self._target = labels.to(out.device)
+            else:
+                # on the host, so that every device starts from the same numbers
+                gradient = torch.randn(out.shape, generator=chooser).to(out.device, out.dtype)
+                self._target = torch.empty_like(out).copy_(gradient).detach()
+        return self._target
 
 
 def inference(cell: Cell, built: Built) -> Pass:
@@ -164,54 +182,63 @@ def _compiled(model: nn.Module, inputs: Sequence[Tensor]) -> Pass:
         with torch.no_grad():
             return compiled(*inputs)
 
-    try:
-        run()
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # whatever its backend meets: no compiler, no rule
-        raise Unsupported(f"torch.compile: {_first_line(error)}") from error
+    _attempt("torch.compile", run)
     return run
+
+
+def _attempt(what: str, first: Pass) -> None:
+    """Run the first pass of something that torch may not be able to do.
+
+    Raises: Unsupported; ValueError as the network does.
+    """
+    try:
+        first()
+    except ValueError:
+        raise
+    except Exception as error:  # whatever a backend meets: no compiler, no rule
+        if is_out_of_memory(error):
+            raise
+        raise Unsupported(f"{what}: {one_line(error)}") from error
 
 
 def _captured(model: nn.Module, inputs: Sequence[Tensor]) -> Pass:
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     graph = torch.cuda.CUDAGraph()
-    try:
-        with torch.no_grad():
-            # libraries set themselves up outside the capture
-            with torch.cuda.stream(stream):
-                for _ in range(3):
-                    model(*inputs)
-            torch.cuda.current_stream().wait_stream(stream)
-            with torch.cuda.graph(graph):
-                out = model(*inputs)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        raise Unsupported(f"CUDA graph: {_first_line(error)}") from error
+    out: list[object] = []
 
-    def replay(keep: Any = out) -> object:
+    def capture() -> None:
+        with torch.cuda.graph(graph):
+            out.append(model(*inputs))
+
+    with torch.no_grad():
+        # libraries set themselves up outside the capture
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                model(*inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        _attempt("CUDA graph", capture)
+
+    def replay() -> object:
         graph.replay()
-        return keep
+        return out[0]
 
     return replay
 
 
 def _cache_flush(cell: Cell) -> Pass:
-    """Overwrites twice the last cache of the device."""
+    """Overwrites twice the last cache of the device.
+
+    Raises: Unsupported if its size is not to be had.
+    """
     device = torch.device(cell.device)
-    if device.type == "cuda":
-        cache_bytes = torch.cuda.get_device_properties(device).L2_cache_size
-    else:
-        cache_bytes = HOST_CACHE_BYTES
+    cache_bytes = (
+        torch.cuda.get_device_properties(device).L2_cache_size
+        if device.type == "cuda"
+        else last_cache_bytes()
+    )
+    if not cache_bytes:
+        raise Unsupported("the size of this processor's cache is not reported: time it warm")
     buffer = torch.zeros(2 * cache_bytes, dtype=torch.int8, device=device)
+    # reads and writes: filling it with one value may go past the cache
     return lambda: buffer.add_(1)
-
-
-HOST_CACHE_BYTES = 64 << 20
-"""More than the last cache of most processors."""
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -6,10 +6,11 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from vidcost.bench.timing.messages import Chunk, Limits, Reply
 from vidcost.bench.timing.record import Part, Protocol
-from vidcost.bench.timing.statistics import precision
+from vidcost.bench.timing.statistics import differences, half_width
 
 Samples = Mapping[Part, Sequence[float]]
 Take = Callable[[int], Samples]
@@ -32,13 +33,14 @@ class Sampled:
     settled: bool = False
     sampling_s: float = 0.0
     void_samples: int = 0
+    resolution_s: float = 0.0
 
     def protocol(self, seed: int) -> Protocol:
         """For the record."""
         return Protocol(
             warmup_samples=self.warmup_samples,
             settled=self.settled,
-            precision=worst_precision(self.samples),
+            precision=precision_of(self.samples, self.resolution_s),
             sampling_s=self.sampling_s,
             void_samples=self.void_samples,
             seed=seed,
@@ -46,14 +48,20 @@ class Sampled:
 
 
 def sample(
-    take: Take, limits: Limits, exchange: Callable[[Chunk], Reply], *, now: Callable[[], float]
+    take: Take,
+    limits: Limits,
+    exchange: Callable[[Chunk], Reply],
+    *,
+    now: Callable[[], float],
+    resolution_s: float = 0.0,
 ) -> Sampled:
     """Warm up, then take chunks until they are precise and steady enough or time is up.
 
     ``exchange`` says of each chunk whether it is kept, void, or the last. ``now`` is a clock in
-    seconds. Without a clean chunk in all the time, there are no samples.
+    seconds, ``resolution_s`` what ``take`` can tell apart: more samples do not help beyond that.
+    Without a clean chunk in all the time, there are no samples.
     """
-    result = Sampled()
+    result = Sampled(resolution_s=resolution_s)
     each_s = _warm_up(take, limits, result, now)
     started = now()
     while True:
@@ -66,7 +74,7 @@ def sample(
             Chunk(
                 samples=len(main),
                 median_s=statistics.median(main),
-                precision=worst_precision(tentative),
+                precision=precision_of(tentative, resolution_s),
                 sampling_s=result.sampling_s,
             )
         )
@@ -77,31 +85,57 @@ def sample(
         if reply == "stop" or result.sampling_s >= limits.sampling_s:
             return result
         if result.samples:
-            reached = worst_precision(result.samples)
-            kept = len(next(iter(result.samples.values())))
+            watched = _watched(result.samples)
+            half_s = half_width(watched.values)
             if (
-                kept >= limits.min_samples
-                and reached is not None
-                and reached <= limits.precision
-                and not drifts(result.samples, 2 * limits.precision)
+                len(watched.values) >= limits.min_samples
+                and half_s is not None
+                and half_s <= max(limits.precision * watched.whole_s, resolution_s)
+                and not drifts(result.samples, 2 * limits.precision, resolution_s)
             ):
                 return result
 
 
-def drifts(samples: Samples, tolerance: float) -> bool:
-    """Whether the medians of the earlier and the later half differ by more than ``tolerance``."""
-    values = next(iter(samples.values()))
-    middle = len(values) // 2
-    earlier, later = statistics.median(values[:middle]), statistics.median(values[middle:])
-    return abs(later - earlier) > tolerance * earlier
+def drifts(samples: Samples, tolerance: float, resolution_s: float = 0.0) -> bool:
+    """Whether medians of the earlier and the later half differ by more than ``tolerance``.
+
+    As for the precision, it is the difference that must not drift in a share.
+    """
+    watched = _watched(samples)
+    middle = len(watched.values) // 2
+    earlier, later = watched.values[:middle], watched.values[middle:]
+    moved_s = abs(statistics.median(later) - statistics.median(earlier))
+    return moved_s > max(tolerance * watched.whole_s, resolution_s)
 
 
-def worst_precision(samples: Samples) -> float | None:
-    """Of the whole, or of the less precise side of a share; parts of a step do not count."""
-    whole = [values for part, values in samples.items() if part in ("latency", "with", "without")]
-    reached = [precision(values) for values in whole]
-    known = [value for value in reached if value is not None]
-    return max(known) if known and len(known) == len(reached) else None
+def precision_of(samples: Samples, resolution_s: float = 0.0) -> float | None:
+    """Half the width of the median's interval over the median; None below six samples.
+
+    Of a share, the interval of the sides' difference over the median with the blocks: both sides
+    may wander together. Parts of a training step do not count, and no clock is more precise than
+    its resolution.
+    """
+    if not samples:
+        return None
+    watched = _watched(samples)
+    half_s = half_width(watched.values)
+    if half_s is None or watched.whole_s <= 0:
+        return None
+    return max(half_s, resolution_s) / watched.whole_s
+
+
+class _Watched(NamedTuple):
+    """What is to be known precisely, and the whole that it is part of."""
+
+    values: Sequence[float]
+    whole_s: float
+
+
+def _watched(samples: Samples) -> _Watched:
+    if "with" in samples:
+        sides = samples["with"], samples["without"]
+        return _Watched(differences(*sides), statistics.median(samples["with"]))
+    return _Watched(samples["latency"], statistics.median(samples["latency"]))
 
 
 def _warm_up(take: Take, limits: Limits, result: Sampled, now: Callable[[], float]) -> float:

@@ -62,13 +62,24 @@ def _rank(n: int) -> int:
     return k
 
 
+def half_width(samples: Sequence[float]) -> float | None:
+    """Half the width of the median's interval; None where there is none."""
+    interval = median_interval(samples)
+    return None if interval is None else (interval[1] - interval[0]) / 2
+
+
 def precision(samples: Sequence[float]) -> float | None:
     """Half the width of the median's interval over the median; None where there is none."""
-    interval = median_interval(samples)
+    half = half_width(samples)
     middle = statistics.median(samples) if samples else 0.0
-    if interval is None or middle <= 0:
-        return None
-    return (interval[1] - interval[0]) / 2 / middle
+    return None if half is None or middle <= 0 else half / middle
+
+
+def differences(with_: Sequence[float], without: Sequence[float]) -> list[float]:
+    """The k-th of one less the k-th of the other.  Raises: ValueError if they are no pairs."""
+    if len(with_) != len(without):
+        raise ValueError(f"{len(with_)} and {len(without)} samples are no pairs")
+    return [a - b for a, b in zip(with_, without, strict=True)]
 
 
 def paired_difference(with_: Sequence[float], without: Sequence[float]) -> Summary:
@@ -76,6 +87,4 @@ def paired_difference(with_: Sequence[float], without: Sequence[float]) -> Summa
 
     Raises: ValueError if they are no pairs.
     """
-    if len(with_) != len(without):
-        raise ValueError(f"{len(with_)} and {len(without)} samples are no pairs")
-    return summary([a - b for a, b in zip(with_, without, strict=True)])
+    return summary(differences(with_, without))

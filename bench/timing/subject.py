@@ -66,10 +66,9 @@ def _laid_out(cell: Cell, tensor: Tensor) -> Tensor:
 def _ready(cell: Cell, model: nn.Module) -> nn.Module:
     model = model.to(cell.device, DTYPES[cell.dtype])
     if cell.memory_format == "channels_last_3d":
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        for tensor in (*model.parameters(), *model.buffers()):
             if tensor.dim() == 5:
                 tensor.data = tensor.data.contiguous(memory_format=_layout(cell))
-            assert name
     return model.train(cell.phase == "training")
 
 

@@ -57,7 +57,7 @@ def sweep(
     except KeyboardInterrupt:
         raise Interrupted(
             f"stopped after {len(timings)} of {len(cells)} cells, which are in {store.path}: "
-            "give the same command with --resume to go on"
+            "give the same command to go on"
         ) from None
     return [timings[cell] for cell in cells if cell in timings]
 

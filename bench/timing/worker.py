@@ -6,7 +6,7 @@ Reads a task and the parent's replies from standard input, writes lines to stand
 
 from __future__ import annotations
 
-import contextlib
+import os
 import sys
 from typing import TextIO, get_args
 
@@ -21,7 +21,7 @@ class ParentGone(Exception):
 def main() -> None:
     """Time the cell of the task on standard input."""
     die_with_parent()
-    out, replies = sys.stdout, sys.stdin
+    out, replies = _only_for_lines(), sys.stdin
 
     def exchange(message: Chunk | Window) -> Reply:
         if isinstance(message, Chunk):
@@ -30,14 +30,18 @@ def main() -> None:
             _say(out, Line(window=message))
         return _reply(replies.readline())
 
-    # whatever torch prints must not mix with the lines
-    with contextlib.redirect_stdout(sys.stderr):
-        task = Task.model_validate_json(replies.readline())
-        # imported here: a task that cannot be read costs no time
-        from vidcost.bench.timing.measurement import measure
+    task = Task.model_validate_json(replies.readline())
+    # imported here: a task that cannot be read costs no time
+    from vidcost.bench.timing.measurement import measure
 
-        timing = measure(task, exchange)
-    _say(out, Line(timing=timing))
+    _say(out, Line(timing=measure(task, exchange)))
+
+
+def _only_for_lines() -> TextIO:
+    """Standard output; what else is printed, by a library in C too, goes to standard error."""
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return out
 
 
 def _say(out: TextIO, line: Line) -> None:

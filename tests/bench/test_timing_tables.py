@@ -191,7 +191,9 @@ def share(timed):
     without = tuple(0.2 + k / 100 for k in range(8))
     parts = {"with": tuple(each + 0.05 for each in without), "without": without}
     cell = Cell(row="mfnet-nl", share=True)
-    return timed(cell, samples_s=parts, macs_total=12_451_829_760, predicted_peak_bytes=61_014_016)
+    known = {"macs_total": 12_451_829_760, "predicted_peak_bytes": 61_014_016}
+    bare = {"weights": 31_000_000, "peak": 40_000_000}
+    return timed(cell, samples_s=parts, memory_without=bare, **known)
 
 
 def test_a_share_is_of_pairs_so_drift_cancels(share):
@@ -206,6 +208,7 @@ def test_a_share_is_of_pairs_so_drift_cancels(share):
     assert 1_406_533_632 == found["macs"]
     assert pytest.approx(0.05 / 1.406533632) == found["s_per_gmac"]
     assert (True, 8, 0) == tuple(found[key] for key in ("share", "n", "predicted_bytes"))
+    assert (61_000_000, 21_000_000) == (found["peak_bytes"], found["block_bytes"])
 
 
 def test_shares_stand_in_a_table_of_their_own(share, timed):

@@ -49,6 +49,10 @@ def test_two_marks_are_microseconds_apart():
     assert gaps[1000] < 1e-5
 
 
+def test_the_resolution_is_less_than_what_is_timed_and_not_nothing():
+    assert 0 < HostClock().resolution_s < 1e-5
+
+
 def test_the_clock_of_a_cpu():
     assert isinstance(clock_for("cpu"), HostClock)
 

@@ -8,7 +8,7 @@ import platform
 import pytest
 import torch
 
-from vidcost.bench.timing.machine import describe
+from vidcost.bench.timing.machine import describe, last_cache_bytes
 
 
 def test_a_cpu():
@@ -39,6 +39,29 @@ def test_no_such_device(device):
 def test_a_device_that_is_not_timed():
     with pytest.raises(ValueError, match=r"^meta is not timed here: choose cpu or cuda$"):
         describe("meta")
+
+
+def cache(folder, cpu, index, level, size, shared):
+    here = folder / f"cpu{cpu}" / "cache" / f"index{index}"
+    here.mkdir(parents=True)
+    for name, text in (("level", level), ("size", size), ("shared_cpu_list", shared)):
+        (here / name).write_text(f"{text}\n")
+
+
+def test_the_last_caches_of_the_allowed_cpus_each_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    for cpu, shared in ((0, "0-1"), (1, "0-1"), (2, "2-3"), (5, "5")):
+        cache(tmp_path, cpu, 2, 2, "1024K", str(cpu))
+        cache(tmp_path, cpu, 3, 3, "7K", shared)
+    # CPUs 0 and 1 share one, 2 has another, 5 is none of ours
+    assert 2 * 7 * 1024 == last_cache_bytes(tmp_path)
+
+
+def test_a_cache_that_nobody_reports(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    assert None is last_cache_bytes(tmp_path)
+    cache(tmp_path, 0, 3, 3, "unknown", "0")
+    assert None is last_cache_bytes(tmp_path)
 
 
 @pytest.mark.cuda

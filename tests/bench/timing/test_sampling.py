@@ -8,7 +8,7 @@ import random
 import pytest
 
 from vidcost.bench.timing.messages import Limits
-from vidcost.bench.timing.sampling import drifts, sample, worst_precision
+from vidcost.bench.timing.sampling import drifts, precision_of, sample
 
 LIMITS = Limits(sampling_s=60, min_samples=30, precision=0.01, warmup_s=10, chunk_s=0.5)
 
@@ -117,7 +117,7 @@ def test_drift_is_not_taken_for_precision():
     result, _ = Device(drifting).run(Limits(sampling_s=30))
     assert 30 <= result.sampling_s
     # fifty of them would have had a precise median
-    assert worst_precision({"latency": result.samples["latency"][:50]}) <= 0.01
+    assert precision_of({"latency": result.samples["latency"][:50]}) <= 0.01
     assert drifts({"latency": result.samples["latency"][:50]}, 0.02)
 
 
@@ -170,8 +170,55 @@ def test_a_pass_too_short_for_windows_of_three_is_warmed_up_in_longer_ones():
     assert result.settled
 
 
-def test_the_precision_is_that_of_the_less_precise_side():
+def test_the_precision_is_that_of_the_whole_not_of_its_parts():
     steady, noise = [1.0] * 30, [1 + 0.01 * k for k in range(30)]
-    assert 0.0 == worst_precision({"latency": steady, "forward": noise})
-    assert worst_precision({"with": noise}) == worst_precision({"with": steady, "without": noise})
-    assert None is worst_precision({"with": steady, "without": [1.0]})
+    assert 0.0 == precision_of({"latency": steady, "forward": noise})
+    assert None is precision_of({"latency": steady[:5]})
+    assert None is precision_of({})
+
+
+def test_the_precision_of_a_share_is_that_of_the_difference():
+    """Sides that wander together, by half, and are always 1 s apart but for one pair."""
+    without = [6.0, 9.0, 7.0, 8.0, 6.5, 8.5]
+    with_ = [7.0, 10.0, 8.0, 9.0, 7.5, 9.9]
+    # of six, the interval is all of them: 1 to 1.4; the median with the blocks is 8.5
+    assert pytest.approx(0.2 / 8.5) == precision_of({"with": with_, "without": without})
+    assert precision_of({"latency": with_}) > 0.1
+
+
+class Pair(Device):
+    """Sides that wander by half; the one with blocks takes 2 ms longer, and ``noise`` it has."""
+
+    def __init__(self, noise):
+        super().__init__(noisy(0.01, 0.5))
+        self.noise = noisy(0.002, noise, seed=1)
+
+    def take(self, count):
+        (without,) = super().take(count).values()
+        return {
+            "with": [seconds + next(self.noise) for seconds in without],
+            "without": without,
+        }
+
+
+def test_sides_that_wander_together_are_done_before_either_is_known():
+    together, _ = Pair(0.0).run()
+    apart, chunks = Pair(2.0).run()
+    assert precision_of({"latency": together.samples["without"]}) > 0.05
+    assert pytest.approx(0.0, abs=1e-9) == together.protocol(0).precision
+    # the difference itself must be sampled until it is known
+    assert len(apart.samples["with"]) > 5 * len(together.samples["with"])
+    assert 0 < apart.protocol(0).precision <= 0.01 < chunks[0].precision
+
+
+def test_no_clock_is_more_precise_than_its_resolution():
+    """Passes of 30 us on a clock that knows half a microsecond: no sample more helps."""
+    ticks = (3e-5 + 5e-7 * (k % 2) for k in itertools.count())
+    device = Device(ticks)
+    result = sample(
+        device.take, LIMITS, lambda _: "keep", now=lambda: device.now, resolution_s=5e-7
+    )
+    assert 2000 == len(result.samples["latency"])
+    assert pytest.approx(5e-7 / 3.025e-5) == result.protocol(0).precision
+    assert 0.0 == precision_of({"latency": [3e-5] * 30})
+    assert pytest.approx(1 / 60) == precision_of({"latency": [3e-5] * 30}, 5e-7)

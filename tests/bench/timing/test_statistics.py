@@ -8,6 +8,8 @@ import pytest
 from scipy import stats
 
 from vidcost.bench.timing.statistics import (
+    differences,
+    half_width,
     median_interval,
     paired_difference,
     precision,
@@ -27,6 +29,7 @@ def test_a_summary_by_hand():
 def test_too_few_samples_have_no_interval(n):
     samples = list(range(1, n + 1))
     assert None is median_interval(samples)
+    assert None is half_width(samples)
     assert None is precision(samples)
 
 
@@ -66,7 +69,8 @@ def test_the_interval_covers_the_median_as_often_as_it_says():
 
 def test_precision_is_half_the_interval_over_the_median():
     # the 6 samples' interval is all of them
-    assert pytest.approx((16 - 10) / 2 / 12) == precision([10, 11, 12, 12, 15, 16])
+    assert 3.0 == half_width([10, 11, 12, 12, 15, 16])
+    assert 0.25 == precision([10, 11, 12, 12, 15, 16])
 
 
 def test_differences_of_pairs():
@@ -76,5 +80,6 @@ def test_differences_of_pairs():
 
 
 def test_what_are_no_pairs_is_refused():
-    with pytest.raises(ValueError, match="3 and 2 samples are no pairs"):
-        paired_difference([1, 2, 3], [1, 2])
+    for describe in (differences, paired_difference):
+        with pytest.raises(ValueError, match="3 and 2 samples are no pairs"):
+            describe([1, 2, 3], [1, 2])

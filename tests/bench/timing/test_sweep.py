@@ -372,8 +372,7 @@ def test_ctrl_c_kills_the_worker_and_says_how_to_go_on(store):
     assert 130 == process.returncode
     assert not alive(worker)
     expected = (
-        f"stopped after 1 of 3 cells, which are in {store.path}: "
-        "give the same command with --resume to go on\n"
+        f"stopped after 1 of 3 cells, which are in {store.path}: give the same command to go on\n"
     )
     assert expected == said
     assert ["ok-1"] == completed(store, *rows)

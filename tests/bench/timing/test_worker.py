@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -59,6 +60,16 @@ def test_it_computes_on_the_threads_of_the_cell_and_no_others():
     )
     process = talk(BLOCK, command=[sys.executable, "-c", script])
     assert "1 1" == process.stderr.strip().splitlines()[-1]
+    (cpu,) = lines(process)[-1].timing.protocol.cpus
+    assert cpu in os.sched_getaffinity(0)
+
+
+def test_more_threads_than_cpus_are_unsupported():
+    many = len(os.sched_getaffinity(0)) + 1
+    process = talk(BLOCK.model_copy(update={"threads": many}))
+    (line,) = lines(process)
+    assert "unsupported" == line.timing.status
+    assert f"{many} threads have {many - 1} CPUs to run on" == line.timing.error
 
 
 def test_it_imports_no_counter():
@@ -78,14 +89,18 @@ def test_it_imports_no_counter():
     assert "torch.utils.flop_counter" not in modules
 
 
-def test_what_torch_prints_does_not_mix_with_the_lines(tmp_path):
+@pytest.mark.parametrize(
+    "say", ["print('hello')", "os.write(1, b'hello')", "os.system('echo hello')"]
+)
+def test_what_torch_prints_does_not_mix_with_the_lines(say):
+    """In Python, from a library in C, and by a compiler that it starts."""
     script = (
-        "import builtins\n"
+        "import os\n"
         "from vidcost.bench.timing import measurement, worker\n"
         "build = measurement.build\n"
-        "measurement.build = lambda *a, **k: (print('hello'), build(*a, **k))[1]\n"
+        "measurement.build = lambda *a, **k: (SAY, build(*a, **k))[1]\n"
         "worker.main()\n"
-    )
+    ).replace("SAY", say)
     process = talk(BLOCK, command=[sys.executable, "-c", script])
     assert "hello" in process.stderr
     assert "ok" == lines(process)[-1].timing.status
