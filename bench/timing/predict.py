@@ -61,7 +61,9 @@ def outline(cell: Cell) -> Outline:
     assert cell.shape is not None, cell
     with torch.device("meta"):
         model = block_factory(cell.block)(cell.shape[0])
-    return model, (torch.empty(cell.batch, *cell.shape, device="meta"),)
+    x = torch.empty(cell.batch, *cell.shape, device="meta")
+    # inside a network a gradient would pass through to what comes before
+    return model, (x.requires_grad_(cell.phase == "training"),)
 
 
 def row_of(cell: Cell) -> Row:
@@ -94,7 +96,7 @@ def _peak(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> int:
     model = model.to(held)
     residency = Residency()
     residency.ignore(*model.parameters(), *model.buffers())
-    inputs = tuple(clip.to(held) for clip in inputs)
+    inputs = tuple(x.detach().to(held).requires_grad_(x.requires_grad) for x in inputs)
     residency.hold(*inputs)
     if cell.phase == "inference":
         with torch.no_grad(), residency:
@@ -105,18 +107,23 @@ def _peak(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> int:
 
 def _training_peak(model: nn.Module, inputs: tuple[Tensor, ...], residency: Residency) -> int:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    upstream: Tensor | None = None
     with residency:
         # the first step makes the optimiser's state, which the second finds there
         for _ in range(2):
             residency.peak_bytes = residency.alive_bytes
             optimizer.zero_grad(set_to_none=True)
+            for x in inputs:
+                x.grad = None
             out = model(*inputs)
             if out.dim() == 2:
                 target = torch.empty(len(out), dtype=torch.long, device="meta")
                 loss = F.cross_entropy(out.float(), target)
+                loss.backward()  # type: ignore[no-untyped-call]
+                del loss
             else:
-                loss = out.sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-            del out, loss
+                upstream = torch.empty_like(out) if upstream is None else upstream
+                torch.autograd.backward(out, upstream)
+            del out
             optimizer.step()
     return residency.peak_bytes

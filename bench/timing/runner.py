@@ -105,7 +105,7 @@ class Runner:
 class _Training:
     """A step of SGD with momentum: of a network on random labels, with the cross-entropy.
 
-    A block alone starts from a random gradient of its output. Its input takes none.
+    A block alone starts from a random gradient of its output, and its input takes one.
     Raises: Unsupported if torch cannot compile it.
     """
 
@@ -141,6 +141,8 @@ class _Training:
         end = mark()
         # no part is charged with it
         self._optimizer.zero_grad(set_to_none=True)
+        for x in self._inputs:
+            x.grad = None
         return start, forward, backward, end
 
     def _target_for(self, out: Tensor) -> Tensor:

@@ -52,7 +52,9 @@ def build(cell: Cell, *, seed: int = 0) -> Built:
     assert cell.block is not None, cell
     assert cell.shape is not None, cell
     block = _ready(cell, block_factory(cell.block)(cell.shape[0]))
-    return Built(block, (_laid_out(cell, torch.randn(cell.batch, *cell.shape)),))
+    x = _laid_out(cell, torch.randn(cell.batch, *cell.shape))
+    # inside a network a gradient would pass through to what comes before
+    return Built(block, (x.requires_grad_(cell.phase == "training"),))
 
 
 def _inputs(cell: Cell, row: Row) -> tuple[Tensor, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def tell(event):
 
 
 def main():
+    # a job that a script started in the background begins with Ctrl-C ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     path, *rows = sys.argv[1:]
     if "LIMIT" in os.environ:
         limit = int(os.environ["LIMIT"])

@@ -155,6 +155,19 @@ def test_a_block_is_trained_from_a_dense_random_gradient():
     assert torch.equal(first, second)
 
 
+def test_a_block_is_trained_as_inside_a_network():
+    """Its input takes a gradient, which is freed before the next step."""
+    cell = Cell(**BLOCK, phase="training")
+    built = build(cell)
+    taken = []
+    built.inputs[0].register_hook(taken.append)
+    Runner(cell, built, HostClock()).step()
+    assert [built.inputs[0].shape] == [gradient.shape for gradient in taken]
+    assert None is built.inputs[0].grad
+    assert not build(Cell(**BLOCK)).inputs[0].requires_grad
+    assert not build(Cell(**SMALL, phase="training")).inputs[0].requires_grad
+
+
 def test_a_thousand_steps_leave_the_weights_about_as_they_were():
     cell = Cell(**BLOCK, phase="training")
     built = build(cell)
