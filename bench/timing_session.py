@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from vidcost.bench.timing import conditions, events, sweep
-from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.cell import Cell, Dtype
 from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.peak import measured_macs_per_s
 from vidcost.bench.timing.predict import foresee
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store
+from vidcost.bench.timing.supervisor import Foreseen
 from vidcost.bench.timing_figures import of_one_machine
 from vidcost.bench.timing_progress import progress
 
@@ -96,11 +99,33 @@ def take(
             limits=Limits(),
             resume=resume,
             budget_s=budget_s,
-            foresee=foresee,
+            foresee=foresee_with_peak,
             on_event=on_event,
         )
     taken.failures = [failure(timing) for timing in taken.timings if timing.status != "ok"]
     return taken
+
+
+def foresee_with_peak(cell: Cell) -> Foreseen:
+    """What is known of ``cell`` beforehand, and on a CPU what a large product reaches there.
+
+    A GPU's worker measures that itself, after its cell: this process keeps off the GPU.
+    Raises: ValueError as the network or block does.
+    """
+    known = foresee(cell)
+    if cell.device != "cpu":
+        return known
+    return replace(known, peak_macs_per_s=_matmul_on_cpu(cell.dtype, cell.threads))
+
+
+@cache
+def _matmul_on_cpu(dtype: Dtype, threads: int) -> float:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return measured_macs_per_s("cpu", dtype)
+    finally:
+        torch.set_num_threads(before)
 
 
 def stored(cells: Sequence[Cell], results: Path) -> dict[Cell, Timing]:

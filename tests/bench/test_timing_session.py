@@ -95,6 +95,29 @@ def test_what_failed_or_found_no_time_is_named(abacus, stopwatch, timed, tmp_pat
     assert ["mended", "no time was left for mfnet-nl: raise --budget"] == taken.notes
 
 
+def test_a_cpus_product_is_measured_once_for_each_type_and_threads(monkeypatch):
+    measured = []
+
+    def product(device, dtype):
+        measured.append((device, dtype, torch.get_num_threads()))
+        return 7e9
+
+    monkeypatch.setattr(timing_session, "measured_macs_per_s", product)
+    timing_session._matmul_on_cpu.cache_clear()
+    threads = torch.get_num_threads()
+    block = Cell(block="nl", shape=(4, 1, 3, 5))
+    for cell in (block, block.model_copy(update={"batch": 3})):
+        foreseen = timing_session.foresee_with_peak(cell)
+        assert 7e9 == foreseen.peak_macs_per_s
+        # 2 x 4^2 x 15 + 4 x 15^2 a clip
+        assert 1_380 * cell.batch == foreseen.macs
+    assert [("cpu", "fp32", 1)] == measured
+    assert threads == torch.get_num_threads()
+    on_gpu = block.model_copy(update={"device": "cuda"})
+    assert None is timing_session.foresee_with_peak(on_gpu).peak_macs_per_s
+    timing_session._matmul_on_cpu.cache_clear()
+
+
 def test_nothing_to_time_asks_nothing(stopwatch, tmp_path):
     assert [] == take([], tmp_path, console=Console()).timings
     assert [] == stopwatch.asked
