@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vidcost.bench import files, published
 from vidcost.bench.audit import FindingGone, judge, printed_figures, problems
@@ -41,6 +40,7 @@ from vidcost.bench.ledger_tables import (
     tidy_table,
 )
 from vidcost.bench.paper_tables import paper_table
+from vidcost.bench.progress import bar
 from vidcost.bench.table import Table, show
 from vidcost.bench.timing.plan import seconds
 from vidcost.bench.timing.record import Timing
@@ -132,9 +132,7 @@ def count_rows(
             "the witnesses are asked about the forward pass alone: leave out --training or "
             "--witnesses"
         )
-    chosen = [
-        row.at(classes=classes, frames=frames, size=size) for row in _buildable(rows, table=table)
-    ]
+    chosen = _at(_buildable(rows, table=table), classes, frames, size)
     if training:
         _print(training_table(chosen), as_)
         return
@@ -357,7 +355,7 @@ def time_rows(
         shapes = [plan.shape_of(text) for text in shape_ or ()] or plan.shared_shapes(ROWS)
         alone, reasons = plan.fitting(specs, plan.swept(shapes) if sweep else shapes)
     if (classes, frames, size) != (None, None, None):
-        chosen = [row.at(classes=classes, frames=frames, size=size) for row in chosen]
+        chosen = _at(chosen, classes, frames, size)
         for row in chosen:
             # a clip that does not suit a network is refused before any is timed
             count_row(row)
@@ -389,9 +387,7 @@ def ledger(
     everything = not any((rows, table, classes, frames, size))
     if everything:
         files.check_folder(results)
-    chosen = [
-        row.at(classes=classes, frames=frames, size=size) for row in _buildable(rows, table=table)
-    ]
+    chosen = _at(_buildable(rows, table=table), classes, frames, size)
     examined = _measured(chosen, use_cache=not no_cache)
     entries = {each.record.row: reconcile(each) for each in examined}
     accounts = [entry for each in entries.values() for entry in each]
@@ -403,8 +399,7 @@ def ledger(
     else:
         _print(ledger_table(accounts), as_)
     if everything:
-        head = "<!-- written by: vidcost ledger -->\n\n"
-        files.write(results / "ledger.md", head + ledger_markdown(accounts))
+        _write(results / "ledger.md", ledger_markdown(accounts), command="ledger")
     _report(line for entry in accounts if not entry.balanced for line in complaints(entry))
 
 
@@ -438,8 +433,7 @@ def formulas(
         return
     files.check_folder(results)
     document = formula_markdown()
-    head = "<!-- written by: vidcost formulas -->\n\n"
-    files.write(results / "formulas.md", head + document)
+    _write(results / "formulas.md", document, command="formulas")
     sys.stdout.write(document)
 
 
@@ -452,8 +446,7 @@ def conformance(results: Results = Path("results"), as_: As = None) -> None:
     files.check_folder(results)
     statements = ask_counters()
     document = conformance_markdown(statements)
-    head = "<!-- written by: vidcost conformance -->\n\n"
-    files.write(results / "conformance.md", head + document)
+    _write(results / "conformance.md", document, command="conformance")
     if as_ is None:
         for table in conformance_tables(statements):
             _print(table, None)
@@ -513,7 +506,7 @@ def audit(
         _print(figure_table(judged), as_)
     else:
         document = audit_markdown(paper, judged)
-        files.write(results / "audit.md", f"<!-- written by: vidcost audit -->\n\n{document}")
+        _write(results / "audit.md", document, command="audit")
         sys.stdout.write(document)
     _report(problems(judged))
 
@@ -563,6 +556,12 @@ def _buildable(patterns: Sequence[str] | None = None, *, table: int | None = Non
     return [row for row in chosen if row.build is not None]
 
 
+def _at(
+    rows: Iterable[Row], classes: int | None, frames: int | None, size: int | None
+) -> list[Row]:
+    return [row.at(classes=classes, frames=frames, size=size) for row in rows]
+
+
 def _measured(rows: Sequence[Row], *, use_cache: bool) -> list[Examined]:
     with _progress(steps(rows)) as advance:
         return measure(rows, use_cache=use_cache, advance=advance)
@@ -571,24 +570,20 @@ def _measured(rows: Sequence[Row], *, use_cache: bool) -> list[Examined]:
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[str], None]]:
     """A bar on a terminal, which what is yielded moves by one and labels."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns,
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        task = progress.add_task("counting", total=total)
+    with bar(Console(stderr=True), "counting", total) as (progress, task):
         yield lambda what: progress.update(task, advance=1, description=what)
 
 
 def _written_table(number: int, records: dict[str, Record], results: Path) -> Table:
     table = paper_table(number, published.pnl2020(), {row.name: row for row in ROWS}, records)
-    head = f"<!-- written by: vidcost tables {number} -->\n\n"
-    files.write(results / "tables" / f"table{number}.md", head + table.markdown())
+    path = results / "tables" / f"table{number}.md"
+    _write(path, table.markdown(), command=f"tables {number}")
     return table
+
+
+def _write(path: Path, document: str, *, command: str) -> None:
+    """Write a document that says which command made it."""
+    files.write(path, f"<!-- written by: vidcost {command} -->\n\n{document}")
 
 
 def _time_printed_rows(records: Mapping[str, Record], results: Path, budget_s: float) -> Taken:

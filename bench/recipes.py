@@ -18,6 +18,7 @@ from torch import nn
 from vidcost.bench import recipe_edits as edits
 from vidcost.bench.count.conventions import flops
 from vidcost.bench.count.counter import Count, count
+from vidcost.bench.count.meta import on_meta
 from vidcost.bench.recipe_edits import Edit
 from vidcost.models.backbones.c2d import C2DResNet50
 from vidcost.models.backbones.i3d import I3D
@@ -244,8 +245,8 @@ def built(recipe: Recipe) -> tuple[nn.Module, Count]:
     settings = dict(recipe.settings)
     numbers = {name: int(settings[name]) for name in (CLASSES, FRAMES) if name in settings}
     row = recipe.row.at(**numbers)
+    model, clips = on_meta(row)
     with torch.device("meta"):
-        model, clips = row.model(), row.clips()
         edit(model, recipe.settings)
     return model, count(model, *clips)
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from vidcost.bench.progress import bar
 from vidcost.bench.timing import events
 from vidcost.bench.timing.events import Event
 from vidcost.bench.timing.messages import Chunk
@@ -24,15 +24,7 @@ def estimate(chunk: Chunk) -> str:
 @contextmanager
 def progress(console: Console, total: int) -> Iterator[Callable[[Event], None]]:
     """A bar on a terminal, and what a sweep is to tell it; nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns,
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as shown:
-        bar = shown.add_task("timing", total=total)
+    with bar(console, "timing", total) as (shown, task):
 
         def on_event(event: Event) -> None:
             match event:
@@ -44,12 +36,12 @@ def progress(console: Console, total: int) -> Iterator[Callable[[Event], None]]:
                     say(f"{event.cell.subject}: {estimate(event.chunk)}{void}")
                 case events.CellDone() | events.CellSkipped():
                     done.add(event.cell)
-                    shown.update(bar, completed=len(done))
+                    shown.update(task, completed=len(done))
                 case _:
                     pass
 
         def say(what: str) -> None:
-            shown.update(bar, description=escape(what))
+            shown.update(task, description=escape(what))
 
         done: set[object] = set()
         yield on_event

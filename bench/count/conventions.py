@@ -74,13 +74,6 @@ def flops(convention: str, model: nn.Module, count: Count) -> int:
     return explain(_known(convention), model, count).flops
 
 
-def params(convention: str, model: nn.Module, count: Count) -> int | None:
-    """The parameters that ``convention`` sees, None if it prints none; ``macs`` sees all."""
-    if convention == "macs":
-        return count.total.params
-    return explain(_known(convention), model, count).seen_params
-
-
 def _known(convention: str) -> Convention:
     for known in CONVENTIONS:
         if known == convention:

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vidcost.bench.count.answer import Answer
-from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.conventions import CONVENTIONS, Convention, explain
-from vidcost.bench.count.counter import count
 from vidcost.bench.count.memory import large_modules
-from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.record import Record, record_of
+from vidcost.bench.count.record import Record, counted
 from vidcost.bench.count.term import Explanation, Term
 from vidcost.models.rows import Row
 
@@ -71,12 +68,11 @@ def examine(row: Row) -> Examined:
 
     Raises: ClosedFormMismatch, UncountedOperator; ValueError as the network does.
     """
-    model, clips = on_meta(row)
-    counted = count(model, *clips)
+    record, model, count = counted(row)
     return Examined(
-        record=record_of(row, counted, closed_forms=verify(row.name, model, counted)),
-        explanations={name: explain(name, model, counted) for name in CONVENTIONS},
-        is_large=bool(large_modules(counted)),
+        record=record,
+        explanations={name: explain(name, model, count) for name in CONVENTIONS},
+        is_large=bool(large_modules(count)),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict
+from torch import nn
 
 from vidcost.bench import files
 from vidcost.bench.count.answer import Answer
@@ -59,21 +60,26 @@ def count_row(row: Row) -> Record:
 
     Raises: ClosedFormMismatch naming row, module and both costs; ValueError as the network does.
     """
+    record, _, _ = counted(row)
+    return record
+
+
+def counted(row: Row) -> tuple[Record, nn.Module, Count]:
+    """The record of :func:`count_row`, with the network and the count that it is made of.
+
+    Raises: as it does.
+    """
     model, clips = on_meta(row)
-    counted = count(model, *clips)
-    return record_of(row, counted, closed_forms=verify(row.name, model, counted))
-
-
-def record_of(row: Row, counted: Count, *, closed_forms: int) -> Record:
-    """The record of what was counted for ``row``."""
-    return Record(
+    found = count(model, *clips)
+    record = Record(
         row=row.name,
         classes=row.classes,
         inputs=row.inputs,
-        buffers=counted.buffers,
-        closed_forms=closed_forms,
-        **asdict(counted.total),
+        buffers=found.buffers,
+        closed_forms=verify(row.name, model, found),
+        **asdict(found.total),
     )
+    return record, model, found
 
 
 def write(folder: Path, records: Iterable[Record], *, command: str) -> Path:

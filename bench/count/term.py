@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -48,10 +50,9 @@ class Explanation:
     @property
     def parts(self) -> dict[str, int]:
         """What the counter should book under each heading; headings of 0 left out."""
-        parts = dict(self.macs)
-        for term in self.flop_terms:
-            parts[term.part] = parts.get(term.part, 0) + term.amount
-        return {part: amount for part, amount in parts.items() if amount}
+        return by_heading(
+            (*self.macs.items(), *((term.part, term.amount) for term in self.flop_terms))
+        )
 
 
 @dataclass
@@ -69,6 +70,14 @@ class Terms:
         return tuple(
             Term(name, part, amount) for (name, part), amount in self.amounts.items() if amount
         )
+
+
+def by_heading(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Sums of (heading, amount); headings of 0 left out."""
+    sums: Counter[str] = Counter()
+    for heading, amount in amounts:
+        sums[heading] += amount
+    return {heading: amount for heading, amount in sums.items() if amount}
 
 
 def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from vidcost.bench.count.counter import mode
+
 VERSION = "0.0.31.post2005241907"
 
 Rule = Callable[[Any, Tensor, Tensor], int]
@@ -50,24 +52,20 @@ def profile(model: nn.Module, *inputs: Tensor) -> Profile:
     for module in model.modules():
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             raise ValueError(f"thop-2020 is not implemented for {type(module).__name__}")
-    training = [module for module in model.modules() if module.training]
     hooks: list[RemovableHandle] = []
 
     def watch(module: nn.Module) -> None:
         if type(module) in RULES:
             hooks.append(module.register_forward_hook(book))
 
-    model.eval()
     # once for every owner, as there: a layer with two owners books each call twice
     model.apply(watch)
     try:
-        with torch.no_grad():
+        with mode(model, training=False), torch.no_grad():
             model(*inputs)
     finally:
         for hook in hooks:
             hook.remove()
-        for module in training:
-            module.training = True
     total = Profile()
     for module in _leaves(model):
         # a layer that was not called has booked neither operations nor parameters

@@ -22,6 +22,7 @@ from vidcost.bench.count import thop2020, thop_convention
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.conventions import CONVENTIONS, Convention
 from vidcost.bench.count.meta import on_meta
+from vidcost.bench.count.term import by_heading
 from vidcost.bench.count.witness_client import Question, WitnessProcess
 from vidcost.models.rows import Row
 
@@ -65,11 +66,9 @@ def ask(
 def _thop_2020(row: Row) -> Answer:
     model, clips = on_meta(row)
     profile = thop2020.profile(model, *clips)
-    parts: dict[str, int] = {}
-    for name, amount in profile.by_type.items():
-        if amount:
-            part = thop_convention.PARTS[name]
-            parts[part] = parts.get(part, 0) + amount
+    parts = by_heading(
+        (thop_convention.PARTS[name], amount) for name, amount in profile.by_type.items() if amount
+    )
     return Answer(version=thop2020.VERSION, flops=profile.flops, params=profile.params, parts=parts)
 
 
@@ -81,12 +80,14 @@ def _torch(row: Row) -> Answer:
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         model.eval()(*clips)
-    parts: dict[str, int] = {}
-    for operator, flops in counter.get_flop_counts()["Global"].items():
-        if flops % 2:
-            raise ValueError(f"FlopCounterMode counts {flops} for {operator}, no even number")
-        part = "convolutions" if "conv" in str(operator) else "products"
-        parts[part] = parts.get(part, 0) + flops // 2
+    flops = counter.get_flop_counts()["Global"]
+    for operator, amount in flops.items():
+        if amount % 2:
+            raise ValueError(f"FlopCounterMode counts {amount} for {operator}, no even number")
+    parts = by_heading(
+        ("convolutions" if "conv" in str(operator) else "products", amount // 2)
+        for operator, amount in flops.items()
+    )
     return Answer(version=version("torch"), flops=sum(parts.values()), parts=parts)
 
 
@@ -121,6 +122,7 @@ _ASKING = (
     "thop2020",
     "thop_convention",
     "fvcore_convention",
+    "term",
 )
 """Modules beside this one that an answer depends on."""
 

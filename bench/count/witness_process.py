@@ -21,6 +21,7 @@ from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.counter import Count, count
 from vidcost.bench.count.memory import large_modules
 from vidcost.bench.count.meta import on_meta
+from vidcost.bench.count.term import by_heading
 from vidcost.bench.count.witness import version
 from vidcost.bench.count.witness_client import Question
 from vidcost.models.rows import Row, select
@@ -55,7 +56,7 @@ def answer(witness: str, row: Row) -> Answer:
         version=version(witness),
         flops=_integer(witness, flops),
         params=_integer(witness, params),
-        parts=_added_up(witness, parts),
+        parts=by_heading((part, _integer(witness, amount)) for part, amount in parts),
     )
 
 
@@ -120,13 +121,6 @@ def _integer(witness: str, amount: float) -> int:
     if int(amount) != amount:
         raise ValueError(f"{witness} answered {amount}, no integer")
     return int(amount)
-
-
-def _added_up(witness: str, parts: Iterator[tuple[str, float]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for part, amount in parts:
-        total[part] = total.get(part, 0) + _integer(witness, amount)
-    return {part: amount for part, amount in total.items() if amount}
 
 
 def _count(row: Row) -> Count:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from vidcost.bench.count import conventions, ledger, thop_convention
+from vidcost.bench.count import conventions, record, thop_convention
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.ledger import complaints, examine, reconcile
 from vidcost.bench.count.rules import RULES
@@ -166,6 +166,6 @@ def test_a_counter_without_an_answer_says_why(examined, committed):
 
 
 def test_a_wrong_closed_form_is_found_first(monkeypatch):
-    monkeypatch.setattr(ledger, "verify", lambda *args: 1 / 0)
+    monkeypatch.setattr(record, "verify", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         examine(MFNET)
