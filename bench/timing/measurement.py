@@ -14,6 +14,7 @@ import torch
 
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
+from vidcost.bench.timing.delay import Delayed
 from vidcost.bench.timing.failure import Unsupported, one_line, status_of
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.memory import measure_memory, rss_peak_bytes
@@ -54,6 +55,8 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
     on_cuda = torch.device(cell.device).type == "cuda"
     clock = clock_for(cell.device)
     built = build(cell, seed=limits.seed)
+    if task.delay_s:
+        built = replace(built, model=Delayed(built.model, task.delay_s))
     runner = Runner(cell, built, clock, seed=limits.seed)
     gc.collect()
     gc.disable()
@@ -72,7 +75,10 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
         each_s = statistics.median(sampled.samples["latency"])
         _energy_window(cell, runner, limits.energy_s, exchange, each_s)
     rss, without = rss_peak_bytes(), None
-    if cell.share or cell.cold:
+    memory: Memory | None = None
+    if not limits.memory:
+        pass
+    elif cell.share or cell.cold:
         # the other side, or what empties the cache, would be part of it
         del built, runner
         memory = _memory_alone(cell, limits.seed, "with")
@@ -85,7 +91,7 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
     return known.model_copy(
         update={
             "samples_s": {part: tuple(values) for part, values in sampled.samples.items()},
-            "memory": memory.model_copy(update={"rss_peak": rss}),
+            "memory": memory.model_copy(update={"rss_peak": rss}) if memory else None,
             "memory_without": without,
             "peak_macs_per_s": (measured_macs_per_s(cell.device, cell.dtype) if on_cuda else None),
         }

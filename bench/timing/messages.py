@@ -1,9 +1,9 @@
 """What the parent and a worker say to each other: one JSON object a line.
 
-The parent sends a :class:`Task`. The worker answers with a :class:`Chunk` after each stretch of
-samples and waits for a reply, ``keep``, ``void`` (the device was throttled: take them again) or
-``stop`` (keep them, time is up); on a GPU it then announces a :class:`Window` for the energy. Its
-last line is a ``Timing`` with an empty key.
+The parent sends a :class:`Task`, and the next one when that is done. The worker answers with a
+:class:`Chunk` after each stretch of samples and waits for a reply, ``keep``, ``void`` (the device
+was throttled: take them again) or ``stop`` (keep them, time is up); on a GPU it then announces a
+:class:`Window` for the energy. The last line of a task is a ``Timing`` with an empty key.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Limits(_Frozen):
     ``precision`` is the half width of the median's 95% confidence interval over the median; of a
     share, that of the sides' difference over the median with the blocks.
     ``warmup_s`` bounds the warm-up, a stretch of samples lasts ``chunk_s`` or longer, ``energy_s``
-    is how long the energy is measured (0: not at all).
+    is how long the energy is measured (0: not at all). ``memory``: the memory of a pass is measured
+    too, after the time.
     """
 
     sampling_s: PositiveFloat = 60.0
@@ -37,14 +38,19 @@ class Limits(_Frozen):
     warmup_s: PositiveFloat = 10.0
     chunk_s: PositiveFloat = 0.5
     energy_s: NonNegativeFloat = 5.0
+    memory: bool = True
     seed: int = 0
 
 
 class Task(_Frozen):
-    """What the worker is to do."""
+    """What the worker is to do.
+
+    ``delay_s`` is lost in every pass, to see whether a slow-down of that size is found.
+    """
 
     cell: Cell
     limits: Limits = Limits()
+    delay_s: NonNegativeFloat = 0.0
 
 
 class Chunk(_Frozen):

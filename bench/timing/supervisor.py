@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,16 +10,13 @@ from functools import cache
 
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import conditions, machine_of
+from vidcost.bench.timing.dialogue import attend
 from vidcost.bench.timing.events import ChunkTaken, Event
 from vidcost.bench.timing.exchange import Exchange
-from vidcost.bench.timing.messages import Limits, Task
+from vidcost.bench.timing.messages import Chunk, Limits, Reply, Task, Window
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.telemetry import Telemeter
-from vidcost.bench.timing.worker_process import TimedOut, UnreadableLine, WorkerProcess
-
-START_UP_S = 300.0
-"""What a worker may take beside warm-up, sampling and energy: imports, building, compiling, the
-memory pass, a last pass longer than what was left of its time."""
+from vidcost.bench.timing.worker_process import WorkerProcess
 
 
 @dataclass(frozen=True)
@@ -91,28 +87,13 @@ class Supervisor(contextlib.ExitStack):
         return self._devices[cell.device]
 
     def _run(self, task: Task, exchange: Exchange) -> Timing:
-        limits, failed = task.limits, Timing(key="", cell=task.cell)
-        limit_s = START_UP_S + limits.warmup_s + limits.sampling_s + limits.energy_s
-        deadline = time.monotonic() + limit_s
-        with WorkerProcess(self._command, task) as worker:
-            try:
-                while (line := worker.receive(deadline)) is not None:
-                    if line.timing is not None:
-                        worker.leave()
-                        return line.timing
-                    if line.chunk is not None:
-                        reply = exchange.reply(line.chunk)
-                        self._on_event(ChunkTaken(task.cell, line.chunk, reply))
-                        worker.reply(reply)
-                    elif line.window is not None:
-                        worker.reply(exchange.reply(line.window))
-            except TimedOut:
-                return failed.model_copy(
-                    update={"status": "timed out", "error": f"no record within {limit_s:g} s"}
-                )
-            except UnreadableLine as error:
-                return failed.model_copy(
-                    update={"status": "crashed", "error": f"a line that cannot be read: {error}"}
-                )
-            status, last_words = worker.end()
-            return failed.model_copy(update={"status": status, "error": last_words})
+        def reply(message: Chunk | Window) -> Reply:
+            given = exchange.reply(message)
+            if isinstance(message, Chunk):
+                self._on_event(ChunkTaken(task.cell, message, given))
+            return given
+
+        with WorkerProcess(self._command, threads=task.cell.threads) as worker:
+            timing = attend(worker, task, reply)
+            worker.leave()
+            return timing

@@ -1,7 +1,8 @@
-"""The process that times one cell: ``python -m vidcost.bench.timing.worker``.
+"""The process that times cells: ``python -m vidcost.bench.timing.worker``.
 
-Reads a task and the parent's replies from standard input, writes lines to standard output: see
-:mod:`vidcost.bench.timing.messages`.
+Reads tasks and the parent's replies from standard input, writes lines to standard output: see
+:mod:`vidcost.bench.timing.messages`. It ends with its input. A sweep gives it one task, so that
+nothing is left over from another; both sides of a comparison may be given the same ones.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class ParentGone(Exception):
 
 
 def main() -> None:
-    """Time the cell of the task on standard input."""
+    """Time the cells of the tasks on standard input."""
     die_with_parent()
     out, replies = _only_for_lines(), sys.stdin
 
@@ -30,11 +31,12 @@ def main() -> None:
             _say(out, Line(window=message))
         return _reply(replies.readline())
 
-    task = Task.model_validate_json(replies.readline())
-    # imported here: a task that cannot be read costs no time
-    from vidcost.bench.timing.measurement import measure
+    while line := replies.readline():
+        task = Task.model_validate_json(line)
+        # imported here: a task that cannot be read costs no time
+        from vidcost.bench.timing.measurement import measure
 
-    _say(out, Line(timing=measure(task, exchange)))
+        _say(out, Line(timing=measure(task, exchange)))
 
 
 def _only_for_lines() -> TextIO:

@@ -1,4 +1,4 @@
-"""One worker process: started, talked to, killed with all that it started."""
+"""One worker process: started, given tasks, talked to, killed with all that it started."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -38,10 +38,12 @@ class UnreadableLine(Exception):
 class WorkerProcess:
     """A worker in a process group of its own, killed when the ``with`` block is left.
 
-    Raises: OSError if it cannot be started.
+    ``environment`` is added to this process's. Raises: OSError if it cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], task: Task) -> None:
+    def __init__(
+        self, command: Sequence[str], *, threads: int, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._buffer = b""
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed by __exit__
         self._process = subprocess.Popen(
@@ -53,9 +55,8 @@ class WorkerProcess:
             bufsize=0,
             # Ctrl-C is for the parent, which decides what becomes of the worker
             start_new_session=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(task.cell.threads)},
+            env=os.environ | {"OMP_NUM_THREADS": str(threads), **(environment or {})},
         )
-        self._write(task.model_dump_json())
 
     def __enter__(self) -> Self:
         """The worker runs already."""
@@ -73,6 +74,10 @@ class WorkerProcess:
             assert pipe is not None
             with contextlib.suppress(OSError):
                 pipe.close()
+
+    def give(self, task: Task) -> None:
+        """What it is to do next."""
+        self._write(task.model_dump_json())
 
     def reply(self, reply: Reply) -> None:
         """Answer the last line."""
@@ -94,6 +99,9 @@ class WorkerProcess:
 
     def leave(self) -> None:
         """Let a worker that is done end by itself, but not for long."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_LEAVE_S)
 

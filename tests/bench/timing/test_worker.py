@@ -17,9 +17,27 @@ LIMITS = Limits(sampling_s=0.2, min_samples=3, precision=0.5, warmup_s=0.2, chun
 BLOCK = Cell(block="pnl:n=2", shape=(8, 2, 4, 4))
 
 
-def talk(cell, replies="keep\n" * 500, limits=LIMITS, command=COMMAND):
-    said = Task(cell=cell, limits=limits).model_dump_json() + "\n" + replies
-    return subprocess.run(command, input=said, capture_output=True, text=True, check=False)
+def talk(*cells, replies=500, reply="keep", limits=LIMITS, command=COMMAND):
+    """Have a worker time ``cells``, of whose lines so many are answered."""
+    tasks = iter([Task(cell=cell, limits=limits).model_dump_json() for cell in cells])
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as process:
+        process.stdin.write(next(tasks) + "\n")
+        out = []
+        for line in process.stdout:
+            out.append(line)
+            answer = next(tasks, None) if Line.model_validate_json(line).timing else reply
+            if answer is None or len(out) > replies:
+                break
+            process.stdin.write(answer + "\n")
+        rest, err = process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, "".join(out) + rest, err)
 
 
 def lines(process):
@@ -48,6 +66,19 @@ def test_a_worker_says_chunks_and_at_last_a_timing(cell, parts):
     assert ("ok", cell, "") == (last.timing.status, last.timing.cell, last.timing.key)
     assert parts == last.timing.samples_s.keys()
     assert last.timing.machine.cores >= 1
+
+
+def test_it_times_one_cell_after_another():
+    other = BLOCK.model_copy(update={"block": "nl"})
+    process = talk(BLOCK, other)
+    assert 0 == process.returncode, process.stderr
+    assert [BLOCK, other] == [line.timing.cell for line in lines(process) if line.timing]
+
+
+def test_memory_is_left_out_if_it_is_not_asked_for():
+    process = talk(BLOCK, limits=LIMITS.model_copy(update={"memory": False}))
+    timing = lines(process)[-1].timing
+    assert ("ok", None) == (timing.status, timing.memory)
 
 
 def test_it_computes_on_the_threads_of_the_cell_and_no_others():
@@ -107,7 +138,7 @@ def test_what_torch_prints_does_not_mix_with_the_lines(say):
 
 
 def test_it_ends_when_the_parent_is_gone():
-    process = talk(BLOCK, replies="")
+    process = talk(BLOCK, replies=0)
     assert 1 == process.returncode
     assert "ParentGone: '' is no reply" in process.stderr
     (chunk,) = lines(process)
@@ -115,7 +146,7 @@ def test_it_ends_when_the_parent_is_gone():
 
 
 def test_it_stops_when_it_is_told_to():
-    process = talk(BLOCK, replies="stop\n", limits=LIMITS.model_copy(update={"sampling_s": 600}))
+    process = talk(BLOCK, reply="stop", limits=LIMITS.model_copy(update={"sampling_s": 600}))
     assert 2 == len(lines(process))
 
 

@@ -1,0 +1,72 @@
+"""The command that judges every printed figure."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidcost.bench import files, published
+from vidcost.bench.audit import judge, printed_figures, problems
+from vidcost.bench.cli.options import As, Results
+from vidcost.bench.cli.output import print_table, report, write_document
+from vidcost.bench.cli.rows import progress
+from vidcost.models.rows import select
+
+audit_app = typer.Typer()
+
+
+@audit_app.command("audit", epilog="Example: `vidcost audit --search r50-ucf101`")
+def audit(
+    search: Annotated[
+        str | None,
+        typer.Option(metavar="ROW", help="Rank recipes around a row by the figures they hit."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="'ROW AXIS=CHOICE ...'", help="Count a row otherwise than it is described."
+        ),
+    ] = None,
+    results: Results = Path("results"),
+    as_: As = None,
+) -> None:
+    """A verdict on every figure the paper prints and every cost it claims, counted on the spot.
+
+    Writes audit.md to the results folder; --format prints the figures alone. Fails if a figure that
+    is not met has no note in results/published, if one that is met has one, or if a recipe no
+    longer gives its figure. --search tries the recipes around a row, --recipe counts one.
+    """
+    # sympy takes a third of a second to import, which no other command should pay
+    from vidcost.bench.audit_document import audit_markdown
+    from vidcost.bench.audit_tables import figure_table, recipe_table, search_table
+    from vidcost.bench.recipe_grid import size
+    from vidcost.bench.recipe_search import search as search_recipes
+    from vidcost.bench.recipes import Recipe
+
+    paper = published.pnl2020()
+    if search is not None and recipe is not None:
+        raise ValueError("--search and --recipe are two things: give one of them")
+    if recipe is not None:
+        print_table(recipe_table(Recipe.parse(recipe), paper), as_)
+        return
+    if search is not None:
+        (row,) = select([search])[:1]
+        if row.name != search:
+            raise ValueError(f"{search!r} is no row's name: search around one row at a time")
+        with progress(size(row)) as advance:
+            found = search_recipes(row, paper, advance=advance)
+        print_table(search_table(found), as_)
+        return
+    files.check_folder(results)
+    with progress(printed_figures(paper)) as advance:
+        judged = judge(paper, advance=advance)
+    if as_ is not None:
+        print_table(figure_table(judged), as_)
+    else:
+        document = audit_markdown(paper, judged)
+        write_document(results / "audit.md", document, command="audit")
+        sys.stdout.write(document)
+    report(problems(judged))

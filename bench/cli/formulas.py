@@ -1,0 +1,78 @@
+"""Commands about what costs are by hand: the blocks' formulas, single operators."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from vidcost.bench import files
+from vidcost.bench.block_spec import block_factory, two_specs
+from vidcost.bench.cli.options import As, Format, Results
+from vidcost.bench.cli.output import print_table, report, write_document
+from vidcost.bench.conformance_table import (
+    conformance_markdown,
+    conformance_tables,
+    data_table,
+)
+from vidcost.bench.count.conformance import ask_counters, failures
+
+formulas_app = typer.Typer()
+
+
+@formulas_app.command(
+    "formulas", epilog="Example: `vidcost formulas --cross cgnl,pnl:n=3 --channels 384`"
+)
+def formulas(
+    cross: Annotated[
+        str | None,
+        typer.Option(metavar="BLOCK,BLOCK", help="Where one block becomes cheaper than the other."),
+    ] = None,
+    channels: Annotated[int, typer.Option(min=1, help="Channels, with --cross.")] = 384,
+    along: Annotated[
+        Literal["N", "T", "H=W"], typer.Option(help="What grows, with --cross.")
+    ] = "N",
+    results: Results = Path("results"),
+    as_: As = None,
+) -> None:
+    """The blocks' costs as printed and as derived, and verdicts on what the paper says of them.
+
+    Writes formulas.md to the results folder; --format prints the verdicts alone. With --cross,
+    solves where two blocks cost the same and counts on both sides.
+    """
+    # sympy takes a third of a second to import, which no other command should pay
+    from vidcost.bench.formula_document import crossover_table, formula_markdown, verdict_table
+
+    if cross is not None:
+        left, right = ((spec, block_factory(spec)) for spec in two_specs(cross))
+        print_table(crossover_table([(left, right)], channels=channels, along=along), as_)
+        return
+    if as_ is not None:
+        print_table(verdict_table(), as_)
+        return
+    files.check_folder(results)
+    document = formula_markdown()
+    write_document(results / "formulas.md", document, command="formulas")
+    sys.stdout.write(document)
+
+
+@formulas_app.command("conformance", epilog="Example: `vidcost conformance --results results`")
+def conformance(results: Results = Path("results"), as_: As = None) -> None:
+    """Ask every counter about single operators whose MACs were worked out by hand.
+
+    Writes conformance.md to the results folder; JSON and CSV hold a line per operator.
+    """
+    files.check_folder(results)
+    statements = ask_counters()
+    document = conformance_markdown(statements)
+    write_document(results / "conformance.md", document, command="conformance")
+    if as_ is None:
+        for table in conformance_tables(statements):
+            print_table(table, None)
+    elif as_ is Format.MD:
+        sys.stdout.write(document)
+    else:
+        print_table(data_table(statements), as_)
+    report(failures(statements))

@@ -1,0 +1,69 @@
+"""The command that accounts for what other counters print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from vidcost.bench import files
+from vidcost.bench.cli.options import (
+    As,
+    Classes,
+    Format,
+    Frames,
+    NoCache,
+    PaperTable,
+    Results,
+    Rows,
+    Size,
+)
+from vidcost.bench.cli.output import print_table, report, write_document
+from vidcost.bench.cli.rows import at, buildable, measured
+from vidcost.bench.count.ledger import complaints, reconcile
+from vidcost.bench.ledger_tables import (
+    ledger_markdown,
+    ledger_table,
+    statement_table,
+    tidy_table,
+)
+
+ledger_app = typer.Typer()
+
+SHOWN_BY_TERM = 4
+"""Up to so many rows ``ledger`` shows term by term."""
+
+
+@ledger_app.command("ledger", epilog="Example: `vidcost ledger mfnet-nl mfnet-pnl-x5`")
+def ledger(
+    rows: Rows = None,
+    table: PaperTable = None,
+    classes: Classes = None,
+    frames: Frames = None,
+    size: Size = None,
+    results: Results = Path("results"),
+    no_cache: NoCache = False,
+    as_: As = None,
+) -> None:
+    """From our MACs to what each counter prints, by named terms; fails if anything is left over.
+
+    Up to four rows are shown term by term. Over all rows it writes ledger.md to the results folder,
+    with every row's terms; --format json or csv prints a line for each term.
+    """
+    everything = not any((rows, table, classes, frames, size))
+    if everything:
+        files.check_folder(results)
+    chosen = at(buildable(rows, table=table), classes, frames, size)
+    examined = measured(chosen, use_cache=not no_cache)
+    entries = {each.record.row: reconcile(each) for each in examined}
+    accounts = [entry for each in entries.values() for entry in each]
+    if as_ in (Format.JSON, Format.CSV):
+        print_table(tidy_table(accounts), as_)
+    elif len(entries) <= SHOWN_BY_TERM:
+        for each in entries.values():
+            print_table(statement_table(each), as_)
+    else:
+        print_table(ledger_table(accounts), as_)
+    if everything:
+        write_document(results / "ledger.md", ledger_markdown(accounts), command="ledger")
+    report(line for entry in accounts if not entry.balanced for line in complaints(entry))

@@ -1,0 +1,57 @@
+"""What a command prints, writes and exits with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from vidcost.bench import files
+from vidcost.bench.cli.options import Format
+from vidcost.bench.count.record import Record
+from vidcost.bench.table import Table, show
+
+FOUND_WRONG, BAD_INPUT, INTERRUPTED = 1, 2, 130
+"""Exit statuses: something measured is wrong; the command cannot be carried out as given; Ctrl-C,
+as shells have it."""
+
+
+def print_table(table: Table, as_: Format | None) -> None:
+    """Print a table as asked; by default drawn on a terminal, else markdown."""
+    if as_ is None:
+        show(table, Console())
+    else:
+        written = {Format.MD: table.markdown, Format.JSON: table.json, Format.CSV: table.csv}
+        sys.stdout.write(written[as_]())
+
+
+def write_document(path: Path, document: str, *, command: str) -> None:
+    """Write a document that says which command made it."""
+    files.write(path, f"<!-- written by: vidcost {command} -->\n\n{document}")
+
+
+def report_failures(records: Iterable[Record]) -> None:
+    """Name the witnesses that gave no answer, and exit accordingly."""
+    report(
+        f"{each.row}: {name} {answer.status}: {answer.error}"
+        for each in records
+        for name, answer in each.witnesses.items()
+        if answer.error
+    )
+
+
+def report(lines: Iterable[str]) -> None:
+    """Print what was found wrong, if anything, and exit accordingly."""
+    found = list(dict.fromkeys(lines))
+    for failure in found:
+        complain(failure)
+    if found:
+        raise typer.Exit(FOUND_WRONG)
+
+
+def complain(message: object) -> None:
+    """Print one line about what is wrong, to standard error."""
+    typer.echo(f"vidcost: {' '.join(str(message).split())}", err=True)

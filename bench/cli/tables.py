@@ -1,0 +1,155 @@
+"""Commands that print the paper's tables, from what is stored or all anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from vidcost.bench import files, published
+from vidcost.bench.cli.options import As, NoCache, Results
+from vidcost.bench.cli.output import print_table, report, report_failures, write_document
+from vidcost.bench.cli.rows import buildable, measured
+from vidcost.bench.count import record
+from vidcost.bench.count.ledger import complaints, reconcile
+from vidcost.bench.count.record import Record
+from vidcost.bench.paper_tables import paper_table
+from vidcost.bench.table import Table
+from vidcost.bench.timing.plan import seconds
+from vidcost.bench.timing.record import Timing
+from vidcost.models.rows import ROWS
+
+if TYPE_CHECKING:
+    from vidcost.bench.timing_session import Taken
+
+tables_app = typer.Typer()
+
+PRINTED_BY_RUN = (3, 5, 6)
+"""The tables that ``run`` prints: those in which the paper prints costs."""
+
+
+@tables_app.command("tables", epilog="Example: `vidcost tables 3 5 --results results`")
+def tables(
+    numbers: Annotated[
+        list[int] | None, typer.Argument(metavar="[TABLE]...", help="1 to 6; none: all.")
+    ] = None,
+    results: Results = Path("results"),
+    timings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE|FILE",
+            help="Show latency and memory too: those of a device in timings/, by a part of its "
+            "name, or of a file.",
+        ),
+    ] = None,
+    no_cache: NoCache = False,
+    as_: As = None,
+) -> None:
+    """Print the paper's tables with our counts beside, and write them to tables/*.md.
+
+    Rows come from counts.jsonl in the results folder; what it lacks is counted. The files hold
+    counts alone: timings are shown, with --timings, but not written.
+    """
+    paper = published.pnl2020()
+    numbers = list(dict.fromkeys(numbers or paper.titles))
+    needed = [printed.row for number in numbers for printed in paper.table(number)]
+    files.check_folder(results)
+    timed, note = _chosen_timings(timings, results)
+    records = record.read(results)
+    missing = [row for row in ROWS if row.name in needed and row.name not in records and row.build]
+    if missing:
+        records |= {
+            each.record.row: each.record for each in measured(missing, use_cache=not no_cache)
+        }
+    for number in numbers:
+        print_table(_with_timings(_written_table(number, records, results), timed), as_)
+    if note:
+        typer.echo(note, err=True)
+    report_failures(records.values())
+
+
+@tables_app.command("run", epilog="Example: `vidcost run --results results --budget 2m`")
+def run(
+    results: Results = Path("results"),
+    budget: Annotated[
+        str, typer.Option(metavar="TIME", help="Time on the CPU for so long: 90s, 10m, 0s for not.")
+    ] = "2m",
+    no_cache: NoCache = False,
+) -> None:
+    """Build every row, count it, ask other counters, check, time it on this CPU, and print
+    Tables 3, 5 and 6.
+
+    Writes counts.jsonl, tables/*.md and timings/*.jsonl to the results folder. Rows that have not
+    been timed here are, those with blocks first, as far as they are expected to fit into --budget.
+    """
+    budget_s = seconds(budget)
+    paper = published.pnl2020()
+    files.check_folder(results)
+    examined = measured(buildable(), use_cache=not no_cache)
+    records = {each.record.row: each.record for each in examined}
+    entries = [entry for each in examined for entry in reconcile(each)]
+    counts = record.write(results, records.values(), command="vidcost run")
+    printed = {number: _written_table(number, records, results) for number in paper.titles}
+    taken = _time_printed_rows(records, results, budget_s)
+    for number in PRINTED_BY_RUN:
+        print_table(_with_timings(printed[number], taken.timings), None)
+    checks = sum(r.closed_forms for r in records.values())
+    console = Console()
+    console.print(
+        f"{len(records)} rows built and counted; {checks} modules equal their closed forms; "
+        f"{sum(e.balanced for e in entries)} of {len(entries)} accounts of other counters add up. "
+        f"Written: {counts}, {results / 'tables'}/*.md",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for line in taken.notes:
+        typer.echo(line, err=True)
+    unexplained = (line for entry in entries if not entry.balanced for line in complaints(entry))
+    report((*unexplained, *taken.failures))
+
+
+def _written_table(number: int, records: dict[str, Record], results: Path) -> Table:
+    table = paper_table(number, published.pnl2020(), {row.name: row for row in ROWS}, records)
+    path = results / "tables" / f"table{number}.md"
+    write_document(path, table.markdown(), command=f"tables {number}")
+    return table
+
+
+def _time_printed_rows(records: Mapping[str, Record], results: Path, budget_s: float) -> Taken:
+    """Time the rows of the printed tables on this CPU, as far as the budget is expected to go."""
+    from vidcost.bench.timing import plan
+    from vidcost.bench.timing_session import Taken, default_threads, stored, take
+
+    if not budget_s:
+        return Taken()
+    threads = default_threads("cpu")
+    rows = [row for row in ROWS if row.build and set(row.tables) & set(PRINTED_BY_RUN)]
+    macs = {name: found.macs for name, found in records.items()}
+    fit = plan.affordable(rows, macs, budget_s, threads=threads)
+    everything = plan.cells_for(rows, plan.Conditions(threads=threads))
+    known = stored(everything, results)
+    affordable = {row.name for row in fit}
+    missing = [cell for cell in everything if cell.row in affordable and cell not in known]
+    console = Console(stderr=True)
+    taken = take(missing, results, console=console, budget_s=budget_s, command="vidcost run")
+    taken.timings = [*known.values(), *taken.timings]
+    return taken
+
+
+def _chosen_timings(which: str | None, results: Path) -> tuple[list[Timing], str]:
+    if which is None:
+        return [], ""
+    from vidcost.bench.timing_session import chosen
+
+    return chosen(which, results)
+
+
+def _with_timings(table: Table, timings: Sequence[Timing]) -> Table:
+    if not timings:
+        return table
+    from vidcost.bench.timing_tables import with_timings
+
+    return with_timings(table, timings)

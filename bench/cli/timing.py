@@ -1,0 +1,128 @@
+"""The command that times rows and blocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from vidcost.bench import files
+from vidcost.bench.cli.options import As, Classes, Frames, Results, Rows, Size
+from vidcost.bench.cli.output import print_table, report
+from vidcost.bench.cli.rows import at, buildable
+from vidcost.bench.count.record import count_row
+from vidcost.bench.timing.plan import seconds
+from vidcost.models.rows import ROWS
+
+timing_app = typer.Typer()
+
+
+@timing_app.command("time", epilog="Example: `vidcost time mfnet-nl mfnet-pnl --share --budget 2m`")
+def time_rows(
+    rows: Rows = None,
+    blocks: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BLOCK",
+            help="Time blocks alone: 'all', or nl, cgnl, cgd, pnl with options, as in "
+            "`vidcost block`; may be repeated.",
+        ),
+    ] = None,
+    shape_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shape",
+            metavar="CxTxHxW",
+            help="Input of the blocks alone; default: where rows put different blocks.",
+        ),
+    ] = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Blocks alone in 1 to 32 frames, so N grows.")
+    ] = False,
+    share: Annotated[
+        bool,
+        typer.Option("--share", help="Time rows in turns with the same networks without blocks."),
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or of several cuda:1.")] = "cpu",
+    batch: Annotated[str, typer.Option(metavar="N,...", help="Clips in a pass.")] = "1",
+    dtype: Annotated[
+        str, typer.Option(metavar="TYPE,...", help="fp32, tf32, bf16 or fp16.")
+    ] = "fp32",
+    memory_format: Annotated[
+        str, typer.Option(metavar="FORMAT,...", help="contiguous or channels_last_3d.")
+    ] = "contiguous",
+    mode: Annotated[
+        str, typer.Option(metavar="MODE,...", help="eager, cuda-graph or compile.")
+    ] = "eager",
+    phase: Annotated[
+        str, typer.Option(metavar="PHASE,...", help="inference or training.")
+    ] = "inference",
+    cudnn_benchmark: Annotated[
+        str, typer.Option(metavar="CHOICE,...", help="off or on: cuDNN tries its algorithms.")
+    ] = "off",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; default: the cores there are.")
+    ] = None,
+    classes: Classes = None,
+    frames: Frames = None,
+    size: Size = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="90s, 10m, 1h in all; default: until precise."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Leave out what is stored as measured already.")
+    ] = True,
+    results: Results = Path("results"),
+    as_: As = None,
+) -> None:
+    """Time rows, blocks alone, or with --share what blocks add to their networks.
+
+    Each measurement runs in a process of its own and is appended to timings/*.jsonl in the results
+    folder with its raw samples and conditions. Sampling ends when the median is known to 1%, after
+    a minute, or as --budget allows. Conditions take several values, as in --dtype fp32,bf16: all
+    combinations are timed. Fails if a measurement failed.
+    """
+    from vidcost.bench.timing import plan
+    from vidcost.bench.timing_session import check_device, default_threads, take
+    from vidcost.bench.timing_tables import share_table, timing_table
+
+    if share and blocks:
+        raise ValueError("--share times blocks in their networks, --blocks alone: give one of them")
+    if blocks is None and (shape_ or sweep):
+        raise ValueError("--shape and --sweep are for blocks alone: give --blocks too")
+    budget_s = None if budget is None else seconds(budget)
+    if budget_s == 0:
+        raise ValueError(f"--budget {budget} is no time: give more than 0s")
+    conditions = plan.Conditions(
+        device=check_device(device),
+        threads=threads or default_threads(device),
+        batch=batch.split(","),
+        dtype=dtype.split(","),
+        memory_format=memory_format.split(","),
+        mode=mode.split(","),
+        phase=phase.split(","),
+        cudnn_benchmark=cudnn_benchmark.split(","),
+    )
+    chosen = [] if blocks and not rows else buildable(rows)
+    alone: list[tuple[str, plan.Shape]] = []
+    reasons: list[str] = []
+    if blocks:
+        specs = [spec for words in blocks for spec in words.split()]
+        specs = [s for spec in specs for s in (plan.BLOCK_SPECS if spec == "all" else [spec])]
+        shapes = [plan.shape_of(text) for text in shape_ or ()] or plan.shared_shapes(ROWS)
+        alone, reasons = plan.fitting(specs, plan.swept(shapes) if sweep else shapes)
+    if (classes, frames, size) != (None, None, None):
+        chosen = at(chosen, classes, frames, size)
+        for row in chosen:
+            # a clip that does not suit a network is refused before any is timed
+            count_row(row)
+    cells = plan.cells_for(chosen, conditions, share=share, blocks=alone)
+    files.check_folder(results)
+    taken = take(cells, results, console=Console(stderr=True), resume=resume, budget_s=budget_s)
+    for line in (*reasons, *taken.notes):
+        typer.echo(line, err=True)
+    print_table((share_table if share else timing_table)(taken.timings), as_)
+    report(taken.failures)
