@@ -1,0 +1,179 @@
+"""Verdicts on a run: a pure function of what was measured."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from vidcost.bench.gate.evidence import Evidence, evidence
+from vidcost.bench.gate.record import Rule, Run, Visit
+from vidcost.bench.gate.statistics import (
+    center,
+    holm_adjusted,
+    interval,
+    noise,
+    pairs_needed,
+    sign_flip_p,
+)
+from vidcost.bench.gate.verdict import Verdict, Word
+
+
+def to_confirm(run: Run) -> dict[int, int]:
+    """Cells that the screen does not clear, with the pairs that they are to be confirmed on."""
+    found = {}
+    for cell, screened in enumerate(evidence(run, "screen")):
+        logs = screened.log_ratios
+        if len(logs) < run.rule.screen_pairs or _is_equal(logs, run.rule):
+            continue
+        either = min(sign_flip_p(logs), sign_flip_p(_turned(logs)))
+        if either <= run.rule.screen_level:
+            found[cell] = _pairs_to_confirm(logs, run.rule)
+    return found
+
+
+def judge(run: Run) -> list[Verdict]:
+    """The verdicts on latency, then on memory, in the order of the cells."""
+    planned = to_confirm(run)
+    screened, confirmed = evidence(run, "screen"), evidence(run, "confirm")
+    slower = _adjusted(confirmed, planned, run.rule, sign=1)
+    faster = _adjusted(confirmed, planned, run.rule, sign=-1)
+    latency = []
+    for number, cell in enumerate(run.cells):
+        failures = screened[number].failures + confirmed[number].failures
+        if number in planned:
+            found, needed = confirmed[number], planned[number]
+        else:
+            found, needed = screened[number], run.rule.screen_pairs
+        if len(found.base) < needed:
+            verdict = _invalid(cell.subject, failures, len(found.base), needed)
+        else:
+            verdict = latency_verdict(
+                cell.subject, found, run.rule, slower=slower.get(number), faster=faster.get(number)
+            )
+        latency.append(verdict)
+    return latency + [_memory_verdict(run, number) for number in range(len(run.cells))]
+
+
+def margin_of(logs: Sequence[float], rule: Rule) -> float:
+    """The share by which a version may be slower, where the noise is that of ``logs``."""
+    return max(rule.margin, math.expm1(rule.noise_factor * noise(logs)))
+
+
+def latency_verdict(
+    subject: str, found: Evidence, rule: Rule, *, slower: float | None, faster: float | None
+) -> Verdict:
+    """The verdict on pairs, of which there are enough.
+
+    ``slower`` and ``faster`` are the adjusted p that head is not so by more than the margin; None
+    if that was not asked, because the screen had no doubt.
+    """
+    logs = found.log_ratios
+    low, high = interval(logs)
+    margin = margin_of(logs, rule)
+    word: Word
+    if slower is not None and slower <= rule.confirm_level:
+        word, why = "REGRESSED", f"slower by more than {margin:.1%}"
+    elif faster is not None and faster <= rule.confirm_level:
+        word, why = "IMPROVED", f"faster by more than {margin:.1%}"
+    elif _is_equal(logs, rule):
+        word, why = "EQUIVALENT", f"within {rule.margin:.1%}"
+    else:
+        word, why = "INCONCLUSIVE", _what_would_show(low, high, slower is not None)
+    return Verdict(
+        subject=subject,
+        metric="latency",
+        word=word,
+        why=why,
+        ratio=math.exp(center(logs)),
+        low=math.exp(low),
+        high=math.exp(high),
+        margin=margin,
+        noise=noise(logs),
+        pairs=len(logs),
+        p=slower,
+        base=statistics.median(found.base),
+        head=statistics.median(found.head),
+    )
+
+
+def _what_would_show(low: float, high: float, confirmed: bool) -> str:
+    spread = f"the ratio is only known to ±{math.expm1((high - low) / 2):.1%}"
+    return f"{spread}, on fresh pairs too" if confirmed else f"{spread}; no slow-down was seen"
+
+
+def _is_equal(logs: Sequence[float], rule: Rule) -> bool:
+    low, high = interval(logs)
+    return -math.log1p(rule.margin) <= low and high <= math.log1p(rule.margin)
+
+
+def _pairs_to_confirm(logs: Sequence[float], rule: Rule) -> int:
+    distance = math.log1p(rule.find) - math.log1p(rule.margin)
+    needed = (
+        pairs_needed(logs, distance=distance, level=rule.confirm_level, power=rule.power)
+        if distance > 0
+        else rule.most_pairs
+    )
+    return max(rule.confirm_pairs, min(rule.most_pairs, needed))
+
+
+def _adjusted(
+    confirmed: Sequence[Evidence], planned: Mapping[int, int], rule: Rule, *, sign: Literal[1, -1]
+) -> dict[int, float]:
+    """By cell the p that it is not slower (faster) by its margin, adjusted for all of them."""
+    p_values = []
+    for cell, pairs in planned.items():
+        logs = [sign * log for log in confirmed[cell].log_ratios]
+        above = math.log1p(margin_of(logs, rule)) if len(logs) >= pairs else math.inf
+        p_values.append(sign_flip_p(logs, above) if math.isfinite(above) else 1.0)
+    return dict(zip(planned, holm_adjusted(p_values), strict=True))
+
+
+def _turned(logs: Sequence[float]) -> list[float]:
+    return [-log for log in logs]
+
+
+def _memory_verdict(run: Run, number: int) -> Verdict:
+    """Of what a pass allocates, which does not vary as its time does: the least of each side."""
+    subject, rule = run.cells[number].subject, run.rule
+    visits = [visit for visit in run.visits if visit.stage == "memory" and visit.cell == number]
+    peaks = {
+        side: min(
+            (v.peak_bytes for v in visits if v.side == side and v.peak_bytes is not None),
+            default=None,
+        )
+        for side in ("base", "head")
+    }
+    base, head = peaks["base"], peaks["head"]
+    if base is None or head is None:
+        failures = tuple(visit for visit in visits if visit.status != "ok")
+        return _invalid(subject, failures, 0, 1).model_copy(update={"metric": "memory"})
+    allowed = max(rule.memory_margin * base, rule.memory_bytes)
+    word: Word
+    if head - base > allowed:
+        word, why = "REGRESSED", f"{head - base:+,} bytes, {allowed:,.0f} are allowed"
+    elif base - head > allowed:
+        word, why = "IMPROVED", f"{head - base:+,} bytes"
+    else:
+        word, why = "EQUIVALENT", f"{head - base:+,} bytes" if head != base else "the same"
+    return Verdict(
+        subject=subject,
+        metric="memory",
+        word=word,
+        why=why,
+        ratio=head / base if base else None,
+        margin=allowed / base if base else None,
+        pairs=1,
+        base=base,
+        head=head,
+    )
+
+
+def _invalid(subject: str, failures: Sequence[Visit], pairs: int, needed: int) -> Verdict:
+    why = (
+        f"{failures[-1].side} {failures[-1].status}: {failures[-1].error}"
+        if failures
+        else f"{pairs} of {needed} pairs were measured"
+    )
+    return Verdict(subject=subject, metric="latency", word="INVALID", why=why, pairs=pairs)

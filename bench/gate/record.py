@@ -1,0 +1,108 @@
+"""What a gate measured: two versions, processes in pairs, raw samples, and the rule that judges."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.record import Machine, Status
+
+Side = Literal["base", "head"]
+Stage = Literal["memory", "screen", "confirm"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+FEWEST_PAIRS = 6
+"""With fewer no interval of 95% exists: all of five differences lie on one side by chance in 1 of
+16 cases."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Rule(_Frozen):
+    """How pairs of processes are judged.
+
+    ``margin``: the share by which a version may be slower; a row whose noise is higher has
+    ``noise_factor`` times its noise. The screen's ``screen_pairs`` only choose the rows that are
+    measured again: those at which a one-sided test reaches ``screen_level`` in either direction
+    and which are not shown to be equal. They are confirmed on fresh pairs, so many that a
+    slow-down by ``find`` is found with probability ``power``, within ``confirm_pairs`` and
+    ``most_pairs``; over all of them together the chance of a false alarm is ``confirm_level``.
+    Memory may grow by ``memory_margin`` or ``memory_bytes``, whichever is more.
+    """
+
+    margin: Share = 0.03
+    noise_factor: Annotated[float, Field(ge=0)] = 3.0
+    screen_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = FEWEST_PAIRS
+    screen_level: Share = 0.10
+    confirm_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = 12
+    most_pairs: PositiveInt = 40
+    confirm_level: Share = 0.01
+    find: Share = 0.05
+    power: Share = 0.95
+    memory_margin: Share = 0.01
+    memory_bytes: NonNegativeInt = 1 << 20
+
+
+class Visit(_Frozen):
+    """One cell in one process.
+
+    Processes come in pairs, base and head right after one another; ``second``: this one came after
+    the other. ``samples_ns`` are raw nanoseconds of single passes. ``peak_bytes`` is what a pass
+    needs above the weights, measured at the ``memory`` stage alone. ``delay_s`` was injected into
+    every pass.
+    """
+
+    stage: Stage
+    pair: NonNegativeInt
+    side: Side
+    second: bool
+    cell: NonNegativeInt
+    status: Status = "ok"
+    error: str = ""
+    samples_ns: tuple[PositiveInt, ...] = ()
+    void_samples: NonNegativeInt = 0
+    settled: bool = True
+    peak_bytes: NonNegativeInt | None = None
+    sm_clock_mhz: PositiveInt | None = None
+    delay_s: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Version(_Frozen):
+    """One of the two: ``ref`` as it was given, the ``commit`` it is, and what it ran with.
+
+    ``code`` is a digest of the models; ``environment`` names the dependencies: "this" is those of
+    the gate itself.
+    """
+
+    ref: str
+    commit: str
+    code: str
+    environment: str = "this"
+    machine: Machine | None = None
+
+
+class Run(_Frozen):
+    """A comparison of ``head`` with ``base``, from which every verdict can be computed again.
+
+    ``cells`` are what both versions can run; ``left_out`` says of others why. ``seed`` chose the
+    orders. ``visit_s`` is how long a process samples a cell, or longer for ``visit_samples``.
+    ``complete`` is False while pairs are still to be measured.
+    """
+
+    file: Literal["vidcost gate"] = "vidcost gate"
+    vidcost: str
+    started: str
+    base: Version
+    head: Version
+    cells: tuple[Cell, ...]
+    left_out: tuple[str, ...] = ()
+    rule: Rule = Rule()
+    seed: int = 0
+    visit_s: PositiveFloat = 0.3
+    visit_samples: PositiveInt = 5
+    complete: bool = False
+    visits: tuple[Visit, ...] = ()

@@ -1,0 +1,95 @@
+"""Tests and intervals on log ratios of pairs, by scipy and statsmodels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+Values = Sequence[float]
+
+CONFIDENCE = 0.95
+"""Of the intervals that are shown."""
+
+
+def sign_flip_p(values: Values, above: float = 0.0) -> float:
+    """One-sided p of the sign-flip test that ``values`` lie around ``above`` or below.
+
+    The statistic is the sum of signed ranks (Wilcoxon 1945), so that a single pair that was
+    disturbed weighs no more than its rank. Exact if the sign of a difference is as good as random
+    under the null hypothesis, as it is where the order in a pair was chosen at random.
+    """
+    shifted = np.asarray(values, dtype=float) - above
+    # a difference of exactly nothing says nothing about its sign
+    shifted = shifted[shifted != 0]
+    if not len(shifted):
+        return 1.0
+    return float(stats.wilcoxon(shifted, alternative="greater", method="exact").pvalue)
+
+
+def center(values: Values) -> float:
+    """The Hodges-Lehmann estimate: the median of all means of two values."""
+    return float(np.median(_pair_means(values)))
+
+
+def interval(values: Values, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The values that the test does not refuse, at ``confidence`` on both sides together.
+
+    Infinite where there are too few values for it.
+    """
+    level = (1 - confidence) / 2
+    return _lower(values, level), -_lower([-value for value in values], level)
+
+
+def noise(values: Values) -> float:
+    """The standard error of :func:`center`, from the width of its interval."""
+    low, high = interval(values)
+    return (high - low) / 2 / float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+
+
+def holm_adjusted(p_values: Values) -> list[float]:
+    """P values adjusted so that refusing at a level makes any mistake with at most that chance."""
+    if not p_values:
+        return []
+    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+
+
+def pairs_needed(values: Values, *, distance: float, level: float, power: float) -> int:
+    """How many pairs find a shift of ``distance`` in the log ratio with probability ``power``.
+
+    The standard deviation is that of ``values``, at the upper end of its 80% confidence bound,
+    since a few values may happen to lie close together.
+    """
+    freedom = len(values) - 1
+    deviation = float(np.std(values, ddof=1))
+    pessimistic = deviation * math.sqrt(freedom / stats.chi2.ppf(0.2, freedom))
+    z = stats.norm.ppf(1 - level) + stats.norm.ppf(power)
+    return max(1, math.ceil((z * pessimistic / distance) ** 2))
+
+
+def _lower(values: Values, level: float) -> float:
+    """The greatest bound that the test at ``level`` refuses to put the values at or below."""
+    means = np.sort(np.unique(_pair_means(values)))
+    # between two neighbours the test says the same everywhere
+    between = (means[:-1] + means[1:]) / 2
+    low, high = 0, len(means)
+    if sign_flip_p(values, above=float(means[0]) - 1.0) > level:
+        return -math.inf
+    while high - low > 1:
+        middle = (low + high) // 2
+        if sign_flip_p(values, above=float(between[middle - 1])) <= level:
+            low = middle
+        else:
+            high = middle
+    return float(means[low])
+
+
+def _pair_means(values: Values) -> NDArray[np.float64]:
+    """Walsh averages: the mean of every two values, and of each with itself."""
+    array = np.asarray(values, dtype=float)
+    first, second = np.triu_indices(len(array))
+    return (array[first] + array[second]) / 2
