@@ -15,7 +15,7 @@ from vidcost.bench.gate.record import Run, Side, Stage, Visit
 class Evidence:
     """Medians of the processes of one cell at one stage, in pairs; seconds.
 
-    ``failures`` are the visits of which there are no samples.
+    ``failures`` are the visits that went wrong.
     """
 
     base: tuple[float, ...] = ()
@@ -41,12 +41,13 @@ def _paired(pairs: Mapping[int, Mapping[Side, Visit]]) -> Evidence:
     good = [
         (pair["base"], pair["head"])
         for pair in pairs.values()
-        if len(pair) == 2 and all(visit.samples_ns for visit in pair.values())
+        if len(pair) == 2
+        and all(visit.status == "ok" and visit.samples_ns for visit in pair.values())
     ]
     return Evidence(
         base=tuple(statistics.median(base.samples_ns) / 1e9 for base, _ in good),
         head=tuple(statistics.median(head.samples_ns) / 1e9 for _, head in good),
         failures=tuple(
-            visit for pair in pairs.values() for visit in pair.values() if not visit.samples_ns
+            visit for pair in pairs.values() for visit in pair.values() if visit.status != "ok"
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import statistics
+import statistics as plain
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -41,7 +41,9 @@ def judge(run: Run) -> list[Verdict]:
     faster = _adjusted(confirmed, planned, run.rule, sign=-1)
     latency = []
     for number, cell in enumerate(run.cells):
-        failures = screened[number].failures + confirmed[number].failures
+        failures = tuple(
+            visit for visit in run.visits if visit.cell == number and visit.status != "ok"
+        )
         if number in planned:
             found, needed = confirmed[number], planned[number]
         else:
@@ -93,8 +95,8 @@ def latency_verdict(
         noise=noise(logs),
         pairs=len(logs),
         p=slower,
-        base=statistics.median(found.base),
-        head=statistics.median(found.head),
+        base=plain.median(found.base),
+        head=plain.median(found.head),
     )
 
 
