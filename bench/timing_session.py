@@ -140,9 +140,13 @@ def stored(cells: Sequence[Cell], results: Path) -> dict[Cell, Timing]:
 
 def store_of(results: Path, machine: Machine, *, command: str = "vidcost time") -> Store:
     """The file for timings of ``machine``: ``timings/<device>-torch<version>.jsonl``."""
-    device = re.sub(r"[^a-z0-9]+", "-", machine.device.lower()).strip("-")
     version = machine.torch.partition("+")[0]
-    return Store(results / TIMINGS / f"{device}-torch{version}.jsonl", command=command)
+    return Store(results / TIMINGS / f"{slug(machine)}-torch{version}.jsonl", command=command)
+
+
+def slug(machine: Machine) -> str:
+    """The device's name as part of a path."""
+    return re.sub(r"[^a-z0-9]+", "-", machine.device.lower()).strip("-")
 
 
 def chosen(which: str, results: Path) -> tuple[list[Timing], str]:

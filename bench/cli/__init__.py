@@ -12,6 +12,8 @@ from vidcost.bench.cli.audit import audit_app
 from vidcost.bench.cli.cache import cache_app
 from vidcost.bench.cli.counts import counts_app
 from vidcost.bench.cli.formulas import formulas_app
+from vidcost.bench.cli.gate import gate_app
+from vidcost.bench.cli.history import history_app
 from vidcost.bench.cli.ledger import ledger_app
 from vidcost.bench.cli.output import BAD_INPUT, FOUND_WRONG, INTERRUPTED, complain
 from vidcost.bench.cli.tables import tables_app
@@ -35,6 +37,8 @@ app.add_typer(timing_app)
 app.add_typer(ledger_app)
 app.add_typer(formulas_app)
 app.add_typer(audit_app)
+app.add_typer(gate_app, name="gate")
+app.add_typer(history_app)
 app.add_typer(cache_app, name="cache")
 
 

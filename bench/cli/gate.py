@@ -1,9 +1,309 @@
-"""The commands of the regression gate."""
+"""The commands that fail a change: exact counts, and timings of two versions."""
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+from rich.console import Console
+
+from vidcost.bench import files
+from vidcost.bench.cli.options import As, Frames, Results, Size
+from vidcost.bench.cli.output import complain, print_table, report
+from vidcost.bench.cli.rows import progress
+from vidcost.models.rows import ROWS
+
+if TYPE_CHECKING:
+    from vidcost.bench.gate.result import Result
+
+# scipy and pandas take a second to import, so what needs them is imported where it is used
 
 gate_app = typer.Typer(
-    help="Regressions caught: exact counts, timings of two versions.", no_args_is_help=True
+    help="Regressions caught: exact counts, and timings of two versions.", no_args_is_help=True
 )
+
+Blocks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--blocks",
+        metavar="BLOCK",
+        help="Blocks alone: 'all', or specs as in `vidcost block`; may be repeated.",
+    ),
+]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option("--shape", metavar="CxTxHxW", help="Input of the blocks alone."),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or of several cuda:1.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads of each process.")]
+Margin = Annotated[float, typer.Option(min=0.001, max=1, help="Share by which head may be slower.")]
+Out = Annotated[Path, typer.Option(metavar="FILE", help="Raw samples and verdicts, as JSON.")]
+Junit = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The verdicts as JUnit's XML too.")
+]
+
+
+@gate_app.command("counts", epilog="Example: `vidcost gate counts --results results`")
+def gate_counts(results: Results = Path("results"), as_: As = None) -> None:
+    """Count every row and compare with counts.jsonl, exactly; any difference fails.
+
+    What fvcore, thop and torch print is computed by our account of their conventions, which
+    `vidcost ledger` holds to what they answer.
+    """
+    from vidcost.bench.gate.baseline import compare
+    from vidcost.bench.gate.counts_tables import change_table, summary_line
+    from vidcost.bench.gate_github import annotated, announce, append_summary
+
+    comparison = compare(ROWS, results, progress=progress)
+    summary, table = summary_line(comparison, results), change_table(comparison.changes)
+    if comparison.changes or as_ is not None:
+        print_table(table, as_)
+    _note(append_summary(table.markdown() if comparison.changes else summary + "\n"))
+    if not comparison.changes:
+        typer.echo(summary, err=as_ is not None)
+        return
+    announce(
+        annotated(
+            "error",
+            [
+                (f"{change.row}: {change.field}", f"was {change.before}, is {change.after}")
+                for change in comparison.changes
+            ],
+        )
+    )
+    report([summary])
+
+
+@gate_app.command("accept", epilog='Example: `vidcost gate accept --reason "PNL pools once"`')
+def gate_accept(
+    reason: Annotated[str, typer.Option(help="Why the counts change; it is kept.")],
+    results: Results = Path("results"),
+) -> None:
+    """Make what is counted now the baseline of `vidcost gate counts`, with the reason.
+
+    fvcore, thop and the others are asked about the rows that changed.
+    """
+    from vidcost.bench.gate.baseline import accept
+    from vidcost.bench.gate.counts_tables import accepted_line
+
+    typer.echo(accepted_line(accept(ROWS, results, reason, progress=progress), results))
+
+
+@gate_app.command("time", epilog="Example: `vidcost gate time mfnet-pnl --base main`")
+def gate_time(
+    rows: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Row names or globs; none, and no --blocks: on a GPU all rows, on a CPU all "
+            "blocks alone."
+        ),
+    ] = None,
+    base: Annotated[str, typer.Option(metavar="REF", help="Branch, tag or commit.")] = "HEAD",
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="REF", help="The other one; default: the files as they are here."),
+    ] = None,
+    blocks: Blocks = None,
+    shapes: Shapes = None,
+    frames: Frames = None,
+    size: Size = None,
+    device: Device = "cpu",
+    batch: Annotated[int, typer.Option(min=1, help="Clips in a pass.")] = 1,
+    dtype: Annotated[str, typer.Option(help="fp32, tf32, bf16 or fp16.")] = "fp32",
+    phase: Annotated[str, typer.Option(help="inference or training.")] = "inference",
+    threads: Threads = 1,
+    margin: Margin = 0.03,
+    visit: Annotated[
+        float, typer.Option(min=0.01, help="Seconds that each process samples a subject.")
+    ] = 0.3,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Chooses the orders; default: any, recorded.")
+    ] = None,
+    same_environment: Annotated[
+        bool,
+        typer.Option(
+            "--same-environment", help="Run both with the packages installed here, in any case."
+        ),
+    ] = False,
+    out: Out = Path("gate.json"),
+    junit: Junit = None,
+    as_: As = None,
+) -> None:
+    """Time two versions of the models in turns on this machine, and judge the difference.
+
+    Both are checked out and measured by this installation's harness. Every subject is screened on
+    six pairs of processes; what looks changed is confirmed on fresh ones. Exit status 0: nothing
+    regressed; 1: something did; 3: something could not be judged.
+    """
+    from vidcost.bench.gate import comparison, result, versions
+    from vidcost.bench.gate.campaign import Campaign
+    from vidcost.bench.gate.record import Rule
+    from vidcost.bench.gate_progress import gate_progress
+    from vidcost.bench.timing.plan import Conditions, checked_cell
+    from vidcost.bench.timing.sweep import Interrupted
+    from vidcost.bench.timing_session import check_device
+
+    check_device(device)
+    files.check_folder(out.parent)
+    prepared = comparison.prepare_refs(
+        Path(), base, head, cache=versions.cache_folder(), same_environment=same_environment
+    )
+    names, left_out = comparison.common_rows(
+        *(side.rows() for side in prepared), patterns=rows or ()
+    )
+    if not rows and (blocks or device == "cpu"):
+        names, blocks = [], blocks or ["all"]
+    conditions = Conditions(device, threads, (batch,), (dtype,), phase=(phase,))
+    subjects, reasons = comparison.subjects(names, blocks or (), shapes or (), frames, size)
+    (common,) = conditions.combinations()
+    run = comparison.new_run(
+        prepared,
+        [checked_cell(subject | common) for subject in subjects],
+        left_out=[*left_out, *reasons],
+        rule=Rule(margin=margin),
+        seed=random.SystemRandom().randrange(1 << 32) if seed is None else seed,
+        visit_s=visit,
+    )
+    with gate_progress(Console(stderr=True)) as show:
+        campaign = Campaign(
+            run,
+            comparison.launches(prepared),
+            save=lambda run: result.write(out, result.Result.of(run)),
+            on_progress=show,
+        )
+        try:
+            campaign.finish()
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"stopped before all pairs were measured: {out} has those that were, which are "
+                "not enough to judge by"
+            ) from None
+    _conclude(result.Result.of(campaign.run), junit, as_)
+
+
+@gate_app.command("samples", epilog="Example: `vidcost gate samples base.jsonl head.jsonl`")
+def gate_samples(
+    base: Annotated[Path, typer.Argument(help="A file, or a folder of files.")],
+    head: Annotated[Path, typer.Argument(help="The other one, of the same kind.")],
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Spread of process medians known from a study, such as 0.01: judges even single "
+            "processes.",
+        ),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="A field in which the machines may differ."),
+    ] = None,
+    margin: Margin = 0.03,
+    out: Out = Path("gate.json"),
+    junit: Junit = None,
+    as_: As = None,
+) -> None:
+    """Judge stored records: files of `vidcost time`, or JSON of pytest-benchmark.
+
+    The unit is a process: its samples are correlated. Records of unlike machines are refused. Exit
+    statuses are those of `vidcost gate time`.
+    """
+    from vidcost.bench.gate import result
+    from vidcost.bench.gate.record import Rule
+    from vidcost.bench.gate.sample_files import compare_samples
+
+    files.check_folder(out.parent)
+    found = compare_samples(base, head, rule=Rule(margin=margin), noise=noise, allow=allow or ())
+    judged = result.Result.of(found)
+    result.write(out, judged)
+    _conclude(judged, junit, as_)
+
+
+@gate_app.command("replay", epilog="Example: `vidcost gate replay gate.json`")
+def gate_replay(
+    file: Annotated[Path, typer.Argument(help="What a gate wrote.")],
+    junit: Junit = None,
+    as_: As = None,
+) -> None:
+    """Compute the verdicts anew from a gate's file alone, with its rule and its raw samples.
+
+    Fails with exit status 3 if they are not those that the file holds.
+    """
+    from vidcost.bench.gate import result
+    from vidcost.bench.gate.verdict import INVALID
+
+    stored = result.read(file)
+    judged = result.Result.of(stored.measured)
+    if judged != stored:
+        complain(f"{file} holds other verdicts: it was edited, or judged by another version")
+        judged = judged.model_copy(update={"status": INVALID})
+    _conclude(judged, junit, as_)
+
+
+@gate_app.command("study", epilog="Example: `vidcost gate study --comparisons 300`")
+def gate_study(
+    comparisons: Annotated[
+        int, typer.Option(min=0, help="Comparisons of equal code, at least.")
+    ] = 300,
+    per_factor: Annotated[
+        int, typer.Option(min=0, help="Comparisons with each injected slow-down, at least.")
+    ] = 40,
+    device: Device = "cpu",
+    threads: Threads = 1,
+    visit: Annotated[
+        float, typer.Option(min=0.01, help="Seconds that each process samples a subject.")
+    ] = 0.15,
+    results: Results = Path("results"),
+) -> None:
+    """Measure the gate itself on this machine: false alarms on equal code, slow-downs found.
+
+    Trials are appended to gate/<device>/study.jsonl in the results folder, and the same command
+    goes on where it stopped. README.md and power.svg beside it say what came of it, and what the
+    usual tools would have said of the same samples.
+    """
+    from vidcost.bench.gate import comparison, study, trial, versions
+    from vidcost.bench.gate_progress import gate_progress
+    from vidcost.bench.gate_study_document import write_study
+    from vidcost.bench.timing.conditions import machine_of
+    from vidcost.bench.timing.sweep import Interrupted
+    from vidcost.bench.timing_session import check_device, slug
+
+    check_device(device)
+    folder = results / "gate" / slug(machine_of(device))
+    files.check_folder(folder)
+    path, cells = folder / "study.jsonl", study.study_cells(device, threads)
+    missing = study.missing(path, cells, comparisons=comparisons, per_factor=per_factor)
+    console = Console(stderr=True)
+    if missing:
+        prepared = comparison.prepare_refs(Path(), None, None, cache=versions.cache_folder())
+        with gate_progress(console) as show:
+            try:
+                study.carry_out(prepared, path, cells, missing, visit_s=visit, on_progress=show)
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    f"stopped; the trials that were finished are in {path}: give the same command "
+                    "to go on"
+                ) from None
+    for written in write_study(trial.read(path), folder):
+        typer.echo(f"Written: {written}")
+
+
+def _conclude(judged: Result, junit: Path | None, as_: As) -> None:
+    """Show the verdicts wherever somebody looks, and exit accordingly."""
+    from vidcost.bench import gate_github, gate_junit, gate_tables
+
+    table = gate_tables.verdict_table(judged.verdicts, ran=gate_tables.what_ran(judged.measured))
+    print_table(table, as_)
+    if junit is not None:
+        properties = gate_junit.properties_of(judged.measured)
+        files.write(junit, gate_junit.junit(judged.verdicts, properties))
+    gate_github.announce(gate_github.annotations(judged.verdicts))
+    _note(gate_github.append_summary(table.markdown()))
+    if judged.status:
+        raise typer.Exit(judged.status)
+
+
+def _note(warning: str | None) -> None:
+    if warning:
+        complain(warning)

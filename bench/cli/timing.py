@@ -110,8 +110,7 @@ def time_rows(
     alone: list[tuple[str, plan.Shape]] = []
     reasons: list[str] = []
     if blocks:
-        specs = [spec for words in blocks for spec in words.split()]
-        specs = [s for spec in specs for s in (plan.BLOCK_SPECS if spec == "all" else [spec])]
+        specs = plan.named_specs(blocks)
         shapes = [plan.shape_of(text) for text in shape_ or ()] or plan.shared_shapes(ROWS)
         alone, reasons = plan.fitting(specs, plan.swept(shapes) if sweep else shapes)
     if (classes, frames, size) != (None, None, None):

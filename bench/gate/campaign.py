@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from vidcost.bench.gate.judge import to_confirm
+from vidcost.bench.gate.judge import still_to_confirm, to_confirm
 from vidcost.bench.gate.record import Run, Side, Stage, Visit
 from vidcost.bench.timing.dialogue import attend
 from vidcost.bench.timing.exchange import Exchange
@@ -51,7 +51,7 @@ class Progress:
 
 
 class Campaign:
-    """Carries a run through its stages.
+    """Carries a run through ``stages``.
 
     ``save`` is told the run after every pair, so that nothing measured is lost. ``delays_s`` are
     injected into head's passes, by cell.
@@ -65,12 +65,14 @@ class Campaign:
         save: Callable[[Run], None] = lambda _: None,
         on_progress: Callable[[Progress], None] = lambda _: None,
         delays_s: Mapping[int, float] | None = None,
+        stages: Sequence[Stage] = ("memory", "screen", "confirm"),
     ) -> None:
         self.run = run
         self._launches = launches
         self._save = save
         self._on_progress = on_progress
         self._delays_s = delays_s or {}
+        self._stages = stages
         self._order = random.Random(run.seed)
         self._telemeter = Telemeter(run.base.machine.device_uuid if run.base.machine else "")
         self._visits = list(run.visits)
@@ -79,19 +81,24 @@ class Campaign:
     def finish(self) -> Run:
         """Measure all that is to be measured; the run, complete."""
         with contextlib.closing(self._telemeter):
-            cells = range(len(self.run.cells))
-            self._stage("memory", dict.fromkeys(cells, 1))
-            self._stage("screen", dict.fromkeys(cells, self.run.rule.screen_pairs))
-            self._stage("confirm", to_confirm(self.run))
+            for stage in self._stages:
+                self._stage(stage, self._wanted(stage))
         self._keep(complete=True)
         return self.run
+
+    def _wanted(self, stage: Stage) -> dict[int, int]:
+        """Pairs of each cell."""
+        if stage == "confirm":
+            return to_confirm(self.run)
+        pairs = 1 if stage == "memory" else self.run.rule.screen_pairs
+        return dict.fromkeys(range(len(self.run.cells)), pairs)
 
     def _stage(self, stage: Stage, wanted: Mapping[int, int]) -> None:
         """Measure pairs until each cell has those that it ``wanted``, or has failed too often."""
         done = dict.fromkeys(wanted, 0)
         firsts: list[Side] = []
         pair = 0
-        while cells := [c for c, pairs in wanted.items() if done[c] < pairs and not self._lost(c)]:
+        while cells := self._left(stage, wanted, done):
             if not firsts:
                 # each comes first equally often, in an order that nobody can be in step with
                 firsts = self._order.sample([*SIDES, *SIDES], 4)
@@ -110,6 +117,14 @@ class Campaign:
                 done[cell] += 1
             pair += 1
             self._keep()
+
+    def _left(self, stage: Stage, wanted: Mapping[int, int], done: Mapping[int, int]) -> list[int]:
+        """Cells that need another pair."""
+        if stage == "confirm":
+            wanted = still_to_confirm(self.run)
+        return [
+            cell for cell, pairs in wanted.items() if done[cell] < pairs and not self._lost(cell)
+        ]
 
     def _keep(self, *, complete: bool = False) -> None:
         self.run = self.run.model_copy(update={"visits": tuple(self._visits), "complete": complete})
@@ -200,15 +215,15 @@ class Campaign:
             self.run = self.run.model_copy(
                 update={side: version.model_copy(update={"machine": machine})}
             )
-        other = getattr(self.run, _other(side)).machine
-        if other is None:
+        base, head = self.run.base.machine, self.run.head.machine
+        if base is None or head is None:
             return
         for field in ("device", "device_uuid", "driver", "cpu", "cores", "memory_bytes"):
-            there, here = getattr(other, field), getattr(machine, field)
-            if there != here:
+            was, is_ = getattr(base, field), getattr(head, field)
+            if was != is_:
                 raise ValueError(
-                    f"the versions ran on unlike machines: {field} was {there!r} for "
-                    f"{_other(side)}, {here!r} for {side}"
+                    f"the versions ran on unlike machines: {field} was {was!r} for base, "
+                    f"{is_!r} for head"
                 )
 
 

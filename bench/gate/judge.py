@@ -22,15 +22,28 @@ from vidcost.bench.gate.verdict import Verdict, Word
 
 def to_confirm(run: Run) -> dict[int, int]:
     """Cells that the screen does not clear, with the pairs that they are to be confirmed on."""
-    found = {}
+    doubtful = {}
     for cell, screened in enumerate(evidence(run, "screen")):
         logs = screened.log_ratios
         if len(logs) < run.rule.screen_pairs or _is_equal(logs, run.rule):
             continue
         either = min(sign_flip_p(logs), sign_flip_p(_turned(logs)))
         if either <= run.rule.screen_level:
-            found[cell] = _pairs_to_confirm(logs, run.rule)
-    return found
+            doubtful[cell] = logs
+    return {
+        cell: _pairs_to_confirm(logs, run.rule, together=len(doubtful))
+        for cell, logs in doubtful.items()
+    }
+
+
+def still_to_confirm(run: Run) -> dict[int, int]:
+    """Those of :func:`to_confirm` that need more pairs yet, with how many they may need in all."""
+    confirmed = evidence(run, "confirm")
+    return {
+        cell: pairs
+        for cell, pairs in to_confirm(run).items()
+        if not _is_settled(confirmed[cell].log_ratios, pairs, run.rule)
+    }
 
 
 def judge(run: Run) -> list[Verdict]:
@@ -46,9 +59,11 @@ def judge(run: Run) -> list[Verdict]:
         )
         if number in planned:
             found, needed = confirmed[number], planned[number]
+            enough = _is_settled(found.log_ratios, needed, run.rule)
         else:
             found, needed = screened[number], run.rule.screen_pairs
-        if len(found.base) < needed:
+            enough = len(found.base) >= needed
+        if not enough:
             verdict = _invalid(cell.subject, failures, len(found.base), needed)
         else:
             verdict = latency_verdict(
@@ -110,14 +125,26 @@ def _is_equal(logs: Sequence[float], rule: Rule) -> bool:
     return -math.log1p(rule.margin) <= low and high <= math.log1p(rule.margin)
 
 
-def _pairs_to_confirm(logs: Sequence[float], rule: Rule) -> int:
+def _pairs_to_confirm(logs: Sequence[float], rule: Rule, *, together: int) -> int:
     distance = math.log1p(rule.find) - math.log1p(rule.margin)
     needed = (
         pairs_needed(logs, distance=distance, level=rule.confirm_level, power=rule.power)
         if distance > 0
         else rule.most_pairs
     )
-    return max(rule.confirm_pairs, min(rule.most_pairs, needed))
+    # with fewer the adjusted p cannot reach the level, even if head is slower in every pair
+    fewest = math.ceil(math.log2(together / rule.confirm_level))
+    return max(rule.confirm_pairs, fewest, min(rule.most_pairs, needed))
+
+
+def _is_settled(logs: Sequence[float], pairs: int, rule: Rule) -> bool:
+    """Whether a cell has all its ``pairs``, or after the first ones no sign of any change.
+
+    To give up a suspicion early can only prevent an alarm.
+    """
+    if len(logs) >= pairs:
+        return True
+    return len(logs) >= rule.confirm_pairs and abs(center(logs)) <= math.log1p(rule.margin)
 
 
 def _adjusted(
@@ -127,8 +154,8 @@ def _adjusted(
     p_values = []
     for cell, pairs in planned.items():
         logs = [sign * log for log in confirmed[cell].log_ratios]
-        above = math.log1p(margin_of(logs, rule)) if len(logs) >= pairs else math.inf
-        p_values.append(sign_flip_p(logs, above) if math.isfinite(above) else 1.0)
+        settled = _is_settled(logs, pairs, rule)
+        p_values.append(sign_flip_p(logs, math.log1p(margin_of(logs, rule))) if settled else 1.0)
     return dict(zip(planned, holm_adjusted(p_values), strict=True))
 
 

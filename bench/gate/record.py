@@ -30,7 +30,8 @@ class Rule(_Frozen):
     measured again: those at which a one-sided test reaches ``screen_level`` in either direction
     and which are not shown to be equal. They are confirmed on fresh pairs, so many that a
     slow-down by ``find`` is found with probability ``power``, within ``confirm_pairs`` and
-    ``most_pairs``; over all of them together the chance of a false alarm is ``confirm_level``.
+    ``most_pairs``, but no more than the former if these show no change beyond ``margin``; over all
+    of them together the chance of a false alarm is ``confirm_level``.
     Memory may grow by ``memory_margin`` or ``memory_bytes``, whichever is more.
     """
 

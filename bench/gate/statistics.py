@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,8 +43,11 @@ def interval(values: Values, confidence: float = CONFIDENCE) -> tuple[float, flo
 
     Infinite where there are too few values for it.
     """
-    level = (1 - confidence) / 2
-    return _lower(values, level), -_lower([-value for value in values], level)
+    refused = _critical_rank_sum(len(values), (1 - confidence) / 2)
+    if refused < 0:
+        return -math.inf, math.inf
+    means = np.sort(_pair_means(values))
+    return float(means[refused]), float(means[-1 - refused])
 
 
 def noise(values: Values) -> float:
@@ -71,21 +76,24 @@ def pairs_needed(values: Values, *, distance: float, level: float, power: float)
     return max(1, math.ceil((z * pessimistic / distance) ** 2))
 
 
-def _lower(values: Values, level: float) -> float:
-    """The greatest bound that the test at ``level`` refuses to put the values at or below."""
-    means = np.sort(np.unique(_pair_means(values)))
-    # between two neighbours the test says the same everywhere
-    between = (means[:-1] + means[1:]) / 2
-    low, high = 0, len(means)
-    if sign_flip_p(values, above=float(means[0]) - 1.0) > level:
-        return -math.inf
-    while high - low > 1:
-        middle = (low + high) // 2
-        if sign_flip_p(values, above=float(between[middle - 1])) <= level:
-            low = middle
-        else:
-            high = middle
-    return float(means[low])
+@functools.cache
+def _critical_rank_sum(count: int, level: float) -> int:
+    """Wilcoxon's critical value: the greatest rank sum of negative values that is refused.
+
+    It is also how many means of two lie below the bound. -1 if so few values never reach ``level``.
+    """
+    rank_sums = range(count * (count + 1) // 2 + 1)
+    return bisect_right(rank_sums, level, key=lambda sum_: sign_flip_p(_ranks(count, sum_))) - 1
+
+
+def _ranks(count: int, negative: int) -> list[float]:
+    """The numbers from 1 to ``count``, some of them negative: those sum to ``negative``."""
+    signed = []
+    for rank in range(count, 0, -1):
+        flipped = rank <= negative
+        negative -= rank * flipped
+        signed.append(-float(rank) if flipped else float(rank))
+    return signed
 
 
 def _pair_means(values: Values) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Literal
 
 import torch
@@ -20,7 +21,7 @@ from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.memory import measure_memory, rss_peak_bytes
 from vidcost.bench.timing.messages import Chunk, Reply, Task, Window
 from vidcost.bench.timing.peak import measured_macs_per_s
-from vidcost.bench.timing.record import Memory, Timing
+from vidcost.bench.timing.record import Machine, Memory, Timing
 from vidcost.bench.timing.runner import Runner
 from vidcost.bench.timing.sampling import sample
 from vidcost.bench.timing.subject import Built, build
@@ -39,7 +40,7 @@ def measure(task: Task, exchange: Exchange) -> Timing:
     Raises: ValueError if there is no such row, block or device.
     """
     cell = task.cell
-    machine = describe(cell.device)
+    machine = _machine(cell.device)
     try:
         _configure(cell)
         return _measured(task, exchange).model_copy(update={"machine": machine})
@@ -98,6 +99,18 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
     )
 
 
+@cache
+def _machine(device: str) -> Machine:
+    """As this process found it, before it was pinned to some CPUs."""
+    _allowed_cpus()
+    return describe(device)
+
+
+@cache
+def _allowed_cpus() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def _configure(cell: Cell) -> None:
     """Threads, and how exact products are."""
     torch.set_num_threads(cell.threads)
@@ -106,7 +119,7 @@ def _configure(cell: Cell) -> None:
         # events are recorded on the current device's stream
         torch.cuda.set_device(device)
     if device.type == "cpu" and hasattr(os, "sched_setaffinity"):
-        allowed = sorted(os.sched_getaffinity(0))
+        allowed = _allowed_cpus()
         if cell.threads > len(allowed):
             raise Unsupported(f"{cell.threads} threads have {len(allowed)} CPUs to run on")
         os.sched_setaffinity(0, allowed[: cell.threads])

@@ -89,7 +89,7 @@ def cells_for(
         for cold in (False, True)
     ]
     return [
-        _cell(subject | combination)
+        checked_cell(subject | combination)
         for combination in conditions.combinations()
         for subject in subjects
     ]
@@ -119,6 +119,12 @@ def swept(shapes: Iterable[Shape]) -> list[Shape]:
     """The same maps in 1 to 32 frames: N grows, and nothing else."""
     grown = ((c, frames, h, w) for c, _, h, w in shapes for frames in SWEEP_FRAMES)
     return list(dict.fromkeys(grown))
+
+
+def named_specs(words: Iterable[str]) -> list[str]:
+    """Specs of blocks, several in one text allowed; ``all`` stands for :data:`BLOCK_SPECS`."""
+    specs = [spec for text in words for spec in text.split()]
+    return [each for spec in specs for each in (BLOCK_SPECS if spec == "all" else (spec,))]
 
 
 def fitting(
@@ -192,7 +198,8 @@ def _of_row(row: Row) -> dict[str, Any]:
     }
 
 
-def _cell(fields: Mapping[str, Any]) -> Cell:
+def checked_cell(fields: Mapping[str, Any]) -> Cell:
+    """The cell of ``fields``.  Raises: ValueError, in a line, if they contradict each other."""
     try:
         return Cell(**fields)
     except ValidationError as error:

@@ -1,0 +1,110 @@
+"""The gate judged by itself: the same code on both sides, and slow-downs of known size."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from vidcost.bench.gate.campaign import Campaign, Progress
+from vidcost.bench.gate.comparison import launches, new_run
+from vidcost.bench.gate.evidence import evidence
+from vidcost.bench.gate.record import Rule
+from vidcost.bench.gate.trial import Trial, append, read
+from vidcost.bench.gate.versions import Prepared
+from vidcost.bench.timing.cell import Cell
+
+FACTORS = (1.02, 1.03, 1.05, 1.10, 1.20)
+"""Slow-downs that are injected."""
+
+BLOCKS = ("nl", "cgnl", "pnl:n=2", "pnl:n=3", "pnl:n=4")
+"""Not CGD: alone it takes 0.1 ms, and a file of its samples would be megabytes that say little."""
+
+SHAPES = ((384, 2, 8, 8), (96, 4, 14, 14), (192, 8, 8, 8))
+ROWS = ("mfnet", "mfnet-nl", "r50-ucf101", "r50-nl-ucf101", "r50-cgnl-ucf101")
+
+
+def study_cells(device: str, threads: int) -> list[Cell]:
+    """Blocks alone at small shapes and networks on small clips: milliseconds each on one core."""
+    alone = [
+        Cell(block=spec, shape=shape, device=device, threads=threads)
+        for shape in SHAPES
+        for spec in BLOCKS
+    ]
+    networks = [Cell(row=row, frames=8, size=64, device=device, threads=threads) for row in ROWS]
+    return alone + networks
+
+
+def planned(comparisons: int, per_factor: int, cells: int) -> Iterator[tuple[float, int]]:
+    """Factors and numbers of the trials: first those of equal code, then rounds of slow-downs."""
+    yield from ((1.0, number) for number in range(-(-comparisons // cells)))
+    for number in range(-(-per_factor // cells)):
+        yield from ((factor, number) for factor in FACTORS)
+
+
+def missing(
+    path: Path, cells: Sequence[Cell], *, comparisons: int, per_factor: int
+) -> list[tuple[float, int]]:
+    """Planned trials that ``path`` does not hold yet.
+
+    Raises: ValueError if it holds trials of other cells.
+    """
+    trials = read(path)
+    for trial in trials:
+        if trial.run.cells != tuple(cells):
+            raise ValueError(
+                f"{path} holds a study of other cells: name another folder with --results"
+            )
+    known = {(trial.factor, trial.number) for trial in trials}
+    return [each for each in planned(comparisons, per_factor, len(cells)) if each not in known]
+
+
+def carry_out(
+    prepared: tuple[Prepared, Prepared],
+    path: Path,
+    cells: Sequence[Cell],
+    trials: Sequence[tuple[float, int]],
+    *,
+    visit_s: float,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_trial: Callable[[Trial], None] = lambda _: None,
+) -> None:
+    """Measure ``trials`` one after another and append each to ``path`` as soon as it is complete.
+
+    Slow-downs are shares of what base took in the trials of equal code, lost in every pass of head.
+    Raises: ValueError if the device is not there or the file cannot be written.
+    """
+    for factor, number in trials:
+        run = new_run(prepared, cells, rule=Rule(), seed=_seed(factor, number), visit_s=visit_s)
+        delays_s = {}
+        if factor > 1:
+            typical_s = _typical(read(path), len(cells))
+            delays_s = {cell: (factor - 1) * seconds for cell, seconds in typical_s.items()}
+        campaign = Campaign(
+            run,
+            launches(prepared),
+            stages=("screen", "confirm"),
+            on_progress=on_progress,
+            delays_s=delays_s,
+        )
+        load, _, _ = os.getloadavg()
+        kind: Literal["A/A", "delay"] = "delay" if factor > 1 else "A/A"
+        trial = Trial(kind=kind, factor=factor, number=number, load=load, run=campaign.finish())
+        append(path, trial)
+        on_trial(trial)
+
+
+def _typical(trials: Sequence[Trial], cells: int) -> dict[int, float]:
+    """By cell what base took in the trials of equal code; seconds."""
+    equal = [evidence(trial.run, "screen") for trial in trials if trial.kind == "A/A"]
+    taken = {
+        cell: [seconds for found in equal for seconds in found[cell].base] for cell in range(cells)
+    }
+    return {cell: statistics.median(seconds) for cell, seconds in taken.items() if seconds}
+
+
+def _seed(factor: float, number: int) -> int:
+    """Another one for every trial, the same one whenever that trial is repeated."""
+    return round(1000 * factor) * 1000 + number
