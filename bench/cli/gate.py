@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from vidcost.bench import files
-from vidcost.bench.cli.options import As, Frames, Results, Size
+from vidcost.bench.cli.options import As, Format, Frames, Results, Size
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.cli.rows import progress
 from vidcost.models.rows import ROWS
@@ -150,9 +150,8 @@ def gate_time(
     prepared = comparison.prepare_refs(
         Path(), base, head, cache=versions.cache_folder(), same_environment=same_environment
     )
-    names, left_out = comparison.common_rows(
-        *(side.rows() for side in prepared), patterns=rows or ()
-    )
+    base_rows, head_rows = (side.rows() for side in prepared)
+    names, left_out = comparison.common_rows(base_rows, head_rows, rows or ())
     if not rows and (blocks or device == "cpu"):
         names, blocks = [], blocks or ["all"]
     conditions = Conditions(device, threads, (batch,), (dtype,), phase=(phase,))
@@ -289,11 +288,15 @@ def gate_study(
         typer.echo(f"Written: {written}")
 
 
-def _conclude(judged: Result, junit: Path | None, as_: As) -> None:
+def _conclude(judged: Result, junit: Path | None, as_: Format | None) -> None:
     """Show the verdicts wherever somebody looks, and exit accordingly."""
     from vidcost.bench import gate_github, gate_junit, gate_tables
 
-    table = gate_tables.verdict_table(judged.verdicts, ran=gate_tables.what_ran(judged.measured))
+    table = gate_tables.verdict_table(
+        judged.verdicts,
+        ran=gate_tables.what_ran(judged.measured),
+        everything=as_ in (Format.JSON, Format.CSV),
+    )
     print_table(table, as_)
     if junit is not None:
         properties = gate_junit.properties_of(judged.measured)

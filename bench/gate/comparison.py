@@ -75,13 +75,13 @@ def subjects(
     """
     if shapes and not blocks:
         raise ValueError("--shape is for blocks alone: give --blocks too")
-    rows = [{"row": name, "frames": frames, "size": size} for name in names]
+    found: list[dict[str, Any]] = [{"row": name, "frames": frames, "size": size} for name in names]
     alone: list[tuple[str, plan.Shape]] = []
     reasons: list[str] = []
     if blocks:
         at = [plan.shape_of(text) for text in shapes] or plan.shared_shapes(ROWS)
         alone, reasons = plan.fitting(plan.named_specs(blocks), at)
-    found = [*rows, *({"block": spec, "shape": shape} for spec, shape in alone)]
+    found += [{"block": spec, "shape": shape} for spec, shape in alone]
     if not found:
         raise ValueError("the two versions have no row in common: name blocks with --blocks")
     return found, reasons

@@ -18,7 +18,8 @@ UNKNOWN = "not available"
 class Process:
     """One subject in one process.
 
-    ``name`` and ``details``, the conditions, say what was measured, ``where`` its place in ``file``.
+    ``name`` and ``details``, the conditions, say what was measured; ``where`` the place in the
+    ``file``.
     ``machine`` is what it ran on with the version measured, None if a failure does not say.
     ``median_s`` is None where there is a ``failure``. ``identity`` is the same for copies alone.
     """

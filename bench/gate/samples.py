@@ -35,19 +35,16 @@ def judge_samples(comparison: SampleComparison) -> list[Verdict]:
     rule, noise = comparison.rule, comparison.noise
     both = [s for s in comparison.subjects if s.base.medians_s and s.head.medians_s]
     level = _level(rule, len(both))
-    shifts = {
-        s.subject: (_shift(s, noise), _shift(_swapped(s), noise))
-        for s in both
-        if noise is not None or _enough(s, level)
-    }
-    slower = _adjusted({name: shift for name, (shift, _) in shifts.items()}, rule)
-    faster = _adjusted({name: swapped for name, (_, swapped) in shifts.items()}, rule)
+    shifts = {s.subject: _shift(s, noise) for s in both if noise is not None or _enough(s, level)}
+    limits = {name: math.log1p(_margin(shift, rule)) for name, shift in shifts.items()}
+    slower = _adjusted({name: shift.p_above(limits[name]) for name, shift in shifts.items()})
+    faster = _adjusted({name: shift.p_below(limits[name]) for name, shift in shifts.items()})
     latency = []
     for each in comparison.subjects:
         name = each.subject
         if name in shifts:
             verdict = _latency_verdict(
-                each, comparison, shifts[name][0], slower=slower[name], faster=faster[name]
+                each, comparison, shifts[name], slower=slower[name], faster=faster[name]
             )
         elif each in both:
             verdict = _too_few(each, comparison, level)
@@ -75,18 +72,12 @@ def _shift(subject: SubjectSamples, noise: float | None) -> Shift:
     return shift_by_ranks(base, head) if noise is None else shift_by_noise(base, head, noise)
 
 
-def _swapped(subject: SubjectSamples) -> SubjectSamples:
-    return SubjectSamples(subject=subject.subject, base=subject.head, head=subject.base)
-
-
 def _margin(shift: Shift, rule: Rule) -> float:
     return max(rule.margin, math.expm1(rule.noise_factor * shift.error))
 
 
-def _adjusted(shifts: Mapping[str, Shift], rule: Rule) -> dict[str, float]:
-    """By subject the p that it does not lie above by its margin, adjusted for all of them."""
-    p_values = [shift.p_above(math.log1p(_margin(shift, rule))) for shift in shifts.values()]
-    return dict(zip(shifts, holm_adjusted(p_values), strict=True))
+def _adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
+    return dict(zip(p_values, holm_adjusted(list(p_values.values())), strict=True))
 
 
 def _latency_verdict(

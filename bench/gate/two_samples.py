@@ -18,7 +18,8 @@ _Z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 class Shift:
     """By how much head lies above base, with its 95% interval and its standard error.
 
-    ``p_above`` is the one-sided p that it lies above by what is given, or by less.
+    ``p_above`` is the one-sided p that it lies above by what is given, or by less; ``p_below`` that
+    it lies below by that, or by less.
     """
 
     center: float
@@ -26,6 +27,7 @@ class Shift:
     high: float
     error: float
     p_above: Callable[[float], float]
+    p_below: Callable[[float], float]
 
 
 def shift_by_ranks(base: Values, head: Values) -> Shift:
@@ -43,6 +45,7 @@ def shift_by_ranks(base: Values, head: Values) -> Shift:
         high=high,
         error=(high - low) / 2 / _Z,
         p_above=lambda above: u_test_p(base, head, above),
+        p_below=lambda below: u_test_p(head, base, below),
     )
 
 
@@ -60,6 +63,7 @@ def shift_by_noise(base: Values, head: Values, noise: float) -> Shift:
         high=center + _Z * error,
         error=error,
         p_above=lambda above: float(stats.norm.sf((center - above) / error)),
+        p_below=lambda below: float(stats.norm.sf((-center - below) / error)),
     )
 
 

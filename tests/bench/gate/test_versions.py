@@ -1,0 +1,184 @@
+"""Checking out two versions and making them ready to run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vidcost.bench.gate import versions
+from vidcost.bench.gate.versions import check_out, prepare
+from vidcost.models.rows import ROWS
+
+WHICH = """\
+import vidcost.bench.timing.worker, vidcost.models.rows, json
+print(json.dumps([vidcost.bench.timing.worker.__file__, vidcost.models.rows.__file__]))
+"""
+
+
+def both(repository, base, head, **options):
+    cache = repository.folder.parent / "cache"
+    checkouts = [check_out(repository.folder, ref, cache=cache) for ref in (base, head)]
+    return prepare(*checkouts, cache=cache, **options)
+
+
+def test_a_version_runs_its_own_models_under_this_harness(repository):
+    repository.commit()
+    repository.edit("models/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
+    base, head = both(repository, "main", None)
+    assert [row.name for row in ROWS if row.build] == base.rows()
+    assert {"mfnet-nl", "mfnet-non-local"} == set(base.rows()) ^ set(head.rows())
+    for side in (base, head):
+        process = subprocess.run(
+            [side.python, "-P", "-c", WHICH],
+            env=os.environ | side.variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert [str(side.path / "vidcost")] * 2 == [
+            name.rpartition("/bench/" if "bench" in name else "/models/")[0]
+            for name in json.loads(process.stdout)
+        ]
+    assert base.code != head.code
+    assert ("this", "this") == (base.environment, head.environment)
+
+
+def test_equal_code_lies_in_two_places(repository):
+    repository.commit()
+    base, head = both(repository, "HEAD", None)
+    assert base.code == head.code
+    assert base.path != head.path
+    assert len(str(base.path)) == len(str(head.path))
+
+
+def test_a_commit_is_named_with_its_changes(repository):
+    commit = repository.commit()
+    clean, _ = both(repository, None, None)
+    assert ("working tree", commit) == (clean.checkout.ref, clean.checkout.commit)
+    (repository.folder / "notes.txt").write_text("not a model")
+    assert commit == both(repository, None, None)[0].checkout.commit
+    repository.edit("models/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
+    assert f"{commit}+changes" == both(repository, None, None)[0].checkout.commit
+
+
+def test_a_checkout_is_kept_and_mended(repository):
+    repository.commit()
+    cache = repository.folder.parent / "cache"
+    first = check_out(repository.folder, "main", cache=cache)
+    assert first == check_out(repository.folder, "main", cache=cache)
+    shutil.rmtree(first.folder)
+    assert first == check_out(repository.folder, "main", cache=cache)
+    assert (first.folder / "models" / "rows.py").is_file()
+    # the repository itself stays on its branch
+    assert "main" == repository.git("branch", "--show-current")
+
+
+def test_an_edited_working_tree_is_prepared_anew(repository):
+    repository.commit()
+    _, before = both(repository, "main", None)
+    repository.edit("models/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
+    _, after = both(repository, "main", None)
+    assert before.path != after.path
+    assert "mfnet-non-local" in after.rows()
+
+
+@pytest.mark.parametrize("ref", ["no-such-branch", "--upload-pack=evil", "HEAD~9"])
+def test_a_ref_that_is_none_is_named(repository, ref):
+    repository.commit()
+    with pytest.raises(ValueError, match="no ref") as error:
+        check_out(repository.folder, ref, cache=repository.folder.parent / "cache")
+    assert repr(ref) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_outside_of_a_repository(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(ValueError, match="not a git repository"):
+        check_out(tmp_path, "main", cache=tmp_path / "cache")
+
+
+def test_without_git(repository, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ValueError, match="git is not installed"):
+        check_out(repository.folder, "main", cache=repository.folder.parent / "cache")
+
+
+def test_a_version_without_models_is_refused(repository):
+    repository.git("rm", "-r", "--quiet", "--cached", "--ignore-unmatch", "models")
+    shutil.rmtree(repository.folder / "models")
+    repository.commit()
+    with pytest.raises(ValueError, match=r"main has no models/rows\.py"):
+        both(repository, "main", None)
+
+
+def test_models_that_do_not_import_are_named(repository):
+    (repository.folder / "models" / "rows.py").write_text("import no_such_module\n")
+    repository.commit()
+    base, _ = both(repository, "main", None)
+    with pytest.raises(ValueError, match="main cannot be run: ModuleNotFoundError"):
+        base.rows()
+
+
+class Installer:
+    """Stands in for venv and pip."""
+
+    def __init__(self, monkeypatch, fail=False):
+        self.commands = []
+        self._fail = fail
+        self._run = subprocess.run
+        monkeypatch.setattr(versions.subprocess, "run", self)
+
+    def __call__(self, command, **options):
+        if not {"venv", "pip"} & set(command):
+            return self._run(command, **options)
+        self.commands.append(command)
+        if "venv" in command:
+            Path(command[-1]).mkdir(parents=True)
+        return subprocess.CompletedProcess(
+            command, int(self._fail), "", "noise\nERROR: no such version\n"
+        )
+
+
+def test_versions_that_ask_for_other_packages_get_environments_of_their_own(
+    repository, monkeypatch
+):
+    installer = Installer(monkeypatch)
+    repository.commit()
+    repository.edit("pyproject.toml", '"torch"', '"torch>=2.12"')
+    (repository.folder / "constraints.txt").write_text("torch==2.13.0\n")
+    base, head = both(repository, "main", None)
+    assert base.environment != head.environment
+    assert base.python != head.python
+    venvs, installs = installer.commands[::2], installer.commands[1::2]
+    assert [[*c[1:3], c[3]] for c in venvs] == [
+        ["-m", "venv", str(side.path.parent.parent / "environments" / side.environment)]
+        for side in (base, head)
+    ]
+    assert ["torch"] == installs[0][-1:]
+    constraints = str(repository.folder / "constraints.txt")
+    assert ["-c", constraints, "torch>=2.12"] == installs[1][-3:]
+    # made once
+    both(repository, "main", None)
+    assert 4 == len(installer.commands)
+
+
+def test_one_environment_for_both_if_that_is_asked_for(repository, monkeypatch):
+    installer = Installer(monkeypatch)
+    repository.commit()
+    repository.edit("pyproject.toml", '"torch"', '"torch>=2.12"')
+    base, head = both(repository, "main", None, same_environment=True)
+    assert ("this", "this") == (base.environment, head.environment)
+    assert [] == installer.commands
+
+
+def test_packages_that_cannot_be_installed_are_an_error(repository, monkeypatch):
+    Installer(monkeypatch, fail=True)
+    repository.commit()
+    repository.edit("pyproject.toml", '"torch"', '"torch>=99"')
+    with pytest.raises(ValueError, match="of main cannot be installed: ERROR: no such version"):
+        both(repository, "main", None)
