@@ -37,7 +37,7 @@ class Result(BaseModel):
 
 def write(path: Path, result: Result) -> None:
     """Write the whole file or nothing.  Raises: ValueError if it cannot be written."""
-    files.write(path, result.model_dump_json(exclude_defaults=True) + "\n")
+    files.write(path, result.model_dump_json() + "\n")
 
 
 def read(path: Path) -> Result:

@@ -1,0 +1,101 @@
+"""Runs whose samples were planted, so that the right verdict is known beforehand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from vidcost.bench.gate.judge import to_confirm
+from vidcost.bench.gate.record import Rule, Run, Side, Stage, Version, Visit
+from vidcost.bench.timing.cell import Cell
+
+SIDES: tuple[Side, Side] = ("base", "head")
+PASS_NS = 100_000_000
+MIB = 1 << 20
+
+
+class Place(NamedTuple):
+    """Where a sample stands: one cell in one process, the first or the second of its pair."""
+
+    stage: Stage
+    pair: int
+    side: Side
+    second: bool
+    cell: int
+
+
+def planted(
+    *,
+    cells: int = 1,
+    noise: float = 0.01,
+    slower: float | Mapping[int, float] = 1.0,
+    disturbed: Callable[[Place], float] = lambda place: 1.0,
+    samples: int = 1,
+    peaks: tuple[int | None, int | None] = (31 * MIB, 31 * MIB),
+    rule: Rule | None = None,
+    seed: int = 0,
+) -> Run:
+    """A complete run: all pairs of the screen, and those that it asks for to confirm.
+
+    Each process is off by ``noise``, a standard deviation of the logarithm; head takes ``slower``
+    times as long, in all cells or in those given. ``disturbed`` is a factor of its own for every
+    sample. ``peaks`` are the bytes of base and head.
+    """
+    generator = np.random.default_rng(seed)
+    factors = slower if isinstance(slower, Mapping) else dict.fromkeys(range(cells), slower)
+
+    def visit(place: Place) -> Visit:
+        factor = factors.get(place.cell, 1.0) if place.side == "head" else 1.0
+        mean_ns = PASS_NS * factor * math.exp(noise * generator.standard_normal())
+        return Visit(
+            **place._asdict(),
+            samples_ns=tuple(round(mean_ns * disturbed(place)) for _ in range(samples)),
+        )
+
+    def pairs(stage: Stage, cell: int, count: int) -> list[Visit]:
+        return [
+            visit(Place(stage, pair, side, bool(second), cell))
+            for pair in range(count)
+            for second, side in enumerate(SIDES if pair % 2 else SIDES[::-1])
+        ]
+
+    rule = rule or Rule()
+    memory = [
+        Visit(stage="memory", pair=0, side=side, second=False, cell=cell, peak_bytes=peak)
+        for cell in range(cells)
+        for side, peak in zip(SIDES, peaks, strict=True)
+    ]
+    screen = [v for cell in range(cells) for v in pairs("screen", cell, rule.screen_pairs)]
+    run = Run(
+        vidcost="0",
+        started="2026-01-01T00:00:00+00:00",
+        base=Version(ref="main", commit="a" * 40, code="b" * 64),
+        head=Version(ref="HEAD", commit="c" * 40, code="d" * 64),
+        cells=tuple(Cell(row=f"row-{cell}") for cell in range(cells)),
+        rule=rule,
+        complete=True,
+        visits=(*memory, *screen),
+    )
+    confirm = [v for cell, count in to_confirm(run).items() for v in pairs("confirm", cell, count)]
+    return run.model_copy(update={"visits": (*run.visits, *confirm)})
+
+
+def changed(run: Run, where: Callable[[Visit], bool], **update: object) -> Run:
+    """``run`` with other fields in some visits."""
+    visits = tuple(v.model_copy(update=update) if where(v) else v for v in run.visits)
+    return run.model_copy(update={"visits": visits})
+
+
+def without(run: Run, where: Callable[[Visit], bool]) -> Run:
+    """``run`` less some visits."""
+    return run.model_copy(update={"visits": tuple(v for v in run.visits if not where(v))})
+
+
+def swapped(run: Run) -> Run:
+    """``run`` with base for head and head for base."""
+    other = {"base": "head", "head": "base"}
+    visits = tuple(v.model_copy(update={"side": other[v.side]}) for v in run.visits)
+    return run.model_copy(update={"base": run.head, "head": run.base, "visits": visits})
