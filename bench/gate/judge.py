@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from vidcost.bench.gate.evidence import Evidence, evidence
+from vidcost.bench.gate.memory import memory_verdict
 from vidcost.bench.gate.record import Rule, Run, Visit
 from vidcost.bench.gate.statistics import (
     center,
@@ -165,7 +166,7 @@ def _turned(logs: Sequence[float]) -> list[float]:
 
 def _memory_verdict(run: Run, number: int) -> Verdict:
     """Of what a pass allocates, which does not vary as its time does: the least of each side."""
-    subject, rule = run.cells[number].subject, run.rule
+    subject = run.cells[number].subject
     visits = [visit for visit in run.visits if visit.stage == "memory" and visit.cell == number]
     peaks = {
         side: min(
@@ -178,25 +179,7 @@ def _memory_verdict(run: Run, number: int) -> Verdict:
     if base is None or head is None:
         failures = tuple(visit for visit in visits if visit.status != "ok")
         return _invalid(subject, failures, 0, 1).model_copy(update={"metric": "memory"})
-    allowed = max(rule.memory_margin * base, rule.memory_bytes)
-    word: Word
-    if head - base > allowed:
-        word, why = "REGRESSED", f"{head - base:+,} bytes, {allowed:,.0f} are allowed"
-    elif base - head > allowed:
-        word, why = "IMPROVED", f"{head - base:+,} bytes"
-    else:
-        word, why = "EQUIVALENT", f"{head - base:+,} bytes" if head != base else "the same"
-    return Verdict(
-        subject=subject,
-        metric="memory",
-        word=word,
-        why=why,
-        ratio=head / base if base else None,
-        margin=allowed / base if base else None,
-        pairs=1,
-        base=base,
-        head=head,
-    )
+    return memory_verdict(subject, base, head, run.rule)
 
 
 def _invalid(subject: str, failures: Sequence[Visit], pairs: int, needed: int) -> Verdict:

@@ -58,8 +58,9 @@ def noise(values: Values) -> float:
 
 def holm_adjusted(p_values: Values) -> list[float]:
     """P values adjusted so that refusing at a level makes any mistake with at most that chance."""
-    if not p_values:
-        return []
+    if len(p_values) < 2:
+        # nothing to adjust for; statsmodels collects garbage each time, which takes a while
+        return list(p_values)
     return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
@@ -73,7 +74,7 @@ def pairs_needed(values: Values, *, distance: float, level: float, power: float)
     deviation = float(np.std(values, ddof=1))
     pessimistic = deviation * math.sqrt(freedom / stats.chi2.ppf(0.2, freedom))
     z = stats.norm.ppf(1 - level) + stats.norm.ppf(power)
-    return max(1, math.ceil((z * pessimistic / distance) ** 2))
+    return max(1, math.ceil(float(z * pessimistic / distance) ** 2))
 
 
 @functools.cache
@@ -83,7 +84,8 @@ def _critical_rank_sum(count: int, level: float) -> int:
     It is also how many means of two lie below the bound. -1 if so few values never reach ``level``.
     """
     rank_sums = range(count * (count + 1) // 2 + 1)
-    return bisect_right(rank_sums, level, key=lambda sum_: sign_flip_p(_ranks(count, sum_))) - 1
+    refused: int = bisect_right(rank_sums, level, key=lambda sum_: sign_flip_p(_ranks(count, sum_)))
+    return refused - 1
 
 
 def _ranks(count: int, negative: int) -> list[float]:
@@ -100,4 +102,5 @@ def _pair_means(values: Values) -> NDArray[np.float64]:
     """Walsh averages: the mean of every two values, and of each with itself."""
     array = np.asarray(values, dtype=float)
     first, second = np.triu_indices(len(array))
-    return (array[first] + array[second]) / 2
+    means: NDArray[np.float64] = (array[first] + array[second]) / 2
+    return means

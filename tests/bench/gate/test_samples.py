@@ -235,21 +235,6 @@ def test_no_subject_is_not_clean():
     assert 3 == exit_status(judge_samples(comparison()))
 
 
-@pytest.mark.parametrize("processes", [1, 5])
-def test_false_alarms_by_known_noise_stay_below_their_level(processes):
-    random = Random(11)
-    rule = Rule(margin=1e-9, noise_factor=0, confirm_level=0.05)
-
-    def side():
-        return [0.1 * math.exp(random.gauss(0, 0.02)) for _ in range(processes)]
-
-    runs = 1000
-    words = [judged(side(), side(), noise=0.02, rule=rule).word for _ in range(runs)]
-    for word in ("REGRESSED", "IMPROVED"):
-        # two standard errors above the level
-        assert 0 < words.count(word) <= runs * 0.05 + 2 * math.sqrt(runs * 0.05)
-
-
 def test_false_alarms_of_many_subjects_stay_below_their_level():
     random = Random(13)
     rule = Rule(margin=1e-9, noise_factor=0, confirm_level=0.2)
@@ -257,7 +242,7 @@ def test_false_alarms_of_many_subjects_stay_below_their_level():
     def side():
         return [0.1 * math.exp(random.gauss(0, 0.02)) for _ in range(6)]
 
-    runs = 60
+    runs = 20
     alarms = 0
     for _ in range(runs):
         subjects = [subject(side(), side(), name) for name in "abc"]

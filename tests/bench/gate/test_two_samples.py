@@ -92,7 +92,7 @@ def test_values_that_vary_more_than_their_noise_are_not_believed_to_have_it():
 @pytest.mark.parametrize(("count", "level"), [(8, 0.01), (6, 0.05)])
 def test_false_alarms_of_the_exact_test_stay_below_their_level(count, level):
     random = Random(20060)
-    runs = 2000
+    runs = 1000
     alarms = sum(
         u_test_p(
             [random.gauss(0, 1) for _ in range(count)], [random.gauss(0, 1) for _ in range(count)]
@@ -107,7 +107,7 @@ def test_false_alarms_of_the_exact_test_stay_below_their_level(count, level):
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
     random = Random(5091)
-    runs = 300
+    runs = 150
     held = 0
     for _ in range(runs):
         base = [random.expovariate(1) for _ in range(8)]
@@ -115,3 +115,14 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
         shift = shift_by_ranks(base, head)
         held += shift.low <= 0.7 <= shift.high
     assert held >= 0.95 * runs - 2 * math.sqrt(0.95 * 0.05 * runs)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_false_alarms_by_known_noise_stay_below_their_level(count):
+    random = Random(11)
+    runs, level = 1000, 0.05
+    alarms = 0
+    for _ in range(runs):
+        base, head = ([random.gauss(0, 0.02) for _ in range(count)] for _ in range(2))
+        alarms += shift_by_noise(base, head, 0.02).p_above(0.0) <= level
+    assert 0 < alarms <= runs * level + 2 * math.sqrt(runs * level)
