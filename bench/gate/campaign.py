@@ -54,7 +54,7 @@ class Campaign:
     """Carries a run through ``stages``.
 
     ``save`` is told the run after every pair, so that nothing measured is lost. ``delays_s`` are
-    injected into head's passes, by cell.
+    injected into head's passes, by cell. ``run`` is one in which nothing has been measured.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Campaign:
         delays_s: Mapping[int, float] | None = None,
         stages: Sequence[Stage] = ("memory", "screen", "confirm"),
     ) -> None:
+        assert not run.visits, "a run is measured from its beginning"
         self.run = run
         self._launches = launches
         self._save = save
@@ -75,7 +76,7 @@ class Campaign:
         self._stages = stages
         self._order = random.Random(run.seed)
         self._telemeter = Telemeter(run.base.machine.device_uuid if run.base.machine else "")
-        self._visits = list(run.visits)
+        self._visits: list[Visit] = []
         self._failed: dict[tuple[int, Side], int] = {}
 
     def finish(self) -> Run:

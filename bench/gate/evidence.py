@@ -13,14 +13,10 @@ from vidcost.bench.gate.record import Run, Side, Stage, Visit
 
 @dataclass(frozen=True)
 class Evidence:
-    """Medians of the processes of one cell at one stage, in pairs; seconds.
-
-    ``failures`` are the visits that went wrong.
-    """
+    """Medians of the processes of one cell at one stage, in pairs; seconds."""
 
     base: tuple[float, ...] = ()
     head: tuple[float, ...] = ()
-    failures: tuple[Visit, ...] = ()
 
     @property
     def log_ratios(self) -> list[float]:
@@ -47,7 +43,4 @@ def _paired(pairs: Mapping[int, Mapping[Side, Visit]]) -> Evidence:
     return Evidence(
         base=tuple(statistics.median(base.samples_ns) / 1e9 for base, _ in good),
         head=tuple(statistics.median(head.samples_ns) / 1e9 for _, head in good),
-        failures=tuple(
-            visit for pair in pairs.values() for visit in pair.values() if visit.status != "ok"
-        ),
     )

@@ -98,7 +98,7 @@ def latency_verdict(
     elif _is_equal(logs, rule):
         word, why = "EQUIVALENT", f"within {rule.margin:.1%}"
     else:
-        word, why = "INCONCLUSIVE", _what_would_show(low, high, slower is not None)
+        word, why = "INCONCLUSIVE", _undecided(low, high, margin, confirmed=slower is not None)
     return Verdict(
         subject=subject,
         metric="latency",
@@ -110,15 +110,17 @@ def latency_verdict(
         margin=margin,
         noise=noise(logs),
         pairs=len(logs),
-        p=slower,
+        p=faster if word == "IMPROVED" else slower,
         base=plain.median(found.base),
         head=plain.median(found.head),
     )
 
 
-def _what_would_show(low: float, high: float, confirmed: bool) -> str:
-    spread = f"the ratio is only known to ±{math.expm1((high - low) / 2):.1%}"
-    return f"{spread}, on fresh pairs too" if confirmed else f"{spread}; no slow-down was seen"
+def _undecided(low: float, high: float, margin: float, *, confirmed: bool) -> str:
+    where = f"{math.expm1(low):+.1%} to {math.expm1(high):+.1%}"
+    if confirmed:
+        return f"{where} on fresh pairs: not shown to differ by more than {margin:.1%}"
+    return f"{where}: too noisy to show that nothing changed; no change was seen"
 
 
 def _is_equal(logs: Sequence[float], rule: Rule) -> bool:
@@ -129,7 +131,7 @@ def _is_equal(logs: Sequence[float], rule: Rule) -> bool:
 def _pairs_to_confirm(logs: Sequence[float], rule: Rule, *, together: int) -> int:
     distance = math.log1p(rule.find) - math.log1p(rule.margin)
     needed = (
-        pairs_needed(logs, distance=distance, level=rule.confirm_level, power=rule.power)
+        pairs_needed(logs, distance=distance, level=rule.confirm_level / together, power=rule.power)
         if distance > 0
         else rule.most_pairs
     )

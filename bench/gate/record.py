@@ -30,16 +30,18 @@ class Rule(_Frozen):
     measured again: those at which a one-sided test reaches ``screen_level`` in either direction
     and which are not shown to be equal. They are confirmed on fresh pairs, so many that a
     slow-down by ``find`` is found with probability ``power``, within ``confirm_pairs`` and
-    ``most_pairs``, but no more than the former if these show no change beyond ``margin``; over all
-    of them together the chance of a false alarm is ``confirm_level``.
+    ``most_pairs``; from the former on a row is left alone as soon as its pairs show no change
+    beyond ``margin``. Over all rows together the chance of a false alarm is ``confirm_level``.
+    Eight and fourteen are the fewest that tolerate one pair in which something else disturbed a
+    process.
     Memory may grow by ``memory_margin`` or ``memory_bytes``, whichever is more.
     """
 
     margin: Share = 0.03
     noise_factor: Annotated[float, Field(ge=0)] = 3.0
-    screen_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = FEWEST_PAIRS
+    screen_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = 8
     screen_level: Share = 0.10
-    confirm_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = 12
+    confirm_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = 14
     most_pairs: PositiveInt = 40
     confirm_level: Share = 0.01
     find: Share = 0.05

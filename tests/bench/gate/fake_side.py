@@ -1,6 +1,6 @@
 """Stands in for a worker: how long a pass takes, and what goes wrong, is in the environment.
 
-PLAN is JSON by row: ``ns`` of a pass, ``peak`` in bytes, ``die`` or ``oom`` for a failure. Each
+PLAN is JSON by row or block: ``ns`` of a pass, ``peak`` in bytes, ``die`` or ``oom`` for a failure. Each
 process appends its side and the rows it was given to the file LOG.
 """
 
@@ -56,7 +56,7 @@ def main():
     try:
         for line in sys.stdin:
             task = json.loads(line)
-            row = task["cell"]["row"]
+            row = task["cell"]["row"] or task["cell"]["block"]
             rows.append(row)
             plan = plans[row]
             if plan.get("die"):

@@ -283,18 +283,19 @@ def test_a_row_that_the_screen_clears_is_not_asked_again():
     assert only(cleared) == only(both)
 
 
-def test_a_suspicion_may_be_given_up_early_but_not_confirmed():
+@pytest.mark.parametrize(("factor", "word"), [(1.3, "REGRESSED"), (1 / 1.3, "IMPROVED")])
+def test_a_suspicion_may_be_given_up_early_but_not_confirmed(factor, word):
     def first(count, run):
         return without(run, lambda visit: visit.stage == "confirm" and visit.pair >= count)
 
-    slow_screen = when(lambda place: (place.stage, place.side) == ("screen", "head"), 1.3)
-    calm = planted(noise=0.03, disturbed=slow_screen, rule=BY_HAND, seed=1)
-    slow = planted(noise=0.03, slower=1.3, rule=BY_HAND, seed=1)
+    in_screen = when(lambda place: (place.stage, place.side) == ("screen", "head"), factor)
+    calm = planted(noise=0.03, disturbed=in_screen, rule=BY_HAND, seed=1)
+    slow = planted(noise=0.03, slower=factor, rule=BY_HAND, seed=1)
     assert {0: 40} == to_confirm(calm) == to_confirm(slow)
     assert {0: 40} == still_to_confirm(first(11, calm)) == still_to_confirm(first(39, slow))
     assert {} == still_to_confirm(first(12, calm)) == still_to_confirm(slow)
     assert 12 == only(first(12, calm)).pairs
-    assert "REGRESSED" == only(slow).word
+    assert word == only(slow).word
     assert ["INVALID"] * 2 == [only(first(11, calm)).word, only(first(39, slow)).word]
 
 
