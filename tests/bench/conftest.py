@@ -186,6 +186,13 @@ def real_sweep(stopwatch: Stopwatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "sweep", _SWEEP)
 
 
+@pytest.fixture(autouse=True)
+def not_on_github(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test judges is no verdict on the change that GitHub runs the tests for."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def vidcost(
     monkeypatch: pytest.MonkeyPatch,

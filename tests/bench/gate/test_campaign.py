@@ -10,7 +10,7 @@ import pytest
 
 from vidcost.bench.gate.campaign import Campaign, Launch
 from vidcost.bench.gate.judge import judge
-from vidcost.bench.gate.record import Run, Version
+from vidcost.bench.gate.record import Rule, Run, Version
 from vidcost.bench.gate.verdict import exit_status
 from vidcost.bench.timing.cell import Cell
 
@@ -44,6 +44,7 @@ class Stage:
             base=version,
             head=version,
             cells=tuple(Cell(row=row) for row in base),
+            rule=Rule(screen_pairs=6, confirm_pairs=12),
             seed=seed,
         )
         return Campaign(run, launches, save=self.saved.append, **options)
