@@ -18,7 +18,7 @@ def gate_progress(console: Console) -> Iterator[Callable[[Progress], None]]:
     with bar(console, "gate", 1) as (shown, task):
 
         def on_progress(at: Progress) -> None:
-            what = f"{at.stage}: {at.side}, {at.subject}"
+            what = f"{at.stage}: {at.subject}"
             shown.update(task, description=escape(what), completed=at.pair, total=at.of)
 
         yield on_progress

@@ -116,8 +116,8 @@ def gate_time(
     threads: Threads = 1,
     margin: Margin = 0.03,
     visit: Annotated[
-        float, typer.Option(min=0.01, help="Seconds that each process samples a subject.")
-    ] = 0.3,
+        float, typer.Option(min=0.01, help="Seconds in which a pair takes turns at a subject.")
+    ] = 1.0,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Chooses the orders; default: any, recorded.")
     ] = None,
@@ -251,8 +251,8 @@ def gate_study(
     device: Device = "cpu",
     threads: Threads = 1,
     visit: Annotated[
-        float, typer.Option(min=0.01, help="Seconds that each process samples a subject.")
-    ] = 0.15,
+        float, typer.Option(min=0.01, help="Seconds in which a pair takes turns at a subject.")
+    ] = 0.5,
     results: Results = Path("results"),
 ) -> None:
     """Measure the gate itself on this machine: false alarms on equal code, slow-downs found.

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from vidcost.bench.gate.duet import Turns, play
 from vidcost.bench.gate.judge import still_to_confirm, to_confirm
 from vidcost.bench.gate.record import Run, Side, Stage, Visit
-from vidcost.bench.timing.dialogue import attend
-from vidcost.bench.timing.exchange import Exchange
-from vidcost.bench.timing.messages import Chunk, Limits, Reply, Task, Window
-from vidcost.bench.timing.record import Machine, Timing
-from vidcost.bench.timing.telemetry import Telemeter
+from vidcost.bench.timing.messages import Limits, Task
+from vidcost.bench.timing.record import Machine, Telemetry
+from vidcost.bench.timing.telemetry import Telemeter, is_throttled
 from vidcost.bench.timing.worker_process import WorkerProcess
 
 SIDES: tuple[Side, Side] = ("base", "head")
@@ -23,6 +24,9 @@ LONGEST_VISIT_S = 60.0
 """However slow a pass, or however long a device stays throttled."""
 
 WARM_UP_S = 5.0
+
+TURN_S = 0.02
+"""Of a turn on a GPU."""
 
 TRIES = 2
 """How often a cell may fail on one side, before it is given up."""
@@ -46,7 +50,6 @@ class Progress:
     stage: Stage
     pair: int
     of: int
-    side: Side
     subject: str
 
 
@@ -75,9 +78,13 @@ class Campaign:
         self._delays_s = delays_s or {}
         self._stages = stages
         self._order = random.Random(run.seed)
+        # how many turns there are depends on the time, and the other orders must not
+        self._turn_order = random.Random(run.seed + 1)
         self._telemeter = Telemeter(run.base.machine.device_uuid if run.base.machine else "")
         self._visits: list[Visit] = []
+        self._sm_clock_mhz: int | None = None
         self._failed: dict[tuple[int, Side], int] = {}
+        self._seen: dict[Side, Machine] = {}
 
     def finish(self) -> Run:
         """Measure all that is to be measured; the run, complete."""
@@ -103,19 +110,15 @@ class Campaign:
             if not firsts:
                 # each comes first equally often, in an order that nobody can be in step with
                 firsts = self._order.sample([*SIDES, *SIDES], 4)
-            first = firsts.pop()
             self._order.shuffle(cells)
             of = max(wanted.values())
-            good = set(cells)
-            for side in (first, _other(first)):
-                for visit in self._process(stage, pair, side, side != first, cells, of):
-                    self._visits.append(visit)
+            for cell, visits in self._pair(stage, pair, firsts.pop(), cells, of):
+                self._visits += visits
+                for visit in visits:
                     if visit.status != "ok":
-                        good.discard(visit.cell)
-                        key = visit.cell, side
+                        key = visit.cell, visit.side
                         self._failed[key] = self._failed.get(key, 0) + 1
-            for cell in good:
-                done[cell] += 1
+                done[cell] += all(visit.status == "ok" for visit in visits)
             pair += 1
             self._keep()
 
@@ -134,38 +137,31 @@ class Campaign:
     def _lost(self, cell: int) -> bool:
         return any(self._failed.get((cell, side), 0) >= TRIES for side in SIDES)
 
-    def _process(
-        self, stage: Stage, pair: int, side: Side, second: bool, cells: Sequence[int], of: int
-    ) -> list[Visit]:
-        """One process of one side, or several if one dies: each of ``cells`` once."""
-        visits: list[Visit] = []
+    def _pair(
+        self, stage: Stage, pair: int, first: Side, cells: Sequence[int], of: int
+    ) -> Iterator[tuple[int, list[Visit]]]:
+        """One process of each side, or more if one dies: the visits of each of ``cells``."""
         left = list(cells)
         while left:
-            with self._start(side, left[0]) as worker:
-                while left:
+            with contextlib.ExitStack() as stack:
+                workers = {
+                    side: stack.enter_context(self._start(side, left[0]))
+                    for side in (first, _other(first))
+                }
+                alive = True
+                while left and alive:
                     cell = left.pop(0)
-                    subject = self.run.cells[cell].subject
-                    self._on_progress(Progress(stage, pair, of, side, subject))
-                    delay_s = self._delays_s.get(cell, 0.0) if side == "head" else 0.0
-                    timing = self._ask(worker, stage, cell, delay_s)
-                    visits.append(
-                        _visit(
-                            timing,
-                            stage=stage,
-                            pair=pair,
-                            side=side,
-                            second=second,
-                            cell=cell,
-                            delay_s=delay_s,
-                        )
-                    )
-                    if timing.machine is not None:
-                        self._check(side, timing.machine)
-                    if timing.status not in _ALIVE:
-                        break
-                else:
-                    worker.leave()
-        return visits
+                    self._on_progress(Progress(stage, pair, of, self.run.cells[cell].subject))
+                    turns, turn_samples = self._take_turns(workers, stage, cell)
+                    visits = [
+                        self._visit(turns, side, stage, pair, side != first, cell, turn_samples)
+                        for side in turns.timings
+                    ]
+                    alive = all(visit.status in _ALIVE for visit in visits)
+                    yield cell, visits
+                if alive:
+                    for worker in workers.values():
+                        worker.leave()
 
     def _start(self, side: Side, cell: int) -> WorkerProcess:
         launch = self._launches[side]
@@ -177,34 +173,87 @@ class Campaign:
             environment={**launch.environment, **padding},
         )
 
-    def _ask(self, worker: WorkerProcess, stage: Stage, cell: int, delay_s: float) -> Timing:
-        memory = stage == "memory"
+    def _take_turns(
+        self, workers: Mapping[Side, WorkerProcess], stage: Stage, cell: int
+    ) -> tuple[Turns, int]:
+        turn_samples = self._turn_samples(cell)
         limits = Limits(
             sampling_s=LONGEST_VISIT_S,
-            # sampling ends when the parent says so
-            min_samples=1_000_000_000,
             warmup_s=WARM_UP_S,
-            chunk_s=self.run.visit_s,
             energy_s=0,
-            memory=memory,
+            memory=stage == "memory",
+            turn_samples=turn_samples,
             seed=self.run.seed,
         )
+        tasks = {
+            side: Task(cell=self.run.cells[cell], limits=limits, delay_s=self._delay_s(side, cell))
+            for side in workers
+        }
+
+        def enough(rounds: int, seconds: float) -> bool:
+            if stage == "memory":
+                return rounds > 0
+            done = rounds >= self.run.visit_turns and seconds >= self.run.visit_s
+            return done or seconds >= LONGEST_VISIT_S
+
         with self._telemeter.watching() as watch:
-            exchange = Exchange(watch)
+            readings: list[Telemetry] = []
 
-            def reply(message: Chunk | Window) -> Reply:
-                given = exchange.reply(message)
-                if given == "keep" and isinstance(message, Chunk):
-                    enough = (
-                        message.samples >= self.run.visit_samples
-                        and message.sampling_s >= self.run.visit_s
-                    )
-                    return "stop" if memory or enough else "keep"
-                return given
+            def last() -> Literal["keep", "void"]:
+                new = watch.take()
+                readings.extend(new)
+                return "void" if is_throttled(new) else "keep"
 
-            task = Task(cell=self.run.cells[cell], limits=limits, delay_s=delay_s)
-            timing = attend(worker, task, reply)
-        return timing.model_copy(update={"telemetry": exchange.telemetry})
+            turns = play(workers, tasks, enough=enough, last=last, order=self._turn_order)
+        clocks = [each.sm_clock_mhz for each in readings if each.sm_clock_mhz is not None]
+        self._sm_clock_mhz = round(statistics.median(clocks)) if clocks else None
+        return turns, turn_samples
+
+    def _turn_samples(self, cell: int) -> int:
+        """Single passes on a CPU, whose company changes by the millisecond; on a GPU as many as
+        hide that it was idle before.
+        """
+        if self.run.cells[cell].device == "cpu":
+            return 1
+        known = [
+            visit.samples_ns for visit in self._visits if visit.cell == cell and visit.samples_ns
+        ]
+        return math.ceil(TURN_S * 1e9 / statistics.median(known[0])) if known else 1
+
+    def _delay_s(self, side: Side, cell: int) -> float:
+        return self._delays_s.get(cell, 0.0) if side == "head" else 0.0
+
+    def _visit(
+        self,
+        turns: Turns,
+        side: Side,
+        stage: Stage,
+        pair: int,
+        second: bool,
+        cell: int,
+        turn_samples: int,
+    ) -> Visit:
+        timing = turns.timings[side]
+        if timing.machine is not None:
+            self._check(side, timing.machine)
+        samples = turns.samples_ns(side, turn_samples)
+        throttled = timing.status == "ok" and bool(turns.void) and not samples
+        return Visit(
+            stage=stage,
+            pair=pair,
+            side=side,
+            second=second,
+            cell=cell,
+            status="throttled" if throttled else timing.status,
+            error="no clean turn: the device was throttled" if throttled else timing.error,
+            samples_ns=samples,
+            turn_samples=turn_samples,
+            void_samples=len(turns.void) * turn_samples,
+            settled=timing.protocol.settled if timing.protocol else True,
+            peak_bytes=timing.memory.peak if timing.memory else None,
+            sm_clock_mhz=self._sm_clock_mhz,
+            delay_s=self._delay_s(side, cell),
+        )
 
     def _check(self, side: Side, machine: Machine) -> None:
         """Note on what a side ran.
@@ -216,9 +265,10 @@ class Campaign:
             self.run = self.run.model_copy(
                 update={side: version.model_copy(update={"machine": machine})}
             )
-        base, head = self.run.base.machine, self.run.head.machine
-        if base is None or head is None:
+        self._seen[side] = machine
+        if len(self._seen) < len(SIDES):
             return
+        base, head = self._seen["base"], self._seen["head"]
         for field in ("device", "device_uuid", "driver", "cpu", "cores", "memory_bytes"):
             was, is_ = getattr(base, field), getattr(head, field)
             if was != is_:
@@ -230,33 +280,3 @@ class Campaign:
 
 def _other(side: Side) -> Side:
     return "head" if side == "base" else "base"
-
-
-def _visit(
-    timing: Timing,
-    *,
-    stage: Stage,
-    pair: int,
-    side: Side,
-    second: bool,
-    cell: int,
-    delay_s: float,
-) -> Visit:
-    protocol, memory = timing.protocol, timing.memory
-    samples = () if stage == "memory" else timing.samples_s.get("latency", ())
-    clocks = [r.sm_clock_mhz for r in timing.telemetry if r.sm_clock_mhz is not None]
-    return Visit(
-        stage=stage,
-        pair=pair,
-        side=side,
-        second=second,
-        cell=cell,
-        status=timing.status,
-        error=timing.error,
-        samples_ns=tuple(max(1, round(1e9 * seconds)) for seconds in samples),
-        void_samples=protocol.void_samples if protocol else 0,
-        settled=protocol.settled if protocol else True,
-        peak_bytes=memory.peak if memory else None,
-        sm_clock_mhz=round(statistics.median(clocks)) if clocks else None,
-        delay_s=delay_s,
-    )

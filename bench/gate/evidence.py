@@ -1,11 +1,11 @@
-"""What a run holds on each cell: medians of processes, in pairs."""
+"""What a run holds on each cell: pairs of processes that took turns."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vidcost.bench.gate.record import Run, Side, Stage, Visit
@@ -13,15 +13,15 @@ from vidcost.bench.gate.record import Run, Side, Stage, Visit
 
 @dataclass(frozen=True)
 class Evidence:
-    """Medians of the processes of one cell at one stage, in pairs; seconds."""
+    """The pairs of one cell at one stage.
+
+    ``base`` and ``head`` are medians of their processes in seconds. ``log_ratios`` are by pair:
+    the median over its turns of the logarithm of head over base, positive where head was slower.
+    """
 
     base: tuple[float, ...] = ()
     head: tuple[float, ...] = ()
-
-    @property
-    def log_ratios(self) -> list[float]:
-        """Of each pair: positive where head was slower."""
-        return [math.log(head / base) for base, head in zip(self.base, self.head, strict=True)]
+    log_ratios: tuple[float, ...] = ()
 
 
 def evidence(run: Run, stage: Stage) -> list[Evidence]:
@@ -43,4 +43,19 @@ def _paired(pairs: Mapping[int, Mapping[Side, Visit]]) -> Evidence:
     return Evidence(
         base=tuple(statistics.median(base.samples_ns) / 1e9 for base, _ in good),
         head=tuple(statistics.median(head.samples_ns) / 1e9 for _, head in good),
+        log_ratios=tuple(_log_ratio(base, head) for base, head in good),
     )
+
+
+def _log_ratio(base: Visit, head: Visit) -> float:
+    """Turn by turn, since what slows a machine down lasts longer than a turn and hits both."""
+    turns = zip(_turns(base), _turns(head), strict=False)
+    return statistics.median(math.log(theirs / ours) for ours, theirs in turns)
+
+
+def _turns(visit: Visit) -> list[float]:
+    return [statistics.median(turn) for turn in _batched(visit.samples_ns, visit.turn_samples)]
+
+
+def _batched(samples: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [samples[start : start + size] for start in range(0, len(samples), size)]

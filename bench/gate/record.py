@@ -53,10 +53,11 @@ class Rule(_Frozen):
 class Visit(_Frozen):
     """One cell in one process.
 
-    Processes come in pairs, base and head right after one another; ``second``: this one came after
-    the other. ``samples_ns`` are raw nanoseconds of single passes. ``peak_bytes`` is what a pass
-    needs above the weights, measured at the ``memory`` stage alone. ``delay_s`` was injected into
-    every pass.
+    Processes come in pairs, base and head at once, and take turns; ``second``: this one warmed up
+    after the other. ``samples_ns`` are raw nanoseconds of single passes, as many to a turn as the
+    other's, in the same order. ``void_samples`` were left out on both sides: the device was
+    throttled. ``peak_bytes`` is what a pass needs above the weights, measured at the ``memory``
+    stage alone. ``delay_s`` was injected into every pass.
     """
 
     stage: Stage
@@ -67,6 +68,7 @@ class Visit(_Frozen):
     status: Status = "ok"
     error: str = ""
     samples_ns: tuple[PositiveInt, ...] = ()
+    turn_samples: PositiveInt = 1
     void_samples: NonNegativeInt = 0
     settled: bool = True
     peak_bytes: NonNegativeInt | None = None
@@ -92,7 +94,7 @@ class Run(_Frozen):
     """A comparison of ``head`` with ``base``, from which every verdict can be computed again.
 
     ``cells`` are what both versions can run; ``left_out`` says of others why. ``seed`` chose the
-    orders. ``visit_s`` is how long a process samples a cell, or longer for ``visit_samples``.
+    orders. ``visit_s`` is how long a pair takes turns at a cell, or longer for ``visit_turns``.
     ``complete`` is False while pairs are still to be measured.
     """
 
@@ -105,7 +107,7 @@ class Run(_Frozen):
     left_out: tuple[str, ...] = ()
     rule: Rule = Rule()
     seed: int = 0
-    visit_s: PositiveFloat = 0.3
-    visit_samples: PositiveInt = 5
+    visit_s: PositiveFloat = 1.0
+    visit_turns: PositiveInt = 10
     complete: bool = False
     visits: tuple[Visit, ...] = ()

@@ -33,7 +33,7 @@ def study_cells(device: str, threads: int) -> list[Cell]:
         for shape in SHAPES
         for spec in BLOCKS
     ]
-    networks = [Cell(row=row, frames=8, size=64, device=device, threads=threads) for row in ROWS]
+    networks = [Cell(row=row, frames=8, size=32, device=device, threads=threads) for row in ROWS]
     return alone + networks
 
 

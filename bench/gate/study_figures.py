@@ -112,7 +112,7 @@ def compare(trials: Iterable[Trial]) -> list[Comparison]:
             [verdict for verdict in verdicts if verdict.metric == metric]
             for metric in ("latency", "memory")
         )
-        for cell, (pair, word) in enumerate(zip(_first_pairs(trial.run), latency, strict=True)):
+        for cell, (pair, word) in enumerate(zip(_as_usual(trial.run), latency, strict=True)):
             alarms = {
                 rule.name: None if pair is None else rule.slower(*pair) for rule in USUAL_RULES
             }
@@ -251,14 +251,19 @@ def _neighbours(samples: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float 
     return None if math.isnan(found) else found
 
 
-def _first_pairs(run: Run) -> list[tuple[tuple[int, ...], tuple[int, ...]] | None]:
-    """By cell the raw samples of base and head in the first pair of the screen that has both."""
-    sides: dict[tuple[int, int], dict[str, tuple[int, ...]]] = defaultdict(dict)
+def _as_usual(run: Run) -> list[tuple[tuple[int, ...], tuple[int, ...]] | None]:
+    """By cell the raw samples of one process of base and one of head, as other tools have them.
+
+    They measure one version after the other, so base is the first process of the screen that has
+    samples, and head that of the pair after it, never two processes that took turns.
+    """
+    samples: dict[tuple[int, str], dict[int, tuple[int, ...]]] = defaultdict(dict)
     for visit in run.visits:
         if visit.stage == "screen" and visit.samples_ns:
-            sides[visit.cell, visit.pair][visit.side] = visit.samples_ns
-    found: list[tuple[tuple[int, ...], tuple[int, ...]] | None] = [None] * len(run.cells)
-    for (cell, _), pair in sorted(sides.items(), key=lambda item: item[0], reverse=True):
-        if len(pair) == 2:
-            found[cell] = (pair["base"], pair["head"])
+            samples[visit.cell, visit.side][visit.pair] = visit.samples_ns
+    found: list[tuple[tuple[int, ...], tuple[int, ...]] | None] = []
+    for cell in range(len(run.cells)):
+        base, head = samples[cell, "base"], samples[cell, "head"]
+        first = next((pair for pair in sorted(base) if pair + 1 in head), None)
+        found.append(None if first is None else (base[first], head[first + 1]))
     return found

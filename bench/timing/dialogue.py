@@ -19,23 +19,37 @@ def attend(worker: WorkerProcess, task: Task, reply: Callable[[Chunk | Window], 
 
     Unless the status is one that the worker itself reported, it does not go on after this.
     """
-    limits, failed = task.limits, Timing(key="", cell=task.cell)
-    limit_s = START_UP_S + limits.warmup_s + limits.sampling_s + limits.energy_s
-    deadline = time.monotonic() + limit_s
-    worker.give(task)
-    try:
-        while (line := worker.receive(deadline)) is not None:
-            if line.timing is not None:
-                return line.timing
-            if line.chunk is not None:
-                worker.reply(reply(line.chunk))
-            elif line.window is not None:
-                worker.reply(reply(line.window))
-    except TimedOut:
-        error = f"no record within {limit_s:g} s"
-        return failed.model_copy(update={"status": "timed out", "error": error})
-    except UnreadableLine as unreadable:
-        error = f"a line that cannot be read: {unreadable}"
-        return failed.model_copy(update={"status": "crashed", "error": error})
-    status, last_words = worker.end()
-    return failed.model_copy(update={"status": status, "error": last_words})
+    dialogue = Dialogue(worker, task)
+    while not isinstance(said := dialogue.listen(), Timing):
+        worker.reply(reply(said))
+    return said
+
+
+class Dialogue:
+    """A task that was given to ``worker``, message by message."""
+
+    def __init__(self, worker: WorkerProcess, task: Task) -> None:
+        limits = task.limits
+        self._worker = worker
+        self._failed = Timing(key="", cell=task.cell)
+        self._limit_s = START_UP_S + limits.warmup_s + limits.sampling_s + limits.energy_s
+        self._deadline = time.monotonic() + self._limit_s
+        worker.give(task)
+
+    def listen(self) -> Chunk | Window | Timing:
+        """What the worker says next, to be replied to; the record, which ends the task.
+
+        A worker that ended, or said nothing in time, is a record too, by its status.
+        """
+        try:
+            while (line := self._worker.receive(self._deadline)) is not None:
+                if (said := line.timing or line.chunk or line.window) is not None:
+                    return said
+        except TimedOut:
+            error = f"no record within {self._limit_s:g} s"
+            return self._failed.model_copy(update={"status": "timed out", "error": error})
+        except UnreadableLine as unreadable:
+            error = f"a line that cannot be read: {unreadable}"
+            return self._failed.model_copy(update={"status": "crashed", "error": error})
+        status, last_words = self._worker.end()
+        return self._failed.model_copy(update={"status": status, "error": last_words})

@@ -29,7 +29,9 @@ class Limits(_Frozen):
     share, that of the sides' difference over the median with the blocks.
     ``warmup_s`` bounds the warm-up, a stretch of samples lasts ``chunk_s`` or longer, ``energy_s``
     is how long the energy is measured (0: not at all). ``memory``: the memory of a pass is measured
-    too, after the time.
+    too, after the time. With ``turn_samples`` the worker takes as many whenever it is told to keep
+    on, until it is told to stop, so that two can take turns; only the warm-up's limit is its own to
+    keep then.
     """
 
     sampling_s: PositiveFloat = 60.0
@@ -39,6 +41,7 @@ class Limits(_Frozen):
     chunk_s: PositiveFloat = 0.5
     energy_s: NonNegativeFloat = 5.0
     memory: bool = True
+    turn_samples: PositiveInt | None = None
     seed: int = 0
 
 

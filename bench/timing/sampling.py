@@ -64,6 +64,9 @@ def sample(
     result = Sampled(resolution_s=resolution_s)
     each_s = _warm_up(take, limits, result, now)
     started = now()
+    if limits.turn_samples is not None:
+        _in_turns(take, limits.turn_samples, exchange, result, now)
+        return result
     while True:
         size = max(1, min(MOST_IN_A_CHUNK, math.ceil(limits.chunk_s / each_s)))
         taken = take(size)
@@ -94,6 +97,26 @@ def sample(
                 and not drifts(result.samples, 2 * limits.precision, resolution_s)
             ):
                 return result
+
+
+def _in_turns(
+    take: Take,
+    count: int,
+    exchange: Callable[[Chunk], Reply],
+    result: Sampled,
+    now: Callable[[], float],
+) -> None:
+    """Take ``count`` samples whenever it is this process's turn, and nothing in between."""
+    started, last_s = now(), 0.0
+    while True:
+        taken = len(next(iter(result.samples.values()), ()))
+        ready = Chunk(samples=taken, median_s=last_s, sampling_s=now() - started)
+        if exchange(ready) == "stop":
+            result.sampling_s = now() - started
+            return
+        for part, values in take(count).items():
+            result.samples.setdefault(part, []).extend(values)
+            last_s = values[-1]
 
 
 def drifts(samples: Samples, tolerance: float, resolution_s: float = 0.0) -> bool:

@@ -34,11 +34,9 @@ def answer(task, plan, noise):
     if plan.get("oom"):
         return known | {"status": "oom", "error": "out of memory"}
     pass_s = plan["ns"] / 1e9 + task["delay_s"]
-    samples, reply = [], "keep"
-    while reply == "keep":
-        samples += [pass_s * noise] * 3
-        chunk = {"samples": len(samples), "median_s": pass_s, "sampling_s": 0.1 * len(samples)}
-        reply = ask(chunk=chunk)
+    samples = []
+    while ask(chunk={"samples": len(samples), "median_s": 0, "sampling_s": 0}) == "keep":
+        samples += [pass_s * noise] * limits["turn_samples"]
     memory = {"weights": 1, "peak": plan.get("peak", 1000)} if limits["memory"] else None
     protocol = {"warmup_samples": 3, "settled": True, "precision": None, "sampling_s": 1}
     return known | {

@@ -45,6 +45,8 @@ class Stage:
             head=version,
             cells=tuple(Cell(row=row) for row in base),
             rule=Rule(screen_pairs=6, confirm_pairs=12),
+            visit_s=0.001,
+            visit_turns=3,
             seed=seed,
         )
         return Campaign(run, launches, save=self.saved.append, **options)
