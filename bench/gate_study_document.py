@@ -187,8 +187,8 @@ def _how_noisy(noises: Sequence[Noise]) -> str:
     if not ratios:
         return "Noise: not known, there are no A/A trials.\n"
     text = (
-        "Noise: two processes of the same code, run right after one another, differ by a standard "
-        f"deviation of {coarse(statistics.median(ratios))} (median over rows; "
+        "Noise: two processes of the same code that take turns differ by a standard deviation of "
+        f"{coarse(statistics.median(ratios))} (median over rows; "
         f"{coarse(min(ratios))} to {coarse(max(ratios))})"
     )
     known = [each for each in noises if each.medians and each.medians_if_independent]
@@ -202,23 +202,22 @@ def _how_noisy(noises: Sequence[Noise]) -> str:
 
 
 def _how_to_read(rule: Rule, trials: Sequence[Trial]) -> str:
-    visit_s, samples = _one(
-        "plan", [(trial.run.visit_s, trial.run.visit_samples) for trial in trials]
-    )
+    visit_s, turns = _one("plan", [(trial.run.visit_s, trial.run.visit_turns) for trial in trials])
     return (
         "Base and head are the same code in every trial. In an A/A trial nothing differs, and any "
         "alarm is false. In the others every pass of head's processes waits for a share of what a "
         "pass takes, so that the right answer is known.\n\n"
-        f"A process samples each row for {visit_s:g} s, or for {samples} samples if that takes "
-        f"longer. Every row is screened on {rule.screen_pairs} pairs of processes, base and head "
-        "right after one another in random order. A row at which a one-sided sign-flip test "
-        f"reaches {rule.screen_level:g} in either direction, and which is not shown to be equal, "
-        f"is measured again on {rule.confirm_pairs} to {rule.most_pairs} fresh pairs; on the "
-        "former alone if they show no change beyond the margin. It is REGRESSED if the test on "
+        f"Every row is screened on {rule.screen_pairs} pairs of processes. Base and head take "
+        f"turns in random order, pass by pass, for {visit_s:g} s, or {turns} turns if that takes "
+        "longer; a pair counts by the median of head over base, turn by turn. A row at which a "
+        f"one-sided sign-flip test reaches {rule.screen_level:g} in either direction, and which is "
+        f"not shown to be equal, is measured again on {rule.confirm_pairs} to {rule.most_pairs} "
+        "fresh pairs, until they show no change beyond the margin. It is REGRESSED if the test on "
         "those refuses, over all such rows together (Holm) at "
         f"{rule.confirm_level:g}, that it is slower by no more than {whole(rule.margin)} or "
         f"{rule.noise_factor:g} times its own noise, whichever is more. A slow-down within the "
-        "margin is therefore not meant to be found. All rows of a trial are slower at once, so "
+        "margin is therefore not meant to be found. The usual rules see the first process of base "
+        "and one of head that did not take turns with it. All rows of a trial are slower at once, so "
         "that the level is shared by more rows than where one of them regressed.\n\n"
         "A bound is what the data still allow: with no alarm in 300 comparisons the rate may be "
         "1%. It takes comparisons for independent, which those of one trial are only nearly; the "

@@ -252,7 +252,7 @@ def gate_study(
     threads: Threads = 1,
     visit: Annotated[
         float, typer.Option(min=0.01, help="Seconds in which a pair takes turns at a subject.")
-    ] = 0.5,
+    ] = 0.4,
     results: Results = Path("results"),
 ) -> None:
     """Measure the gate itself on this machine: false alarms on equal code, slow-downs found.

@@ -16,6 +16,7 @@ from vidcost.bench.cli.rows import buildable, measured
 from vidcost.bench.count import record
 from vidcost.bench.count.ledger import complaints, reconcile
 from vidcost.bench.count.record import Record
+from vidcost.bench.gate.baseline import unlike_baseline
 from vidcost.bench.paper_tables import paper_table
 from vidcost.bench.table import Table
 from vidcost.bench.timing.plan import seconds
@@ -82,8 +83,9 @@ def run(
     """Build every row, count it, ask other counters, check, time it on this CPU, and print
     Tables 3, 5 and 6.
 
-    Writes counts.jsonl, tables/*.md and timings/*.jsonl to the results folder. Rows that have not
-    been timed here are, those with blocks first, as far as they are expected to fit into --budget.
+    Writes counts.jsonl, tables/*.md and timings/*.jsonl to the results folder; counts that differ
+    from those stored there leave the file as it is, and fail. Rows that have not been timed here
+    are, those with blocks first, as far as they are expected to fit into --budget.
     """
     budget_s = seconds(budget)
     paper = published.pnl2020()
@@ -91,7 +93,10 @@ def run(
     examined = measured(buildable(), use_cache=not no_cache)
     records = {each.record.row: each.record for each in examined}
     entries = [entry for each in examined for entry in reconcile(each)]
-    counts = record.write(results, records.values(), command="vidcost run")
+    differing = unlike_baseline(records, results)
+    counts = results / record.COUNTS
+    if not differing:
+        record.write(results, records.values(), command="vidcost run")
     printed = {number: _written_table(number, records, results) for number in paper.titles}
     taken = _time_printed_rows(records, results, budget_s)
     for number in PRINTED_BY_RUN:
@@ -101,14 +106,14 @@ def run(
     console.print(
         f"{len(records)} rows built and counted; {checks} modules equal their closed forms; "
         f"{sum(e.balanced for e in entries)} of {len(entries)} accounts of other counters add up. "
-        f"Written: {counts}, {results / 'tables'}/*.md",
+        f"Written: {'' if differing else f'{counts}, '}{results / 'tables'}/*.md",
         highlight=False,
         soft_wrap=True,
     )
     for line in taken.notes:
         typer.echo(line, err=True)
     unexplained = (line for entry in entries if not entry.balanced for line in complaints(entry))
-    report((*unexplained, *taken.failures))
+    report((*unexplained, *taken.failures, *differing))
 
 
 def _written_table(number: int, records: dict[str, Record], results: Path) -> Table:

@@ -13,7 +13,7 @@ is what the counter really answered; the ledger holds the account to it with rem
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from vidcost.bench.count.ledger import Examined, complaints, examine, reconcile
 from vidcost.bench.count.measure import measure, steps
 from vidcost.bench.count.record import COUNTS, Record
 from vidcost.bench.count.witness import version
-from vidcost.bench.gate.count_changes import Change, Comparison, differences
+from vidcost.bench.gate.count_changes import ROW, Change, Comparison, differences
 from vidcost.models.rows import Row
 
 HISTORY = "counts-history.jsonl"
@@ -66,6 +66,24 @@ def compare(rows: Sequence[Row], results: Path, *, progress: Progress = _silent)
     """
     baseline = _baseline(results)
     return differences(baseline, _recounted(rows, progress))
+
+
+def unlike_baseline(records: Mapping[str, Record], results: Path) -> list[str]:
+    """A line if ``records``, of all rows, differ from the baseline; none if there is no other.
+
+    One that is damaged is no baseline, and an answer that a counter did not give then may be added.
+    """
+    try:
+        stored = record.read(results)
+    except ValueError:
+        return []
+    changes = differences(stored, records).changes
+    if not stored or all(change.before is None and change.field != ROW for change in changes):
+        return []
+    return [
+        f"the counts differ from {results / COUNTS}, which was left as it is: "
+        '`vidcost gate counts` shows where, `vidcost gate accept --reason "..."` accepts them'
+    ]
 
 
 def accept(

@@ -564,6 +564,26 @@ def test_run_with_a_witness_that_fails_writes_the_rest(vidcost, witnesses, tmp_p
     assert 6 == len(list((tmp_path / "results/tables").glob("*.md")))
 
 
+def test_run_leaves_a_baseline_that_differs_as_it_is(vidcost, witnesses, tmp_path):
+    vidcost("run")
+    records = record.read(tmp_path / "results")
+    changed = records | {"mfnet": records["mfnet"].model_copy(update={"params": 7})}
+    path = record.write(tmp_path / "results", changed.values(), command="vidcost run")
+    before = path.read_bytes()
+    status, out, err = vidcost("run")
+    assert (1, before) == (status, path.read_bytes())
+    assert "the counts differ from results/counts.jsonl, which was left as it is" in err
+    assert out.splitlines()[-1].endswith("Written: results/tables/*.md")
+
+
+def test_run_adds_the_answer_of_a_counter_that_had_failed(vidcost, witnesses, tmp_path):
+    witnesses["thop", "mfnet"] = "exit status 1: boom"
+    vidcost("run")
+    del witnesses["thop", "mfnet"]
+    assert (0, LEFT_OUT) == (lambda ran: (ran.status, ran.err))(vidcost("run"))
+    assert 11_307_416_320 == record.read(tmp_path / "results")["mfnet"].witnesses["thop"].flops
+
+
 def test_tables_read_what_run_has_stored(vidcost, witnesses, tmp_path):
     ran = vidcost("run")
     written = {path.name: path.read_bytes() for path in (tmp_path / "results").rglob("*.*")}
@@ -663,14 +683,16 @@ def test_cache_clear_forgets_the_answers(vidcost, monkeypatch, tmp_path):
 
 
 def test_the_committed_records_are_what_is_counted_now(committed, counted):
-    assert BUILDABLE == list(committed), "stale: `vidcost run` writes results/counts.jsonl anew"
+    assert BUILDABLE == list(committed), (
+        "stale: `vidcost gate accept` writes results/counts.jsonl anew"
+    )
     now = {row.name: counted(row) for row in ROWS if row.build}
     stale = [
         name
         for name, kept in committed.items()
         if kept.model_copy(update={"witnesses": {}}) != now[name]
     ]
-    assert [] == stale, "stale: `vidcost run` writes results/counts.jsonl anew"
+    assert [] == stale, "stale: `vidcost gate accept` writes results/counts.jsonl anew"
 
 
 def test_the_committed_records_hold_an_answer_of_every_witness(committed):

@@ -56,7 +56,7 @@ def trial(number=0, *, machine=MACHINE, load=None, cell=CELL, **known):
             cell=0,
             samples_ns=tuple(10_000_000 + 100_000 * (k + pair) for k in range(30)),
         )
-        for pair in range(6)
+        for pair in range(Rule().screen_pairs)
         for side in ("base", "head")
     ]
     run = Run(
@@ -216,7 +216,7 @@ def test_what_is_not_recorded_is_not_made_up():
     [
         ({"machine": MACHINE.model_copy(update={"cores": 5})}, "cores: 3 and 5"),
         ({"rule": Rule(margin=0.07)}, "rule: .*margin=0.03.* and .*margin=0.07"),
-        ({"visit_s": 7.0}, r"plan: \(0.3, 5\) and \(7.0, 5\)"),
+        ({"visit_s": 7.0}, r"plan: \(1.0, 10\) and \(7.0, 10\)"),
     ],
 )
 def test_trials_of_different_kinds_are_refused(others, message):

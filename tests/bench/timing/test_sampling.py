@@ -222,3 +222,23 @@ def test_no_clock_is_more_precise_than_its_resolution():
     assert pytest.approx(5e-7 / 3.025e-5) == result.protocol(0).precision
     assert 0.0 == precision_of({"latency": [3e-5] * 30})
     assert pytest.approx(1 / 60) == precision_of({"latency": [3e-5] * 30}, 5e-7)
+
+
+def test_in_turns_a_turn_is_taken_when_it_is_told_and_nothing_in_between():
+    device = Device(itertools.repeat(0.01))
+    limits = LIMITS.model_copy(update={"turn_samples": 3})
+    result, chunks = device.run(limits, ["keep", "keep", "stop"])
+    # it asks before each turn, and once before it ends
+    assert [0, 3, 6] == [chunk.samples for chunk in chunks]
+    assert [0.0, 0.01, 0.01] == [chunk.median_s for chunk in chunks]
+    assert [3, 3] == device.taken[2:]
+    assert 6 == len(result.samples["latency"])
+    assert pytest.approx(0.06) == result.sampling_s
+    assert result.settled
+
+
+def test_without_a_turn_there_is_no_sample():
+    result, _ = Device(itertools.repeat(0.01)).run(
+        LIMITS.model_copy(update={"turn_samples": 1}), ["stop"]
+    )
+    assert {} == result.samples
