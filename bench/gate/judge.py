@@ -129,7 +129,10 @@ def _is_equal(logs: Sequence[float], rule: Rule) -> bool:
 
 
 def _pairs_to_confirm(logs: Sequence[float], rule: Rule, *, together: int) -> int:
-    distance = math.log1p(rule.find) - math.log1p(rule.margin)
+    """What is shown to have changed by more than ``find`` already needs the fewer pairs for it."""
+    low, high = interval(logs)
+    shift = max(math.log1p(rule.find), low, -high)
+    distance = shift - math.log1p(rule.margin)
     needed = (
         pairs_needed(logs, distance=distance, level=rule.confirm_level / together, power=rule.power)
         if distance > 0

@@ -29,12 +29,11 @@ class Rule(_Frozen):
     ``noise_factor`` times its noise. The screen's ``screen_pairs`` only choose the rows that are
     measured again: those at which a one-sided test reaches ``screen_level`` in either direction
     and which are not shown to be equal. They are confirmed on fresh pairs, so many that a
-    slow-down by ``find`` is found with probability ``power``, within ``confirm_pairs`` and
-    ``most_pairs``; from the former on a row is left alone as soon as its pairs show no change
-    beyond ``margin``. Over all rows together the chance of a false alarm is ``confirm_level``.
-    Eight and fourteen are the fewest that tolerate one pair in which something else disturbed a
-    process.
-    Memory may grow by ``memory_margin`` or ``memory_bytes``, whichever is more.
+    slow-down by ``find``, or by what the screen proves if that is more, is found with probability
+    ``power``, within ``confirm_pairs`` and ``most_pairs``; from the former on a row is left alone
+    as soon as its pairs show no change beyond ``margin``. Over all rows together the chance of a
+    false alarm is ``confirm_level``. Eight and fourteen are the fewest that tolerate one pair in
+    which something else disturbed a process. Memory may grow by ``memory_margin`` or ``memory_bytes``, whichever is more.
     """
 
     margin: Share = 0.03

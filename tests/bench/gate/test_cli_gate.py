@@ -19,25 +19,43 @@ from vidcost.bench.count.record import Record
 from vidcost.bench.gate import comparison, study, versions
 from vidcost.bench.gate.campaign import Launch
 from vidcost.bench.timing.cell import Cell
+from vidcost.models.rows import ROWS
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[2] / "results"
+READ_ROWS = versions.Prepared.rows
 SLOW, FAST = {"ns": 10_000_000}, {"ns": 9_000_000}
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Of checkouts and sides, which are named by what they hold: one for all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def git(repository, vidcost, monkeypatch, tmp_path):
-    """A repository to stand in, with one version on main; its cache is the test's."""
+def git(repository, vidcost, monkeypatch, cache):
+    """A repository to stand in, with one version on main."""
     repository.commit()
     # after ``vidcost``, which stands in a folder without one
     monkeypatch.chdir(repository.folder)
-    monkeypatch.setattr(versions, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(versions, "cache_folder", lambda: cache)
     return repository
 
 
 @pytest.fixture
 def sides(monkeypatch, tmp_path):
     """Have fake workers measure: ``sides(base, head)`` are plans by row or block."""
+    # a process a side, to read a list that is this one's
+    names = [row.name for row in ROWS if row.build]
+    monkeypatch.setattr(versions.Prepared, "rows", lambda _: names)
+
+    new_run = comparison.new_run
+    brief = {"visit_s": 0.001, "visit_turns": 3}
+    for module in (comparison, study):
+        monkeypatch.setattr(
+            module, "new_run", lambda *a, **k: new_run(*a, **k).model_copy(update=brief)
+        )
 
     def plant(base, head):
         def launches(prepared):
@@ -175,9 +193,10 @@ def test_a_version_that_crashes_cannot_be_judged(git, vidcost, sides):
     assert "head crashed: exit status 1: RuntimeError: no kernel for mfnet" in out
 
 
-def test_a_row_of_one_version_is_left_out(git, vidcost, sides):
-    git.edit("models/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
+def test_a_row_of_one_version_is_left_out(git, vidcost, sides, monkeypatch):
     sides({"mfnet": SLOW}, {"mfnet": SLOW})
+    monkeypatch.setattr(versions.Prepared, "rows", READ_ROWS)
+    git.edit("models/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
     status, out, _ = vidcost("gate", "time", "mfnet", "mfnet-n*", "--base", "main")
     assert 0 == status
     assert "Left out: mfnet-non-local is only in head: nothing to compare it with; " in out
@@ -323,6 +342,7 @@ def test_the_example_of_the_history_runs(git, vidcost):
 
 @pytest.mark.parametrize("words", [("history",), ("history", "--series")])
 def test_without_a_repository_there_is_no_history(complaint, words, monkeypatch, tmp_path):
+    (tmp_path / "results").mkdir()
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert "git" in complaint(*words)
 
