@@ -283,7 +283,7 @@ def test_a_row_that_the_screen_clears_is_not_asked_again():
     assert only(cleared) == only(both)
 
 
-@pytest.mark.parametrize(("factor", "word"), [(1.3, "REGRESSED"), (1 / 1.3, "IMPROVED")])
+@pytest.mark.parametrize(("factor", "word"), [(1.08, "REGRESSED"), (1 / 1.08, "IMPROVED")])
 def test_a_suspicion_may_be_given_up_early_but_not_confirmed(factor, word):
     def first(count, run):
         return without(run, lambda visit: visit.stage == "confirm" and visit.pair >= count)
@@ -301,8 +301,8 @@ def test_a_suspicion_may_be_given_up_early_but_not_confirmed(factor, word):
 
 def test_more_pairs_are_asked_for_where_there_is_more_noise():
     asked = [
-        to_confirm(planted(slower=1.5, noise=noise, rule=BY_HAND))[0]
-        for noise in (0.001, 0.02, 0.05)
+        to_confirm(planted(slower=1.06, noise=noise, rule=BY_HAND))[0]
+        for noise in (0.001, 0.013, 0.03)
     ]
     assert 12 == asked[0] < asked[1] < asked[2] == 40
 
@@ -420,3 +420,10 @@ def test_the_level_holds_without_a_margin():
 def test_5_percent_are_found_19_times_in_20():
     runs = (planted(slower=1.05, seed=seed) for seed in range(100))
     assert words(*runs)["REGRESSED"] >= 95
+
+
+def test_a_change_that_is_proven_to_be_large_needs_fewer_pairs():
+    pairs = to_confirm(planted(cells=2, noise=0.02, slower={0: 1.06, 1: 1.4}, seed=1))
+    assert pairs[0] > Rule().confirm_pairs == pairs[1]
+    faster = to_confirm(planted(cells=2, noise=0.02, slower={0: 0.94, 1: 0.6}, seed=1))
+    assert faster[0] > Rule().confirm_pairs == faster[1]

@@ -17,6 +17,8 @@ from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.runner import Runner
 from vidcost.bench.timing.subject import build
 
+pytestmark = pytest.mark.alone
+
 ROUNDS = 15
 
 
