@@ -302,7 +302,7 @@ def test_a_suspicion_may_be_given_up_early_but_not_confirmed(factor, word):
 def test_more_pairs_are_asked_for_where_there_is_more_noise():
     asked = [
         to_confirm(planted(slower=1.06, noise=noise, rule=BY_HAND))[0]
-        for noise in (0.001, 0.013, 0.03)
+        for noise in (0.001, 0.022, 0.04)
     ]
     assert 12 == asked[0] < asked[1] < asked[2] == 40
 
