@@ -33,7 +33,8 @@ class Rule(_Frozen):
     ``power``, within ``confirm_pairs`` and ``most_pairs``; from the former on a row is left alone
     as soon as its pairs show no change beyond ``margin``. Over all rows together the chance of a
     false alarm is ``confirm_level``. Eight and fourteen are the fewest that tolerate one pair in
-    which something else disturbed a process. Memory may grow by ``memory_margin`` or ``memory_bytes``, whichever is more.
+    which something else disturbed a process. Memory may grow by ``memory_margin`` or
+    ``memory_bytes``, whichever is more.
     """
 
     margin: Share = 0.03
