@@ -191,7 +191,7 @@ def test_the_document_begins_with_the_machine_and_its_noise():
     assert "0 of 2 comparisons of the same code raised one" in document
     assert "](power.svg)" in document
     assert "`vidcost gate study`" in document
-    assert "on 6 pairs of processes" in document
+    assert "on 8 pairs of processes" in document
 
 
 def test_a_study_is_written_with_the_command_that_measures_it_again(tmp_path):
