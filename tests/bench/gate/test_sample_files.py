@@ -477,6 +477,8 @@ def test_files_that_pytest_benchmark_wrote(compare, tmp_path):
                 str(test),
             ],
             cwd=tmp_path,
+            # beside other tests pytest-benchmark does not run
+            env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
             check=True,
             stdout=subprocess.DEVNULL,
         )
