@@ -134,9 +134,9 @@ def rules_table(comparisons: Sequence[Comparison]) -> Table:
         ),
         lines=lines,
         legend=(
-            "The usual rules judge the samples of one process of base and one of head, the first "
-            "pair that the gate screened, which is what these tools see. The gate judges that pair "
-            "and the others, so it takes longer.",
+            "The usual rules judge the samples of one process of base and one of head that did not "
+            "take turns with it, from the first two pairs that the gate screened: what these tools "
+            "see. The gate judges all pairs, so it takes longer.",
         ),
     )
 
