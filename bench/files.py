@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
+
+from pydantic_core import from_json
 
 
 def write(path: Path, text: str) -> None:
@@ -32,6 +35,28 @@ def write(path: Path, text: str) -> None:
     finally:
         if draft is not None:
             draft.unlink(missing_ok=True)
+
+
+def append_line(file: BinaryIO, line: bytes) -> None:
+    """Write ``line`` at the end of an unbuffered file and sync it: all of it or nothing."""
+    size = file.seek(0, os.SEEK_END)
+    try:
+        rest = memoryview(line)
+        while rest:
+            # a disk that fills up takes a part first and refuses the rest
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+    except BaseException:
+        file.truncate(size)
+        raise
+
+
+def is_object(text: bytes) -> bool:
+    """Whether ``text`` is a whole JSON object: no part of an object's text is one."""
+    try:
+        return isinstance(from_json(text), dict)
+    except ValueError:
+        return False
 
 
 def check_folder(folder: Path) -> None:

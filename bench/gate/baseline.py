@@ -12,7 +12,6 @@ is what the counter really answered; the ledger holds the account to it with rem
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from vidcost.bench.count.measure import measure, steps
 from vidcost.bench.count.record import COUNTS, Record
 from vidcost.bench.count.witness import version
 from vidcost.bench.gate.count_changes import ROW, Change, Comparison, differences
+from vidcost.bench.gate.git import git
 from vidcost.models.rows import Row
 
 HISTORY = "counts-history.jsonl"
@@ -198,15 +198,9 @@ def _one_line(found: Sequence[str]) -> str:
 
 def _commit(folder: Path) -> str | None:
     try:
-        git = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
+        return git(folder, "rev-parse", "HEAD")
+    except ValueError:
         return None
-    return git.stdout.strip() if git.returncode == 0 else None
 
 
 def _history_text(results: Path) -> str | None:

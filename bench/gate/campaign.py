@@ -85,7 +85,6 @@ class Campaign:
         self._turn_order = random.Random(run.seed + 1)
         self._telemeter = Telemeter(run.base.machine.device_uuid if run.base.machine else "")
         self._visits: list[Visit] = []
-        self._sm_clock_mhz: int | None = None
         self._failed: dict[tuple[int, Side], int] = {}
         self._seen: dict[Side, Machine] = {}
 
@@ -128,7 +127,7 @@ class Campaign:
     def _left(self, stage: Stage, wanted: Mapping[int, int], done: Mapping[int, int]) -> list[int]:
         """Cells that need another pair."""
         if stage == "confirm":
-            wanted = still_to_confirm(self.run)
+            wanted = still_to_confirm(self.run, wanted)
         return [
             cell for cell, pairs in wanted.items() if done[cell] < pairs and not self._lost(cell)
         ]
@@ -155,11 +154,7 @@ class Campaign:
                 while left and alive:
                     cell = left.pop(0)
                     self._on_progress(Progress(stage, pair, of, self.run.cells[cell].subject))
-                    turns, turn_samples = self._take_turns(workers, stage, cell)
-                    visits = [
-                        self._visit(turns, side, stage, pair, side != first, cell, turn_samples)
-                        for side in turns.timings
-                    ]
+                    visits = self._take_turns(workers, stage, pair, cell)
                     alive = all(visit.status in _ALIVE for visit in visits)
                     yield cell, visits
                 if alive:
@@ -177,8 +172,9 @@ class Campaign:
         )
 
     def _take_turns(
-        self, workers: Mapping[Side, WorkerProcess], stage: Stage, cell: int
-    ) -> tuple[Turns, int]:
+        self, workers: Mapping[Side, WorkerProcess], stage: Stage, pair: int, cell: int
+    ) -> list[Visit]:
+        """The visits of ``cell`` by both workers, the first of which warms up first."""
         turn_samples = self._turn_samples(cell)
         limits = Limits(
             sampling_s=LONGEST_VISIT_S,
@@ -209,8 +205,17 @@ class Campaign:
 
             turns = play(workers, tasks, enough=enough, last=last, order=self._turn_order)
         clocks = [each.sm_clock_mhz for each in readings if each.sm_clock_mhz is not None]
-        self._sm_clock_mhz = round(statistics.median(clocks)) if clocks else None
-        return turns, turn_samples
+        common = Visit(
+            stage=stage,
+            pair=pair,
+            side=next(iter(workers)),
+            second=False,
+            cell=cell,
+            turn_samples=turn_samples,
+            void_samples=len(turns.void) * turn_samples,
+            sm_clock_mhz=round(statistics.median(clocks)) if clocks else None,
+        )
+        return [self._visit(common, turns, side) for side in turns.timings]
 
     def _turn_samples(self, cell: int) -> int:
         """Single passes on a CPU, whose company changes by the millisecond; on a GPU as many as
@@ -226,36 +231,24 @@ class Campaign:
     def _delay_s(self, side: Side, cell: int) -> float:
         return self._delays_s.get(cell, 0.0) if side == "head" else 0.0
 
-    def _visit(
-        self,
-        turns: Turns,
-        side: Side,
-        stage: Stage,
-        pair: int,
-        second: bool,
-        cell: int,
-        turn_samples: int,
-    ) -> Visit:
+    def _visit(self, common: Visit, turns: Turns, side: Side) -> Visit:
+        """``common`` with what ``side`` has of its own."""
         timing = turns.timings[side]
         if timing.machine is not None:
             self._check(side, timing.machine)
-        samples = turns.samples_ns(side, turn_samples)
+        samples = turns.samples_ns(side, common.turn_samples)
         throttled = timing.status == "ok" and bool(turns.void) and not samples
-        return Visit(
-            stage=stage,
-            pair=pair,
-            side=side,
-            second=second,
-            cell=cell,
-            status="throttled" if throttled else timing.status,
-            error="no clean turn: the device was throttled" if throttled else timing.error,
-            samples_ns=samples,
-            turn_samples=turn_samples,
-            void_samples=len(turns.void) * turn_samples,
-            settled=timing.protocol.settled if timing.protocol else True,
-            peak_bytes=timing.memory.peak if timing.memory else None,
-            sm_clock_mhz=self._sm_clock_mhz,
-            delay_s=self._delay_s(side, cell),
+        return common.model_copy(
+            update={
+                "side": side,
+                "second": side != common.side,
+                "status": "throttled" if throttled else timing.status,
+                "error": "no clean turn: the device was throttled" if throttled else timing.error,
+                "samples_ns": samples,
+                "settled": timing.protocol.settled if timing.protocol else True,
+                "peak_bytes": timing.memory.peak if timing.memory else None,
+                "delay_s": self._delay_s(side, common.cell),
+            }
         )
 
     def _check(self, side: Side, machine: Machine) -> None:

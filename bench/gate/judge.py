@@ -7,6 +7,7 @@ import statistics as plain
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from vidcost.bench.gate.decision import decide, is_equal
 from vidcost.bench.gate.evidence import Evidence, evidence
 from vidcost.bench.gate.memory import memory_verdict
 from vidcost.bench.gate.record import Rule, Run, Visit
@@ -18,7 +19,7 @@ from vidcost.bench.gate.statistics import (
     pairs_needed,
     sign_flip_p,
 )
-from vidcost.bench.gate.verdict import Verdict, Word
+from vidcost.bench.gate.verdict import Verdict
 
 
 def to_confirm(run: Run) -> dict[int, int]:
@@ -26,7 +27,7 @@ def to_confirm(run: Run) -> dict[int, int]:
     doubtful = {}
     for cell, screened in enumerate(evidence(run, "screen")):
         logs = screened.log_ratios
-        if len(logs) < run.rule.screen_pairs or _is_equal(logs, run.rule):
+        if len(logs) < run.rule.screen_pairs or is_equal(*interval(logs), run.rule):
             continue
         either = min(sign_flip_p(logs), sign_flip_p(_turned(logs)))
         if either <= run.rule.screen_level:
@@ -37,12 +38,12 @@ def to_confirm(run: Run) -> dict[int, int]:
     }
 
 
-def still_to_confirm(run: Run) -> dict[int, int]:
-    """Those of :func:`to_confirm` that need more pairs yet, with how many they may need in all."""
+def still_to_confirm(run: Run, planned: Mapping[int, int]) -> dict[int, int]:
+    """Those of ``planned``, which is :func:`to_confirm`'s, that need more pairs yet."""
     confirmed = evidence(run, "confirm")
     return {
         cell: pairs
-        for cell, pairs in to_confirm(run).items()
+        for cell, pairs in planned.items()
         if not _is_settled(confirmed[cell].log_ratios, pairs, run.rule)
     }
 
@@ -74,11 +75,6 @@ def judge(run: Run) -> list[Verdict]:
     return latency + [_memory_verdict(run, number) for number in range(len(run.cells))]
 
 
-def margin_of(logs: Sequence[float], rule: Rule) -> float:
-    """The share by which a version may be slower, where the noise is that of ``logs``."""
-    return max(rule.margin, math.expm1(rule.noise_factor * noise(logs)))
-
-
 def latency_verdict(
     subject: str, found: Evidence, rule: Rule, *, slower: float | None, faster: float | None
 ) -> Verdict:
@@ -89,16 +85,16 @@ def latency_verdict(
     """
     logs = found.log_ratios
     low, high = interval(logs)
-    margin = margin_of(logs, rule)
-    word: Word
-    if slower is not None and slower <= rule.confirm_level:
-        word, why = "REGRESSED", f"slower by more than {margin:.1%}"
-    elif faster is not None and faster <= rule.confirm_level:
-        word, why = "IMPROVED", f"faster by more than {margin:.1%}"
-    elif _is_equal(logs, rule):
-        word, why = "EQUIVALENT", f"within {rule.margin:.1%}"
-    else:
-        word, why = "INCONCLUSIVE", _undecided(low, high, margin, confirmed=slower is not None)
+    margin = rule.margin_at(noise(logs))
+    word, why = decide(
+        low,
+        high,
+        rule,
+        margin=margin,
+        slower=slower,
+        faster=faster,
+        undecided=_undecided(low, high, margin, confirmed=slower is not None),
+    )
     return Verdict(
         subject=subject,
         metric="latency",
@@ -121,11 +117,6 @@ def _undecided(low: float, high: float, margin: float, *, confirmed: bool) -> st
     if confirmed:
         return f"{where} on fresh pairs: not shown to differ by more than {margin:.1%}"
     return f"{where}: too noisy to show that nothing changed; no change was seen"
-
-
-def _is_equal(logs: Sequence[float], rule: Rule) -> bool:
-    low, high = interval(logs)
-    return -math.log1p(rule.margin) <= low and high <= math.log1p(rule.margin)
 
 
 def _pairs_to_confirm(logs: Sequence[float], rule: Rule, *, together: int) -> int:
@@ -161,7 +152,8 @@ def _adjusted(
     for cell, pairs in planned.items():
         logs = [sign * log for log in confirmed[cell].log_ratios]
         settled = _is_settled(logs, pairs, rule)
-        p_values.append(sign_flip_p(logs, math.log1p(margin_of(logs, rule))) if settled else 1.0)
+        margin = rule.margin_at(noise(logs))
+        p_values.append(sign_flip_p(logs, math.log1p(margin)) if settled else 1.0)
     return dict(zip(planned, holm_adjusted(p_values), strict=True))
 
 

@@ -11,8 +11,6 @@ Kind = Literal["vidcost timings", "pytest-benchmark"]
 
 Fields = tuple[tuple[str, str], ...]
 
-UNKNOWN = "not available"
-
 
 @dataclass(frozen=True)
 class Process:

@@ -8,7 +8,8 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from vidcost.bench.gate.processes import UNKNOWN, Contents, Fields, Process, checked_seconds
+from vidcost.bench.gate.processes import Contents, Fields, Process, checked_seconds
+from vidcost.bench.timing.machine import UNKNOWN
 
 COMMIT = "commit_info.id"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -48,6 +49,10 @@ class Rule(_Frozen):
     power: Share = 0.95
     memory_margin: Share = 0.01
     memory_bytes: NonNegativeInt = 1 << 20
+
+    def margin_at(self, noise: float) -> float:
+        """The share by which a version may be slower, at a standard error of the log ratio."""
+        return max(self.margin, math.expm1(self.noise_factor * noise))
 
 
 class Visit(_Frozen):

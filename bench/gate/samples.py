@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Mapping
 
+from vidcost.bench.gate.decision import decide
 from vidcost.bench.gate.memory import memory_verdict
 from vidcost.bench.gate.processes import Kind
 from vidcost.bench.gate.record import Rule
@@ -36,7 +37,7 @@ def judge_samples(comparison: SampleComparison) -> list[Verdict]:
     both = [s for s in comparison.subjects if s.base.medians_s and s.head.medians_s]
     level = _level(rule, len(both))
     shifts = {s.subject: _shift(s, noise) for s in both if noise is not None or _enough(s, level)}
-    limits = {name: math.log1p(_margin(shift, rule)) for name, shift in shifts.items()}
+    limits = {name: math.log1p(rule.margin_at(shift.error)) for name, shift in shifts.items()}
     slower = _adjusted({name: shift.p_above(limits[name]) for name, shift in shifts.items()})
     faster = _adjusted({name: shift.p_below(limits[name]) for name, shift in shifts.items()})
     latency = []
@@ -72,10 +73,6 @@ def _shift(subject: SubjectSamples, noise: float | None) -> Shift:
     return shift_by_ranks(base, head) if noise is None else shift_by_noise(base, head, noise)
 
 
-def _margin(shift: Shift, rule: Rule) -> float:
-    return max(rule.margin, math.expm1(rule.noise_factor * shift.error))
-
-
 def _adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(p_values, holm_adjusted(list(p_values.values())), strict=True))
 
@@ -89,17 +86,17 @@ def _latency_verdict(
     faster: float,
 ) -> Verdict:
     rule = comparison.rule
-    margin, equal = _margin(shift, rule), math.log1p(rule.margin)
-    word: Word
-    if slower <= rule.confirm_level:
-        word, why = "REGRESSED", f"slower by more than {margin:.1%}"
-    elif faster <= rule.confirm_level:
-        word, why = "IMPROVED", f"faster by more than {margin:.1%}"
-    elif -equal <= shift.low and shift.high <= equal:
-        word, why = "EQUIVALENT", f"within {rule.margin:.1%}"
-    else:
-        known = math.expm1((shift.high - shift.low) / 2)
-        word, why = "INCONCLUSIVE", f"the ratio is only known to ±{known:.1%}"
+    margin = rule.margin_at(shift.error)
+    known = math.expm1((shift.high - shift.low) / 2)
+    word, why = decide(
+        shift.low,
+        shift.high,
+        rule,
+        margin=margin,
+        slower=slower,
+        faster=faster,
+        undecided=f"the ratio is only known to ±{known:.1%}",
+    )
     return _described(subject, f"{why}; {_basis(subject, comparison)}", word).model_copy(
         update={
             "ratio": math.exp(shift.center),

@@ -64,6 +64,13 @@ def holm_adjusted(p_values: Values) -> list[float]:
     return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
+def pooled_deviation(groups: Sequence[Values]) -> float | None:
+    """The standard deviation within groups, each around its own mean; None of single values."""
+    squares = sum(len(group) * float(np.var(group)) for group in groups if len(group) > 1)
+    freedom = sum(len(group) - 1 for group in groups if group)
+    return math.sqrt(squares / freedom) if freedom else None
+
+
 def pairs_needed(values: Values, *, distance: float, level: float, power: float) -> int:
     """How many pairs find a shift of ``distance`` in the log ratio with probability ``power``.
 

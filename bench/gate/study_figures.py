@@ -16,7 +16,7 @@ from statsmodels.stats.proportion import proportion_confint
 from vidcost.bench.gate.evidence import evidence
 from vidcost.bench.gate.judge import judge
 from vidcost.bench.gate.record import Run, Visit
-from vidcost.bench.gate.statistics import CONFIDENCE
+from vidcost.bench.gate.statistics import CONFIDENCE, pooled_deviation
 from vidcost.bench.gate.trial import Trial
 from vidcost.bench.gate.usual_rules import USUAL_RULES
 from vidcost.bench.gate.verdict import Verdict, Word
@@ -226,19 +226,12 @@ def _noise(
         processes=len(processes),
         samples=statistics.median(map(len, processes)),
         seconds=statistics.median(float(np.median(samples)) for samples in processes),
-        pair_ratios=_pooled_deviation([pairs]),
+        pair_ratios=pooled_deviation([pairs]),
         # a trial has its own hour: what differs between trials is not noise within one
-        medians=_pooled_deviation(sides),
+        medians=pooled_deviation(sides),
         medians_if_independent=math.sqrt(statistics.fmean(expected)) if expected else None,
         neighbours=statistics.median(neighbours) if neighbours else None,
     )
-
-
-def _pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:
-    """The standard deviation within groups, each around its own mean."""
-    squares = sum(len(group) * float(np.var(group)) for group in groups if len(group) > 1)
-    freedom = sum(len(group) - 1 for group in groups if group)
-    return math.sqrt(squares / freedom) if freedom else None
 
 
 def _neighbours(samples: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:

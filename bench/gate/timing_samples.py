@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import statistics
 
-from pydantic_core import from_json
-
+from vidcost.bench import files
 from vidcost.bench.gate.processes import Contents, Process, checked_seconds
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.store import Header
@@ -36,7 +35,7 @@ def read_timings(name: str, data: bytes) -> Contents:
         try:
             timing = Timing.model_validate_json(line)
         except ValueError:
-            if number == len(lines) and not _is_object(line):
+            if number == len(lines) and not files.is_object(line):
                 return Contents(
                     "vidcost timings", processes, [f"{where} is cut short and was left out"]
                 )
@@ -72,10 +71,3 @@ def _process(timing: Timing, file: str, where: str, line: bytes) -> Process:
         peak_bytes=peak_bytes,
         failure=failure,
     )
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(from_json(line), dict)
-    except ValueError:
-        return False

@@ -10,8 +10,8 @@ from typing import BinaryIO, Literal, Self
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, model_validator
-from pydantic_core import from_json
 
+from vidcost.bench import files
 from vidcost.bench.gate.record import Run
 
 LOCK_TIMEOUT_S = 60
@@ -107,7 +107,7 @@ def append(path: Path, trial: Trial) -> None:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             with os.fdopen(descriptor, "r+b", buffering=0) as file:
                 _repair(path, file)
-                _add(file, trial.model_dump_json().encode() + b"\n")
+                files.append_line(file, trial.model_dump_json().encode() + b"\n")
     except OSError as error:
         raise ValueError(
             f"cannot write {path}: {error.strerror or error}; what it holds is untouched"
@@ -123,33 +123,15 @@ def _repair(path: Path, file: BinaryIO) -> None:
         file.truncate(whole)
     if not whole:
         header = Header(vidcost=importlib.metadata.version("vidcost"))
-        _add(file, header.model_dump_json().encode() + b"\n")
+        files.append_line(file, header.model_dump_json().encode() + b"\n")
     elif not data[:whole].endswith(b"\n"):
-        _add(file, b"\n")
-
-
-def _add(file: BinaryIO, line: bytes) -> None:
-    """Write ``line`` at the end, all of it or nothing."""
-    size = file.seek(0, os.SEEK_END)
-    try:
-        rest = memoryview(line)
-        while rest:
-            rest = rest[file.write(rest) :]
-        file.flush()
-        os.fsync(file.fileno())
-    except BaseException:
-        file.truncate(size)
-        raise
+        files.append_line(file, b"\n")
 
 
 def _whole(data: bytes) -> int:
-    """How many bytes are lines that were written to their end."""
+    """How many bytes are lines that were written to their end, or lack only the newline."""
     end = data.rfind(b"\n") + 1
-    try:
-        # no part of an object's text is an object, so only the newline is missing
-        return len(data) if isinstance(from_json(data[end:]), dict) else end
-    except ValueError:
-        return end
+    return len(data) if files.is_object(data[end:]) else end
 
 
 def _check_beginning(path: Path, data: bytes, whole: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from vidcost.bench.gate.statistics import CONFIDENCE, Values
+from vidcost.bench.gate.statistics import CONFIDENCE, Values, pooled_deviation
 
 _Z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 
@@ -56,7 +56,9 @@ def shift_by_noise(base: Values, head: Values, noise: float) -> Shift:
     the means.
     """
     center = float(np.mean(head) - np.mean(base))
-    error = max(noise, _deviation(base, head)) * math.sqrt(1 / len(base) + 1 / len(head))
+    error = max(noise, pooled_deviation((base, head)) or 0.0) * math.sqrt(
+        1 / len(base) + 1 / len(head)
+    )
     return Shift(
         center=center,
         low=center - _Z * error,
@@ -103,10 +105,3 @@ def _lower(base: Values, head: Values, level: float) -> float:
         else:
             high = middle
     return float(differences[low])
-
-
-def _deviation(base: Values, head: Values) -> float:
-    """The standard deviation within the sides; 0 of single values."""
-    freedom = len(base) + len(head) - 2
-    squares = sum(float(np.var(side)) * len(side) for side in (base, head))
-    return math.sqrt(squares / freedom) if freedom else 0.0

@@ -17,9 +17,12 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import platformdirs
 from filelock import FileLock
+
+from vidcost.bench.gate.git import git
 
 HARNESS = ("vidcost", "vidcost.bench", "vidcost.published")
 """Packages that come from this installation, above those below them."""
@@ -41,6 +44,19 @@ class Checkout:
     ref: str
     commit: str
     folder: Path
+
+
+class _Dependencies(NamedTuple):
+    """What a version asks to be installed: packages, and exact versions of these and others."""
+
+    packages: tuple[str, ...]
+    pins: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the environment that has them, for this Python."""
+        text = json.dumps([self.packages, self.pins, sys.version_info[:2]])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -88,13 +104,13 @@ def check_out(repository: Path, ref: str | None, *, cache: Path) -> Checkout:
     A ref is checked out into a git worktree, which is kept for the next time.
     Raises: ValueError if there is no repository or no such ref.
     """
-    top = Path(_git(repository, "rev-parse", "--show-toplevel"))
+    top = Path(git(repository, "rev-parse", "--show-toplevel"))
     if ref is None:
-        changed = _git(top, "status", "--porcelain", "--", "models", "pyproject.toml")
-        commit = _git(top, "rev-parse", "HEAD") + ("+changes" if changed else "")
+        changed = git(top, "status", "--porcelain", "--", "models", "pyproject.toml")
+        commit = git(top, "rev-parse", "HEAD") + ("+changes" if changed else "")
         return Checkout("working tree", commit, top)
     try:
-        commit = _git(top, "rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+        commit = git(top, "rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
     except ValueError:
         raise ValueError(
             f"no ref {ref!r} in {top}: name a branch, tag or commit; "
@@ -106,8 +122,8 @@ def check_out(repository: Path, ref: str | None, *, cache: Path) -> Checkout:
         if not (folder / ".git").exists():
             shutil.rmtree(folder, ignore_errors=True)
             # git may still know of one that was deleted by hand
-            _git(top, "worktree", "prune")
-            _git(top, "worktree", "add", "--detach", "--force", str(folder), commit)
+            git(top, "worktree", "prune")
+            git(top, "worktree", "add", "--detach", "--force", str(folder), commit)
     return Checkout(ref, commit, folder)
 
 
@@ -127,8 +143,10 @@ def prepare(
     )
 
 
-def _prepared(checkout: Checkout, wanted: str | None, *, name: str, cache: Path) -> Prepared:
-    """``wanted`` describes an environment of its own; ``name`` tells one side from the other."""
+def _prepared(
+    checkout: Checkout, wanted: _Dependencies | None, *, name: str, cache: Path
+) -> Prepared:
+    """``wanted`` is for an environment of its own; ``name`` tells one side from the other."""
     models = checkout.folder / "models"
     if not (models / "rows.py").is_file():
         raise ValueError(f"{checkout.ref} has no models/rows.py: is it a version of vidcost?")
@@ -149,13 +167,12 @@ def _prepared(checkout: Checkout, wanted: str | None, *, name: str, cache: Path)
             )
             draft.rename(path)
         if wanted is not None:
-            environment = hashlib.sha256(wanted.encode()).hexdigest()[:16]
-            python = _environment(checkout, cache / "environments" / environment)
+            environment = wanted.name
+            python = _environment(checkout, wanted, cache / "environments" / environment)
     return Prepared(checkout, python, path, code, environment)
 
 
-def _dependencies(folder: Path) -> str:
-    """What a version asks to be installed, as text that is equal if it asks for the same."""
+def _dependencies(folder: Path) -> _Dependencies:
     try:
         project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
@@ -163,23 +180,20 @@ def _dependencies(folder: Path) -> str:
     constraints = folder / "constraints.txt"
     exact = constraints.read_text(encoding="utf-8") if constraints.is_file() else ""
     pins = sorted(line for text in exact.splitlines() if (line := text.partition("#")[0].strip()))
-    return json.dumps([sorted(project.get("dependencies", ())), pins, sys.version_info[:2]])
+    return _Dependencies(tuple(sorted(project.get("dependencies", ()))), tuple(pins))
 
 
-def _environment(checkout: Checkout, folder: Path) -> str:
+def _environment(checkout: Checkout, wanted: _Dependencies, folder: Path) -> str:
     """The python of an environment with the version's dependencies, made if need be."""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     done = folder / "complete"
     if done.is_file():
         return str(python)
     shutil.rmtree(folder, ignore_errors=True)
-    constraints = checkout.folder / "constraints.txt"
-    exact = ["-c", str(constraints)] if constraints.is_file() else []
-    project = tomllib.loads((checkout.folder / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted = project["project"].get("dependencies", [])
+    exact = ["-c", str(checkout.folder / "constraints.txt")] if wanted.pins else []
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
-        [str(python), "-m", "pip", "install", "--quiet", *exact, *wanted],
+        [str(python), "-m", "pip", "install", "--quiet", *exact, *wanted.packages],
     ):
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         if process.returncode:
@@ -213,16 +227,3 @@ def _digest(folders: Sequence[Path]) -> str:
         for file in sorted(folder.rglob("*.py")):
             digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    try:
-        process = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        raise ValueError("git is not installed: two versions are checked out by it") from None
-    if process.returncode:
-        last = process.stderr.strip().splitlines()[-1:] or ["it failed"]
-        raise ValueError(f"git {arguments[0]}: {last[0].removeprefix('fatal: ')}")
-    return process.stdout.strip()

@@ -11,8 +11,8 @@ from typing import BinaryIO, Literal, NamedTuple
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
-from pydantic_core import from_json
 
+from vidcost.bench import files
 from vidcost.bench.timing.record import Timing
 
 LOCK_TIMEOUT_S = 60
@@ -86,7 +86,7 @@ class Store:
         Raises: ValueError if it cannot be written; the file is then as it was.
         """
         with self._opened() as (file, repaired):
-            self._add(file, timing.model_dump_json().encode() + b"\n")
+            files.append_line(file, timing.model_dump_json().encode() + b"\n")
             return repaired
 
     def _bytes(self) -> bytes:
@@ -158,7 +158,7 @@ class Store:
         start, line = _last_line(file)
         if not _is_cut(line, first=start == 0):
             if line and not line.endswith(b"\n"):
-                self._add(file, b"\n")
+                files.append_line(file, b"\n")
             return ""
         with self.damaged.open("ab") as damaged:
             damaged.write(line.rstrip(b"\n") + b"\n")
@@ -184,22 +184,8 @@ class Store:
         if file.seek(0, os.SEEK_END) == 0:
             version = importlib.metadata.version("vidcost")
             header = Header(command=self._command, vidcost=version)
-            self._add(file, header.model_dump_json().encode() + b"\n")
+            files.append_line(file, header.model_dump_json().encode() + b"\n")
             _sync_folder(self.path.parent)
-
-    @staticmethod
-    def _add(file: BinaryIO, line: bytes) -> None:
-        """Write ``line`` at the end, all of it or nothing."""
-        size = file.seek(0, os.SEEK_END)
-        try:
-            rest = memoryview(line)
-            while rest:
-                # a disk that fills up takes a part first and refuses the rest
-                rest = rest[file.write(rest) :]
-            os.fsync(file.fileno())
-        except BaseException:
-            file.truncate(size)
-            raise
 
 
 def _last_line(file: BinaryIO) -> tuple[int, bytes]:
@@ -217,14 +203,11 @@ def _last_line(file: BinaryIO) -> tuple[int, bytes]:
 
 
 def _is_cut(line: bytes, *, first: bool) -> bool:
-    """Whether a line is the beginning of one of ours: no part of an object's text is an object."""
+    """Whether a line is the beginning of one of ours."""
     line = line.rstrip(b"\n")
     if first and line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
         return False
-    try:
-        return bool(line) and not isinstance(from_json(line), dict)
-    except ValueError:
-        return True
+    return bool(line) and not files.is_object(line)
 
 
 def _sync_folder(folder: Path) -> None:

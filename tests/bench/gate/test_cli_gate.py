@@ -358,7 +358,7 @@ def test_two_versions_are_measured_for_real(git, vidcost, monkeypatch):
         "def forward(self, x: Tensor) -> Tensor:\n        held = x.new_empty(1 << 20)  # noqa",
     )
     monkeypatch.setattr("vidcost.bench.gate.campaign.to_confirm", lambda _: {})
-    monkeypatch.setattr("vidcost.bench.gate.campaign.still_to_confirm", lambda _: {})
+    monkeypatch.setattr("vidcost.bench.gate.campaign.still_to_confirm", lambda *_: {})
     words = "gate time --base main --blocks nl --shape 24x2x6x6 --visit 0.02 --format json"
     status, out, _ = vidcost(*words.split())
     (memory,) = (line for line in json.loads(out) if line["metric"] == "memory")
