@@ -104,7 +104,7 @@ def _latency_verdict(
             "high": math.exp(shift.high),
             "margin": margin,
             "noise": shift.error,
-            "p": slower,
+            "p": faster if word == "IMPROVED" else slower,
         }
     )
 

@@ -249,3 +249,8 @@ def test_false_alarms_of_many_subjects_stay_below_their_level():
         words = {verdict.word for verdict in judge_samples(comparison(*subjects, rule=rule))}
         alarms += "REGRESSED" in words
     assert 0 < alarms <= runs * 0.2 + 2 * math.sqrt(runs * 0.2 * 0.8)
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5])
+def test_the_p_of_a_verdict_is_that_of_what_it_says(factor):
+    assert judged(CALM, times(factor)).p <= Rule().confirm_level
