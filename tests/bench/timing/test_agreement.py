@@ -19,7 +19,7 @@ from vidcost.bench.timing.subject import build
 
 pytestmark = pytest.mark.alone
 
-ROUNDS = 15
+ROUNDS = 60
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,10 @@ ROUNDS = 15
     ids=lambda cell: cell.subject,
 )
 def test_the_host_clock_agrees_within_three_percent(cell):
-    """Each round times the same passes both ways, so that a busy machine slows both.
+    """Both time one pass in turns, each after two that warm up, so that a busy machine slows both.
 
     The median of the rounds' ratios is judged; a round in which one side was interrupted is an
-    outlier to it.
+    outlier to it. Turns of eight passes were off by 1% on a quiet machine and by 5% on a busy one.
     """
     threads = torch.get_num_threads()
     built = build(cell)
@@ -51,8 +51,9 @@ def test_the_host_clock_agrees_within_three_percent(cell):
         ratios = []
         for round_ in range(ROUNDS):
             sides = [
-                lambda: statistics.fmean(runner.take(8)["latency"]),
-                lambda: timer.timeit(8).mean,
+                lambda: runner.take(3)["latency"][-1],
+                # timeit runs the statement twice before it starts the clock
+                lambda: timer.timeit(1).mean,
             ]
             # who goes first alternates
             order = (0, 1) if round_ % 2 else (1, 0)
