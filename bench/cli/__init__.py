@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from vidcost.bench.audit import FindingGone
+from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli.audit import audit_app
 from vidcost.bench.cli.cache import cache_app
 from vidcost.bench.cli.counts import counts_app

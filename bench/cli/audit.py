@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vidcost.bench import files, published
-from vidcost.bench.audit import judge, printed_figures, problems
+from vidcost.bench.audit.verdicts import judge, printed_figures, problems
 from vidcost.bench.cli.options import As, Results
 from vidcost.bench.cli.output import print_table, report, write_document
 from vidcost.bench.cli.rows import progress
@@ -40,11 +40,11 @@ def audit(
     longer gives its figure. --search tries the recipes around a row, --recipe counts one.
     """
     # sympy takes a third of a second to import, which no other command should pay
-    from vidcost.bench.audit_document import audit_markdown
-    from vidcost.bench.audit_tables import figure_table, recipe_table, search_table
-    from vidcost.bench.recipe_grid import size
-    from vidcost.bench.recipe_search import search as search_recipes
-    from vidcost.bench.recipes import Recipe
+    from vidcost.bench.audit.recipe_grid import size
+    from vidcost.bench.audit.recipe_search import search as search_recipes
+    from vidcost.bench.audit.recipes import Recipe
+    from vidcost.bench.tables.audit.document import audit_markdown
+    from vidcost.bench.tables.audit.tables import figure_table, recipe_table, search_table
 
     paper = published.pnl2020()
     if search is not None and recipe is not None:

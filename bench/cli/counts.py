@@ -11,7 +11,7 @@ from vidcost.bench.cli.options import As, Classes, Frames, NoCache, PaperTable, 
 from vidcost.bench.cli.output import print_table, report_failures
 from vidcost.bench.cli.rows import at, buildable, measured
 from vidcost.bench.count.record import count_row
-from vidcost.bench.count_tables import (
+from vidcost.bench.tables.counts import (
     block_table,
     count_table,
     list_table,

@@ -12,12 +12,12 @@ from vidcost.bench import files
 from vidcost.bench.block_spec import block_factory, two_specs
 from vidcost.bench.cli.options import As, Format, Results
 from vidcost.bench.cli.output import print_table, report, write_document
-from vidcost.bench.conformance_table import (
+from vidcost.bench.count.conformance import ask_counters, failures
+from vidcost.bench.tables.conformance import (
     conformance_markdown,
     conformance_tables,
     data_table,
 )
-from vidcost.bench.count.conformance import ask_counters, failures
 
 formulas_app = typer.Typer()
 
@@ -43,7 +43,7 @@ def formulas(
     solves where two blocks cost the same and counts on both sides.
     """
     # sympy takes a third of a second to import, which no other command should pay
-    from vidcost.bench.formula_document import crossover_table, formula_markdown, verdict_table
+    from vidcost.bench.tables.formulas import crossover_table, formula_markdown, verdict_table
 
     if cross is not None:
         left, right = ((spec, block_factory(spec)) for spec in two_specs(cross))

@@ -53,8 +53,8 @@ def gate_counts(results: Results = Path("results"), as_: As = None) -> None:
     `vidcost ledger` holds to what they answer.
     """
     from vidcost.bench.gate.baseline import compare
-    from vidcost.bench.gate.counts_tables import change_table, summary_line
-    from vidcost.bench.gate_github import annotated, announce, append_summary
+    from vidcost.bench.tables.gate.counts import change_table, summary_line
+    from vidcost.bench.tables.gate.github import annotated, announce, append_summary
 
     comparison = compare(ROWS, results, progress=progress)
     summary, table = summary_line(comparison, results), change_table(comparison.changes)
@@ -86,7 +86,7 @@ def gate_accept(
     fvcore, thop and the others are asked about the rows that changed.
     """
     from vidcost.bench.gate.baseline import accept
-    from vidcost.bench.gate.counts_tables import accepted_line
+    from vidcost.bench.tables.gate.counts import accepted_line
 
     typer.echo(accepted_line(accept(ROWS, results, reason, progress=progress), results))
 
@@ -140,10 +140,10 @@ def gate_time(
     from vidcost.bench.gate import comparison, result, versions
     from vidcost.bench.gate.campaign import Campaign
     from vidcost.bench.gate.record import Rule
-    from vidcost.bench.gate_progress import gate_progress
+    from vidcost.bench.session.gate_progress import gate_progress
+    from vidcost.bench.session.timing import check_device
     from vidcost.bench.timing.plan import Conditions, checked_cell
     from vidcost.bench.timing.sweep import Interrupted
-    from vidcost.bench.timing_session import check_device
 
     check_device(device)
     files.check_folder(out.parent)
@@ -262,11 +262,11 @@ def gate_study(
     usual tools would have said of the same samples.
     """
     from vidcost.bench.gate import comparison, study, trial, versions
-    from vidcost.bench.gate_progress import gate_progress
-    from vidcost.bench.gate_study_document import write_study
+    from vidcost.bench.session.gate_progress import gate_progress
+    from vidcost.bench.session.timing import check_device, slug
+    from vidcost.bench.tables.gate.study_document import write_study
     from vidcost.bench.timing.conditions import machine_of
     from vidcost.bench.timing.sweep import Interrupted
-    from vidcost.bench.timing_session import check_device, slug
 
     check_device(device)
     folder = results / "gate" / slug(machine_of(device))
@@ -290,7 +290,9 @@ def gate_study(
 
 def _conclude(judged: Result, junit: Path | None, as_: Format | None) -> None:
     """Show the verdicts wherever somebody looks, and exit accordingly."""
-    from vidcost.bench import gate_github, gate_junit, gate_tables
+    from vidcost.bench.tables.gate import github as gate_github
+    from vidcost.bench.tables.gate import junit as gate_junit
+    from vidcost.bench.tables.gate import verdicts as gate_tables
 
     table = gate_tables.verdict_table(
         judged.verdicts,

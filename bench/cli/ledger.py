@@ -21,7 +21,7 @@ from vidcost.bench.cli.options import (
 from vidcost.bench.cli.output import print_table, report, write_document
 from vidcost.bench.cli.rows import at, buildable, measured
 from vidcost.bench.count.ledger import complaints, reconcile
-from vidcost.bench.ledger_tables import (
+from vidcost.bench.tables.ledger import (
     ledger_markdown,
     ledger_table,
     statement_table,

@@ -12,7 +12,7 @@ from rich.console import Console
 from vidcost.bench import files
 from vidcost.bench.cli.options import Format
 from vidcost.bench.count.record import Record
-from vidcost.bench.table import Table, show
+from vidcost.bench.tables.table import Table, show
 
 FOUND_WRONG, BAD_INPUT, INTERRUPTED = 1, 2, 130
 """Exit statuses: something measured is wrong; the command cannot be carried out as given; Ctrl-C,

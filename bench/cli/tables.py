@@ -17,14 +17,14 @@ from vidcost.bench.count import record
 from vidcost.bench.count.ledger import complaints, reconcile
 from vidcost.bench.count.record import Record
 from vidcost.bench.gate.baseline import unlike_baseline
-from vidcost.bench.paper_tables import paper_table
-from vidcost.bench.table import Table
+from vidcost.bench.tables.paper import paper_table
+from vidcost.bench.tables.table import Table
 from vidcost.bench.timing.plan import seconds
 from vidcost.bench.timing.record import Timing
 from vidcost.models.rows import ROWS
 
 if TYPE_CHECKING:
-    from vidcost.bench.timing_session import Taken
+    from vidcost.bench.session.timing import Taken
 
 tables_app = typer.Typer()
 
@@ -125,8 +125,8 @@ def _written_table(number: int, records: dict[str, Record], results: Path) -> Ta
 
 def _time_printed_rows(records: Mapping[str, Record], results: Path, budget_s: float) -> Taken:
     """Time the rows of the printed tables on this CPU, as far as the budget is expected to go."""
+    from vidcost.bench.session.timing import Taken, default_threads, stored, take
     from vidcost.bench.timing import plan
-    from vidcost.bench.timing_session import Taken, default_threads, stored, take
 
     if not budget_s:
         return Taken()
@@ -147,7 +147,7 @@ def _time_printed_rows(records: Mapping[str, Record], results: Path, budget_s: f
 def _chosen_timings(which: str | None, results: Path) -> tuple[list[Timing], str]:
     if which is None:
         return [], ""
-    from vidcost.bench.timing_session import chosen
+    from vidcost.bench.session.timing import chosen
 
     return chosen(which, results)
 
@@ -155,6 +155,6 @@ def _chosen_timings(which: str | None, results: Path) -> tuple[list[Timing], str
 def _with_timings(table: Table, timings: Sequence[Timing]) -> Table:
     if not timings:
         return table
-    from vidcost.bench.timing_tables import with_timings
+    from vidcost.bench.tables.timing import with_timings
 
     return with_timings(table, timings)

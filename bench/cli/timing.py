@@ -85,9 +85,9 @@ def time_rows(
     a minute, or as --budget allows. Conditions take several values, as in --dtype fp32,bf16: all
     combinations are timed. Fails if a measurement failed.
     """
+    from vidcost.bench.session.timing import check_device, default_threads, take
+    from vidcost.bench.tables.timing import share_table, timing_table
     from vidcost.bench.timing import plan
-    from vidcost.bench.timing_session import check_device, default_threads, take
-    from vidcost.bench.timing_tables import share_table, timing_table
 
     if share and blocks:
         raise ValueError("--share times blocks in their networks, --blocks alone: give one of them")

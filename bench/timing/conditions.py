@@ -17,8 +17,8 @@ PROBE_LIMIT_S = 120
 
 PARENT = frozenset(
     (
-        "budget conditions dialogue events exchange plan predict residency store supervisor "
-        "sweep telemetry worker_process"
+        "budget conditions dialogue events exchange figures plan predict residency store "
+        "supervisor sweep telemetry worker_process"
     ).split()
 )
 """Modules beside this one that only the parent runs: no sample depends on them."""

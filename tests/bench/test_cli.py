@@ -12,11 +12,12 @@ import typer.main
 from packaging.version import Version
 from typer.testing import CliRunner
 
-from vidcost.bench import audit_document, published
-from vidcost.bench.audit import FindingGone
+from vidcost.bench import published
+from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli import app
 from vidcost.bench.count import cache, conformance, measure, record, rules, witness
 from vidcost.bench.count.operators import OPERATORS
+from vidcost.bench.tables.audit import document as audit_document
 from vidcost.models.blocks import PNL
 from vidcost.models.cost import Cost
 from vidcost.models.rows import ROWS

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from vidcost.bench import timing_session
+from vidcost.bench.session import timing as timing_session
 from vidcost.bench.timing import conditions, events, sweep
 from vidcost.bench.timing.cell import Cell
 

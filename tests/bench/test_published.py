@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from vidcost.bench.audit.recipes import Recipe, figures
 from vidcost.bench.count.record import count_row
 from vidcost.bench.published import Figure, load, pnl2020
-from vidcost.bench.recipes import Recipe, figures
 from vidcost.models.rows import ROWS
 
 # --- figures

@@ -1,0 +1,1 @@
+"""The audit: printed figures held against counts, and recipes that would give them."""

@@ -1,0 +1,1 @@
+"""Measuring on behalf of a person: devices, files, progress."""

@@ -1,0 +1,185 @@
+"""Timing on behalf of a person: which device, which file, what went wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from vidcost.bench.session.timing_progress import progress
+from vidcost.bench.timing import conditions, events, sweep
+from vidcost.bench.timing.cell import Cell, Dtype
+from vidcost.bench.timing.figures import of_one_machine
+from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.peak import measured_macs_per_s
+from vidcost.bench.timing.predict import foresee
+from vidcost.bench.timing.record import Machine, Timing
+from vidcost.bench.timing.store import Store
+from vidcost.bench.timing.supervisor import Foreseen
+
+TIMINGS = "timings"
+"""The folder in results/."""
+
+
+@dataclass
+class Taken:
+    """The timings that there are, in the order of the cells; what went wrong; what was left."""
+
+    timings: list[Timing] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def check_device(device: str) -> str:
+    """``cpu``, ``cuda`` or ``cuda:1`` as it is.
+
+    Raises: ValueError if there is no such device.
+    """
+    if device == "cpu":
+        return device
+    found = re.fullmatch(r"cuda(?::(\d+))?", device, re.ASCII)
+    if not found:
+        raise ValueError(f"no device {device!r}: choose cpu, cuda or, of several, cuda:1")
+    devices = torch.cuda.device_count()
+    if not devices:
+        raise ValueError("no CUDA device: choose --device cpu")
+    if int(found[1] or 0) >= devices:
+        raise ValueError(f"no device {device!r}: there are cuda:0 to cuda:{devices - 1}")
+    return device
+
+
+def default_threads(device: str) -> int:
+    """The cores this process may use on a CPU; on a GPU the one that feeds it."""
+    if device != "cpu":
+        return 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def take(
+    cells: Sequence[Cell],
+    results: Path,
+    *,
+    console: Console,
+    resume: bool = True,
+    budget_s: float | None = None,
+    command: str = "vidcost time",
+) -> Taken:
+    """Time ``cells`` of one device and store them in the results folder.
+
+    Raises: ValueError as :func:`sweep.sweep` does; Interrupted on Ctrl-C.
+    """
+    taken = Taken()
+    if not cells:
+        return taken
+    store = store_of(results, conditions.machine_of(cells[0].device), command=command)
+    with progress(console, len(cells)) as show:
+
+        def on_event(event: events.Event) -> None:
+            show(event)
+            match event:
+                case events.BudgetSpent():
+                    left = dict.fromkeys(cell.subject for cell in event.cells)
+                    taken.notes.append(f"no time was left for {', '.join(left)}: raise --budget")
+                case events.Warned():
+                    taken.notes.append(event.text)
+                case _:
+                    pass
+
+        taken.timings = sweep.sweep(
+            cells,
+            store,
+            limits=Limits(),
+            resume=resume,
+            budget_s=budget_s,
+            foresee=foresee_with_peak,
+            on_event=on_event,
+        )
+    taken.failures = [failure(timing) for timing in taken.timings if timing.status != "ok"]
+    return taken
+
+
+def foresee_with_peak(cell: Cell) -> Foreseen:
+    """What is known of ``cell`` beforehand, and on a CPU what a large product reaches there.
+
+    A GPU's worker measures that itself, after its cell: this process keeps off the GPU.
+    Raises: ValueError as the network or block does.
+    """
+    known = foresee(cell)
+    if cell.device != "cpu":
+        return known
+    return replace(known, peak_macs_per_s=_matmul_on_cpu(cell.dtype, cell.threads))
+
+
+@cache
+def _matmul_on_cpu(dtype: Dtype, threads: int) -> float:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return measured_macs_per_s("cpu", dtype)
+    finally:
+        torch.set_num_threads(before)
+
+
+def stored(cells: Sequence[Cell], results: Path) -> dict[Cell, Timing]:
+    """The timings of ``cells`` that are stored as measured under today's code and device."""
+    if not cells:
+        return {}
+    machine = conditions.machine_of(cells[0].device)
+    records = store_of(results, machine).read()
+    found = {cell: records.get(cell.key(*conditions.conditions(machine))) for cell in cells}
+    return {cell: timing for cell, timing in found.items() if timing and timing.status == "ok"}
+
+
+def store_of(results: Path, machine: Machine, *, command: str = "vidcost time") -> Store:
+    """The file for timings of ``machine``: ``timings/<device>-torch<version>.jsonl``."""
+    version = machine.torch.partition("+")[0]
+    return Store(results / TIMINGS / f"{slug(machine)}-torch{version}.jsonl", command=command)
+
+
+def slug(machine: Machine) -> str:
+    """The device's name as part of a path."""
+    return re.sub(r"[^a-z0-9]+", "-", machine.device.lower()).strip("-")
+
+
+def chosen(which: str, results: Path) -> tuple[list[Timing], str]:
+    """The timings of the file ``which``, or of the device whose name contains it; and a note.
+
+    Raises: ValueError if there are none, or of several devices.
+    """
+    if Path(which).is_file():
+        contents = Store(Path(which)).load()
+        found, warnings = list(contents.records.values()), [contents.warning]
+    else:
+        found, warnings, devices = [], [], set()
+        for path in sorted((results / TIMINGS).glob("*.jsonl")):
+            contents = Store(path).load()
+            warnings.append(contents.warning)
+            for timing in contents.records.values():
+                name = timing.machine.device if timing.machine else ""
+                devices.add(name)
+                if which.casefold() in name.casefold():
+                    found.append(timing)
+        if not found:
+            there = ", ".join(sorted(filter(None, devices)))
+            raise ValueError(
+                f"no timings of {which!r} in {results / TIMINGS}: "
+                + (f"there are those of {there}" if there else "`vidcost time` makes some")
+            )
+    kept, note = of_one_machine(found)
+    return kept, "; ".join(filter(None, (*warnings, note)))
+
+
+def failure(timing: Timing) -> str:
+    """A cell that was not measured, in a line."""
+    cell = timing.cell
+    conditions_ = f"batch {cell.batch}, {cell.dtype}, {cell.mode}, {cell.phase}"
+    what = f"{cell.subject} on {cell.device} ({conditions_}): {timing.status}"
+    return f"{what}: {timing.error}" if timing.error else what

@@ -1,0 +1,1 @@
+"""Everything that writes for people: tables, documents, plots, and what CI systems read."""

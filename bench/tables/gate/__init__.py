@@ -1,0 +1,1 @@
+"""What the gate and its study say to people and to CI systems."""
