@@ -79,7 +79,7 @@ def cells_for(
         if row.build is None:
             raise ValueError(f"{row.name} cannot be built: {row.note}")
     if share and chosen:
-        chosen = [row for row in chosen if has_blocks(row)]
+        chosen = [row for row in chosen if row.has_blocks]
         if not chosen:
             raise ValueError("none of these rows has a block, so none has a share: choose others")
     subjects: list[dict[str, Any]] = [_of_row(row) | {"share": share} for row in chosen]
@@ -95,16 +95,11 @@ def cells_for(
     ]
 
 
-def has_blocks(row: Row) -> bool:
-    """Whether the row's network carries long-range blocks."""
-    return isinstance(row.build, partial) and bool(row.build.keywords.get("blocks"))
-
-
 def shared_shapes(rows: Iterable[Row]) -> list[Shape]:
     """Shapes (C, T, H, W) at which ``rows`` put blocks of at least two kinds, in order."""
     kinds: dict[Shape, set[type]] = {}
     for row in rows:
-        if not has_blocks(row):
+        if not row.has_blocks:
             continue
         model, clips = on_meta(row)
         for call in count(model, *clips).calls:
@@ -173,7 +168,7 @@ def affordable(
     ``macs`` are those of one pass of each row. A network takes blocks if any row puts some into it,
     so baselines stand with their blocks. Returns the rows that are expected to fit, in order.
     """
-    carriers = {_network(row) for row in rows if has_blocks(row)}
+    carriers = {_network(row) for row in rows if row.has_blocks}
     left_s = budget_s
     fits = set()
     for row in sorted(rows, key=lambda row: (_network(row) not in carriers, macs[row.name])):
