@@ -10,7 +10,7 @@ import typer
 
 from vidcost.bench import files, published
 from vidcost.bench.audit.verdicts import judge, printed_figures, problems
-from vidcost.bench.cli.options import As, Results
+from vidcost.bench.cli.options import As, Json, Results
 from vidcost.bench.cli.output import print_table, report, write_document
 from vidcost.bench.cli.rows import progress
 from vidcost.models.rows import select
@@ -32,6 +32,7 @@ def audit(
     ] = None,
     results: Results = Path("results"),
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """A verdict on every figure the paper prints and every cost it claims, counted on the spot.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vidcost.bench.block_spec import block_factory, shape
-from vidcost.bench.cli.options import As, Classes, Frames, NoCache, PaperTable, Rows, Size
+from vidcost.bench.cli.options import As, Classes, Frames, Json, NoCache, PaperTable, Rows, Size
 from vidcost.bench.cli.output import print_table, report_failures
 from vidcost.bench.cli.rows import at, buildable, measured
 from vidcost.bench.count.record import count_row
@@ -24,7 +24,9 @@ counts_app = typer.Typer()
 
 
 @counts_app.command("list", epilog="Example: `vidcost list 'mfnet-pnl*' --table 3`")
-def list_rows(rows: Rows = None, table: PaperTable = None, as_: As = None) -> None:
+def list_rows(
+    rows: Rows = None, table: PaperTable = None, as_: As = None, json: Json = False
+) -> None:
     """List the rows: name, tables, input, what is assumed."""
     print_table(list_table(select(rows or (), table=table)), as_)
 
@@ -44,6 +46,7 @@ def count_rows(
         bool, typer.Option("--training", help="MACs of the forward and the backward pass.")
     ] = False,
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """Count rows exactly, in seconds, and check every block against its closed form."""
     if training and witnesses:
@@ -71,6 +74,7 @@ def show_row(
     frames: Frames = None,
     size: Size = None,
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """Show a row's modules with the parameters and MACs inside each."""
     chosen = select([row])
@@ -94,6 +98,7 @@ def compare_blocks(
         str, typer.Option("--shape", metavar="BxCxTxHxW", help="Shape of the blocks' input.")
     ] = "1x384x8x14x14",
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """Count blocks alone at one input shape, beside their closed forms."""
     input_shape = shape(shape_)

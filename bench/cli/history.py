@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidcost.bench.cli.options import As, Results
+from vidcost.bench.cli.options import As, Json, Results
 from vidcost.bench.cli.output import complain, print_table
 
 history_app = typer.Typer()
@@ -29,6 +29,7 @@ def show_history(
     ] = False,
     results: Results = Path("results"),
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """Show what changed in the committed counts and timings: for people, never for gating."""
     from vidcost.bench.history.series import history

@@ -12,6 +12,7 @@ from vidcost.bench.cli.options import (
     Classes,
     Format,
     Frames,
+    Json,
     NoCache,
     PaperTable,
     Results,
@@ -44,6 +45,7 @@ def ledger(
     results: Results = Path("results"),
     no_cache: NoCache = False,
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """From our MACs to what each counter prints, by named terms; fails if anything is left over.
 

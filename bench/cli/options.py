@@ -23,12 +23,32 @@ Rows = Annotated[
 PaperTable = Annotated[
     int | None, typer.Option("--table", help="Only the rows of this table of the paper.")
 ]
+
+
+def _or_json(context: typer.Context, as_: Format | None) -> Format | None:
+    """The format that --format and --json ask for together."""
+    if not context.params.get("json"):
+        return as_
+    if as_ not in (None, Format.JSON):
+        raise ValueError(f"--json and --format {as_} are two formats: give one of them")
+    return Format.JSON
+
+
 As = Annotated[
     Format | None,
     typer.Option(
-        "--format", help="Print markdown, JSON or CSV; default: drawn on a terminal, else markdown."
+        "--format",
+        callback=_or_json,
+        help="Print markdown, JSON or CSV; default: drawn on a terminal, else markdown.",
     ),
 ]
+Json = Annotated[
+    bool,
+    # eager, so that --format finds it read wherever it stands
+    typer.Option("--json", is_eager=True, help="Print the result as JSON, and nothing else."),
+]
+"""Goes by the name of ``json``. A command that takes :data:`As` has nothing to do with it: there it
+means --format json."""
 Results = Annotated[
     Path, typer.Option("--results", metavar="DIR", help="Folder of the results files.")
 ]

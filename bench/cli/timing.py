@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from vidcost.bench import files
-from vidcost.bench.cli.options import As, Classes, Frames, Results, Rows, Size
+from vidcost.bench.cli.options import As, Classes, Frames, Json, Results, Rows, Size
 from vidcost.bench.cli.output import print_table, report
 from vidcost.bench.cli.rows import at, buildable
 from vidcost.bench.count.record import count_row
@@ -77,6 +77,7 @@ def time_rows(
     ] = True,
     results: Results = Path("results"),
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """Time rows, blocks alone, or with --share what blocks add to their networks.
 
