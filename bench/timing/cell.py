@@ -19,7 +19,7 @@ class Cell(BaseModel):
     The subject is a ``row``, at its own classes, frames and size or others, with its own blocks or
     with ``blocks`` (position, spec) instead; or a ``block`` (a spec such as ``pnl:n=3``) alone on
     inputs of ``shape`` (C, T, H, W); or a user's ``network``, by reference, on ``inputs`` in words,
-    of which ``batch`` is the first axis.
+    of which ``batch`` is the first axis; ``blocks`` then go behind modules by their names.
     ``share``: the row is timed in turns with the same network without its blocks.
     ``code`` is a digest of the user's code that the subject is made of, empty if there is none.
     ``device`` is torch's name, as this process numbers its devices. ``tf32`` is fp32 data with
@@ -57,12 +57,12 @@ class Cell(BaseModel):
             raise ValueError("a cell times a row, a block or a network: give one of them")
         if (self.network is None) != (not self.inputs):
             raise ValueError("a network of your own needs its inputs, and only that does")
-        if self.blocks is not None and self.row is None:
-            raise ValueError("blocks have positions in a row")
+        if self.blocks is not None and self.block is not None:
+            raise ValueError("blocks have positions in a row or a network")
         if (self.block is None) != (self.shape is None):
             raise ValueError("a block alone needs the shape of its input, and only a block does")
-        if self.share and self.row is None:
-            raise ValueError("the share of a block is measured inside a row")
+        if self.share and self.row is None and not self.blocks:
+            raise ValueError("the share of a block is measured inside a row or a network")
         if self.row is None and any((self.classes, self.frames, self.size)):
             raise ValueError("classes, frames and size are a row's")
         if self.cold and self.block is None:
@@ -78,11 +78,10 @@ class Cell(BaseModel):
     @property
     def subject(self) -> str:
         """The row with what was put into it, the block with its shape, the network: for people."""
-        if self.network is not None:
-            return self.network
-        if self.row is not None:
-            put = " + ".join(f"{spec} at {position}" for position, spec in self.blocks or ())
-            return f"{self.row} + {put}" if put else self.row
+        if self.block is None:
+            whole = self.row if self.network is None else self.network
+            put = "".join(f" + {spec} at {position}" for position, spec in self.blocks or ())
+            return f"{whole}{put}"
         return f"{self.block} at {'x'.join(map(str, self.shape or ()))}"
 
     def key(self, *conditions: str) -> str:

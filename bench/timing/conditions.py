@@ -10,7 +10,7 @@ from pathlib import Path
 
 import vidcost.bench.user
 import vidcost.models
-from vidcost.bench import block_spec, call, lifeline
+from vidcost.bench import block_spec, call, lifeline, outputs
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.record import Machine
 
@@ -69,7 +69,7 @@ def worker_files() -> list[Path]:
     models = (path for folder in vidcost.models.__path__ for path in Path(folder).rglob("*.py"))
     timing = (path for path in Path(__file__).parent.glob("*.py") if path.stem not in PARENT)
     user = (path for folder in vidcost.bench.user.__path__ for path in Path(folder).glob("*.py"))
-    beside = (Path(str(module.__file__)) for module in (block_spec, call, lifeline))
+    beside = (Path(str(module.__file__)) for module in (block_spec, call, lifeline, outputs))
     return [*sorted(models), *beside, *sorted(user), *sorted(timing)]
 
 

@@ -9,6 +9,7 @@ from vidcost.bench.timing.messages import Chunk, Reply, Task, Window
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.worker_process import TimedOut, UnreadableLine, WorkerProcess
 
+
 def attend(worker: WorkerProcess, task: Task, reply: Callable[[Chunk | Window], Reply]) -> Timing:
     """Give ``worker`` the task and answer it by ``reply``; its record, whatever became of it.
 
@@ -27,9 +28,7 @@ class Dialogue:
         limits = task.limits
         self._worker = worker
         self._failed = Timing(key="", cell=task.cell)
-        self._limit_s = (
-            limits.start_up_s + limits.warmup_s + limits.sampling_s + limits.energy_s
-        )
+        self._limit_s = limits.start_up_s + limits.warmup_s + limits.sampling_s + limits.energy_s
         self._deadline = time.monotonic() + self._limit_s
         worker.give(task)
 

@@ -12,9 +12,8 @@ from functools import cache
 from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
+from vidcost.bench.outputs import tensors_in
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.delay import Delayed
@@ -114,8 +113,7 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
 
 
 def _is_finite(out: object) -> bool:
-    tensors = (leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
-    return all(bool(x.isfinite().all()) for x in tensors if x.is_floating_point())
+    return all(bool(x.isfinite().all()) for x in tensors_in(out) if x.is_floating_point())
 
 
 @cache

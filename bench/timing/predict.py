@@ -13,7 +13,7 @@ from vidcost.bench.count.training import count_training
 from vidcost.bench.isolation.call import Failed, isolated
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.residency import Residency
-from vidcost.bench.timing.subject import DTYPES, bare_row_of, row_of
+from vidcost.bench.timing.subject import DTYPES, bare_row_of, blocks_of, row_of
 from vidcost.bench.timing.supervisor import Foreseen
 from vidcost.bench.user.network import called_on_meta
 from vidcost.models.rows import Row
@@ -49,10 +49,12 @@ def _foreseen_there(cell: Cell) -> Foreseen:
 
 
 def foresee_without(cell: Cell) -> Foreseen:
-    """The same of the row without its blocks, the other side of a share.
+    """The same of the row or network without its blocks, the other side of a share.
 
     Raises: ValueError as the network does.
     """
+    if cell.network is not None:
+        return foresee(cell.model_copy(update={"blocks": None, "share": False}))
     return _foreseen(cell, *_at(cell, bare_row_of(cell)))
 
 
@@ -76,7 +78,7 @@ def outline(cell: Cell) -> Outline:
     Raises: ValueError as the network or block does.
     """
     if cell.network is not None:
-        return called_on_meta(cell.network, cell.inputs)
+        return called_on_meta(cell.network, cell.inputs, blocks_of(cell))
     if cell.row is not None:
         return _at(cell, row_of(cell))
     assert cell.block is not None, cell

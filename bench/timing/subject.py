@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vidcost.bench.block_spec import block_factory
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.user.network import called
+from vidcost.models.backbones.positions import BlockFactory
 from vidcost.models.rows import Row, select
 
 DTYPES = {
@@ -47,8 +48,13 @@ def build(cell: Cell, *, seed: int = 0) -> Built:
     """
     torch.manual_seed(seed)
     if cell.network is not None:
-        model, inputs = called(cell.network, cell.inputs, seed=seed)
-        return Built(_ready(cell, model), tuple(_given(cell, x) for x in inputs))
+        model, inputs = called(cell.network, cell.inputs, blocks_of(cell), seed=seed)
+        plain = called(cell.network, cell.inputs, {}, seed=seed)[0] if cell.share else None
+        return Built(
+            _ready(cell, model),
+            tuple(_given(cell, x) for x in inputs),
+            None if plain is None else _ready(cell, plain),
+        )
     if cell.row is not None:
         row = row_of(cell)
         without = _ready(cell, bare_row_of(cell).model()) if cell.share else None
@@ -69,7 +75,15 @@ def row_of(cell: Cell) -> Row:
     row = _at_its_clip(cell)
     if cell.blocks is None:
         return row
-    return row.with_blocks({position: block_factory(spec) for position, spec in cell.blocks})
+    return row.with_blocks(blocks_of(cell))
+
+
+def blocks_of(cell: Cell) -> dict[str, BlockFactory]:
+    """What is put into the cell's row or network instead of its own, by position.
+
+    Raises: ValueError as the blocks do; UserCodeError.
+    """
+    return {position: block_factory(spec) for position, spec in cell.blocks or ()}
 
 
 def bare_row_of(cell: Cell) -> Row:

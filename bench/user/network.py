@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vidcost.bench.call import positional
 from vidcost.bench.user.failure import UserCodeError, of_user_code
 from vidcost.bench.user.inputs import parse_all, tensors
+from vidcost.bench.user.insertion import Factory, with_blocks
 from vidcost.bench.user.reference import load
 
 
@@ -24,18 +25,30 @@ def built(reference: str) -> nn.Module:
 
 
 def called(
-    reference: str, inputs: Sequence[str], *, seed: int = 0
+    reference: str,
+    inputs: Sequence[str],
+    blocks: Mapping[str, Factory] | None = None,
+    *,
+    seed: int = 0,
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The network with random weights and inputs from ``seed``, as everything here calls it.
 
-    Raises: as :func:`built`; ValueError for inputs that are none.
+    ``blocks`` go behind modules of the network by their names.
+    Raises: as :func:`built`; ValueError for inputs that are none, or modules that are not there.
     """
     given = parse_all(inputs)
     torch.manual_seed(seed)
-    return positional(built(reference), tensors(given, seed=seed))
+    found = load(reference)
+    network = _network(reference, found)
+    if network is found and blocks:
+        # the object is everybody's
+        network = copy.deepcopy(network)
+    return _with(blocks, *positional(network, tensors(given, seed=seed)))
 
 
-def called_on_meta(reference: str, inputs: Sequence[str]) -> tuple[nn.Module, tuple[Tensor, ...]]:
+def called_on_meta(
+    reference: str, inputs: Sequence[str], blocks: Mapping[str, Factory] | None = None
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The same as shapes alone, on the meta device.
 
     Raises: as :func:`called`.
@@ -52,7 +65,16 @@ def called_on_meta(reference: str, inputs: Sequence[str]) -> tuple[nn.Module, tu
     if network is found:
         network = copy.deepcopy(network)
     model, values = positional(network.to("meta"), tensors(given))
-    return model, tuple(value.to("meta") for value in values)
+    with torch.device("meta"):
+        return _with(blocks, model, tuple(value.to("meta") for value in values))
+
+
+def _with(
+    blocks: Mapping[str, Factory] | None, model: nn.Module, inputs: tuple[Tensor, ...]
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    if blocks:
+        model = with_blocks(model, inputs, blocks)
+    return model, inputs
 
 
 def _network(reference: str, found: Any) -> nn.Module:
