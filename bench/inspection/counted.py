@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from vidcost.bench.call import name_inside
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.asking import ask_about
 from vidcost.bench.count.closed_form import ClosedFormMismatch, verify
 from vidcost.bench.count.conventions import Convention
 from vidcost.bench.count.counter import Count, UncountedOperator, count
 from vidcost.bench.count.ledger import Entry, reconcile_network
+from vidcost.bench.inspection.modules import Module, modules
 from vidcost.bench.isolation.call import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.predict import outline
@@ -45,22 +45,16 @@ class Counted:
     modules: tuple[Module, ...] = ()
 
 
-@dataclass(frozen=True)
-class Module:
-    """One module: its dotted name, its class, and what it holds and does with all inside it."""
-
-    name: str
-    kind: str
-    inside: Cost
-
-
 def counted(
     cell: Cell, *, witnesses: Sequence[Convention] = (), limit_s: float = LIMIT_S
 ) -> Counted:
     """Count what ``cell`` is about, at its inputs, and ask ``witnesses`` about it.
 
+    What is ours alone and asks no witness is counted in this process.
     Raises: ValueError if there is no such row, position, file or object.
     """
+    if not cell.code and not witnesses:
+        return _counted(cell, ())
     try:
         return isolated(limit_s, _counted, cell, tuple(witnesses))
     except Failed as failed:
@@ -88,7 +82,7 @@ def _counted(cell: Cell, witnesses: Sequence[Convention]) -> Counted:
             cell,
             total=found.total,
             buffers=found.buffers,
-            modules=tuple(_modules(model, found)),
+            modules=modules(model, found),
         )
         try:
             known = replace(known, closed_forms=verify(cell.subject, model, found))
@@ -131,14 +125,3 @@ def _run(cell: Cell) -> tuple[nn.Module, Count]:
         raise
     except Exception as error:
         raise UserCodeError(last_line(error)) from error
-
-
-def _modules(model: nn.Module, found: Count) -> list[Module]:
-    return [
-        Module(
-            name_inside(model, name),
-            type(module).__name__,
-            found.within(name, params=sum(p.numel() for p in module.parameters())),
-        )
-        for name, module in model.named_modules()
-    ]
