@@ -86,7 +86,7 @@ def cells_for(
         chosen = [row for row in chosen if row.has_blocks]
         if not chosen:
             raise ValueError("none of these rows has a block, so none has a share: choose others")
-    subjects: list[dict[str, Any]] = [_of_row(row) | {"share": share} for row in chosen]
+    subjects: list[dict[str, Any]] = [row_fields(row) | {"share": share} for row in chosen]
     subjects += [
         {"block": spec, "shape": shape, "cold": cold, "code": code_of([spec])}
         for spec, shape in blocks
@@ -218,7 +218,7 @@ def _network(row: Row) -> object:
     return row.build.func if isinstance(row.build, partial) else row.build
 
 
-def _of_row(row: Row) -> dict[str, Any]:
+def row_fields(row: Row) -> dict[str, Any]:
     """The row as fields of a cell: classes, frames and size only where they are not its own."""
     (own,) = select([row.name])
     asked = {"classes": row.classes, "frames": row.frames, "size": row.size}

@@ -30,7 +30,8 @@ def with_blocks(
     names = {name_inside(model, name): name for name, _ in model.named_modules()}
     for position in blocks:
         if not position or position not in names:
-            near = ", ".join([name for name in names if name.count(".") == position.count(".")][1:])
+            deep = position.count(".")
+            near = ", ".join(name for name in names if name and name.count(".") == deep)
             raise ValueError(f"no module {position!r} to put a block behind: choose from {near}")
         module = model.get_submodule(names[position])
         hooks.append(module.register_forward_hook(_note(position, channels)))

@@ -37,8 +37,9 @@ def called(
     Raises: as :func:`built`; ValueError for inputs that are none, or modules that are not there.
     """
     given = parse_all(inputs)
-    torch.manual_seed(seed)
     found = load(reference)
+    # after the file was run, which may have drawn numbers of its own
+    torch.manual_seed(seed)
     network = _network(reference, found)
     if network is found and blocks:
         # the object is everybody's
