@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vidcost.bench.block_spec import block_factory, shape
+from vidcost.bench.cli import completion
 from vidcost.bench.cli.options import As, Classes, Frames, Json, NoCache, PaperTable, Rows, Size
 from vidcost.bench.cli.output import print_table, report_failures
 from vidcost.bench.cli.rows import at, buildable, measured
@@ -68,7 +69,7 @@ def count_rows(
 
 @counts_app.command("show", epilog="Example: `vidcost show mfnet-pnl --depth 2`")
 def show_row(
-    row: Annotated[str, typer.Argument(help="A row's name.")],
+    row: Annotated[str, typer.Argument(help="A row's name.", autocompletion=completion.rows)],
     depth: Annotated[int, typer.Option(min=0, help="Levels of modules to show.")] = 2,
     classes: Classes = None,
     frames: Frames = None,
@@ -92,6 +93,7 @@ def compare_blocks(
         typer.Argument(
             metavar="BLOCK...",
             help="nl, cgnl, cgd or pnl, with options behind a colon: pnl:n=3,combine=concat.",
+            autocompletion=completion.blocks,
         ),
     ],
     shape_: Annotated[
