@@ -10,6 +10,7 @@ import typer
 
 from vidcost.bench import files, published
 from vidcost.bench.audit.verdicts import judge, printed_figures, problems
+from vidcost.bench.cli import completion
 from vidcost.bench.cli.options import As, Json, Results
 from vidcost.bench.cli.output import print_table, report, write_document
 from vidcost.bench.cli.rows import progress
@@ -22,7 +23,11 @@ audit_app = typer.Typer()
 def audit(
     search: Annotated[
         str | None,
-        typer.Option(metavar="ROW", help="Rank recipes around a row by the figures they hit."),
+        typer.Option(
+            metavar="ROW",
+            help="Rank recipes around a row by the figures they hit.",
+            autocompletion=completion.rows,
+        ),
     ] = None,
     recipe: Annotated[
         str | None,

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from vidcost.bench import files
+from vidcost.bench.cli import completion
 from vidcost.bench.cli.networks import Inputs, TimeLimit, limit_s
 from vidcost.bench.cli.options import As, Classes, Frames, Json, Results, Size
 from vidcost.bench.cli.output import print_table, report
@@ -34,7 +35,8 @@ def compare(
         str,
         typer.Argument(
             help="A row's name, whose own blocks are left out, or a network of your own, "
-            "my_net.py:make_model."
+            "my_net.py:make_model.",
+            autocompletion=completion.rows,
         ),
     ],
     at: Annotated[
@@ -44,6 +46,7 @@ def compare(
             metavar="POSITION",
             help="Where the block goes: conv4:before-last, res4:after-2; in a network of your "
             "own behind a module, by its name; repeat it for several places.",
+            autocompletion=completion.positions,
         ),
     ],
     block: Annotated[
@@ -53,6 +56,7 @@ def compare(
             metavar="BLOCK",
             help="nl, cgnl, cgd, pnl:n=4 or your own: my_block.py:MyBlock or "
             "my_pkg.my_module:MyBlock, with options behind another colon; repeat it.",
+            autocompletion=completion.blocks,
         ),
     ],
     inputs: Inputs = None,
@@ -69,14 +73,27 @@ def compare(
     classes: Classes = None,
     frames: Frames = None,
     size: Size = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or of several cuda:1.")] = "cpu",
+    device: Annotated[
+        str,
+        typer.Option(help="cpu, cuda, or of several cuda:1.", autocompletion=completion.devices),
+    ] = "cpu",
     batch: Annotated[int, typer.Option(min=1, help="Clips in a pass.")] = 1,
-    dtype: Annotated[str, typer.Option(help="fp32, tf32, bf16 or fp16.")] = "fp32",
+    dtype: Annotated[
+        str, typer.Option(help="fp32, tf32, bf16 or fp16.", autocompletion=completion.dtype)
+    ] = "fp32",
     memory_format: Annotated[
-        str, typer.Option(help="contiguous or channels_last_3d.")
+        str,
+        typer.Option(
+            help="contiguous or channels_last_3d.", autocompletion=completion.memory_format
+        ),
     ] = "contiguous",
-    mode: Annotated[str, typer.Option(help="eager, cuda-graph or compile.")] = "eager",
-    phase: Annotated[str, typer.Option(help="inference or training.")] = "inference",
+    mode: Annotated[
+        str,
+        typer.Option(help="eager, cuda-graph or compile.", autocompletion=completion.mode),
+    ] = "eager",
+    phase: Annotated[
+        str, typer.Option(help="inference or training.", autocompletion=completion.phase)
+    ] = "inference",
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads; default: the cores there are.")
     ] = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vidcost.bench.block_spec import shape
+from vidcost.bench.cli import completion
 from vidcost.bench.cli.networks import (
     TIME_LIMIT,
     Inputs,
@@ -101,7 +102,12 @@ def count_rows(
 
 @counts_app.command("show", epilog="Example: `vidcost show mfnet-pnl --depth 2`")
 def show_row(
-    row: Annotated[str, typer.Argument(help="A row's name, or a network of your own.")],
+    row: Annotated[
+        str,
+        typer.Argument(
+            help="A row's name, or a network of your own.", autocompletion=completion.rows
+        ),
+    ],
     depth: Annotated[int, typer.Option(min=0, help="Levels of modules to show.")] = 2,
     classes: Classes = None,
     frames: Frames = None,
@@ -138,6 +144,7 @@ def compare_blocks(
             metavar="BLOCK...",
             help="nl, cgnl, cgd or pnl, with options behind a colon: pnl:n=3,combine=concat; or "
             "your own, my_block.py:MyBlock.",
+            autocompletion=completion.blocks,
         ),
     ],
     shape_: Annotated[

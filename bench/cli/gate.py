@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from vidcost.bench import files
+from vidcost.bench.cli import completion
 from vidcost.bench.cli.options import As, Format, Frames, Json, Results, Size
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.cli.rows import progress
@@ -30,13 +31,16 @@ Blocks = Annotated[
         "--blocks",
         metavar="BLOCK",
         help="Blocks alone: 'all', or specs as in `vidcost block`; may be repeated.",
+        autocompletion=completion.blocks_or_all,
     ),
 ]
 Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="CxTxHxW", help="Input of the blocks alone."),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or of several cuda:1.")]
+Device = Annotated[
+    str, typer.Option(help="cpu, cuda, or of several cuda:1.", autocompletion=completion.devices)
+]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of each process.")]
 Margin = Annotated[float, typer.Option(min=0.001, max=1, help="Share by which head may be slower.")]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="Raw samples and verdicts, as JSON.")]
@@ -102,7 +106,8 @@ def gate_time(
         list[str] | None,
         typer.Argument(
             help="Row names or globs; none, and no --blocks: on a GPU all rows, on a CPU all "
-            "blocks alone."
+            "blocks alone.",
+            autocompletion=completion.rows,
         ),
     ] = None,
     base: Annotated[str, typer.Option(metavar="REF", help="Branch, tag or commit.")] = "HEAD",
@@ -116,8 +121,12 @@ def gate_time(
     size: Size = None,
     device: Device = "cpu",
     batch: Annotated[int, typer.Option(min=1, help="Clips in a pass.")] = 1,
-    dtype: Annotated[str, typer.Option(help="fp32, tf32, bf16 or fp16.")] = "fp32",
-    phase: Annotated[str, typer.Option(help="inference or training.")] = "inference",
+    dtype: Annotated[
+        str, typer.Option(help="fp32, tf32, bf16 or fp16.", autocompletion=completion.dtype)
+    ] = "fp32",
+    phase: Annotated[
+        str, typer.Option(help="inference or training.", autocompletion=completion.phase)
+    ] = "inference",
     threads: Threads = 1,
     margin: Margin = 0.03,
     visit: Annotated[

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from vidcost.bench.cli import completion
+
 
 class Format(StrEnum):
     """How a table is printed."""
@@ -18,10 +20,19 @@ class Format(StrEnum):
 
 
 Rows = Annotated[
-    list[str] | None, typer.Argument(help="Row names or globs, such as 'mfnet*'; none: all rows.")
+    list[str] | None,
+    typer.Argument(
+        help="Row names or globs, such as 'mfnet*'; none: all rows.",
+        autocompletion=completion.rows,
+    ),
 ]
 PaperTable = Annotated[
-    int | None, typer.Option("--table", help="Only the rows of this table of the paper.")
+    int | None,
+    typer.Option(
+        "--table",
+        help="Only the rows of this table of the paper.",
+        autocompletion=completion.tables,
+    ),
 ]
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from vidcost.bench import files, published
+from vidcost.bench.cli import completion
 from vidcost.bench.cli.options import As, Format, Json, NoCache, Results
 from vidcost.bench.cli.output import print_tables, report, report_failures, write_document
 from vidcost.bench.cli.rows import buildable, measured
@@ -35,7 +36,10 @@ PRINTED_BY_RUN = (3, 5, 6)
 @tables_app.command("tables", epilog="Example: `vidcost tables 3 5 --results results`")
 def tables(
     numbers: Annotated[
-        list[int] | None, typer.Argument(metavar="[TABLE]...", help="1 to 6; none: all.")
+        list[int] | None,
+        typer.Argument(
+            metavar="[TABLE]...", help="1 to 6; none: all.", autocompletion=completion.tables
+        ),
     ] = None,
     results: Results = Path("results"),
     timings: Annotated[

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from vidcost.bench import files
+from vidcost.bench.cli import completion
 from vidcost.bench.cli.networks import Inputs, TimeLimit, limit_s, network_cells, parted
 from vidcost.bench.cli.options import As, Classes, Frames, Json, Results, Rows, Size
 from vidcost.bench.cli.output import print_table, report
@@ -29,6 +30,7 @@ def time_rows(
             metavar="BLOCK",
             help="Time blocks alone: 'all', or nl, cgnl, cgd, pnl with options, as in "
             "`vidcost block`; may be repeated.",
+            autocompletion=completion.blocks_or_all,
         ),
     ] = None,
     shape_: Annotated[
@@ -46,22 +48,46 @@ def time_rows(
         bool,
         typer.Option("--share", help="Time rows in turns with the same networks without blocks."),
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or of several cuda:1.")] = "cpu",
+    device: Annotated[
+        str,
+        typer.Option(help="cpu, cuda, or of several cuda:1.", autocompletion=completion.devices),
+    ] = "cpu",
     batch: Annotated[str, typer.Option(metavar="N,...", help="Clips in a pass.")] = "1",
     dtype: Annotated[
-        str, typer.Option(metavar="TYPE,...", help="fp32, tf32, bf16 or fp16.")
+        str,
+        typer.Option(
+            metavar="TYPE,...", help="fp32, tf32, bf16 or fp16.", autocompletion=completion.dtypes
+        ),
     ] = "fp32",
     memory_format: Annotated[
-        str, typer.Option(metavar="FORMAT,...", help="contiguous or channels_last_3d.")
+        str,
+        typer.Option(
+            metavar="FORMAT,...",
+            help="contiguous or channels_last_3d.",
+            autocompletion=completion.memory_formats,
+        ),
     ] = "contiguous",
     mode: Annotated[
-        str, typer.Option(metavar="MODE,...", help="eager, cuda-graph or compile.")
+        str,
+        typer.Option(
+            metavar="MODE,...",
+            help="eager, cuda-graph or compile.",
+            autocompletion=completion.modes,
+        ),
     ] = "eager",
     phase: Annotated[
-        str, typer.Option(metavar="PHASE,...", help="inference or training.")
+        str,
+        typer.Option(
+            metavar="PHASE,...", help="inference or training.", autocompletion=completion.phases
+        ),
     ] = "inference",
     cudnn_benchmark: Annotated[
-        str, typer.Option(metavar="CHOICE,...", help="off or on: cuDNN tries its algorithms.")
+        str,
+        typer.Option(
+            metavar="CHOICE,...",
+            help="off or on: cuDNN tries its algorithms.",
+            autocompletion=completion.on_off,
+        ),
     ] = "off",
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads; default: the cores there are.")
