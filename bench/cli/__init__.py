@@ -12,6 +12,7 @@ import typer
 from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli.audit import audit_app
 from vidcost.bench.cli.cache import cache_app
+from vidcost.bench.cli.compare import compare_app
 from vidcost.bench.cli.counts import counts_app
 from vidcost.bench.cli.formulas import formulas_app
 from vidcost.bench.cli.gate import gate_app
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 # help lists the commands in this order
 app.add_typer(counts_app)
+app.add_typer(compare_app)
 app.add_typer(tables_app)
 app.add_typer(timing_app)
 app.add_typer(ledger_app)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
+from vidcost.bench.cli.networks import Inputs, TimeLimit, limit_s, network_cells, parted
 from vidcost.bench.cli.options import As, Classes, Frames, Json, Results, Rows, Size
 from vidcost.bench.cli.output import print_table, report
 from vidcost.bench.cli.rows import at, buildable
@@ -98,6 +99,8 @@ def time_rows(
         str | None,
         typer.Option(metavar="TIME", help="90s, 10m, 1h in all; default: until precise."),
     ] = None,
+    inputs: Inputs = None,
+    time_limit: TimeLimit = "5m",
     resume: Annotated[
         bool, typer.Option(help="Leave out what is stored as measured already.")
     ] = True,
@@ -133,7 +136,9 @@ def time_rows(
         phase=phase.split(","),
         cudnn_benchmark=cudnn_benchmark.split(","),
     )
-    chosen = [] if blocks and not rows else buildable(rows)
+    rows, references = parted(rows)
+    own = network_cells(references, inputs)
+    chosen = [] if (blocks or own) and not rows else buildable(rows)
     alone: list[tuple[str, plan.Shape]] = []
     reasons: list[str] = []
     if blocks:
@@ -145,9 +150,21 @@ def time_rows(
         for row in chosen:
             # a clip that does not suit a network is refused before any is timed
             count_row(row)
-    cells = plan.cells_for(chosen, conditions, share=share, blocks=alone)
+    if own and share:
+        raise ValueError("--share is for rows: `vidcost compare` puts blocks into your network")
+    if own and batch != "1":
+        raise ValueError("the inputs of a network of your own hold their batch: leave out --batch")
+    networks = [(str(cell.network), cell.inputs) for cell in own]
+    cells = plan.cells_for(chosen, conditions, share=share, blocks=alone, networks=networks)
     files.check_folder(results)
-    taken = take(cells, results, console=Console(stderr=True), resume=resume, budget_s=budget_s)
+    taken = take(
+        cells,
+        results,
+        console=Console(stderr=True),
+        resume=resume,
+        budget_s=budget_s,
+        start_up_s=limit_s(time_limit),
+    )
     for line in (*reasons, *taken.notes):
         typer.echo(line, err=True)
     print_table((share_table if share else timing_table)(taken.timings), as_)

@@ -54,13 +54,12 @@ class Runner:
         """What the optimisers hold between steps, and the labels or gradients they start from."""
         return sum(step.state_bytes for step in self._steps)
 
-    def step(self) -> None:
-        """One pass: of a share, both sides."""
+    def step(self) -> object:
+        """One pass, of a share both sides; what came out at inference, so nothing of a step."""
         if self._passes:
-            for each in self._passes.values():
-                each()
-        else:
-            self._steps[0].step()
+            return [each() for each in self._passes.values()]
+        self._steps[0].step()
+        return None
 
     def take(self, count: int) -> dict[Part, list[float]]:
         """``count`` samples in seconds by part, read together at the end."""
