@@ -27,6 +27,10 @@ CASES = {
     "count": ("mfnet-pnl", {"row": "mfnet-pnl", "macs": 11_336_626_944}),
     "show": ("mfnet-pnl", {"module": "mfnet-pnl", "params": 7_870_984}),
     "block": ("nl", {"block": "nl", "params": 295_680}),
+    "compare": (
+        "mfnet --at conv4:before-last --block nl --budget 0s --no-fvcore",
+        {"block": None, "params": 7_842_568},
+    ),
     "tables": ("3 5", {"table": 3, "row": "mfnet"}),
     "run": ("--budget 0s", {"table": 3, "row": "mfnet"}),
     "time": ("mfnet", {"row": "mfnet", "n": 8}),
