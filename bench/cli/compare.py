@@ -46,6 +46,7 @@ def compare(
             metavar="POSITION",
             help="Where the block goes: conv4:before-last, res4:after-2; in a network of your "
             "own behind a module, by its name; repeat it for several places.",
+            autocompletion=completion.positions,
         ),
     ],
     block: Annotated[
@@ -81,9 +82,15 @@ def compare(
         str, typer.Option(help="fp32, tf32, bf16 or fp16.", autocompletion=completion.dtype)
     ] = "fp32",
     memory_format: Annotated[
-        str, typer.Option(help="contiguous or channels_last_3d.")
+        str,
+        typer.Option(
+            help="contiguous or channels_last_3d.", autocompletion=completion.memory_format
+        ),
     ] = "contiguous",
-    mode: Annotated[str, typer.Option(help="eager, cuda-graph or compile.")] = "eager",
+    mode: Annotated[
+        str,
+        typer.Option(help="eager, cuda-graph or compile.", autocompletion=completion.mode),
+    ] = "eager",
     phase: Annotated[
         str, typer.Option(help="inference or training.", autocompletion=completion.phase)
     ] = "inference",

@@ -7,6 +7,7 @@ it holds several values.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, get_args
 
 from vidcost.bench.block_spec import BLOCKS
@@ -27,6 +28,12 @@ def blocks() -> list[str]:
 def blocks_or_all() -> list[str]:
     """Names of blocks, and the word for all of them."""
     return ["all", *BLOCKS]
+
+
+def positions() -> list[str]:
+    """Positions at which some row has a block; in bash they, too, hold a colon."""
+    taken = (row.build.keywords["blocks"] for row in ROWS if isinstance(row.build, partial))
+    return sorted({position for blocks in taken for position in blocks})
 
 
 def devices() -> list[str]:
@@ -55,6 +62,8 @@ def several_of(*values: str) -> Callable[[str], list[str]]:
 
 
 dtype = one_of(Dtype)
+memory_format = one_of(MemoryFormat)
+mode = one_of(Mode)
 phase = one_of(Phase)
 dtypes = several_of(*get_args(Dtype))
 memory_formats = several_of(*get_args(MemoryFormat))

@@ -18,7 +18,7 @@ CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 _Terms = Callable[[nn.Module, Count], tuple[Term, ...]]
 
 
-_TORCH_UNSEEN = ("mv", "addmv", "dot", "vdot", "addr", "addbmm")
+_TORCH_UNSEEN = ("mv", "addmv", "dot", "vdot", "addr", "addbmm", "affine_grid_generator")
 
 
 def _torch(model: nn.Module, count: Count) -> tuple[Term, ...]:

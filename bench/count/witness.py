@@ -84,6 +84,7 @@ _ASKING = (
     "witness_process",
     "thop2020",
     "thop_convention",
+    "thop_recurrent",
     "fvcore_convention",
     "term",
 )
