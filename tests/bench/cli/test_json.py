@@ -28,8 +28,8 @@ CASES = {
     "show": ("mfnet-pnl", {"module": "mfnet-pnl", "params": 7_870_984}),
     "block": ("nl", {"block": "nl", "params": 295_680}),
     "compare": (
-        "mfnet --at conv4:before-last --block nl --no-fvcore --budget 0s",
-        {"block": "none", "params": 7_842_568},
+        "mfnet --at conv4:before-last --block nl --budget 0s --no-fvcore",
+        {"block": None, "params": 7_842_568},
     ),
     "tables": ("3 5", {"table": 3, "row": "mfnet"}),
     "run": ("--budget 0s", {"table": 3, "row": "mfnet"}),
