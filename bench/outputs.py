@@ -16,6 +16,8 @@ def tensors_in(output: object) -> tuple[Tensor, ...]:
     It looks into tuples, lists, sets, mappings, dataclasses, packed sequences and what is
     registered with torch's pytrees, one in the other. What else an output holds is passed over.
     """
+    if isinstance(output, Tensor):
+        return (output,)
     return tuple({id(tensor): tensor for tensor in _walk(output, set())}.values())
 
 

@@ -7,8 +7,10 @@ May 2020 and torch's FlopCounterMode run on any device, the meta device too.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -49,9 +51,7 @@ def ask_about(
     changes no number; they stay so. A witness that is missing, refuses or crashes gives an answer
     with another ``status`` and one line, whatever it raised.
     """
-    with warnings.catch_warnings():
-        # what they use is old, and tracing warns of everything: no news to whoever asks
-        warnings.simplefilter("ignore")
+    with _quiet():
         try:
             if witness in RUN_FOR_REAL:
                 check_distribution(witness)
@@ -67,6 +67,23 @@ def ask_about(
         except Exception as error:  # whatever a witness raises, it is its answer
             said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
             return Answer(version=version_of(witness), status="crashed", error=said)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What they use is old, and tracing warns of everything: no news to whoever asks."""
+    root, nowhere = logging.getLogger(), logging.NullHandler()
+    disabled = root.manager.disable
+    # without any handler, logging.warning would set one up for good
+    root.addHandler(nowhere)
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        root.removeHandler(nowhere)
 
 
 def halve(module: nn.Module) -> None:

@@ -78,6 +78,16 @@ class Count:
         )
         return summed(inside, params=params)
 
+    def by_module(self) -> dict[str, Cost]:
+        """The operations inside every module and its descendants, without parameters."""
+        amounts: dict[str, dict[str, int]] = {}
+        for operation in self.operations:
+            parts = operation.module.split(".") if operation.module else []
+            for end in range(len(parts) + 1):
+                inside = amounts.setdefault(".".join(parts[:end]), {})
+                inside[operation.kind] = inside.get(operation.kind, 0) + operation.amount
+        return {module: Cost(**inside) for module, inside in amounts.items()}
+
 
 def summed(operations: Iterator[Operation] | Sequence[Operation], *, params: int = 0) -> Cost:
     """Add up operations by quantity."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcost.bench.block_spec import block_factory
@@ -13,6 +12,7 @@ from vidcost.bench.count.training import count_training
 from vidcost.bench.isolation.call import Failed, isolated
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.residency import Residency
+from vidcost.bench.timing.runner import is_logits, loss_of, starts
 from vidcost.bench.timing.subject import DTYPES, bare_row_of, blocks_of, row_of
 from vidcost.bench.timing.supervisor import Foreseen
 from vidcost.bench.user.network import called_on_meta
@@ -120,7 +120,7 @@ def _peak(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> int:
 
 def _training_peak(model: nn.Module, inputs: tuple[Tensor, ...], residency: Residency) -> int:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    upstream: Tensor | None = None
+    targets: tuple[Tensor, ...] = ()
     with residency:
         # the first step makes the optimiser's state, which the second finds there
         for _ in range(2):
@@ -128,15 +128,12 @@ def _training_peak(model: nn.Module, inputs: tuple[Tensor, ...], residency: Resi
             optimizer.zero_grad(set_to_none=True)
             for x in inputs:
                 x.grad = None
-            out = model(*inputs)
-            if out.dim() == 2:
-                target = torch.empty(len(out), dtype=torch.long, device="meta")
-                loss = F.cross_entropy(out.float(), target)
-                loss.backward()  # type: ignore[no-untyped-call]
-                del loss
-            else:
-                upstream = torch.empty_like(out) if upstream is None else upstream
-                torch.autograd.backward(out, upstream)
-            del out
+            outputs = starts(model(*inputs))
+            if not targets:
+                labels = torch.empty(len(outputs[0]), dtype=torch.long, device="meta")
+                targets = (labels,) if is_logits(outputs) else tuple(map(torch.empty_like, outputs))
+            loss = loss_of(outputs, targets)
+            torch.autograd.backward(*((outputs, targets) if loss is None else (loss,)))
+            del outputs, loss
             optimizer.step()
     return residency.peak_bytes
