@@ -102,8 +102,14 @@ def named(block):
     return found and found[1]
 
 
+def is_session(block):
+    """Whether a block is written as a session at Python's prompt."""
+    return block.startswith(">>> ")
+
+
 def examples(page):
-    return [block for block in fenced(page, "python") if not named(block)]
+    blocks = fenced(page, "python")
+    return [block for block in blocks if not named(block) and not is_session(block)]
 
 
 SHOWN = [(page, command) for page in PAGES for command in commands(page)]
@@ -203,6 +209,12 @@ def test_an_example_runs_and_prints_what_it_says(
             if not name.startswith("vidcost"):
                 del sys.modules[name]
     check_output(block, capsys.readouterr().out)
+
+
+def test_sessions_stand_where_doctest_runs_them():
+    # tests/bench/api/test_docs.py does
+    pages = [page for page in PAGES if any(map(is_session, fenced(page, "python")))]
+    assert ["docs/api.md"] == pages
 
 
 def check_output(block, out):
