@@ -59,8 +59,9 @@ class Progress:
 class Campaign:
     """Carries a run through ``stages``.
 
-    ``save`` is told the run after every pair, so that nothing measured is lost. ``delays_s`` are
-    injected into head's passes, by cell. ``run`` is one in which nothing has been measured.
+    ``save`` is told the run after every pair, so that nothing measured is lost. Every pass
+    of head is made to take longer by the share ``slowdown``. ``run`` is one in which nothing has
+    been measured.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Campaign:
         *,
         save: Callable[[Run], None] = lambda _: None,
         on_progress: Callable[[Progress], None] = lambda _: None,
-        delays_s: Mapping[int, float] | None = None,
+        slowdown: float = 0.0,
         stages: Sequence[Stage] = ("memory", "screen", "confirm"),
     ) -> None:
         assert not run.visits, "a run is measured from its beginning"
@@ -78,7 +79,7 @@ class Campaign:
         self._launches = launches
         self._save = save
         self._on_progress = on_progress
-        self._delays_s = delays_s or {}
+        self._slowdowns: Mapping[Side, float] = {"base": 0.0, "head": slowdown}
         self._stages = stages
         self._order = random.Random(run.seed)
         # how many turns there are depends on the time, and the other orders must not
@@ -185,7 +186,7 @@ class Campaign:
             seed=self.run.seed,
         )
         tasks = {
-            side: Task(cell=self.run.cells[cell], limits=limits, delay_s=self._delay_s(side, cell))
+            side: Task(cell=self.run.cells[cell], limits=limits, slowdown=self._slowdowns[side])
             for side in workers
         }
 
@@ -228,9 +229,6 @@ class Campaign:
         ]
         return math.ceil(TURN_S * 1e9 / statistics.median(known[0])) if known else 1
 
-    def _delay_s(self, side: Side, cell: int) -> float:
-        return self._delays_s.get(cell, 0.0) if side == "head" else 0.0
-
     def _visit(self, common: Visit, turns: Turns, side: Side) -> Visit:
         """``common`` with what ``side`` has of its own."""
         timing = turns.timings[side]
@@ -247,7 +245,7 @@ class Campaign:
                 "samples_ns": samples,
                 "settled": timing.protocol.settled if timing.protocol else True,
                 "peak_bytes": timing.memory.peak if timing.memory else None,
-                "delay_s": self._delay_s(side, common.cell),
+                "slowdown": self._slowdowns[side],
             }
         )
 

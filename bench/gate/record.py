@@ -62,7 +62,7 @@ class Visit(_Frozen):
     after the other. ``samples_ns`` are raw nanoseconds of single passes, as many to a turn as the
     other's, in the same order. ``void_samples`` were left out on both sides: the device was
     throttled. ``peak_bytes`` is what a pass needs above the weights, measured at the ``memory``
-    stage alone. ``delay_s`` was injected into every pass.
+    stage alone. ``slowdown`` is the share by which every pass was made to take longer.
     """
 
     stage: Stage
@@ -78,7 +78,7 @@ class Visit(_Frozen):
     settled: bool = True
     peak_bytes: NonNegativeInt | None = None
     sm_clock_mhz: PositiveInt | None = None
-    delay_s: Annotated[float, Field(ge=0)] = 0.0
+    slowdown: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Version(_Frozen):

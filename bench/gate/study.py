@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from vidcost.bench.gate.campaign import Campaign, Progress
 from vidcost.bench.gate.comparison import launches, new_run
-from vidcost.bench.gate.evidence import evidence
 from vidcost.bench.gate.record import Rule
 from vidcost.bench.gate.trial import Trial, append, read
 from vidcost.bench.gate.versions import Prepared
@@ -73,36 +71,23 @@ def carry_out(
 ) -> None:
     """Measure ``trials`` one after another and append each to ``path`` as soon as it is complete.
 
-    Slow-downs are shares of what base took in the trials of equal code, lost in every pass of head.
+    In the others than of equal code every pass of head takes longer by the trial's factor.
     Raises: ValueError if the device is not there or the file cannot be written.
     """
     for factor, number in trials:
         run = new_run(prepared, cells, rule=Rule(), seed=_seed(factor, number), visit_s=visit_s)
-        delays_s = {}
-        if factor > 1:
-            typical_s = _typical(read(path), len(cells))
-            delays_s = {cell: (factor - 1) * seconds for cell, seconds in typical_s.items()}
         campaign = Campaign(
             run,
             launches(prepared),
             stages=("screen", "confirm"),
             on_progress=on_progress,
-            delays_s=delays_s,
+            slowdown=factor - 1,
         )
         load, _, _ = os.getloadavg()
         kind: Literal["A/A", "delay"] = "delay" if factor > 1 else "A/A"
         trial = Trial(kind=kind, factor=factor, number=number, load=load, run=campaign.finish())
         append(path, trial)
         on_trial(trial)
-
-
-def _typical(trials: Sequence[Trial], cells: int) -> dict[int, float]:
-    """By cell what base took in the trials of equal code; seconds."""
-    equal = [evidence(trial.run, "screen") for trial in trials if trial.kind == "A/A"]
-    taken = {
-        cell: [seconds for found in equal for seconds in found[cell].base] for cell in range(cells)
-    }
-    return {cell: statistics.median(seconds) for cell, seconds in taken.items() if seconds}
 
 
 def _seed(factor: float, number: int) -> int:

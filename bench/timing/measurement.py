@@ -66,8 +66,8 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
     on_cuda = torch.device(cell.device).type == "cuda"
     clock = clock_for(cell.device)
     built = build(cell, seed=limits.seed)
-    if task.delay_s:
-        built = replace(built, model=Delayed(built.model, task.delay_s))
+    if task.slowdown:
+        built = replace(built, model=Delayed(built.model, task.slowdown))
     runner = Runner(cell, built, clock, seed=limits.seed)
     gc.collect()
     gc.disable()

@@ -55,12 +55,12 @@ class Limits(_Frozen):
 class Task(_Frozen):
     """What the worker is to do.
 
-    ``delay_s`` is lost in every pass, to see whether a slow-down of that size is found.
+    Every pass takes longer by the share ``slowdown``, to see whether one of that size is found.
     """
 
     cell: Cell
     limits: Limits = Limits()
-    delay_s: NonNegativeFloat = 0.0
+    slowdown: NonNegativeFloat = 0.0
 
 
 class Chunk(_Frozen):

@@ -207,8 +207,8 @@ def _how_to_read(rule: Rule, trials: Sequence[Trial]) -> str:
     visit_s, turns = _one("plan", [(trial.run.visit_s, trial.run.visit_turns) for trial in trials])
     return (
         "Base and head are the same code in every trial. In an A/A trial nothing differs, and any "
-        "alarm is false. In the others every pass of head's processes waits for a share of what a "
-        "pass takes, so that the right answer is known.\n\n"
+        "alarm is false. In the others every pass of head's processes waits for a share of what "
+        "that very pass took, so that the right answer is known.\n\n"
         f"Every row is screened on {rule.screen_pairs} pairs of processes. Base and head take "
         f"turns in random order, pass by pass, for {visit_s:g} s, or {turns} turns if that takes "
         "longer; a pair counts by the median of head over base, turn by turn. A row at which a "

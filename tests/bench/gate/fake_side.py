@@ -33,7 +33,7 @@ def answer(task, plan, noise):
     known = {"key": "", "cell": cell, "machine": MACHINE}
     if plan.get("oom"):
         return known | {"status": "oom", "error": "out of memory"}
-    pass_s = plan["ns"] / 1e9 + task["delay_s"]
+    pass_s = plan["ns"] / 1e9 * (1 + task["slowdown"])
     samples = []
     while ask(chunk={"samples": len(samples), "median_s": 0, "sampling_s": 0}) == "keep":
         samples += [pass_s * noise] * limits["turn_samples"]

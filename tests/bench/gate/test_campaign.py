@@ -119,13 +119,10 @@ def test_the_seed_chooses_the_orders(stage):
     assert orders[0] == orders[1] != orders[2]
 
 
-def test_a_delay_is_heads_alone(stage):
-    run = stage.run({"a": SLOW, "b": SLOW}, {"a": SLOW, "b": SLOW}, delays_s={1: 0.001})
-    assert {("a", "latency"): "EQUIVALENT", ("b", "latency"): "REGRESSED"} == {
-        key: word for key, word in words(run).items() if key[1] == "latency"
-    }
-    assert {0.001} == {v.delay_s for v in run.visits if v.cell == 1 and v.side == "head"}
-    assert {0.0} == {v.delay_s for v in run.visits if v.cell == 0 or v.side == "base"}
+def test_a_slow_down_is_heads_alone(stage):
+    run = stage.run({"a": SLOW, "b": SLOW}, {"a": SLOW, "b": SLOW}, slowdown=0.25)
+    assert {"REGRESSED"} == {word for key, word in words(run).items() if key[1] == "latency"}
+    assert {("base", 0.0), ("head", 0.25)} == {(v.side, v.slowdown) for v in run.visits}
 
 
 def test_a_version_that_crashes_is_invalid_and_the_others_are_judged(stage):

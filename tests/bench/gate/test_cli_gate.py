@@ -256,9 +256,11 @@ def test_the_example_of_the_study_runs_and_resumes(git, vidcost, sides, monkeypa
         path.name for path in folder.iterdir()
     }
     assert f"Written: {folder / 'README.md'}\n" in out
-    # a tenth of ten milliseconds is lost in each pass of head
-    delays = {visit["delay_s"] for visit in trials[1]["run"]["visits"] if visit["side"] == "head"}
-    assert all(0.00098 < delay < 0.00102 for delay in delays)
+    # each pass of head takes a tenth longer
+    slowdowns = {
+        (visit["side"], round(visit["slowdown"], 12)) for visit in trials[1]["run"]["visits"]
+    }
+    assert {("base", 0.0), ("head", 0.1)} == slowdowns
     before = trials
     _, _, trials = run(4)
     assert before == trials[:2]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
+import time
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -21,30 +25,40 @@ def leaves_this_process_alone(monkeypatch):
 
 
 def test_it_is_the_same_function(monkeypatch):
-    moments = iter([0.0, 0.1, 0.25, 0.3])
+    moments = iter([7.0, 9.0, 9.1, 9.4, 9.5, 9.6])
     monkeypatch.setattr(delay.time, "perf_counter", lambda: next(moments))
     model = nn.Linear(2, 3)
     x = torch.ones(1, 2)
     torch.testing.assert_close(model(x), delay.Delayed(model, 0.25)(x))
-    # the host looked at the clock until a quarter of a second was over
-    assert [0.3] == list(moments)
+    # the pass took two seconds, and the host looked at the clock until a quarter more was over
+    assert [9.6] == list(moments)
 
 
-def test_a_task_with_a_delay_takes_that_much_longer():
+def test_a_task_with_a_slow_down_takes_that_much_longer(monkeypatch):
+    built = measurement.build
+    monkeypatch.setattr(measurement, "build", lambda cell, seed: replace(built(cell), model=Slow()))
     cell = Cell(block="cgd", shape=(8, 2, 4, 4))
     limits = Limits(sampling_s=0.2, min_samples=3, precision=0.5, warmup_s=0.1, memory=False)
-    timing = measure(Task(cell=cell, limits=limits, delay_s=0.05), lambda _: "stop")
-    assert all(0.05 <= seconds for seconds in timing.samples_s["latency"])
+    timing = measure(Task(cell=cell, limits=limits, slowdown=0.5), lambda _: "stop")
+    assert all(0.015 <= seconds for seconds in timing.samples_s["latency"])
+
+
+class Slow(nn.Module):
+    """A pass of ten milliseconds or more."""
+
+    def forward(self, x):
+        time.sleep(0.01)
+        return x
 
 
 @pytest.mark.cuda
 @cuda
 def test_on_a_gpu_the_stream_waits():
-    cell = Cell(block="cgd", shape=(8, 2, 4, 4), device="cuda")
-    limits = Limits(sampling_s=0.2, min_samples=3, warmup_s=0.1, memory=False, energy_s=0)
+    cell = Cell(block="nl", shape=(256, 8, 28, 28), device="cuda")
+    limits = Limits(sampling_s=1, min_samples=30, warmup_s=1, memory=False, energy_s=0)
     (plain, delayed) = (
-        measure(Task(cell=cell, limits=limits, delay_s=delay_s), lambda _: "stop")
-        for delay_s in (0, 0.01)
+        measure(Task(cell=cell, limits=limits, slowdown=slowdown), lambda _: "stop")
+        for slowdown in (0, 0.5)
     )
-    best = min(plain.samples_s["latency"])
-    assert 0.009 <= min(delayed.samples_s["latency"]) - best <= 0.02
+    medians = [statistics.median(each.samples_s["latency"]) for each in (plain, delayed)]
+    assert 1.4 <= medians[1] / medians[0] <= 1.6
