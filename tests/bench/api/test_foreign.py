@@ -1,0 +1,306 @@
+"""Networks that nobody here wrote: counted as their configuration says, reconciled, timed once.
+
+All are built with random weights, small, and nothing is loaded from anywhere.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import nn
+
+import vidcost
+from vidcost.models.cost import Cost
+
+pytestmark = [
+    pytest.mark.foreign,
+    # what they warn of is theirs
+    pytest.mark.filterwarnings("ignore"),
+]
+
+BATCH = 2
+
+
+class Foreign(NamedTuple):
+    """A network by its package; ``macs`` are the products, from the configuration.
+
+    ``on_values`` is what of it needs values, so that it cannot be counted on shapes alone.
+    """
+
+    package: str
+    build: Callable[[], nn.Module]
+    inputs: Callable[[], Any]
+    macs: Cost
+    on_values: str = ""
+
+
+def encoder(tokens: int, width: int, inner: int, layers: int) -> Cost:
+    """A transformer's layers: four projections and two of the MLP; scores, and scores by values."""
+    return Cost(
+        linear=layers * BATCH * tokens * (4 * width * width + 2 * width * inner),
+        matmul=layers * BATCH * 2 * tokens * tokens * width,
+    )
+
+
+WIDE = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
+VISION = {**WIDE, "intermediate_size": 56, "patch_size": 16, "num_labels": 7}
+
+
+def bert() -> nn.Module:
+    from transformers import BertConfig, BertModel
+
+    return BertModel(
+        BertConfig(vocab_size=101, intermediate_size=56, max_position_embeddings=32, **WIDE)
+    )
+
+
+def gpt2() -> nn.Module:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    return GPT2LMHeadModel(
+        GPT2Config(vocab_size=101, n_positions=32, n_embd=24, n_layer=2, n_head=3, **ends)
+    )
+
+
+def vit() -> nn.Module:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    return ViTForImageClassification(ViTConfig(image_size=48, **VISION))
+
+
+def videomae() -> nn.Module:
+    from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+
+    return VideoMAEForVideoClassification(
+        VideoMAEConfig(image_size=32, num_frames=4, tubelet_size=2, **VISION)
+    )
+
+
+def resnet() -> nn.Module:
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    return ResNetForImageClassification(
+        ResNetConfig(
+            embedding_size=8,
+            hidden_sizes=[12, 20],
+            depths=[1, 2],
+            layer_type="bottleneck",
+            num_labels=7,
+        )
+    )
+
+
+def efficientnet() -> nn.Module:
+    from efficientnet_pytorch import EfficientNet
+
+    return EfficientNet.from_name("efficientnet-b0", num_classes=7)
+
+
+def decoder() -> nn.Module:
+    from x_transformers import Decoder, TransformerWrapper
+
+    layers = Decoder(dim=24, depth=2, heads=3, attn_dim_head=8)
+    return TransformerWrapper(num_tokens=101, max_seq_len=32, attn_layers=layers)
+
+
+def unet() -> nn.Module:
+    from monai.networks.nets import UNet
+
+    return UNet(
+        spatial_dims=3,
+        in_channels=1,
+        out_channels=2,
+        channels=(4, 8, 16),
+        strides=(2, 2),
+        num_res_units=1,
+    )
+
+
+def resnet_macs() -> Cost:
+    """A 7x7 stem to 32x32, pooled to 16x16; bottlenecks of a quarter, the stride in the 3x3."""
+    stem = 32 * 32 * 3 * 8 * 49
+    # 8 to 3 to 3 to 12 channels, and 8 to 12 beside
+    first = 16 * 16 * (8 * 3 + 3 * 3 * 9 + 3 * 12 + 8 * 12)
+    # 12 to 5 before the stride, 5 to 5 to 20 after it, and 12 to 20 beside
+    second = 16 * 16 * 12 * 5 + 8 * 8 * (5 * 5 * 9 + 5 * 20 + 12 * 20)
+    third = 8 * 8 * (20 * 5 + 5 * 5 * 9 + 5 * 20)
+    return Cost(conv=BATCH * (stem + first + second + third), linear=BATCH * 20 * 7)
+
+
+def efficientnet_macs(size: int) -> Cost:
+    """Tan and Le 2019, Table 1: kernel, expansion, stride, channels and repeats of every stage."""
+    stages = (
+        *((3, 1, 1, 16, 1), (3, 6, 2, 24, 2), (5, 6, 2, 40, 2), (3, 6, 2, 80, 3)),
+        *((5, 6, 1, 112, 3), (5, 6, 2, 192, 4), (3, 6, 1, 320, 1)),
+    )
+    size, channels = size // 2, 32
+    macs = size**2 * 3 * channels * 9
+    for kernel, expansion, first_stride, out, repeats in stages:
+        for repeat in range(repeats):
+            wide = channels * expansion
+            macs += size**2 * channels * wide if expansion > 1 else 0
+            size //= first_stride if repeat == 0 else 1
+            # depthwise; squeezed to a quarter of the input's channels and back; projected
+            macs += size**2 * wide * kernel**2
+            macs += 2 * wide * (channels // 4)
+            macs += size**2 * wide * out
+            channels = out
+    macs += size**2 * channels * 1280
+    return Cost(conv=BATCH * macs, linear=BATCH * 1280 * 7)
+
+
+def unet_macs() -> Cost:
+    """Maps of 16, 8 and 4 a side; every 3x3x3 has 27 products."""
+    down = 8**3 * 1 * 4 * 27 + 4**3 * 4 * 8 * 27
+    # the way past a strided convolution is one as well, past the lowest a 1x1x1
+    past = down + 4**3 * 8 * 16
+    lowest = 4**3 * 8 * 16 * 27
+    # transposed, per input element: 8 + 16 channels to 4, 4 + 4 to 2; a convolution after each
+    up = 4**3 * 24 * 4 * 27 + 8**3 * 8 * 2 * 27
+    after = 8**3 * 4 * 4 * 27 + 16**3 * 2 * 2 * 27
+    return Cost(conv=BATCH * (down + past + lowest + up + after))
+
+
+def ids(tokens: int = 11) -> torch.Tensor:
+    return torch.randint(0, 101, (BATCH, tokens))
+
+
+FOREIGN = {
+    "BERT": Foreign(
+        "transformers",
+        bert,
+        lambda: {"input_ids": ids(), "attention_mask": torch.ones(BATCH, 11, dtype=torch.long)},
+        # the pooler sees the first token
+        encoder(11, 24, 56, 2) + Cost(linear=BATCH * 24 * 24),
+        on_values="item() cannot be called on meta tensors",
+    ),
+    "GPT-2": Foreign(
+        "transformers",
+        gpt2,
+        ids,
+        encoder(11, 24, 4 * 24, 2) + Cost(linear=BATCH * 11 * 24 * 101),
+    ),
+    # 3x3 patches and a class token
+    "ViT": Foreign(
+        "transformers",
+        vit,
+        lambda: torch.randn(BATCH, 3, 48, 48),
+        encoder(10, 24, 56, 2) + Cost(conv=BATCH * 9 * 3 * 16 * 16 * 24, linear=BATCH * 24 * 7),
+    ),
+    # 2x2x2 tubelets of 2x16x16
+    "VideoMAE": Foreign(
+        "transformers",
+        videomae,
+        lambda: torch.randn(BATCH, 4, 3, 32, 32),
+        encoder(8, 24, 56, 2) + Cost(conv=BATCH * 8 * 3 * 2 * 16 * 16 * 24, linear=BATCH * 24 * 7),
+    ),
+    "ResNet": Foreign("transformers", resnet, lambda: torch.randn(BATCH, 3, 64, 64), resnet_macs()),
+    "EfficientNet-B0": Foreign(
+        "efficientnet_pytorch",
+        efficientnet,
+        lambda: torch.randn(BATCH, 3, 64, 64),
+        efficientnet_macs(64),
+    ),
+    "decoder": Foreign(
+        "x_transformers",
+        decoder,
+        ids,
+        encoder(11, 24, 4 * 24, 2) + Cost(linear=BATCH * 11 * 24 * 101),
+    ),
+    "3D U-Net": Foreign("monai", unet, lambda: torch.randn(BATCH, 1, 16, 16, 16), unet_macs()),
+}
+
+
+def needs(package: str) -> None:
+    """Leave a test out where its package is not installed, but never unseen in tox."""
+    if importlib.util.find_spec(package) is None:
+        why = f"no {package} here: `pip install -c constraints.txt -e '.[foreign]'` adds it"
+        if "TOX_ENV_NAME" in os.environ:
+            pytest.fail(why)
+        pytest.skip(why)
+
+
+@pytest.fixture(params=FOREIGN)
+def foreign(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Foreign:
+    # a network that asked for weights would fail
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    chosen: Foreign = FOREIGN[request.param]
+    needs(chosen.package)
+    torch.manual_seed(0)
+    return chosen
+
+
+def test_it_is_counted_as_its_configuration_says(foreign):
+    counted = vidcost.count(foreign.build(), foreign.inputs())
+    products = Cost(
+        conv=counted.forward.conv, linear=counted.forward.linear, matmul=counted.forward.matmul
+    )
+    assert foreign.macs == products
+    assert "not checked" == counted.closed_form
+    if foreign.on_values:
+        assert "cpu" == counted.counted_on
+        assert foreign.on_values in counted.why
+    else:
+        assert ("meta", "") == (counted.counted_on, counted.why)
+
+
+def test_every_counter_is_explained(foreign):
+    found = vidcost.ledger(foreign.build(), foreign.inputs())
+    assert [] == [
+        (account.counter, account.quantity, account.status, account.error, account.off)
+        for account in found.accounts
+        if not account.balanced
+    ]
+    assert [0] * 7 == [account.remainder for account in found.accounts]
+
+
+def test_a_step_of_training_costs_two_forward_passes_more(foreign):
+    """But for the first layer on what takes no gradient, an image or a clip."""
+    model, inputs = foreign.build(), foreign.inputs()
+    counted = vidcost.count(model, inputs, training=True)
+    first = next(
+        (m for m in counted.modules if m.type in ("Conv2d", "Conv3d", "Conv2dStaticSamePadding")),
+        None,
+    )
+    spared = first.forward.macs if first and counted.forward.conv else 0
+    if "UNet" == counted.network:
+        # the way past it begins at the clip as well
+        spared *= 2
+    assert 2 * counted.macs - spared == counted.backward.macs
+
+
+def test_it_can_be_timed(foreign):
+    model, inputs = foreign.build(), foreign.inputs()
+    timing = vidcost.time(model, inputs, budget_s=0.05, warmup_s=0.05, min_samples=6)
+    assert timing.median_s > 0
+    assert timing.peak_bytes > 0
+    assert timing.finite
+    step = vidcost.time(model, inputs, phase="training", budget_s=0.05, warmup_s=0.05, memory=False)
+    assert step.summary("backward").n == len(step.samples_s["latency"]) >= 1
+
+
+def test_efficientnet_b0_is_the_published_size():
+    """At 224x224 with 1000 classes it is published with 5.3M parameters and 0.39B operations."""
+    needs("efficientnet_pytorch")
+    from efficientnet_pytorch import EfficientNet
+
+    model = EfficientNet.from_name("efficientnet-b0")
+    counted = vidcost.count(model, torch.randn(1, 3, 224, 224))
+    assert 5_288_548 == counted.params
+    assert "0.39" == f"{counted.macs / 1e9:.2f}"
+
+
+@pytest.mark.parametrize("outcome", ["Failed", "Skipped"])
+def test_a_package_that_is_missing_is_no_silent_gap_in_tox(outcome, monkeypatch):
+    monkeypatch.delenv("TOX_ENV_NAME", raising=False)
+    if outcome == "Failed":
+        monkeypatch.setenv("TOX_ENV_NAME", "tests")
+    with pytest.raises(BaseException, match="no vidcost_nowhere here") as caught:
+        needs("vidcost_nowhere")
+    assert outcome == type(caught.value).__name__
