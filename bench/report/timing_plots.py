@@ -1,0 +1,290 @@
+"""The plots of one device's timings: latencies with their intervals, and the roofline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vidcost.bench.report.labels import INK, LABELS, POINTS
+from vidcost.bench.report.measured import Device, conditions, measured_alone
+from vidcost.bench.report.plot import BLUE, GREEN, GREY, MUTED, ORANGE, PURPLE
+from vidcost.bench.report.plot import Control, Plot, Spec, parameter
+from vidcost.bench.report.roofline import Roofline
+from vidcost.bench.session.timing import slug
+from vidcost.bench.tables.table import Column, Table, integer
+from vidcost.bench.tables.timing import digits, milliseconds
+from vidcost.bench.timing.figures import figures
+
+DTYPE_COLORS = {"fp32": BLUE, "tf32": GREEN, "bf16": ORANGE, "fp16": PURPLE}
+
+
+def latency_plot(device: Device) -> Plot | None:
+    """Medians with their 95% intervals; None if nothing was timed alone."""
+    lines: list[dict[str, Any]] = []
+    for timing in measured_alone(device.timings):
+        found = figures(timing)
+        if found["median_s"] is None:
+            continue
+        lines.append(
+            {
+                "subject": timing.cell.subject,
+                "row": timing.cell.row,
+                "conditions": conditions(timing.cell),
+                "median_s": found["median_s"],
+                "low_s": found["ci_low_s"],
+                "high_s": found["ci_high_s"],
+                "median_ms": found["median_s"] * 1e3,
+                "low_ms": _ms(found["ci_low_s"]),
+                "high_ms": _ms(found["ci_high_s"]),
+                "samples": found["n"],
+                "started": timing.started,
+            }
+        )
+    if not lines:
+        return None
+    under: dict[str, int] = {}
+    for line in lines:
+        under[line["conditions"]] = under.get(line["conditions"], 0) + 1
+    return Plot(
+        name=f"latency-{slug(device.machine)}",
+        title=f"Latency on {device.name}",
+        caption=(
+            "Median of the samples; the whisker is its 95% confidence interval. "
+            f"torch {device.machine.torch}."
+        ),
+        spec=_latency_spec(),
+        data=Table(
+            title=f"Latency on {device.name}",
+            columns=(
+                Column("subject", "Subject"),
+                Column("conditions", "Conditions"),
+                Column("median_s", "Median, ms", milliseconds),
+                Column("low_s", "at least", milliseconds),
+                Column("high_s", "at most", milliseconds),
+                Column("samples", "Samples", integer),
+                Column("started", "Started"),
+            ),
+            lines=lines,
+        ),
+        controls=(
+            Control(
+                "conditions",
+                "Conditions",
+                tuple((words, words) for words in under),
+                max(under, key=lambda words: under[words]),
+            ),
+        ),
+    )
+
+
+def roofline_plot(device: Device, found: Roofline) -> Plot | None:
+    """Rates reached against MACs per byte, below their ceilings; None if none was reached."""
+    if not found.reached:
+        return None
+    lines: list[dict[str, Any]] = [
+        {
+            "what": "reached",
+            "subject": point.subject,
+            "row": point.row,
+            "label": point.subject,
+            "dtype": point.dtype,
+            "conditions": point.conditions,
+            "intensity": point.intensity,
+            "macs_per_s": point.macs_per_s,
+            "gmacs_per_s": point.macs_per_s / 1e9,
+            "macs": point.macs,
+            "traffic_bytes": point.traffic_bytes,
+        }
+        for point in found.reached
+    ]
+    under = dict.fromkeys(point.conditions for point in found.reached)
+    sizes = {words: sum(p.conditions == words for p in found.reached) for words in under}
+    intensities = [point.intensity for point in found.reached]
+    low, high = min(intensities) / 1.6, max(intensities) * 1.6
+    memory = next((c.limit for c in found.ceilings if c.kind == "memory"), None)
+    flat = [ceiling for ceiling in found.ceilings if ceiling.kind != "memory"]
+    for ceiling in flat:
+        # below the knee the memory is the limit, and the roof goes down with it
+        knee = low if memory is None else min(max(ceiling.limit / memory, low), high)
+        words = "large matmul, measured" if ceiling.kind == "matmul" else "data sheet"
+        starts = [] if memory is None else [(low, min(memory * low, ceiling.limit))]
+        for intensity, limit in (*starts, (knee, ceiling.limit), (high, ceiling.limit)):
+            lines.append(
+                {
+                    "what": f"{ceiling.dtype}, {words}",
+                    "dtype": ceiling.dtype,
+                    "conditions": None,
+                    "intensity": intensity,
+                    "macs_per_s": min(limit, memory * intensity if memory else limit),
+                    "gmacs_per_s": min(limit, memory * intensity if memory else limit) / 1e9,
+                    "end": intensity == high,
+                }
+            )
+    return Plot(
+        name=f"roofline-{slug(device.machine)}",
+        title=f"Roofline of {device.name}",
+        caption=(
+            "Rates reached against MACs per byte, if every operator read its operands and wrote its "
+            "results once. The ceilings: a large matrix product measured in the same run"
+            + (
+                ", the data sheet's dense peak, and its memory bandwidth."
+                if memory
+                else "; no data sheet of this device is known here, so nothing is said of its "
+                "memory's bandwidth."
+            )
+        ),
+        spec=_roofline_spec(sorted({line["dtype"] for line in lines}, key=list(DTYPE_COLORS).index)),
+        data=Table(
+            title=f"Rates on {device.name}",
+            columns=(
+                Column("what", "What"),
+                Column("subject", "Subject"),
+                Column("conditions", "Conditions"),
+                Column("intensity", "MACs per byte", digits),
+                Column("gmacs_per_s", "GMAC/s", digits),
+            ),
+            lines=lines,
+        ),
+        controls=(
+            Control(
+                "conditions",
+                "Conditions",
+                tuple((words, words) for words in under),
+                max(sizes, key=lambda words: sizes[words]),
+            ),
+        ),
+    )
+
+
+def _ms(value_s: float | None) -> float | None:
+    return None if value_s is None else value_s * 1e3
+
+
+def _latency_spec() -> Spec:
+    y = {
+        "field": "subject",
+        "type": "nominal",
+        "sort": {"field": "median_ms", "op": "min"},
+        "axis": {"title": None, "labelLimit": 170, "labelColor": INK, "grid": True},
+    }
+    x = {
+        "field": "median_ms",
+        "type": "quantitative",
+        "scale": {"type": "log", "nice": False, "padding": 44},
+        "axis": {"title": "Latency, ms (log scale)", "tickCount": 6, "format": "~g"},
+    }
+    return {
+        "height": {"step": 30},
+        "transform": [parameter("conditions")],
+        "layer": [
+            {
+                "transform": [{"filter": "isValid(datum.low_ms)"}],
+                "mark": {"type": "rule", "strokeWidth": 2, "color": BLUE},
+                "encoding": {"y": y, "x": x | {"field": "low_ms"}, "x2": {"field": "high_ms"}},
+            },
+            {
+                "mark": {
+                    "type": "point",
+                    "filled": True,
+                    "size": 80,
+                    "opacity": 1,
+                    "color": BLUE,
+                },
+                "encoding": {
+                    "y": y,
+                    "x": x,
+                    "cursor": {"value": "pointer"},
+                    "tooltip": [
+                        {"field": "subject", "title": "Subject"},
+                        {"field": "median_ms", "title": "Median, ms", "format": ",.4~r"},
+                        {"field": "low_ms", "title": "at least", "format": ",.4~r"},
+                        {"field": "high_ms", "title": "at most", "format": ",.4~r"},
+                        {"field": "samples", "title": "Samples"},
+                    ],
+                },
+            },
+            {
+                "mark": {"type": "text", "align": "left", "dx": 10, "dy": -9, "color": MUTED},
+                "encoding": {
+                    "y": y,
+                    "x": x,
+                    "text": {"field": "median_ms", "format": ",.4~r"},
+                },
+            },
+        ],
+    }
+
+
+def _roofline_spec(dtypes: Sequence[str]) -> Spec:
+    x = {
+        "field": "intensity",
+        "type": "quantitative",
+        "scale": {"type": "log", "nice": False},
+        "axis": {"title": "MACs per byte (log scale)", "tickCount": 6, "grid": False},
+    }
+    y = {
+        "field": "gmacs_per_s",
+        "type": "quantitative",
+        "scale": {"type": "log", "nice": True},
+        "axis": {
+            "title": "GMAC/s (log scale)",
+            "values": [10**power * step for power in range(-3, 7) for step in (1, 2, 5)],
+            "format": "~g",
+        },
+    }
+    color = {
+        "field": "dtype",
+        "type": "nominal",
+        "scale": {"domain": list(dtypes), "range": [DTYPE_COLORS.get(d, GREY) for d in dtypes]},
+        "legend": {"title": None} if len(dtypes) > 1 else None,
+    }
+    return {
+        "height": 400,
+        "layer": [
+            {
+                "transform": [{"filter": "datum.what !== 'reached'"}],
+                "mark": {"type": "line", "strokeWidth": 1.6},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "color": color,
+                    "detail": {"field": "what"},
+                    "strokeDash": {
+                        "condition": {
+                            "test": "indexof(datum.what, 'data sheet') >= 0",
+                            "value": [5, 4],
+                        },
+                        "value": [1, 0],
+                    },
+                },
+            },
+            {
+                "transform": [{"filter": "datum.end"}],
+                "mark": {"type": "text", "align": "right", "dy": -8, "color": MUTED},
+                "encoding": {"x": x, "y": y, "text": {"field": "what"}},
+            },
+            {
+                "name": POINTS,
+                "transform": [{"filter": "datum.what === 'reached'"}, parameter("conditions")],
+                "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "color": color,
+                    "cursor": {"value": "pointer"},
+                    "tooltip": [
+                        {"field": "subject", "title": "Subject"},
+                        {"field": "conditions", "title": "Conditions"},
+                        {"field": "intensity", "title": "MACs per byte", "format": ",.4~r"},
+                        {"field": "gmacs_per_s", "title": "GMAC/s", "format": ",.4~r"},
+                    ],
+                },
+            },
+            {
+                "name": LABELS,
+                "transform": [{"filter": "datum.what === 'reached'"}, parameter("conditions")],
+                "mark": {"type": "text"},
+                "encoding": {"x": x, "y": y, "text": {"field": "label"}},
+            },
+        ],
+    }
