@@ -31,7 +31,7 @@ class Step:
 
 
 def accounts(records: Mapping[str, Record]) -> list[Entry]:
-    """The accounts of FLOPs of every stored row that is still built, with the stored answers.
+    """The accounts of every stored row that is still built, with the stored answers.
 
     Rows are counted anew, in about a tenth of a second each; no counter is asked.
     Raises: ClosedFormMismatch, UncountedOperator; ValueError as the networks do.
@@ -40,14 +40,18 @@ def accounts(records: Mapping[str, Record]) -> list[Entry]:
     for row in ROWS:
         if row.build is None or row.name not in records:
             continue
-        found = replace(examine(row), record=records[row.name])
-        entries += [entry for entry in reconcile(found) if entry.quantity == "flops"]
+        entries += reconcile(replace(examine(row), record=records[row.name]))
     return entries
 
 
 def steps(entries: Iterable[Entry]) -> list[Step]:
-    """The accounts of the counters that answered, as steps in order."""
-    return [step for entry in entries if entry.printed is not None for step in _steps(entry)]
+    """The accounts of FLOPs of the counters that answered, as steps in order."""
+    return [
+        step
+        for entry in entries
+        if entry.quantity == "flops" and entry.printed is not None
+        for step in _steps(entry)
+    ]
 
 
 def _steps(entry: Entry) -> Iterator[Step]:

@@ -86,9 +86,7 @@ def axes(devices: Sequence[Device]) -> tuple[Axis, ...]:
     return (*_COUNTED, *timed)
 
 
-def points(
-    paper: Paper, records: Mapping[str, Record], devices: Sequence[Device]
-) -> list[Point]:
+def points(paper: Paper, records: Mapping[str, Record], devices: Sequence[Device]) -> list[Point]:
     """Every printed accuracy beside every known cost, with the front of each set and axis."""
     found: list[Point] = []
     timings = {device.name: at_own_clips(device.timings) for device in devices}

@@ -21,7 +21,7 @@ def accuracy_plot(points: Sequence[Point], axes: Sequence[Axis]) -> Plot:
     drawn = {(point.set, point.axis) for point in points}
     return Plot(
         name="accuracy",
-        title="Accuracy against cost",
+        title="Top-1 as printed, and the Pareto front",
         caption=(
             "Top-1 as the paper prints it; costs as counted, printed or timed. The line is the "
             "Pareto front: no row of the set is as accurate at a lower cost. A point leads to its "
@@ -87,11 +87,13 @@ def _spec(words: dict[str, str]) -> Spec:
     x = {
         "field": "cost",
         "type": "quantitative",
-        "scale": {"type": "log", "nice": False, "padding": 28},
+        "scale": {"type": "log", "nice": False, "padding": 40},
         "axis": {
             "title": {"expr": f"{of_axis} + ' (log scale)'"},
             "format": "~g",
             "tickCount": 8,
+            "labelSeparation": 8,
+            "labelBound": True,
             "grid": False,
         },
     }

@@ -28,8 +28,8 @@ def gate_plot(name: str, device: str, comparisons: Sequence[Comparison]) -> Plot
         title=f"Which rule tells a slow-down from noise? {device}",
         caption=(
             "Share of comparisons in which a rule calls head slower: of equal code (false alarms, "
-            "best at 0%) and of code slowed down by the amount written beside the line (found, best at 100%). "
-            "Whiskers are exact 95% intervals."
+            "best at 0%) and of code slowed down by the amount beside the line (found, best at "
+            "100%). Whiskers are exact 95% intervals."
         ),
         spec=_spec(),
         data=_data(comparisons),

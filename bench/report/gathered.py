@@ -94,8 +94,6 @@ def gather(results: Path) -> Gathered:
         history=past,
         no_history=no_history,
         sources=tuple(
-            sources(
-                results, timed, [(study.path, study.trials) for study in studies], now=made
-            )
+            sources(results, timed, [(study.path, study.trials) for study in studies], now=made)
         ),
     )

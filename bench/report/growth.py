@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -28,9 +29,9 @@ QUANTITIES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Size:
-    """A block on maps of ``side`` x ``side``: what its closed form says, what was counted if it was.
+    """A block on maps of ``side`` x ``side``: what its closed form says, and what was counted.
 
-    ``positions`` is N = frames x side x side.
+    ``positions`` is N = frames x side x side. Not every size of the curve is counted.
     """
 
     block: str
@@ -58,7 +59,7 @@ def growth() -> list[Size]:
 def _sizes(block: str, side: int, *, counted: bool) -> list[Size]:
     shape = (1, CHANNELS, FRAMES, side, side)
     with torch.device("meta"):
-        module = block_factory(block)(CHANNELS)
+        module: Any = block_factory(block)(CHANNELS)
     cost = module.cost(shape)
     found = None
     if counted:

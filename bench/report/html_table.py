@@ -12,7 +12,9 @@ from vidcost.bench.tables.table import MISSING, Column, Table
 _NUMBER = re.compile(r">?(?P<digits>-?[\d,]+(?:\.\d+)?)(?P<unit>[kMGT%]?)")
 _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "%": 1.0}
 ROW_KEYS = ("row", "subject", "series", "largest_row")
-"""Keys of a table's lines whose value may be the name of a row."""
+"""Columns whose value may be the name of a row."""
+LABEL_KEYS = ("method", "label")
+"""Columns that say in words what a line's ``row`` is."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,7 @@ def html_table(
     anchors: list[str] = []
     for index, line in enumerate(table.lines):
         lines.append(
-            tuple(
-                _cell(table, index, line, column, numbers, rows if place == 0 else ())
-                for place, column in enumerate(table.columns)
-            )
+            tuple(_cell(table, index, line, column, numbers, rows) for column in table.columns)
         )
         own = anchor(name, str(line[anchored_by])) if anchored_by else ""
         # an id stands for the first of several lines of one row
@@ -117,13 +116,15 @@ def _cell(
 ) -> HtmlCell:
     value = line.get(column.key)
     note = table.footnotes.get((index, column.key))
-    named = next((str(line[key]) for key in ROW_KEYS if line.get(key) in rows), None)
+    named = value if column.key in ROW_KEYS else None
+    if column.key in LABEL_KEYS:
+        named = line.get("row")
     return HtmlCell(
         text=MISSING if value is None else column.format(value),
         sort=sort_value(value),
         equal=(index, column.key) in table.equal,
         notes=(numbers[note],) if note else (),
-        link=anchor("row", named) if named else "",
+        link=anchor("row", str(named)) if named in rows else "",
     )
 
 

@@ -21,6 +21,13 @@ FONT_SIZE = 12
 INK = "#1a1d21"
 LETTER = 0.56
 """The mean width of a letter over the font's size."""
+MARGIN = 12
+"""How many pixels a label may reach into the axis's labels, which are rarely at its height."""
+_ANCHORS = (
+    *("right", "left", "top", "bottom"),
+    *("top-right", "bottom-right", "top-left", "bottom-left"),
+)
+"""Places beside a point, best first."""
 POINT = 5
 """Half of a point's side in pixels, with some air."""
 
@@ -67,9 +74,9 @@ def in_browser(vega: Spec) -> None:
                     {
                         "type": "label",
                         "size": {"signal": "[width + 4, height + 4]"},
-                        "anchor": ["right", "left", "top", "bottom"]
-                        + ["top-right", "bottom-right", "top-left", "bottom-left"],
+                        "anchor": list(_ANCHORS),
                         "offset": [5, 5, 4, 4, 2, 2, 2, 2],
+                        "padding": MARGIN,
                         "avoidMarks": sorted({f"{LINE}_marks"} & names),
                     }
                 ]
@@ -113,7 +120,7 @@ def place(
         free = [
             Placed(text, box, align)
             for box, align in _candidates(x, y, LETTER * FONT_SIZE * len(text))
-            if box.left >= 0 and box.right <= right and not any(map(box.meets, taken))
+            if box.left >= -MARGIN and box.right <= right and not any(map(box.meets, taken))
         ]
         if free:
             # better on the line than nowhere

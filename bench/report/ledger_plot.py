@@ -174,7 +174,13 @@ def _spec() -> Spec:
                 "encoding": {"y": y, "x": x, "color": color, "tooltip": tooltip},
             },
             {
-                "mark": {"type": "text", "align": "left", "dy": -10, "color": INK},
+                "mark": {
+                    "type": "text",
+                    "align": "left",
+                    "dy": -10,
+                    "color": INK,
+                    "limit": {"expr": "width - 125"},
+                },
                 "encoding": {"y": y, "x": {"value": 0}, "text": {"field": "what"}},
             },
             {

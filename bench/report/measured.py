@@ -56,9 +56,7 @@ def devices(results: Path) -> list[Device]:
         kept, note = of_one_machine(records.values())
         machine = next(timing.machine for timing in kept if timing.machine)
         said = [*sorted(warnings.get(name, ())), *([note] if note else [])]
-        found.append(
-            Device(name, machine, tuple(kept), tuple(sorted(files[name])), tuple(said))
-        )
+        found.append(Device(name, machine, tuple(kept), tuple(sorted(files[name])), tuple(said)))
     return found
 
 

@@ -87,4 +87,4 @@ def _asset(name: str) -> str:
 
 @cache
 def _vega() -> str:
-    return vl_convert.javascript_bundle()
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")

@@ -118,12 +118,9 @@ class Plot:
 
     def png(self, chosen: Mapping[str, str] | None = None) -> bytes:
         """The same in pixels."""
-        return vl_convert.vega_to_png(
-            self.vega(width=STATIC_WIDTH, chosen=chosen), scale=PNG_SCALE
-        )
+        return vl_convert.vega_to_png(self.vega(width=STATIC_WIDTH, chosen=chosen), scale=PNG_SCALE)
 
 
 def parameter(name: str) -> Spec:
     """A filter for the lines whose field ``name`` is what the control of that name has."""
     return {"filter": f"datum['{name}'] === {name}"}
-

@@ -16,7 +16,6 @@ from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.predict import outline
 from vidcost.bench.timing.subject import DTYPES
 
-
 LEAST_INTENSITY = 0.05
 """MACs per byte below which a rate in MACs says nothing of a device."""
 
@@ -75,16 +74,14 @@ def roofline(device: Device) -> Roofline:
         except ValueError as error:
             left_out[f"{cell.subject} is not drawn: {error}"] = None
             continue
-        point = (
-            Reached(
-                subject=cell.subject,
-                row=cell.row,
-                dtype=cell.dtype,
-                conditions=conditions(cell),
-                macs=timing.macs_total or 0,
-                traffic_bytes=moved.bytes(batch=cell.batch, element=DTYPES[cell.dtype].itemsize),
-                macs_per_s=found["macs_per_s"],
-            )
+        point = Reached(
+            subject=cell.subject,
+            row=cell.row,
+            dtype=cell.dtype,
+            conditions=conditions(cell),
+            macs=timing.macs_total or 0,
+            traffic_bytes=moved.bytes(batch=cell.batch, element=DTYPES[cell.dtype].itemsize),
+            macs_per_s=found["macs_per_s"],
         )
         if point.intensity < LEAST_INTENSITY:
             left_out[f"{cell.subject} is not drawn: what it does is hardly products"] = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 
 from vidcost.bench.audit.verdicts import Verdict
-from vidcost.bench.gate.study_figures import OURS, SAME, alarm_rate
+from vidcost.bench.gate.study_figures import OURS, SAME, alarm_rate, noise
 from vidcost.bench.report.accounts import steps
 from vidcost.bench.report.accuracy import axes, points
 from vidcost.bench.report.accuracy_plot import accuracy_plot
@@ -27,14 +28,13 @@ from vidcost.bench.tables.audit.claims import judge_claims
 from vidcost.bench.tables.audit.findings import findings
 from vidcost.bench.tables.audit.tables import claim_table, figure_table, verdict_counts
 from vidcost.bench.tables.formulas import value_table, verdict_table
-from vidcost.bench.tables.gate.study import noise_table, power_table, rules_table, same_table, of
+from vidcost.bench.tables.gate.study import noise_table, of, power_table, rules_table, same_table
 from vidcost.bench.tables.gate.study_document import goals
 from vidcost.bench.tables.history import change_table, series_table
 from vidcost.bench.tables.ledger import ledger_table, term_table
 from vidcost.bench.tables.paper import paper_table
 from vidcost.bench.tables.table import Column, Table
 from vidcost.bench.tables.timing import share_table, timing_table
-from vidcost.bench.gate.study_figures import noise
 from vidcost.models.rows import ROWS
 
 NO_TIMINGS = (
@@ -45,12 +45,16 @@ NO_TIMINGS = (
 
 @dataclass(frozen=True)
 class Prose:
-    """A paragraph; ``heading`` is empty or stands above it, ``items`` are a list below."""
+    """A paragraph under a heading; ``items`` are more of them, ``code`` commands below.
+
+    ``is_quiet``: small print.
+    """
 
     text: str
     heading: str = ""
     items: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
+    is_quiet: bool = False
 
 
 Part = Prose | Plot | HtmlTable
@@ -97,7 +101,7 @@ class Sections:
             Section("audit", "Audit", "What the audit found", tuple(self._audit())),
             Section("gate", "Gate", "The gate on trial", tuple(self._gate())),
             Section("history", "History", "What changed over time", tuple(self._history())),
-            Section("rows", "Rows", "Every row", (self._table("row", row_table(self._found.records), "row"),)),
+            Section("rows", "Rows", "Every row", (self._every_row(),)),
             Section("sources", "Sources", "Where every number comes from", tuple(self._sources())),
         ]
 
@@ -107,11 +111,12 @@ class Sections:
         verdicts = verdict_counts(found.judged)
         balanced = sum(entry.balanced for entry in found.entries)
         numbers = [
-            Headline(str(len(found.records)), "networks counted exactly, operator by operator", "rows"),
+            Headline(
+                str(len(found.records)), "networks counted exactly, operator by operator", "rows"
+            ),
             Headline(
                 f"{verdicts[Verdict.EXACT]} of {len(found.judged)}",
-                "printed figures met to their precision; "
-                f"{verdicts[Verdict.CLOSE]} more within 1%",
+                f"printed figures met to their precision; {verdicts[Verdict.CLOSE]} more within 1%",
                 "audit",
             ),
             Headline(
@@ -128,6 +133,9 @@ class Sections:
     def _table(self, name: str, table: Table, anchored_by: str | None = None) -> HtmlTable:
         return html_table(name, table, self._rows, anchored_by=anchored_by)
 
+    def _every_row(self) -> HtmlTable:
+        return self._table("row", row_table(self._found.records), "row")
+
     def _accuracy(self) -> Plot:
         found = self._found
         timed = [device for device, _ in found.devices]
@@ -136,15 +144,18 @@ class Sections:
     def _tables(self) -> Iterator[Part]:
         found = self._found
         known = {row.name: row for row in ROWS}
+        first = paper_table(1, found.paper, known, found.records)
+        yield Prose("", items=tuple(first.legend), is_quiet=True)
         for number in found.paper.titles:
             table = paper_table(number, found.paper, known, found.records)
             top1 = next(place for place, c in enumerate(table.columns) if c.key == "top1")
             columns = list(table.columns)
             columns.insert(top1 + 1, Column("top5", "Top-5 printed"))
-            shown = without_empty_columns(replace(table, columns=columns))
+            # the legend is that of all six, and stands above the first
+            shown = without_empty_columns(replace(table, columns=columns, legend=()))
             if not any(column.key == "flops_printed" for column in shown.columns):
                 none = "The paper prints no parameters and no FLOPs in this table."
-                shown = replace(shown, legend=(none, *shown.legend))
+                shown = replace(shown, legend=(none,))
             yield self._table(f"table-{number}", shown, "row")
 
     def _growth(self) -> Iterator[Part]:
@@ -170,7 +181,7 @@ class Sections:
     def _timings_of(self, device: Device, found: Roofline) -> Iterator[Part]:
         name = anchor(device.name)
         drawn = (latency_plot(device), roofline_plot(device, found))
-        yield Prose("", heading=device.name, items=(*device.notes, *found.left_out))
+        yield Prose("", heading=device.name, items=(*device.notes, *found.left_out), is_quiet=True)
         yield from (plot for plot in drawn if plot is not None)
         alone = [timing for timing in device.timings if not timing.cell.share]
         known = {row.name for row in ROWS}
@@ -183,7 +194,11 @@ class Sections:
     def _audit(self) -> Iterator[Part]:
         found = self._found
         for number, each in enumerate(findings(found.paper, found.judged), start=1):
-            yield Prose(each.equal, f"{number}. {each.title}", (each.differs,), each.commands)
+            agree, differ = (
+                re.sub(r"^(Equal|Differs):", r"**\1:**", words)
+                for words in (each.equal, each.differs)
+            )
+            yield Prose("", f"{number}. {each.title}", (agree, differ), each.commands)
         yield self._table("audit-figures", figure_table(found.judged))
         yield self._table("audit-claims", claim_table(judge_claims(found.paper)))
 
@@ -236,9 +251,7 @@ def _source_table(found: tuple[Source, ...]) -> Table:
             Column("device", "On"),
             Column("date", "Date"),
         ),
-        lines=[
-            {key: value or None for key, value in vars(source).items()} for source in found
-        ],
+        lines=[{key: value or None for key, value in vars(source).items()} for source in found],
         legend=(
             "Date: when it was measured; of a file that does not say it, when it was committed.",
         ),

@@ -7,8 +7,18 @@ from typing import Any
 
 from vidcost.bench.report.labels import INK, LABELS, POINTS
 from vidcost.bench.report.measured import Device, conditions, measured_alone
-from vidcost.bench.report.plot import BLUE, GREEN, GREY, MUTED, ORANGE, PURPLE
-from vidcost.bench.report.plot import Control, Plot, Spec, parameter
+from vidcost.bench.report.plot import (
+    BLUE,
+    GREEN,
+    GREY,
+    MUTED,
+    ORANGE,
+    PURPLE,
+    Control,
+    Plot,
+    Spec,
+    parameter,
+)
 from vidcost.bench.report.roofline import Roofline
 from vidcost.bench.session.timing import slug
 from vidcost.bench.tables.table import Column, Table, integer
@@ -102,6 +112,7 @@ def roofline_plot(device: Device, found: Roofline) -> Plot | None:
     intensities = [point.intensity for point in found.reached]
     low, high = min(intensities) / 1.6, max(intensities) * 1.6
     memory = next((c.limit for c in found.ceilings if c.kind == "memory"), None)
+    dtypes = {point.dtype for point in found.reached}
     flat = [ceiling for ceiling in found.ceilings if ceiling.kind != "memory"]
     for ceiling in flat:
         # below the knee the memory is the limit, and the roof goes down with it
@@ -124,8 +135,8 @@ def roofline_plot(device: Device, found: Roofline) -> Plot | None:
         name=f"roofline-{slug(device.machine)}",
         title=f"Roofline of {device.name}",
         caption=(
-            "Rates reached against MACs per byte, if every operator read its operands and wrote its "
-            "results once. The ceilings: a large matrix product measured in the same run"
+            "Rates reached against MACs per byte, if every operator read its operands and wrote "
+            "its results once. The ceilings: a large matrix product measured in the same run"
             + (
                 ", the data sheet's dense peak, and its memory bandwidth."
                 if memory
@@ -133,7 +144,7 @@ def roofline_plot(device: Device, found: Roofline) -> Plot | None:
                 "memory's bandwidth."
             )
         ),
-        spec=_roofline_spec(sorted({line["dtype"] for line in lines}, key=list(DTYPE_COLORS).index)),
+        spec=_roofline_spec([each for each in DTYPE_COLORS if each in dtypes]),
         data=Table(
             title=f"Rates on {device.name}",
             columns=(
@@ -171,7 +182,13 @@ def _latency_spec() -> Spec:
         "field": "median_ms",
         "type": "quantitative",
         "scale": {"type": "log", "nice": False, "padding": 44},
-        "axis": {"title": "Latency, ms (log scale)", "tickCount": 6, "format": "~g"},
+        "axis": {
+            "title": "Latency, ms (log scale)",
+            "tickCount": 6,
+            "format": "~g",
+            "grid": False,
+            "labelSeparation": 8,
+        },
     }
     return {
         "height": {"step": 30},

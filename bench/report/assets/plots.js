@@ -11,8 +11,7 @@
     const defaults = Object.fromEntries(spec.signals.map((each) => [each.name, each.value]));
     const chosen = () => controls.map((each) => selects.get(each)?.value ?? defaults[each]);
     const options = {
-      mode: "vega", renderer: "svg", downloadFileName: name,
-      actions: { export: true, source: false, compiled: false, editor: false },
+      mode: "vega", renderer: "svg", actions: false,
     };
     const drawn = vegaEmbed(drawing, spec, options).then(({ view }) => {
       view.addEventListener("click", (event, item) => {
@@ -34,6 +33,15 @@
       figure.dataset.drawn = chosen().join(" ");
     }
     selects.forEach((select) => select.addEventListener("change", update));
+    figure.querySelectorAll("[data-save]").forEach((button) => button.addEventListener("click", async () => {
+      const view = await drawn;
+      view.background("white");
+      const link = document.createElement("a");
+      link.href = await view.toImageURL(button.dataset.save, 2);
+      link.download = `${[name, ...chosen()].join("-").replace(/[^\w.-]+/g, "-")}.${button.dataset.save}`;
+      link.click();
+      view.background(null);
+    }));
     return update();
   }
 
