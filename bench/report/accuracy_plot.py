@@ -89,7 +89,7 @@ def _spec(words: dict[str, str]) -> Spec:
         "type": "quantitative",
         "scale": {"type": "log", "nice": False, "padding": 40},
         "axis": {
-            "title": {"expr": f"{of_axis} + ' (log scale)'"},
+            "title": {"expr": f"({of_axis}) + ' (log scale)'"},
             "format": "~g",
             "tickCount": 8,
             "labelSeparation": 8,
