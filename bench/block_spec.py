@@ -1,14 +1,18 @@
-"""Blocks as words: ``pnl:n=3,combine=concat``."""
+"""Blocks as words: ``pnl:n=3,combine=concat``, or a user's own ``my_block.py:MyBlock:ratio=4``."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from torch import nn
+
+from vidcost.bench.user.failure import of_user_code
+from vidcost.bench.user.reference import is_reference, load
 from vidcost.models.backbones.positions import BlockFactory
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
 
@@ -18,14 +22,56 @@ BLOCKS: Mapping[str, type] = {"nl": NonLocal, "cgnl": CGNL, "cgd": CGD, "pnl": P
 def block_factory(spec: str) -> BlockFactory:
     """The factory that ``name:option=value,...`` describes; options are the class's keywords.
 
-    Raises: ValueError for an unknown block or option, or a value of the wrong kind.
+    ``name`` is one of :data:`BLOCKS`, or a reference to a user's own, ``my_block.py:MyBlock``: then
+    that code is run, and the block is built from a number of channels.
+    Raises: ValueError for an unknown block or option, or a value of the wrong kind; UserCodeError,
+            from the factory too.
     """
+    name, options = _parted(spec)
+    if name in BLOCKS:
+        return partial(BLOCKS[name], **_settings(name, BLOCKS[name], options))
+    made = load(name)
+    if not callable(made) or isinstance(made, nn.Module):
+        raise ValueError(f"{name} is no block: give a class or function that takes the channels")
+    return partial(_built, name, made, _settings(name, made, options))
+
+
+def reference_of(spec: str) -> str | None:
+    """What of a user's code ``spec`` names, None for a block of ours.
+
+    Raises: ValueError if it is neither.
+    """
+    name, _ = _parted(spec)
+    return None if name in BLOCKS else name
+
+
+def _parted(spec: str) -> tuple[str, str]:
+    """The block and its options."""
     name, _, options = spec.partition(":")
-    if name not in BLOCKS:
-        raise ValueError(f"no block {name!r}: choose from {', '.join(BLOCKS)}")
+    if name in BLOCKS:
+        return name, options
+    file_or_module, _, rest = spec.partition(":")
+    attribute, _, options = rest.partition(":")
+    reference = f"{file_or_module}:{attribute}"
+    if is_reference(reference):
+        return reference, options
+    raise ValueError(
+        f"no block {name!r}: choose from {', '.join(BLOCKS)}, or name your own: my_block.py:MyBlock"
+    )
+
+
+def _built(name: str, made: Callable[..., Any], settings: Mapping[str, Any], channels: int) -> Any:
+    with of_user_code():
+        block = made(channels, **settings)
+    if not isinstance(block, nn.Module):
+        raise ValueError(f"{name} returned no nn.Module but a {type(block).__name__}")
+    return block
+
+
+def _settings(name: str, made: Callable[..., Any], options: str) -> dict[str, Any]:
     parameters = {
         key: parameter.default
-        for key, parameter in inspect.signature(BLOCKS[name]).parameters.items()
+        for key, parameter in inspect.signature(made).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
     settings: dict[str, Any] = {}
@@ -42,7 +88,7 @@ def block_factory(spec: str) -> BlockFactory:
         if not separator:
             raise ValueError(f"{name}:{key} needs a value: {name}:{key}=...")
         settings[key] = _value(f"{name}:{key}", value, parameters[key])
-    return partial(BLOCKS[name], **settings)
+    return settings
 
 
 def _value(option: str, value: str, default: Any) -> Any:
@@ -56,6 +102,11 @@ def _value(option: str, value: str, default: Any) -> Any:
             return int(value)
         except ValueError:
             raise ValueError(f"{option} takes a whole number, not {value!r}") from None
+    if isinstance(default, float):
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError(f"{option} takes a number, not {value!r}") from None
     return value
 
 

@@ -10,8 +10,8 @@ from typing import BinaryIO
 from pydantic_core import from_json
 
 
-def write(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` atomically, making its folder.
+def write(path: Path, content: str | bytes) -> None:
+    """Write ``content`` to ``path`` atomically, making its folder; text as UTF-8.
 
     Raises: ValueError with the path if it cannot be written; what stood there is untouched.
     """
@@ -19,10 +19,10 @@ def write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+            dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
             draft = Path(file.name)
-            file.write(text)
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         # the temporary file is private; results are for everybody

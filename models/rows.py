@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -74,14 +75,28 @@ class Row:
         )
         return replace(self, classes=self.classes if classes is None else classes, inputs=clips)
 
+    @property
+    def has_blocks(self) -> bool:
+        """Whether the network carries long-range blocks."""
+        return isinstance(self.build, partial) and bool(self.build.keywords.get("blocks"))
+
     def without_blocks(self) -> Row:
         """The same network without its long-range blocks.
 
         Raises: ValueError if it has none.
         """
-        if not isinstance(self.build, partial) or not self.build.keywords.get("blocks"):
+        if not self.has_blocks:
             raise ValueError(f"{self.name} has no blocks: choose a row with one")
-        return replace(self, build=partial(self.build, blocks={}))
+        return self.with_blocks({})
+
+    def with_blocks(self, blocks: Blocks) -> Row:
+        """The same network with ``blocks`` instead of its own.
+
+        Raises: ValueError if it takes none; a position that it lacks is refused when it is built.
+        """
+        if self.build is None or "blocks" not in inspect.signature(self.build).parameters:
+            raise ValueError(f"{self.name} takes no blocks: choose a network of one stream")
+        return replace(self, build=partial(self.build, blocks=blocks))
 
     def model(self) -> nn.Module:
         """The network, with fresh weights, on torch's current default device.

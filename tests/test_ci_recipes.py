@@ -16,7 +16,7 @@ import typer.main
 import yaml
 
 from vidcost.bench.cli import app
-from vidcost.bench.cli.output import BAD_INPUT
+from vidcost.bench.exit_status import BAD_INPUT
 from vidcost.bench.gate.verdict import CLEAN, INVALID, REGRESSED
 
 CHECKOUT = Path(__file__).resolve().parents[1]

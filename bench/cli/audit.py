@@ -10,7 +10,8 @@ import typer
 
 from vidcost.bench import files, published
 from vidcost.bench.audit.verdicts import judge, printed_figures, problems
-from vidcost.bench.cli.options import As, Results
+from vidcost.bench.cli import completion
+from vidcost.bench.cli.options import As, Json, Results
 from vidcost.bench.cli.output import print_table, report, write_document
 from vidcost.bench.cli.rows import progress
 from vidcost.models.rows import select
@@ -22,7 +23,11 @@ audit_app = typer.Typer()
 def audit(
     search: Annotated[
         str | None,
-        typer.Option(metavar="ROW", help="Rank recipes around a row by the figures they hit."),
+        typer.Option(
+            metavar="ROW",
+            help="Rank recipes around a row by the figures they hit.",
+            autocompletion=completion.rows,
+        ),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -32,6 +37,7 @@ def audit(
     ] = None,
     results: Results = Path("results"),
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """A verdict on every figure the paper prints and every cost it claims, counted on the spot.
 

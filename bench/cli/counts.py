@@ -6,25 +6,42 @@ from typing import Annotated
 
 import typer
 
-from vidcost.bench.block_spec import block_factory, shape
-from vidcost.bench.cli.options import As, Classes, Frames, NoCache, PaperTable, Rows, Size
-from vidcost.bench.cli.output import print_table, report_failures
+from vidcost.bench.block_spec import shape
+from vidcost.bench.cli import completion
+from vidcost.bench.cli.networks import (
+    TIME_LIMIT,
+    Inputs,
+    TimeLimit,
+    failures,
+    limit_s,
+    network_cells,
+    parted,
+)
+from vidcost.bench.cli.options import As, Classes, Frames, Json, NoCache, PaperTable, Rows, Size
+from vidcost.bench.cli.output import print_table, report, report_failures
 from vidcost.bench.cli.rows import at, buildable, measured
 from vidcost.bench.count.record import count_row
+from vidcost.bench.count.witness import WITNESSES
+from vidcost.bench.inspection.counted import counted
 from vidcost.bench.tables.counts import (
     block_table,
     count_table,
     list_table,
+    network_table,
+    network_tree_table,
     training_table,
     tree_table,
 )
+from vidcost.bench.timing.plan import checked_cell, code_of
 from vidcost.models.rows import select
 
 counts_app = typer.Typer()
 
 
 @counts_app.command("list", epilog="Example: `vidcost list 'mfnet-pnl*' --table 3`")
-def list_rows(rows: Rows = None, table: PaperTable = None, as_: As = None) -> None:
+def list_rows(
+    rows: Rows = None, table: PaperTable = None, as_: As = None, json: Json = False
+) -> None:
     """List the rows: name, tables, input, what is assumed."""
     print_table(list_table(select(rows or (), table=table)), as_)
 
@@ -43,9 +60,29 @@ def count_rows(
     training: Annotated[
         bool, typer.Option("--training", help="MACs of the forward and the backward pass.")
     ] = False,
+    inputs: Inputs = None,
+    time_limit: TimeLimit = TIME_LIMIT,
     as_: As = None,
+    json: Json = False,
 ) -> None:
-    """Count rows exactly, in seconds, and check every block against its closed form."""
+    """Count rows exactly, in seconds, and check every block against its closed form.
+
+    A network of your own is named by a file or module and what in it makes the network, or is one:
+    my_net.py:make_model. It is built and counted in a process of its own.
+    """
+    rows, references = parted(rows)
+    networks = network_cells(references, inputs)
+    if networks:
+        if rows or table or training or any((classes, frames, size)):
+            raise ValueError(
+                "networks of your own are counted by themselves, at --input: leave out rows, "
+                "--table, --training, --classes, --frames and --size"
+            )
+        asked = WITNESSES if witnesses else ()
+        found = [counted(cell, witnesses=asked, limit_s=limit_s(time_limit)) for cell in networks]
+        print_table(network_table(found), as_)
+        report(failures(found))
+        return
     if training and witnesses:
         raise ValueError(
             "the witnesses are asked about the forward pass alone: leave out --training or "
@@ -65,14 +102,32 @@ def count_rows(
 
 @counts_app.command("show", epilog="Example: `vidcost show mfnet-pnl --depth 2`")
 def show_row(
-    row: Annotated[str, typer.Argument(help="A row's name.")],
+    row: Annotated[
+        str,
+        typer.Argument(
+            help="A row's name, or a network of your own.", autocompletion=completion.rows
+        ),
+    ],
     depth: Annotated[int, typer.Option(min=0, help="Levels of modules to show.")] = 2,
     classes: Classes = None,
     frames: Frames = None,
     size: Size = None,
+    inputs: Inputs = None,
+    time_limit: TimeLimit = TIME_LIMIT,
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """Show a row's modules with the parameters and MACs inside each."""
+    _, references = parted([row])
+    networks = network_cells(references, inputs)
+    if networks:
+        if any((classes, frames, size)):
+            raise ValueError("a network of your own is shown at --input: leave out the rest")
+        found = counted(networks[0], limit_s=limit_s(time_limit))
+        if found.modules:
+            print_table(network_tree_table(found, depth), as_)
+        report(failures([found]))
+        return
     chosen = select([row])
     if len(chosen) > 1:
         raise ValueError(f"{row!r} matches {len(chosen)} rows: show one at a time")
@@ -87,14 +142,29 @@ def compare_blocks(
         list[str],
         typer.Argument(
             metavar="BLOCK...",
-            help="nl, cgnl, cgd or pnl, with options behind a colon: pnl:n=3,combine=concat.",
+            help="nl, cgnl, cgd or pnl, with options behind a colon: pnl:n=3,combine=concat; or "
+            "your own, my_block.py:MyBlock.",
+            autocompletion=completion.blocks,
         ),
     ],
     shape_: Annotated[
         str, typer.Option("--shape", metavar="BxCxTxHxW", help="Shape of the blocks' input.")
     ] = "1x384x8x14x14",
+    time_limit: TimeLimit = TIME_LIMIT,
     as_: As = None,
+    json: Json = False,
 ) -> None:
-    """Count blocks alone at one input shape, beside their closed forms."""
+    """Count blocks alone at one input shape, beside their closed forms.
+
+    A block of your own is a class or function that takes the number of channels; where it has a
+    method cost(shape), which returns a vidcost.models.Cost, its count is held against that.
+    """
     input_shape = shape(shape_)
-    print_table(block_table([(spec, block_factory(spec)) for spec in blocks], input_shape), as_)
+    batch, *each = input_shape
+    cells = [
+        checked_cell({"block": spec, "shape": each, "batch": batch, "code": code_of([spec])})
+        for spec in blocks
+    ]
+    found = [counted(cell, limit_s=limit_s(time_limit)) for cell in cells]
+    print_table(block_table(found, input_shape), as_)
+    report(failures(found))

@@ -10,7 +10,7 @@ import typer
 
 from vidcost.bench import files
 from vidcost.bench.block_spec import block_factory, two_specs
-from vidcost.bench.cli.options import As, Format, Results
+from vidcost.bench.cli.options import As, Format, Json, Results
 from vidcost.bench.cli.output import print_table, report, write_document
 from vidcost.bench.count.conformance import ask_counters, failures
 from vidcost.bench.tables.conformance import (
@@ -36,6 +36,7 @@ def formulas(
     ] = "N",
     results: Results = Path("results"),
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """The blocks' costs as printed and as derived, and verdicts on what the paper says of them.
 
@@ -59,7 +60,7 @@ def formulas(
 
 
 @formulas_app.command("conformance", epilog="Example: `vidcost conformance --results results`")
-def conformance(results: Results = Path("results"), as_: As = None) -> None:
+def conformance(results: Results = Path("results"), as_: As = None, json: Json = False) -> None:
     """Ask every counter about single operators whose MACs were worked out by hand.
 
     Writes conformance.md to the results folder; JSON and CSV hold a line per operator.

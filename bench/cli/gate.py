@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 
 from vidcost.bench import files
-from vidcost.bench.cli.options import As, Format, Frames, Results, Size
+from vidcost.bench.cli import completion
+from vidcost.bench.cli.options import As, Format, Frames, Json, Results, Size
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.cli.rows import progress
 from vidcost.models.rows import ROWS
@@ -30,13 +31,16 @@ Blocks = Annotated[
         "--blocks",
         metavar="BLOCK",
         help="Blocks alone: 'all', or specs as in `vidcost block`; may be repeated.",
+        autocompletion=completion.blocks_or_all,
     ),
 ]
 Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="CxTxHxW", help="Input of the blocks alone."),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or of several cuda:1.")]
+Device = Annotated[
+    str, typer.Option(help="cpu, cuda, or of several cuda:1.", autocompletion=completion.devices)
+]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of each process.")]
 Margin = Annotated[float, typer.Option(min=0.001, max=1, help="Share by which head may be slower.")]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="Raw samples and verdicts, as JSON.")]
@@ -46,7 +50,7 @@ Junit = Annotated[
 
 
 @gate_app.command("counts", epilog="Example: `vidcost gate counts --results results`")
-def gate_counts(results: Results = Path("results"), as_: As = None) -> None:
+def gate_counts(results: Results = Path("results"), as_: As = None, json: Json = False) -> None:
     """Count every row and compare with counts.jsonl, exactly; any difference fails.
 
     What fvcore, thop and torch print is computed by our account of their conventions, which
@@ -71,7 +75,8 @@ def gate_counts(results: Results = Path("results"), as_: As = None) -> None:
                 (f"{change.row}: {change.field}", f"was {change.before}, is {change.after}")
                 for change in comparison.changes
             ],
-        )
+        ),
+        err=as_ is not None,
     )
     report([summary])
 
@@ -80,15 +85,19 @@ def gate_counts(results: Results = Path("results"), as_: As = None) -> None:
 def gate_accept(
     reason: Annotated[str, typer.Option(help="Why the counts change; it is kept.")],
     results: Results = Path("results"),
+    json: Json = False,
 ) -> None:
     """Make what is counted now the baseline of `vidcost gate counts`, with the reason.
 
     fvcore, thop and the others are asked about the rows that changed.
     """
     from vidcost.bench.gate.baseline import accept
-    from vidcost.bench.tables.gate.counts import accepted_line
+    from vidcost.bench.tables.gate.counts import accepted_line, change_table
 
-    typer.echo(accepted_line(accept(ROWS, results, reason, progress=progress), results))
+    acceptance = accept(ROWS, results, reason, progress=progress)
+    if json:
+        print_table(change_table(acceptance.changes), Format.JSON)
+    typer.echo(accepted_line(acceptance, results), err=json)
 
 
 @gate_app.command("time", epilog="Example: `vidcost gate time mfnet-pnl --base main`")
@@ -97,7 +106,8 @@ def gate_time(
         list[str] | None,
         typer.Argument(
             help="Row names or globs; none, and no --blocks: on a GPU all rows, on a CPU all "
-            "blocks alone."
+            "blocks alone.",
+            autocompletion=completion.rows,
         ),
     ] = None,
     base: Annotated[str, typer.Option(metavar="REF", help="Branch, tag or commit.")] = "HEAD",
@@ -111,8 +121,12 @@ def gate_time(
     size: Size = None,
     device: Device = "cpu",
     batch: Annotated[int, typer.Option(min=1, help="Clips in a pass.")] = 1,
-    dtype: Annotated[str, typer.Option(help="fp32, tf32, bf16 or fp16.")] = "fp32",
-    phase: Annotated[str, typer.Option(help="inference or training.")] = "inference",
+    dtype: Annotated[
+        str, typer.Option(help="fp32, tf32, bf16 or fp16.", autocompletion=completion.dtype)
+    ] = "fp32",
+    phase: Annotated[
+        str, typer.Option(help="inference or training.", autocompletion=completion.phase)
+    ] = "inference",
     threads: Threads = 1,
     margin: Margin = 0.03,
     visit: Annotated[
@@ -130,6 +144,7 @@ def gate_time(
     out: Out = Path("gate.json"),
     junit: Junit = None,
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """Time two versions of the models in turns on this machine, and judge the difference.
 
@@ -202,6 +217,7 @@ def gate_samples(
     out: Out = Path("gate.json"),
     junit: Junit = None,
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """Judge stored records: files of `vidcost time`, or JSON of pytest-benchmark.
 
@@ -224,6 +240,7 @@ def gate_replay(
     file: Annotated[Path, typer.Argument(help="What a gate wrote.")],
     junit: Junit = None,
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """Compute the verdicts anew from a gate's file alone, with its rule and its raw samples.
 
@@ -254,6 +271,7 @@ def gate_study(
         float, typer.Option(min=0.01, help="Seconds in which a pair takes turns at a subject.")
     ] = 0.4,
     results: Results = Path("results"),
+    json: Json = False,
 ) -> None:
     """Measure the gate itself on this machine: false alarms on equal code, slow-downs found.
 
@@ -284,8 +302,11 @@ def gate_study(
                     f"stopped; the trials that were finished are in {path}: give the same command "
                     "to go on"
                 ) from None
-    for written in write_study(trial.read(path), folder):
-        typer.echo(f"Written: {written}")
+    written, alarms = write_study(trial.read(path), folder)
+    if json:
+        print_table(alarms, Format.JSON)
+    for document in written:
+        typer.echo(f"Written: {document}", err=json)
 
 
 def _conclude(judged: Result, junit: Path | None, as_: Format | None) -> None:
@@ -303,7 +324,7 @@ def _conclude(judged: Result, junit: Path | None, as_: Format | None) -> None:
     if junit is not None:
         properties = gate_junit.properties_of(judged.measured)
         files.write(junit, gate_junit.junit(judged.verdicts, properties))
-    gate_github.announce(gate_github.annotations(judged.verdicts))
+    gate_github.announce(gate_github.annotations(judged.verdicts), err=as_ is not None)
     _note(gate_github.append_summary(table.markdown()))
     if judged.status:
         raise typer.Exit(judged.status)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vidcost.bench.cli.options import As, Results
+from vidcost.bench.cli import completion
+from vidcost.bench.cli.options import As, Json, Results
 from vidcost.bench.cli.output import complain, print_table
 
 history_app = typer.Typer()
@@ -17,7 +18,10 @@ history_app = typer.Typer()
 def show_history(
     rows: Annotated[
         list[str] | None,
-        typer.Argument(help="Rows or blocks, names or globs, also of rows that are no more."),
+        typer.Argument(
+            help="Rows or blocks, names or globs, also of rows that are no more.",
+            autocompletion=completion.rows,
+        ),
     ] = None,
     branch: Annotated[
         str | None,
@@ -29,6 +33,7 @@ def show_history(
     ] = False,
     results: Results = Path("results"),
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """Show what changed in the committed counts and timings: for people, never for gating."""
     from vidcost.bench.history.series import history

@@ -7,11 +7,13 @@ from pathlib import Path
 import typer
 
 from vidcost.bench import files
+from vidcost.bench.cli.networks import TIME_LIMIT, Inputs, TimeLimit, limit_s, network_cells, parted
 from vidcost.bench.cli.options import (
     As,
     Classes,
     Format,
     Frames,
+    Json,
     NoCache,
     PaperTable,
     Results,
@@ -20,7 +22,8 @@ from vidcost.bench.cli.options import (
 )
 from vidcost.bench.cli.output import print_table, report, write_document
 from vidcost.bench.cli.rows import at, buildable, measured
-from vidcost.bench.count.ledger import complaints, reconcile
+from vidcost.bench.count.ledger import Entry, complaints, reconcile
+from vidcost.bench.inspection.counted import accounts as accounts_of
 from vidcost.bench.tables.ledger import (
     ledger_markdown,
     ledger_table,
@@ -43,22 +46,38 @@ def ledger(
     size: Size = None,
     results: Results = Path("results"),
     no_cache: NoCache = False,
+    inputs: Inputs = None,
+    time_limit: TimeLimit = TIME_LIMIT,
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """From our MACs to what each counter prints, by named terms; fails if anything is left over.
 
     Up to four rows are shown term by term. Over all rows it writes ledger.md to the results folder,
     with every row's terms; --format json or csv prints a line for each term.
     """
-    everything = not any((rows, table, classes, frames, size))
+    rows, references = parted(rows)
+    networks = network_cells(references, inputs)
+    everything = not any((rows, networks, table, classes, frames, size))
     if everything:
         files.check_folder(results)
-    chosen = at(buildable(rows, table=table), classes, frames, size)
-    examined = measured(chosen, use_cache=not no_cache)
-    entries = {each.record.row: reconcile(each) for each in examined}
+    entries: dict[str, list[Entry]] = {}
+    failed = []
+    if rows or not networks:
+        chosen = at(buildable(rows, table=table), classes, frames, size)
+        examined = measured(chosen, use_cache=not no_cache)
+        entries = {each.record.row: reconcile(each) for each in examined}
+    for cell in networks:
+        found, failure = accounts_of(cell, limit_s=limit_s(time_limit))
+        if failure:
+            failed.append(failure)
+        else:
+            entries[cell.subject] = found
     accounts = [entry for each in entries.values() for entry in each]
     if as_ in (Format.JSON, Format.CSV):
         print_table(tidy_table(accounts), as_)
+    elif not entries:
+        pass
     elif len(entries) <= SHOWN_BY_TERM:
         for each in entries.values():
             print_table(statement_table(each), as_)
@@ -66,4 +85,5 @@ def ledger(
         print_table(ledger_table(accounts), as_)
     if everything:
         write_document(results / "ledger.md", ledger_markdown(accounts), command="ledger")
-    report(line for entry in accounts if not entry.balanced for line in complaints(entry))
+    off = (line for entry in accounts if not entry.balanced for line in complaints(entry))
+    report((*failed, *off))

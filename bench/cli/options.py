@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from vidcost.bench.cli import completion
+
 
 class Format(StrEnum):
     """How a table is printed."""
@@ -18,17 +20,46 @@ class Format(StrEnum):
 
 
 Rows = Annotated[
-    list[str] | None, typer.Argument(help="Row names or globs, such as 'mfnet*'; none: all rows.")
+    list[str] | None,
+    typer.Argument(
+        help="Row names or globs, such as 'mfnet*'; none: all rows.",
+        autocompletion=completion.rows,
+    ),
 ]
 PaperTable = Annotated[
-    int | None, typer.Option("--table", help="Only the rows of this table of the paper.")
+    int | None,
+    typer.Option(
+        "--table",
+        help="Only the rows of this table of the paper.",
+        autocompletion=completion.tables,
+    ),
 ]
+
+
+def _or_json(context: typer.Context, as_: Format | None) -> Format | None:
+    """The format that --format and --json ask for together."""
+    if not context.params.get("json"):
+        return as_
+    if as_ not in (None, Format.JSON):
+        raise ValueError(f"--json and --format {as_} are two formats: give one of them")
+    return Format.JSON
+
+
 As = Annotated[
     Format | None,
     typer.Option(
-        "--format", help="Print markdown, JSON or CSV; default: drawn on a terminal, else markdown."
+        "--format",
+        callback=_or_json,
+        help="Print markdown, JSON or CSV; default: drawn on a terminal, else markdown.",
     ),
 ]
+Json = Annotated[
+    bool,
+    # eager, so that --format finds it read wherever it stands
+    typer.Option("--json", is_eager=True, help="Print the result as JSON, and nothing else."),
+]
+"""Goes by the name of ``json``. A command that takes :data:`As` has nothing to do with it: there it
+means --format json."""
 Results = Annotated[
     Path, typer.Option("--results", metavar="DIR", help="Folder of the results files.")
 ]

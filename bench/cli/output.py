@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import typer
@@ -12,11 +12,8 @@ from rich.console import Console
 from vidcost.bench import files
 from vidcost.bench.cli.options import Format
 from vidcost.bench.count.record import Record
+from vidcost.bench.exit_status import FOUND_WRONG
 from vidcost.bench.tables.table import Table, show
-
-FOUND_WRONG, BAD_INPUT, INTERRUPTED = 1, 2, 130
-"""Exit statuses: something measured is wrong; the command cannot be carried out as given; Ctrl-C,
-as shells have it."""
 
 
 def print_table(table: Table, as_: Format | None) -> None:
@@ -26,6 +23,16 @@ def print_table(table: Table, as_: Format | None) -> None:
     else:
         written = {Format.MD: table.markdown, Format.JSON: table.json, Format.CSV: table.csv}
         sys.stdout.write(written[as_]())
+
+
+def print_tables(tables: Sequence[Table], as_: Format | None) -> None:
+    """Print several tables; as JSON or CSV they are one, of all lines, so that it can be read."""
+    if as_ in (Format.JSON, Format.CSV):
+        lines = [line for table in tables for line in table.lines]
+        print_table(Table(title="", columns=(), lines=lines), as_)
+    else:
+        for table in tables:
+            print_table(table, as_)
 
 
 def write_document(path: Path, document: str, *, command: str) -> None:

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.cli.options import Results
+from vidcost.bench.cli.options import Format, Json, Results
+from vidcost.bench.cli.output import print_table
+from vidcost.bench.tables.table import Table
 
 report_app = typer.Typer()
 
@@ -22,6 +24,7 @@ def write_report(
         Path | None,
         typer.Option(metavar="FILE", help="Where the page goes; default: report.html in results."),
     ] = None,
+    json: Json = False,
 ) -> None:
     """Put everything stored on one page that works offline, and every plot into files.
 
@@ -42,4 +45,8 @@ def write_report(
     sections = built.all()
     files.write(out, page(sections, built.headlines(), made=found.made))
     written = write_figures(plots_of(sections), results)
+    if json:
+        lines = [{"written": str(path)} for path in (out, *written)]
+        print_table(Table(title="", columns=(), lines=lines), Format.JSON)
+        return
     typer.echo(f"Written: {out}, and {len(written)} files in {results / FIGURES}")

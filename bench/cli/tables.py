@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 
 from vidcost.bench import files, published
-from vidcost.bench.cli.options import As, NoCache, Results
-from vidcost.bench.cli.output import print_table, report, report_failures, write_document
+from vidcost.bench.cli import completion
+from vidcost.bench.cli.options import As, Format, Json, NoCache, Results
+from vidcost.bench.cli.output import print_tables, report, report_failures, write_document
 from vidcost.bench.cli.rows import buildable, measured
 from vidcost.bench.count import record
 from vidcost.bench.count.ledger import complaints, reconcile
@@ -35,7 +36,10 @@ PRINTED_BY_RUN = (3, 5, 6)
 @tables_app.command("tables", epilog="Example: `vidcost tables 3 5 --results results`")
 def tables(
     numbers: Annotated[
-        list[int] | None, typer.Argument(metavar="[TABLE]...", help="1 to 6; none: all.")
+        list[int] | None,
+        typer.Argument(
+            metavar="[TABLE]...", help="1 to 6; none: all.", autocompletion=completion.tables
+        ),
     ] = None,
     results: Results = Path("results"),
     timings: Annotated[
@@ -48,6 +52,7 @@ def tables(
     ] = None,
     no_cache: NoCache = False,
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """Print the paper's tables with our counts beside, and write them to tables/*.md.
 
@@ -65,8 +70,8 @@ def tables(
         records |= {
             each.record.row: each.record for each in measured(missing, use_cache=not no_cache)
         }
-    for number in numbers:
-        print_table(_with_timings(_written_table(number, records, results), timed), as_)
+    written = [_written_table(number, records, results) for number in numbers]
+    print_tables([_with_timings(table, timed) for table in written], as_)
     if note:
         typer.echo(note, err=True)
     report_failures(records.values())
@@ -79,6 +84,7 @@ def run(
         str, typer.Option(metavar="TIME", help="Time on the CPU for so long: 90s, 10m, 0s for not.")
     ] = "2m",
     no_cache: NoCache = False,
+    json: Json = False,
 ) -> None:
     """Build every row, count it, ask other counters, check, time it on this CPU, and print
     Tables 3, 5 and 6.
@@ -99,11 +105,12 @@ def run(
         record.write(results, records.values(), command="vidcost run")
     printed = {number: _written_table(number, records, results) for number in paper.titles}
     taken = _time_printed_rows(records, results, budget_s)
-    for number in PRINTED_BY_RUN:
-        print_table(_with_timings(printed[number], taken.timings), None)
+    print_tables(
+        [_with_timings(printed[number], taken.timings) for number in PRINTED_BY_RUN],
+        Format.JSON if json else None,
+    )
     checks = sum(r.closed_forms for r in records.values())
-    console = Console()
-    console.print(
+    Console(stderr=json).print(
         f"{len(records)} rows built and counted; {checks} modules equal their closed forms; "
         f"{sum(e.balanced for e in entries)} of {len(entries)} accounts of other counters add up. "
         f"Written: {'' if differing else f'{counts}, '}{results / 'tables'}/*.md",

@@ -9,7 +9,9 @@ import typer
 from rich.console import Console
 
 from vidcost.bench import files
-from vidcost.bench.cli.options import As, Classes, Frames, Results, Rows, Size
+from vidcost.bench.cli import completion
+from vidcost.bench.cli.networks import Inputs, TimeLimit, limit_s, network_cells, parted
+from vidcost.bench.cli.options import As, Classes, Frames, Json, Results, Rows, Size
 from vidcost.bench.cli.output import print_table, report
 from vidcost.bench.cli.rows import at, buildable
 from vidcost.bench.count.record import count_row
@@ -28,6 +30,7 @@ def time_rows(
             metavar="BLOCK",
             help="Time blocks alone: 'all', or nl, cgnl, cgd, pnl with options, as in "
             "`vidcost block`; may be repeated.",
+            autocompletion=completion.blocks_or_all,
         ),
     ] = None,
     shape_: Annotated[
@@ -45,22 +48,46 @@ def time_rows(
         bool,
         typer.Option("--share", help="Time rows in turns with the same networks without blocks."),
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or of several cuda:1.")] = "cpu",
+    device: Annotated[
+        str,
+        typer.Option(help="cpu, cuda, or of several cuda:1.", autocompletion=completion.devices),
+    ] = "cpu",
     batch: Annotated[str, typer.Option(metavar="N,...", help="Clips in a pass.")] = "1",
     dtype: Annotated[
-        str, typer.Option(metavar="TYPE,...", help="fp32, tf32, bf16 or fp16.")
+        str,
+        typer.Option(
+            metavar="TYPE,...", help="fp32, tf32, bf16 or fp16.", autocompletion=completion.dtypes
+        ),
     ] = "fp32",
     memory_format: Annotated[
-        str, typer.Option(metavar="FORMAT,...", help="contiguous or channels_last_3d.")
+        str,
+        typer.Option(
+            metavar="FORMAT,...",
+            help="contiguous or channels_last_3d.",
+            autocompletion=completion.memory_formats,
+        ),
     ] = "contiguous",
     mode: Annotated[
-        str, typer.Option(metavar="MODE,...", help="eager, cuda-graph or compile.")
+        str,
+        typer.Option(
+            metavar="MODE,...",
+            help="eager, cuda-graph or compile.",
+            autocompletion=completion.modes,
+        ),
     ] = "eager",
     phase: Annotated[
-        str, typer.Option(metavar="PHASE,...", help="inference or training.")
+        str,
+        typer.Option(
+            metavar="PHASE,...", help="inference or training.", autocompletion=completion.phases
+        ),
     ] = "inference",
     cudnn_benchmark: Annotated[
-        str, typer.Option(metavar="CHOICE,...", help="off or on: cuDNN tries its algorithms.")
+        str,
+        typer.Option(
+            metavar="CHOICE,...",
+            help="off or on: cuDNN tries its algorithms.",
+            autocompletion=completion.on_off,
+        ),
     ] = "off",
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads; default: the cores there are.")
@@ -72,11 +99,14 @@ def time_rows(
         str | None,
         typer.Option(metavar="TIME", help="90s, 10m, 1h in all; default: until precise."),
     ] = None,
+    inputs: Inputs = None,
+    time_limit: TimeLimit = "5m",
     resume: Annotated[
         bool, typer.Option(help="Leave out what is stored as measured already.")
     ] = True,
     results: Results = Path("results"),
     as_: As = None,
+    json: Json = False,
 ) -> None:
     """Time rows, blocks alone, or with --share what blocks add to their networks.
 
@@ -106,7 +136,9 @@ def time_rows(
         phase=phase.split(","),
         cudnn_benchmark=cudnn_benchmark.split(","),
     )
-    chosen = [] if blocks and not rows else buildable(rows)
+    rows, references = parted(rows)
+    own = network_cells(references, inputs)
+    chosen = [] if (blocks or own) and not rows else buildable(rows)
     alone: list[tuple[str, plan.Shape]] = []
     reasons: list[str] = []
     if blocks:
@@ -118,9 +150,21 @@ def time_rows(
         for row in chosen:
             # a clip that does not suit a network is refused before any is timed
             count_row(row)
-    cells = plan.cells_for(chosen, conditions, share=share, blocks=alone)
+    if own and share:
+        raise ValueError("--share is for rows: `vidcost compare` puts blocks into your network")
+    if own and batch != "1":
+        raise ValueError("the inputs of a network of your own hold their batch: leave out --batch")
+    networks = [(str(cell.network), cell.inputs) for cell in own]
+    cells = plan.cells_for(chosen, conditions, share=share, blocks=alone, networks=networks)
     files.check_folder(results)
-    taken = take(cells, results, console=Console(stderr=True), resume=resume, budget_s=budget_s)
+    taken = take(
+        cells,
+        results,
+        console=Console(stderr=True),
+        resume=resume,
+        budget_s=budget_s,
+        start_up_s=limit_s(time_limit),
+    )
     for line in (*reasons, *taken.notes):
         typer.echo(line, err=True)
     print_table((share_table if share else timing_table)(taken.timings), as_)

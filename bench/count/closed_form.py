@@ -33,24 +33,33 @@ def closed_forms(model: nn.Module, count: Count) -> tuple[Check, ...]:
 
     A module that is called several times is checked over all its calls, its parameters once.
     """
-    checks = []
-    for name, module in model.named_modules(remove_duplicate=False):
-        cost = getattr(module, "cost", None)
-        if not callable(cost):
-            continue
-        shapes = [call.input for call in count.calls if call.module == name and call.input]
-        if not shapes:
-            continue
-        costs = [cost(shape) for shape in shapes]
-        params = sum(p.numel() for p in module.parameters())
-        checks.append(
-            Check(
-                name,
-                counted=count.within(name, params=params),
-                formula=total(costs, params=costs[0].params),
-            )
-        )
-    return tuple(checks)
+    modules = model.named_modules(remove_duplicate=False)
+    checks = (check(name, module, count) for name, module in modules)
+    return tuple(checked for checked in checks if checked is not None)
+
+
+def check(name: str, module: nn.Module, count: Count) -> Check | None:
+    """Check one module, which goes by ``name`` in the count; None if it has no closed form.
+
+    Nor has a module that was not called.
+    Raises: TypeError if its ``cost`` returns something else; what ``cost`` raises.
+    """
+    cost = getattr(module, "cost", None)
+    if not callable(cost):
+        return None
+    shapes = [call.input for call in count.calls if call.module == name and call.input]
+    if not shapes:
+        return None
+    costs = [cost(shape) for shape in shapes]
+    for said in costs:
+        if not isinstance(said, Cost):
+            raise TypeError(f"cost(shape) returns a Cost, not {type(said).__name__}")
+    params = sum(p.numel() for p in module.parameters())
+    return Check(
+        name,
+        counted=count.within(name, params=params),
+        formula=total(costs, params=costs[0].params),
+    )
 
 
 def verify(what: str, model: nn.Module, count: Count) -> int:

@@ -20,14 +20,15 @@ from torch import Tensor, nn
 from vidcost.bench.count import thop2020
 from vidcost.bench.count.answer import Status
 from vidcost.bench.count.counter import count
-from vidcost.bench.count.operators import OPERATORS, Operator
-from vidcost.bench.count.training import count_training
-from vidcost.bench.count.witness import PROCESSES, version
-from vidcost.bench.count.witness_process import (
+from vidcost.bench.count.distribution import (
     NotInstalled,
     WrongDistribution,
     check_distribution,
+    version,
 )
+from vidcost.bench.count.operators import OPERATORS, Operator
+from vidcost.bench.count.training import count_training
+from vidcost.bench.count.witness import PROCESSES
 
 OURS = "ours"
 TIME_LIMIT_S = 120

@@ -18,7 +18,7 @@ CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 _Terms = Callable[[nn.Module, Count], tuple[Term, ...]]
 
 
-_TORCH_UNSEEN = ("mv", "addmv", "dot", "vdot", "addr", "addbmm")
+_TORCH_UNSEEN = ("mv", "addmv", "dot", "vdot", "addr", "addbmm", "affine_grid_generator")
 
 
 def _torch(model: nn.Module, count: Count) -> tuple[Term, ...]:
@@ -71,10 +71,14 @@ def flops(convention: str, model: nn.Module, count: Count) -> int:
     """
     if convention == "macs":
         return count.total.macs
-    return explain(_known(convention), model, count).flops
+    return explain(named(convention), model, count).flops
 
 
-def _known(convention: str) -> Convention:
+def named(convention: str) -> Convention:
+    """The convention of that name.
+
+    Raises: ValueError if there is none.
+    """
     for known in CONVENTIONS:
         if known == convention:
             return known

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vidcost.bench.count.functions import FunctionCall, Functions
 from vidcost.bench.count.rules import FREE, RULES
 from vidcost.bench.count.shapes import SHAPES
 from vidcost.models.cost import Cost
@@ -21,7 +22,7 @@ Shape = tuple[int, ...]
 
 
 class UncountedOperator(ValueError):
-    """An operator that has no counting rule and is not free by convention."""
+    """Operators that have no counting rule and are not free by convention."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,14 @@ class Count:
     """What was counted in one pass.
 
     ``params`` and ``buffers`` are elements, each tensor once however often it is used.
+    ``functions`` are calls of functions that other counters book as one.
     """
 
     params: int
     buffers: int
     operations: tuple[Operation, ...]
     calls: tuple[Call, ...]
+    functions: tuple[FunctionCall, ...] = ()
 
     @cached_property
     def total(self) -> Cost:
@@ -75,6 +78,16 @@ class Count:
         )
         return summed(inside, params=params)
 
+    def by_module(self) -> dict[str, Cost]:
+        """The operations inside every module and its descendants, without parameters."""
+        amounts: dict[str, dict[str, int]] = {}
+        for operation in self.operations:
+            parts = operation.module.split(".") if operation.module else []
+            for end in range(len(parts) + 1):
+                inside = amounts.setdefault(".".join(parts[:end]), {})
+                inside[operation.kind] = inside.get(operation.kind, 0) + operation.amount
+        return {module: Cost(**inside) for module, inside in amounts.items()}
+
 
 def summed(operations: Iterator[Operation] | Sequence[Operation], *, params: int = 0) -> Cost:
     """Add up operations by quantity."""
@@ -89,16 +102,26 @@ def count(model: nn.Module, *inputs: Tensor) -> Count:
 
     On the meta device nothing is computed and it takes milliseconds; elsewhere the pass runs. The
     model is left as it was. MACs do not depend on the values, only on the shapes.
-    Raises: UncountedOperator with the operator's name.
+    Raises: UncountedOperator with the names of all that have no rule.
     """
     log = Log(model)
-    with mode(model, training=False), watched(model, log), torch.no_grad(), unfused(), log:
+    functions = Functions(log)
+    with (
+        mode(model, training=False),
+        watched(model, log),
+        torch.no_grad(),
+        unfused(model),
+        refusing(log),
+        functions,
+        log,
+    ):
         model(*inputs)
     return Count(
         params=sum(p.numel() for p in model.parameters()),
         buffers=sum(b.numel() for b in model.buffers()),
         operations=tuple(log.operations),
         calls=tuple(log.calls),
+        functions=tuple(functions.calls),
     )
 
 
@@ -119,6 +142,8 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
         self.calls: list[Call] = []
         self.running: list[str] = []
+        # in order, each once
+        self.uncounted: dict[str, None] = {}
         # a view of a parameter is still one: it shares the storage
         self.parameter_storages = {p.untyped_storage()._cdata for p in model.parameters()}
         # what was computed from parameters alone; held, or its storage's address would be reused
@@ -141,10 +166,9 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             with self:
                 result = func.decompose(*args, **kwargs)
             if result is NotImplemented:
-                raise UncountedOperator(
-                    f"no counting rule for operator {namespace}.{name}: "
-                    "add one to bench/count/rules.py, or its name to FREE"
-                )
+                # go on, so that all of them can be named
+                self.uncounted[f"{namespace}.{name}"] = None
+                result = func(*args, **kwargs)
             return result
         result = None
         if not kwargs and (shapes := SHAPES.get(operator)):
@@ -166,11 +190,11 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 output=tuple(first.shape),
             )
             self.operations.append(operation)
-        if isinstance(result, Tensor):
-            operands = _tensors(args)
-            if operands and all(map(self.is_parameter, operands)):
-                self.from_parameters.append(result)
-                self.parameter_storages.add(result.untyped_storage()._cdata)
+        operands = _tensors(args)
+        if operands and all(map(self.is_parameter, operands)):
+            for made in _tensors(result if isinstance(result, list | tuple) else (result,)):
+                self.from_parameters.append(made)
+                self.parameter_storages.add(made.untyped_storage()._cdata)
         return result
 
     @property
@@ -242,12 +266,52 @@ def watched(model: nn.Module, log: Log) -> Iterator[None]:
 
 
 @contextmanager
-def unfused() -> Iterator[None]:
-    """Attention as its parts: fused, it hides its softmax, on some devices all of itself."""
+def refusing(log: Log) -> Iterator[None]:
+    """Have a pass with operators that have no rule end in an error that names all of them.
+
+    What the pass itself raises may follow from one of them.
+    """
+    try:
+        yield
+    except Exception as error:
+        if log.uncounted:
+            raise _uncounted(log) from error
+        raise
+    if log.uncounted:
+        raise _uncounted(log)
+
+
+def _uncounted(log: Log) -> UncountedOperator:
+    one = len(log.uncounted) == 1
+    return UncountedOperator(
+        f"no counting rule for operator{'' if one else 's'} {', '.join(log.uncounted)}: "
+        + (
+            "add one to bench/count/rules.py, or its name to FREE"
+            if one
+            else "add theirs to bench/count/rules.py, or their names to FREE"
+        )
+    )
+
+
+@contextmanager
+def unfused(model: nn.Module) -> Iterator[None]:
+    """Attention and LSTM as their parts: fused, they hide some or all of what they do."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    on_cpu = any(isinstance(module, nn.LSTM) for module in model.modules())
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), _without_mkldnn() if on_cpu else nullcontext():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
+
+
+@contextmanager
+def _without_mkldnn() -> Iterator[None]:
+    # not torch.backends.mkldnn.flags, which warns of TF32 on the way out
+    enabled = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)

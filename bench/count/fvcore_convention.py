@@ -11,6 +11,7 @@ import math
 from torch import nn
 
 from vidcost.bench.count.counter import Count, Operation
+from vidcost.bench.count.functions import FunctionCall
 from vidcost.bench.count.term import Term, Terms, modules_by_name
 
 PARTS = {
@@ -27,7 +28,7 @@ PARTS = {
 }
 """fvcore's names of operators, by our headings."""
 
-_UNSEEN = ("baddbmm", "addbmm", "mv", "addmv", "dot", "vdot", "addr")
+_UNSEEN = ("baddbmm", "addbmm", "mv", "addmv", "dot", "vdot", "addr", "affine_grid_generator")
 _NORMS = {
     "native_group_norm": "GroupNorm",
     "native_layer_norm": "LayerNorm",
@@ -47,10 +48,54 @@ def flop_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
             terms.add("SDPA unseen", "products", -both)
         elif operation.kind == "norm":
             _norm(modules[operation.module], operation, terms)
-        elif isinstance(modules[operation.module], nn.AdaptiveAvgPool2d):
-            taken_in = math.prod(operation.operands[0] or ())
-            terms.add("adaptive 2D pooling, 1 per element", "pooling", taken_in)
+        elif isinstance(modules[operation.module], nn.RNNBase) and operation.kind == "linear":
+            terms.add("recurrent layers unseen", "products", -operation.amount)
+    for call in count.functions:
+        ours = sum(o.amount for o in count.operations[call.first : call.last] if _is_product(o))
+        _function(call, ours, terms)
     return terms.done()
+
+
+def _is_product(operation: Operation) -> bool:
+    return operation.kind in ("linear", "matmul") and operation.operator not in _UNSEEN
+
+
+def _function(call: FunctionCall, ours: int, terms: Terms) -> None:
+    """What it books for a function where we book ``ours`` for its products."""
+    into, out = math.prod(call.operands[0]), math.prod(call.output)
+    if call.function == "adaptive_avg_pool2d":
+        terms.add("adaptive 2D pooling, 1 per element", "pooling", into)
+    elif call.function == "matmul" and min(map(len, call.operands)) > 1:
+        first = into * call.operands[1][-1]
+        terms.add("broadcast products, the first operand as given", "products", first - ours)
+    elif call.function == "einsum" and call.detail:
+        terms.add("einsum, as numpy rounds it", "products", _einsum(call) - ours)
+    elif call.function == "interpolate" and len(call.output) == 4:
+        weight = {"nearest": 1, "bilinear": 4}.get(call.detail, 0)
+        terms.add(f"2D resampling, {weight} per output element", "resampling", weight * out)
+    elif call.function == "grid_sample":
+        terms.add("grid sampling, 4 per output element", "resampling", 4 * out)
+
+
+def _einsum(call: FunctionCall) -> int:
+    """Two equations by their letters; all others half of what numpy prints, in four digits."""
+    equation = call.detail.replace(" ", "")
+    letters = dict.fromkeys(letter for letter in equation if letter.isalpha())
+    equation = equation.translate(
+        {ord(letter): ord("a") + place for place, letter in enumerate(letters)}
+    )
+    into = math.prod(call.operands[0])
+    if equation == "abc,abd->acd":
+        return into * call.operands[-1][-1]
+    if equation == "abc,adc->adb":
+        return into * call.operands[-1][1]
+    import numpy as np
+
+    nothing = np.zeros(())
+    shaped = [np.broadcast_to(nothing, shape) for shape in call.operands]
+    _, report = np.einsum_path(equation, *shaped, optimize="optimal")
+    (printed,) = (line for line in report.splitlines() if "optimized flop" in line.lower())
+    return math.floor(float(printed.rpartition(":")[2]) / 2)
 
 
 def _norm(module: nn.Module, operation: Operation, terms: Terms) -> None:

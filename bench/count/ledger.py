@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import Tensor, nn
+
 from vidcost.bench.count.answer import Answer
+from vidcost.bench.count.asking import RUN_FOR_REAL, ask_about
 from vidcost.bench.count.conventions import CONVENTIONS, Convention, explain
+from vidcost.bench.count.counter import Count, count
 from vidcost.bench.count.memory import large_modules
 from vidcost.bench.count.record import Record, counted
 from vidcost.bench.count.term import Explanation, Term
@@ -35,7 +39,7 @@ class Entry:
 
     ``quantity`` is "flops" (ours are MACs) or "params". ``off`` has the differences, printed less
     explained, by the heading under which the counter books them. Without an answer ``printed`` is
-    None, and ``answer`` says why.
+    None, and ``answer`` says why. ``row`` may be the name of any other network.
     """
 
     row: str
@@ -68,25 +72,48 @@ def examine(row: Row) -> Examined:
 
     Raises: ClosedFormMismatch, UncountedOperator; ValueError as the network does.
     """
-    record, model, count = counted(row)
+    record, model, found = counted(row)
     return Examined(
         record=record,
-        explanations={name: explain(name, model, count) for name in CONVENTIONS},
-        is_large=bool(large_modules(count)),
+        explanations=_explanations(model, found),
+        is_large=bool(large_modules(found)),
     )
 
 
 def reconcile(examined: Examined) -> list[Entry]:
     """The accounts of a row with every counter that was asked."""
+    record = examined.record
+    return accounts(record.row, examined.explanations, record.witnesses)
+
+
+def reconcile_network(name: str, model: nn.Module, inputs: Sequence[Tensor]) -> list[Entry]:
+    """The accounts of any network with every counter, which are asked here, one after the other.
+
+    ``model`` and ``inputs`` are dense; entries call the network ``name``. fvcore and thop leave
+    traces in ``model``: give a copy that is of no other use. A counter that refuses or crashes has
+    entries that say so.
+    Raises: UncountedOperator; what the network raises when it is counted.
+    """
+    explanations = _explanations(model, count(model, *inputs))
+    # the two that leave traces come last
+    order = sorted(explanations, key=lambda counter: counter in RUN_FOR_REAL)
+    answers: dict[str, Answer] = {counter: ask_about(counter, model, inputs) for counter in order}
+    return accounts(name, explanations, answers)
+
+
+def accounts(
+    name: str, explanations: Mapping[Convention, Explanation], answers: Mapping[str, Answer]
+) -> list[Entry]:
+    """What each counter should print beside its answer, for those that have one."""
     entries = []
-    for name, explanation in examined.explanations.items():
-        answer = examined.record.witnesses.get(name)
+    for counter, explanation in explanations.items():
+        answer = answers.get(counter)
         if answer is None:
             continue
         entries.append(
             Entry(
-                row=examined.record.row,
-                counter=name,
+                row=name,
+                counter=counter,
                 quantity="flops",
                 ours=sum(explanation.macs.values()),
                 terms=explanation.flop_terms,
@@ -99,8 +126,8 @@ def reconcile(examined: Examined) -> list[Entry]:
             expected = {PARAMS: explanation.seen_params or 0}
             entries.append(
                 Entry(
-                    row=examined.record.row,
-                    counter=name,
+                    row=name,
+                    counter=counter,
                     quantity="params",
                     ours=explanation.params,
                     terms=explanation.param_terms,
@@ -110,6 +137,10 @@ def reconcile(examined: Examined) -> list[Entry]:
                 )
             )
     return entries
+
+
+def _explanations(model: nn.Module, found: Count) -> dict[Convention, Explanation]:
+    return {convention: explain(convention, model, found) for convention in CONVENTIONS}
 
 
 def _off(explained: Mapping[str, int], printed: Mapping[str, int]) -> dict[str, int]:

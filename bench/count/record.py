@@ -16,8 +16,9 @@ from vidcost.bench import files
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import Count, count
+from vidcost.bench.count.distribution import version
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.witness import PROCESSES, version
+from vidcost.bench.count.witness import PROCESSES
 from vidcost.models.rows import Row
 
 COUNTS = "counts.jsonl"

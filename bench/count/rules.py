@@ -86,6 +86,14 @@ def _attention_backward(
     return "matmul", positions * key.shape[-2] * (3 * query.shape[-1] + 2 * value.shape[-1])
 
 
+def _affine_grid(
+    args: Sequence[Any], out: Tensor, is_parameter: Callable[[Tensor], bool]
+) -> tuple[str, int]:
+    # (theta, size, align_corners): each coordinate is a row of theta times a position and 1
+    kind = "linear" if is_parameter(args[0]) else "matmul"
+    return kind, out.numel() * args[0].shape[-1]
+
+
 def _elements_in(kind: str, of: int = 0) -> Rule:
     def rule(
         args: Sequence[Any], out: Any, is_parameter: Callable[[Tensor], bool]
@@ -110,9 +118,11 @@ def _named(names: str, rule: Rule) -> dict[str, Rule]:
 
 RULES: dict[str, Rule] = {
     **_named("convolution _convolution convolution_overrideable", _convolution),
-    **_named("mm bmm mv dot vdot _int_mm", _product(0, 1)),
+    # of experts: each row takes one of the matrices
+    **_named("mm bmm mv dot vdot _int_mm _scaled_mm _grouped_mm", _product(0, 1)),
     **_named("addmm baddbmm addbmm addmv _addmm_activation", _product(1, 2)),
     **_named("addr", _outer),
+    **_named("affine_grid_generator", _affine_grid),
     **_named(
         "_scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu "
         "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
@@ -129,11 +139,12 @@ RULES: dict[str, Rule] = {
         "max_pool1d max_pool1d_with_indices max_pool2d max_pool2d_with_indices max_pool3d "
         "max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d "
         "_adaptive_avg_pool3d adaptive_avg_pool1d adaptive_max_pool2d adaptive_max_pool3d "
+        "fractional_max_pool2d fractional_max_pool3d "
         # a global pool reaches the dispatcher as one of these
         "mean amax",
         _elements_out("pool"),
     ),
-    **_named("_softmax _safe_softmax _log_softmax", _elements_in("softmax")),
+    **_named("_softmax _safe_softmax _log_softmax _masked_softmax", _elements_in("softmax")),
     **_named(
         "relu sigmoid tanh gelu silu elu leaky_relu hardtanh hardswish hardsigmoid mish softplus "
         "_prelu_kernel glu log_sigmoid_forward threshold rrelu_with_noise celu hardshrink "
@@ -185,31 +196,50 @@ FREE: frozenset[str] = frozenset(
     "embedding constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
     "replication_pad1d replication_pad2d replication_pad3d roll flip pixel_shuffle pixel_unshuffle "
     "tril triu masked_fill where scatter index_put index_fill slice_scatter select_scatter fill "
-    "zero nonzero unique_consecutive _unique im2col col2im "
+    "zero nonzero unique_consecutive _unique _unique2 unique_dim im2col col2im masked_select "
+    "masked_scatter take put index_copy channel_shuffle native_channel_shuffle diag_embed "
+    "diagonal_scatter as_strided_scatter view_copy expand_copy permute_copy slice_copy select_copy "
+    "squeeze_copy unsqueeze_copy t_copy transpose_copy unfold_copy max_unpool2d max_unpool3d "
+    "lift resize "
     # tensors from nothing
     "empty empty_like empty_strided zeros zeros_like ones ones_like full full_like arange linspace "
     "eye scalar_tensor new_empty new_empty_strided new_zeros new_ones new_full rand rand_like "
     "randn randn_like randint randperm bernoulli uniform normal native_dropout "
-    "_efficientzerotensor "
+    "_efficientzerotensor exponential multinomial random tril_indices triu_indices "
+    "empty_permuted "
     # element by element: one operation each at the most, by convention no MAC
     "add sub rsub mul div remainder fmod neg abs sqrt rsqrt square pow exp exp2 expm1 log log2 "
     "log10 log1p reciprocal sign floor ceil round trunc frac clamp clamp_min clamp_max maximum "
     "minimum sin cos tan asin acos atan atan2 sinh cosh erf erfc erfinv addcmul addcdiv lerp "
     "floor_divide eq ne lt le gt ge logical_and logical_or logical_not logical_xor bitwise_and "
-    "bitwise_or bitwise_not bitwise_xor isnan isinf nan_to_num polar complex "
+    "bitwise_or bitwise_not bitwise_xor isnan isinf nan_to_num polar complex isin heaviside "
+    "__lshift__ __rshift__ __and__ __or__ __xor__ bitwise_left_shift bitwise_right_shift hypot "
+    "logaddexp logaddexp2 logit signbit conj_physical angle copysign xlogy sinc asinh acosh atanh "
+    "lgamma digamma special_i0 special_erfcx "
     # reductions and orders: additions and comparisons without a product
     "sum prod max min amin aminmax argmax argmin cumsum cumprod logsumexp var std var_mean "
-    "std_mean norm linalg_vector_norm any all topk sort argsort count_nonzero "
+    "std_mean norm linalg_vector_norm any all topk sort argsort count_nonzero cummax cummin "
+    "logcumsumexp median nanmedian kthvalue mode nansum bucketize searchsorted histc bincount "
+    "equal scatter_reduce index_reduce segment_reduce _embedding_bag "
+    "_embedding_bag_forward_only "
+    # a weight by its direction and length, once a pass whatever the input
+    "_weight_norm_interface _weight_norm_interface_backward "
+    # losses: a network may compute its own
+    "mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy nll_loss_forward "
+    "nll_loss2d_forward "
     # resampling: nearest copies; the few products of the others are no MACs by convention
     "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
     "_upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d "
     "_upsample_bilinear2d_aa upsample_bicubic2d _upsample_bicubic2d_aa upsample_trilinear3d "
+    "grid_sampler_2d grid_sampler_3d "
     # backward of the above: the gradient of a view, copy, reduction or resampling is another of
     # them, put in its place among zeros, added up or handed on
     "slice_backward select_backward diagonal_backward unfold_backward embedding_dense_backward "
     "reflection_pad1d_backward reflection_pad2d_backward reflection_pad3d_backward "
     "replication_pad1d_backward replication_pad2d_backward replication_pad3d_backward "
-    "native_dropout_backward index_add scatter_add sgn "
+    "native_dropout_backward index_add scatter_add sgn grid_sampler_2d_backward "
+    "grid_sampler_3d_backward mse_loss_backward smooth_l1_loss_backward huber_loss_backward "
+    "binary_cross_entropy_backward nll_loss_backward nll_loss2d_backward "
     "upsample_nearest1d_backward upsample_nearest2d_backward upsample_nearest3d_backward "
     "_upsample_nearest_exact1d_backward _upsample_nearest_exact2d_backward "
     "_upsample_nearest_exact3d_backward upsample_linear1d_backward upsample_bilinear2d_backward "

@@ -118,11 +118,12 @@ def _linear(module: Any, x: Tensor, y: Tensor) -> int:
     return int(module.in_features) * y.numel()
 
 
-_PER_UPSAMPLED = {"linear": 5, "bilinear": 11, "bicubic": 224 + 35}
+PER_UPSAMPLED = {"linear": 5, "bilinear": 11, "bicubic": 224 + 35}
+"""Operations per output element, by mode; others are none."""
 
 
 def _upsample(module: Any, x: Tensor, y: Tensor) -> int:
-    return _PER_UPSAMPLED.get(module.mode, 0) * y.numel()
+    return PER_UPSAMPLED.get(module.mode, 0) * y.numel()
 
 
 RULES: dict[type[nn.Module], Rule] = {

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import nn
 
+from vidcost.bench.count import thop2020, thop_recurrent
 from vidcost.bench.count.counter import Count, Operation
 from vidcost.bench.count.term import Term, Terms, modules_by_name
 
@@ -23,6 +24,7 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _INSTANCE_NORM = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 _AVG_POOL = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+_UPSAMPLE = (nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d)
 _ADAPTIVE_POOL = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
 PARTS = {
@@ -34,6 +36,7 @@ PARTS = {
     **{kind.__name__: "pooling" for kind in (*_AVG_POOL, *_ADAPTIVE_POOL)},
     "Softmax": "softmax",
     **dict.fromkeys(("LeakyReLU", "PReLU"), "activations"),
+    **{kind.__name__: "recurrent" for kind in thop_recurrent.CELLS},
     **dict.fromkeys(("Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"), "resampling"),
 }
 """Names of types of modules that thop books, by our headings."""
@@ -44,14 +47,15 @@ class Version:
     """In what the two versions differ.
 
     ``norms`` gives the operations per element with and without affine parameters, ``activations``
-    those of leaky ones. ``with_rule`` are
-    the types of modules with parameters that it knows.
+    those of leaky ones, ``upsampling`` those per output element by mode. ``with_rule`` are the
+    types of modules with parameters that it knows.
     """
 
     with_rule: tuple[type[nn.Module], ...]
     norms: dict[type[nn.Module], tuple[int, int]]
     bias: int
     activations: dict[type[nn.Module], int]
+    upsampling: dict[str, int]
     counts_root: bool
     counts_softmax: bool
     rounds_kernels_down: bool
@@ -66,10 +70,12 @@ INSTALLED = Version(
         nn.LayerNorm,
         nn.PReLU,
         nn.Linear,
+        *thop_recurrent.CELLS,
     ),
     norms=dict.fromkeys((*_BATCH_NORM, *_INSTANCE_NORM, nn.LayerNorm), (4, 2)),
     bias=0,
     activations={nn.PReLU: 1},
+    upsampling={"nearest": 1} | thop2020.PER_UPSAMPLED,
     counts_root=True,
     counts_softmax=True,
     rounds_kernels_down=False,
@@ -79,6 +85,7 @@ MAY_2020 = Version(
     norms=dict.fromkeys(_BATCH_NORM, (2, 2)),
     bias=1,
     activations={nn.LeakyReLU: 1},
+    upsampling=thop2020.PER_UPSAMPLED,
     counts_root=False,
     counts_softmax=False,
     rounds_kernels_down=True,
@@ -95,11 +102,30 @@ def flop_terms(model: nn.Module, count: Count, version: Version) -> tuple[Term, 
         if times == 0:
             _unseen(operation, "a layer that is the whole network", terms)
             continue
+        if type(module) in thop_recurrent.CELLS and type(module) in version.with_rule:
+            if operation.kind == "linear":
+                terms.add("recurrent layers, their products alone", "products", -operation.amount)
+            continue
         seen = _layer(operation, module, version, terms)
         if times > 1:
             # it hooks a layer once for every owner, and adds it up once for every owner
             extra = (times**2 - 1) * seen.amount
             terms.add("layers with several owners, booked by each", seen.part, extra)
+    for call in count.calls:
+        module = modules[call.module]
+        if (
+            type(module) in thop_recurrent.CELLS
+            and type(module) in version.with_rule
+            and call.input
+        ):
+            whole = thop_recurrent.booked(module, call.input)
+            terms.add("recurrent layers, gates and states too", "recurrent", whole)
+    for function in count.functions:
+        module = modules[function.module]
+        if function.function == "interpolate" and type(module) in _UPSAMPLE and owners.get(module):
+            weight = version.upsampling.get(function.detail, 0)
+            name = f"{function.detail} upsampling, {weight} per output element"
+            terms.add(name, "resampling", weight * math.prod(function.output))
     return terms.done()
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._pytree import tree_leaves
 
-from vidcost.bench.count.counter import Booking, Count, Log, mode, unfused, watched
+from vidcost.bench.count.counter import Booking, Count, Log, mode, refusing, unfused, watched
+from vidcost.bench.outputs import tensors_in
 from vidcost.models.cost import Cost
 
 
@@ -45,8 +45,8 @@ def count_training(model: nn.Module, *inputs: Tensor) -> Training:
     Gradients are computed for the parameters and inputs that require them. All modules are in
     training mode: BatchNorm normalises by the batch, dropout drops. The loss and the optimiser's
     step are not counted. The model, its gradients and its buffers are left as they were.
-    Raises: UncountedOperator with the operator's name; ValueError if nothing requires a gradient,
-            or as layers do that cannot train on so small an input.
+    Raises: UncountedOperator with the names of all that have no rule; ValueError if nothing
+            requires a gradient, or as layers do that cannot train on so small an input.
     """
     log = _TrainingLog(model)
     with (
@@ -54,7 +54,8 @@ def count_training(model: nn.Module, *inputs: Tensor) -> Training:
         torch.enable_grad(),
         mode(model, training=True),
         watched(model, log),
-        unfused(),
+        unfused(model),
+        refusing(log),
     ):
         # leaves of our own take the gradients, so that neither .grad nor the hooks of an optimiser
         # that steps in the backward pass are touched; running statistics go into copies
@@ -91,11 +92,11 @@ class _Step(nn.Module):
         with self.log:
             results = self.model(*inputs)
         self.log.end_forward()
-        outputs = [y for y in tree_leaves(results) if isinstance(y, Tensor) and y.requires_grad]
+        outputs = [y for y in tensors_in(results) if y.requires_grad]
         if not outputs:
             raise ValueError(
                 "no output needs a gradient: set requires_grad on a parameter or an input, and "
-                "return tensors, in lists, tuples or dicts"
+                "return tensors, in lists, tuples, dicts or dataclasses"
             )
         gradients = [torch.empty_like(y) for y in outputs]
         with self.log:

@@ -1,4 +1,4 @@
-"""The witnesses: other counters, asked what a row costs.
+"""The witnesses, asked what a row costs, and their answers kept.
 
 fvcore and thop trace or hook the network on dense tensors and leave marks in it, so they run in a
 process of their own (:mod:`vidcost.bench.count.witness_process`). thop's convention of May 2020 and
@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 from functools import cache
 from pathlib import Path
 
-import torch
 from pydantic import ValidationError
 
 import vidcost.models
 from vidcost.bench.count import cache as answers
-from vidcost.bench.count import thop2020, thop_convention
 from vidcost.bench.count.answer import Answer
+from vidcost.bench.count.asking import RUN_FOR_REAL, ask_about, version_of
 from vidcost.bench.count.conventions import CONVENTIONS, Convention
+from vidcost.bench.count.distribution import version
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.term import by_heading
 from vidcost.bench.count.witness_client import Question, WitnessProcess
 from vidcost.models.rows import Row
 
 WITNESSES = CONVENTIONS
-PROCESSES: tuple[Convention, ...] = ("fvcore", "thop")
+PROCESSES = RUN_FOR_REAL
 """Those that run in a process of their own."""
 
 
@@ -57,54 +55,17 @@ def ask(
             with WitnessProcess(witness) as its_own:
                 answer = its_own.ask(question, version=version(witness))
     else:
-        answer = _thop_2020(row) if witness == "thop-2020" else _torch(row)
+        answer = ask_about(witness, *on_meta(row))
     if use_cache and answer.status == "answered":
         answers.store(key, answer.model_dump_json())
     return answer
-
-
-def _thop_2020(row: Row) -> Answer:
-    model, clips = on_meta(row)
-    profile = thop2020.profile(model, *clips)
-    parts = by_heading(
-        (thop_convention.PARTS[name], amount) for name, amount in profile.by_type.items() if amount
-    )
-    return Answer(version=thop2020.VERSION, flops=profile.flops, params=profile.params, parts=parts)
-
-
-def _torch(row: Row) -> Answer:
-    # imports torch's compiler, which takes a second
-    from torch.utils.flop_counter import FlopCounterMode
-
-    model, clips = on_meta(row)
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        model.eval()(*clips)
-    flops = counter.get_flop_counts()["Global"]
-    for operator, amount in flops.items():
-        if amount % 2:
-            raise ValueError(f"FlopCounterMode counts {amount} for {operator}, no even number")
-    parts = by_heading(
-        ("convolutions" if "conv" in str(operator) else "products", amount // 2)
-        for operator, amount in flops.items()
-    )
-    return Answer(version=version("torch"), flops=sum(parts.values()), parts=parts)
-
-
-@cache
-def version(distribution: str) -> str:
-    """The installed version of a distribution, or "not installed"."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _key(witness: Convention, row: Row) -> str:
     """Names an answer by all that it depends on."""
     parts = [
         witness,
-        thop2020.VERSION if witness == "thop-2020" else version(witness),
+        version_of(witness),
         version("torch"),
         version("numpy"),
         row.name,
@@ -116,11 +77,14 @@ def _key(witness: Convention, row: Row) -> str:
 
 
 _ASKING = (
+    "asking",
+    "distribution",
     "witness",
     "witness_client",
     "witness_process",
     "thop2020",
     "thop_convention",
+    "thop_recurrent",
     "fvcore_convention",
     "term",
 )

@@ -22,10 +22,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from vidcost.bench import files
 from vidcost.bench.count import record
 from vidcost.bench.count.answer import Answer
+from vidcost.bench.count.distribution import version
 from vidcost.bench.count.ledger import Examined, complaints, examine, reconcile
 from vidcost.bench.count.measure import measure, steps
 from vidcost.bench.count.record import COUNTS, Record
-from vidcost.bench.count.witness import version
 from vidcost.bench.gate.count_changes import ROW, Change, Comparison, differences
 from vidcost.bench.gate.git import git
 from vidcost.models.rows import Row

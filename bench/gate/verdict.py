@@ -6,11 +6,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from vidcost.bench.exit_status import DONE, FOUND_WRONG, NOT_JUDGED
+
 Word = Literal["REGRESSED", "IMPROVED", "EQUIVALENT", "INCONCLUSIVE", "INVALID"]
 Metric = Literal["latency", "memory"]
 
-CLEAN, REGRESSED, INVALID = 0, 1, 3
-"""Exit statuses of a gate; 2 is a command that cannot be carried out."""
+CLEAN, REGRESSED, INVALID = DONE, FOUND_WRONG, NOT_JUDGED
+"""Exit statuses of a gate."""
 
 
 class Verdict(BaseModel):

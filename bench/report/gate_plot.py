@@ -51,9 +51,10 @@ def _data(comparisons: Sequence[Comparison]) -> Table:
                     "place": place,
                     "alarms": rate.hits,
                     "comparisons": rate.of,
-                    "rate": rate.share,
-                    "low": low,
-                    "high": high,
+                    # beyond that, platforms need not agree
+                    "rate": None if rate.share is None else round(rate.share, 6),
+                    "low": round(low, 6),
+                    "high": round(high, 6),
                 }
             )
     percent = "{:.1%}".format

@@ -17,13 +17,14 @@ from vidcost.bench.report.gate_plot import gate_plot
 from vidcost.bench.report.gathered import Gathered, Study
 from vidcost.bench.report.growth_plot import growth_plot
 from vidcost.bench.report.html_table import HtmlTable, anchor, html_table, without_empty_columns
+from vidcost.bench.report.latency_plot import latency_plot
 from vidcost.bench.report.ledger_plot import ledger_plot
 from vidcost.bench.report.measured import Device
 from vidcost.bench.report.plot import Plot
 from vidcost.bench.report.provenance import Source
 from vidcost.bench.report.roofline import Roofline
+from vidcost.bench.report.roofline_plot import roofline_plot
 from vidcost.bench.report.row_table import row_table
-from vidcost.bench.report.timing_plots import latency_plot, roofline_plot
 from vidcost.bench.tables.audit.claims import judge_claims
 from vidcost.bench.tables.audit.findings import findings
 from vidcost.bench.tables.audit.tables import claim_table, figure_table, verdict_counts

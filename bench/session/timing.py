@@ -70,10 +70,12 @@ def take(
     console: Console,
     resume: bool = True,
     budget_s: float | None = None,
+    start_up_s: float | None = None,
     command: str = "vidcost time",
 ) -> Taken:
     """Time ``cells`` of one device and store them in the results folder.
 
+    ``start_up_s`` is what a worker may take beside its sampling; None for the usual.
     Raises: ValueError as :func:`sweep.sweep` does; Interrupted on Ctrl-C.
     """
     taken = Taken()
@@ -96,7 +98,7 @@ def take(
         taken.timings = sweep.sweep(
             cells,
             store,
-            limits=Limits(),
+            limits=Limits() if start_up_s is None else Limits(start_up_s=start_up_s),
             resume=resume,
             budget_s=budget_s,
             foresee=foresee_with_peak,

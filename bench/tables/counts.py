@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-
-import torch
+from typing import Any
 
 from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import Shape, count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.training import count_training
+from vidcost.bench.inspection.counted import Counted
+from vidcost.bench.inspection.modules import Module, modules
+from vidcost.bench.tables.table import Cell as Position
 from vidcost.bench.tables.table import Column, Table, integer
-from vidcost.models.backbones.positions import BlockFactory
 from vidcost.models.rows import Row
 
 _QUANTITIES = (
@@ -32,6 +33,11 @@ _UNITS = (
     "Batch 1. conv, linear and attention (products of two activations) are multiply-accumulates, "
     "and MACs their sum; norm, softmax and activation are elements, pool elements produced."
 )
+_CLOSED_FORMS = (
+    "Closed forms met: modules whose closed form, `cost(shape)`, the count equals; not checked: "
+    "no module has one."
+)
+_WITNESSES = "fvcore and thop: as they print, by their own conventions."
 
 
 def list_table(rows: Iterable[Row]) -> Table:
@@ -58,6 +64,62 @@ def list_table(rows: Iterable[Row]) -> Table:
     )
 
 
+def checked(value: int) -> str:
+    """How many modules were held against a closed form, in words where there was none."""
+    return integer(value) if value else "not checked"
+
+
+def network_table(networks: Sequence[Counted]) -> Table:
+    """Users' networks at their own inputs, and all that was counted of them."""
+    witnesses = list(dict.fromkeys(name for each in networks for name in each.answers or ()))
+    failed = _failures(networks)
+    return Table(
+        title="Counts",
+        columns=(
+            Column("row", "Network"),
+            Column("inputs", "Inputs"),
+            *_QUANTITIES,
+            *(Column(name, name, integer) for name in witnesses),
+            Column("buffers", "Buffers", integer),
+            Column("closed_forms", "Closed forms met", checked),
+            *((Column("shown_status", "Status"),) if failed else ()),
+        ),
+        lines=[
+            {"row": each.cell.subject, "inputs": " + ".join(each.cell.inputs), **_figures(each)}
+            for each in networks
+        ],
+        footnotes=failed,
+        legend=(
+            f"At the inputs given. {_UNITS.removeprefix('Batch 1. ')}",
+            _CLOSED_FORMS,
+            *([_WITNESSES] if witnesses else []),
+        ),
+    )
+
+
+def _failures(counted: Sequence[Counted]) -> dict[Position, str]:
+    return {
+        (index, "shown_status"): f"{each.status}: {each.error}"
+        for index, each in enumerate(counted)
+        if each.error
+    }
+
+
+def _figures(each: Counted) -> dict[str, Any]:
+    # without a count there is nothing that a closed form could have been held against
+    total, forms = ({}, None) if each.total is None else (asdict(each.total), each.closed_forms)
+    return {
+        **total,
+        "macs": None if each.total is None else each.total.macs,
+        "buffers": each.buffers,
+        "closed_forms": forms,
+        **{name: answer.flops for name, answer in (each.answers or {}).items()},
+        "status": each.status,
+        "shown_status": None if each.status == "ok" else each.status,
+        "error": each.error or None,
+    }
+
+
 def count_table(records: Sequence[Record]) -> Table:
     """Rows, and all that was counted of them; what the witnesses said, if they were asked."""
     witnesses = list(dict.fromkeys(name for record in records for name in record.witnesses))
@@ -68,18 +130,18 @@ def count_table(records: Sequence[Record]) -> Table:
             *_QUANTITIES,
             *(Column(name, name, integer) for name in witnesses),
             Column("buffers", "Buffers", integer),
-            Column("closed_forms", "Closed forms met", integer),
+            Column("closed_forms", "Closed forms met", checked),
         ),
         lines=[
             record.model_dump(exclude={"witnesses", "inputs"})
-            | {"macs": record.macs, "closed_forms": record.closed_forms or None}
+            | {"macs": record.macs}
             | {name: answer.flops for name, answer in record.witnesses.items()}
             for record in records
         ],
         legend=(
             _UNITS,
-            "Closed forms met: modules whose closed form the count equals.",
-            *(["fvcore and thop: as they print, by their own conventions."] if witnesses else []),
+            _CLOSED_FORMS,
+            *([_WITNESSES] if witnesses else []),
         ),
     )
 
@@ -126,24 +188,21 @@ def training_table(rows: Iterable[Row]) -> Table:
     )
 
 
-def block_table(blocks: Sequence[tuple[str, BlockFactory]], shape: Shape) -> Table:
-    """Blocks alone at one input shape (B, C, T, H, W), each checked against its closed form.
-
-    Raises: ValueError as the blocks do; ClosedFormMismatch.
-    """
-    lines = []
-    for name, factory in blocks:
-        with torch.device("meta"):
-            block = factory(shape[1])
-        counted = count(block, torch.empty(shape, device="meta"))
-        verify(name, block, counted)
-        lines.append({"block": name, **asdict(counted.total), "macs": counted.total.macs})
+def block_table(blocks: Sequence[Counted], shape: Shape) -> Table:
+    """Blocks alone at one input shape (B, C, T, H, W), and whether closed forms were met."""
     batch, channels, frames, height, width = shape
+    failed = _failures(blocks)
     return Table(
         title=f"Blocks on {channels} channels of {frames}x{height}x{width}, batch {batch}",
-        columns=(Column("block", "Block"), *_QUANTITIES),
-        lines=lines,
-        legend=(_UNITS.removeprefix("Batch 1. "), "Every count equals its closed form."),
+        columns=(
+            Column("block", "Block"),
+            *_QUANTITIES,
+            Column("closed_forms", "Closed forms met", checked),
+            *((Column("shown_status", "Status"),) if failed else ()),
+        ),
+        lines=[{"block": each.cell.block, **_figures(each)} for each in blocks],
+        footnotes=failed,
+        legend=(_UNITS.removeprefix("Batch 1. "), _CLOSED_FORMS),
     )
 
 
@@ -153,19 +212,31 @@ def tree_table(row: Row, depth: int) -> Table:
     Raises: ValueError if the row cannot be built.
     """
     model, clips = on_meta(row)
-    counted = count(model, *clips)
-    lines = []
-    for name, module in model.named_modules():
-        if name and name.count(".") >= depth:
-            continue
-        inside = counted.within(name, params=sum(p.numel() for p in module.parameters()))
-        kind = type(module).__name__
-        lines.append(
-            {"module": name or row.name, "kind": kind, **asdict(inside), "macs": inside.macs}
-        )
+    found = count(model, *clips)
+    inputs = " + ".join("x".join(map(str, clip)) for clip in row.inputs)
+    return _tree(row.name, inputs, modules(model, found), depth, _UNITS)
+
+
+def network_tree_table(network: Counted, depth: int) -> Table:
+    """The same of a user's network."""
+    inputs = " + ".join(network.cell.inputs)
+    units = f"At the inputs given. {_UNITS.removeprefix('Batch 1. ')}"
+    return _tree(network.cell.subject, inputs, network.modules, depth, units)
+
+
+def _tree(name: str, inputs: str, inside: Iterable[Module], depth: int, units: str) -> Table:
     return Table(
-        title=f"{row.name}: {' + '.join('x'.join(map(str, clip)) for clip in row.inputs)}",
+        title=f"{name}: {inputs}",
         columns=(Column("module", "Module"), Column("kind", "Kind"), *_QUANTITIES[:5]),
-        lines=lines,
-        legend=(_UNITS,),
+        lines=[
+            {
+                "module": module.name or name,
+                "kind": module.kind,
+                **asdict(module.inside),
+                "macs": module.inside.macs,
+            }
+            for module in inside
+            if not module.name or module.name.count(".") < depth
+        ],
+        legend=(units,),
     )

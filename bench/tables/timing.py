@@ -95,7 +95,7 @@ def timing_table(timings: Sequence[Timing]) -> Table:
     chosen = [timing for timing in timings if not timing.cell.share]
     lines = [figures(timing) for timing in chosen]
     varying = _varying(chosen)
-    measured = _present(lines, (*_LATENCY, *_STEP, *_RATES, *_MEMORY, *_ENERGY))
+    measured = present(lines, (*_LATENCY, *_STEP, *_RATES, *_MEMORY, *_ENERGY))
     return Table(
         title="Timings",
         columns=(Column("subject", "Subject"), *varying, *measured, *_status_column(lines)),
@@ -127,7 +127,7 @@ def share_table(timings: Sequence[Timing]) -> Table:
         Column("block_bytes", "block, MB", megabytes),
         Column("predicted_bytes", "predicted, MB", megabytes),
     )
-    measured = _present(lines, columns)
+    measured = present(lines, columns)
     return Table(
         title="What the blocks add",
         columns=(
@@ -139,12 +139,12 @@ def share_table(timings: Sequence[Timing]) -> Table:
         lines=lines,
         footnotes=_errors(chosen),
         legend=(
-            f"The network with its blocks minus the same without, in turns: the median of the "
-            f"differences of pairs, ± half of its 95% confidence interval; {_common(chosen)}. "
-            "MACs are exact and their difference is too. Memory: the peak above the weights, and "
-            "how much higher it is with the blocks, measured and predicted; 0 where the peak is "
-            "elsewhere in the network.",
-            _machine(machine),
+            "The network with its blocks minus the same without, in turns: the median of the "
+            "differences of pairs, ± half of its 95% confidence interval; "
+            f"{conditions_in_words(chosen)}. MACs are exact and their difference is too. Memory: "
+            "the peak above the weights, and how much higher it is with the blocks, measured and "
+            "predicted; 0 where the peak is elsewhere in the network.",
+            machine_in_words(machine),
         ),
     )
 
@@ -173,7 +173,7 @@ def with_timings(table: Table, timings: Iterable[Timing]) -> Table:
     keys = ("median_s", "half_ci_s", "n", "peak_bytes", "predicted_peak_bytes", "rss_peak_bytes")
     columns = (
         _LATENCY[0],
-        *_present(
+        *present(
             shown.values(),
             (
                 Column("half_ci_s", "±", spread),
@@ -205,14 +205,14 @@ def with_timings(table: Table, timings: Iterable[Timing]) -> Table:
     )
 
 
-def _present(lines: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> tuple[Column, ...]:
+def present(lines: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> tuple[Column, ...]:
     """The columns that say something."""
     filled = {key for line in lines for key, value in line.items() if value is not None}
     return tuple(column for column in columns if column.key in filled)
 
 
 def _status_column(lines: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
-    return _present(lines, _STATUS)
+    return present(lines, _STATUS)
 
 
 def _varying(timings: Sequence[Timing]) -> tuple[Column, ...]:
@@ -254,7 +254,7 @@ _CONDITION_WORDS: Mapping[str, Callable[[Any], str]] = {
 }
 
 
-def _common(timings: Sequence[Timing]) -> str:
+def conditions_in_words(timings: Sequence[Timing]) -> str:
     """The conditions that all share, in words."""
     words = []
     for name, write in _CONDITION_WORDS.items():
@@ -280,10 +280,10 @@ def _legend(
     }
     keys = {column.key for column in columns}
     said = "; ".join(text for key, text in meanings.items() if key in keys)
-    return (f"{said}. Conditions: {_common(timings)}.", _machine(machine))
+    return (f"{said}. Conditions: {conditions_in_words(timings)}.", machine_in_words(machine))
 
 
-def _machine(machine: Machine | None) -> str:
+def machine_in_words(machine: Machine | None) -> str:
     if machine is None:
         return "Device: not available."
     known = {

@@ -16,9 +16,12 @@ Phase = Literal["inference", "training"]
 class Cell(BaseModel):
     """One measurement: a subject under conditions, each an axis of its own.
 
-    The subject is a ``row``, at its own classes, frames and size or others; or a ``block`` (a spec
-    such as ``pnl:n=3``) alone on inputs of ``shape`` (C, T, H, W).
+    The subject is a ``row``, at its own classes, frames and size or others, with its own blocks or
+    with ``blocks`` (position, spec) instead; or a ``block`` (a spec such as ``pnl:n=3``) alone on
+    inputs of ``shape`` (C, T, H, W); or a user's ``network``, by reference, on ``inputs`` in words,
+    of which ``batch`` is the first axis; ``blocks`` then go behind modules by their names.
     ``share``: the row is timed in turns with the same network without its blocks.
+    ``code`` is a digest of the user's code that the subject is made of, empty if there is none.
     ``device`` is torch's name, as this process numbers its devices. ``tf32`` is fp32 data with
     TF32 products, ``fp32`` has them off. ``cold``: the device's cache is emptied before every
     sample. ``threads`` are those that compute on the CPU.
@@ -33,6 +36,10 @@ class Cell(BaseModel):
     size: PositiveInt | None = None
     block: str | None = None
     shape: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] | None = None
+    blocks: tuple[tuple[str, str], ...] | None = None
+    network: str | None = None
+    inputs: tuple[str, ...] = ()
+    code: str = ""
     share: bool = False
     device: str = "cpu"
     batch: PositiveInt = 1
@@ -46,15 +53,19 @@ class Cell(BaseModel):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        if (self.row is None) == (self.block is None):
-            raise ValueError("a cell times a row or a block: give one of them")
+        if sum(subject is not None for subject in (self.row, self.block, self.network)) != 1:
+            raise ValueError("a cell times a row, a block or a network: give one of them")
+        if (self.network is None) != (not self.inputs):
+            raise ValueError("a network of your own needs its inputs, and only that does")
+        if self.blocks is not None and self.block is not None:
+            raise ValueError("blocks have positions in a row or a network")
         if (self.block is None) != (self.shape is None):
             raise ValueError("a block alone needs the shape of its input, and only a block does")
-        if self.share and self.row is None:
-            raise ValueError("the share of a block is measured inside a row")
-        if self.block and any((self.classes, self.frames, self.size)):
+        if self.share and self.row is None and not self.blocks:
+            raise ValueError("the share of a block is measured inside a row or a network")
+        if self.row is None and any((self.classes, self.frames, self.size)):
             raise ValueError("classes, frames and size are a row's")
-        if self.cold and self.row is not None:
+        if self.cold and self.block is None:
             raise ValueError("only a block alone is timed with a cold cache")
         if self.device == "cpu" and self.mode == "cuda-graph":
             raise ValueError("CUDA graphs need a CUDA device")
@@ -66,9 +77,11 @@ class Cell(BaseModel):
 
     @property
     def subject(self) -> str:
-        """The row's name or the block with its shape, for people."""
-        if self.row is not None:
-            return self.row
+        """The row with what was put into it, the block with its shape, the network: for people."""
+        if self.block is None:
+            whole = self.row if self.network is None else self.network
+            put = "".join(f" + {spec} at {position}" for position, spec in self.blocks or ())
+            return f"{whole}{put}"
         return f"{self.block} at {'x'.join(map(str, self.shape or ()))}"
 
     def key(self, *conditions: str) -> str:

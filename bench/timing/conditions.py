@@ -8,8 +8,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import vidcost.bench.user
 import vidcost.models
-from vidcost.bench import block_spec
+from vidcost.bench import block_spec, call, lifeline, outputs
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.record import Machine
 
@@ -67,7 +68,9 @@ def worker_files() -> list[Path]:
     """The code that a worker runs."""
     models = (path for folder in vidcost.models.__path__ for path in Path(folder).rglob("*.py"))
     timing = (path for path in Path(__file__).parent.glob("*.py") if path.stem not in PARENT)
-    return [*sorted(models), Path(block_spec.__file__), *sorted(timing)]
+    user = (path for folder in vidcost.bench.user.__path__ for path in Path(folder).glob("*.py"))
+    beside = (Path(str(module.__file__)) for module in (block_spec, call, lifeline, outputs))
+    return [*sorted(models), *beside, *sorted(user), *sorted(timing)]
 
 
 @cache

@@ -9,10 +9,6 @@ from vidcost.bench.timing.messages import Chunk, Reply, Task, Window
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.worker_process import TimedOut, UnreadableLine, WorkerProcess
 
-START_UP_S = 300.0
-"""What a worker may take beside warm-up, sampling and energy: imports, building, compiling, the
-memory pass, a last pass longer than what was left of its time."""
-
 
 def attend(worker: WorkerProcess, task: Task, reply: Callable[[Chunk | Window], Reply]) -> Timing:
     """Give ``worker`` the task and answer it by ``reply``; its record, whatever became of it.
@@ -32,7 +28,7 @@ class Dialogue:
         limits = task.limits
         self._worker = worker
         self._failed = Timing(key="", cell=task.cell)
-        self._limit_s = START_UP_S + limits.warmup_s + limits.sampling_s + limits.energy_s
+        self._limit_s = limits.start_up_s + limits.warmup_s + limits.sampling_s + limits.energy_s
         self._deadline = time.monotonic() + self._limit_s
         worker.give(task)
 

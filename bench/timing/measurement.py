@@ -13,18 +13,20 @@ from typing import Literal
 
 import torch
 
+from vidcost.bench.outputs import tensors_in
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.delay import Delayed
 from vidcost.bench.timing.failure import Unsupported, one_line, status_of
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.memory import measure_memory, rss_peak_bytes
-from vidcost.bench.timing.messages import Chunk, Reply, Task, Window
+from vidcost.bench.timing.messages import Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.peak import measured_macs_per_s
 from vidcost.bench.timing.record import Machine, Memory, Timing
 from vidcost.bench.timing.runner import Runner
 from vidcost.bench.timing.sampling import sample
 from vidcost.bench.timing.subject import Built, build
+from vidcost.bench.user.failure import UserCodeError, last_line
 
 Exchange = Callable[[Chunk | Window], Reply]
 
@@ -36,19 +38,27 @@ def measure(task: Task, exchange: Exchange) -> Timing:
     """Build what the task's cell times, time it, and say what memory it took.
 
     ``exchange`` passes messages to the parent and returns its replies. What the cell's device
-    cannot do, and a lack of memory, are statuses of the record.
+    cannot do, a lack of memory, and whatever a user's code does are statuses of the record.
     Raises: ValueError if there is no such row, block or device.
     """
     cell = task.cell
     machine = _machine(cell.device)
+    failed = Timing(key="", cell=cell, machine=machine, status="raised")
     try:
         _configure(cell)
         return _measured(task, exchange).model_copy(update={"machine": machine})
-    except (RuntimeError, MemoryError) as error:
+    except UserCodeError as error:
+        return failed.model_copy(update={"error": str(error)})
+    except (KeyboardInterrupt, ParentGone):
+        raise
+    except BaseException as error:
         status = status_of(error)
-        if status is None:
+        if status is not None:
+            return failed.model_copy(update={"status": status, "error": one_line(error)})
+        # of our own code it would be a bug, which must not look like a measurement
+        if not cell.code:
             raise
-        return Timing(key="", cell=cell, machine=machine, status=status, error=one_line(error))
+        return failed.model_copy(update={"error": last_line(error)})
 
 
 def _measured(task: Task, exchange: Exchange) -> Timing:
@@ -75,6 +85,9 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
     if on_cuda and limits.energy_s and not cell.share:
         each_s = statistics.median(sampled.samples["latency"])
         _energy_window(cell, runner, limits.energy_s, exchange, each_s)
+    if cell.code and not _is_finite(runner.step()):
+        error = "what it returned has values that are not finite"
+        return known.model_copy(update={"status": "not finite", "error": error})
     rss, without = rss_peak_bytes(), None
     memory: Memory | None = None
     if not limits.memory:
@@ -97,6 +110,10 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
             "peak_macs_per_s": (measured_macs_per_s(cell.device, cell.dtype) if on_cuda else None),
         }
     )
+
+
+def _is_finite(out: object) -> bool:
+    return all(bool(x.isfinite().all()) for x in tensors_in(out) if x.is_floating_point())
 
 
 @cache

@@ -18,6 +18,10 @@ from vidcost.bench.timing.record import Timing
 Reply = Literal["keep", "void", "stop"]
 
 
+class ParentGone(Exception):
+    """Nobody reads what would be measured."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,6 +31,8 @@ class Limits(_Frozen):
 
     ``precision`` is the half width of the median's 95% confidence interval over the median; of a
     share, that of the sides' difference over the median with the blocks.
+    ``start_up_s`` is what a worker may take beside warm-up, sampling and energy: imports, building,
+    compiling, the memory pass, a last pass longer than what was left of its time.
     ``warmup_s`` bounds the warm-up, a stretch of samples lasts ``chunk_s`` or longer, ``energy_s``
     is how long the energy is measured (0: not at all). ``memory``: the memory of a pass is measured
     too, after the time. With ``turn_samples`` the worker takes as many whenever it is told to keep
@@ -34,6 +40,7 @@ class Limits(_Frozen):
     keep then.
     """
 
+    start_up_s: PositiveFloat = 300.0
     sampling_s: PositiveFloat = 60.0
     min_samples: PositiveInt = 30
     precision: PositiveFloat = 0.01

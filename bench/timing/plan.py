@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from vidcost.bench.block_spec import BLOCKS, block_factory
+from vidcost.bench.block_spec import BLOCKS, block_factory, reference_of
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.user.inputs import parse_all
+from vidcost.bench.user.reference import digest
 from vidcost.models.rows import Row, select
 
 BLOCK_SPECS = ("nl", "cgnl", "cgd", "pnl:n=2", "pnl:n=3", "pnl:n=4")
@@ -64,12 +66,14 @@ def cells_for(
     *,
     share: bool = False,
     blocks: Iterable[tuple[str, Shape]] = (),
+    networks: Iterable[tuple[str, Sequence[str]]] = (),
 ) -> list[Cell]:
-    """The cells of ``rows`` and then of ``blocks`` under every combination of ``conditions``.
+    """The cells of ``rows``, ``blocks`` and ``networks`` under all combinations of ``conditions``.
 
     With ``share`` a row is timed in turns with the same network without its blocks; rows that have
     none are left out. ``blocks`` are specs and shapes (C, T, H, W) of blocks alone; they are
-    timed with what they read in the device's cache, and without.
+    timed with what they read in the device's cache, and without. ``networks`` are references to a
+    user's, with their inputs in words, which have the batch of their own.
     Raises: ValueError for conditions that contradict each other, rows that cannot be built, or if
             ``share`` is asked of rows without blocks alone.
     """
@@ -79,32 +83,53 @@ def cells_for(
         if row.build is None:
             raise ValueError(f"{row.name} cannot be built: {row.note}")
     if share and chosen:
-        chosen = [row for row in chosen if has_blocks(row)]
+        chosen = [row for row in chosen if row.has_blocks]
         if not chosen:
             raise ValueError("none of these rows has a block, so none has a share: choose others")
-    subjects: list[dict[str, Any]] = [_of_row(row) | {"share": share} for row in chosen]
+    subjects: list[dict[str, Any]] = [row_fields(row) | {"share": share} for row in chosen]
     subjects += [
-        {"block": spec, "shape": shape, "cold": cold}
+        {"block": spec, "shape": shape, "cold": cold, "code": code_of([spec])}
         for spec, shape in blocks
         for cold in (False, True)
     ]
-    return [
-        checked_cell(subject | combination)
+    subjects += [network_fields(reference, inputs) for reference, inputs in networks]
+    cells = (
+        # the inputs of a network have a batch, which is not the conditions' to change
+        checked_cell(combination | subject)
         for combination in conditions.combinations()
         for subject in subjects
-    ]
+    )
+    return list(dict.fromkeys(cells))
 
 
-def has_blocks(row: Row) -> bool:
-    """Whether the row's network carries long-range blocks."""
-    return isinstance(row.build, partial) and bool(row.build.keywords.get("blocks"))
+def network_fields(reference: str, inputs: Sequence[str]) -> dict[str, Any]:
+    """A user's network as fields of a cell.
+
+    Raises: ValueError if there is no such file or module, or an input is none.
+    """
+    first, *_ = parse_all(inputs)
+    return {
+        "network": reference,
+        "inputs": tuple(inputs),
+        "batch": first.shape[0],
+        "code": digest(reference),
+    }
+
+
+def code_of(specs: Iterable[str], network: str = "") -> str:
+    """What the user's code behind ``specs`` and a ``network`` of their own is known by.
+
+    Raises: ValueError for an unknown block, or if there is no such file or module.
+    """
+    references = [reference for spec in specs if (reference := reference_of(spec))]
+    return "+".join(map(digest, (*((network,) if network else ()), *references)))
 
 
 def shared_shapes(rows: Iterable[Row]) -> list[Shape]:
     """Shapes (C, T, H, W) at which ``rows`` put blocks of at least two kinds, in order."""
     kinds: dict[Shape, set[type]] = {}
     for row in rows:
-        if not has_blocks(row):
+        if not row.has_blocks:
             continue
         model, clips = on_meta(row)
         for call in count(model, *clips).calls:
@@ -134,10 +159,14 @@ def fitting(
 
     Raises: ValueError for an unknown block, or if nothing fits.
     """
-    factories = {spec: block_factory(spec) for spec in specs}
     found, reasons = [], []
+    # a user's code is run by the worker alone, which says what became of it
+    factories = {spec: None if reference_of(spec) else block_factory(spec) for spec in specs}
     for shape in shapes:
         for spec, factory in factories.items():
+            if factory is None:
+                found.append((spec, shape))
+                continue
             try:
                 with torch.device("meta"):
                     factory(shape[0])(torch.empty(1, *shape))
@@ -173,7 +202,7 @@ def affordable(
     ``macs`` are those of one pass of each row. A network takes blocks if any row puts some into it,
     so baselines stand with their blocks. Returns the rows that are expected to fit, in order.
     """
-    carriers = {_network(row) for row in rows if has_blocks(row)}
+    carriers = {_network(row) for row in rows if row.has_blocks}
     left_s = budget_s
     fits = set()
     for row in sorted(rows, key=lambda row: (_network(row) not in carriers, macs[row.name])):
@@ -189,7 +218,7 @@ def _network(row: Row) -> object:
     return row.build.func if isinstance(row.build, partial) else row.build
 
 
-def _of_row(row: Row) -> dict[str, Any]:
+def row_fields(row: Row) -> dict[str, Any]:
     """The row as fields of a cell: classes, frames and size only where they are not its own."""
     (own,) = select([row.name])
     asked = {"classes": row.classes, "frames": row.frames, "size": row.size}

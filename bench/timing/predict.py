@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcost.bench.block_spec import block_factory
-from vidcost.bench.count.counter import count
+from vidcost.bench.count.counter import UncountedOperator, count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.training import count_training
+from vidcost.bench.isolation.call import Failed, isolated
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.residency import Residency
-from vidcost.bench.timing.subject import DTYPES
+from vidcost.bench.timing.runner import is_logits, loss_of, starts
+from vidcost.bench.timing.subject import DTYPES, bare_row_of, blocks_of, row_of
 from vidcost.bench.timing.supervisor import Foreseen
-from vidcost.models.rows import Row, select
+from vidcost.bench.user.network import called_on_meta
+from vidcost.models.rows import Row
+
+FORESEE_LIMIT_S = 120.0
+"""For what a user's code takes to be built and run once on shapes alone."""
 
 Outline = tuple[nn.Module, tuple[Tensor, ...]]
 """A network or block, and its inputs."""
@@ -23,17 +28,34 @@ Outline = tuple[nn.Module, tuple[Tensor, ...]]
 def foresee(cell: Cell) -> Foreseen:
     """Exact MACs of the cell at its batch, and the predicted peak.
 
+    A user's code is run in a process of its own; if it fails there, nothing is foreseen, and the
+    cell is tried all the same.
     Raises: ValueError as the network or block does.
     """
-    return _foreseen(cell, *outline(cell))
+    if not cell.code:
+        return _foreseen(cell, *outline(cell))
+    try:
+        return isolated(FORESEE_LIMIT_S, _foreseen_there, cell)
+    except Failed:
+        return Foreseen()
+
+
+def _foreseen_there(cell: Cell) -> Foreseen:
+    try:
+        return _foreseen(cell, *outline(cell))
+    except UncountedOperator:
+        # the peak is to be had without counting
+        return Foreseen(predicted_peak_bytes=_peak(cell, *outline(cell)))
 
 
 def foresee_without(cell: Cell) -> Foreseen:
-    """The same of the row without its blocks, the other side of a share.
+    """The same of the row or network without its blocks, the other side of a share.
 
     Raises: ValueError as the network does.
     """
-    return _foreseen(cell, *_without_blocks(cell))
+    if cell.network is not None:
+        return foresee(cell.model_copy(update={"blocks": None, "share": False}))
+    return _foreseen(cell, *_at(cell, bare_row_of(cell)))
 
 
 def peak_bytes(cell: Cell) -> int:
@@ -55,6 +77,8 @@ def outline(cell: Cell) -> Outline:
 
     Raises: ValueError as the network or block does.
     """
+    if cell.network is not None:
+        return called_on_meta(cell.network, cell.inputs, blocks_of(cell))
     if cell.row is not None:
         return _at(cell, row_of(cell))
     assert cell.block is not None, cell
@@ -64,17 +88,6 @@ def outline(cell: Cell) -> Outline:
     x = torch.empty(cell.batch, *cell.shape, device="meta")
     # inside a network a gradient would pass through to what comes before
     return model, (x.requires_grad_(cell.phase == "training"),)
-
-
-def row_of(cell: Cell) -> Row:
-    """The row of ``cell`` at its classes, frames and size."""
-    assert cell.row is not None, cell
-    (row,) = select([cell.row])
-    return row.at(classes=cell.classes, frames=cell.frames, size=cell.size)
-
-
-def _without_blocks(cell: Cell) -> Outline:
-    return _at(cell, row_of(cell).without_blocks())
 
 
 def _at(cell: Cell, row: Row) -> Outline:
@@ -107,7 +120,7 @@ def _peak(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> int:
 
 def _training_peak(model: nn.Module, inputs: tuple[Tensor, ...], residency: Residency) -> int:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    upstream: Tensor | None = None
+    targets: tuple[Tensor, ...] = ()
     with residency:
         # the first step makes the optimiser's state, which the second finds there
         for _ in range(2):
@@ -115,15 +128,12 @@ def _training_peak(model: nn.Module, inputs: tuple[Tensor, ...], residency: Resi
             optimizer.zero_grad(set_to_none=True)
             for x in inputs:
                 x.grad = None
-            out = model(*inputs)
-            if out.dim() == 2:
-                target = torch.empty(len(out), dtype=torch.long, device="meta")
-                loss = F.cross_entropy(out.float(), target)
-                loss.backward()  # type: ignore[no-untyped-call]
-                del loss
-            else:
-                upstream = torch.empty_like(out) if upstream is None else upstream
-                torch.autograd.backward(out, upstream)
-            del out
+            outputs = starts(model(*inputs))
+            if not targets:
+                labels = torch.empty(len(outputs[0]), dtype=torch.long, device="meta")
+                targets = (labels,) if is_logits(outputs) else tuple(map(torch.empty_like, outputs))
+            loss = loss_of(outputs, targets)
+            torch.autograd.backward(*((outputs, targets) if loss is None else (loss,)))
+            del outputs, loss
             optimizer.step()
     return residency.peak_bytes

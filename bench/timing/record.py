@@ -8,8 +8,20 @@ from pydantic import BaseModel, ConfigDict
 
 from vidcost.bench.timing.cell import Cell
 
-Status = Literal["ok", "oom", "crashed", "killed", "timed out", "unsupported", "throttled"]
-"""``unsupported``: the device or torch cannot do this cell; ``throttled``: no clean sample."""
+Status = Literal[
+    "ok",
+    "oom",
+    "crashed",
+    "killed",
+    "timed out",
+    "unsupported",
+    "throttled",
+    "raised",
+    "not finite",
+]
+"""``unsupported``: the device or torch cannot do this cell; ``throttled``: no clean sample. Of a
+user's code, ``raised``: an error of its own or sys.exit; ``not finite``: NaN or infinity came out.
+"""
 
 Part = Literal["latency", "forward", "backward", "optimizer", "with", "without"]
 """What was timed: a whole pass or training step; the parts of a step; the sides of a share."""

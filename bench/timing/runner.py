@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidcost.bench.outputs import tensors_in
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import Clock
 from vidcost.bench.timing.failure import Unsupported, is_out_of_memory, one_line
@@ -54,13 +55,12 @@ class Runner:
         """What the optimisers hold between steps, and the labels or gradients they start from."""
         return sum(step.state_bytes for step in self._steps)
 
-    def step(self) -> None:
-        """One pass: of a share, both sides."""
+    def step(self) -> object:
+        """One pass, of a share both sides; what came out at inference, so nothing of a step."""
         if self._passes:
-            for each in self._passes.values():
-                each()
-        else:
-            self._steps[0].step()
+            return [each() for each in self._passes.values()]
+        self._steps[0].step()
+        return None
 
     def take(self, count: int) -> dict[Part, list[float]]:
         """``count`` samples in seconds by part, read together at the end."""
@@ -105,16 +105,17 @@ class Runner:
 class _Training:
     """A step of SGD with momentum: of a network on random labels, with the cross-entropy.
 
-    A block alone starts from a random gradient of its output, and its input takes one.
-    Raises: Unsupported if torch cannot compile it.
+    A network that returns anything but one matrix of logits, or a block alone, starts from random
+    gradients of its outputs.
+    Raises: Unsupported if torch cannot compile it; ValueError if no output needs a gradient.
     """
 
     def __init__(self, cell: Cell, built: Built, seed: int) -> None:
         model, self._inputs = built.model, built.inputs
         self._optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9)
         self._seed = seed
-        self._target: Tensor | None = None
-        self._model: Callable[..., Tensor] = model
+        self._targets: tuple[Tensor, ...] = ()
+        self._model: Callable[..., object] = model
         if cell.mode == "compile":
             self._model = torch.compile(model, dynamic=False)
             _attempt("torch.compile", self.step)
@@ -124,18 +125,20 @@ class _Training:
         """Momenta, and what the backward pass starts from."""
         states = self._optimizer.state.values()
         values = [value for state in states for value in state.values()]
-        held = (v for v in [*values, self._target] if isinstance(v, Tensor))
+        held = (v for v in [*values, *self._targets] if isinstance(v, Tensor))
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
     def step(self, mark: Callable[[], int] = lambda: 0) -> tuple[int, int, int, int]:
         """Marks before and after forward, backward and optimiser."""
         start = mark()
-        out = self._model(*self._inputs)
-        target = self._target_for(out)
-        is_network = out.dim() == 2
-        loss = F.cross_entropy(out.float(), target) if is_network else out
+        outputs = starts(self._model(*self._inputs))
+        targets = self._targets_for(outputs)
+        loss = loss_of(outputs, targets)
         forward = mark()
-        torch.autograd.backward(loss, None if is_network else target)
+        if loss is None:
+            torch.autograd.backward(outputs, targets)
+        else:
+            torch.autograd.backward(loss)
         backward = mark()
         self._optimizer.step()
         end = mark()
@@ -145,18 +148,48 @@ class _Training:
             x.grad = None
         return start, forward, backward, end
 
-    def _target_for(self, out: Tensor) -> Tensor:
-        """Labels for logits, else a gradient; made once."""
-        if self._target is None:
+    def _targets_for(self, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Labels for logits, else gradients; made once."""
+        if not self._targets:
             chooser = torch.Generator().manual_seed(self._seed)
-            if out.dim() == 2:
-                labels = torch.randint(out.shape[1], (len(out),), generator=chooser)
-                self._target = labels.to(out.device)
+            if is_logits(outputs):
+                labels = torch.randint(outputs[0].shape[1], (len(outputs[0]),), generator=chooser)
+                self._targets = (labels.to(outputs[0].device),)
             else:
-                # on the host, so that every device starts from the same numbers
-                gradient = torch.randn(out.shape, generator=chooser).to(out.device, out.dtype)
-                self._target = torch.empty_like(out).copy_(gradient).detach()
-        return self._target
+                self._targets = tuple(_gradient(y, chooser) for y in outputs)
+        return self._targets
+
+
+def starts(output: object) -> tuple[Tensor, ...]:
+    """What a backward pass starts from: the tensors in ``output`` that need a gradient.
+
+    Raises: ValueError if there are none.
+    """
+    found = tuple(y for y in tensors_in(output) if y.requires_grad)
+    if not found:
+        raise ValueError(
+            "no output needs a gradient: set requires_grad on a parameter or an input, and return "
+            "tensors, in lists, tuples, dicts or dataclasses"
+        )
+    return found
+
+
+def is_logits(outputs: tuple[Tensor, ...]) -> bool:
+    """Whether the outputs are one matrix of real numbers: a row of logits for each clip."""
+    return len(outputs) == 1 and outputs[0].dim() == 2 and outputs[0].is_floating_point()
+
+
+def loss_of(outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor | None:
+    """The cross-entropy of logits with labels; None where gradients are given."""
+    if not is_logits(outputs):
+        return None
+    return F.cross_entropy(outputs[0].float(), targets[0])
+
+
+def _gradient(output: Tensor, chooser: torch.Generator) -> Tensor:
+    # on the host, so that every device starts from the same numbers
+    gradient = torch.randn(output.shape, generator=chooser).to(output.device, output.dtype)
+    return torch.empty_like(output).copy_(gradient).detach()
 
 
 def inference(cell: Cell, built: Built) -> Pass:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from vidcost.bench.block_spec import block_factory
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.user.network import called
+from vidcost.models.backbones.positions import BlockFactory
 from vidcost.models.rows import Row, select
 
 DTYPES = {
@@ -41,13 +43,21 @@ class Built:
 def build(cell: Cell, *, seed: int = 0) -> Built:
     """Build what ``cell`` times, with random weights and inputs from ``seed``.
 
-    Raises: ValueError as the network or block does; torch's errors if it does not fit.
+    Raises: ValueError as the network or block does; UserCodeError; torch's errors if it does not
+            fit.
     """
     torch.manual_seed(seed)
+    if cell.network is not None:
+        model, inputs = called(cell.network, cell.inputs, blocks_of(cell), seed=seed)
+        plain = called(cell.network, cell.inputs, {}, seed=seed)[0] if cell.share else None
+        return Built(
+            _ready(cell, model),
+            tuple(_given(cell, x) for x in inputs),
+            None if plain is None else _ready(cell, plain),
+        )
     if cell.row is not None:
-        (row,) = select([cell.row])
-        row = row.at(classes=cell.classes, frames=cell.frames, size=cell.size)
-        without = _ready(cell, row.without_blocks().model()) if cell.share else None
+        row = row_of(cell)
+        without = _ready(cell, bare_row_of(cell).model()) if cell.share else None
         return Built(_ready(cell, row.model()), _inputs(cell, row), without)
     assert cell.block is not None, cell
     assert cell.shape is not None, cell
@@ -55,6 +65,49 @@ def build(cell: Cell, *, seed: int = 0) -> Built:
     x = _laid_out(cell, torch.randn(cell.batch, *cell.shape))
     # inside a network a gradient would pass through to what comes before
     return Built(block, (x.requires_grad_(cell.phase == "training"),))
+
+
+def row_of(cell: Cell) -> Row:
+    """The row of ``cell`` at its classes, frames and size, with its blocks.
+
+    Raises: ValueError as the row and the blocks do; UserCodeError.
+    """
+    row = _at_its_clip(cell)
+    if cell.blocks is None:
+        return row
+    return row.with_blocks(blocks_of(cell))
+
+
+def blocks_of(cell: Cell) -> dict[str, BlockFactory]:
+    """What is put into the cell's row or network instead of its own, by position.
+
+    Raises: ValueError as the blocks do; UserCodeError.
+    """
+    return {position: block_factory(spec) for position, spec in cell.blocks or ()}
+
+
+def bare_row_of(cell: Cell) -> Row:
+    """The same without any block: no user's code is run for it.
+
+    Raises: ValueError as the row does.
+    """
+    row = _at_its_clip(cell)
+    return row.with_blocks({}) if cell.blocks is not None else row.without_blocks()
+
+
+def _at_its_clip(cell: Cell) -> Row:
+    assert cell.row is not None, cell
+    (row,) = select([cell.row])
+    return row.at(classes=cell.classes, frames=cell.frames, size=cell.size)
+
+
+def _given(cell: Cell, x: Tensor) -> Tensor:
+    """An input of a user's network: what is no number of its own precision keeps its type."""
+    if x.is_floating_point():
+        x = x.to(DTYPES[cell.dtype])
+    if x.dim() == 5:
+        x = x.contiguous(memory_format=_layout(cell))
+    return x.to(cell.device)
 
 
 def _inputs(cell: Cell, row: Row) -> tuple[Tensor, ...]:

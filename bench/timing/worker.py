@@ -11,12 +11,8 @@ import os
 import sys
 from typing import TextIO, get_args
 
-from vidcost.bench.timing.lifeline import die_with_parent
-from vidcost.bench.timing.messages import Chunk, Line, Reply, Task, Window
-
-
-class ParentGone(Exception):
-    """Nobody reads what would be measured."""
+from vidcost.bench.lifeline import die_with_parent
+from vidcost.bench.timing.messages import Chunk, Line, ParentGone, Reply, Task, Window
 
 
 def main() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,11 +14,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from vidcost import models
 from vidcost.bench import cli
-from vidcost.bench.count import ledger, measure, record
+from vidcost.bench.count import conformance, ledger, measure, record
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.ledger import Examined
+from vidcost.bench.count.operators import OPERATORS
 from vidcost.bench.count.record import Record
+from vidcost.bench.gate import comparison, study, versions
+from vidcost.bench.gate.campaign import Launch
 from vidcost.bench.timing import events, sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
@@ -22,6 +30,7 @@ from vidcost.bench.timing.store import Store
 from vidcost.models.rows import ROWS, Row
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+FAKE_SIDE = Path(__file__).parent / "gate/fake_side.py"
 
 
 class Ran(NamedTuple):
@@ -150,6 +159,21 @@ def witnesses(monkeypatch: pytest.MonkeyPatch, examined: Callable[[Row], Examine
     return questions
 
 
+@pytest.fixture
+def operators(monkeypatch):
+    """Have fvcore and thop answer 7 on every single operator at once; errors by witness."""
+    errors = {}
+    answers = {operator.name: conformance.Said(figure=7) for operator in OPERATORS}
+
+    def ask(witness):
+        if error := errors.get(witness):
+            return conformance._unasked(witness, "crashed", error)
+        return conformance.Statement(witness, "1.2", answers)
+
+    monkeypatch.setattr(conformance, "_ask_process", ask)
+    return errors
+
+
 class Stopwatch(dict[Cell, Timing]):
     """Stands in for a sweep: has a timing for the cells in it, and notes what it was asked."""
 
@@ -230,3 +254,119 @@ def complaint(vidcost: Callable[..., Ran], tmp_path: Path) -> Callable[..., str]
         return message
 
     return run
+
+
+# --- repositories with versions of the models, and the gates in them
+
+PYPROJECT = """\
+[project]
+name = "vidcost"
+version = "0.1.0"
+dependencies = ["torch"]
+"""
+
+
+class Repository:
+    """A git repository that can be committed to."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir()
+        self.git("init", "--quiet", "--initial-branch", "main")
+        (folder / "pyproject.toml").write_text(PYPROJECT)
+        source = Path(next(iter(models.__path__)))
+        shutil.copytree(source, folder / "models", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def git(self, *arguments):
+        author = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b.c"}
+        committer = {"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b.c"}
+        alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        done = subprocess.run(
+            ["git", "-C", str(self.folder), *arguments],
+            env=os.environ | author | committer | alone,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self, message="a version"):
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+        return self.git("rev-parse", "HEAD")
+
+    def edit(self, name, old, new):
+        path = self.folder / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    # the folder's own git is asked, whatever hook or worktree runs these tests
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    return Repository(tmp_path / "repository")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Of checkouts and sides, which are named by what they hold: one for all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def git(repository, vidcost, monkeypatch, cache):
+    """A repository to stand in, with one version on main."""
+    repository.commit()
+    # after ``vidcost``, which stands in a folder without one
+    monkeypatch.chdir(repository.folder)
+    monkeypatch.setattr(versions, "cache_folder", lambda: cache)
+    return repository
+
+
+@pytest.fixture
+def sides(monkeypatch, tmp_path):
+    """Have fake workers measure: ``sides(base, head)`` are plans by row or block."""
+    # a process a side, to read a list that is this one's
+    names = [row.name for row in ROWS if row.build]
+    monkeypatch.setattr(versions.Prepared, "rows", lambda _: names)
+
+    new_run = comparison.new_run
+    brief = {"visit_s": 0.001, "visit_turns": 3}
+    for module in (comparison, study):
+        monkeypatch.setattr(
+            module, "new_run", lambda *a, **k: new_run(*a, **k).model_copy(update=brief)
+        )
+
+    def plant(base, head):
+        def launches(prepared):
+            return {
+                side: Launch(
+                    (sys.executable, str(FAKE_SIDE)),
+                    {"PLAN": json.dumps(plan), "SIDE": side, "LOG": str(tmp_path / "log")},
+                )
+                for side, plan in (("base", base), ("head", head))
+            }
+
+        monkeypatch.setattr(comparison, "launches", launches)
+        monkeypatch.setattr(study, "launches", launches)
+
+    return plant
+
+
+@pytest.fixture
+def baseline(vidcost, tmp_path):
+    """The committed baseline, to be changed; returns how."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    shutil.copy(CHECKOUT / "results/counts.jsonl", folder)
+
+    def change(row, **fields):
+        records = record.read(folder)
+        changed = records[row].model_dump() | fields
+        records[row] = Record.model_validate(changed)
+        record.write(folder, records.values(), command="vidcost run")
+
+    return change

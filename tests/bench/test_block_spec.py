@@ -5,6 +5,8 @@ import pytest
 from vidcost.bench.block_spec import block_factory, shape, two_specs
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
 
+CHOICE = "choose from nl, cgnl, cgd, pnl, or name your own: my_block.py:MyBlock"
+
 
 @pytest.mark.parametrize(
     ("spec", "kind"),
@@ -32,9 +34,9 @@ def test_whole_numbers():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("nll", "no block 'nll': choose from nl, cgnl, cgd, pnl"),
-        ("", "no block '': choose from nl, cgnl, cgd, pnl"),
-        ("NL", "no block 'NL': choose from nl, cgnl, cgd, pnl"),
+        ("nll", f"no block 'nll': {CHOICE}"),
+        ("", f"no block '': {CHOICE}"),
+        ("NL", f"no block 'NL': {CHOICE}"),
         ("pnl:m=3", "block pnl has no option 'm': it takes n, combine, pairwise, shared"),
         ("pnl:combin=concat", "block pnl has no option 'combin': did you mean 'combine'?"),
         ("cgd:n=3", "block cgd has no option 'n': it takes none"),

@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 from vidcost.bench import published
 from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli import app
-from vidcost.bench.count import cache, conformance, measure, record, rules, witness
-from vidcost.bench.count.operators import OPERATORS
+from vidcost.bench.count import cache, measure, record, rules, witness
 from vidcost.bench.tables.audit import document as audit_document
 from vidcost.models.blocks import PNL
 from vidcost.models.cost import Cost
@@ -45,68 +44,7 @@ def plain(output):
     return re.sub(r"\x1b\[[0-9;]*m", "", output)
 
 
-@pytest.fixture
-def operators(monkeypatch):
-    """Have fvcore and thop answer 7 on every single operator at once; errors by witness."""
-    errors = {}
-    answers = {operator.name: conformance.Said(figure=7) for operator in OPERATORS}
-
-    def ask(witness):
-        if error := errors.get(witness):
-            return conformance._unasked(witness, "crashed", error)
-        return conformance.Statement(witness, "1.2", answers)
-
-    monkeypatch.setattr(conformance, "_ask_process", ask)
-    return errors
-
-
-# --- the command line as it is
-
-
-def test_the_command_line_is_frozen():
-    # every change here is a change for users
-    assert {
-        "list": ["rows", "--table", "--format"],
-        "count": [
-            *["rows", "--table", "--classes", "--frames", "--size", "--witnesses", "--no-cache"],
-            *["--training", "--format"],
-        ],
-        "show": ["row", "--depth", "--classes", "--frames", "--size", "--format"],
-        "block": ["blocks", "--shape", "--format"],
-        "tables": ["numbers", "--results", "--timings", "--no-cache", "--format"],
-        "run": ["--results", "--budget", "--no-cache"],
-        "time": [
-            *["rows", "--blocks", "--shape", "--sweep", "--share", "--device", "--batch"],
-            *["--dtype", "--memory-format", "--mode", "--phase", "--cudnn-benchmark", "--threads"],
-            *["--classes", "--frames", "--size", "--budget", "--resume", "--results", "--format"],
-        ],
-        "ledger": [
-            *["rows", "--table", "--classes", "--frames", "--size", "--results", "--no-cache"],
-            "--format",
-        ],
-        "formulas": ["--cross", "--channels", "--along", "--results", "--format"],
-        "conformance": ["--results", "--format"],
-        "audit": ["--search", "--recipe", "--results", "--format"],
-        "gate counts": ["--results", "--format"],
-        "gate accept": ["--reason", "--results"],
-        "gate time": [
-            *["rows", "--base", "--head", "--blocks", "--shape", "--frames", "--size", "--device"],
-            *["--batch", "--dtype", "--phase", "--threads", "--margin", "--visit", "--seed"],
-            *["--same-environment", "--out", "--junit", "--format"],
-        ],
-        "gate samples": [
-            *["base", "head", "--noise", "--allow", "--margin", "--out", "--junit", "--format"],
-        ],
-        "gate replay": ["file", "--junit", "--format"],
-        "gate study": [
-            *["--comparisons", "--per-factor", "--device", "--threads", "--visit", "--results"],
-        ],
-        "history": ["rows", "--branch", "--series", "--results", "--format"],
-        "cache clear": [],
-    } == {
-        name: [option for parameter in command.params for option in parameter.opts]
-        for name, command in commands().items()
-    }
+# --- help and examples
 
 
 @pytest.mark.parametrize("name", commands())

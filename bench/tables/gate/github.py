@@ -6,6 +6,7 @@ packages/core/src/command.ts.
 
 # without __future__.annotations: a function here has that name
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -44,11 +45,14 @@ def annotated(level: Level, found: Sequence[tuple[str, str]]) -> list[str]:
     return [f"::{level} title={_property(title)}::{_data(message)}" for title, message in shown]
 
 
-def announce(lines: Iterable[str]) -> None:
-    """Print workflow commands where GitHub reads them, and nowhere else."""
+def announce(lines: Iterable[str], *, err: bool = False) -> None:
+    """Print workflow commands where GitHub reads them, and nowhere else.
+
+    It reads both outputs of a step; ``err`` keeps standard output for data.
+    """
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in lines:
-            print(line)
+            print(line, file=sys.stderr if err else sys.stdout)
 
 
 def append_summary(markdown: str) -> str | None:

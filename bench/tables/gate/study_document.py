@@ -34,7 +34,9 @@ from vidcost.bench.tables.gate.study import (
     same_table,
     whole,
 )
+from vidcost.bench.tables.gate.study_plot import power_table as alarm_table
 from vidcost.bench.tables.gate.study_plot import write_power
+from vidcost.bench.tables.table import Table
 from vidcost.bench.timing.record import Machine
 
 COMMAND = "vidcost gate study"
@@ -45,10 +47,10 @@ PLOT = "power.svg"
 T = TypeVar("T")
 
 
-def write_study(trials: Sequence[Trial], folder: Path) -> list[Path]:
+def write_study(trials: Sequence[Trial], folder: Path) -> tuple[list[Path], Table]:
     """Write README.md, power.svg, power.png and power.csv to ``folder``.
 
-    Returns: their paths.
+    Returns: their paths, and what power.csv holds.
     Raises: ValueError as :func:`study_markdown` does, or with the path if one cannot be written.
     """
     # before judging, which takes minutes of a large study
@@ -57,7 +59,7 @@ def write_study(trials: Sequence[Trial], folder: Path) -> list[Path]:
     document = folder / "README.md"
     text = study_markdown(trials, comparisons)
     files.write(document, f"<!-- written by: {_command(trials)} -->\n\n{text}")
-    return [document, *write_power(comparisons, folder)]
+    return [document, *write_power(comparisons, folder)], alarm_table(comparisons)
 
 
 def study_markdown(trials: Sequence[Trial], comparisons: Sequence[Comparison] | None = None) -> str:

@@ -129,11 +129,8 @@ def write_power(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
     figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
     paths = [folder / f"power.{kind}" for kind in ("svg", "png", "csv")]
     files.write(paths[0], svg.getvalue())
+    files.write(paths[1], png.getvalue())
     files.write(paths[2], power_table(comparisons).csv())
-    try:
-        paths[1].write_bytes(png.getvalue())
-    except OSError as error:
-        raise ValueError(f"cannot write {paths[1]}: {error.strerror or error}") from None
     return paths
 
 

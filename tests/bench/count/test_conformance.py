@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from vidcost.bench.count import conformance, rules, witness_process
+from vidcost.bench.count import conformance, distribution, rules
 from vidcost.bench.count.conformance import Said, Statement, ask_counters, failures
+from vidcost.bench.count.distribution import version
 from vidcost.bench.count.operators import OPERATORS
-from vidcost.bench.count.witness import version
 
 NAMES = [operator.name for operator in OPERATORS]
 GROUPED = ["nn.Conv3d, 3 groups", "nn.Conv3d, depthwise"]
@@ -202,7 +202,7 @@ def test_files_of_the_current_folder_do_not_stand_in_for_a_witness(monkeypatch):
 
 
 def test_another_package_of_the_same_import_name_is_refused(monkeypatch):
-    monkeypatch.setattr(witness_process.importlib, "import_module", lambda name: None)
+    monkeypatch.setattr(distribution.importlib, "import_module", lambda name: None)
     monkeypatch.setattr(
         importlib.metadata, "packages_distributions", lambda: {"thop": ["ultralytics-thop"]}
     )

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from vidcost.bench.count import cache, witness, witness_process
+from vidcost.bench.count import asking, cache, witness, witness_process
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.memory import large_modules
 from vidcost.bench.count.witness import ask
@@ -198,19 +198,26 @@ def test_another_question_is_asked_by_itself(processes, name, row):
     assert 2 == len(processes.questions)
 
 
+def pretend(monkeypatch, distribution):
+    """Have another version of a distribution installed."""
+    version = witness.version
+    for module in (asking, witness):
+        monkeypatch.setattr(
+            module, "version", lambda name: "0" if name == distribution else version(name)
+        )
+
+
 @pytest.mark.parametrize("distribution", ["thop", "torch", "numpy"])
 def test_another_version_is_asked_by_itself(processes, monkeypatch, distribution):
     ask("thop", MFNET)
-    version = witness.version
-    monkeypatch.setattr(witness, "version", lambda d: "0" if d == distribution else version(d))
+    pretend(monkeypatch, distribution)
     ask("thop", MFNET)
     assert 2 == len(processes.questions)
 
 
 def test_another_version_of_the_other_witness_changes_nothing(processes, monkeypatch):
     ask("thop", MFNET)
-    version = witness.version
-    monkeypatch.setattr(witness, "version", lambda d: "0" if d == "fvcore" else version(d))
+    pretend(monkeypatch, "fvcore")
     ask("thop", MFNET)
     assert 1 == len(processes.questions)
 
@@ -312,8 +319,8 @@ def test_half_precision_changes_no_number(monkeypatch, name):
     small = select(["mfnet-pnl"])[0].at(frames=4, size=128)
     whole = witness_process.answer(name, small)
     halved = []
-    halve = witness_process.halve
-    monkeypatch.setattr(witness_process, "halve", lambda m: (halved.append(m), halve(m)))
+    halve = asking.halve
+    monkeypatch.setattr(asking, "halve", lambda m: (halved.append(m), halve(m)))
     monkeypatch.setattr(
         witness_process, "large_modules", lambda count: {"conv4.after_B05.operations.0"}
     )

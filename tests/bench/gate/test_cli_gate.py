@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import shutil
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,63 +13,13 @@ import pytest
 import typer.main
 
 from vidcost.bench.cli import app
-from vidcost.bench.count import record
-from vidcost.bench.count.record import Record
 from vidcost.bench.gate import comparison, study, versions
-from vidcost.bench.gate.campaign import Launch
 from vidcost.bench.timing.cell import Cell
-from vidcost.models.rows import ROWS
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[2] / "results"
 READ_ROWS = versions.Prepared.rows
 SLOW, FAST = {"ns": 10_000_000}, {"ns": 9_000_000}
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Of checkouts and sides, which are named by what they hold: one for all tests."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def git(repository, vidcost, monkeypatch, cache):
-    """A repository to stand in, with one version on main."""
-    repository.commit()
-    # after ``vidcost``, which stands in a folder without one
-    monkeypatch.chdir(repository.folder)
-    monkeypatch.setattr(versions, "cache_folder", lambda: cache)
-    return repository
-
-
-@pytest.fixture
-def sides(monkeypatch, tmp_path):
-    """Have fake workers measure: ``sides(base, head)`` are plans by row or block."""
-    # a process a side, to read a list that is this one's
-    names = [row.name for row in ROWS if row.build]
-    monkeypatch.setattr(versions.Prepared, "rows", lambda _: names)
-
-    new_run = comparison.new_run
-    brief = {"visit_s": 0.001, "visit_turns": 3}
-    for module in (comparison, study):
-        monkeypatch.setattr(
-            module, "new_run", lambda *a, **k: new_run(*a, **k).model_copy(update=brief)
-        )
-
-    def plant(base, head):
-        def launches(prepared):
-            return {
-                side: Launch(
-                    (sys.executable, str(HERE / "fake_side.py")),
-                    {"PLAN": json.dumps(plan), "SIDE": side, "LOG": str(tmp_path / "log")},
-                )
-                for side, plan in (("base", base), ("head", head))
-            }
-
-        monkeypatch.setattr(comparison, "launches", launches)
-        monkeypatch.setattr(study, "launches", launches)
-
-    return plant
 
 
 def example(name):
@@ -103,22 +52,6 @@ def pytest_benchmark(path, median):
 
 
 # counts
-
-
-@pytest.fixture
-def baseline(vidcost, tmp_path):
-    """The committed baseline, to be changed; returns how."""
-    folder = tmp_path / "results"
-    folder.mkdir()
-    shutil.copy(RESULTS / "counts.jsonl", folder)
-
-    def change(row, **fields):
-        records = record.read(folder)
-        changed = records[row].model_dump() | fields
-        records[row] = Record.model_validate(changed)
-        record.write(folder, records.values(), command="vidcost run")
-
-    return change
 
 
 def test_the_example_of_counts_runs(vidcost, baseline):

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 
-from vidcost.bench.timing.lifeline import die_with_parent
+from vidcost.bench.lifeline import die_with_parent
 
 
 def say(**line):

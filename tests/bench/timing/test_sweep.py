@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from vidcost.bench.timing import conditions, dialogue, supervisor
+from vidcost.bench.timing import conditions, supervisor
 from vidcost.bench.timing.budget import Budget
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.events import (
@@ -134,9 +134,8 @@ def test_a_worker_that_fails_is_a_status_and_the_next_ones_turn(run, store, row,
 
 
 @pytest.mark.parametrize("row", ["hang", "deaf", "garbage"])
-def test_a_worker_that_hangs_is_killed(run, monkeypatch, row):
-    monkeypatch.setattr(dialogue, "START_UP_S", 0.25)
-    limits = Limits(warmup_s=0.125, sampling_s=0.125, energy_s=0)
+def test_a_worker_that_hangs_is_killed(run, row):
+    limits = Limits(start_up_s=0.25, warmup_s=0.125, sampling_s=0.125, energy_s=0)
     failed, after = run(row, Cell(row="ok", batch=7), limits=limits)
     if row != "garbage":
         assert ("timed out", "no record within 0.5 s") == (failed.status, failed.error)

@@ -155,7 +155,7 @@ def test_a_task_that_cannot_be_read_is_an_error():
         COMMAND, input='{"cell": {}}\n', capture_output=True, text=True, check=False
     )
     assert 1 == process.returncode
-    assert "a cell times a row or a block" in process.stderr
+    assert "a cell times a row, a block or a network" in process.stderr
     assert "" == process.stdout
 
 

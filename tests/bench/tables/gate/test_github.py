@@ -62,7 +62,9 @@ def test_commands_are_printed_where_they_are_read(expected, value, monkeypatch, 
     if value is not None:
         monkeypatch.setenv("GITHUB_ACTIONS", value)
     announce(["a", "b"])
-    assert expected == capsys.readouterr().out
+    assert (expected, "") == capsys.readouterr()
+    announce(["a", "b"], err=True)
+    assert ("", expected) == capsys.readouterr()
 
 
 # --- the summary

@@ -196,8 +196,9 @@ def test_the_document_begins_with_the_machine_and_its_noise():
 
 def test_a_study_is_written_with_the_command_that_measures_it_again(tmp_path):
     cell = Cell(row="mfnet-pnl", classes=7, device="cuda", threads=3)
-    written = write_study([trial(cell=cell)], tmp_path)
+    written, alarms = write_study([trial(cell=cell)], tmp_path)
     assert ["README.md", "power.svg", "power.png", "power.csv"] == [p.name for p in written]
+    assert alarms.csv() == written[3].read_text()
     document = written[0].read_text()
     command = "vidcost gate study --device cuda --threads 3"
     assert document.startswith(f"<!-- written by: {command} -->\n\n# The gate on trial\n")

@@ -1,0 +1,223 @@
+"""``vidcost.count``: what any network costs, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from torch import Tensor, nn
+
+from vidcost.bench.api.guest import NotCopyable, called, copied, guarded, outlined
+from vidcost.bench.call import Inputs, name_inside
+from vidcost.bench.count import counter
+from vidcost.bench.count.closed_form import Check, check
+from vidcost.bench.count.counter import Count, UncountedOperator
+from vidcost.bench.count.training import count_training
+from vidcost.models.cost import Cost
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ModuleCount:
+    """What was counted inside one module and those below it; the whole network has the name "".
+
+    ``forward`` and ``backward`` are sums over ``calls`` calls; ``backward`` is None unless training
+    was counted. Parameters stand in ``forward``.
+    """
+
+    module: str
+    type: str
+    calls: int
+    forward: Cost
+    backward: Cost | None = None
+
+
+@dataclass(frozen=True)
+class NetworkCount:
+    """What one pass of a network costs.
+
+    Units: MACs, elements and parameters as in :class:`vidcost.models.cost.Cost`; ``buffers`` are
+    elements. ``modules`` are those that were called, in order. ``checks`` holds every module with a
+    closed form, a method ``cost(shape) -> Cost``, beside its count; ``unchecked`` says of others
+    with such a method why it could not be asked. ``counted_on`` is the device of the pass;
+    ``why`` says why it is not "meta", where nothing is computed.
+    """
+
+    network: str
+    forward: Cost
+    backward: Cost | None
+    buffers: int
+    modules: tuple[ModuleCount, ...]
+    checks: tuple[Check, ...]
+    unchecked: tuple[str, ...]
+    counted_on: str
+    why: str
+
+    @property
+    def params(self) -> int:
+        """Parameters, each once however often it is used."""
+        return self.forward.params
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the forward pass."""
+        return self.forward.macs
+
+    @property
+    def total(self) -> Cost:
+        """Forward and, if it was counted, backward pass."""
+        return self.forward if self.backward is None else self.forward + self.backward
+
+    @property
+    def closed_form(self) -> Literal["equal", "differs", "not checked"]:
+        """Whether the closed forms of modules agree with their counts, as integers."""
+        if not self.checks:
+            return "not checked"
+        return "equal" if all(check.equal for check in self.checks) else "differs"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One line for each module: its parameters, MACs and elements by kind."""
+        import pandas as pd
+
+        return pd.DataFrame([_line(module) for module in self.modules])
+
+
+def count(model: nn.Module, inputs: Inputs, *, training: bool = False) -> NetworkCount:
+    """Count one pass of ``model`` on ``inputs``: MACs, parameters, elements, by module.
+
+    ``inputs`` are a tensor, a sequence of tensors or a mapping from the names of forward's
+    arguments to tensors, of any type, on the model's device. The pass is in evaluation mode; with
+    ``training`` it is in training mode and the backward pass from all outputs is counted too.
+    Outputs may be tensors in tuples, dicts and dataclasses.
+
+    The network is run on the meta device, in milliseconds. If it cannot run there, because what it
+    does depends on values, it runs once on its own device, and the result says why. Either way it
+    is a copy that runs: parameters, buffers, mode, hooks, gradients and random generators stay.
+
+    >>> import torch, vidcost
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.Flatten(), nn.Linear(72, 5))
+    >>> counted = vidcost.count(network, torch.randn(1, 3, 5, 5))
+    >>> counted.macs  # 8 maps of 3x3 from 3x3x3 each, and 72x5
+    2304
+    >>> counted.forward.conv, counted.forward.linear, counted.params
+    (1944, 360, 581)
+    >>> counted.counted_on, counted.closed_form
+    ('meta', 'not checked')
+
+    Raises: UncountedOperator naming every operator without a counting rule; ValueError if ``model``
+            is no module or an input no tensor; NetworkExit if it calls sys.exit; what the network
+            raises.
+    """
+    network, values = called(model, inputs)
+    counted = _counted_training if training else _counted
+    with guarded(*values, *model.parameters()):
+        return counted(model, network, values)
+
+
+def _line(module: ModuleCount) -> dict[str, object]:
+    forward = {"macs": module.forward.macs, **asdict(module.forward)}
+    backward = {"macs": module.backward.macs, **asdict(module.backward)} if module.backward else {}
+    backward.pop("params", None)
+    return {
+        "module": module.module,
+        "type": module.type,
+        "calls": module.calls,
+        **forward,
+        **{f"backward_{name}": amount for name, amount in backward.items()},
+    }
+
+
+def _counted(model: nn.Module, network: nn.Module, values: tuple[Tensor, ...]) -> NetworkCount:
+    found, where = _on_meta_or_here(network, values, counter.count)
+    return _result(model, network, where, found, None)
+
+
+def _counted_training(
+    model: nn.Module, network: nn.Module, values: tuple[Tensor, ...]
+) -> NetworkCount:
+    found, where = _on_meta_or_here(network, values, count_training)
+    return _result(model, network, where, found.forward, found.backward)
+
+
+def _on_meta_or_here(
+    network: nn.Module, values: tuple[Tensor, ...], run: Callable[..., T]
+) -> tuple[T, tuple[str, str]]:
+    """What ``run`` says of a copy, the device it ran on, and why that is not the meta device."""
+    shapes = [x.detach().to("meta").requires_grad_(x.requires_grad) for x in values]
+    try:
+        return run(outlined(network), *shapes), ("meta", "")
+    except UncountedOperator:
+        raise
+    except Exception as error:  # whatever does not work without values
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    device = next((x.device for x in (*network.parameters(), *values)), None)
+    here = [x.detach().clone().requires_grad_(x.requires_grad) for x in values]
+    try:
+        guest = copied(network)
+    except NotCopyable as error:
+        guest, why = network, str(error)
+    return run(guest, *here), (str(device or "cpu"), why)
+
+
+def _result(
+    model: nn.Module,
+    network: nn.Module,
+    where: tuple[str, str],
+    forward: Count,
+    backward: Count | None,
+) -> NetworkCount:
+    checks, unchecked = [], []
+    for name, module in network.named_modules(remove_duplicate=False):
+        try:
+            checked = check(name, module, forward)
+        except Exception as error:  # a method of that name may be about something else
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            unchecked.append(f"{name_inside(network, name) or 'the whole'}: {said}")
+            continue
+        if checked is not None:
+            inside = name_inside(network, checked.module)
+            checks.append(Check(inside, checked.counted, checked.formula))
+    counted_on, why = where
+    return NetworkCount(
+        network=type(model).__name__,
+        forward=forward.total,
+        backward=None if backward is None else backward.total,
+        buffers=forward.buffers,
+        modules=tuple(_modules(model, network, forward, backward)),
+        checks=tuple(checks),
+        unchecked=tuple(unchecked),
+        counted_on=counted_on,
+        why=why,
+    )
+
+
+def _modules(
+    model: nn.Module, network: nn.Module, forward: Count, backward: Count | None
+) -> list[ModuleCount]:
+    calls: dict[str, int] = {}
+    for call in forward.calls:
+        calls[call.module] = calls.get(call.module, 0) + 1
+    if network is not model:
+        # what calls it by names is none of its modules
+        calls.pop("")
+    there, back = forward.by_module(), None if backward is None else backward.by_module()
+    modules = []
+    for name, times in calls.items():
+        module = network.get_submodule(name)
+        params = sum(p.numel() for p in module.parameters())
+        modules.append(
+            ModuleCount(
+                module=name_inside(network, name),
+                type=type(module).__name__,
+                calls=times,
+                forward=there.get(name, Cost()) + Cost(params=params),
+                backward=None if back is None else back.get(name, Cost()),
+            )
+        )
+    return modules

@@ -1,0 +1,102 @@
+"""A network of somebody else's, which is looked at and left exactly as it was."""
+
+from __future__ import annotations
+
+import copy
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from vidcost.bench.call import Inputs, positional
+
+
+class NetworkExit(RuntimeError):
+    """The network called ``sys.exit``."""
+
+
+class NotCopyable(ValueError):
+    """A network that cannot be copied."""
+
+
+def called(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """A network that takes tensors by position, and those tensors.
+
+    Raises: ValueError if ``model`` is no module, or an input is no tensor.
+    """
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"a network is an nn.Module, not {type(model).__name__}: call what builds it, or wrap "
+            "the function in a module"
+        )
+    return positional(model, inputs)
+
+
+@contextmanager
+def guarded(*tensors: Tensor) -> Iterator[None]:
+    """Keep the state of the random generators, of the CPU, of ``tensors``' devices, of Python.
+
+    Raises: NetworkExit in place of SystemExit.
+    """
+    devices = {x.device.index for x in tensors if x.device.type == "cuda"}
+    python = random.getstate()
+    numpy = sys.modules.get("numpy")
+    numpys = numpy.random.get_state() if numpy else None
+    try:
+        with torch.random.fork_rng(devices=sorted(devices)):
+            yield
+    except SystemExit as error:
+        raise NetworkExit(f"the network called sys.exit({error.code!r})") from error
+    finally:
+        random.setstate(python)
+        if numpy and numpys is not None:
+            numpy.random.set_state(numpys)
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A deep copy of ``model`` without gradients.
+
+    Raises: NotCopyable.
+    """
+    # detached first: what autograd has recorded cannot be copied
+    memo = {
+        id(tensor): _with_grad_of(tensor, tensor.detach().clone()) for tensor in _tensors(model)
+    }
+    return _copied(model, memo)
+
+
+def outlined(model: nn.Module) -> nn.Module:
+    """``model`` on the meta device: its shapes alone, in no time and without memory.
+
+    Raises: NotCopyable.
+    """
+    memo = {
+        id(tensor): _with_grad_of(tensor, torch.empty_like(tensor, device="meta"))
+        for tensor in _tensors(model)
+    }
+    return _copied(model, memo)
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    """All tensors of its modules, also those that are neither parameters nor buffers."""
+    yield from model.parameters()
+    yield from model.buffers()
+    for module in model.modules():
+        yield from (value for value in vars(module).values() if isinstance(value, Tensor))
+
+
+def _with_grad_of(tensor: Tensor, made: Tensor) -> Tensor:
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(made, requires_grad=tensor.requires_grad)
+    return made.detach().requires_grad_(tensor.requires_grad)
+
+
+def _copied(model: nn.Module, memo: dict[int, Tensor]) -> nn.Module:
+    try:
+        return copy.deepcopy(model, dict(memo))
+    except Exception as error:  # whatever a module holds: locks, generators, handles
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise NotCopyable(f"{type(model).__name__} cannot be copied: {said}") from error

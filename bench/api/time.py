@@ -1,0 +1,251 @@
+"""``vidcost.time``: how long a pass of any network takes in this process."""
+
+from __future__ import annotations
+
+import gc
+import time as clock_time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vidcost.bench.api.guest import called, copied, guarded
+from vidcost.bench.call import Inputs
+from vidcost.bench.outputs import tensors_in
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.clock import clock_for
+from vidcost.bench.timing.machine import describe
+from vidcost.bench.timing.memory import measure_memory
+from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.runner import Runner
+from vidcost.bench.timing.sampling import sample
+from vidcost.bench.timing.statistics import Summary, summary
+from vidcost.bench.timing.subject import Built
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Phase = Literal["inference", "training"]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a timing depends on besides the machine, as it was found and left.
+
+    ``matmul_precision`` is torch's word for products in fp32; ``cudnn_tf32`` and
+    ``cudnn_benchmark`` matter on a GPU alone.
+    """
+
+    device: str
+    phase: Phase
+    dtypes: tuple[str, ...]
+    threads: int
+    matmul_precision: str
+    cudnn_tf32: bool
+    cudnn_benchmark: bool
+
+
+@dataclass(frozen=True)
+class NetworkTiming:
+    """Raw samples of one network, and what is known of how they were taken.
+
+    ``samples_s`` are seconds by part: "latency", and in training "forward", "backward" and
+    "optimizer" of the same steps. ``settled``: two windows of the warm-up agreed. ``precision`` is
+    the half width of the median's 95% confidence interval over the median, as reached.
+    ``weights_bytes`` are parameters and buffers, ``peak_bytes`` the most that was allocated at once
+    above them, None if it was not measured. ``items`` is the size of the first input's first axis.
+    ``finite``: no output held NaN or infinity. ``machine`` names hardware and versions.
+    """
+
+    network: str
+    samples_s: Mapping[str, tuple[float, ...]]
+    warmup_samples: int
+    settled: bool
+    precision: float | None
+    sampling_s: float
+    weights_bytes: int
+    peak_bytes: int | None
+    items: int
+    finite: bool
+    conditions: Conditions
+    machine: Mapping[str, str | int]
+
+    def summary(self, part: str = "latency") -> Summary:
+        """Median, its 95% confidence interval, interquartile range in seconds, and how many.
+
+        Raises: ValueError if there is no such part.
+        """
+        if part not in self.samples_s:
+            raise ValueError(f"no part {part!r}: choose from {', '.join(self.samples_s)}")
+        return summary(self.samples_s[part])
+
+    @property
+    def median_s(self) -> float:
+        """Median latency in seconds."""
+        return self.summary().median
+
+    @property
+    def items_per_s(self) -> float:
+        """Throughput: items a second at the median latency."""
+        return self.items / self.median_s
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One line for each sample, a column for each part, in seconds."""
+        import pandas as pd
+
+        columns = {f"{part}_s": list(samples) for part, samples in self.samples_s.items()}
+        return pd.DataFrame(columns)
+
+
+def time(
+    model: nn.Module,
+    inputs: Inputs,
+    *,
+    device: str | torch.device | None = None,
+    phase: Phase = "inference",
+    precision: float = 0.01,
+    budget_s: float = 60.0,
+    warmup_s: float = 10.0,
+    min_samples: int = 30,
+    threads: int | None = None,
+    memory: bool = True,
+) -> NetworkTiming:
+    """Time passes of ``model`` on ``inputs`` until the median is known to ``precision``.
+
+    ``inputs`` are as for :func:`vidcost.count`. A pass is a forward pass in evaluation mode without
+    gradients, or with ``phase`` "training" a step of SGD: forward, backward and optimiser. The loss
+    is the cross-entropy where a network returns one matrix of logits, else every output that needs
+    a gradient is given a random one.
+
+    It warms up until two windows agree, at most ``warmup_s`` seconds, then takes at least
+    ``min_samples`` samples until half of the median's 95% confidence interval is within
+    ``precision`` of it, at most for about ``budget_s`` seconds. ``device`` is "cpu" or "cuda" (by
+    default where the model is), ``threads`` are those that compute on the CPU (by default torch's).
+    Afterwards one pass is run to measure its ``memory``.
+
+    It is a copy that runs: the model, torch's settings and the random generators are left as they
+    were. Nothing is counted meanwhile: ask :func:`vidcost.count` before or after. Samples are only
+    as calm as this process is; ``vidcost time`` on the command line gives each measurement one of
+    its own, and watches a GPU's clocks.
+
+    >>> import torch, vidcost
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    >>> timing = vidcost.time(network, torch.randn(8, 64), budget_s=0.2, warmup_s=0.1)
+    >>> timing.summary().n >= 30, timing.median_s < 1
+    (True, True)
+    >>> timing.weights_bytes, timing.finite
+    (19240, True)
+
+    Raises: ValueError if ``model`` is no module or cannot be copied, an input is no tensor, there
+            is no such device or phase, or no output needs a gradient in training; NetworkExit if it
+            calls sys.exit; what the network raises, torch's lack of memory among it.
+    """
+    if phase not in ("inference", "training"):
+        raise ValueError(f"no phase {phase!r}: choose inference or training")
+    network, values = called(model, inputs)
+    where = str(device or next((x.device for x in (*model.parameters(), *values)), "cpu"))
+    machine = describe(where)
+    threads = torch.get_num_threads() if threads is None else threads
+    given: dict[str, float] = {"threads": threads, "min_samples": min_samples}
+    given |= {"precision": precision, "budget_s": budget_s, "warmup_s": warmup_s}
+    for name, number in given.items():
+        if not number > 0:
+            raise ValueError(f"{name} is {number}: give a number above 0")
+    limits = Limits(
+        precision=precision, sampling_s=budget_s, warmup_s=warmup_s, min_samples=min_samples
+    )
+    with guarded(*values, *model.parameters()), _set(where, threads):
+        conditions = Conditions(
+            device=where,
+            phase=phase,
+            dtypes=tuple(sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters()})),
+            threads=threads,
+            matmul_precision=torch.get_float32_matmul_precision(),
+            cudnn_tf32=torch.backends.cudnn.allow_tf32,
+            cudnn_benchmark=torch.backends.cudnn.benchmark,
+        )
+        guest = copied(network).to(where).train(phase == "training")
+        built = Built(guest, tuple(_given(x, where) for x in values))
+        cell = Cell(row=type(model).__name__, device=where, phase=phase, threads=threads)
+        finite = _is_finite(built)
+        clock = clock_for(where)
+        runner = Runner(cell, built, clock, seed=limits.seed)
+        with _no_collection():
+            sampled = sample(
+                runner.take,
+                limits,
+                lambda chunk: "keep",
+                now=clock_time.monotonic,
+                resolution_s=clock.resolution_s,
+            )
+        peak = _peak_bytes(where, built, runner) if memory else None
+    protocol = sampled.protocol(limits.seed)
+    return NetworkTiming(
+        network=type(model).__name__,
+        samples_s={part: tuple(samples) for part, samples in sampled.samples.items()},
+        warmup_samples=protocol.warmup_samples,
+        settled=protocol.settled,
+        precision=protocol.precision,
+        sampling_s=protocol.sampling_s,
+        weights_bytes=built.weights_bytes,
+        peak_bytes=peak,
+        items=values[0].shape[0] if values and values[0].dim() else 1,
+        finite=finite,
+        conditions=conditions,
+        machine=machine.model_dump(),
+    )
+
+
+def _given(x: Tensor, device: str) -> Tensor:
+    return x.detach().to(device, copy=True).requires_grad_(x.requires_grad)
+
+
+def _is_finite(built: Built) -> bool:
+    with torch.no_grad():
+        outputs = tensors_in(built.model(*built.inputs))
+    floating = (y for y in outputs if y.is_floating_point() or y.is_complex())
+    return all(bool(torch.isfinite(y).all()) for y in floating)
+
+
+def _peak_bytes(device: str, built: Built, runner: Runner) -> int | None:
+    def held() -> int:
+        return sum(x.numel() * x.element_size() for x in built.inputs) + runner.state_bytes
+
+    on_cuda = torch.device(device).type == "cuda"
+    # in this process others may hold memory on the device
+    before = torch.cuda.memory_allocated(device) if on_cuda else 0
+    measured = measure_memory(
+        device, runner.step, weights_bytes=built.weights_bytes, held_bytes=held
+    )
+    if measured.peak is None or not on_cuda:
+        return measured.peak
+    return measured.peak + built.weights_bytes - before + held()
+
+
+@contextmanager
+def _set(device: str, threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    on_cuda = torch.device(device).type == "cuda"
+    torch.set_num_threads(threads)
+    try:
+        # events are recorded on the current device's stream
+        with torch.cuda.device(device) if on_cuda else nullcontext():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    collects = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

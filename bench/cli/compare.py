@@ -1,0 +1,210 @@
+"""The command that compares blocks in one network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from vidcost.bench import files
+from vidcost.bench.cli import completion
+from vidcost.bench.cli.networks import Inputs, TimeLimit, limit_s
+from vidcost.bench.cli.options import As, Classes, Frames, Json, Results, Size
+from vidcost.bench.cli.output import print_table, report
+from vidcost.bench.cli.rows import progress
+from vidcost.bench.inspection.comparison import AXES, compared, count_all, to_time, variants
+from vidcost.bench.session.timing import Taken, check_device, default_threads, take
+from vidcost.bench.tables.compare import compare_table
+from vidcost.bench.timing.plan import network_fields, row_fields, seconds
+from vidcost.bench.user.reference import is_reference
+from vidcost.models.rows import select
+
+compare_app = typer.Typer()
+
+EXAMPLE = (
+    "Example: `vidcost compare mfnet --at conv4:before-last --block nl --block pnl:n=4 "
+    "--block my_block.py:MyBlock`"
+)
+
+
+@compare_app.command("compare", epilog=EXAMPLE)
+def compare(
+    network: Annotated[
+        str,
+        typer.Argument(
+            help="A row's name, whose own blocks are left out, or a network of your own, "
+            "my_net.py:make_model.",
+            autocompletion=completion.rows,
+        ),
+    ],
+    at: Annotated[
+        list[str],
+        typer.Option(
+            "--at",
+            metavar="POSITION",
+            help="Where the block goes: conv4:before-last, res4:after-2; in a network of your "
+            "own behind a module, by its name; repeat it for several places.",
+            autocompletion=completion.positions,
+        ),
+    ],
+    block: Annotated[
+        list[str],
+        typer.Option(
+            "--block",
+            metavar="BLOCK",
+            help="nl, cgnl, cgd, pnl:n=4 or your own: my_block.py:MyBlock or "
+            "my_pkg.my_module:MyBlock, with options behind another colon; repeat it.",
+            autocompletion=completion.blocks,
+        ),
+    ],
+    inputs: Inputs = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AXIS=N,...", help="Compare at several clips: frames=8,16,32 or size=112,224."
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the sweep to an .svg or .png file."),
+    ] = None,
+    classes: Classes = None,
+    frames: Frames = None,
+    size: Size = None,
+    device: Annotated[
+        str,
+        typer.Option(help="cpu, cuda, or of several cuda:1.", autocompletion=completion.devices),
+    ] = "cpu",
+    batch: Annotated[int, typer.Option(min=1, help="Clips in a pass.")] = 1,
+    dtype: Annotated[
+        str, typer.Option(help="fp32, tf32, bf16 or fp16.", autocompletion=completion.dtype)
+    ] = "fp32",
+    memory_format: Annotated[
+        str,
+        typer.Option(
+            help="contiguous or channels_last_3d.", autocompletion=completion.memory_format
+        ),
+    ] = "contiguous",
+    mode: Annotated[
+        str,
+        typer.Option(help="eager, cuda-graph or compile.", autocompletion=completion.mode),
+    ] = "eager",
+    phase: Annotated[
+        str, typer.Option(help="inference or training.", autocompletion=completion.phase)
+    ] = "inference",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; default: the cores there are.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(metavar="TIME", help="Time for so long in all: 90s, 10m, 0s for not.")
+    ] = "2m",
+    witness: Annotated[
+        bool, typer.Option("--fvcore/--no-fvcore", help="Ask fvcore, which runs each for real.")
+    ] = True,
+    time_limit: TimeLimit = "5m",
+    resume: Annotated[
+        bool, typer.Option(help="Leave out what is stored as measured already.")
+    ] = True,
+    results: Results = Path("results"),
+    as_: As = None,
+    json: Json = False,
+) -> None:
+    """Compare blocks in one network: counts, latency, memory, and what they add to it.
+
+    The network is built with each block in turn at all the positions given, counted in a process of
+    its own, checked against the block's closed form if it has one, and timed in turns with the same
+    network without any block. Timings are stored like those of `vidcost time`.
+    """
+    swept = None if sweep is None else _axis(sweep)
+    if plot is not None:
+        _check_plot(plot, swept)
+    budget_s = seconds(budget)
+    limit = limit_s(time_limit)
+    conditions = {
+        "device": check_device(device),
+        "threads": threads or default_threads(device),
+        "batch": batch,
+        "dtype": dtype,
+        "memory_format": memory_format,
+        "mode": mode,
+        "phase": phase,
+    }
+    clip = {"classes": classes, "frames": frames, "size": size}
+    if is_reference(network) and batch != 1:
+        raise ValueError("the inputs of a network of your own hold their batch: leave out --batch")
+    fields = _network(network, inputs or [], clip, swept is not None)
+    chosen = variants(fields, at, block, conditions, swept)
+    files.check_folder(results)
+    with progress(len(chosen)) as advance:
+        counts = count_all(
+            chosen, witnesses=("fvcore",) if witness else (), limit_s=limit, advance=advance
+        )
+    taken = Taken()
+    if budget_s:
+        taken = take(
+            to_time(chosen, counts),
+            results,
+            console=Console(stderr=True),
+            resume=resume,
+            budget_s=budget_s,
+            start_up_s=limit,
+            command="vidcost compare",
+        )
+    found = compared(chosen, counts, taken.timings)
+    axis = swept[0] if swept else None
+    where = f"{network} at {', '.join(dict.fromkeys(at))}"
+    table = compare_table(found, taken.timings, where=where, axis=axis)
+    for note in taken.notes:
+        typer.echo(note, err=True)
+    if plot is not None and axis is not None:
+        # matplotlib takes a fifth of a second, which only who draws should pay
+        from vidcost.bench.tables.compare_plot import write_growth
+
+        write_growth(found, plot, title=where, axis=axis)
+        typer.echo(f"drawn: {plot}", err=True)
+    print_table(table, as_)
+    report(
+        f"{each.variant.cell.subject}: {each.status}: {each.error}"
+        for each in found
+        # that a block does not fit a clip is a fact of the sweep, not a failure
+        if each.status != "ok" and not (each.status == "refused" and swept)
+    )
+
+
+def _network(
+    name: str, inputs: list[str], clip: dict[str, int | None], swept: bool
+) -> dict[str, Any]:
+    """The network as fields of a cell."""
+    if is_reference(name):
+        if swept or any(clip.values()):
+            raise ValueError(
+                "--classes, --frames, --size and --sweep are for rows: the inputs of your own "
+                "network are given by --input"
+            )
+        return network_fields(name, inputs)
+    if inputs:
+        raise ValueError("--input is for a network of your own: name one as my_net.py:make_model")
+    chosen = select([name])
+    if len(chosen) > 1:
+        raise ValueError(f"{name!r} matches {len(chosen)} rows: compare in one at a time")
+    return row_fields(chosen[0].at(**clip))
+
+
+def _axis(text: str) -> tuple[str, tuple[int, ...]]:
+    axis, _, values = text.partition("=")
+    if axis not in AXES:
+        raise ValueError(f"--sweep goes over {' or '.join(AXES)}, as in frames=8,16,32: not {text}")
+    numbers = values.split(",")
+    if not all(number.isdecimal() and int(number) for number in numbers):
+        raise ValueError(f"--sweep {text}: {axis} are whole numbers above 0, as in {axis}=8,16,32")
+    return axis, tuple(dict.fromkeys(map(int, numbers)))
+
+
+def _check_plot(plot: Path, swept: object) -> None:
+    if swept is None:
+        raise ValueError("--plot draws a sweep: give --sweep too, as in frames=8,16,32")
+    if plot.suffix not in (".svg", ".png"):
+        raise ValueError(f"--plot {plot}: name an .svg or a .png file")
+    files.check_folder(plot.parent)

@@ -1,0 +1,72 @@
+"""What a shell completes beside commands and options: rows, blocks, devices, conditions.
+
+typer drops what does not begin with the word so far, which is why none of these is given it unless
+it holds several values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, get_args
+
+from vidcost.bench.block_spec import BLOCKS
+from vidcost.bench.timing.cell import Dtype, MemoryFormat, Mode, Phase
+from vidcost.models.rows import ROWS
+
+
+def rows() -> list[str]:
+    """Names of rows."""
+    return [row.name for row in ROWS]
+
+
+def blocks() -> list[str]:
+    """Names of blocks; their options follow a colon, at which bash begins a new word."""
+    return list(BLOCKS)
+
+
+def blocks_or_all() -> list[str]:
+    """Names of blocks, and the word for all of them."""
+    return ["all", *BLOCKS]
+
+
+def positions() -> list[str]:
+    """Positions at which some row has a block; in bash they, too, hold a colon."""
+    taken = (row.build.keywords["blocks"] for row in ROWS if isinstance(row.build, partial))
+    return sorted({position for blocks in taken for position in blocks})
+
+
+def devices() -> list[str]:
+    """Kinds of devices, whether there is one or not: to look would take seconds."""
+    return ["cpu", "cuda"]
+
+
+def tables() -> list[str]:
+    """Numbers of the paper's tables."""
+    return sorted({str(number) for row in ROWS for number in row.tables})
+
+
+def one_of(kind: Any) -> Callable[[], list[str]]:
+    """The values of a ``Literal``."""
+    return lambda: list(get_args(kind))
+
+
+def several_of(*values: str) -> Callable[[str], list[str]]:
+    """Values separated by commas: each may follow what stands there already."""
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, _ = incomplete.rpartition(",")
+        return [before + comma + value for value in values if value not in before.split(",")]
+
+    return complete
+
+
+dtype = one_of(Dtype)
+memory_format = one_of(MemoryFormat)
+mode = one_of(Mode)
+phase = one_of(Phase)
+dtypes = several_of(*get_args(Dtype))
+memory_formats = several_of(*get_args(MemoryFormat))
+modes = several_of(*get_args(Mode))
+phases = several_of(*get_args(Phase))
+on_off = several_of("off", "on")

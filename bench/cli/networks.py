@@ -1,0 +1,69 @@
+"""Users' networks among the words of a command: by reference, with their inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+import typer
+
+from vidcost.bench.inspection.counted import Counted
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.plan import checked_cell, network_fields, seconds
+from vidcost.bench.user.reference import is_reference
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="[NAME=]SHAPE[:TYPE]",
+        help="An input of your own network, batch first: 1x3x16x224x224, 1x128:int64<30000, "
+        "mask=1x128:bool; repeat it for several.",
+    ),
+]
+TimeLimit = Annotated[
+    str,
+    typer.Option(
+        "--time-limit", metavar="TIME", help="What your own code may take each time it is run."
+    ),
+]
+TIME_LIMIT = "2m"
+
+
+def parted(words: Sequence[str] | None) -> tuple[list[str] | None, list[str]]:
+    """Rows and references among ``words``; None for rows if none was asked for at all."""
+    if words is None:
+        return None, []
+    references = [word for word in words if is_reference(word)]
+    return [word for word in words if word not in references], references
+
+
+def network_cells(references: Iterable[str], inputs: Sequence[str] | None) -> list[Cell]:
+    """The networks at their inputs.
+
+    Raises: ValueError if one is not there, or its inputs are none.
+    """
+    references = list(references)
+    if inputs and not references:
+        raise ValueError("--input is for a network of your own: name one as my_net.py:make_model")
+    return [checked_cell(network_fields(each, inputs or ())) for each in references]
+
+
+def limit_s(time_limit: str) -> float:
+    """Seconds of --time-limit.  Raises: ValueError if it is no time."""
+    found = seconds(time_limit)
+    if not found:
+        raise ValueError(f"--time-limit {time_limit} is no time: give more than 0s")
+    return found
+
+
+def failures(networks: Iterable[Counted]) -> list[str]:
+    """What went wrong with each, in a line."""
+    lines = []
+    for each in networks:
+        if each.status != "ok":
+            lines.append(f"{each.cell.subject}: {each.status}: {each.error}")
+        for name, answer in (each.answers or {}).items():
+            if answer.error:
+                lines.append(f"{each.cell.subject}: {name} {answer.status}: {answer.error}")
+    return lines

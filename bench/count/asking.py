@@ -1,0 +1,183 @@
+"""Asks another counter, in this process, what a network costs: the one way to every witness.
+
+fvcore and thop run the network on dense tensors and leave marks in it: give them a copy, or ask in
+a process of their own, as :mod:`vidcost.bench.count.witness` does for rows. thop's convention of
+May 2020 and torch's FlopCounterMode run on any device, the meta device too.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vidcost.bench.count import fvcore_convention, thop2020, thop_convention
+from vidcost.bench.count.answer import Answer
+from vidcost.bench.count.conventions import Convention
+from vidcost.bench.count.counter import mode, unfused
+from vidcost.bench.count.distribution import (
+    NotInstalled,
+    WrongDistribution,
+    check_distribution,
+    version,
+)
+from vidcost.bench.count.term import by_heading
+from vidcost.bench.outputs import TensorsOut
+
+RUN_FOR_REAL: tuple[Convention, ...] = ("fvcore", "thop")
+"""The witnesses that are packages of others, and need dense tensors."""
+
+
+def version_of(witness: Convention) -> str:
+    """The version of ``witness`` that is asked."""
+    return thop2020.VERSION if witness == "thop-2020" else version(witness)
+
+
+def ask_about(
+    witness: Convention,
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    *,
+    halved: Collection[str] = (),
+) -> Answer:
+    """What ``witness`` says of one forward pass of ``model`` on ``inputs``, in evaluation mode.
+
+    The modules named in ``halved`` compute in half precision, which takes half the memory and
+    changes no number; they stay so. A witness that is missing, refuses or crashes gives an answer
+    with another ``status`` and one line, whatever it raised.
+    """
+    with _quiet():
+        try:
+            if witness in RUN_FOR_REAL:
+                check_distribution(witness)
+        except WrongDistribution as error:
+            return Answer(version=version(witness), status="wrong distribution", error=str(error))
+        except NotInstalled as error:
+            return Answer(version=version(witness), status="missing", error=str(error))
+        for name in halved:
+            halve(model.get_submodule(name))
+        try:
+            with mode(model, training=False):
+                return _ASK[witness](model, tuple(inputs))
+        except Exception as error:  # whatever a witness raises, it is its answer
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            return Answer(version=version_of(witness), status="crashed", error=said)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What they use is old, and tracing warns of everything: no news to whoever asks."""
+    root, nowhere = logging.getLogger(), logging.NullHandler()
+    disabled = root.manager.disable
+    # without any handler, logging.warning would set one up for good
+    root.addHandler(nowhere)
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        root.removeHandler(nowhere)
+
+
+def halve(module: nn.Module) -> None:
+    """Have ``module`` compute in half precision; its inputs and output stay as they are.
+
+    It takes half the memory, and no number of operations depends on it.
+    """
+    module.bfloat16()
+    module.register_forward_pre_hook(lambda _, args: tuple(x.bfloat16() for x in args))
+    module.register_forward_hook(lambda _, args, output: output.float())
+
+
+def _fvcore(model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
+    from fvcore.nn import FlopCountAnalysis, parameter_count
+
+    # its tracer takes tensors in tuples, lists and dicts alone
+    analysis = FlopCountAnalysis(TensorsOut(model), inputs)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analysis.tracer_warnings("none")
+    with torch.no_grad():
+        flops = analysis.total()
+        parts = (
+            (fvcore_convention.PARTS.get(operator, operator), amount)
+            for operator, amount in analysis.by_operator().items()
+        )
+    return _answer("fvcore", flops, parameter_count(model)[""], parts)
+
+
+def _thop(model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
+    import thop
+
+    with torch.no_grad():
+        flops, params, layers = thop.profile(model, inputs, verbose=False, ret_layer_info=True)
+    parts = (
+        (thop_convention.PARTS.get(kind, kind), amount) for kind, amount in _booked(model, layers)
+    )
+    return _answer("thop", flops, params, parts)
+
+
+def _booked(module: nn.Module, layers: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """(type of a layer, what thop booked for it), from its tree (operations, params, below)."""
+    for name, (operations, _, below) in layers.items():
+        child = module.get_submodule(name)
+        if below:
+            yield from _booked(child, below)
+        else:
+            yield type(child).__name__, operations
+
+
+def _thop_2020(model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
+    profile = thop2020.profile(model, *inputs)
+    parts = (
+        (thop_convention.PARTS.get(kind, kind), amount) for kind, amount in profile.by_type.items()
+    )
+    return _answer("thop-2020", profile.flops, profile.params, parts)
+
+
+def _torch(model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
+    # imports torch's compiler, which takes a second
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    # attention in parts, as on the meta device: it does not know the CPU's fused kernel
+    with torch.no_grad(), unfused(model), counter:
+        model(*inputs)
+    flops = counter.get_flop_counts()["Global"]
+    for operator, amount in flops.items():
+        if amount % 2:
+            raise ValueError(f"FlopCounterMode counts {amount} for {operator}, no even number")
+    parts = [
+        ("convolutions" if "conv" in str(operator) else "products", amount // 2)
+        for operator, amount in flops.items()
+    ]
+    return _answer("torch", sum(amount for _, amount in parts), None, parts)
+
+
+def _answer(
+    witness: Convention,
+    flops: float,
+    params: float | None,
+    parts: Iterator[tuple[str, float]] | Sequence[tuple[str, float]],
+) -> Answer:
+    return Answer(
+        version=version_of(witness),
+        flops=_integer(witness, flops),
+        params=None if params is None else _integer(witness, params),
+        parts=by_heading((part, _integer(witness, amount)) for part, amount in parts),
+    )
+
+
+def _integer(witness: str, amount: float) -> int:
+    if int(amount) != amount:
+        raise ValueError(f"{witness} answered {amount}, no integer")
+    return int(amount)
+
+
+_ASK = {"fvcore": _fvcore, "thop": _thop, "thop-2020": _thop_2020, "torch": _torch}

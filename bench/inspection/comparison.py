@@ -1,0 +1,222 @@
+"""A network with one block after another, beside the same network without any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vidcost.bench.count.conventions import Convention
+from vidcost.bench.inspection.counted import Counted, counted
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.figures import figures, share_figures
+from vidcost.bench.timing.plan import checked_cell, code_of
+from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.statistics import summary
+
+PLAIN = "none"
+"""What the network without any block goes by."""
+
+AXES = ("frames", "size")
+"""What of a row's clip a comparison can be swept over."""
+
+_COUNTED = ("ok", "differs", "uncounted")
+"""Statuses of what was built and run, so that timing it makes sense."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The network with ``block`` at every position, None for none; at ``value`` of a swept axis.
+
+    ``cell`` is what is counted; ``share`` what is timed, in turns with the network without.
+    """
+
+    block: str | None
+    value: int | None
+    cell: Cell
+
+    @property
+    def share(self) -> Cell:
+        """The cell of the block's share."""
+        return self.cell.model_copy(update={"share": True})
+
+
+def variants(
+    network: Mapping[str, Any],
+    positions: Sequence[str],
+    blocks: Sequence[str],
+    conditions: Mapping[str, Any],
+    sweep: tuple[str, Sequence[int]] | None = None,
+) -> list[Variant]:
+    """Every block in the network, after the network without, for each value of a swept axis.
+
+    ``network`` are a cell's fields for a row or a user's network, ``conditions`` its other fields.
+    Raises: ValueError if they contradict each other, for an unknown block, or if a user's file or
+            module is not there.
+    """
+    axis, values = (None, (None,)) if sweep is None else sweep
+    user = str(network.get("network") or "")
+    found = []
+    for value in values:
+        clip = {} if axis is None else {axis: value}
+        common = {**conditions, **network, **clip}
+        plain = common | {"blocks": (), "code": code_of((), user)}
+        found.append(Variant(None, value, checked_cell(plain)))
+        for block in dict.fromkeys(blocks):
+            placed = tuple((position, block) for position in dict.fromkeys(positions))
+            fields = common | {"blocks": placed, "code": code_of((block,), user)}
+            found.append(Variant(block, value, checked_cell(fields)))
+    return found
+
+
+def count_all(
+    chosen: Sequence[Variant],
+    *,
+    witnesses: Sequence[Convention],
+    limit_s: float,
+    advance: Callable[[str], None] = lambda _: None,
+) -> list[Counted]:
+    """Each variant counted; one that cannot be built at its clip says so.
+
+    ``advance`` is called with the name of each when it is done.
+    Raises: ValueError if no block can be built, or the plain network.
+    """
+    found: list[Counted] = []
+    for variant in chosen:
+        try:
+            found.append(counted(variant.cell, witnesses=witnesses, limit_s=limit_s))
+        except ValueError as error:
+            if variant.block is None:
+                raise
+            found.append(Counted(variant.cell, status="refused", error=str(error)))
+        advance(variant.block or PLAIN)
+    refused = [each for each in found if each.status == "refused"]
+    if refused and len(refused) == sum(variant.block is not None for variant in chosen):
+        raise ValueError(refused[0].error)
+    return found
+
+
+def to_time(chosen: Sequence[Variant], counts: Sequence[Counted]) -> list[Cell]:
+    """The cells of what could be built: on a GPU also each by itself, for its energy."""
+    sound = [v for v, c in zip(chosen, counts, strict=True) if c.status in _COUNTED]
+    shares = [variant.share for variant in sound if variant.block is not None]
+    alone = [variant.cell for variant in sound if variant.cell.device != "cpu"]
+    return [*shares, *alone]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One variant's figures. Seconds, bytes, joules; ``added`` is above the plain network's.
+
+    ``not_separated`` are the blocks, or :data:`PLAIN`, whose 95% interval of added latency overlaps
+    this one's; None if it was not timed.
+    """
+
+    variant: Variant
+    counted: Counted
+    added_params: int | None = None
+    added_macs: int | None = None
+    latency_s: float | None = None
+    added_s: float | None = None
+    added_low_s: float | None = None
+    added_high_s: float | None = None
+    pairs: int | None = None
+    not_separated: tuple[str, ...] | None = None
+    peak_bytes: int | None = None
+    added_peak_bytes: int | None = None
+    energy_j_per_clip: float | None = None
+    status: str = "ok"
+    error: str = ""
+
+
+def compared(
+    chosen: Sequence[Variant], counts: Sequence[Counted], timings: Sequence[Timing]
+) -> list[Compared]:
+    """The variants side by side, each beside the plain network at the same value."""
+    by_cell = {timing.cell: timing for timing in timings}
+    plain = {v.value: c for v, c in zip(chosen, counts, strict=True) if v.block is None}
+    shares = {variant: by_cell.get(variant.share) for variant in chosen if variant.block}
+    shown = {v: share_figures(t) for v, t in shares.items() if t and t.status == "ok"}
+    return [
+        _plain(variant, count, by_cell, {v: t for v, t in shares.items() if v in shown and t})
+        if variant.block is None
+        else _with_block(variant, count, plain[variant.value], by_cell, shares[variant], shown)
+        for variant, count in zip(chosen, counts, strict=True)
+    ]
+
+
+def _plain(
+    variant: Variant,
+    count: Counted,
+    by_cell: Mapping[Cell, Timing],
+    shares: Mapping[Variant, Timing],
+) -> Compared:
+    beside = [timing for other, timing in shares.items() if other.value == variant.value]
+    samples = [second for timing in beside for second in timing.samples_s["without"]]
+    memory = beside[0].memory_without if beside else None
+    return Compared(
+        variant,
+        count,
+        latency_s=summary(samples).median if samples else None,
+        peak_bytes=memory.peak if memory else None,
+        energy_j_per_clip=_energy(by_cell.get(variant.cell)),
+        status=count.status,
+        error=count.error,
+    )
+
+
+def _with_block(
+    variant: Variant,
+    count: Counted,
+    plain: Counted,
+    by_cell: Mapping[Cell, Timing],
+    timing: Timing | None,
+    shown: Mapping[Variant, Mapping[str, Any]],
+) -> Compared:
+    mine = shown.get(variant, {})
+    status, error = count.status, count.error
+    if timing is not None and timing.status != "ok" and count.status in ("ok", "uncounted"):
+        status, error = timing.status, timing.error
+    more, less = count.total, plain.total
+    return Compared(
+        variant,
+        count,
+        added_params=more.params - less.params if more and less else None,
+        added_macs=more.macs - less.macs if more and less else None,
+        latency_s=mine.get("with_s"),
+        added_s=mine.get("median_s"),
+        added_low_s=mine.get("ci_low_s"),
+        added_high_s=mine.get("ci_high_s"),
+        pairs=mine.get("n"),
+        not_separated=_overlapping(variant, shown) if mine else None,
+        peak_bytes=mine.get("peak_bytes"),
+        added_peak_bytes=mine.get("block_bytes"),
+        energy_j_per_clip=_energy(by_cell.get(variant.cell)),
+        status=status,
+        error=error,
+    )
+
+
+def _overlapping(variant: Variant, shown: Mapping[Variant, Mapping[str, Any]]) -> tuple[str, ...]:
+    low, high = _interval(shown[variant])
+    names = [PLAIN] if low <= 0 <= high else []
+    for other, theirs in shown.items():
+        if other.value != variant.value or other == variant or other.block is None:
+            continue
+        their_low, their_high = _interval(theirs)
+        if low <= their_high and their_low <= high:
+            names.append(other.block)
+    return tuple(names)
+
+
+def _interval(line: Mapping[str, Any]) -> tuple[float, float]:
+    # of too few pairs nothing can be told apart
+    low, high = line["ci_low_s"], line["ci_high_s"]
+    return (float("-inf"), float("inf")) if low is None or high is None else (low, high)
+
+
+def _energy(timing: Timing | None) -> float | None:
+    if timing is None or timing.status != "ok":
+        return None
+    energy: float | None = figures(timing)["energy_j_per_clip"]
+    return energy

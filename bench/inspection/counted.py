@@ -1,0 +1,130 @@
+"""What is counted of something that is no row: a user's network, a row with other blocks.
+
+Each is built and run in a process of its own: a user's code may do anything there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from vidcost.bench.count.answer import Answer
+from vidcost.bench.count.asking import ask_about
+from vidcost.bench.count.closed_form import ClosedFormMismatch, verify
+from vidcost.bench.count.conventions import Convention
+from vidcost.bench.count.counter import Count, UncountedOperator, count
+from vidcost.bench.count.ledger import Entry, reconcile_network
+from vidcost.bench.inspection.modules import Module, modules
+from vidcost.bench.isolation.call import LIMIT_S, Failed, isolated
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.predict import outline
+from vidcost.bench.timing.subject import build
+from vidcost.bench.user.failure import UserCodeError, last_line
+from vidcost.models.cost import Cost
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What was counted of ``cell``, or why nothing was.
+
+    ``status`` is "ok"; "uncounted" if an operator has no rule; "differs" if a closed form says
+    something else; or how the code failed: "raised", "exited", "killed", "timed out". ``error`` is
+    its line. ``closed_forms`` is the number of modules that were checked. ``answers`` are those of
+    the counters that were asked. ``modules`` are all inside, outermost first.
+    """
+
+    cell: Cell
+    status: str = "ok"
+    error: str = ""
+    total: Cost | None = None
+    buffers: int | None = None
+    closed_forms: int = 0
+    answers: Mapping[Convention, Answer] | None = None
+    modules: tuple[Module, ...] = ()
+
+
+def counted(
+    cell: Cell, *, witnesses: Sequence[Convention] = (), limit_s: float = LIMIT_S
+) -> Counted:
+    """Count what ``cell`` is about, at its inputs, and ask ``witnesses`` about it.
+
+    What is ours alone and asks no witness is counted in this process.
+    Raises: ValueError if there is no such row, position, file or object.
+    """
+    if not cell.code and not witnesses:
+        return _counted(cell, ())
+    try:
+        return isolated(limit_s, _counted, cell, tuple(witnesses))
+    except Failed as failed:
+        return Counted(cell, status=failed.status, error=str(failed))
+
+
+def accounts(cell: Cell, *, limit_s: float = LIMIT_S) -> tuple[list[Entry], str]:
+    """The ledger of what ``cell`` is about, and why there is none.
+
+    Raises: ValueError as :func:`counted`.
+    """
+    try:
+        return isolated(limit_s, _accounts, cell), ""
+    except Failed as failed:
+        return [], f"{cell.subject}: {failed.status}: {failed}"
+
+
+def _counted(cell: Cell, witnesses: Sequence[Convention]) -> Counted:
+    try:
+        model, found = _run(cell)
+    except UncountedOperator as error:
+        known = Counted(cell, status="uncounted", error=str(error))
+    else:
+        known = Counted(
+            cell,
+            total=found.total,
+            buffers=found.buffers,
+            modules=modules(model, found),
+        )
+        try:
+            known = replace(known, closed_forms=verify(cell.subject, model, found))
+        except ClosedFormMismatch as error:
+            known = replace(known, status="differs", error=str(error))
+    if not witnesses:
+        return known
+    built = build(cell.model_copy(update={"share": False}))
+    # each leaves marks, but none that another sees: the one before has answered
+    return replace(
+        known, answers={name: ask_about(name, built.model, built.inputs) for name in witnesses}
+    )
+
+
+def _accounts(cell: Cell) -> list[Entry]:
+    built = build(cell.model_copy(update={"share": False}))
+    try:
+        return reconcile_network(cell.subject, built.model, built.inputs)
+    except UncountedOperator:
+        raise
+    except Exception as error:
+        raise UserCodeError(last_line(error)) from error
+
+
+def _run(cell: Cell) -> tuple[nn.Module, Count]:
+    """One pass as shapes alone; where the code needs values, on the CPU.
+
+    Raises: UncountedOperator; UserCodeError for whatever the network raises.
+    """
+    model, inputs = outline(cell)
+    try:
+        return model, count(model, *inputs)
+    except UncountedOperator:
+        raise
+    except Exception:
+        # ours run as shapes alone, so it is the clip that does not suit them
+        if not cell.code:
+            raise
+        built = build(cell.model_copy(update={"share": False}))
+    try:
+        return built.model, count(built.model, *built.inputs)
+    except UncountedOperator:
+        raise
+    except Exception as error:
+        raise UserCodeError(last_line(error)) from error

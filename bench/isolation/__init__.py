@@ -1,0 +1,1 @@
+"""A function called in a process of its own, whatever it does there."""

@@ -1,0 +1,103 @@
+"""Inputs of a user's network in words: ``1x3x16x224x224``, ``1x128:int64``, ``mask=1x128:bool``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vidcost.bench.call import Inputs
+
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+    "int64": torch.int64,
+    "int32": torch.int32,
+    "uint8": torch.uint8,
+    "bool": torch.bool,
+}
+
+HIGHEST = 100
+"""Whole numbers are drawn from 0 up to here, unless an input says otherwise."""
+
+_INPUT = re.compile(
+    r"(?:(?P<name>[^\W\d]\w*)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>[a-z]+\d*))?(?:<(?P<below>\d+))?",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input: its shape with the batch first, its type, and the name of forward's argument.
+
+    Whole numbers are random and ``below`` a bound, as a vocabulary asks for.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+    name: str | None = None
+    below: int = HIGHEST
+
+    def tensor(self, chooser: torch.Generator) -> Tensor:
+        """Random values: normal, whole numbers from 0 up to ``below``, or true and false."""
+        if self.dtype is torch.bool:
+            return torch.randint(2, self.shape, generator=chooser).bool()
+        if self.dtype.is_floating_point:
+            return torch.randn(self.shape, generator=chooser).to(self.dtype)
+        return torch.randint(self.below, self.shape, generator=chooser).to(self.dtype)
+
+
+def parse(text: str) -> Input:
+    """``[NAME=]AxBxC[:DTYPE][<BELOW]`` as an input.
+
+    Raises: ValueError if it is none.
+    """
+    found = _INPUT.fullmatch(text)
+    if found is None:
+        raise ValueError(
+            f"{text!r} is no input such as 1x3x16x224x224, 1x128:int64<30000 or mask=1x128:bool"
+        )
+    shape = tuple(map(int, found["shape"].split("x")))
+    if 0 in shape:
+        raise ValueError(f"{text!r} has an empty axis: nothing would be counted or timed")
+    dtype = found["dtype"] or "float32"
+    if dtype not in DTYPES:
+        raise ValueError(f"no type {dtype!r}: choose from {', '.join(DTYPES)}")
+    kind = DTYPES[dtype]
+    if found["below"] is None:
+        return Input(shape, kind, found["name"])
+    if kind.is_floating_point or kind is torch.bool or found["below"] == "0":
+        raise ValueError(f"{text!r}: a bound above 0 is for whole numbers, such as 1x128:int64<100")
+    return Input(shape, kind, found["name"], int(found["below"]))
+
+
+def parse_all(texts: Sequence[str]) -> tuple[Input, ...]:
+    """Inputs of one network: all with names of their own, or none.
+
+    Raises: ValueError if there are none, one is no input, or only some have names.
+    """
+    if not texts:
+        raise ValueError(
+            "a network of your own needs its inputs, batch first: --input 1x3x16x224x224"
+        )
+    inputs = tuple(map(parse, texts))
+    names = [each.name for each in inputs]
+    if any(names) and not all(names):
+        raise ValueError("give names to all inputs or to none: --input ids=1x128:int64")
+    if any(names) and len(set(names)) < len(names):
+        raise ValueError(f"two inputs are called {next(n for n in names if names.count(n) > 1)!r}")
+    return inputs
+
+
+def tensors(inputs: Iterable[Input], *, seed: int = 0) -> Inputs:
+    """The inputs as a network takes them, the same for the same ``seed``, on the CPU."""
+    chooser = torch.Generator().manual_seed(seed)
+    made = [(each.name, each.tensor(chooser)) for each in inputs]
+    if made and made[0][0] is not None:
+        return {name: tensor for name, tensor in made if name is not None}
+    return tuple(tensor for _, tensor in made)

@@ -1,0 +1,125 @@
+"""References to a user's objects: ``my_pkg.my_module:Name`` or ``folder/my_file.py:name``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from vidcost.bench.user.failure import of_user_code
+
+_WORD = r"[^\W\d]\w*"
+_DOTTED = rf"{_WORD}(?:\.{_WORD})*"
+_REFERENCE = re.compile(rf"(?P<where>[^:]+\.py|{_DOTTED}):(?P<name>{_DOTTED})")
+
+
+def is_reference(text: str) -> bool:
+    """Whether ``text`` has the form of a reference; what it names need not be there."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
+def load(reference: str) -> Any:
+    """The object that ``reference`` names. Runs the user's module.
+
+    Modules are looked for as usual, then in the current folder; the folder of a file is searched
+    for what it imports.
+    Raises: ValueError if there is no such file, module or name; UserCodeError if the module raises.
+    """
+    where, name = _parts(reference)
+    found: Any = _from_file(Path(where)) if where.endswith(".py") else _from_module(where)
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise ValueError(f"{where} has no {name!r}") from None
+    return found
+
+
+def digest(reference: str) -> str:
+    """Names the code behind ``reference``: of the file, or of the whole package it stands in.
+
+    Runs nothing. What the code imports from elsewhere is not part of it.
+    Raises: ValueError if there is no such file or module.
+    """
+    where, _ = _parts(reference)
+    if where.endswith(".py"):
+        files = [_existing(Path(where))]
+    else:
+        spec = _find(where.partition(".")[0])
+        folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+        files = sorted(path for folder in folders for path in folder.rglob("*.py"))
+        if not files:
+            files = [Path(spec.origin)] if spec.origin and Path(spec.origin).is_file() else []
+    content = hashlib.sha256()
+    for path in files:
+        content.update(path.name.encode() + b"\0" + path.read_bytes())
+    return content.hexdigest()
+
+
+def _parts(reference: str) -> tuple[str, str]:
+    found = _REFERENCE.fullmatch(reference)
+    if found is None:
+        raise ValueError(
+            f"{reference!r} is no reference such as my_net.py:make_model or my_pkg.my_module:Name"
+        )
+    return found["where"], found["name"]
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"no file {path}: name one by its path from the current folder")
+    return path
+
+
+def _from_file(path: Path) -> ModuleType:
+    resolved = _existing(path).resolve()
+    # a name of its own, or it would stand in for an installed module of the same name
+    name = f"vidcost_user_{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, resolved)
+    assert spec is not None, resolved
+    assert spec.loader is not None, resolved
+    module = importlib.util.module_from_spec(spec)
+    _search(resolved.parent)
+    # before it runs: dataclasses and pickle look it up there
+    sys.modules[name] = module
+    try:
+        with of_user_code():
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _from_module(name: str) -> ModuleType:
+    _find(name.partition(".")[0])
+    with of_user_code():
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            # not a module that the user's code lacks
+            missing = error.name
+            if missing is None or not (name == missing or name.startswith(f"{missing}.")):
+                raise
+    raise ValueError(f"no module {name!r}: {missing!r} is not there")
+
+
+def _find(top: str) -> importlib.machinery.ModuleSpec:
+    _search(Path.cwd())
+    spec = importlib.util.find_spec(top)
+    if spec is None:
+        raise ValueError(f"no module {top!r}: install it, or run from the folder it is in")
+    return spec
+
+
+def _search(folder: Path) -> None:
+    """Behind all else, so that no file there stands in for an installed module."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))

@@ -1,0 +1,277 @@
+"""vidcost.count: any network, any call, and the network left as it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import vidcost
+from vidcost.bench.api.guest import NetworkExit
+from vidcost.bench.count.counter import UncountedOperator
+from vidcost.models.cost import Cost
+
+
+@dataclasses.dataclass
+class Output:
+    tokens: torch.Tensor
+    extra: dict
+
+
+class Nested(nn.Module):
+    """5 tokens of 7 channels by an embedding, a mask, a product with a second input of 11."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.drop = nn.Embedding(13, 7), nn.Dropout(0.5)
+        self.norm = nn.BatchNorm1d(5)
+        self.register_buffer("calls", torch.zeros(()))
+        self.log = []
+
+    def forward(self, ids, features, mask=None):
+        self.calls += 1
+        self.log.append(torch.is_grad_enabled())
+        x = self.drop(self.norm(self.embedding(ids)))
+        if mask is not None:
+            x = x.masked_fill(mask[..., None], 0.0)
+        return Output(tokens=x @ features, extra={"sum": [x.sum()]})
+
+
+IDS = torch.zeros(2, 5, dtype=torch.long)
+FEATURES = torch.ones(2, 7, 11)
+MASK = torch.zeros(2, 5, dtype=torch.bool)
+
+
+class OnValues(nn.Module):
+    """A linear layer as often as its input says."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, x):
+        for _ in range(int(x.sum().item())):
+            x = self.layer(x)
+        return x
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        (IDS, FEATURES, MASK),
+        {"features": FEATURES, "mask": MASK, "ids": IDS},
+        [IDS, FEATURES],
+    ],
+)
+def test_any_call_of_any_types(inputs):
+    counted = vidcost.count(Nested(), inputs)
+    expected = Cost(params=13 * 7 + 10, matmul=2 * 5 * 7 * 11, norm=2 * 5 * 7)
+    assert (expected, None, "meta", "") == (
+        counted.forward,
+        counted.backward,
+        counted.counted_on,
+        counted.why,
+    )
+    # running mean, variance and their number, and calls
+    assert ("Nested", 12) == (counted.network, counted.buffers)
+    assert ["", "embedding", "norm", "drop"] == [m.module for m in counted.modules]
+    assert ["Nested", "Embedding", "BatchNorm1d", "Dropout"] == [m.type for m in counted.modules]
+    assert [770, 0, 0, 0] == [m.forward.macs for m in counted.modules]
+
+
+def test_training_counts_the_backward_pass():
+    features = FEATURES.clone().requires_grad_()
+    counted = vidcost.count(Nested(), (IDS, features), training=True)
+    assert (770, 1_540, 2_310) == (counted.macs, counted.backward.matmul, counted.total.macs)
+    assert 1_540 == counted.modules[0].backward.macs
+    assert None is features.grad
+
+
+def state(model):
+    return (
+        {name: tensor.clone() for name, tensor in model.state_dict().items()},
+        [module.training for module in model.modules()],
+        [p.grad for p in model.parameters()],
+        [list(module._forward_hooks) for module in model.modules()],
+        list(model.log),
+        torch.get_rng_state(),
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+    )
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("on_values", [False, True])
+def test_everything_is_left_as_it_was(training, on_values):
+    class Both(Nested):
+        def forward(self, ids, features):
+            random.random(), np.random.rand(), torch.rand(1)
+            if on_values:
+                ids.sum().item()
+            return super().forward(ids, features)
+
+    model = Both()
+    model.norm.eval()
+    model.embedding.weight.grad = torch.ones(13, 7)
+    model.embedding.register_forward_hook(lambda *_: None)
+    before = state(model)
+    counted = vidcost.count(model, (IDS, FEATURES), training=training)
+    assert ("cpu" if on_values else "meta") == counted.counted_on
+    after = state(model)
+    assert before[0].keys() == after[0].keys()
+    for name, tensor in before[0].items():
+        assert torch.equal(tensor, after[0][name])
+    assert before[1:2] == after[1:2]
+    assert all(one is other for one, other in zip(before[2], after[2], strict=True))
+    assert before[3:5] == after[3:5]
+    assert torch.equal(before[5], after[5])
+    assert before[6:] == after[6:]
+
+
+def test_a_network_that_needs_values_runs_where_it_is():
+    counted = vidcost.count(OnValues(), torch.full((1, 3), 2.0))
+    # six times 3x3
+    assert (54, "cpu") == (counted.macs, counted.counted_on)
+    assert "item() cannot be called on meta tensors" in counted.why
+    assert 6 == counted.modules[1].calls
+
+
+def test_tensors_that_are_neither_parameters_nor_buffers_go_along():
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrix = torch.ones(3, 5)
+            # what has a history cannot be copied by itself
+            self.scaled = nn.Parameter(torch.ones(3, 5)) * 2
+
+        def forward(self, x):
+            return x @ self.matrix + x @ self.scaled
+
+    counted = vidcost.count(Plain(), torch.ones(2, 3))
+    assert (60, "meta") == (counted.macs, counted.counted_on)
+
+
+def test_a_network_that_cannot_be_copied_runs_itself_and_says_so():
+    class Locked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.lock = nn.Linear(3, 5), threading.Lock()
+
+        def forward(self, x):
+            return self.layer(x)
+
+    counted = vidcost.count(Locked(), torch.ones(2, 3))
+    assert (30, "cpu") == (counted.macs, counted.counted_on)
+    assert counted.why.startswith("Locked cannot be copied: TypeError: cannot pickle")
+
+
+def test_a_network_on_the_meta_device_stays_there():
+    counted = vidcost.count(nn.Linear(3, 5, device="meta"), torch.ones(2, 3, device="meta"))
+    assert (30, "meta") == (counted.macs, counted.counted_on)
+
+
+class Told(nn.Module):
+    """A linear layer of 3 to 5 that tells its cost, rightly or not."""
+
+    def __init__(self, cost):
+        super().__init__()
+        self.layer = nn.Linear(3, 5, bias=False)
+        self.cost = cost
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def test_a_closed_form_is_checked():
+    told = Told(lambda shape: Cost(params=15, linear=15 * shape[0]))
+    counted = vidcost.count(nn.Sequential(told, nn.ReLU()), {"input": torch.ones(2, 3)})
+    (check,) = counted.checks
+    assert ("equal", "0", 30) == (counted.closed_form, check.module, check.formula.macs)
+
+
+def test_a_wrong_closed_form_differs():
+    told = Told(lambda shape: Cost(params=15, linear=15))
+    counted = vidcost.count(told, torch.ones(2, 3))
+    (check,) = counted.checks
+    assert ("differs", False, 30) == (counted.closed_form, check.equal, check.counted.macs)
+
+
+@pytest.mark.parametrize(
+    ("cost", "why"),
+    [
+        (lambda shape: 15, "TypeError: cost(shape) returns a Cost, not int"),
+        (lambda shape: 1 / 0, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_what_is_no_closed_form_is_not_checked(cost, why):
+    counted = vidcost.count(nn.Sequential(Told(cost)), torch.ones(2, 3))
+    assert ("not checked", (), (f"0: {why}",)) == (
+        counted.closed_form,
+        counted.checks,
+        counted.unchecked,
+    )
+    assert 30 == counted.macs
+
+
+def test_a_table_of_modules():
+    network = nn.Sequential(nn.Conv1d(3, 5, 1), nn.ReLU(), nn.Flatten(), nn.Linear(35, 2))
+    table = vidcost.count(network, torch.ones(1, 3, 7)).to_pandas()
+    assert isinstance(table, pd.DataFrame)
+    assert ["", "0", "1", "2", "3"] == table["module"].tolist()
+    assert [175, 105, 0, 0, 70] == table["macs"].tolist()
+    assert [92, 20, 0, 0, 72] == table["params"].tolist()
+    assert "backward_macs" not in table
+    trained = vidcost.count(network, torch.ones(1, 3, 7), training=True).to_pandas()
+    # the input takes no gradient
+    assert [245, 105, 0, 0, 140] == trained["backward_macs"].tolist()
+
+
+# networks that go wrong
+
+
+def test_every_operator_without_a_rule_is_named():
+    class Spectral(nn.Module):
+        def forward(self, x):
+            return torch.linalg.qr(torch.fft.rfft(x).abs())[0]
+
+    with pytest.raises(UncountedOperator, match=r"operators aten\._fft_r2c, aten\.linalg_qr: "):
+        vidcost.count(Spectral(), torch.ones(4, 6))
+
+
+def test_an_error_of_the_network_is_its_own():
+    class Broken(nn.Module):
+        def forward(self, x):
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        vidcost.count(Broken(), torch.ones(1))
+
+
+def test_an_input_that_does_not_fit_is_the_networks_error():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        vidcost.count(nn.Linear(3, 5), torch.ones(2, 4))
+
+
+def test_a_network_that_leaves_is_an_error():
+    class Leaves(nn.Module):
+        def forward(self, x):
+            sys.exit(3)
+
+    with pytest.raises(NetworkExit, match=r"^the network called sys\.exit\(3\)$"):
+        vidcost.count(Leaves(), torch.ones(1))
+
+
+def test_what_is_no_network_or_no_tensor_is_refused():
+    with pytest.raises(ValueError, match=r"^a network is an nn\.Module, not function: call what"):
+        vidcost.count(lambda x: x, torch.ones(1))
+    with pytest.raises(ValueError, match=r"^an input is a tensor, not str$"):
+        vidcost.count(nn.ReLU(), ["clip"])
+    with pytest.raises(ValueError, match="no output needs a gradient"):
+        vidcost.count(nn.ReLU(), torch.ones(1), training=True)

@@ -1,0 +1,220 @@
+"""vidcost.time: samples of a network that lives here, and this process left as it was."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import sys
+import threading
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import vidcost
+from vidcost.bench.api import time as api
+from vidcost.bench.api.guest import NetworkExit
+
+QUICK = {"budget_s": 0.05, "warmup_s": 0.05}
+
+
+class Nested(nn.Module):
+    """Returns a matrix inside a dict, beside numbers that need no gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.norm = nn.Linear(3, 5), nn.BatchNorm1d(5)
+        self.log = []
+
+    def forward(self, x, scale=None):
+        self.log.append(1)
+        y = self.norm(self.layer(x))
+        return {"y": [y if scale is None else y * scale, y.unsqueeze(0)], "n": torch.ones(1)}
+
+
+X = torch.ones(2, 3)
+
+
+def left(model):
+    return (
+        {name: tensor.clone() for name, tensor in model.state_dict().items()},
+        [module.training for module in model.modules()],
+        list(model.log),
+        torch.get_num_threads(),
+        torch.get_float32_matmul_precision(),
+        torch.get_rng_state(),
+        gc.isenabled(),
+        [p.grad for p in model.parameters()],
+    )
+
+
+@pytest.mark.parametrize(
+    ("phase", "parts"),
+    [
+        ("inference", ["latency"]),
+        ("training", ["latency", "forward", "backward", "optimizer"]),
+    ],
+)
+def test_samples_of_a_nested_network(phase, parts):
+    model = Nested()
+    model.norm.eval()
+    before = left(model)
+    timing = vidcost.time(model, {"scale": torch.ones(5), "x": X}, phase=phase, **QUICK)
+    assert parts == list(timing.samples_s)
+    samples = timing.samples_s["latency"]
+    assert len(samples) == timing.summary().n >= 1
+    assert min(samples) <= timing.summary().low <= timing.median_s <= timing.summary().high
+    assert timing.warmup_samples >= 3
+    # the first input's first axis is 5
+    assert 5 / timing.median_s == timing.items_per_s
+    # 3x5 weights, 5 biases, and five vectors less the number of batches, of 4 bytes, and 8
+    assert 4 * (20 + 20) + 8 == timing.weights_bytes
+    assert timing.peak_bytes > 0
+    assert timing.finite
+    conditions = timing.conditions
+    assert ("cpu", phase, ("float32",)) == (conditions.device, conditions.phase, conditions.dtypes)
+    assert torch.__version__ == timing.machine["torch"]
+    after = left(model)
+    assert all(torch.equal(t, after[0][name]) for name, t in before[0].items())
+    assert before[1:5] == after[1:5]
+    assert torch.equal(before[5], after[5])
+    assert before[6:] == after[6:]
+
+
+def test_a_table_of_samples():
+    timing = vidcost.time(Nested(), X, phase="training", **QUICK)
+    table = timing.to_pandas()
+    assert isinstance(table, pd.DataFrame)
+    assert ["latency_s", "forward_s", "backward_s", "optimizer_s"] == list(table)
+    assert list(timing.samples_s["latency"]) == table["latency_s"].tolist()
+
+
+def test_threads_are_set_and_put_back():
+    seen = []
+
+    class Counts(nn.Module):
+        def forward(self, x):
+            seen.append(torch.get_num_threads())
+            return x
+
+    before = torch.get_num_threads()
+    timing = vidcost.time(Counts(), X, threads=before + 1, memory=False, **QUICK)
+    assert {before + 1} == set(seen)
+    assert before == torch.get_num_threads()
+    assert (before + 1, None) == (timing.conditions.threads, timing.peak_bytes)
+
+
+def test_sampling_ends_when_it_is_precise(monkeypatch):
+    """On a clock that ticks once a mark every sample is alike."""
+    ticks = itertools.count()
+
+    class Ticks:
+        resolution_s = 1e-9
+
+        def prepare(self, marks):
+            pass
+
+        def mark(self):
+            return next(ticks)
+
+        def finish(self):
+            pass
+
+        def seconds(self, start, end):
+            return float(end - start)
+
+    monkeypatch.setattr(api, "clock_for", lambda device: Ticks())
+    timing = vidcost.time(nn.ReLU(), X, budget_s=600.0, memory=False)
+    assert ({1.0}, 1e-9, True) == (
+        set(timing.samples_s["latency"]),
+        timing.precision,
+        timing.settled,
+    )
+    assert (1.0, 2.0) == (timing.median_s, timing.items_per_s)
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_numbers_that_are_not_finite_are_said(phase):
+    class Diverged(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 5)
+
+        def forward(self, x):
+            return {"whole": torch.ones(1, dtype=torch.long), "part": [self.layer(x) / 0]}
+
+    assert not vidcost.time(Diverged(), X, phase=phase, memory=False, **QUICK).finite
+
+
+def test_an_error_of_the_network_is_its_own_and_all_is_put_back():
+    class Broken(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            if self.calls > 5:
+                raise KeyError("mine")
+            return x
+
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError, match="mine"):
+        vidcost.time(Broken(), X, threads=before + 1, **QUICK)
+    assert (before, True) == (torch.get_num_threads(), gc.isenabled())
+
+
+def test_a_network_that_leaves_is_an_error():
+    class Leaves(nn.Module):
+        def forward(self, x):
+            sys.exit()
+
+    with pytest.raises(NetworkExit, match=r"^the network called sys\.exit\(None\)$"):
+        vidcost.time(Leaves(), X, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"phase": "sleep"}, "no phase 'sleep': choose inference or training"),
+        ({"device": "abacus"}, "no device 'abacus': choose cpu or cuda"),
+        ({"device": "meta"}, "meta is not timed here: choose cpu or cuda"),
+        ({"precision": 0}, "precision is 0: give a number above 0"),
+        ({"budget_s": -1.0}, "budget_s is -1.0: give a number above 0"),
+        ({"threads": 0}, "threads is 0: give a number above 0"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(options, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        vidcost.time(Nested(), X, **options)
+    assert message == str(caught.value)
+
+
+def test_networks_that_cannot_be_timed_are_refused():
+    with pytest.raises(ValueError, match=r"^no output needs a gradient"):
+        vidcost.time(nn.Sequential(nn.Linear(3, 5), Detached()), X, phase="training", **QUICK)
+    model = nn.Linear(3, 5)
+    model.lock = threading.Lock()
+    with pytest.raises(ValueError, match=r"^Linear cannot be copied: TypeError"):
+        vidcost.time(model, X)
+    with pytest.raises(ValueError, match=r"^a network is an nn\.Module, not str"):
+        vidcost.time("mfnet", X)
+
+
+class Detached(nn.Module):
+    def forward(self, x):
+        return x.detach()
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_a_copy_is_timed_on_a_gpu(phase):
+    model = Nested()
+    # what others hold on the device is no part of the peak
+    held = torch.empty(10**8, device="cuda")
+    timing = vidcost.time(model, X, device="cuda", phase=phase, **QUICK)
+    assert 0 < timing.peak_bytes < 10**8 < held.numel() * 4
+    assert {"cpu"} == {p.device.type for p in model.parameters()}
+    assert "cuda" == timing.conditions.device

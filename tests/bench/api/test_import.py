@@ -1,0 +1,33 @@
+"""The package: cheap to import, and three functions that come when they are asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import vidcost
+
+
+def test_importing_the_package_imports_neither_torch_nor_pandas():
+    script = "import sys, vidcost; print(sorted({'torch', 'pandas', 'numpy'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert "[]\n" == ran.stdout
+
+
+def test_three_functions_beside_the_subpackages():
+    from vidcost import bench, models, published
+
+    assert {"count", "time", "ledger"} <= set(dir(vidcost))
+    assert "vidcost.bench.api.count" == vidcost.count.__module__
+    assert "vidcost.bench.api.time" == vidcost.time.__module__
+    assert "vidcost.bench.api.ledger" == vidcost.ledger.__module__
+    assert ["vidcost.bench", "vidcost.models", "vidcost.published"] == [
+        module.__name__ for module in (bench, models, published)
+    ]
+
+
+def test_what_is_not_there_is_named():
+    with pytest.raises(AttributeError, match="module 'vidcost' has no attribute 'energy'"):
+        vidcost.energy  # noqa: B018

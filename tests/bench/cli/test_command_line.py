@@ -1,0 +1,72 @@
+"""The command line is frozen: every change here is a change for users."""
+
+from __future__ import annotations
+
+import difflib
+import runpy
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from vidcost.bench.cli import app
+
+HERE = Path(__file__).parent
+COMMAND_LINE = runpy.run_path(str(HERE / "command_line.py"))
+COMMANDS = COMMAND_LINE["commands"]()
+
+
+def test_commands_arguments_options_types_and_defaults_are_frozen():
+    expected = (HERE / "frozen.txt").read_text(encoding="utf-8")
+    actual = COMMAND_LINE["frozen"]()
+    difference = "\n".join(
+        difflib.unified_diff(expected.splitlines(), actual.splitlines(), "frozen", "now", n=0)
+    )
+    assert expected == actual, (
+        f"{difference}\nif that is meant: python tests/bench/cli/command_line.py"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "change"),
+    [
+        ("    --depth: int = 3", lambda command: setattr(command.params[1], "default", 3)),
+        ("    --deep: int = 2", lambda command: setattr(command.params[1], "opts", ["--deep"])),
+        ("    --depth: int *", lambda command: setattr(command.params[1], "required", True)),
+    ],
+)
+def test_what_changed_is_seen(line, change):
+    group = typer.main.get_command(app)
+    before = COMMAND_LINE["frozen"](group)
+    change(group.commands["show"])
+    after = COMMAND_LINE["frozen"](group)
+    assert {line} == set(after.splitlines()) - set(before.splitlines())
+
+
+def test_every_command_that_prints_a_result_takes_json():
+    # all of them do
+    assert [] == [
+        name
+        for name, command in COMMANDS.items()
+        if "--json" not in [opt for parameter in command.params for opt in parameter.opts]
+    ]
+
+
+def test_every_command_with_a_format_takes_json_for_it():
+    for name, command in COMMANDS.items():
+        options = {opt: parameter for parameter in command.params for opt in parameter.opts}
+        if "--format" in options:
+            # --format looks for it under that name, and it must have been read by then
+            assert ("json", True) == (options["--json"].name, options["--json"].is_eager), name
+
+
+@pytest.mark.parametrize("order", [["--json", "--format", "csv"], ["--format", "md", "--json"]])
+def test_json_and_another_format_are_refused(order, complaint):
+    other = next(word for word in order if word in ("csv", "md"))
+    message = f"--json and --format {other} are two formats: give one of them"
+    assert message == complaint("count", "mfnet", *order)
+
+
+@pytest.mark.parametrize("order", [["--json"], ["--json", "--format", "json"]])
+def test_json_is_the_format(order, vidcost):
+    assert vidcost("list", "mfnet", "--format", "json") == vidcost("list", *order, "mfnet")

@@ -1,0 +1,119 @@
+"""What commands end with: the table of docs/cli.md, the definition, and real processes agree."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vidcost.bench import exit_status
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+BROKEN = """\
+import signal, sys
+from vidcost.bench import cli
+@cli.app.command("fail")
+def fail(): {}
+sys.argv = ["vidcost", "fail"]
+cli.main()
+"""
+
+
+def ended(*command, **options):
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def vidcost_program():
+    program = Path(sys.executable).with_name("vidcost")
+    return str(program) if program.exists() else shutil.which("vidcost")
+
+
+def pytest_benchmark(path, median):
+    """A file of pytest-benchmark with one benchmark of one process."""
+    machine = {"machine": "x86_64", "system": "Linux", "cpu": {"brand_raw": "Abacus", "count": 2}}
+    stats = {"median": median, "rounds": 5}
+    benchmark = {"fullname": "bench.py::nl", "params": None, "stats": stats, "extra_info": {}}
+    contents = {"machine_info": machine, "commit_info": {"id": path.name}, "version": "5.3.1"}
+    contents |= {"benchmarks": [benchmark], "datetime": f"2026-11-23T00:00:0{median * 100:.0f}"}
+    path.write_text(json.dumps(contents))
+
+
+def regressed(folder):
+    for name, median in (("base.json", 0.01), ("head.json", 0.02)):
+        pytest_benchmark(folder / name, median)
+    words = "gate samples base.json head.json --noise 0.02"
+    return ended(vidcost_program(), *words.split(), cwd=folder)
+
+
+def edited(folder):
+    regressed(folder)
+    file = folder / "gate.json"
+    file.write_text(file.read_text().replace("REGRESSED", "EQUIVALENT"))
+    return ended(vidcost_program(), "gate", "replay", "gate.json", cwd=folder)
+
+
+def unread(folder):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        return subprocess.run(
+            [vidcost_program(), "list", "--json"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+
+RUNS = {
+    exit_status.DONE: lambda _: ended(vidcost_program(), "list", "mfnet"),
+    exit_status.FOUND_WRONG: regressed,
+    exit_status.BAD_INPUT: lambda _: ended(vidcost_program(), "count", "mfnett"),
+    exit_status.NOT_JUDGED: edited,
+    exit_status.FAULT: lambda _: ended(sys.executable, "-c", BROKEN.format("[][0]")),
+    exit_status.INTERRUPTED: lambda _: ended(
+        sys.executable, "-c", BROKEN.format("signal.raise_signal(signal.SIGINT)")
+    ),
+    exit_status.NOBODY_READS: unread,
+}
+SAID = {
+    exit_status.DONE: "",
+    exit_status.FOUND_WRONG: "",
+    exit_status.BAD_INPUT: "vidcost: no row 'mfnett'",
+    exit_status.NOT_JUDGED: "vidcost: gate.json holds other verdicts",
+    exit_status.FAULT: "IndexError: list index out of range",
+    exit_status.INTERRUPTED: "",
+    exit_status.NOBODY_READS: "",
+}
+
+
+@pytest.mark.parametrize("status", exit_status.MEANINGS)
+def test_a_real_run_ends_with_it(status, tmp_path):
+    ran = RUNS[status](tmp_path)
+    assert status == ran.returncode, ran.stderr
+    assert SAID[status] in ran.stderr
+    assert ("Traceback" in ran.stderr) == (status == exit_status.FAULT)
+
+
+def test_the_table_in_the_documentation_is_the_definition():
+    text = (CHECKOUT / "docs/cli.md").read_text(encoding="utf-8")
+    section = text.split("## Exit statuses\n", 1)[1].split("\n## ", 1)[0]
+    table = dict(re.findall(r"^\| (\d+) \| (.*?) \|$", section, re.MULTILINE))
+    assert {str(status): meaning for status, meaning in exit_status.MEANINGS.items()} == table
+
+
+def test_nothing_else_defines_one():
+    numbers = re.compile(r"(?:typer\.Exit|sys\.exit|SystemExit)\(\s*\d")
+    assert [] == [
+        f"{path}: {line.strip()}"
+        for path in (CHECKOUT / "bench").rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if numbers.search(line)
+    ]

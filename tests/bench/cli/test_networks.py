@@ -1,0 +1,161 @@
+"""Users' networks and blocks on the command line: count, show, block, ledger, time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.plan import network_fields
+
+CODE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv3d(3, 5, 1, bias=False)
+
+    def forward(self, clip, mask=None):
+        y = self.stem(clip)
+        return {"y": y if mask is None else y * mask}
+
+class Raises(Net):
+    def forward(self, clip):
+        raise KeyError("theirs")
+
+class Block(nn.Module):
+    def __init__(self, channels, ratio=2, gain=1.0):
+        super().__init__()
+        self.conv = nn.Conv3d(channels, channels // ratio, 1, bias=False)
+
+    def forward(self, x):
+        return self.conv(x)
+"""
+# 2 clips of 3 x 4 x 5 positions
+INPUT = "2x3x3x4x5"
+
+
+@pytest.fixture(autouse=True)
+def theirs(vidcost, in_this_process):
+    """A file of theirs in the folder that the command runs in."""
+    Path("nets.py").write_text(CODE, encoding="utf-8")
+
+
+def test_count_takes_networks(vidcost):
+    status, out, err = vidcost(
+        "count", "nets.py:Net", "nets.py:Raises", "--input", INPUT, "--witnesses", "--json"
+    )
+    assert 1 == status
+    net, raises = json.loads(out)
+    assert ("nets.py:Net", 15, 15 * 120, "ok") == tuple(
+        net[key] for key in ("row", "params", "macs", "status")
+    )
+    assert [1800] * 4 == [net[name] for name in ("fvcore", "thop", "thop-2020", "torch")]
+    assert ("raised", None) == (raises["status"], raises["macs"])
+    assert err.startswith("vidcost: nets.py:Raises: raised: KeyError: 'theirs' (")
+    assert err.rstrip().endswith("nets.py, line 16)")
+
+
+def test_a_table_of_networks_says_what_was_not_checked(vidcost):
+    status, out, _ = vidcost("count", "nets.py:Net", "--input", INPUT)
+    assert 0 == status
+    assert "not checked" in out
+    assert "At the inputs given." in out
+
+
+def test_several_inputs_with_names_and_types(vidcost):
+    inputs = ["--input", f"clip={INPUT}", "--input", "mask=2x5x3x4x5:bool"]
+    status, out, _ = vidcost("count", "nets.py:Net", *inputs, "--json")
+    assert (0, 1800) == (status, json.loads(out)[0]["macs"])
+
+
+def test_show_takes_a_network(vidcost):
+    status, out, _ = vidcost("show", "nets.py:Net", "--input", INPUT, "--json")
+    assert 0 == status
+    assert [("nets.py:Net", "Net", 1800), ("stem", "Conv3d", 1800)] == [
+        (line["module"], line["kind"], line["macs"]) for line in json.loads(out)
+    ]
+
+
+def test_show_of_a_network_that_fails(vidcost):
+    status, out, err = vidcost("show", "nets.py:Raises", "--input", INPUT)
+    assert (1, "") == (status, out)
+    assert "KeyError: 'theirs'" in err
+
+
+def test_ledger_takes_networks_beside_rows(vidcost, witnesses):
+    status, out, err = vidcost("ledger", "mfnet", "nets.py:Net", "--input", INPUT, "--json")
+    assert (0, "") == (status, err)
+    assert {"mfnet", "nets.py:Net"} == {line["row"] for line in json.loads(out)}
+
+
+def test_ledger_of_a_network_that_fails(vidcost):
+    status, out, err = vidcost("ledger", "nets.py:Raises", "--input", INPUT)
+    assert (1, "") == (status, out)
+    assert err.startswith("vidcost: nets.py:Raises: raised: KeyError: 'theirs'")
+
+
+def test_block_takes_theirs_with_options(vidcost):
+    specs = ["nl", "nets.py:Block:ratio=4,gain=0.5", "nets:Block"]
+    status, out, _ = vidcost("block", *specs, "--shape", "1x8x3x4x5", "--json")
+    assert 0 == status
+    assert [(spec, params) for spec, params in zip(specs, (144, 16, 32), strict=True)] == [
+        (line["block"], line["params"]) for line in json.loads(out)
+    ]
+
+
+def test_time_takes_networks(vidcost, stopwatch):
+    status, _, _ = vidcost(
+        "time", "nets.py:Net", "--input", INPUT, "--dtype", "fp32,bf16", "--threads", "1",
+        "--time-limit", "7s",
+    )  # fmt: skip
+    assert 0 == status
+    fields = network_fields("nets.py:Net", [INPUT])
+    assert [Cell(**fields, dtype=dtype) for dtype in ("fp32", "bf16")] == stopwatch.asked
+    assert 2 == stopwatch.asked[0].batch
+    assert 7.0 == stopwatch.conditions["limits"].start_up_s
+
+
+def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch):
+    options = ["--blocks", "nets.py:Block", "--shape", "8x2x4x4", "--threads", "1"]
+    vidcost("time", "mfnet", "nets.py:Net", "--input", INPUT, *options)
+    mfnet, hot, cold, net = stopwatch.asked
+    assert ("mfnet", "nets.py:Net") == (mfnet.row, net.network)
+    assert ("nets.py:Block", False, True) == (hot.block, hot.cold, cold.cold)
+    assert len(hot.code) == len(net.code) == 64
+    assert "" == mfnet.code
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("count nets.py:Net", "a network of your own needs its inputs, batch first: --input 1x3"),
+        ("count nets.py:Nope --input 1x3", "nets.py has no 'Nope'"),
+        ("count nope.py:Net --input 1x3", "no file nope.py: name one by its path"),
+        ("count nope:Net --input 1x3", "no module 'nope': install it"),
+        ("count nets.py:Net --input 1xx3", "'1xx3' is no input such as"),
+        ("count mfnet --input 1x3", "--input is for a network of your own"),
+        ("count nets.py:Net mfnet --input 1x3", "networks of your own are counted by themselves"),
+        ("count nets.py:Net --input 1x3 --time-limit 0s", "--time-limit 0s is no time"),
+        ("show nets.py:Net --input 1x3 --frames 3", "is shown at --input: leave out the rest"),
+        ("show nets.py:Net", "needs its inputs"),
+        ("ledger nets.py:Net", "needs its inputs"),
+        ("time nets.py:Net", "needs its inputs"),
+        ("time nets.py:Net --input 2x3 --batch 4", "hold their batch: leave out --batch"),
+        ("time nets.py:Net --input 2x3 --share", "--share is for rows: `vidcost compare`"),
+        ("block nets.py:Block:width=3", "has no option 'width': it takes ratio, gain"),
+        ("block nets.py:Block:gain=x", "gain takes a number, not 'x'"),
+        ("block nets.py:nothing", "nets.py has no 'nothing'"),
+        ("block nets.py", "no block 'nets.py': choose from nl, cgnl, cgd, pnl, or name your own"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_said_in_a_line(vidcost, args, message):
+    status, out, err = vidcost(*args.split())
+    assert (2, "") == (status, out)
+    assert err.startswith("vidcost: ")
+    assert 1 == err.count("\n")
+    assert message in err

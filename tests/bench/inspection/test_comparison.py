@@ -1,0 +1,164 @@
+"""Blocks in one network, side by side."""
+
+from __future__ import annotations
+
+import pytest
+
+from vidcost.bench.inspection.comparison import (
+    PLAIN,
+    Variant,
+    compared,
+    count_all,
+    to_time,
+    variants,
+)
+from vidcost.bench.inspection.counted import Counted
+from vidcost.bench.timing.record import Memory, Timing
+from vidcost.models.cost import Cost
+
+ROW = {"row": "mfnet", "frames": 4, "size": 64}
+AT = ["conv4:before-last"]
+CPU = {"device": "cpu", "threads": 1}
+
+
+def chosen(*blocks, network=ROW, conditions=CPU, sweep=None):
+    return variants(network, AT, blocks, conditions, sweep)
+
+
+def test_each_block_after_none_at_all_positions():
+    at = ["conv4:before-last", "conv3:every-other", "conv4:before-last"]
+    plain, nl, mine = variants(ROW, at, ["nl", "theirs.py:Scale", "nl"], CPU)
+    assert (None, ()) == (plain.block, plain.cell.blocks)
+    assert (("conv4:before-last", "nl"), ("conv3:every-other", "nl")) == nl.cell.blocks
+    assert ("", False, True) == (nl.cell.code, nl.cell.share, nl.share.share)
+    assert 64 == len(mine.cell.code)
+
+
+def test_a_sweep_has_them_all_at_each_value():
+    found = chosen("nl", sweep=("frames", (4, 8)))
+    assert [(4, None), (4, "nl"), (8, None), (8, "nl")] == [(v.value, v.block) for v in found]
+    assert [4, 4, 8, 8] == [variant.cell.frames for variant in found]
+
+
+def test_the_code_of_a_users_network_is_in_every_variant():
+    network = {"network": "theirs.py:Net", "inputs": ("1x3x4x5x6",)}
+    plain, own, ours = variants(network, ["stem"], ["theirs.py:Scale", "nl"], CPU)
+    assert plain.cell.code == ours.cell.code
+    assert own.cell.code.startswith(f"{plain.cell.code}+")
+
+
+def test_counts_of_variants_and_of_what_does_not_fit():
+    names = []
+    some = chosen("nl", "pnl:n=4")
+    plain, nl, pnl = count_all(some, witnesses=(), limit_s=60, advance=names.append)
+    assert [PLAIN, "nl", "pnl:n=4"] == names
+    assert 295_680 == nl.total.params - plain.total.params
+    assert ("refused", None) == (pnl.status, pnl.total)
+    assert "at most n=3 scales" in pnl.error
+
+
+def test_nothing_that_fits_is_refused():
+    with pytest.raises(ValueError, match="at most n=3 scales"):
+        count_all(chosen("pnl:n=4"), witnesses=(), limit_s=60)
+
+
+def test_what_is_timed():
+    some = chosen("nl", "cgnl", "cgd")
+    counts = [
+        Counted(v.cell, status=s)
+        for v, s in zip(some, ["ok", "ok", "raised", "differs"], strict=True)
+    ]
+    assert [some[1].share, some[3].share] == to_time(some, counts)
+
+
+def test_on_a_gpu_each_is_timed_by_itself_too():
+    some = chosen("nl", conditions={"device": "cuda", "threads": 1})
+    counts = [Counted(variant.cell) for variant in some]
+    assert [some[1].share, some[0].cell, some[1].cell] == to_time(some, counts)
+
+
+def timing(variant: Variant, adds: float, *, without: float = 1.0, n: int = 20, **fields) -> Timing:
+    """Pairs whose differences scatter by a hundredth around ``adds``."""
+    scatter = [0.01 * (k % 5 - 2) for k in range(n)]
+    return Timing(
+        key="k",
+        cell=variant.share,
+        samples_s={
+            "with": tuple(without + adds + each for each in scatter),
+            "without": (without,) * n,
+        },
+        memory=Memory(weights=8, peak=130),
+        memory_without=Memory(weights=4, peak=100),
+        macs_total=100,
+        **fields,
+    )
+
+
+def counts_of(some, costs):
+    return [Counted(v.cell, total=c) for v, c in zip(some, costs, strict=True)]
+
+
+def test_what_each_adds_and_which_cannot_be_told_apart():
+    some = chosen("nl", "cgnl", "cgd", "pnl:n=2")
+    counts = counts_of(some, [Cost(params=10, conv=1000 + k) for k in range(5)])
+    adds = {"nl": 0.5, "cgnl": 0.505, "cgd": 0.0, "pnl:n=2": 0.2}
+    timings = [timing(v, adds[v.block]) for v in some if v.block]
+    plain, nl, cgnl, cgd, pnl = compared(some, counts, timings)
+    assert (1.0, 100, None) == (plain.latency_s, plain.peak_bytes, plain.not_separated)
+    assert 0.5 == pytest.approx(nl.added_s)
+    assert nl.added_low_s < 0.5 < nl.added_high_s
+    assert (1.5, 20, 130, 30) == (
+        pytest.approx(nl.latency_s),
+        nl.pairs,
+        nl.peak_bytes,
+        nl.added_peak_bytes,
+    )
+    assert [1, 2, 3, 4] == [each.added_macs for each in (nl, cgnl, cgd, pnl)]
+    separated = [each.not_separated for each in (nl, cgnl, cgd, pnl)]
+    assert [("cgnl",), ("nl",), (PLAIN,), ()] == separated
+
+
+def test_of_too_few_pairs_nothing_is_separated():
+    some = chosen("nl", "cgnl")
+    counts = counts_of(some, [Cost()] * 3)
+    few, many = timing(some[1], 5.0, n=3), timing(some[2], 0.1)
+    _, nl, cgnl = compared(some, counts, [few, many])
+    assert ((PLAIN, "cgnl"), ("nl",)) == (nl.not_separated, cgnl.not_separated)
+
+
+def test_values_of_a_sweep_are_compared_within_themselves():
+    some = chosen("nl", "cgnl", sweep=("frames", (4, 8)))
+    counts = counts_of(some, [Cost(conv=k) for k in (1, 3, 7, 20, 30, 50)])
+    adds = {("nl", 4): 0.1, ("cgnl", 4): 0.3, ("nl", 8): 0.3, ("cgnl", 8): 0.6}
+    timings = [timing(v, adds[v.block, v.value], without=v.value) for v in some if v.block]
+    found = compared(some, counts, timings)
+    assert [None, 2, 6, None, 10, 30] == [each.added_macs for each in found]
+    assert [None, (), (), None, (), ()] == [each.not_separated for each in found]
+    assert [4, 8] == [each.latency_s for each in found if each.variant.block is None]
+
+
+def test_what_failed_has_its_status_and_no_figures():
+    some = chosen("nl", "cgnl", "cgd")
+    counts = [
+        Counted(some[0].cell, total=Cost(conv=5)),
+        Counted(some[1].cell, total=Cost(conv=8)),
+        Counted(some[2].cell, status="raised", error="ValueError: theirs"),
+        Counted(some[3].cell, status="differs", error="counted otherwise", total=Cost(conv=9)),
+    ]
+    oom = timing(some[1], 0.1).model_copy(update={"status": "oom", "error": "out", "samples_s": {}})
+    also = timing(some[3], 0.1).model_copy(
+        update={"status": "oom", "error": "out", "samples_s": {}}
+    )
+    _, nl, cgnl, cgd = compared(some, counts, [oom, also])
+    assert ("oom", "out", 3, None) == (nl.status, nl.error, nl.added_macs, nl.added_s)
+    assert ("raised", "ValueError: theirs", None) == (cgnl.status, cgnl.error, cgnl.added_macs)
+    # what is wrong with the count weighs more than what became of the timing
+    assert ("differs", 4) == (cgd.status, cgd.added_macs)
+
+
+def test_energy_is_of_the_variant_by_itself():
+    some = chosen("nl", conditions={"device": "cuda", "threads": 1, "batch": 2})
+    counts = counts_of(some, [Cost(), Cost()])
+    alone = Timing(key="k", cell=some[1].cell, samples_s={"latency": (1.0,)}, energy_j=7.0)
+    plain, nl = compared(some, counts, [timing(some[1], 0.1), alone])
+    assert (None, 3.5) == (plain.energy_j_per_clip, nl.energy_j_per_clip)
