@@ -131,7 +131,12 @@ def _spec(blocks: Sequence[str], at: int) -> Spec:
         "field": "positions",
         "type": "quantitative",
         # room for the labels at the ends of the curves
-        "scale": {"type": "log", "domain": [450, 450000], "nice": False},
+        "scale": {
+            "type": "log",
+            "domainMin": 450,
+            "domainMax": {"expr": "width < 420 ? 1600000 : 450000"},
+            "nice": False,
+        },
         "axis": {
             "title": "N, positions (log scale)",
             "values": [1000, 10000, 100000],
@@ -180,13 +185,13 @@ def _spec(blocks: Sequence[str], at: int) -> Spec:
                         "mark": {
                             "type": "text",
                             "align": "left",
-                            "baseline": "top",
+                            "baseline": "bottom",
                             "dx": 6,
                             "color": MUTED,
                         },
                         "encoding": {
                             "x": x | {"field": "at"},
-                            "y": {"value": 0},
+                            "y": {"value": "height"},
                             "text": {"field": "text"},
                         },
                     },
