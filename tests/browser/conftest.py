@@ -75,8 +75,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    """Debian's chromium without a window, as root too, with a profile of its own."""
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    """Chromium, or Chrome, without a window, as root too, with a profile of its own."""
+    binary = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
     if not (binary and driver):
         pytest.fail("no chromium: `apt-get install chromium chromium-driver` brings it")
     options = webdriver.ChromeOptions()
