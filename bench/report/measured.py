@@ -88,7 +88,8 @@ def at_own_clips(timings: Iterable[Timing]) -> dict[str, Timing]:
         cell = timing.cell
         if cell.row is None or cell.share or cell.phase != "inference" or timing.status != "ok":
             continue
-        if cell.classes is cell.frames is cell.size is None:
+        # with other blocks in it, it is another network
+        if cell.classes is cell.frames is cell.size is None and cell.blocks is None:
             groups.setdefault(conditions(cell), {})[cell.row] = timing
     return max(groups.values(), key=len, default={})
 

@@ -69,6 +69,9 @@ def roofline(device: Device) -> Roofline:
         found = figures(timing)
         if cell.phase != "inference" or not found["macs_per_s"]:
             continue
+        if cell.code or cell.network is not None:
+            left_out[f"{cell.subject} is not drawn: a report runs no code of users"] = None
+            continue
         try:
             moved = _traffic(_bare(cell))
         except ValueError as error:
@@ -105,7 +108,7 @@ def _ceilings(device: str, cell: Cell, matmul: float | None) -> Iterable[Ceiling
 
 def _bare(cell: Cell) -> Cell:
     """The cell without what does not change how many elements one input moves."""
-    kept = ("row", "classes", "frames", "size", "block", "shape")
+    kept = ("row", "classes", "frames", "size", "block", "shape", "blocks")
     return Cell.model_validate({name: getattr(cell, name) for name in kept})
 
 

@@ -186,7 +186,10 @@ class Sections:
         yield from (plot for plot in drawn if plot is not None)
         alone = [timing for timing in device.timings if not timing.cell.share]
         known = {row.name for row in ROWS}
-        shares = [t for t in device.timings if t.cell.share and t.cell.row in known]
+        # of a share the network without its blocks is counted, which runs no code of users here
+        shares = [
+            t for t in device.timings if t.cell.share and t.cell.row in known and not t.cell.code
+        ]
         if alone:
             yield self._table(f"timings-{name}", timing_table(alone))
         if shares:

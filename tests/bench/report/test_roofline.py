@@ -56,6 +56,20 @@ def test_what_cannot_be_drawn_is_said(small):
     assert left_out.startswith("<script>document.title='run'</script> is not drawn: no row")
 
 
+def test_no_code_of_users_is_run(tmp_path, timed):
+    store = Store(tmp_path / "timings" / "abacus.jsonl")
+    for cell in (
+        Cell(network="no_such_file.py:make", inputs=("1x3x8x8",), code="c"),
+        Cell(block="no_such_file.py:Block", shape=(8, 2, 4, 4), code="c"),
+    ):
+        store.append(timed(cell, peak_macs_per_s=4e10))
+    (device,) = devices(tmp_path)
+    found = roofline(device)
+    assert () == found.reached
+    assert 2 == len(found.left_out)
+    assert all(said.endswith("a report runs no code of users") for said in found.left_out)
+
+
 def test_a_gpu_has_the_ceilings_of_its_data_sheet(tmp_path, timed):
     machine = timed(Cell(row="mfnet")).machine.model_copy(update={"device": "NVIDIA H200"})
     store = Store(tmp_path / "timings" / "h200.jsonl")
