@@ -111,3 +111,20 @@ def test_values_are_completed(expected, words, monkeypatch, capsys, vidcost):
 def test_a_value_that_stands_there_is_not_offered_again():
     assert ["fp32,tf32", "fp32,bf16", "fp32,fp16"] == completion.dtypes("fp32,")
     assert ["off", "on"] == completion.on_off("")
+
+
+def test_it_installs_itself_for_the_shell_it_is_called_from(tmp_path):
+    ran = subprocess.run(
+        # with a last command of its own, bash does not give way to vidcost
+        [shutil.which("bash"), "--norc", "-c", "vidcost --install-completion; exit $?"],
+        env=os.environ
+        | {"PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == ran.returncode, ran.stderr
+    (script,) = (tmp_path / ".bash_completions").iterdir()
+    assert "_VIDCOST_COMPLETE=complete_bash" in script.read_text()
+    assert script.name in (tmp_path / ".bashrc").read_text()

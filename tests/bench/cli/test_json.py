@@ -29,7 +29,7 @@ CASES = {
     "block": ("nl", {"block": "nl", "params": 295_680}),
     "compare": (
         "mfnet --at conv4:before-last --block nl --budget 0s --no-fvcore",
-        {"block": None, "params": 7_842_568},
+        {"block": "none", "params": 7_842_568},
     ),
     "tables": ("3 5", {"table": 3, "row": "mfnet"}),
     "run": ("--budget 0s", {"table": 3, "row": "mfnet"}),
