@@ -80,14 +80,21 @@ def test_every_module_is_in_the_wheel(names):
     assert expected == {name for name in names if name.endswith(".py")}
 
 
-@pytest.mark.parametrize("name", ["vidcost/published/pnl2020.toml", "vidcost/py.typed"])
+ASSETS = {
+    f"vidcost/bench/report/assets/{name}"
+    for name in ("plots.js", "report.css", "report.html.j2", "tables.js")
+}
+DATA = {"vidcost/published/pnl2020.toml", "vidcost/py.typed", *ASSETS}
+
+
+@pytest.mark.parametrize("name", sorted(DATA))
 def test_the_wheel_holds_data(name, names):
     assert name in names
 
 
 def test_the_wheel_holds_nothing_else(names):
     odd = {name for name in names if name.startswith("vidcost/") and not name.endswith(".py")}
-    assert {"vidcost/published/pnl2020.toml", "vidcost/py.typed"} == odd
+    assert DATA == odd
 
 
 def test_the_installed_wheel_reads_the_printed_figures(installed, tmp_path):

@@ -19,6 +19,7 @@ from vidcost.bench.cli.gate import gate_app
 from vidcost.bench.cli.history import history_app
 from vidcost.bench.cli.ledger import ledger_app
 from vidcost.bench.cli.output import complain
+from vidcost.bench.cli.report import report_app
 from vidcost.bench.cli.tables import tables_app
 from vidcost.bench.cli.timing import timing_app
 from vidcost.bench.count.closed_form import ClosedFormMismatch
@@ -51,6 +52,7 @@ app.add_typer(formulas_app)
 app.add_typer(audit_app)
 app.add_typer(gate_app, name="gate")
 app.add_typer(history_app)
+app.add_typer(report_app)
 app.add_typer(cache_app, name="cache")
 
 

@@ -25,7 +25,7 @@ compare_app = typer.Typer()
 
 EXAMPLE = (
     "Example: `vidcost compare mfnet --at conv4:before-last --block nl --block pnl:n=4 "
-    "--block my_block.py:MyBlock`"
+    "--block cgnl --budget 90s`"
 )
 
 

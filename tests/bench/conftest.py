@@ -76,7 +76,7 @@ def by_name() -> dict[str, Row]:
     return {row.name: row for row in ROWS}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made_up() -> Callable[..., Record]:
     """Make a record of zeros, but for what is given; a witness gives a number or an error."""
 
@@ -96,7 +96,7 @@ def made_up() -> Callable[..., Record]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def timed() -> Callable[..., Timing]:
     """Make a timing of eight samples around ``seconds``; None for a cell that was not measured."""
 

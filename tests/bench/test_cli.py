@@ -54,9 +54,10 @@ def test_help_shows_an_example(name):
     assert f"Example: vidcost {name}" in " ".join(plain(result.output).split())
 
 
-# those need a repository of two versions: tests/bench/gate/test_cli_gate.py runs them
+# those need a repository of two versions, or counts: tests/bench/gate/test_cli_gate.py and
+# tests/bench/test_cli_report.py run them
 @pytest.mark.parametrize(
-    "name", [name for name in commands() if name.split()[0] not in ("gate", "history")]
+    "name", [name for name in commands() if name.split()[0] not in ("gate", "history", "report")]
 )
 def test_the_example_runs(name, vidcost, witnesses, operators, monkeypatch, tmp_path):
     monkeypatch.setattr(cache, "folder", lambda: tmp_path / "cache")

@@ -69,6 +69,7 @@ NOT_RUN = {
     "pip install tox": "downloads packages",
     "tox run": "is what runs these tests",
     "tox run -e bench": "minutes of timing, a job of its own",
+    "tox run -e browser": "is an environment of the same run",
     "python -m venv .venv": "tests/test_package.py installs the wheel",
     ". .venv/bin/activate": "changes the shell it is called from",
     "pip install -c constraints.txt -e '.[test]' ruff": "downloads packages",

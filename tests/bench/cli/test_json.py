@@ -45,6 +45,7 @@ CASES = {
     "gate replay": ("gate.json", {"subject": "mfnet", "word": "EQUIVALENT"}),
     "gate study": ("--comparisons 1 --per-factor 0", {"rule": "vidcost gate", "alarms": 0}),
     "history": ("mfnet-nl", {"series": "mfnet-nl", "field": "macs"}),
+    "report": ("--out page.html", {"written": "page.html"}),
     "cache clear": ("", {"removed": 1}),
 }
 FAILING = {"run": 1, "gate counts": 1}
