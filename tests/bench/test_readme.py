@@ -17,6 +17,19 @@ def test_table_3_stands_in_readme_as_the_tool_prints_it():
     assert printed.split("-->\n", 1)[1].strip() == shown.strip()
 
 
+def test_the_comparison_stands_in_readme_as_the_tool_prints_it(vidcost, in_this_process):
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    block = readme.split("# my_block.py\n", 1)[1].split("```", 1)[0]
+    Path("my_block.py").write_text(block, encoding="utf-8")
+    (command,) = re.findall(r"^\$ vidcost (compare .*my_block.*)$", readme, re.MULTILINE)
+    ran = vidcost(*shlex.split(command), "--budget", "0s")
+    assert (0, "") == (ran.status, ran.err)
+    shown = readme.split("<!-- compare: as printed by the command above with --budget 0s -->\n", 1)[
+        1
+    ]
+    assert ran.out.strip() == shown.split("<!-- end of compare -->", 1)[0].strip()
+
+
 def test_every_number_of_what_is_left_out_is_printed_by_the_command_beside_it(vidcost, witnesses):
     page = (CHECKOUT / "docs/counting.md").read_text(encoding="utf-8")
     section = page.split("## What the published FLOPs leave out\n", 1)[1].split("\n## ", 1)[0]
