@@ -70,24 +70,27 @@ def count_rows(
     A network of your own is named by a file or module and what in it makes the network, or is one:
     my_net.py:make_model. It is built and counted in a process of its own.
     """
-    rows, references = parted(rows)
-    networks = network_cells(references, inputs)
-    if networks:
-        if rows or table or training or any((classes, frames, size)):
-            raise ValueError(
-                "networks of your own are counted by themselves, at --input: leave out rows, "
-                "--table, --training, --classes, --frames and --size"
-            )
-        asked = WITNESSES if witnesses else ()
-        found = [counted(cell, witnesses=asked, limit_s=limit_s(time_limit)) for cell in networks]
-        print_table(network_table(found), as_)
-        report(failures(found))
-        return
     if training and witnesses:
         raise ValueError(
             "the witnesses are asked about the forward pass alone: leave out --training or "
             "--witnesses"
         )
+    rows, references = parted(rows)
+    networks = network_cells(references, inputs)
+    if networks:
+        if rows or table or any((classes, frames, size)):
+            raise ValueError(
+                "networks of your own are counted by themselves, at --input: leave out rows, "
+                "--table, --classes, --frames and --size"
+            )
+        asked = WITNESSES if witnesses else ()
+        limit = limit_s(time_limit)
+        found = [
+            counted(cell, witnesses=asked, training=training, limit_s=limit) for cell in networks
+        ]
+        print_table(network_table(found), as_)
+        report(failures(found))
+        return
     chosen = at(buildable(rows, table=table), classes, frames, size)
     if training:
         print_table(training_table(chosen), as_)

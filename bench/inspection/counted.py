@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.asking import ask_about
@@ -16,6 +16,7 @@ from vidcost.bench.count.closed_form import ClosedFormMismatch, verify
 from vidcost.bench.count.conventions import Convention
 from vidcost.bench.count.counter import Count, UncountedOperator, count
 from vidcost.bench.count.ledger import Entry, reconcile_network
+from vidcost.bench.count.training import count_training
 from vidcost.bench.inspection.modules import Module, modules
 from vidcost.bench.isolation.call import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.cell import Cell
@@ -32,13 +33,15 @@ class Counted:
     ``status`` is "ok"; "uncounted" if an operator has no rule; "differs" if a closed form says
     something else; or how the code failed: "raised", "exited", "killed", "timed out". ``error`` is
     its line. ``closed_forms`` is the number of modules that were checked. ``answers`` are those of
-    the counters that were asked. ``modules`` are all inside, outermost first.
+    the counters that were asked. ``modules`` are all inside, outermost first. ``backward`` is the
+    backward pass of a step of training, None if it was not asked for.
     """
 
     cell: Cell
     status: str = "ok"
     error: str = ""
     total: Cost | None = None
+    backward: Cost | None = None
     buffers: int | None = None
     closed_forms: int = 0
     answers: Mapping[Convention, Answer] | None = None
@@ -46,17 +49,22 @@ class Counted:
 
 
 def counted(
-    cell: Cell, *, witnesses: Sequence[Convention] = (), limit_s: float = LIMIT_S
+    cell: Cell,
+    *,
+    witnesses: Sequence[Convention] = (),
+    training: bool = False,
+    limit_s: float = LIMIT_S,
 ) -> Counted:
     """Count what ``cell`` is about, at its inputs, and ask ``witnesses`` about it.
 
+    ``training`` counts a step of training instead of a pass in evaluation mode.
     What is ours alone and asks no witness is counted in this process.
     Raises: ValueError if there is no such row, position, file or object.
     """
     if not cell.code and not witnesses:
-        return _counted(cell, ())
+        return _counted(cell, (), training)
     try:
-        return isolated(limit_s, _counted, cell, tuple(witnesses))
+        return isolated(limit_s, _counted, cell, tuple(witnesses), training)
     except Failed as failed:
         return Counted(cell, status=failed.status, error=str(failed))
 
@@ -72,15 +80,16 @@ def accounts(cell: Cell, *, limit_s: float = LIMIT_S) -> tuple[list[Entry], str]
         return [], f"{cell.subject}: {failed.status}: {failed}"
 
 
-def _counted(cell: Cell, witnesses: Sequence[Convention]) -> Counted:
+def _counted(cell: Cell, witnesses: Sequence[Convention], training: bool) -> Counted:
     try:
-        model, found = _run(cell)
+        model, found, backward = _run(cell, training=training)
     except UncountedOperator as error:
         known = Counted(cell, status="uncounted", error=str(error))
     else:
         known = Counted(
             cell,
             total=found.total,
+            backward=backward,
             buffers=found.buffers,
             modules=modules(model, found),
         )
@@ -107,14 +116,14 @@ def _accounts(cell: Cell) -> list[Entry]:
         raise UserCodeError(last_line(error)) from error
 
 
-def _run(cell: Cell) -> tuple[nn.Module, Count]:
+def _run(cell: Cell, *, training: bool) -> tuple[nn.Module, Count, Cost | None]:
     """One pass as shapes alone; where the code needs values, on the CPU.
 
     Raises: UncountedOperator; UserCodeError for whatever the network raises.
     """
     model, inputs = outline(cell)
     try:
-        return model, count(model, *inputs)
+        return model, *_pass(model, inputs, training=training)
     except UncountedOperator:
         raise
     except Exception:
@@ -123,8 +132,17 @@ def _run(cell: Cell) -> tuple[nn.Module, Count]:
             raise
         built = build(cell.model_copy(update={"share": False}))
     try:
-        return built.model, count(built.model, *built.inputs)
+        return built.model, *_pass(built.model, built.inputs, training=training)
     except UncountedOperator:
         raise
     except Exception as error:
         raise UserCodeError(last_line(error)) from error
+
+
+def _pass(
+    model: nn.Module, inputs: Sequence[Tensor], *, training: bool
+) -> tuple[Count, Cost | None]:
+    if not training:
+        return count(model, *inputs), None
+    step = count_training(model, *inputs)
+    return step.forward, step.backward.total

@@ -79,6 +79,7 @@ def network_table(networks: Sequence[Counted]) -> Table:
             Column("row", "Network"),
             Column("inputs", "Inputs"),
             *_QUANTITIES,
+            *(_BACKWARD if any(each.backward for each in networks) else ()),
             *(Column(name, name, integer) for name in witnesses),
             Column("buffers", "Buffers", integer),
             Column("closed_forms", "Closed forms met", checked),
@@ -105,12 +106,26 @@ def _failures(counted: Sequence[Counted]) -> dict[Position, str]:
     }
 
 
+_BACKWARD = (
+    Column("backward_macs", "Backward MACs", integer),
+    Column("training_macs", "Sum", integer),
+)
+
+
+def _backward(each: Counted) -> dict[str, int]:
+    if each.total is None or each.backward is None:
+        return {}
+    backward = each.backward.macs
+    return {"backward_macs": backward, "training_macs": each.total.macs + backward}
+
+
 def _figures(each: Counted) -> dict[str, Any]:
     # without a count there is nothing that a closed form could have been held against
     total, forms = ({}, None) if each.total is None else (asdict(each.total), each.closed_forms)
     return {
         **total,
         "macs": None if each.total is None else each.total.macs,
+        **_backward(each),
         "buffers": each.buffers,
         "closed_forms": forms,
         **{name: answer.flops for name, answer in (each.answers or {}).items()},

@@ -73,6 +73,18 @@ def test_several_inputs_with_names_and_types(vidcost):
     assert (0, 1800) == (status, json.loads(out)[0]["macs"])
 
 
+def test_a_step_of_training_is_counted(vidcost):
+    status, out, _ = vidcost("count", "nets.py:Net", "--input", INPUT, "--training", "--json")
+    assert 0 == status
+    (net,) = json.loads(out)
+    # the weights' gradients; the clip takes none
+    assert (1800, 1800, 3600) == (net["macs"], net["backward_macs"], net["training_macs"])
+    both = ["--training", "--witnesses"]
+    assert 2 == vidcost("count", "nets.py:Net", "--input", INPUT, *both).status
+    _, out, _ = vidcost("count", "nets.py:Net", "--input", INPUT, "--training")
+    assert "Backward MACs" in out
+
+
 def test_show_takes_a_network(vidcost):
     status, out, _ = vidcost("show", "nets.py:Net", "--input", INPUT, "--json")
     assert 0 == status
