@@ -59,7 +59,8 @@ def counted(
 
     ``training`` counts a step of training instead of a pass in evaluation mode.
     What is ours alone and asks no witness is counted in this process.
-    Raises: ValueError if there is no such row, position, file or object.
+    Raises: ValueError if there is no such row, position, file or object; ClosedFormMismatch for
+            what is ours alone.
     """
     if not cell.code and not witnesses:
         return _counted(cell, (), training)
@@ -94,8 +95,11 @@ def _counted(cell: Cell, witnesses: Sequence[Convention], training: bool) -> Cou
             modules=modules(model, found),
         )
         try:
-            known = replace(known, closed_forms=verify(cell.subject, model, found))
+            known = replace(known, closed_forms=verify(cell.block or cell.subject, model, found))
         except ClosedFormMismatch as error:
+            # of ours it is a bug, which ends the command
+            if not cell.code:
+                raise
             known = replace(known, status="differs", error=str(error))
     if not witnesses:
         return known

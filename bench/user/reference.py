@@ -91,7 +91,9 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         with of_user_code():
-            spec.loader.exec_module(module)
+            # compiled anew: kept bytecode goes by the second, and a mended file may be as long
+            source = resolved.read_bytes()
+            exec(compile(source, str(resolved), "exec"), vars(module))
     except BaseException:
         del sys.modules[name]
         raise

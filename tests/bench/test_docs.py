@@ -8,6 +8,7 @@ thop answer at once what the ledger expects of them, and nothing is timed: that 
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 import shlex
 import shutil
@@ -166,6 +167,8 @@ def test_a_command_that_is_shown_runs(page, command, place, vidcost):
         ran = subprocess.run(
             [sys.executable, "-m", program, *words],
             cwd=CHECKOUT,
+            # a pytest of its own is no worker of this one
+            env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")},
             capture_output=True,
             text=True,
             check=False,

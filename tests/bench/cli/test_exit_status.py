@@ -79,7 +79,13 @@ RUNS = {
     exit_status.NOT_JUDGED: edited,
     exit_status.FAULT: lambda _: ended(sys.executable, "-c", BROKEN.format("[][0]")),
     exit_status.INTERRUPTED: lambda _: ended(
-        sys.executable, "-c", BROKEN.format("signal.raise_signal(signal.SIGINT)")
+        sys.executable,
+        "-c",
+        BROKEN.format(
+            # a job in the background is started with Ctrl-C ignored
+            "signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "signal.raise_signal(signal.SIGINT)"
+        ),
     ),
     exit_status.NOBODY_READS: unread,
 }

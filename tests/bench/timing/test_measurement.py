@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import statistics
 
 import pytest
@@ -184,7 +185,7 @@ def test_a_thousand_steps_leave_the_weights_about_as_they_were():
 def test_a_device_that_is_throttled_has_a_status():
     timing, _ = run(reply="void", **BLOCK)
     assert "throttled" == timing.status
-    assert timing.error.startswith("no clean sample in 0 s")
+    assert re.match(r"no clean sample in \d+ s: the device was throttled$", timing.error)
     assert {} == timing.samples_s
     assert timing.protocol.void_samples > 0
 
