@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
 import re
@@ -11,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from vidcost.bench.user.failure import of_user_code
+from vidcost.bench.user.failure import UserCodeError, of_user_code
 from vidcost.bench.user.reference import is_reference, load
 from vidcost.models.backbones.positions import BlockFactory
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
@@ -64,16 +65,12 @@ def _built(name: str, made: Callable[..., Any], settings: Mapping[str, Any], cha
     with of_user_code():
         block = made(channels, **settings)
     if not isinstance(block, nn.Module):
-        raise ValueError(f"{name} returned no nn.Module but a {type(block).__name__}")
+        raise UserCodeError(f"{name} returned no nn.Module but a {type(block).__name__}")
     return block
 
 
 def _settings(name: str, made: Callable[..., Any], options: str) -> dict[str, Any]:
-    parameters = {
-        key: parameter.default
-        for key, parameter in inspect.signature(made).parameters.items()
-        if parameter.default is not inspect.Parameter.empty
-    }
+    parameters = _parameters(made) if options else {}
     settings: dict[str, Any] = {}
     for option in filter(None, options.split(",")):
         key, separator, value = option.partition("=")
@@ -91,8 +88,24 @@ def _settings(name: str, made: Callable[..., Any], options: str) -> dict[str, An
     return settings
 
 
+def _parameters(made: Callable[..., Any]) -> dict[str, Any]:
+    """Defaults of what ``made`` takes beside the channels, which come first, by name."""
+    try:
+        taken = list(inspect.signature(made).parameters.items())
+    except (TypeError, ValueError):
+        # what is written in C need not say
+        return {}
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {key: each.default for key, each in taken[1:] if each.kind not in several}
+
+
 def _value(option: str, value: str, default: Any) -> Any:
-    """``value`` read as the kind of thing the option's default is."""
+    """``value`` read as the kind of thing the option's default is; without one, as it looks."""
+    if default is inspect.Parameter.empty:
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(value)
+        return {"true": True, "false": False}.get(value, value)
     if isinstance(default, bool):
         if value not in ("true", "false"):
             raise ValueError(f"{option} takes true or false, not {value!r}")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.block_spec import block_factory, two_specs
+from vidcost.bench.block_spec import block_factory, reference_of, two_specs
 from vidcost.bench.cli.options import As, Format, Json, Results
 from vidcost.bench.cli.output import print_table, report, write_document
 from vidcost.bench.count.conformance import ask_counters, failures
@@ -47,7 +47,10 @@ def formulas(
     from vidcost.bench.tables.formulas import crossover_table, formula_markdown, verdict_table
 
     if cross is not None:
-        left, right = ((spec, block_factory(spec)) for spec in two_specs(cross))
+        specs = two_specs(cross)
+        if any(map(reference_of, specs)):
+            raise ValueError("--cross is for nl, cgnl, cgd and pnl: no formula of yours is known")
+        left, right = ((spec, block_factory(spec)) for spec in specs)
         print_table(crossover_table([(left, right)], channels=channels, along=along), as_)
         return
     if as_ is not None:

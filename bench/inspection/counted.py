@@ -101,6 +101,11 @@ def _counted(cell: Cell, witnesses: Sequence[Convention], training: bool) -> Cou
             if not cell.code:
                 raise
             known = replace(known, status="differs", error=str(error))
+        except Exception as error:
+            # a closed form that fails says nothing against the count
+            if not cell.code:
+                raise
+            known = replace(known, status="raised", error=f"cost: {last_line(error)}")
     if not witnesses:
         return known
     built = build(cell.model_copy(update={"share": False}))
@@ -125,8 +130,8 @@ def _run(cell: Cell, *, training: bool) -> tuple[nn.Module, Count, Cost | None]:
 
     Raises: UncountedOperator; UserCodeError for whatever the network raises.
     """
-    model, inputs = outline(cell)
     try:
+        model, inputs = outline(cell)
         return model, *_pass(model, inputs, training=training)
     except UncountedOperator:
         raise

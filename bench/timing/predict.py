@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from vidcost.bench.block_spec import block_factory
-from vidcost.bench.count.counter import UncountedOperator, count
+from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.training import count_training
 from vidcost.bench.isolation.call import Failed, isolated
@@ -41,11 +44,15 @@ def foresee(cell: Cell) -> Foreseen:
 
 
 def _foreseen_there(cell: Cell) -> Foreseen:
-    try:
-        return _foreseen(cell, *outline(cell))
-    except UncountedOperator:
-        # the peak is to be had without counting
-        return Foreseen(predicted_peak_bytes=_peak(cell, *outline(cell)))
+    model, inputs = outline(cell)
+    known = Foreseen()
+    # each is to be had without the other; what fails here is for the worker to say
+    with contextlib.suppress(Exception):
+        macs, total = _macs(cell, model, inputs)
+        known = replace(known, macs=macs, macs_total=total)
+    with contextlib.suppress(Exception):
+        known = replace(known, predicted_peak_bytes=_peak(cell, model, inputs))
+    return known
 
 
 def foresee_without(cell: Cell) -> Foreseen:
@@ -95,12 +102,17 @@ def _at(cell: Cell, row: Row) -> Outline:
     return model, tuple(torch.empty(cell.batch, *clip, device="meta") for clip in row.inputs)
 
 
-def _foreseen(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> Foreseen:
+def _macs(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[int, int]:
+    """Of the forward pass, and of all that is timed."""
     if cell.phase == "inference":
-        macs = total = count(model, *inputs).total.macs
-    else:
-        step = count_training(model, *inputs)
-        macs, total = step.forward.total.macs, step.total.macs
+        macs = count(model, *inputs).total.macs
+        return macs, macs
+    step = count_training(model, *inputs)
+    return step.forward.total.macs, step.total.macs
+
+
+def _foreseen(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> Foreseen:
+    macs, total = _macs(cell, model, inputs)
     return Foreseen(macs=macs, macs_total=total, predicted_peak_bytes=_peak(cell, model, inputs))
 
 
@@ -109,7 +121,11 @@ def _peak(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> int:
     model = model.to(held)
     residency = Residency()
     residency.ignore(*model.parameters(), *model.buffers())
-    inputs = tuple(x.detach().to(held).requires_grad_(x.requires_grad) for x in inputs)
+    # whole numbers and masks keep their type
+    inputs = tuple(
+        x.detach().to(held if x.is_floating_point() else x.dtype).requires_grad_(x.requires_grad)
+        for x in inputs
+    )
     residency.hold(*inputs)
     if cell.phase == "inference":
         with torch.no_grad(), residency:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcost.bench.call import name_inside
+from vidcost.bench.user.failure import of_user_code
 
 Factory = Callable[[int], nn.Module]
 
@@ -22,8 +23,7 @@ def with_blocks(
     The channels are axis 1 of what the module returns, found by one pass on ``inputs``. The module
     and its block become a Sequential in its place, so that code that reaches into the module by
     name no longer finds it.
-    Raises: ValueError if there is no such module, or it does not return one tensor; whatever the
-            network raises.
+    Raises: ValueError if there is no such module, or it does not return one tensor; UserCodeError.
     """
     channels: dict[str, int] = {}
     hooks = []
@@ -36,7 +36,7 @@ def with_blocks(
         module = model.get_submodule(names[position])
         hooks.append(module.register_forward_hook(_note(position, channels)))
     try:
-        with torch.no_grad():
+        with of_user_code(), torch.no_grad():
             model(*inputs)
     finally:
         for hook in hooks:

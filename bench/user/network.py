@@ -86,7 +86,7 @@ def _network(reference: str, found: Any) -> nn.Module:
     with of_user_code():
         network = found()
     if not isinstance(network, nn.Module):
-        raise ValueError(f"{reference} returned no nn.Module but a {_kind(network)}")
+        raise UserCodeError(f"{reference} returned no nn.Module but a {_kind(network)}")
     return network
 
 

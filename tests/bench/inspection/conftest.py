@@ -77,6 +77,22 @@ class NoCost(nn.Module):
     def forward(self, x):
         return self.norm(x)
 
+class NoneCost(Scale):
+    def cost(self, shape):
+        return None
+
+class ReadsWhileBuilt(Scale):
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.rates = [rate.item() for rate in torch.linspace(0, 1, 3)]
+
+class Needs(Scale):
+    def __init__(self, channels, width, *more, **others):
+        super().__init__(channels, width)
+
+def no_block(channels):
+    return 3
+
 class BlockRaises(nn.Module):
     def __init__(self, channels):
         raise RuntimeError("no such block today")

@@ -128,6 +128,40 @@ def test_a_block_that_fails_while_it_is_built():
     assert found.error.startswith("RuntimeError: no such block today")
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_a_closed_form_that_fails_says_nothing_against_the_count():
+    found = counted(in_a_row("theirs.py:NoneCost"))
+    assert "raised" == found.status
+    assert found.error.startswith("cost: ")
+    assert found.total is not None
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("block", ["theirs.py:ReadsWhileBuilt", "theirs.py:Needs:width=3"])
+def test_a_block_may_read_values_while_it_is_built_and_need_arguments(block):
+    assert ("ok", 1) == (counted(in_a_row(block)).status, counted(in_a_row(block)).closed_forms)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_what_is_no_block_is_said_of_it():
+    found = counted(in_a_row("theirs.py:no_block"))
+    assert ("raised", "theirs.py:no_block returned no nn.Module but a int") == (
+        found.status,
+        found.error,
+    )
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_blocks_go_into_networks_that_read_values_or_fail():
+    fields = network_fields("theirs.py:ReadsValues", CLIP)
+    found = counted(checked_cell(fields | {"blocks": (("stem", "cgd"),)}))
+    assert ("ok", 1) == (found.status, found.closed_forms)
+    fields = network_fields("theirs.py:Raises", CLIP)
+    found = counted(checked_cell(fields | {"blocks": (("stem", "cgd"),)}))
+    assert "raised" == found.status
+    assert found.error.startswith("ValueError: theirs")
+
+
 @pytest.mark.parametrize(
     ("cell", "message"),
     [

@@ -43,6 +43,19 @@ class Hangs(Net):
     def forward(self, x):
         time.sleep(600)
 
+class Ids(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(100, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, ids):
+        return self.head(self.embedding(ids))
+
+class Refuses(Net):
+    def forward(self, x):
+        raise ValueError("theirs")
+
 class ReadsValues(Net):
     def forward(self, x):
         assert x.sum().item() == x.sum().item()
@@ -112,6 +125,18 @@ def test_a_network_that_hangs_is_killed(measure, monkeypatch):
     monkeypatch.setattr("vidcost.bench.timing.predict.FORESEE_LIMIT_S", 0.5)
     timing = measure(network("Hangs"), QUICK.model_copy(update={"start_up_s": 8.0, "energy_s": 0}))
     assert "timed out" == timing.status
+
+
+def test_a_value_error_of_theirs_is_a_status_too(measure):
+    timing = measure(network("Refuses"))
+    assert ("raised", True) == (timing.status, timing.error.startswith("ValueError: theirs ("))
+
+
+def test_whole_numbers_stay_what_they_are():
+    cell = checked_cell(network_fields("theirs.py:Ids", ["2x7:int64"]) | {"dtype": "bf16"})
+    known = foresee(cell)
+    # ids of 8 bytes, embeddings and outputs of 2
+    assert (12 * 14, 14 * (8 + 2 * (4 + 3))) == (known.macs, known.predicted_peak_bytes)
 
 
 def test_nothing_is_foreseen_of_code_that_needs_values_or_fails():

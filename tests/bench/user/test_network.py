@@ -88,7 +88,7 @@ def test_inputs_with_names():
     ("name", "error", "message"),
     [
         ("number", ValueError, "is no network and makes none: it is a int"),
-        ("make_nothing", ValueError, "returned no nn.Module but a int"),
+        ("make_nothing", UserCodeError, "returned no nn.Module but a int"),
         ("fails", UserCodeError, "ValueError: theirs"),
     ],
 )
