@@ -21,6 +21,12 @@ def tensors_in(output: object) -> tuple[Tensor, ...]:
     return tuple({id(tensor): tensor for tensor in _walk(output, set())}.values())
 
 
+def is_finite(output: object) -> bool:
+    """Whether no tensor in ``output`` holds NaN or infinity."""
+    tensors = (x for x in tensors_in(output) if x.is_floating_point() or x.is_complex())
+    return all(bool(x.isfinite().all()) for x in tensors)
+
+
 class TensorsOut(nn.Module):
     """Returns the tensors in what ``model`` returns, as a tuple."""
 

@@ -14,6 +14,7 @@ from vidcost.bench.count import counter
 from vidcost.bench.count.closed_form import Check, check
 from vidcost.bench.count.counter import Count, UncountedOperator
 from vidcost.bench.count.training import count_training
+from vidcost.bench.errors import named
 from vidcost.models.cost import Cost
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _on_meta_or_here(
     except UncountedOperator:
         raise
     except Exception as error:  # whatever does not work without values
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        why = named(error)
     device = next((x.device for x in (*network.parameters(), *values)), None)
     here = [x.detach().clone().requires_grad_(x.requires_grad) for x in values]
     try:
@@ -177,8 +178,7 @@ def _result(
         try:
             checked = check(name, module, forward)
         except Exception as error:  # a method of that name may be about something else
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            unchecked.append(f"{name_inside(network, name) or 'the whole'}: {said}")
+            unchecked.append(f"{name_inside(network, name) or 'the whole'}: {named(error)}")
             continue
         if checked is not None:
             inside = name_inside(network, checked.module)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcost.bench.call import Inputs, positional
+from vidcost.bench.errors import named
 
 
 class NetworkExit(RuntimeError):
@@ -98,5 +99,4 @@ def _copied(model: nn.Module, memo: dict[int, Tensor]) -> nn.Module:
     try:
         return copy.deepcopy(model, dict(memo))
     except Exception as error:  # whatever a module holds: locks, generators, handles
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise NotCopyable(f"{type(model).__name__} cannot be copied: {said}") from error
+        raise NotCopyable(f"{type(model).__name__} cannot be copied: {named(error)}") from error

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import gc
 import time as clock_time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor, nn
 
 from vidcost.bench.api.guest import called, copied, guarded
 from vidcost.bench.call import Inputs
-from vidcost.bench.outputs import tensors_in
-from vidcost.bench.timing.cell import Cell
+from vidcost.bench.outputs import is_finite
+from vidcost.bench.timing.cell import Cell, Phase
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.memory import measure_memory
 from vidcost.bench.timing.messages import Limits
-from vidcost.bench.timing.runner import Runner
-from vidcost.bench.timing.sampling import sample
+from vidcost.bench.timing.runner import Runner, held_bytes
+from vidcost.bench.timing.sampling import sample, without_collection
 from vidcost.bench.timing.statistics import Summary, summary
 from vidcost.bench.timing.subject import Built
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Phase = Literal["inference", "training"]
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ def time(
             is no such device or phase, or no output needs a gradient in training; NetworkExit if it
             calls sys.exit; what the network raises, torch's lack of memory among it.
     """
-    if phase not in ("inference", "training"):
+    if phase not in get_args(Phase):
         raise ValueError(f"no phase {phase!r}: choose inference or training")
     network, values = called(model, inputs)
     where = str(device or next((x.device for x in (*model.parameters(), *values)), "cpu"))
@@ -174,7 +171,7 @@ def time(
         finite = _is_finite(built)
         clock = clock_for(where)
         runner = Runner(cell, built, clock, seed=limits.seed)
-        with _no_collection():
+        with without_collection():
             sampled = sample(
                 runner.take,
                 limits,
@@ -206,14 +203,12 @@ def _given(x: Tensor, device: str) -> Tensor:
 
 def _is_finite(built: Built) -> bool:
     with torch.no_grad():
-        outputs = tensors_in(built.model(*built.inputs))
-    floating = (y for y in outputs if y.is_floating_point() or y.is_complex())
-    return all(bool(torch.isfinite(y).all()) for y in floating)
+        return is_finite(built.model(*built.inputs))
 
 
 def _peak_bytes(device: str, built: Built, runner: Runner) -> int | None:
     def held() -> int:
-        return sum(x.numel() * x.element_size() for x in built.inputs) + runner.state_bytes
+        return held_bytes(built, runner)
 
     on_cuda = torch.device(device).type == "cuda"
     # in this process others may hold memory on the device
@@ -237,15 +232,3 @@ def _set(device: str, threads: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    collects = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()

@@ -10,8 +10,18 @@ from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.networks import Inputs, TimeLimit, limit_s
-from vidcost.bench.cli.options import As, Classes, Frames, Json, Results, Size
+from vidcost.bench.cli.networks import Inputs, TimeLimit, limit_s, refuse_batch, refuse_inputs
+from vidcost.bench.cli.options import (
+    As,
+    Classes,
+    Device,
+    Frames,
+    Json,
+    Results,
+    Resume,
+    Size,
+    Threads,
+)
 from vidcost.bench.cli.output import print_table, report
 from vidcost.bench.cli.rows import progress
 from vidcost.bench.inspection.comparison import AXES, compared, count_all, to_time, variants
@@ -73,10 +83,7 @@ def compare(
     classes: Classes = None,
     frames: Frames = None,
     size: Size = None,
-    device: Annotated[
-        str,
-        typer.Option(help="cpu, cuda, or of several cuda:1.", autocompletion=completion.devices),
-    ] = "cpu",
+    device: Device = "cpu",
     batch: Annotated[int, typer.Option(min=1, help="Clips in a pass.")] = 1,
     dtype: Annotated[
         str, typer.Option(help="fp32, tf32, bf16 or fp16.", autocompletion=completion.dtype)
@@ -94,9 +101,7 @@ def compare(
     phase: Annotated[
         str, typer.Option(help="inference or training.", autocompletion=completion.phase)
     ] = "inference",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; default: the cores there are.")
-    ] = None,
+    threads: Threads = None,
     budget: Annotated[
         str, typer.Option(metavar="TIME", help="Time for so long in all: 90s, 10m, 0s for not.")
     ] = "2m",
@@ -104,9 +109,7 @@ def compare(
         bool, typer.Option("--fvcore/--no-fvcore", help="Ask fvcore, which runs each for real.")
     ] = True,
     time_limit: TimeLimit = "5m",
-    resume: Annotated[
-        bool, typer.Option(help="Leave out what is stored as measured already.")
-    ] = True,
+    resume: Resume = True,
     results: Results = Path("results"),
     as_: As = None,
     json: Json = False,
@@ -132,9 +135,7 @@ def compare(
         "phase": phase,
     }
     clip = {"classes": classes, "frames": frames, "size": size}
-    if is_reference(network) and batch != 1:
-        raise ValueError("the inputs of a network of your own hold their batch: leave out --batch")
-    fields = _network(network, inputs or [], clip, swept is not None)
+    fields = _network(network, inputs or [], clip, batch, swept is not None)
     chosen = variants(fields, at, block, conditions, swept)
     files.check_folder(results)
     with progress(len(chosen)) as advance:
@@ -174,18 +175,18 @@ def compare(
 
 
 def _network(
-    name: str, inputs: list[str], clip: dict[str, int | None], swept: bool
+    name: str, inputs: list[str], clip: dict[str, int | None], batch: int, swept: bool
 ) -> dict[str, Any]:
     """The network as fields of a cell."""
     if is_reference(name):
+        refuse_batch(batch != 1)
         if swept or any(clip.values()):
             raise ValueError(
                 "--classes, --frames, --size and --sweep are for rows: the inputs of your own "
                 "network are given by --input"
             )
         return network_fields(name, inputs)
-    if inputs:
-        raise ValueError("--input is for a network of your own: name one as my_net.py:make_model")
+    refuse_inputs(inputs)
     chosen = select([name])
     if len(chosen) > 1:
         raise ValueError(f"{name!r} matches {len(chosen)} rows: compare in one at a time")

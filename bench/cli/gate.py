@@ -11,7 +11,7 @@ from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.options import As, Format, Frames, Json, Results, Size
+from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.cli.rows import progress
 from vidcost.models.rows import ROWS
@@ -37,9 +37,6 @@ Blocks = Annotated[
 Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="CxTxHxW", help="Input of the blocks alone."),
-]
-Device = Annotated[
-    str, typer.Option(help="cpu, cuda, or of several cuda:1.", autocompletion=completion.devices)
 ]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of each process.")]
 Margin = Annotated[float, typer.Option(min=0.001, max=1, help="Share by which head may be slower.")]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vidcost.bench.cli.output import unanswered
 from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.plan import checked_cell, network_fields, seconds
@@ -38,15 +39,26 @@ def parted(words: Sequence[str] | None) -> tuple[list[str] | None, list[str]]:
     return [word for word in words if word not in references], references
 
 
-def network_cells(references: Iterable[str], inputs: Sequence[str] | None) -> list[Cell]:
+def network_cells(references: Sequence[str], inputs: Sequence[str] | None) -> list[Cell]:
     """The networks at their inputs.
 
     Raises: ValueError if one is not there, or its inputs are none.
     """
-    references = list(references)
-    if inputs and not references:
-        raise ValueError("--input is for a network of your own: name one as my_net.py:make_model")
+    if not references:
+        refuse_inputs(inputs)
     return [checked_cell(network_fields(each, inputs or ())) for each in references]
+
+
+def refuse_inputs(inputs: Sequence[str] | None) -> None:
+    """Where there is no network of theirs.  Raises: ValueError if there are ``inputs``."""
+    if inputs:
+        raise ValueError("--input is for a network of your own: name one as my_net.py:make_model")
+
+
+def refuse_batch(is_given: bool) -> None:
+    """Where there is a network of theirs.  Raises: ValueError if a batch ``is_given`` too."""
+    if is_given:
+        raise ValueError("the inputs of a network of your own hold their batch: leave out --batch")
 
 
 def limit_s(time_limit: str) -> float:
@@ -61,9 +73,8 @@ def failures(networks: Iterable[Counted]) -> list[str]:
     """What went wrong with each, in a line."""
     lines = []
     for each in networks:
+        subject = each.cell.subject
         if each.status != "ok":
-            lines.append(f"{each.cell.subject}: {each.status}: {each.error}")
-        for name, answer in (each.answers or {}).items():
-            if answer.error:
-                lines.append(f"{each.cell.subject}: {name} {answer.status}: {answer.error}")
+            lines.append(f"{subject}: {each.status}: {each.error}")
+        lines += unanswered(subject, each.answers or {})
     return lines

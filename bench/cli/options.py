@@ -69,3 +69,10 @@ NoCache = Annotated[
 Classes = Annotated[int | None, typer.Option("--classes", help="Classes instead of the row's.")]
 Frames = Annotated[int | None, typer.Option("--frames", help="Frames instead of the row's.")]
 Size = Annotated[int | None, typer.Option("--size", help="Height and width instead of the row's.")]
+Device = Annotated[
+    str, typer.Option(help="cpu, cuda, or of several cuda:1.", autocompletion=completion.devices)
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads; default: the cores there are.")
+]
+Resume = Annotated[bool, typer.Option(help="Leave out what is stored as measured already.")]

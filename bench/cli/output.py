@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli.options import Format
+from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.record import Record
 from vidcost.bench.exit_status import FOUND_WRONG
 from vidcost.bench.tables.table import Table, show
@@ -42,12 +44,16 @@ def write_document(path: Path, document: str, *, command: str) -> None:
 
 def report_failures(records: Iterable[Record]) -> None:
     """Name the witnesses that gave no answer, and exit accordingly."""
-    report(
-        f"{each.row}: {name} {answer.status}: {answer.error}"
-        for each in records
-        for name, answer in each.witnesses.items()
+    report(line for each in records for line in unanswered(each.row, each.witnesses))
+
+
+def unanswered(subject: str, answers: Mapping[Any, Answer]) -> list[str]:
+    """A line for each counter that gave no answer about ``subject``."""
+    return [
+        f"{subject}: {name} {answer.status}: {answer.error}"
+        for name, answer in answers.items()
         if answer.error
-    )
+    ]
 
 
 def report(lines: Iterable[str]) -> None:

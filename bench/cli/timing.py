@@ -10,8 +10,26 @@ from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.networks import Inputs, TimeLimit, limit_s, network_cells, parted
-from vidcost.bench.cli.options import As, Classes, Frames, Json, Results, Rows, Size
+from vidcost.bench.cli.networks import (
+    Inputs,
+    TimeLimit,
+    limit_s,
+    parted,
+    refuse_batch,
+    refuse_inputs,
+)
+from vidcost.bench.cli.options import (
+    As,
+    Classes,
+    Device,
+    Frames,
+    Json,
+    Results,
+    Resume,
+    Rows,
+    Size,
+    Threads,
+)
 from vidcost.bench.cli.output import print_table, report
 from vidcost.bench.cli.rows import at, buildable
 from vidcost.bench.count.record import count_row
@@ -48,10 +66,7 @@ def time_rows(
         bool,
         typer.Option("--share", help="Time rows in turns with the same networks without blocks."),
     ] = False,
-    device: Annotated[
-        str,
-        typer.Option(help="cpu, cuda, or of several cuda:1.", autocompletion=completion.devices),
-    ] = "cpu",
+    device: Device = "cpu",
     batch: Annotated[str, typer.Option(metavar="N,...", help="Clips in a pass.")] = "1",
     dtype: Annotated[
         str,
@@ -89,9 +104,7 @@ def time_rows(
             autocompletion=completion.on_off,
         ),
     ] = "off",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; default: the cores there are.")
-    ] = None,
+    threads: Threads = None,
     classes: Classes = None,
     frames: Frames = None,
     size: Size = None,
@@ -101,9 +114,7 @@ def time_rows(
     ] = None,
     inputs: Inputs = None,
     time_limit: TimeLimit = "5m",
-    resume: Annotated[
-        bool, typer.Option(help="Leave out what is stored as measured already.")
-    ] = True,
+    resume: Resume = True,
     results: Results = Path("results"),
     as_: As = None,
     json: Json = False,
@@ -137,8 +148,11 @@ def time_rows(
         cudnn_benchmark=cudnn_benchmark.split(","),
     )
     rows, references = parted(rows)
-    own = network_cells(references, inputs)
-    chosen = [] if (blocks or own) and not rows else buildable(rows)
+    if references:
+        refuse_batch(batch != "1")
+    else:
+        refuse_inputs(inputs)
+    chosen = [] if (blocks or references) and not rows else buildable(rows)
     alone: list[tuple[str, plan.Shape]] = []
     reasons: list[str] = []
     if blocks:
@@ -150,11 +164,9 @@ def time_rows(
         for row in chosen:
             # a clip that does not suit a network is refused before any is timed
             count_row(row)
-    if own and share:
+    if references and share:
         raise ValueError("--share is for rows: `vidcost compare` puts blocks into your network")
-    if own and batch != "1":
-        raise ValueError("the inputs of a network of your own hold their batch: leave out --batch")
-    networks = [(str(cell.network), cell.inputs) for cell in own]
+    networks = [(reference, inputs or ()) for reference in references]
     cells = plan.cells_for(chosen, conditions, share=share, blocks=alone, networks=networks)
     files.check_folder(results)
     taken = take(

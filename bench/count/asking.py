@@ -27,6 +27,7 @@ from vidcost.bench.count.distribution import (
     version,
 )
 from vidcost.bench.count.term import by_heading
+from vidcost.bench.errors import named
 from vidcost.bench.outputs import TensorsOut
 
 RUN_FOR_REAL: tuple[Convention, ...] = ("fvcore", "thop")
@@ -65,8 +66,7 @@ def ask_about(
             with mode(model, training=False):
                 return _ASK[witness](model, tuple(inputs))
         except Exception as error:  # whatever a witness raises, it is its answer
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-            return Answer(version=version_of(witness), status="crashed", error=said)
+            return Answer(version=version_of(witness), status="crashed", error=named(error))
 
 
 @contextmanager

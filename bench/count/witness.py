@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 import vidcost.models
+from vidcost.bench import outputs
 from vidcost.bench.count import cache as answers
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.asking import RUN_FOR_REAL, ask_about, version_of
@@ -97,6 +98,6 @@ def _sources() -> str:
     digest = hashlib.sha256()
     models = (path for folder in vidcost.models.__path__ for path in Path(folder).rglob("*.py"))
     asking = (Path(__file__).with_name(f"{name}.py") for name in _ASKING)
-    for path in (*sorted(models), *asking):
+    for path in (*sorted(models), *asking, Path(outputs.__file__)):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

@@ -21,7 +21,7 @@ from vidcost.bench.inspection.modules import Module, modules
 from vidcost.bench.isolation.call import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.predict import outline
-from vidcost.bench.timing.subject import build
+from vidcost.bench.timing.subject import Built, build
 from vidcost.bench.user.failure import UserCodeError, last_line
 from vidcost.models.cost import Cost
 
@@ -108,7 +108,7 @@ def _counted(cell: Cell, witnesses: Sequence[Convention], training: bool) -> Cou
             known = replace(known, status="raised", error=f"cost: {last_line(error)}")
     if not witnesses:
         return known
-    built = build(cell.model_copy(update={"share": False}))
+    built = _built(cell)
     # each leaves marks, but none that another sees: the one before has answered
     return replace(
         known, answers={name: ask_about(name, built.model, built.inputs) for name in witnesses}
@@ -116,7 +116,7 @@ def _counted(cell: Cell, witnesses: Sequence[Convention], training: bool) -> Cou
 
 
 def _accounts(cell: Cell) -> list[Entry]:
-    built = build(cell.model_copy(update={"share": False}))
+    built = _built(cell)
     try:
         return reconcile_network(cell.subject, built.model, built.inputs)
     except UncountedOperator:
@@ -139,13 +139,18 @@ def _run(cell: Cell, *, training: bool) -> tuple[nn.Module, Count, Cost | None]:
         # ours run as shapes alone, so it is the clip that does not suit them
         if not cell.code:
             raise
-        built = build(cell.model_copy(update={"share": False}))
+        built = _built(cell)
     try:
         return built.model, *_pass(built.model, built.inputs, training=training)
     except UncountedOperator:
         raise
     except Exception as error:
         raise UserCodeError(last_line(error)) from error
+
+
+def _built(cell: Cell) -> Built:
+    """For real; of a share the side with the blocks alone."""
+    return build(cell.model_copy(update={"share": False}))
 
 
 def _pass(

@@ -22,11 +22,12 @@ class Module:
 
 def modules(model: nn.Module, found: Count) -> tuple[Module, ...]:
     """Every module of ``model``, outermost first, with what was counted inside."""
+    inside = found.by_module()
     return tuple(
         Module(
             name_inside(model, name),
             type(module).__name__,
-            found.within(name, params=sum(p.numel() for p in module.parameters())),
+            inside.get(name, Cost()) + Cost(params=sum(p.numel() for p in module.parameters())),
         )
         for name, module in model.named_modules()
         # it stands for what it calls

@@ -27,10 +27,7 @@ def write_figures(plots: Iterable[Plot], results: Path) -> list[Path]:
         for stem, chosen in shown(plot):
             vector, pixels = folder / f"{stem}.svg", folder / f"{stem}.png"
             files.write(vector, plot.svg(chosen))
-            try:
-                pixels.write_bytes(plot.png(chosen))
-            except OSError as error:
-                raise ValueError(f"cannot write {pixels}: {error.strerror or error}") from None
+            files.write(pixels, plot.png(chosen))
             written += [vector, pixels]
     return written
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from vidcost.bench.report.labels import INK
 from vidcost.bench.report.measured import Device, conditions, measured_alone
-from vidcost.bench.report.plot import BLUE, MUTED, Control, Plot, Spec, parameter
+from vidcost.bench.report.plot import BLUE, MUTED, Plot, Spec, conditions_control, parameter
 from vidcost.bench.session.timing import slug
 from vidcost.bench.tables.table import Column, Table, integer
 from vidcost.bench.tables.timing import milliseconds
@@ -37,9 +37,6 @@ def latency_plot(device: Device) -> Plot | None:
         )
     if not lines:
         return None
-    under: dict[str, int] = {}
-    for line in lines:
-        under[line["conditions"]] = under.get(line["conditions"], 0) + 1
     return Plot(
         name=f"latency-{slug(device.machine)}",
         title=f"Latency on {device.name}",
@@ -61,14 +58,7 @@ def latency_plot(device: Device) -> Plot | None:
             ),
             lines=lines,
         ),
-        controls=(
-            Control(
-                "conditions",
-                "Conditions",
-                tuple((words, words) for words in under),
-                max(under, key=lambda words: under[words]),
-            ),
-        ),
+        controls=(conditions_control(line["conditions"] for line in lines),),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vidcost.bench.session.timing import TIMINGS
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.figures import of_one_machine
+from vidcost.bench.timing.figures import of_one_machine, rows_timed_alike
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store
 
@@ -79,19 +79,11 @@ def conditions(cell: Cell) -> str:
 
 
 def at_own_clips(timings: Iterable[Timing]) -> dict[str, Timing]:
-    """Rows at their own clips, by name, under the conditions that most of them were timed under.
+    """Rows as they stand, by name, under the conditions that most of them were timed under.
 
-    Only inference that was measured: a row without its own clip has no accuracy to stand beside.
+    Only what was measured: a row without its own clip or blocks has no accuracy to stand beside.
     """
-    groups: dict[str, dict[str, Timing]] = {}
-    for timing in timings:
-        cell = timing.cell
-        if cell.row is None or cell.share or cell.phase != "inference" or timing.status != "ok":
-            continue
-        # with other blocks in it, it is another network
-        if cell.classes is cell.frames is cell.size is None and cell.blocks is None:
-            groups.setdefault(conditions(cell), {})[cell.row] = timing
-    return max(groups.values(), key=len, default={})
+    return rows_timed_alike(timing for timing in timings if timing.status == "ok")
 
 
 def measured_alone(timings: Iterable[Timing]) -> Sequence[Timing]:

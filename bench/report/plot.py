@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +69,13 @@ class Control:
     label: str
     options: tuple[tuple[str, str], ...]
     chosen: str
+
+
+def conditions_control(of_points: Iterable[str]) -> Control:
+    """A choice of the conditions that points have, at first those of most."""
+    points = Counter(of_points)
+    options = tuple((words, words) for words in points)
+    return Control("conditions", "Conditions", options, max(points, key=lambda each: points[each]))
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from vidcost.bench.report.plot import (
     MUTED,
     ORANGE,
     PURPLE,
-    Control,
     Plot,
     Spec,
+    conditions_control,
     parameter,
 )
 from vidcost.bench.report.roofline import Roofline
@@ -47,8 +47,6 @@ def roofline_plot(device: Device, found: Roofline) -> Plot | None:
         }
         for point in found.reached
     ]
-    under = dict.fromkeys(point.conditions for point in found.reached)
-    sizes = {words: sum(p.conditions == words for p in found.reached) for words in under}
     intensities = [point.intensity for point in found.reached]
     low, high = min(intensities) / 1.6, max(intensities) * 1.6
     memory = next((c.limit for c in found.ceilings if c.kind == "memory"), None)
@@ -96,14 +94,7 @@ def roofline_plot(device: Device, found: Roofline) -> Plot | None:
             ),
             lines=lines,
         ),
-        controls=(
-            Control(
-                "conditions",
-                "Conditions",
-                tuple((words, words) for words in under),
-                max(sizes, key=lambda words: sizes[words]),
-            ),
-        ),
+        controls=(conditions_control(point.conditions for point in found.reached),),
     )
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidcost.bench import files
 from vidcost.bench.inspection.comparison import Compared
+from vidcost.bench.tables import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# of Okabe and Ito (2008), which people with any colour vision tell apart
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = "osD^vP"
-_GREY = "#595959"
-_DPI = 200
 
 
 def growth_figure(compared: Sequence[Compared], *, title: str, axis: str) -> Figure:
@@ -51,14 +47,10 @@ def write_growth(compared: Sequence[Compared], path: Path, *, title: str, axis: 
 
     Raises: ValueError with the path if it cannot be written.
     """
-    import matplotlib as mpl
-
     figure = growth_figure(compared, title=title, axis=axis)
-    image = io.BytesIO()
     # text stays text, which can be found and read aloud
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": path.stem}):
-        figure.savefig(image, format=path.suffix[1:], dpi=_DPI)
-    files.write(path, image.getvalue())
+    is_svg = path.suffix == ".svg"
+    files.write(path, drawing.svg(figure, text=True) if is_svg else drawing.png(figure))
 
 
 def _points(compared: Sequence[Compared], key: str) -> dict[str, list[tuple[int, float]]]:
@@ -73,7 +65,7 @@ def _points(compared: Sequence[Compared], key: str) -> dict[str, list[tuple[int,
 
 def _style(blocks: Sequence[str], block: str) -> tuple[str, str]:
     number = blocks.index(block)
-    return _COLORS[number % len(_COLORS)], _MARKERS[number % len(_MARKERS)]
+    return drawing.COLORS[number % len(drawing.COLORS)], _MARKERS[number % len(_MARKERS)]
 
 
 def _panel(
@@ -93,7 +85,7 @@ def _panel(
     panel.set_xticks(values, [str(value) for value in values])
     panel.minorticks_off()
     panel.set_xlabel(axis)
-    panel.set_title(label, loc="left", fontsize=9, color=_GREY)
+    panel.set_title(label, loc="left", fontsize=9, color=drawing.GREY)
     panel.grid(color="#dddddd", lw=0.6)
     panel.spines[["top", "right"]].set_visible(False)
     panel.legend(frameon=False, fontsize=8)

@@ -9,8 +9,13 @@ from typing import Any
 
 from vidcost.bench.tables.table import Cell as Position
 from vidcost.bench.tables.table import Column, Table, integer
-from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.figures import PARTS, figures, machine_of_all, share_figures
+from vidcost.bench.timing.figures import (
+    PARTS,
+    figures,
+    machine_of_all,
+    rows_timed_alike,
+    share_figures,
+)
 from vidcost.bench.timing.record import Machine, Timing
 
 CONDITIONS: Mapping[str, str] = {
@@ -156,18 +161,10 @@ def with_timings(table: Table, timings: Iterable[Timing]) -> Table:
     through at their own clips. The table is unchanged if no row of it was timed.
     Raises: ValueError if the records are of more than one machine.
     """
-    groups: dict[str, dict[str, Timing]] = {}
     rows = {line["row"] for line in table.lines}
-    for timing in timings:
-        cell = timing.cell
-        if cell.row is None or cell.row not in rows or cell.share or cell.phase != "inference":
-            continue
-        if _own(cell):
-            conditions = cell.model_dump_json(exclude={"row"})
-            groups.setdefault(conditions, {})[cell.row] = timing
-    if not groups:
+    chosen = rows_timed_alike(timing for timing in timings if timing.cell.row in rows)
+    if not chosen:
         return table
-    chosen = max(groups.values(), key=len)
     machine = machine_of_all(chosen.values())
     shown = {row: figures(timing) for row, timing in chosen.items()}
     keys = ("median_s", "half_ci_s", "n", "peak_bytes", "predicted_peak_bytes", "rss_peak_bytes")
@@ -302,7 +299,3 @@ def _not_timed(table: Table, timed: Mapping[str, Timing]) -> list[str]:
     if not names:
         return []
     return [f"Not timed: `vidcost time {' '.join(dict.fromkeys(names))}` does it."]
-
-
-def _own(cell: Cell) -> bool:
-    return cell.classes is cell.frames is cell.size is None

@@ -76,6 +76,12 @@ class Cell(BaseModel):
         return self
 
     @property
+    def is_row_itself(self) -> bool:
+        """Whether it is a row as it stands: its own classes and clip, and its own blocks."""
+        others = (self.classes, self.frames, self.size, self.blocks)
+        return self.row is not None and all(other is None for other in others)
+
+    @property
     def subject(self) -> str:
         """The row with what was put into it, the block with its shape, the network: for people."""
         if self.block is None:

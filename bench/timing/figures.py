@@ -44,6 +44,21 @@ def of_one_machine(timings: Iterable[Timing]) -> tuple[list[Timing], str]:
     )
 
 
+def rows_timed_alike(timings: Iterable[Timing]) -> dict[str, Timing]:
+    """Rows as they stand, by name, under the conditions that most of them were timed under.
+
+    Of inference alone, and no shares.
+    """
+    groups: dict[str, dict[str, Timing]] = {}
+    for timing in timings:
+        cell = timing.cell
+        if cell.row is None or not cell.is_row_itself or cell.share or cell.phase != "inference":
+            continue
+        conditions = cell.model_dump_json(exclude={"row"})
+        groups.setdefault(conditions, {})[cell.row] = timing
+    return max(groups.values(), key=len, default={})
+
+
 def machine_of_all(timings: Iterable[Timing]) -> Machine | None:
     """The machine of all ``timings``; None if none says one.
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from vidcost.bench.outputs import tensors_in
+from vidcost.bench.outputs import is_finite
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.delay import Delayed
@@ -23,8 +23,8 @@ from vidcost.bench.timing.memory import measure_memory, rss_peak_bytes
 from vidcost.bench.timing.messages import Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.peak import measured_macs_per_s
 from vidcost.bench.timing.record import Machine, Memory, Timing
-from vidcost.bench.timing.runner import Runner
-from vidcost.bench.timing.sampling import sample
+from vidcost.bench.timing.runner import Runner, held_bytes
+from vidcost.bench.timing.sampling import sample, without_collection
 from vidcost.bench.timing.subject import Built, build
 from vidcost.bench.user.failure import UserCodeError, last_line
 
@@ -69,14 +69,10 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
     if task.slowdown:
         built = replace(built, model=Delayed(built.model, task.slowdown))
     runner = Runner(cell, built, clock, seed=limits.seed)
-    gc.collect()
-    gc.disable()
-    try:
+    with without_collection():
         sampled = sample(
             runner.take, limits, exchange, now=time.monotonic, resolution_s=clock.resolution_s
         )
-    finally:
-        gc.enable()
     protocol = sampled.protocol(limits.seed).model_copy(update={"cpus": _pinned_to(cell)})
     known = Timing(key="", cell=cell, protocol=protocol)
     if not sampled.samples:
@@ -85,7 +81,7 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
     if on_cuda and limits.energy_s and not cell.share:
         each_s = statistics.median(sampled.samples["latency"])
         _energy_window(cell, runner, limits.energy_s, exchange, each_s)
-    if cell.code and not _is_finite(runner.step()):
+    if cell.code and not is_finite(runner.step()):
         error = "what it returned has values that are not finite"
         return known.model_copy(update={"status": "not finite", "error": error})
     rss, without = rss_peak_bytes(), None
@@ -110,10 +106,6 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
             "peak_macs_per_s": (measured_macs_per_s(cell.device, cell.dtype) if on_cuda else None),
         }
     )
-
-
-def _is_finite(out: object) -> bool:
-    return all(bool(x.isfinite().all()) for x in tensors_in(out) if x.is_floating_point())
 
 
 @cache
@@ -171,7 +163,7 @@ def _memory(cell: Cell, built: Built, runner: Runner) -> Memory:
         cell.device,
         runner.step,
         weights_bytes=built.weights_bytes,
-        held_bytes=lambda: _held_bytes(built, runner),
+        held_bytes=lambda: held_bytes(built, runner),
     )
     # a replay allocates nothing: what it needs is reserved for the graph
     return memory.model_copy(update={"peak": None}) if cell.mode == "cuda-graph" else memory
@@ -191,9 +183,3 @@ def _energy_window(
         passes += launched
         torch.cuda.synchronize(cell.device)
     exchange(Window(edge="end", passes=passes))
-
-
-def _held_bytes(built: Built, runner: Runner) -> int:
-    """Inputs and the optimiser's state; gradients are freed at the beginning of a step."""
-    inputs = sum(clip.numel() * clip.element_size() for clip in built.inputs)
-    return inputs + runner.state_bytes

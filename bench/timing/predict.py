@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,12 @@ def foresee(cell: Cell) -> Foreseen:
     """
     if not cell.code:
         return _foreseen(cell, *outline(cell))
+    return _foreseen_apart(cell)
+
+
+@cache
+def _foreseen_apart(cell: Cell) -> Foreseen:
+    # a process of seconds, and every share of a network asks about the same one without blocks
     try:
         return isolated(FORESEE_LIMIT_S, _foreseen_there, cell)
     except Failed:
@@ -61,7 +68,9 @@ def foresee_without(cell: Cell) -> Foreseen:
     Raises: ValueError as the network does.
     """
     if cell.network is not None:
-        return foresee(cell.model_copy(update={"blocks": None, "share": False}))
+        its_own, _, _ = cell.code.partition("+")
+        bare = {"blocks": None, "share": False, "code": its_own}
+        return foresee(cell.model_copy(update=bare))
     return _foreseen(cell, *_at(cell, bare_row_of(cell)))
 
 

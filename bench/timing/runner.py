@@ -102,6 +102,12 @@ class Runner:
         }
 
 
+def held_bytes(built: Built, runner: Runner) -> int:
+    """Inputs and the optimiser's state; gradients are freed at the beginning of a step."""
+    inputs = sum(x.numel() * x.element_size() for x in built.inputs)
+    return inputs + runner.state_bytes
+
+
 class _Training:
     """A step of SGD with momentum: of a network on random labels, with the cross-entropy.
 

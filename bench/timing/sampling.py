@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,6 +24,19 @@ WINDOW_S = 0.05
 AGREE = 0.02
 """Two windows agree if their medians differ by less than this share."""
 MOST_IN_A_CHUNK = 2000
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Keep Python's garbage collector out of the samples."""
+    collects = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from vidcost.bench.gate.study_figures import (
     alarm_rate,
     factors,
 )
+from vidcost.bench.tables import drawing
 from vidcost.bench.tables.gate.study import GOAL_FACTOR, coarse, whole
 from vidcost.bench.tables.table import Column, Table, integer
 
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 
 ACROSS = 3
 _INCHES = (7.0, 5.8)
-_DPI = 200
-# of Okabe and Ito (2008), which people with any colour vision tell apart
-_OURS_COLOR, _OTHER_COLOR = "#0072B2", "#D55E00"
-_GREY = "#595959"
+_OURS_COLOR, _OTHER_COLOR, *_ = drawing.COLORS
 
 
 def power_table(comparisons: Sequence[Comparison]) -> Table:
@@ -89,7 +86,7 @@ def power_figure(comparisons: Sequence[Comparison]) -> Figure:
             xytext=(0, 5),
             xycoords="axes fraction",
             textcoords="offset points",
-            color=_GREY,
+            color=drawing.GREY,
             fontsize=8.5,
         )
         # the title has left the room, and a text that asks for more would squeeze its panel
@@ -119,17 +116,10 @@ def write_power(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
     Returns: their paths.
     Raises: ValueError with the path if one cannot be written.
     """
-    import matplotlib
-
     figure = power_figure(comparisons)
-    svg, png = io.StringIO(), io.BytesIO()
-    # names inside the file are hashes with this salt, at random without one
-    with matplotlib.rc_context({"svg.hashsalt": "vidcost"}):
-        figure.savefig(svg, format="svg", metadata={"Date": None})
-    figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
     paths = [folder / f"power.{kind}" for kind in ("svg", "png", "csv")]
-    files.write(paths[0], svg.getvalue())
-    files.write(paths[1], png.getvalue())
+    files.write(paths[0], drawing.svg(figure))
+    files.write(paths[1], drawing.png(figure))
     files.write(paths[2], power_table(comparisons).csv())
     return paths
 

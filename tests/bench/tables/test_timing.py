@@ -271,6 +271,7 @@ def test_nothing_is_said_where_nothing_was_timed(table3, timed):
         {"frames": 8},
         {"classes": 7},
         {"size": 112},
+        {"blocks": (("conv4:before-last", "nl"),)},
     ],
 )
 def test_what_is_not_one_pass_at_the_rows_own_clip_has_no_column(other, table3, timed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vidcost.bench.timing import sweep
+from vidcost.bench.timing import predict, sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.plan import Conditions, cells_for, checked_cell, code_of, network_fields
@@ -42,6 +42,9 @@ class NotANumber(Net):
 class Hangs(Net):
     def forward(self, x):
         time.sleep(600)
+
+class Alone(Net):
+    pass
 
 class Ids(nn.Module):
     def __init__(self):
@@ -152,6 +155,24 @@ def test_a_share_of_a_network_is_of_the_blocks_put_into_it(measure):
     # 6 parameters a channel
     assert 4 * 6 * 5 == timing.memory.weights - timing.memory_without.weights
     assert 15 * 240 == foresee_without(cell).macs_total
+
+
+def test_the_network_without_blocks_is_asked_about_once(monkeypatch):
+    asked = []
+    real = predict.isolated
+
+    def isolated(limit_s, function, cell):
+        asked.append(cell)
+        return real(limit_s, function, cell)
+
+    monkeypatch.setattr(predict, "isolated", isolated)
+    fields = {"share": True, "code": code_of(["theirs.py:Block"], "theirs.py:Alone")}
+    shares = [
+        network("Alone", blocks=(("stem", "cgd"),), share=True),
+        network("Alone", blocks=(("stem", "theirs.py:Block"),), **fields),
+    ]
+    assert {15 * 240} == {foresee_without(cell).macs for cell in shares}
+    assert [network("Alone")] == asked
 
 
 def test_the_name_of_a_measurement_depends_on_the_code(tmp_path):
