@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from vidcost.models.blocks.path import Path, checked
+from vidcost.models.blocks.pooling import mean_and_max
 from vidcost.models.cost import Cost
 
 
@@ -19,18 +21,19 @@ class CGD(nn.Module):
     Initialisation: the authors define their own and it could not be confirmed, so w0 and w1 are
     drawn uniformly in +-1/sqrt(C) and the rest is zero: like every other block here it starts as
     the identity, and w2 has a gradient from the first step on.
+    ``path`` "fast" is the same function, whose gradient goes over the input fewer times.
 
     Shapes: (B, C, T, H, W) -> (B, C, T, H, W).
     Cost:   params 6C;  MACs 3BC.  The two poolings and the scaling are no MACs.
-    Raises: ValueError if channels is below 1.
+    Raises: ValueError if channels is below 1 or the path is unknown.
     Source: He et al. 2019, arXiv:1907.09665.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, path: Path = "textbook") -> None:
         super().__init__()
         if channels < 1:
             raise ValueError(f"channels must be at least 1, got {channels}")
-        self.channels = channels
+        self.channels, self.path = channels, checked(path)
         self.w0 = nn.Parameter(torch.empty(channels, 1))
         self.w1 = nn.Parameter(torch.empty(channels, 1))
         self.w2 = nn.Parameter(torch.zeros(channels, 1))
@@ -41,7 +44,10 @@ class CGD(nn.Module):
             nn.init.uniform_(weight, -(channels**-0.5), channels**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        average, maximum = x.mean((2, 3, 4)), x.amax((2, 3, 4))  # B C
+        if self.path == "fast":
+            average, maximum = mean_and_max(x)  # B C
+        else:
+            average, maximum = x.mean((2, 3, 4)), x.amax((2, 3, 4))
         share = average.softmax(dim=1)
         # B C @ C 1 -> B 1, spread over channels by share
         p = torch.tanh(average @ self.w0 * share + self.b0)

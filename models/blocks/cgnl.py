@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
+from vidcost.models.blocks.path import Path, checked
 from vidcost.models.cost import Cost
 
 
@@ -21,13 +23,20 @@ class CGNL(nn.Module):
     the identity. W_z and the GroupNorm share their groups, so the norm divides the scalar p . g
     out again but for its sign and what eps lets through; that is so in the definition.
 
+    ``path`` "fast" is the same function: p . g is multiplied element by element and summed, since
+    a batched product of a row and a column is slow; and the scalar scales W_z, not t.
+
     Shapes: x and z are (B, C, T, H, W).
-    Cost:   params (3/2 + 1/(2G)) C^2 + 2C;  MACs B((3/2 + 1/(2G)) C^2 P + C P).
-    Raises: ValueError if channels is not a positive multiple of 2G, or groups is below 1.
+    Cost:   params (3/2 + 1/(2G)) C^2 + 2C;  MACs B((3/2 + 1/(2G)) C^2 P + C P), the last term of
+            p . g and its product with t. The fast path books none of it: what is multiplied element
+            by element is no MAC by convention, though p . g takes its CP/2 multiplications. Its
+            W_z is a product of activations, as it depends on the clip.
+    Raises: ValueError if channels is not a positive multiple of 2G, groups is below 1 or the path
+            is unknown.
     Source: Yue et al., NeurIPS 2018, arXiv:1810.13125, the dot-product kernel without scaling.
     """
 
-    def __init__(self, channels: int, *, groups: int = 8) -> None:
+    def __init__(self, channels: int, *, groups: int = 8, path: Path = "textbook") -> None:
         super().__init__()
         if groups < 1:
             raise ValueError(f"groups must be at least 1, got {groups}")
@@ -37,7 +46,7 @@ class CGNL(nn.Module):
                 f"got {channels}"
             )
         inner = channels // 2
-        self.channels, self.groups = channels, groups
+        self.channels, self.groups, self.path = channels, groups, checked(path)
         self.t = nn.Conv3d(channels, inner, 1, bias=False)
         self.p = nn.Conv3d(channels, inner, 1, bias=False)
         self.g = nn.Conv3d(channels, inner, 1, bias=False)
@@ -47,22 +56,46 @@ class CGNL(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         t, p, g = self.t(x), self.p(x), self.g(x)  # B D T H W
-        rows = x.shape[0] * self.groups
+        weigh = self._fast if self.path == "fast" else self._textbook
+        return self.gn(weigh(t, p, g)) + x  # type: ignore[no-any-return]
+
+    def _textbook(self, t: Tensor, p: Tensor, g: Tensor) -> Tensor:
+        rows = t.shape[0] * self.groups
         # BG 1 (D/G P) @ BG (D/G P) 1 -> BG 1 1
         correlation = p.reshape(rows, 1, -1) @ g.reshape(rows, -1, 1)
         # BG 1 1 @ BG 1 (D/G P) -> B D T H W
         y = (correlation @ t.reshape(rows, 1, -1)).reshape(t.shape)
-        return self.gn(self.z(y)) + x  # type: ignore[no-any-return]
+        return self.z(y)  # type: ignore[no-any-return]
+
+    def _fast(self, t: Tensor, p: Tensor, g: Tensor) -> Tensor:
+        batch, groups = t.shape[0], self.groups
+        # half precision would lose what many positions add
+        held = torch.promote_types(p.dtype, torch.float32)
+        correlation = (p * g).reshape(batch, groups, -1).sum(-1, dtype=held).to(t.dtype)
+        weight = self.z.weight.view(groups, self.channels // groups, -1)
+        # B G 1 1 * G C/G D/G -> B G C/G D/G;  @ B G D/G P -> B C T H W
+        scaled = correlation[:, :, None, None] * weight.to(t.dtype)
+        y = scaled @ t.reshape(batch, groups, weight.shape[2], -1)
+        return y.reshape(batch, self.channels, *t.shape[2:])
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """Closed form for an input of ``shape`` (B, C, T, H, W)."""
         batch, channels, frames, height, width = shape
         assert channels == self.channels, (channels, self.channels)
         inner, positions = channels // 2, frames * height * width
-        weights = 3 * channels * inner + inner * channels // self.groups
+        projections, last = 3 * channels * inner, inner * channels // self.groups
+        norm = batch * channels * positions
+        params = projections + last + 2 * channels
+        if self.path == "fast":
+            return Cost(
+                params=params,
+                conv=batch * projections * positions,
+                matmul=batch * last * positions,
+                norm=norm,
+            )
         return Cost(
-            params=weights + 2 * channels,
-            conv=batch * weights * positions,
+            params=params,
+            conv=batch * (projections + last) * positions,
             matmul=batch * 2 * inner * positions,
-            norm=batch * channels * positions,
+            norm=norm,
         )

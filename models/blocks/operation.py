@@ -12,6 +12,9 @@ from typing import Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidcost.models.blocks.attention import attend
+from vidcost.models.blocks.path import Path, checked
+from vidcost.models.blocks.rectified import MATRIX, rectified_sums
 from vidcost.models.cost import Cost
 
 Pairwise = Literal["embedded-gaussian", "gaussian", "dot-product", "concatenation"]
@@ -28,11 +31,16 @@ class NonLocalOperation(nn.Module):
       - ``concatenation``      ReLU(w_f . [theta(x_i), phi(x_j)]) / K, with w_f split into its two
         halves: w_f . [a, b] = w_a . a + w_b . b is the same function without a 2D x P x K tensor.
     ``pool_keys`` max-pools phi and g 2x2 in space, after their convolutions.
+    ``path`` "fast" is the same function: the Gaussians hold no P x K matrix, the dot product is
+    multiplied in the order that takes fewer MACs, concatenation becomes running sums over sorted
+    keys.
 
     Shapes: (B, C, T, H, W) -> (B, C, T, H, W).
-    Cost:   embedded-gaussian: params 2C^2; MACs B(2C^2 P + C P K). Bias counts no MACs.
-    Raises: ValueError if channels is odd or below 2, or the pairwise function is unknown; from
-            forward and cost, if ``pool_keys`` meets a map smaller than 2x2.
+    Cost:   embedded-gaussian: params 2C^2; MACs B(2C^2 P + C P K). Bias counts no MACs. Of the
+            fast path, dot-product: the smaller of C P K and C^2 (P + K) / 4 instead of C P K;
+            concatenation: no matrix product, unless P K is below 2^18.
+    Raises: ValueError if channels is odd or below 2, or the pairwise function or the path is
+            unknown; from forward and cost, if ``pool_keys`` meets a map smaller than 2x2.
     Source: Wang et al. 2018, arXiv:1711.07971, Eq. 1 to 6 and section 3.3 (subsampling).
     """
 
@@ -43,6 +51,7 @@ class NonLocalOperation(nn.Module):
         pairwise: Pairwise = "embedded-gaussian",
         pool_keys: bool = False,
         bias: bool = False,
+        path: Path = "textbook",
     ) -> None:
         super().__init__()
         if channels < 2 or channels % 2:
@@ -52,12 +61,8 @@ class NonLocalOperation(nn.Module):
                 f"unknown pairwise function {pairwise!r}: choose from {', '.join(PAIRWISE)}"
             )
         inner = channels // 2
-        self.channels, self.pairwise, self.pool_keys, self.bias = (
-            channels,
-            pairwise,
-            pool_keys,
-            bias,
-        )
+        self.channels, self.pairwise, self.pool_keys = channels, pairwise, pool_keys
+        self.bias, self.path = bias, checked(path)
         if pairwise != "gaussian":
             self.theta = nn.Conv3d(channels, inner, 1, bias=bias)
             self.phi = nn.Conv3d(channels, inner, 1, bias=bias)
@@ -76,20 +81,39 @@ class NonLocalOperation(nn.Module):
         if self.pool_keys:
             key, value = F.max_pool3d(key, (1, 2, 2)), F.max_pool3d(value, (1, 2, 2))
         if self.pairwise == "concatenation":
+            query, key = self.w_theta(query), self.w_phi(key)  # B 1 T H W
+        weigh = self._fast if self.path == "fast" else self._textbook
+        y = weigh(query.flatten(2), key.flatten(2), value.flatten(2))
+        # B D P -> B D T H W
+        return self.z(y.reshape(x.shape[0], -1, *x.shape[2:]))  # type: ignore[no-any-return]
+
+    def _textbook(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        if self.pairwise == "concatenation":
             # B P 1 + B 1 K -> B P K
-            scores = self.w_theta(query).flatten(2).transpose(1, 2) + self.w_phi(key).flatten(2)
+            scores = query.transpose(1, 2) + key
         else:
             # B P D @ B D K -> B P K
-            scores = query.flatten(2).transpose(1, 2) @ key.flatten(2)
+            scores = query.transpose(1, 2) @ key
         if self.pairwise == "concatenation":
             weights = F.relu(scores) / scores.shape[-1]
         elif self.pairwise == "dot-product":
             weights = scores / scores.shape[-1]
         else:
             weights = scores.softmax(dim=-1)
-        # B P K @ B K D -> B P D -> B D T H W
-        y = (weights @ value.flatten(2).transpose(1, 2)).transpose(1, 2)
-        return self.z(y.reshape(x.shape[0], -1, *x.shape[2:]))  # type: ignore[no-any-return]
+        # B P K @ B K D -> B P D -> B D P
+        return (weights @ value.transpose(1, 2)).transpose(1, 2)
+
+    def _fast(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        if "gaussian" in self.pairwise:
+            return attend(query, key, value)
+        value = value / value.shape[-1]
+        if self.pairwise == "concatenation":
+            return rectified_sums(query[:, 0], key[:, 0], value)
+        if _keys_first(query.shape[2], key.shape[2], query.shape[1]):
+            # B D K @ B K D -> B D D;  B D D @ B D P -> B D P
+            return (value @ key.transpose(1, 2)) @ query
+        # B K D @ B D P -> B K P;  B D K @ B K P -> B D P
+        return value @ (key.transpose(1, 2) @ query)
 
     def _check_poolable(self, shape: Sequence[int]) -> None:
         height, width = shape[3:]
@@ -116,8 +140,28 @@ class NonLocalOperation(nn.Module):
             + ((convs - 1) * inner + channels if self.bias else 0),
             conv=batch
             * (convs * channels * inner * queries + (inner * (queries + keys) if concat else 0)),
-            matmul=batch * queries * keys * ((0 if concat else width_of_key) + inner),
+            matmul=batch * self._products(queries, keys),
             pool=batch * keys * (width_of_key + inner) if self.pool_keys else 0,
             softmax=batch * queries * keys if "gaussian" in self.pairwise else 0,
-            activation=batch * queries * keys if concat else 0,
+            activation=batch * queries * keys if concat and not self._sums(queries, keys) else 0,
         )
+
+    def _products(self, queries: int, keys: int) -> int:
+        """MACs of the products of activations, for one clip."""
+        inner = self.channels // 2
+        if self.pairwise == "concatenation":
+            return 0 if self._sums(queries, keys) else queries * keys * inner
+        if self.pairwise == "gaussian":
+            return queries * keys * (self.channels + inner)
+        if self.pairwise == "dot-product" and self.path == "fast":
+            return min(2 * queries * keys * inner, inner * inner * (queries + keys))
+        return 2 * queries * keys * inner
+
+    def _sums(self, queries: int, keys: int) -> bool:
+        """Whether concatenation goes without the matrix of all pairs."""
+        return self.path == "fast" and queries * keys > MATRIX
+
+
+def _keys_first(queries: int, keys: int, inner: int) -> bool:
+    """Whether values times keys, and that times queries, takes fewer MACs than the other order."""
+    return inner * (queries + keys) < 2 * queries * keys

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcost.models.blocks.operation import NonLocalOperation, Pairwise
+from vidcost.models.blocks.path import Path
+from vidcost.models.blocks.pooling import max_pool_2x2
 from vidcost.models.cost import Cost, total
 
 Combine = Literal["concat", "attention"]
@@ -36,12 +38,15 @@ class PNL(nn.Module):
     identity is reached: max-pooling, nearest, E -> E // 2 without bias, and a BatchNorm are ours.
     Each scale is averaged before it is upsampled. The convolution z belongs to the non-local
     operation, as in Eq. 4, so it is applied at every scale.
+    ``path`` "fast" is the same function, of fast non-local operations and a fast pooling.
 
     Shapes: x and z are (B, C, T, H, W).
     Cost:   embedded Gaussian: params 2E^2 [n times if not shared] + 2C [+ 2EQ];
             MACs B(2E^2 sum_k P_k + E sum_k P_k^2 [+ 2nEQ + n^2 Q + nCP]), [] with ``attention``.
-    Raises: ValueError if channels is not a positive multiple of 2n, combine or the pairwise
-            function is unknown; from forward and cost, if the map is too small for n scales.
+            The fast path: as many or fewer, see :class:`NonLocalOperation`.
+    Raises: ValueError if channels is not a positive multiple of 2n, combine, the pairwise
+            function or the path is unknown; from forward and cost, if the map is too small for n
+            scales.
     Source: Xu et al. 2020, arXiv:2006.05091, section 3.2, Eq. 2, 3 and 7.
     """
 
@@ -53,6 +58,7 @@ class PNL(nn.Module):
         combine: Combine = "attention",
         pairwise: Pairwise = "embedded-gaussian",
         shared: bool = True,
+        path: Path = "textbook",
     ) -> None:
         super().__init__()
         if n < 1:
@@ -68,9 +74,11 @@ class PNL(nn.Module):
         if combine not in COMBINE:
             raise ValueError(f"unknown combination {combine!r}: choose from {', '.join(COMBINE)}")
         self.channels, self.n, self.combine, self.shared = channels, n, combine, shared
+        self.path = path
         group = channels // n
         self.operations = nn.ModuleList(
-            NonLocalOperation(group, pairwise=pairwise) for _ in range(1 if shared else n)
+            NonLocalOperation(group, pairwise=pairwise, path=path)
+            for _ in range(1 if shared else n)
         )
         if combine == "attention":
             self.pool = nn.AdaptiveAvgPool3d(1)
@@ -84,7 +92,7 @@ class PNL(nn.Module):
         scales = []
         for k, group in enumerate(x.chunk(self.n, dim=1)):
             for _ in range(k):
-                group = F.max_pool3d(group, (1, 2, 2))
+                group = max_pool_2x2(group) if self.path == "fast" else _max_pool(group)
             scales.append(self.operations[0 if self.shared else k](group))  # B E T H/2^k W/2^k
         size = list(x.shape[2:])
         full = [scales[0], *(F.interpolate(y, size=size, mode="nearest") for y in scales[1:])]
@@ -119,8 +127,11 @@ class PNL(nn.Module):
             operation.cost((batch, group, *extents))
             for operation, extents in zip(self._operation_of_scales(), scales, strict=True)
         ]
-        # group k is pooled k times, and leaves P_1, ..., P_k positions behind
+        # group k is pooled k times, and leaves P_1, ..., P_k positions behind; the maximum of two
+        # tensors, which the fast path takes, is no pooling by convention
         pooled = sum(f * h * w for k in range(n) for f, h, w in scales[1 : k + 1])
+        if self.path == "fast":
+            pooled = 0
         weights = at_scale[0].params * (1 if self.shared else n)
         whole = total(at_scale, params=weights + 2 * channels) + Cost(
             norm=batch * channels * positions, pool=batch * group * pooled
@@ -138,3 +149,7 @@ class PNL(nn.Module):
 
     def _operation_of_scales(self) -> list[NonLocalOperation]:
         return [self.operations[0 if self.shared else k] for k in range(self.n)]  # type: ignore[misc]
+
+
+def _max_pool(x: Tensor) -> Tensor:
+    return F.max_pool3d(x, (1, 2, 2))

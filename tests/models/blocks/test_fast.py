@@ -1,0 +1,255 @@
+import copy
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from vidcost.bench.block_spec import block_factory
+from vidcost.bench.count.closed_form import verify
+from vidcost.bench.count.counter import count
+from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal, attention, pooling, rectified
+from vidcost.models.blocks.operation import PAIRWISE, NonLocalOperation
+from vidcost.models.blocks.pooling import max_pool_2x2, mean_and_max
+
+BLOCKS = {
+    **{f"nl-{f}": lambda c, f=f, **o: NonLocal(c, pairwise=f, **o) for f in PAIRWISE},
+    **{
+        f"nl-{f}-pooled": lambda c, f=f, **o: NonLocal(
+            c, pairwise=f, pool_keys=True, bias=True, **o
+        )
+        for f in PAIRWISE
+    },
+    "cgnl": lambda c, **o: CGNL(c, groups=2, **o),
+    "cgd": CGD,
+    **{f"pnl-{f}": lambda c, f=f, **o: PNL(c, n=2, pairwise=f, **o) for f in PAIRWISE},
+    "pnl-concat-own": lambda c, **o: PNL(c, n=3, combine="concat", shared=False, **o),
+}
+
+
+@pytest.fixture(params=["as they are", "tiny"])
+def limits(request, monkeypatch):
+    """The sizes up to which matrices are held: as they are, or so small that none is."""
+    if request.param == "tiny":
+        no_matrices(monkeypatch)
+
+
+def no_matrices(monkeypatch):
+    monkeypatch.setattr(attention, "HELD", 0)
+    monkeypatch.setattr(attention, "SLICE", 1)
+    monkeypatch.setattr(attention, "FEWEST_QUERIES", 7)
+    monkeypatch.setattr(pooling, "FEW", 0)
+    monkeypatch.setattr(rectified, "MATRIX", 0)
+    monkeypatch.setattr("vidcost.models.blocks.operation.MATRIX", 0)
+
+
+def pair(make, channels, dtype=torch.float64):
+    """The block on both paths, with the same random weights, statistics included."""
+    textbook = make(channels)
+    generator = torch.Generator().manual_seed(1)
+    for tensor in textbook.state_dict().values():
+        if tensor.is_floating_point():
+            # variances must not be negative
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) - 0.4).abs_()
+    for parameter in textbook.parameters():
+        parameter.data.copy_(torch.randn(parameter.shape, generator=generator) / 3)
+    fast = make(channels, path="fast")
+    fast.load_state_dict(textbook.state_dict())
+    for block in (textbook, fast):
+        if isinstance(block, CGNL):
+            # with its own the norm divides the scalar out, and what is left of the gradients of
+            # p and g is rounding
+            block.gn.eps = 1000.0
+    return textbook.to(dtype), fast.to(dtype)
+
+
+def run(block, x):
+    """Output, gradient of the input, gradients of the parameters."""
+    x = x.clone().requires_grad_()
+    block.zero_grad()
+    y = block(x)
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    (y * weights.to(y.dtype)).sum().backward()
+    return {"y": y.detach(), "x": x.grad, **{n: p.grad for n, p in block.named_parameters()}}
+
+
+def off(expected, got):
+    """The largest difference relative to the largest value."""
+    scale = expected.double().abs().max().item()
+    return (got.double() - expected.double()).abs().max().item() / (scale or 1.0)
+
+
+def worst(one, other, x):
+    expected, got = run(one, x), run(other, x)
+    assert expected.keys() == got.keys()
+    # a gradient that is 0 but for rounding has no relative error: beside all others it is nothing
+    largest = max(tensor.abs().max().item() for tensor in expected.values())
+    return {
+        name: 0.0 if tensor.abs().max() < 1e-10 * largest else off(tensor, got[name])
+        for name, tensor in expected.items()
+    }
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_same_function_and_gradients(name, training, limits):
+    textbook, fast = pair(BLOCKS[name], 12)
+    textbook.train(training)
+    fast.train(training)
+    x = torch.randn(2, 12, 3, 5, 7, dtype=torch.float64)
+    found = worst(textbook, fast, x)
+    assert {} == {key: value for key, value in found.items() if value > 1e-12}
+    assert textbook.state_dict().keys() == fast.state_dict().keys()
+    for key, value in textbook.state_dict().items():
+        torch.testing.assert_close(fast.state_dict()[key], value, rtol=1e-12, atol=1e-12)
+    with torch.no_grad():
+        assert off(textbook(x), fast(x)) < 1e-12
+
+
+@given(
+    name=st.sampled_from(sorted(BLOCKS)),
+    width=st.integers(1, 3),
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(4, 9), st.integers(4, 9)),
+    matrices=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_same_function_at_random_shapes(name, width, shape, matrices):
+    with pytest.MonkeyPatch.context() as patch:
+        if not matrices:
+            no_matrices(patch)
+        textbook, fast = pair(BLOCKS[name], 12 * width)
+        batch, *extents = shape
+        generator = torch.Generator().manual_seed(sum(shape))
+        x = torch.randn(batch, 12 * width, *extents, generator=generator, dtype=torch.float64)
+        found = worst(textbook.eval(), fast.eval(), x)
+    assert {} == {key: value for key, value in found.items() if value > 1e-12}
+
+
+# of the type's precision, times what sums of a few hundred terms lose
+TOLERANCES = {torch.float32: 2e-5, torch.bfloat16: 4e-2}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
+@pytest.mark.parametrize("name", BLOCKS)
+def test_close_to_exact_in_other_precisions(name, dtype, limits):
+    exact, fast = pair(BLOCKS[name], 12)
+    x = torch.randn(2, 12, 3, 5, 7, generator=torch.Generator().manual_seed(5)).to(dtype)
+    exact.load_state_dict({k: v.to(dtype) for k, v in exact.state_dict().items()})
+    expected = run(exact.eval(), x.double())["y"]
+    got = run(fast.to(dtype).eval(), x)["y"]
+    assert got.dtype == dtype
+    assert off(expected, got) < TOLERANCES[dtype]
+
+
+@pytest.mark.parametrize("name", ["nl-embedded-gaussian", "nl-concatenation", "pnl-gaussian"])
+def test_gradients_in_half_precision(name, limits):
+    textbook, fast = pair(BLOCKS[name], 12, torch.bfloat16)
+    x = torch.randn(2, 12, 3, 6, 8, generator=torch.Generator().manual_seed(5)).bfloat16()
+    found = worst(textbook.eval(), fast.eval(), x)
+    assert {} == {key: value for key, value in found.items() if value > 0.1}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_under_autocast(name, limits):
+    textbook, fast = pair(BLOCKS[name], 12, torch.float32)
+    x = torch.randn(2, 12, 3, 5, 7, generator=torch.Generator().manual_seed(5))
+    with torch.autocast("cpu", torch.bfloat16):
+        expected, got = textbook.eval()(x), fast.eval()(x)
+        run(fast, x)
+    assert expected.dtype == got.dtype
+    assert off(expected, got) < 4e-2
+
+
+@pytest.mark.parametrize(
+    "size", [(6, 8), (5, 7), (2, 2), (3, 2), (14, 14)], ids=lambda size: "x".join(map(str, size))
+)
+def test_equal_values_get_the_gradient_that_torch_gives_them(size, limits):
+    # a few whole numbers: nearly every window has several maxima
+    x = torch.randint(3, (2, 4, 2, *size), generator=torch.Generator().manual_seed(3)).float()
+
+    def gradients(function):
+        leaf = x.clone().requires_grad_()
+        outputs = function(leaf)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        sum((y * torch.arange(1.0, y.numel() + 1).view(y.shape)).sum() for y in outputs).backward()
+        return [*outputs, leaf.grad]
+
+    for ours, theirs in [
+        (max_pool_2x2, lambda x: nn.functional.max_pool3d(x, (1, 2, 2))),
+        (mean_and_max, lambda x: (x.mean((2, 3, 4)), x.amax((2, 3, 4)))),
+    ]:
+        for expected, got in zip(gradients(theirs), gradients(ours), strict=True):
+            torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_count_equals_the_closed_form(name, limits):
+    with torch.device("meta"):
+        block = BLOCKS[name](12, path="fast")
+        x = torch.empty(2, 12, 3, 5, 7)
+    assert verify(name, block, count(block, x)) > 0
+
+
+# 96 channels, 4 x 6 x 12 = 288 positions, inner width 48
+FIXED = (1, 96, 4, 6, 12)
+CONVOLUTIONS = 4 * 96 * 48 * 288
+
+
+@pytest.mark.parametrize(
+    ("pairwise", "expected"),
+    [
+        ("embedded-gaussian", 2 * 288 * 288 * 48),
+        ("gaussian", 288 * 288 * (96 + 48)),
+        # values x keys and that x queries: 2 products of 48 x 48 x 288
+        ("dot-product", 2 * 48 * 48 * 288),
+        # 82,944 pairs are few: the matrix is taken
+        ("concatenation", 288 * 288 * 48),
+    ],
+)
+def test_products_by_hand(pairwise, expected):
+    operation = NonLocalOperation(96, pairwise=pairwise, path="fast")
+    assert expected == operation.cost(FIXED).matmul
+
+
+def test_the_dot_product_takes_the_cheaper_order():
+    operation = NonLocalOperation(96, pairwise="dot-product", path="fast")
+    # 40 positions are fewer than 48 channels: queries x keys first
+    assert 2 * 40 * 40 * 48 == operation.cost((1, 96, 1, 5, 8)).matmul
+    assert 2 * 48 * 48 * 56 == operation.cost((1, 96, 1, 7, 8)).matmul
+
+
+def test_concatenation_of_many_pairs_is_no_product():
+    operation = NonLocalOperation(4, pairwise="concatenation", path="fast")
+    cost = operation.cost((3, 4, 1, 23, 29))
+    assert (0, 0) == (cost.matmul, cost.activation)
+    with torch.device("meta"):
+        block = NonLocalOperation(4, pairwise="concatenation", path="fast")
+        x = torch.empty(3, 4, 1, 23, 29)
+    assert cost == count(block, x).total
+
+
+def test_no_matrix_of_all_pairs_is_held():
+    # 2 x 2304 x 2304 scores are above what is held at once
+    with torch.device("meta"):
+        block = NonLocal(16, path="fast")
+        x = torch.empty(2, 16, 4, 24, 24)
+    counted = count(block, x)
+    largest = max(math.prod(each.output) for each in counted.operations)
+    assert largest <= attention.SLICE
+    assert 2 * 2 * 2304 * 2304 * 8 == counted.total.matmul
+
+
+def test_an_unknown_path():
+    for make in BLOCKS.values():
+        with pytest.raises(ValueError, match="unknown path 'fats': choose from textbook, fast"):
+            make(12, path="fats")
+
+
+def test_a_spec_names_the_path():
+    assert "fast" == block_factory("pnl:n=2,path=fast")(12).path
+
+
+def test_copies_keep_the_path():
+    assert "fast" == copy.deepcopy(CGNL(16, path="fast")).path
