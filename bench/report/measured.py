@@ -88,4 +88,4 @@ def at_own_clips(timings: Iterable[Timing]) -> dict[str, Timing]:
 
 def measured_alone(timings: Iterable[Timing]) -> Sequence[Timing]:
     """The timings that have a latency: measured, and not a share of a network."""
-    return [t for t in timings if t.status == "ok" and not t.cell.share and t.samples_s]
+    return [t for t in timings if t.status == "ok" and not t.cell.is_pair and t.samples_s]

@@ -184,7 +184,7 @@ class Sections:
         drawn = (latency_plot(device), roofline_plot(device, found))
         yield Prose("", heading=device.name, items=(*device.notes, *found.left_out), is_quiet=True)
         yield from (plot for plot in drawn if plot is not None)
-        alone = [timing for timing in device.timings if not timing.cell.share]
+        alone = [timing for timing in device.timings if not timing.cell.is_pair]
         known = {row.name for row in ROWS}
         # of a share the network without its blocks is counted, which runs no code of users here
         shares = [

@@ -97,7 +97,7 @@ def timing_table(timings: Sequence[Timing]) -> Table:
     Raises: ValueError if the records are of more than one machine.
     """
     machine = machine_of_all(timings)
-    chosen = [timing for timing in timings if not timing.cell.share]
+    chosen = [timing for timing in timings if not timing.cell.is_pair]
     lines = [figures(timing) for timing in chosen]
     varying = _varying(chosen)
     measured = present(lines, (*_LATENCY, *_STEP, *_RATES, *_MEMORY, *_ENERGY))

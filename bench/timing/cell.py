@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
-Dtype = Literal["fp32", "tf32", "bf16", "fp16"]
+Dtype = Literal["fp32", "tf32", "bf16", "bf16-autocast", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last_3d"]
 Mode = Literal["eager", "cuda-graph", "compile"]
 Phase = Literal["inference", "training"]
@@ -20,10 +20,12 @@ class Cell(BaseModel):
     with ``blocks`` (position, spec) instead; or a ``block`` (a spec such as ``pnl:n=3``) alone on
     inputs of ``shape`` (C, T, H, W); or a user's ``network``, by reference, on ``inputs`` in words,
     of which ``batch`` is the first axis; ``blocks`` then go behind modules by their names.
-    ``share``: the row is timed in turns with the same network without its blocks.
+    ``share``: the row is timed in turns with the same network without its blocks. ``against`` is
+    another cell that it is timed in turns with, on the same device, at the same batch and phase.
     ``code`` is a digest of the user's code that the subject is made of, empty if there is none.
     ``device`` is torch's name, as this process numbers its devices. ``tf32`` is fp32 data with
-    TF32 products, ``fp32`` has them off. ``cold``: the device's cache is emptied before every
+    TF32 products, ``fp32`` has them off; ``bf16-autocast`` is fp32 data under torch's autocast to
+    bf16. ``cold``: the device's cache is emptied before every
     sample. ``threads`` are those that compute on the CPU.
     Raises: ValueError (pydantic's) for a cell that contradicts itself.
     """
@@ -41,6 +43,7 @@ class Cell(BaseModel):
     inputs: tuple[str, ...] = ()
     code: str = ""
     share: bool = False
+    against: Cell | None = None
     device: str = "cpu"
     batch: PositiveInt = 1
     dtype: Dtype = "fp32"
@@ -73,7 +76,21 @@ class Cell(BaseModel):
             raise ValueError("TF32 needs a CUDA device")
         if self.mode == "cuda-graph" and self.phase == "training":
             raise ValueError("only inference is timed as a CUDA graph")
+        if self.against is not None:
+            self._check_pair(self.against)
         return self
+
+    def _check_pair(self, other: Cell) -> None:
+        if self.share or other.is_pair or self.cold or other.cold:
+            raise ValueError("a cell is timed in turns with one other, neither a pair nor cold")
+        for name in ("device", "batch", "phase", "threads"):
+            if getattr(self, name) != getattr(other, name):
+                raise ValueError(f"two cells that are timed in turns have one {name}")
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether two sides are timed in turns."""
+        return self.share or self.against is not None
 
     @property
     def is_row_itself(self) -> bool:

@@ -52,7 +52,7 @@ def rows_timed_alike(timings: Iterable[Timing]) -> dict[str, Timing]:
     groups: dict[str, dict[str, Timing]] = {}
     for timing in timings:
         cell = timing.cell
-        if cell.row is None or not cell.is_row_itself or cell.share or cell.phase != "inference":
+        if cell.row is None or not cell.is_row_itself or cell.is_pair or cell.phase != "inference":
             continue
         conditions = cell.model_dump_json(exclude={"row"})
         groups.setdefault(conditions, {})[cell.row] = timing

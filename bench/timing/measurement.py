@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from typing import Literal
 
 import torch
 
@@ -23,7 +22,7 @@ from vidcost.bench.timing.memory import measure_memory, rss_peak_bytes
 from vidcost.bench.timing.messages import Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.peak import measured_macs_per_s
 from vidcost.bench.timing.record import Machine, Memory, Timing
-from vidcost.bench.timing.runner import Runner, held_bytes
+from vidcost.bench.timing.runner import Runner, held_bytes, set_products
 from vidcost.bench.timing.sampling import sample, without_collection
 from vidcost.bench.timing.subject import Built, build
 from vidcost.bench.user.failure import UserCodeError, last_line
@@ -78,7 +77,7 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
     if not sampled.samples:
         error = f"no clean sample in {sampled.sampling_s:.0f} s: the device was throttled"
         return known.model_copy(update={"status": "throttled", "error": error})
-    if on_cuda and limits.energy_s and not cell.share:
+    if on_cuda and limits.energy_s and not cell.is_pair:
         each_s = statistics.median(sampled.samples["latency"])
         _energy_window(cell, runner, limits.energy_s, exchange, each_s)
     if cell.code and not is_finite(runner.step()):
@@ -88,12 +87,15 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
     memory: Memory | None = None
     if not limits.memory:
         pass
-    elif cell.share or cell.cold:
+    elif cell.is_pair or cell.cold:
         # the other side, or what empties the cache, would be part of it
         del built, runner
-        memory = _memory_alone(cell, limits.seed, "with")
-        if cell.share:
-            without = _memory_alone(cell, limits.seed, "without")
+        memory = _memory_alone(cell, limits.seed)
+        if cell.against is not None:
+            without = _memory_alone(cell.against, limits.seed)
+        elif cell.share:
+            without = _memory_alone(cell, limits.seed, without_blocks=True)
+        if without is not None:
             # the process has held both
             without = without.model_copy(update={"rss_peak": None})
     else:
@@ -132,9 +134,7 @@ def _configure(cell: Cell) -> None:
         if cell.threads > len(allowed):
             raise Unsupported(f"{cell.threads} threads have {len(allowed)} CPUs to run on")
         os.sched_setaffinity(0, allowed[: cell.threads])
-    torch.set_float32_matmul_precision("high" if cell.dtype == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = cell.dtype == "tf32"
-    torch.backends.cudnn.benchmark = cell.cudnn_benchmark
+    set_products(cell)
 
 
 def _pinned_to(cell: Cell) -> tuple[int, ...]:
@@ -143,11 +143,13 @@ def _pinned_to(cell: Cell) -> tuple[int, ...]:
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
-def _memory_alone(cell: Cell, seed: int, side: Literal["with", "without"]) -> Memory:
-    """Of a block, or of one side of a share, built anew."""
+def _memory_alone(cell: Cell, seed: int, *, without_blocks: bool = False) -> Memory:
+    """Of a block, or of one of two sides, built anew."""
     gc.collect()
+    cell = cell.model_copy(update={"against": None})
+    set_products(cell)
     built = build(cell, seed=seed)
-    if side == "without":
+    if without_blocks:
         assert built.without is not None, cell
         built = replace(built, model=built.without)
     built = replace(built, without=None)

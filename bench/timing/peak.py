@@ -42,6 +42,13 @@ TFLOPS: Mapping[str, Mapping[Dtype, float]] = {
 _MAKERS = ("NVIDIA ", "Tesla ")
 _MEMORY = ("-", " ")
 
+HELD: Mapping[Dtype, torch.dtype] = {
+    "bf16": torch.bfloat16,
+    "bf16-autocast": torch.bfloat16,
+    "fp16": torch.float16,
+}
+"""What products are in; in single precision where nothing is said."""
+
 MEASURED_EDGES = {"cuda": (8192,), "cpu": (256, 512, 1024, 2048)}
 """Rows and columns of the matrices, from small to large."""
 
@@ -69,7 +76,8 @@ def macs_per_s(device_name: str, dtype: Dtype) -> float | None:
     ]
     if not fitting:
         return None
-    tflops = TFLOPS[max(fitting, key=len)].get(dtype)
+    products: Dtype = "bf16" if dtype == "bf16-autocast" else dtype
+    tflops = TFLOPS[max(fitting, key=len)].get(products)
     return None if tflops is None else tflops * 1e12 / 2
 
 
@@ -80,7 +88,7 @@ def measured_macs_per_s(device: str, dtype: Dtype) -> float:
     ``fp32`` and put back.
     """
     kind = torch.device(device).type
-    held = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(dtype, torch.float32)
+    held = HELD.get(dtype, torch.float32)
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
     try:

@@ -57,8 +57,9 @@ def _foreseen_there(cell: Cell) -> Foreseen:
     with contextlib.suppress(Exception):
         macs, total = _macs(cell, model, inputs)
         known = replace(known, macs=macs, macs_total=total)
-    with contextlib.suppress(Exception):
-        known = replace(known, predicted_peak_bytes=_peak(cell, model, inputs))
+    if cell.dtype != "bf16-autocast":
+        with contextlib.suppress(Exception):
+            known = replace(known, predicted_peak_bytes=_peak(cell, model, inputs))
     return known
 
 
@@ -122,7 +123,11 @@ def _macs(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[int
 
 def _foreseen(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> Foreseen:
     macs, total = _macs(cell, model, inputs)
-    return Foreseen(macs=macs, macs_total=total, predicted_peak_bytes=_peak(cell, model, inputs))
+    known = Foreseen(macs=macs, macs_total=total)
+    # there is no autocast on shapes alone
+    if cell.dtype == "bf16-autocast":
+        return known
+    return replace(known, predicted_peak_bytes=_peak(cell, model, inputs))
 
 
 def _peak(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> int:

@@ -23,8 +23,22 @@ Status = Literal[
 user's code, ``raised``: an error of its own or sys.exit; ``not finite``: NaN or infinity came out.
 """
 
-Part = Literal["latency", "forward", "backward", "optimizer", "with", "without"]
-"""What was timed: a whole pass or training step; the parts of a step; the sides of a share."""
+Part = Literal[
+    "latency",
+    "forward",
+    "backward",
+    "optimizer",
+    "with",
+    "without",
+    "subject",
+    "reference",
+    "subject_forward",
+    "subject_backward",
+    "reference_forward",
+    "reference_backward",
+]
+"""What was timed: a whole pass or training step; the parts of a step; the sides of a share; a cell
+and the one it is timed against, and the parts of their steps."""
 
 
 class _Frozen(BaseModel):
@@ -36,8 +50,8 @@ class Protocol(_Frozen):
 
     Times in seconds. ``settled``: two windows of the warm-up agreed. ``precision`` is the half
     width of the median's 95% confidence interval over the median, as reached; of a share, that of
-    the sides' difference over the median with the blocks. ``cpus`` are the host's that the passes
-    were pinned to, none on a GPU.
+    the sides' difference over the median with the blocks; against another cell that of the ratio.
+    ``cpus`` are the host's that the passes were pinned to, none on a GPU.
     """
 
     warmup_samples: int
@@ -104,9 +118,9 @@ class Timing(_Frozen):
     ``samples_s`` are raw seconds by part. ``macs`` are exact MACs of one forward pass at the cell's
     batch, ``macs_total`` of all that was timed (with the backward pass in training); both are
     counted by the parent, never in the timed process. ``memory`` is of the subject alone on its
-    device, for a share of the network with its blocks; ``memory_without`` of the same network
-    without them. ``predicted_peak_bytes`` is what was foreseen
-    of ``memory.peak``. ``energy_j`` is what one pass took, over a window of at least 5 s.
+    device, of two sides of the first; ``memory_without`` of the other, which is the network
+    without its blocks or the cell it is timed against. ``predicted_peak_bytes`` is what was
+    foreseen of ``memory.peak``. ``energy_j`` is what one pass took, over a window of at least 5 s.
     """
 
     key: str

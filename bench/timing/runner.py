@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,12 @@ from vidcost.bench.timing.record import Part
 from vidcost.bench.timing.subject import Built
 
 Pass = Callable[[], object]
+Side = Literal["subject", "reference"]
+
+_PARTS_OF_SIDES: tuple[tuple[Side, Part, Part], ...] = (
+    ("subject", "subject_forward", "subject_backward"),
+    ("reference", "reference_forward", "reference_backward"),
+)
 
 LEARNING_RATE = 1e-6
 """However many steps are timed, the weights stay about what they were built as."""
@@ -32,7 +40,15 @@ class Runner:
         self._order = random.Random(seed)
         self._steps: list[_Training] = []
         self._passes: dict[Part, Pass] = {}
-        if cell.share:
+        self._pair: dict[Side, Cell] = {}
+        if cell.against is not None:
+            assert built.reference is not None, cell
+            self._pair = {"subject": cell, "reference": cell.against}
+            for side, its_cell in self._pair.items():
+                set_products(its_cell)
+                its_own = built if side == "subject" else built.reference
+                self._passes[side] = self._whole(its_cell, its_own, seed)
+        elif cell.share:
             assert built.without is not None, cell
             baseline = Built(built.without, built.inputs)
             self._passes = {
@@ -58,15 +74,27 @@ class Runner:
     def step(self) -> object:
         """One pass, of a share both sides; what came out at inference, so nothing of a step."""
         if self._passes:
-            return [each() for each in self._passes.values()]
+            return [self._run(part) for part in self._passes]
         self._steps[0].step()
         return None
 
     def take(self, count: int) -> dict[Part, list[float]]:
         """``count`` samples in seconds by part, read together at the end."""
+        if self._pair and self._steps:
+            return self._take_steps_in_turns(count)
         if self._passes:
             return self._take_passes(count)
         return self._take_steps(count)
+
+    def _run(self, part: Part) -> object:
+        self._switch(part)
+        return self._passes[part]()
+
+    def _switch(self, part: Part) -> None:
+        """Have torch compute as this side's cell says; what is no pair is set once and for all."""
+        for side, cell in self._pair.items():
+            if side == part:
+                set_products(cell)
 
     def _take_passes(self, count: int) -> dict[Part, list[float]]:
         parts = list(self._passes)
@@ -75,6 +103,7 @@ class Runner:
         for _ in range(count):
             # in turns and in random order, so that no side profits from being second
             for part in self._order.sample(parts, len(parts)):
+                self._switch(part)
                 if self._flush is not None:
                     self._flush()
                 start = self._clock.mark()
@@ -85,6 +114,23 @@ class Runner:
             part: [self._clock.seconds(start, end) for start, end in pairs]
             for part, pairs in marks.items()
         }
+
+    def _take_steps_in_turns(self, count: int) -> dict[Part, list[float]]:
+        training: dict[Side, _Training] = dict(zip(self._pair, self._steps, strict=True))
+        self._clock.prepare(4 * len(training) * count)
+        marks: dict[Side, list[tuple[int, int, int, int]]] = {side: [] for side in training}
+        for _ in range(count):
+            for side in self._order.sample(list(training), len(training)):
+                self._switch(side)
+                marks[side].append(training[side].step(self._clock.mark))
+        self._clock.finish()
+        seconds = self._clock.seconds
+        taken: dict[Part, list[float]] = {}
+        for side, forward, backward in _PARTS_OF_SIDES:
+            taken[side] = [seconds(start, end) for start, _, _, end in marks[side]]
+            taken[forward] = [seconds(start, middle) for start, middle, _, _ in marks[side]]
+            taken[backward] = [seconds(middle, last) for _, middle, last, _ in marks[side]]
+        return taken
 
     def _take_steps(self, count: int) -> dict[Part, list[float]]:
         (training,) = self._steps
@@ -120,6 +166,7 @@ class _Training:
         model, self._inputs = built.model, built.inputs
         self._optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9)
         self._seed = seed
+        self._cell = cell
         self._targets: tuple[Tensor, ...] = ()
         self._model: Callable[..., object] = model
         if cell.mode == "compile":
@@ -137,9 +184,10 @@ class _Training:
     def step(self, mark: Callable[[], int] = lambda: 0) -> tuple[int, int, int, int]:
         """Marks before and after forward, backward and optimiser."""
         start = mark()
-        outputs = starts(self._model(*self._inputs))
-        targets = self._targets_for(outputs)
-        loss = loss_of(outputs, targets)
+        with _autocast(self._cell):
+            outputs = starts(self._model(*self._inputs))
+            targets = self._targets_for(outputs)
+            loss = loss_of(outputs, targets)
         forward = mark()
         if loss is None:
             torch.autograd.backward(outputs, targets)
@@ -205,22 +253,35 @@ def inference(cell: Cell, built: Built) -> Pass:
     """
     model, inputs = built.model, built.inputs
     if cell.mode == "compile":
-        return _compiled(model, inputs)
+        return _compiled(cell, model, inputs)
     if cell.mode == "cuda-graph":
-        return _captured(model, inputs)
+        return _captured(cell, model, inputs)
 
     def eager() -> object:
-        with torch.inference_mode():
+        with torch.inference_mode(), _autocast(cell):
             return model(*inputs)
 
     return eager
 
 
-def _compiled(model: nn.Module, inputs: Sequence[Tensor]) -> Pass:
+def set_products(cell: Cell) -> None:
+    """How exact torch's products of fp32 are, and whether cuDNN tries its algorithms."""
+    torch.set_float32_matmul_precision("high" if cell.dtype == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = cell.dtype == "tf32"
+    torch.backends.cudnn.benchmark = cell.cudnn_benchmark
+
+
+def _autocast(cell: Cell) -> AbstractContextManager[object]:
+    if cell.dtype != "bf16-autocast":
+        return nullcontext()
+    return torch.autocast(torch.device(cell.device).type, torch.bfloat16)
+
+
+def _compiled(cell: Cell, model: nn.Module, inputs: Sequence[Tensor]) -> Pass:
     compiled = torch.compile(model, dynamic=False)
 
     def run() -> object:
-        with torch.no_grad():
+        with torch.no_grad(), _autocast(cell):
             return compiled(*inputs)
 
     _attempt("torch.compile", run)
@@ -242,21 +303,22 @@ def _attempt(what: str, first: Pass) -> None:
         raise Unsupported(f"{what}: {one_line(error)}") from error
 
 
-def _captured(model: nn.Module, inputs: Sequence[Tensor]) -> Pass:
+def _captured(cell: Cell, model: nn.Module, inputs: Sequence[Tensor]) -> Pass:
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     graph = torch.cuda.CUDAGraph()
     out: list[object] = []
 
     def capture() -> None:
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph), _autocast(cell):
             out.append(model(*inputs))
 
     with torch.no_grad():
         # libraries set themselves up outside the capture
         with torch.cuda.stream(stream):
             for _ in range(3):
-                model(*inputs)
+                with _autocast(cell):
+                    model(*inputs)
         torch.cuda.current_stream().wait_stream(stream)
         _attempt("CUDA graph", capture)
 

@@ -150,8 +150,8 @@ def precision_of(samples: Samples, resolution_s: float = 0.0) -> float | None:
     """Half the width of the median's interval over the median; None below six samples.
 
     Of a share, the interval of the sides' difference over the median with the blocks: both sides
-    may wander together. Parts of a training step do not count, and no clock is more precise than
-    its resolution.
+    may wander together. Of a cell against another, that of their ratio. Parts of a training
+    step do not count, and no clock is more precise than its resolution.
     """
     if not samples:
         return None
@@ -170,6 +170,12 @@ class _Watched(NamedTuple):
 
 
 def _watched(samples: Samples) -> _Watched:
+    if "subject" in samples:
+        sides = samples["subject"], samples["reference"]
+        # the ratio of a pair, as time of the subject while the reference takes its median
+        usual_s = statistics.median(sides[1])
+        values = [usual_s * one / other for one, other in zip(*sides, strict=True)]
+        return _Watched(values, statistics.median(values))
     if "with" in samples:
         sides = samples["with"], samples["without"]
         return _Watched(differences(*sides), statistics.median(samples["with"]))

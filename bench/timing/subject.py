@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ DTYPES = {
     "fp32": torch.float32,
     "tf32": torch.float32,
     "bf16": torch.bfloat16,
+    "bf16-autocast": torch.float32,
     "fp16": torch.float16,
 }
 """How weights and inputs are held."""
@@ -26,12 +27,14 @@ DTYPES = {
 class Built:
     """A model and its inputs on the cell's device, in its type and layout.
 
-    ``without`` is the same network without its blocks, on the same inputs, for a share.
+    ``without`` is the same network without its blocks, on the same inputs, for a share;
+    ``reference`` what a cell is timed against.
     """
 
     model: nn.Module
     inputs: tuple[Tensor, ...]
     without: nn.Module | None = None
+    reference: Built | None = None
 
     @property
     def weights_bytes(self) -> int:
@@ -46,6 +49,9 @@ def build(cell: Cell, *, seed: int = 0) -> Built:
     Raises: ValueError as the network or block does; UserCodeError; torch's errors if it does not
             fit.
     """
+    if cell.against is not None:
+        alone = build(cell.model_copy(update={"against": None}), seed=seed)
+        return replace(alone, reference=build(cell.against, seed=seed))
     torch.manual_seed(seed)
     if cell.network is not None:
         model, inputs = called(cell.network, cell.inputs, blocks_of(cell), seed=seed)

@@ -6,7 +6,7 @@ as convolutions leave them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -38,17 +38,17 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     query, key, value = _of_one_dtype(query, key, value)
     if query.is_cuda:
         # the fused kernels want each position's channels side by side
-        heads = [x.transpose(1, 2).contiguous().unsqueeze(1) for x in (query, key, value)]
-        attended = F.scaled_dot_product_attention(*heads, scale=1.0).squeeze(1)
-        return attended.transpose(1, 2)
+        q, k, v = (x.transpose(1, 2).contiguous().unsqueeze(1) for x in (query, key, value))
+        attended = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # B 1 P E
+        return attended.squeeze(1).transpose(1, 2)
     if query.shape[0] * query.shape[2] * key.shape[2] <= HELD:
         return ((query.transpose(1, 2) @ key).softmax(-1) @ value.transpose(1, 2)).transpose(1, 2)
     if torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value)):
-        return _Attention.apply(query, key, value)  # type: ignore[no-any-return]
+        return _Attention.apply(query, key, value)  # type: ignore[no-any-return,no-untyped-call]
     return _sliced(query, key, value)
 
 
-def _of_one_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
+def _of_one_dtype(*tensors: Tensor) -> Sequence[Tensor]:
     """Under autocast in its type, as a matrix product there would have them."""
     device = tensors[0].device.type
     if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
@@ -67,7 +67,7 @@ def _slices(batch: int, queries: int, keys: int) -> Iterator[tuple[slice, slice]
 def _sliced(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     queries, values = query.transpose(1, 2), value.transpose(1, 2).contiguous()  # B P D, B K E
     attended = queries.new_empty((*queries.shape[:2], values.shape[2]))
-    for item, some in _slices(*queries.shape[:2], key.shape[2]):
+    for item, some in _slices(queries.shape[0], queries.shape[1], key.shape[2]):
         # b p D @ b D K -> b p K;  b p K @ b K E -> b p E
         attended[item, some] = (queries[item, some] @ key[item]).softmax(-1) @ values[item]
     return attended.transpose(1, 2)
@@ -90,7 +90,7 @@ class _Attention(torch.autograd.Function):
         held = torch.promote_types(query.dtype, torch.float32)
         to_key, to_value = (x.new_zeros(x.shape, dtype=held) for x in (key, value))
         to_query = torch.empty_like(queries)
-        for item, some in _slices(*queries.shape[:2], key.shape[2]):
+        for item, some in _slices(queries.shape[0], queries.shape[1], key.shape[2]):
             weights = (queries[item, some] @ key[item]).softmax(-1)  # b p K
             # b E p @ b p K -> b E K
             _add_product(to_value[item], grads[item, some].transpose(1, 2), weights)

@@ -28,7 +28,7 @@ def max_pool_2x2(x: Tensor) -> Tensor:
     if x.is_cuda or (wants_gradient and x.numel() < FEW):
         return F.max_pool3d(x, (1, 2, 2))
     if wants_gradient:
-        return _MaxPool.apply(x)  # type: ignore[no-any-return]
+        return _MaxPool.apply(x)  # type: ignore[no-any-return,no-untyped-call]
     return _larger_of_columns(torch.maximum(*_rows(x)))
 
 
@@ -71,7 +71,7 @@ def mean_and_max(x: Tensor) -> tuple[Tensor, Tensor]:
     Shapes: (B, C, T, H, W) -> (B, C), (B, C).
     """
     if torch.is_grad_enabled() and x.requires_grad:
-        return _MeanAndMax.apply(x)  # type: ignore[no-any-return]
+        return _MeanAndMax.apply(x)  # type: ignore[no-any-return,no-untyped-call]
     return x.mean((2, 3, 4)), x.amax((2, 3, 4))
 
 

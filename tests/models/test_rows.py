@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.operation import NonLocalOperation
 from vidcost.models.rows import ROWS, Row, select
 
 BUILDABLE = [row.name for row in ROWS if row.build is not None]
@@ -55,6 +56,19 @@ VARIANTS = [
     "mars-64f",
     "r3d18",
 ]
+FAST = [
+    "mfnet-nl-fast",
+    "mfnet-pnl-fast",
+    "mfnet-pnl-concat-fast",
+    "mfnet-pnl-x5-fast",
+    "mfnet-pnl-gaussian-fast",
+    "mfnet-pnl-dot-product-fast",
+    "mfnet-pnl-concatenation-fast",
+    "r50-nl-fast",
+    "r50-cgd-fast",
+    "r50-cgnl-fast",
+    "r50-pnl-ucf101-fast",
+]
 
 
 def only(name):
@@ -85,10 +99,48 @@ def test_numbers_of_rows():
 
 
 def test_every_row_stands_in_a_table_or_says_that_it_is_a_variant():
-    assert VARIANTS == [row.name for row in ROWS if not row.tables]
-    for name in VARIANTS:
+    assert [*VARIANTS, *FAST] == [row.name for row in ROWS if not row.tables]
+    for name in [*VARIANTS, *FAST]:
         assert only(name).note.startswith("variant: ")
-    assert {*VARIANTS, *(name for table in TABLES.values() for name in table)} == set(names(ROWS))
+    assert {*VARIANTS, *FAST, *(name for table in TABLES.values() for name in table)} == set(
+        names(ROWS)
+    )
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_a_fast_row_differs_in_its_path_alone(name):
+    fast, textbook = only(name), only(name.removesuffix("-fast"))
+    assert (fast.classes, fast.inputs) == (textbook.classes, textbook.inputs)
+    (one, _), (other, _) = on_meta(fast), on_meta(textbook)
+    shapes = [{key: x.shape for key, x in model.state_dict().items()} for model in (one, other)]
+    assert shapes[0] == shapes[1]
+    blocks = (NonLocal, PNL, CGNL, CGD)
+    for model, path in ((one, "fast"), (other, "textbook")):
+        paths = {
+            m.path
+            for m in model.modules()
+            if isinstance(m, (*blocks, NonLocalOperation)) and hasattr(m, "path")
+        }
+        assert {path} == paths
+
+
+@pytest.mark.parametrize("name", ["mfnet-pnl-x5", "r50-cgnl"])
+def test_a_fast_row_computes_the_same(name):
+    torch.manual_seed(0)
+    textbook, fast = (only(n).at(frames=4, size=128).model() for n in (name, f"{name}-fast"))
+    for parameter in textbook.parameters():
+        # the blocks are the identity as they are built
+        if not parameter.any():
+            torch.nn.init.normal_(parameter)
+    fast.load_state_dict(textbook.state_dict())
+    x = torch.randn(1, 3, 4, 128, 128)
+    with torch.no_grad():
+        torch.testing.assert_close(fast.eval()(x), textbook.eval()(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_row_without_blocks_has_no_fast_path():
+    with pytest.raises(ValueError, match="mfnet has no blocks: choose a row with one"):
+        only("mfnet").fast()
 
 
 def test_rows_that_assume_something_say_so():
@@ -115,6 +167,7 @@ def test_a_row_cannot_be_changed():
         # the order is that of ROWS, and no row comes twice
         (["s3d", "mfnet", "mfnet*"], 3, TABLES[3]),
         (["mfnet-pnl-n[34]*"], None, ["mfnet-pnl-n3"]),
+        (["*-fast"], None, FAST),
     ],
 )
 def test_select(patterns, table, expected):
