@@ -10,6 +10,7 @@ from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
+from vidcost.bench.cli.compare_modes import print_modes
 from vidcost.bench.cli.networks import Inputs, TimeLimit, limit_s, refuse_batch, refuse_inputs
 from vidcost.bench.cli.options import (
     As,
@@ -41,16 +42,17 @@ EXAMPLE = (
 
 @compare_app.command("compare", epilog=EXAMPLE)
 def compare(
-    network: Annotated[
-        str,
+    networks: Annotated[
+        list[str],
         typer.Argument(
+            metavar="NETWORK",
             help="A row's name, whose own blocks are left out, or a network of your own, "
-            "my_net.py:make_model.",
+            "my_net.py:make_model; with --modes several, as they are.",
             autocompletion=completion.rows,
         ),
     ],
     at: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--at",
             metavar="POSITION",
@@ -58,9 +60,9 @@ def compare(
             "own behind a module, by its name; repeat it for several places.",
             autocompletion=completion.positions,
         ),
-    ],
+    ] = None,
     block: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--block",
             metavar="BLOCK",
@@ -68,7 +70,15 @@ def compare(
             "my_pkg.my_module:MyBlock, with options behind another colon; repeat it.",
             autocompletion=completion.blocks,
         ),
-    ],
+    ] = None,
+    modes: Annotated[
+        bool,
+        typer.Option(
+            "--modes",
+            help="Compare ways to run the networks instead: channels_last_3d, tf32, bf16 autocast, "
+            "torch.compile, CUDA graphs, the fast path.",
+        ),
+    ] = False,
     inputs: Inputs = None,
     sweep: Annotated[
         str | None,
@@ -120,6 +130,37 @@ def compare(
     its own, checked against the block's closed form if it has one, and timed in turns with the same
     network without any block. Timings are stored like those of `vidcost time`.
     """
+    if modes:
+        if at or block or sweep or plot:
+            raise ValueError(
+                "--modes compares networks as they are: leave --at, --block, --sweep and --plot out"
+            )
+        if (dtype, memory_format, mode) != ("fp32", "contiguous", "eager"):
+            raise ValueError("--modes tries --dtype, --memory-format and --mode: leave them out")
+        plain = {
+            "device": check_device(device),
+            "threads": threads or default_threads(device),
+            "batch": batch,
+            "phase": phase,
+        }
+        clip = {"classes": classes, "frames": frames, "size": size}
+        print_modes(
+            networks,
+            inputs or [],
+            clip,
+            plain,
+            budget_s=seconds(budget),
+            start_up_s=limit_s(time_limit),
+            results=results,
+            resume=resume,
+            as_=as_,
+        )
+        return
+    if not at or not block:
+        raise ValueError("give --at and --block for what goes where, or --modes")
+    if len(networks) > 1:
+        raise ValueError("blocks are compared in one network at a time: leave the others out")
+    (network,) = networks
     swept = None if sweep is None else _axis(sweep)
     if plot is not None:
         _check_plot(plot, swept)

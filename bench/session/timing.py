@@ -140,6 +140,19 @@ def stored(cells: Sequence[Cell], results: Path) -> dict[Cell, Timing]:
     return {cell: timing for cell, timing in found.items() if timing and timing.status == "ok"}
 
 
+def stored_anywhere(folder: Path) -> list[Timing]:
+    """The latest timing of each cell on each device that any file of ``folder`` holds, in order.
+
+    Raises: ValueError naming file and line if one is damaged.
+    """
+    latest: dict[tuple[Cell, str], Timing] = {}
+    for path in sorted((folder / TIMINGS).glob("*.jsonl")):
+        for timing in Store(path).load().records.values():
+            device = timing.machine.device if timing.machine else ""
+            latest[timing.cell, device] = timing
+    return list(latest.values())
+
+
 def store_of(results: Path, machine: Machine, *, command: str = "vidcost time") -> Store:
     """The file for timings of ``machine``: ``timings/<device>-torch<version>.jsonl``."""
     version = machine.torch.partition("+")[0]

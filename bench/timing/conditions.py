@@ -18,8 +18,8 @@ PROBE_LIMIT_S = 120
 
 PARENT = frozenset(
     (
-        "budget conditions dialogue events exchange figures plan predict residency store "
-        "supervisor sweep telemetry worker_process"
+        "budget conditions dialogue events exchange fast_plan figures pairs plan predict residency "
+        "store supervisor sweep telemetry worker_process"
     ).split()
 )
 """Modules beside this one that only the parent runs: no sample depends on them."""

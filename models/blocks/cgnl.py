@@ -56,16 +56,14 @@ class CGNL(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         t, p, g = self.t(x), self.p(x), self.g(x)  # B D T H W
-        weigh = self._fast if self.path == "fast" else self._textbook
-        return self.gn(weigh(t, p, g)) + x  # type: ignore[no-any-return]
-
-    def _textbook(self, t: Tensor, p: Tensor, g: Tensor) -> Tensor:
-        rows = t.shape[0] * self.groups
+        if self.path == "fast":
+            return self.gn(self._fast(t, p, g)) + x  # type: ignore[no-any-return]
+        rows = x.shape[0] * self.groups
         # BG 1 (D/G P) @ BG (D/G P) 1 -> BG 1 1
         correlation = p.reshape(rows, 1, -1) @ g.reshape(rows, -1, 1)
         # BG 1 1 @ BG 1 (D/G P) -> B D T H W
         y = (correlation @ t.reshape(rows, 1, -1)).reshape(t.shape)
-        return self.z(y)  # type: ignore[no-any-return]
+        return self.gn(self.z(y)) + x  # type: ignore[no-any-return]
 
     def _fast(self, t: Tensor, p: Tensor, g: Tensor) -> Tensor:
         batch, groups = t.shape[0], self.groups

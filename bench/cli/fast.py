@@ -1,0 +1,132 @@
+"""The command that sets the fast path against the textbook's."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from vidcost.bench import files
+from vidcost.bench.cli import completion
+from vidcost.bench.cli.options import As, Device, Json, Results, Resume, Threads
+from vidcost.bench.cli.output import print_table, report, write_document
+
+fast_app = typer.Typer()
+
+FOLDER = "fast"
+"""In the results folder: the records, so that `vidcost time` does not mix with them."""
+
+
+@fast_app.command(
+    "fast", epilog="Example: `vidcost fast nl pnl:n=4 --shape 384x8x14x14 --budget 1m`"
+)
+def set_against_textbook(
+    blocks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="nl, cgnl, pnl:n=4; none: all, and what was tried and did not help.",
+            autocompletion=completion.blocks,
+        ),
+    ] = None,
+    shape_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shape",
+            metavar="CxTxHxW",
+            help="Of the input, without the batch; repeat it; default: 384 channels of 14x14 "
+            "pixels at N = 392, 1568, 6272 and 25088.",
+        ),
+    ] = None,
+    device: Device = "cpu",
+    batch: Annotated[int, typer.Option(min=1, help="Clips in a pass.")] = 1,
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="fp32, tf32, bf16, bf16-autocast or fp16.", autocompletion=completion.dtype
+        ),
+    ] = "fp32",
+    mode: Annotated[
+        str,
+        typer.Option(help="eager, cuda-graph or compile.", autocompletion=completion.mode),
+    ] = "eager",
+    phase: Annotated[
+        str,
+        typer.Option(
+            metavar="PHASE,...", help="inference or training.", autocompletion=completion.phases
+        ),
+    ] = "inference,training",
+    threads: Threads = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Time for so long in all: 90s, 10m, 0s for what is stored; default: until "
+            "precise.",
+        ),
+    ] = None,
+    resume: Resume = True,
+    results: Results = Path("results"),
+    as_: As = None,
+    json: Json = False,
+) -> None:
+    """The fast path of blocks against the textbook's: latency and peak memory, in turns.
+
+    Both compute the same function of the same parameters. Records go to fast/timings in the results
+    folder. Of all blocks it writes fast.md there, from everything that is stored; --format prints
+    the figures alone.
+    """
+    from vidcost.bench.session.timing import (
+        check_device,
+        default_threads,
+        stored_anywhere,
+        take,
+    )
+    from vidcost.bench.tables.fast import fast_markdown, fast_tables
+    from vidcost.bench.timing import fast_plan, plan
+
+    budget_s = None if budget is None else plan.seconds(budget)
+    conditions = {
+        "device": check_device(device),
+        "threads": threads or default_threads(device),
+        "batch": batch,
+        "dtype": dtype,
+        "mode": mode,
+    }
+    specs = plan.named_specs(blocks or ()) or list(fast_plan.SPECS)
+    shapes = [plan.shape_of(text) for text in shape_ or ()] or list(fast_plan.SHAPES)
+    cells, reasons = [], []
+    for each in dict.fromkeys(phase.split(",")):
+        found, left_out = fast_plan.fast_cells(specs, shapes, conditions, phase=each)
+        cells += found
+        reasons += left_out
+    everything = not blocks and not shape_
+    if everything:
+        cells += fast_plan.tried_cells(conditions)
+        files.check_folder(results)
+    files.check_folder(results / FOLDER)
+    if budget_s == 0:
+        timings, failures, notes = stored_anywhere(results / FOLDER), [], []
+    else:
+        taken = take(
+            cells,
+            results / FOLDER,
+            console=Console(stderr=True),
+            resume=resume,
+            budget_s=budget_s,
+            command="vidcost fast",
+        )
+        timings, failures, notes = taken.timings, taken.failures, taken.notes
+    for line in (*dict.fromkeys(reasons), *notes):
+        typer.echo(line, err=True)
+    if everything:
+        document = fast_markdown(stored_anywhere(results / FOLDER))
+        write_document(results / "fast.md", document, command="fast")
+        if as_ is None:
+            sys.stdout.write(document)
+    if not everything or as_ is not None:
+        for table in fast_tables(timings):
+            print_table(table, as_)
+    report(failures)

@@ -1,0 +1,90 @@
+"""Ways to run the same network: one change at a time, then together what helped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.pairs import pair_figures
+from vidcost.bench.timing.plan import checked_cell
+from vidcost.bench.timing.record import Timing
+from vidcost.models.rows import select
+
+FAST = "fast path"
+
+CHANGES: Mapping[str, Mapping[str, Any]] = {
+    "channels_last_3d": {"memory_format": "channels_last_3d"},
+    "tf32": {"dtype": "tf32"},
+    "bf16-autocast": {"dtype": "bf16-autocast"},
+    "compile": {"mode": "compile"},
+    "cuda-graph": {"mode": "cuda-graph"},
+    FAST: {},
+}
+"""What is changed of a plain cell, by name: of its fields, or, of the fast path, its row."""
+
+
+def alone(plain: Cell) -> dict[str, Cell]:
+    """Each change by itself against ``plain``; those that device, phase or network do not know not.
+
+    ``plain`` is eager, contiguous, in fp32, on the textbook path.
+    """
+    found = {}
+    for name in CHANGES:
+        try:
+            found[name] = changed(plain, [name])
+        except ValueError:
+            # no TF32 on a CPU, no graph of a training step, no blocks
+            continue
+    return found
+
+
+def together(plain: Cell, timings: Mapping[str, Timing]) -> tuple[str, Cell] | None:
+    """All changes that made ``plain`` faster beyond noise, at once; None if fewer than two did.
+
+    Of changes of the same field the faster one.
+    """
+    speeds = {name: _speed(timing) for name, timing in timings.items()}
+    helped: dict[str, str] = {}
+    for name in sorted((n for n in speeds if is_faster(timings[n])), key=lambda n: speeds[n]):
+        # the faster comes later and takes the field
+        helped[next(iter(CHANGES[name]), FAST)] = name
+    names = [name for name in CHANGES if name in helped.values()]
+    if len(names) < 2:
+        return None
+    return " + ".join(names), changed(plain, names)
+
+
+def changed(plain: Cell, names: Sequence[str]) -> Cell:
+    """``plain`` with these changes, against itself.
+
+    Raises: ValueError if they contradict each other or the cell.
+    """
+    fields = {key: value for name in names for key, value in CHANGES[name].items()}
+    if FAST in names:
+        fields |= _fast(plain)
+    return checked_cell(plain.model_dump() | fields | {"against": plain})
+
+
+def _fast(plain: Cell) -> dict[str, Any]:
+    if plain.row is None or plain.blocks is not None:
+        raise ValueError(f"{plain.subject} has no fast path of its own")
+    (row,) = select([f"{plain.row}-fast"])
+    return {"row": row.name}
+
+
+def is_faster(timing: Timing) -> bool:
+    """Whether the 95% interval of its speed lies above that of the plain cell."""
+    if timing.status != "ok":
+        return False
+    return (pair_figures(timing)["speed_low"] or 0.0) > 1
+
+
+def best(timings: Mapping[str, Timing]) -> str | None:
+    """The name of the fastest way that is faster than plain beyond noise; None if none is."""
+    faster = {name: _speed(timing) for name, timing in timings.items() if is_faster(timing)}
+    return max(faster, key=lambda name: faster[name], default=None)
+
+
+def _speed(timing: Timing) -> float:
+    return pair_figures(timing)["speed"] or 0.0 if timing.status == "ok" else 0.0

@@ -1,0 +1,283 @@
+"""The fast path of blocks beside the textbook's: tables, and the document that tells of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from vidcost.bench.tables.table import MISSING, Column, Table, billions, integer
+from vidcost.bench.tables.timing import (
+    conditions_in_words,
+    giga,
+    machine_in_words,
+    megabytes,
+    milliseconds,
+    percent,
+    present,
+)
+from vidcost.bench.timing.fast_plan import SPECS, TRIED
+from vidcost.bench.timing.figures import machine_of_all
+from vidcost.bench.timing.pairs import pair_figures
+from vidcost.bench.timing.record import Timing
+
+GOAL_POSITIONS = 6272
+CPU_GOAL = 2.0
+"""How many times as fast the non-local block should be on a CPU, at so many positions."""
+
+
+def fast_tables(timings: Sequence[Timing]) -> list[Table]:
+    """At inference, in training, and what was tried; those of which there is something.
+
+    Raises: ValueError if the records are of more than one machine.
+    """
+    ours = [timing for timing in timings if not is_tried(timing)]
+    of_phase = {
+        phase: [timing for timing in ours if timing.cell.phase == phase]
+        for phase in ("inference", "training")
+    }
+    made = (
+        (_inference_table, of_phase["inference"]),
+        (_training_table, of_phase["training"]),
+        (_tried_table, [timing for timing in timings if is_tried(timing)]),
+    )
+    return [make(chosen) for make, chosen in made if chosen]
+
+
+def is_tried(timing: Timing) -> bool:
+    """Whether it is of something that was tried instead."""
+    return timing.cell.block in TRIED
+
+
+def _line(timing: Timing) -> dict[str, Any]:
+    cell, figures = timing.cell, pair_figures(timing)
+    assert cell.against is not None, cell
+    assert cell.against.block is not None, cell
+    assert cell.shape is not None, cell
+    shown = {
+        f"{prefix}shown": speed_in_words(figures, prefix)
+        for prefix in ("", "forward_", "backward_")
+    }
+    rate = figures["macs_per_s"]
+    return {
+        "block": cell.against.block.removesuffix("path=fast").rstrip(":,"),
+        "tried": cell.block,
+        "channels": cell.shape[0],
+        "positions": math.prod(cell.shape[1:]),
+        "shape": "x".join(map(str, cell.shape)),
+        "phase": cell.phase,
+        **{key: value for key, value in figures.items() if key not in ("subject", "reference")},
+        **shown,
+        "share_of_matmul": rate / timing.peak_macs_per_s
+        if rate and timing.peak_macs_per_s
+        else None,
+        "shown_status": None if timing.status == "ok" else timing.status,
+    }
+
+
+def speed_in_words(figures: Mapping[str, Any], prefix: str = "") -> str | None:
+    """1.62 (1.60 to 1.65)."""
+    speed, low, high = (figures[f"{prefix}{key}"] for key in ("speed", "speed_low", "speed_high"))
+    if speed is None:
+        return None
+    interval = f"({low:.2f} to {high:.2f})" if low is not None else "(too few pairs)"
+    return f"{speed:.2f} {interval}"
+
+
+_PARTS = ("", "forward_", "backward_")
+
+_SUBJECT = (Column("block", "Block"), Column("positions", "N", integer))
+_MEMORY = (
+    Column("reference_peak_bytes", "Peak textbook, MB", megabytes),
+    Column("peak_bytes", "fast", megabytes),
+)
+_STATUS = Column("shown_status", "Status")
+
+
+def _inference_table(timings: Sequence[Timing]) -> Table:
+    columns = (
+        Column("reference_s", "Textbook, ms", milliseconds),
+        Column("subject_s", "Fast, ms", milliseconds),
+        Column("shown", "Times as fast"),
+        *_MEMORY,
+        Column("reference_macs_total", "MACs textbook", billions),
+        Column("macs_total", "fast", billions),
+        Column("macs_per_s", "GMAC/s", giga),
+        Column("share_of_matmul", "of matmul", percent),
+    )
+    return _table(
+        "Inference",
+        timings,
+        columns,
+        "Times as fast: the median of the ratios of pairs of passes, with its 95% interval. Peak: "
+        "most that was allocated at once above the weights, input included. GMAC/s: of the fast "
+        "path; of matmul: over those of a large matrix product on the same device.",
+    )
+
+
+def _training_table(timings: Sequence[Timing]) -> Table:
+    columns = (
+        Column("reference_s", "Textbook step, ms", milliseconds),
+        Column("subject_s", "Fast step, ms", milliseconds),
+        Column("shown", "Times as fast"),
+        Column("forward_shown", "forward"),
+        Column("backward_shown", "backward"),
+        *_MEMORY,
+    )
+    return _table(
+        "Training",
+        timings,
+        columns,
+        "A step is a forward pass, a backward pass and the optimiser's; its parts are compared by "
+        "themselves.",
+    )
+
+
+def _tried_table(timings: Sequence[Timing]) -> Table:
+    columns = (
+        Column("tried", "Tried"),
+        Column("reference_s", "Fast path, ms", milliseconds),
+        Column("subject_s", "Tried, ms", milliseconds),
+        Column("shown", "Times as fast"),
+        *(
+            Column(each.key, each.heading.replace("textbook", "fast path"), each.format)
+            for each in _MEMORY[:1]
+        ),
+        Column("peak_bytes", "tried", megabytes),
+        Column("reference_macs_total", "MACs fast path", billions),
+        Column("macs_total", "tried", billions),
+    )
+    return _table(
+        "Tried, and not taken",
+        timings,
+        columns,
+        "Below 1 it is slower than the fast path.",
+    )
+
+
+def _table(title: str, timings: Sequence[Timing], columns: Sequence[Column], meaning: str) -> Table:
+    machine = machine_of_all(timings)
+    order = {spec: number for number, spec in enumerate(SPECS)}
+    lines = sorted(
+        map(_line, timings), key=lambda line: (line["positions"], order.get(line["block"], 99))
+    )
+    shown = present(lines, (*columns, _STATUS))
+    return Table(
+        title=title,
+        columns=(*_SUBJECT, *shown),
+        lines=lines,
+        footnotes={
+            (index, "shown_status"): f"{line['status']}: {line['error']}"
+            for index, line in enumerate(lines)
+            if line["status"] != "ok"
+        },
+        legend=(
+            f"Both sides in turns in one process; {conditions_in_words(timings)}, "
+            f"{_channels(lines)} channels. {meaning}",
+            machine_in_words(machine),
+        ),
+    )
+
+
+def _channels(lines: Iterable[Mapping[str, Any]]) -> str:
+    return " and ".join(map(str, sorted({line["channels"] for line in lines})))
+
+
+INTRODUCTION = """\
+# The same blocks, faster
+
+Every block takes `path="fast"`: the same parameters, the same state dict, the same outputs and
+gradients (to 1e-12 in float64), computed with less memory, fewer MACs or fewer passes over memory.
+Rows use the textbook path unless their name ends in `-fast`. What a number belongs to:
+
+- **The Gaussians** hold no matrix of all queries by all keys: on CUDA torch's fused attention, else
+  slices of queries whose scores fit into a cache, computed anew for the gradients. The MACs of a
+  forward pass are the same. Up to 4,194,304 scores the matrix is held, since slices gain nothing.
+- **Dot product**: queries x keys x values in the order that takes fewer MACs by the closed form.
+- **Concatenation**: ReLU(a + b) summed over keys is, with the keys sorted by b, two running sums
+  that every query looks up: O(N log N + N D), and no matrix product. Up to 262,144 pairs the matrix
+  is taken.
+- **CGNL**: the scalar of a group scales its part of W_z, not the map; the inner product is no
+  batched product of a row and a column any more, which is slow on every device.
+- **CGD**: the gradients of both pools in two passes over the input instead of about six. Its
+  forward pass is the textbook's.
+- **PNL**: its non-local operations as above, and on a CPU a pooling by the maximum of rows and of
+  columns. f_comb is the textbook's: one product over the stacked scales.
+"""
+
+
+def fast_markdown(timings: Sequence[Timing]) -> str:
+    """The whole document, a section for each device.
+
+    Raises: ValueError if there are no timings.
+    """
+    if not timings:
+        raise ValueError("nothing is stored: give `vidcost fast` some time")
+    devices: dict[str, list[Timing]] = {}
+    for timing in timings:
+        assert timing.machine is not None, timing.key
+        devices.setdefault(timing.machine.device, []).append(timing)
+    parts = [INTRODUCTION]
+    for device, taken in devices.items():
+        parts.append(f"## {device}\n")
+        parts += [f"- {sentence}" for sentence in findings(taken)]
+        parts.append("")
+        parts += [table.markdown() for table in fast_tables(taken)]
+    if all(timing.cell.device == "cpu" for timing in timings):
+        parts.append("No GPU has been measured yet: `vidcost fast --device cuda` does it.\n")
+    return "\n".join(parts)
+
+
+def findings(timings: Sequence[Timing]) -> list[str]:
+    """What the records say of the goals, in sentences."""
+    ours = [timing for timing in timings if not is_tried(timing) and timing.status == "ok"]
+    lines = [_line(timing) for timing in ours]
+    found = []
+    goal = [
+        line
+        for line in lines
+        if (line["block"], line["positions"], line["phase"]) == ("nl", GOAL_POSITIONS, "inference")
+    ]
+    for line in goal:
+        reached = "reached" if (line["speed_low"] or 0) >= CPU_GOAL else "not reached"
+        share = line["share_of_matmul"]
+        found.append(
+            f"The non-local block at N = {GOAL_POSITIONS:,}: {line['shown']} times as fast, peak "
+            f"memory {line['memory_ratio']:.0%} of the textbook's. The goal on a CPU, "
+            f"{CPU_GOAL:g} times, is {reached}"
+            + (
+                f": the fast path runs at {share:.0%} of a large matrix product's rate."
+                if share
+                else "."
+            )
+        )
+    slower = [
+        f"{line['block']} at N = {line['positions']:,} ({phase or line['phase']}, {line[shown]})"
+        for line in lines
+        for phase, shown, high in (
+            ("", "shown", "speed_high"),
+            ("forward of training", "forward_shown", "forward_speed_high"),
+            ("backward", "backward_shown", "backward_speed_high"),
+        )
+        if line[high] is not None and line[high] < 1
+    ]
+    found.append(
+        "Slower than the textbook beyond noise, by the 95% interval of "
+        f"{_number(lines)}: {'; '.join(slower) or 'none'}."
+    )
+    most = max(lines, key=lambda line: line["speed"] or 0, default=None)
+    if most is not None and most["speed"]:
+        found.append(
+            f"Most is gained by {most['block']} at N = {most['positions']:,} in {most['phase']}: "
+            f"{most['shown']} times as fast."
+        )
+    return found
+
+
+def _number(lines: Sequence[Mapping[str, Any]]) -> str:
+    compared = sum(
+        line[key] is not None
+        for line in lines
+        for key in ("speed", "forward_speed", "backward_speed")
+    )
+    return f"{compared} comparisons" if compared else MISSING
