@@ -278,12 +278,14 @@ ROWS: tuple[Row, ...] = (
 def select(patterns: Sequence[str] = (), *, table: int | None = None) -> tuple[Row, ...]:
     """Rows whose names match any of ``patterns`` (names or globs; none means all), in order.
 
+    The name of any row with blocks and -fast behind it is a row too, after all others.
     Raises: ValueError if a pattern matches nothing, with the nearest name, no table is so numbered,
             or none of its rows matches.
     """
     if table is not None and not any(table in row.tables for row in ROWS):
         raise ValueError(f"no table {table}: the paper has Tables 1 to 6")
-    names = [row.name for row in ROWS]
+    rows = (*ROWS, *_fast_by_name(patterns))
+    names = [row.name for row in rows]
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
             near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.4)
@@ -291,10 +293,21 @@ def select(patterns: Sequence[str] = (), *, table: int | None = None) -> tuple[R
             raise ValueError(f"no row {pattern!r}: {hint}`vidcost list` shows all rows")
     chosen = tuple(
         row
-        for row in ROWS
+        for row in rows
         if (table is None or table in row.tables)
         and (not patterns or any(fnmatch.fnmatchcase(row.name, p) for p in patterns))
     )
     if not chosen:
         raise ValueError(f"no row of Table {table} matches {' or '.join(patterns)}")
     return chosen
+
+
+def _fast_by_name(names: Sequence[str]) -> list[Row]:
+    """Fast variants that are asked for by name and are none of ROWS."""
+    known = {row.name: row for row in ROWS}
+    bases = {
+        name: known.get(name.removesuffix("-fast"))
+        for name in dict.fromkeys(names)
+        if name.endswith("-fast") and name not in known
+    }
+    return [base.fast() for base in bases.values() if base is not None and base.has_blocks]

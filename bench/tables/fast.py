@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vidcost.bench.tables.table import MISSING, Column, Table, billions, integer
+from vidcost.bench.tables.table import Column, Table, billions, integer
 from vidcost.bench.tables.timing import (
     conditions_in_words,
     giga,
@@ -201,8 +201,9 @@ Rows use the textbook path unless their name ends in `-fast`. What a number belo
   batched product of a row and a column any more, which is slow on every device.
 - **CGD**: the gradients of both pools in two passes over the input instead of about six. Its
   forward pass is the textbook's.
-- **PNL**: its non-local operations as above, and on a CPU a pooling by the maximum of rows and of
-  columns. f_comb is the textbook's: one product over the stacked scales.
+- **PNL**: its non-local operations as above, and on a CPU, where no gradient is wanted, a pooling
+  by the maximum of rows and of columns. f_comb is the textbook's: one product over the stacked
+  scales.
 """
 
 
@@ -243,7 +244,7 @@ def findings(timings: Sequence[Timing]) -> list[str]:
         share = line["share_of_matmul"]
         found.append(
             f"The non-local block at N = {GOAL_POSITIONS:,}: {line['shown']} times as fast, peak "
-            f"memory {line['memory_ratio']:.0%} of the textbook's. The goal on a CPU, "
+            f"memory {percent(line['memory_ratio'] or 0)} of the textbook's. The goal on a CPU, "
             f"{CPU_GOAL:g} times, is {reached}"
             + (
                 f": the fast path runs at {share:.0%} of a large matrix product's rate."
@@ -251,19 +252,10 @@ def findings(timings: Sequence[Timing]) -> list[str]:
                 else "."
             )
         )
-    slower = [
-        f"{line['block']} at N = {line['positions']:,} ({phase or line['phase']}, {line[shown]})"
-        for line in lines
-        for phase, shown, high in (
-            ("", "shown", "speed_high"),
-            ("forward of training", "forward_shown", "forward_speed_high"),
-            ("backward", "backward_shown", "backward_speed_high"),
-        )
-        if line[high] is not None and line[high] < 1
-    ]
     found.append(
-        "Slower than the textbook beyond noise, by the 95% interval of "
-        f"{_number(lines)}: {'; '.join(slower) or 'none'}."
+        "Slower than the textbook beyond noise, by the 95% interval, of "
+        f"{len(lines)} comparisons of a whole pass or step: {_slower(lines, '')}. Of the parts of "
+        f"a step, forward: {_slower(lines, 'forward_')}; backward: {_slower(lines, 'backward_')}."
     )
     most = max(lines, key=lambda line: line["speed"] or 0, default=None)
     if most is not None and most["speed"]:
@@ -274,10 +266,14 @@ def findings(timings: Sequence[Timing]) -> list[str]:
     return found
 
 
-def _number(lines: Sequence[Mapping[str, Any]]) -> str:
-    compared = sum(
-        line[key] is not None
-        for line in lines
-        for key in ("speed", "forward_speed", "backward_speed")
+def _slower(lines: Iterable[Mapping[str, Any]], part: str) -> str:
+    """Those whose whole interval lies below 1."""
+    return (
+        ", ".join(
+            f"{line['block']} at N = {line['positions']:,} "
+            f"({line['phase']}, {line[f'{part}shown']})"
+            for line in lines
+            if (line[f"{part}speed_high"] or 1.0) < 1
+        )
+        or "none"
     )
-    return f"{compared} comparisons" if compared else MISSING

@@ -35,14 +35,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
     Shapes: (B, D, P), (B, D, K), (B, E, K) -> (B, E, P).
     """
+    few = query.shape[0] * query.shape[2] * key.shape[2] <= HELD
+    if few and not query.is_cuda:
+        return ((query.transpose(1, 2) @ key).softmax(-1) @ value.transpose(1, 2)).transpose(1, 2)
     query, key, value = _of_one_dtype(query, key, value)
     if query.is_cuda:
         # the fused kernels want each position's channels side by side
         q, k, v = (x.transpose(1, 2).contiguous().unsqueeze(1) for x in (query, key, value))
         attended = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # B 1 P E
         return attended.squeeze(1).transpose(1, 2)
-    if query.shape[0] * query.shape[2] * key.shape[2] <= HELD:
-        return ((query.transpose(1, 2) @ key).softmax(-1) @ value.transpose(1, 2)).transpose(1, 2)
     if torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value)):
         return _Attention.apply(query, key, value)  # type: ignore[no-any-return,no-untyped-call]
     return _sliced(query, key, value)

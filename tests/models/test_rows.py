@@ -168,6 +168,8 @@ def test_a_row_cannot_be_changed():
         (["s3d", "mfnet", "mfnet*"], 3, TABLES[3]),
         (["mfnet-pnl-n[34]*"], None, ["mfnet-pnl-n3"]),
         (["*-fast"], None, FAST),
+        # any row with blocks has a fast variant, if only by its name
+        (["mfnet-pnl-n2-fast", "mfnet"], None, ["mfnet", "mfnet-pnl-n2-fast"]),
     ],
 )
 def test_select(patterns, table, expected):
@@ -188,6 +190,7 @@ def test_nothing_chosen_is_every_row():
     [
         ("mfnet-pln", "no row 'mfnet-pln': did you mean 'mfnet-pnl'? `vidcost list` shows all"),
         ("I3D-RGB", "no row 'I3D-RGB': `vidcost list` shows all rows"),
+        ("mfnet-fast", "no row 'mfnet-fast': did you mean 'mfnet-"),
         ("qqq*", "no row 'qqq*': `vidcost list` shows all rows"),
         ("", "no row '': `vidcost list` shows all rows"),
     ],

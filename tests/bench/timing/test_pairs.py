@@ -1,0 +1,235 @@
+"""Two cells in turns: how they are built and run, and what is made of their samples."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from vidcost.bench.timing import measurement
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.clock import HostClock
+from vidcost.bench.timing.fast_plan import SHAPES, SPECS, TRIED, fast, fast_cells, tried_cells
+from vidcost.bench.timing.figures import figures, rows_timed_alike
+from vidcost.bench.timing.measurement import measure
+from vidcost.bench.timing.messages import Limits, Task
+from vidcost.bench.timing.pairs import pair_figures
+from vidcost.bench.timing.plan import checked_cell
+from vidcost.bench.timing.predict import foresee
+from vidcost.bench.timing.runner import Runner
+from vidcost.bench.timing.sampling import precision_of
+from vidcost.bench.timing.subject import build
+
+QUICK = Limits(sampling_s=0.3, min_samples=5, precision=0.5, warmup_s=0.3, chunk_s=0.05)
+SHAPE = (8, 2, 3, 5)
+TEXTBOOK = Cell(block="nl", shape=SHAPE)
+
+
+def against(reference=TEXTBOOK, **fields):
+    return Cell(**({"block": "nl:path=fast", "shape": SHAPE} | fields), against=reference)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"batch": 2}, "one batch"),
+        ({"threads": 2}, "one threads"),
+        ({"phase": "training"}, "one phase"),
+        ({"cold": True}, "neither a pair nor cold"),
+        ({"against": against()}, "neither a pair nor cold"),
+    ],
+)
+def test_two_cells_that_do_not_go_together(fields, message):
+    with pytest.raises(ValueError, match=message):
+        checked_cell({"block": "nl", "shape": SHAPE} | {"against": TEXTBOOK} | fields)
+
+
+def test_a_pair_is_another_measurement_than_either():
+    pair = against()
+    alone = pair.model_copy(update={"against": None})
+    assert 3 == len({pair.key(), alone.key(), TEXTBOOK.key()})
+    assert pair == Cell.model_validate_json(pair.model_dump_json())
+
+
+def test_both_sides_have_the_same_weights_and_inputs():
+    built = build(against())
+    assert "fast" == built.model.operation.path
+    assert "textbook" == built.reference.model.operation.path
+    for one, other in zip(
+        built.model.state_dict().values(), built.reference.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other)
+    assert torch.equal(built.inputs[0], built.reference.inputs[0])
+
+
+class Sides(nn.Module):
+    def __init__(self, log, name):
+        super().__init__()
+        self.log, self.name = log, name
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        self.log.append((self.name, torch.get_float32_matmul_precision()))
+        return x * self.weight
+
+
+def test_they_run_in_pairs_and_random_order_each_with_its_own_switches():
+    # on a CPU there is no TF32, but the switch can be seen
+    plain = Cell.model_construct(**TEXTBOOK.model_dump() | {"dtype": "fp32"})
+    tf32 = Cell.model_construct(**TEXTBOOK.model_dump() | {"dtype": "tf32", "against": plain})
+    log: list[tuple[str, str]] = []
+    built = build(against())
+    object.__setattr__(built, "model", Sides(log, "subject"))
+    object.__setattr__(built.reference, "model", Sides(log, "reference"))
+    before = torch.get_float32_matmul_precision()
+    try:
+        taken = Runner(tf32, built, HostClock()).take(100)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert {"subject", "reference"} == taken.keys()
+    assert {("subject", "high"), ("reference", "highest")} == set(log)
+    pairs = [{log[k][0], log[k + 1][0]} for k in range(0, 200, 2)]
+    assert all({"subject", "reference"} == pair for pair in pairs)
+    first = sum(log[k][0] == "subject" for k in range(0, 200, 2))
+    assert 20 < first < 80
+
+
+def test_a_step_is_compared_by_its_parts(monkeypatch):
+    monkeypatch.setattr(measurement, "_configure", lambda cell: None)
+    reference = TEXTBOOK.model_copy(update={"phase": "training"})
+    cell = against(reference, phase="training")
+    timing = measure(Task(cell=cell, limits=QUICK), lambda _: "keep")
+    assert ("ok", "") == (timing.status, timing.error)
+    samples = timing.samples_s
+    for side in ("subject", "reference"):
+        for whole, forward, backward in zip(
+            *(samples[part] for part in (side, f"{side}_forward", f"{side}_backward")), strict=True
+        ):
+            assert forward > 0 < backward
+            assert forward + backward <= whole
+    shown = pair_figures(timing)
+    assert shown["forward_speed"] > 0 < shown["backward_speed"]
+
+
+def test_the_memory_is_that_of_each_side_alone(monkeypatch):
+    monkeypatch.setattr(measurement, "_configure", lambda cell: None)
+    shape = (8, 4, 24, 32)
+    cell = against(Cell(block="nl", shape=shape), shape=shape)
+    timing = measure(Task(cell=cell, limits=QUICK), lambda _: "keep")
+    # 3,072 positions: two matrices of 3,072 x 3,072 in the textbook's
+    assert timing.memory_without.peak > 2 * 3072**2 * 4
+    assert timing.memory.peak < 0.3 * timing.memory_without.peak
+    assert timing.memory.weights == timing.memory_without.weights
+
+
+def timing_of(timed, subject, reference, **known):
+    samples = {"subject": tuple(subject), "reference": tuple(reference)}
+    return timed(against(), samples_s=samples, **known)
+
+
+def test_the_speed_is_the_median_of_the_ratios_of_pairs(timed):
+    # the second pass of both was disturbed, and their ratio was not
+    subject, reference = [1.0, 9.0, 1.0, 1.0, 1.0, 1.0], [2.0, 18.0, 2.2, 1.8, 2.0, 2.0]
+    shown = pair_figures(timing_of(timed, subject, reference))
+    assert pytest.approx(2.0) == shown["speed"]
+    assert pytest.approx((1.8, 2.2)) == (shown["speed_low"], shown["speed_high"])
+    assert (1.0, 2.0, 6) == (shown["subject_s"], shown["reference_s"], shown["pairs"])
+    assert None is shown["forward_speed"]
+
+
+def test_the_precision_is_that_of_the_ratio():
+    steady = {
+        "subject": [1.0, 5.0, 2.0, 7.0, 3.0, 9.0],
+        "reference": [2.0, 10.0, 4.0, 14.0, 6.0, 18.0],
+    }
+    assert pytest.approx(0) == precision_of(steady)
+    assert precision_of({"latency": steady["subject"]}) > 0.5
+
+
+def test_macs_and_memory_of_both_sides(timed):
+    memory = {"weights": 1, "peak": 100}
+    without = {"weights": 1, "peak": 400}
+    shown = pair_figures(
+        timing_of(timed, [0.5] * 6, [1.0] * 6, macs_total=10, memory=memory, memory_without=without)
+    )
+    expected = foresee(TEXTBOOK).macs_total
+    assert (10, expected) == (shown["macs_total"], shown["reference_macs_total"])
+    assert (20.0, float(expected)) == (shown["macs_per_s"], shown["reference_macs_per_s"])
+    assert (100, 400, 0.25) == (
+        shown["peak_bytes"], shown["reference_peak_bytes"], shown["memory_ratio"],
+    )  # fmt: skip
+
+
+def test_what_is_no_pair_has_no_such_figures(timed):
+    with pytest.raises(ValueError, match="was timed against no other cell"):
+        pair_figures(timed(TEXTBOOK))
+
+
+def test_a_row_in_turns_with_another_is_not_the_row(timed):
+    plain = Cell(row="mfnet")
+    pair = Cell(row="mfnet", memory_format="channels_last_3d", against=plain)
+    assert {"mfnet": timed(plain)} == rows_timed_alike([timed(pair), timed(plain)])
+    assert figures(timed(plain))["median_s"]
+
+
+def test_autocast_computes_in_half_precision_from_single():
+    cell = Cell(block="nl", shape=SHAPE, dtype="bf16-autocast")
+    built = build(cell)
+    assert torch.float32 == built.inputs[0].dtype == next(built.model.parameters()).dtype
+    seen = []
+    built.model.operation.theta.register_forward_hook(lambda *args: seen.append(args[2].dtype))
+    runner = Runner(cell, built, HostClock())
+    runner.step()
+    assert [torch.bfloat16] == seen
+    training = Cell(block="nl", shape=SHAPE, dtype="bf16-autocast", phase="training")
+    built = build(training)
+    built.model.operation.theta.register_forward_hook(lambda *args: seen.append(args[2].dtype))
+    Runner(training, built, HostClock()).step()
+    assert [torch.bfloat16] * 2 == seen
+    assert None is foresee(cell).predicted_peak_bytes
+    assert foresee(cell).macs == foresee(TEXTBOOK).macs
+
+
+# the plan
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"), [("nl", "nl:path=fast"), ("pnl:n=2", "pnl:n=2,path=fast")]
+)
+def test_the_fast_path_of_a_spec(spec, expected):
+    assert expected == fast(spec)
+
+
+@pytest.mark.parametrize("spec", ["nl:path=fast", "my_block.py:MyBlock"])
+def test_what_has_no_fast_path_of_its_own(spec):
+    with pytest.raises(ValueError, match=r"names its path|has no fast path"):
+        fast(spec)
+
+
+def test_every_block_at_every_number_of_positions():
+    cells, reasons = fast_cells(SPECS, SHAPES, {"threads": 2}, phase="training")
+    assert [] == reasons
+    assert len(SPECS) * 4 == len(cells)
+    assert {392, 1568, 6272, 25088} == {c.shape[1] * 14 * 14 for c in cells}
+    assert {"training"} == {c.phase for c in cells}
+    for cell in cells:
+        assert cell.against.shape == cell.shape
+        assert cell.block == fast(cell.against.block)
+
+
+def test_what_was_tried_is_set_against_the_fast_path_and_computes_the_same():
+    cells = tried_cells({})
+    assert set(TRIED) == {cell.block for cell in cells}
+    for cell in cells[: len(TRIED)]:
+        small = {"shape": (96, 2, 14, 14)}
+        other = cell.against.model_copy(update=small)
+        built = build(cell.model_copy(update={**small, "against": other}))
+        for model in (built.model, built.reference.model):
+            torch.manual_seed(7)
+            for parameter in model.parameters():
+                # the blocks are the identity as they are built
+                torch.nn.init.normal_(parameter, std=0.1)
+        with torch.no_grad():
+            got, expected = (b.model(*b.inputs) for b in (built, built.reference))
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+        assert (got - built.inputs[0]).abs().max() > 1e-3
