@@ -41,9 +41,10 @@ def audit(
 ) -> None:
     """A verdict on every figure the paper prints and every cost it claims, counted on the spot.
 
-    Writes audit.md and audit.jsonl to the results folder; --format prints the figures alone. Fails if a figure that
-    is not met has no note in results/published, if one that is met has one, or if a recipe no
-    longer gives its figure. --search tries the recipes around a row, --recipe counts one.
+    Writes audit.md and audit.jsonl to the results folder; --format prints the figures alone. Fails
+    if a figure that is not met has no note in results/published, if one that is met has one, or if
+    a recipe no longer gives its figure. --search tries the recipes around a row, --recipe counts
+    one.
     """
     # sympy takes a third of a second to import, which no other command should pay
     from vidcost.bench.audit.recipe_grid import size

@@ -53,8 +53,8 @@ def ledger(
 ) -> None:
     """From our MACs to what each counter prints, by named terms; fails if anything is left over.
 
-    Up to four rows are shown term by term. Over all rows it writes ledger.md and ledger.jsonl to the
-    results folder, with every row's terms; --format json or csv prints a line for each term.
+    Up to four rows are shown term by term. Over all rows it writes ledger.md and ledger.jsonl to
+    the results folder, with every row's terms; --format json or csv prints a line for each term.
     """
     rows, references = parted(rows)
     networks = network_cells(references, inputs)

@@ -15,10 +15,10 @@ from vidcost.bench.cli.history import history_app
 from vidcost.bench.cli.ledger import ledger_app
 from vidcost.bench.cli.query import query_app
 from vidcost.bench.cli.report import report_app
+from vidcost.bench.cli.running import run
 from vidcost.bench.cli.tables import tables_app
 from vidcost.bench.cli.timing import timing_app
 from vidcost.bench.count.closed_form import ClosedFormMismatch
-from vidcost.bench.cli.running import run
 from vidcost.bench.exit_status import FOUND_WRONG, INTERRUPTED
 from vidcost.bench.timing.sweep import Interrupted
 

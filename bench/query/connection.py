@@ -17,7 +17,7 @@ from vidcost.bench.timing import store
 if TYPE_CHECKING:
     import duckdb
 
-_SETTINGS = {
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     # or a name in SQL could be a variable of this program

@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +30,7 @@ SMALL_BYTES = 16 << 20
 less has been appended."""
 
 _PIECE_BYTES = 32 << 20
+_BUFFER_BYTES = 1 << 20
 
 
 class Source(NamedTuple):
@@ -126,8 +126,7 @@ def _kept(path: Path, end: int) -> _Copy | None:
         return None
     seen = _state(path)
     if seen != copy.seen:
-        digests, _ = _pieces(path, copy.size_bytes)
-        if digests != copy.digests:
+        if _digests(path, copy.size_bytes) != copy.digests:
             return None
         copy = copy.model_copy(update={"seen": seen})
         # only saves comparing again
@@ -147,7 +146,8 @@ def _made(
     # what is changed from now on is compared the next time
     seen = _state(path)
     end = _last_newline(path, end)
-    digests, lines = _pieces(path, end)
+    digests = _digests(path, end)
+    lines = sum(bytes(data).count(b"\n") for data in _read(path, 0, end))
     sql = records.read(con, path, lines, of=path)
     digest = hashlib.sha256("".join(digests).encode()).hexdigest()
     where = folder()
@@ -199,18 +199,29 @@ def _state(path: Path) -> tuple[int, int, int]:
     return now.st_size, now.st_mtime_ns, now.st_ino
 
 
-def _pieces(path: Path, end: int) -> tuple[tuple[str, ...], int]:
-    """Digests of the first ``end`` bytes, piece by piece, and the number of lines in them."""
+def _digests(path: Path, end: int) -> tuple[str, ...]:
+    """Digests of the first ``end`` bytes, piece by piece."""
+
+    def digest(start: int) -> str:
+        found = hashlib.sha256()
+        for data in _read(path, start, min(start + _PIECE_BYTES, end)):
+            found.update(data)
+        return found.hexdigest()
+
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        found = list(threads.map(partial(_piece, path, end), range(0, end, _PIECE_BYTES)))
-    return tuple(digest for digest, _ in found), sum(lines for _, lines in found)
+        return tuple(threads.map(digest, range(0, end, _PIECE_BYTES)))
 
 
-def _piece(path: Path, end: int, start: int) -> tuple[str, int]:
-    with path.open("rb") as file:
+def _read(path: Path, start: int, end: int) -> Iterator[memoryview]:
+    """The bytes from ``start`` to ``end``, in one buffer after the other, which is always the same:
+    new memory takes as long as reading.
+    """
+    buffer = memoryview(bytearray(_BUFFER_BYTES))
+    with path.open("rb", buffering=0) as file:
         file.seek(start)
-        data = file.read(min(_PIECE_BYTES, end - start))
-    return hashlib.sha256(data).hexdigest(), data.count(b"\n")
+        while start < end and (size := file.readinto(buffer[: end - start])):
+            start += size
+            yield buffer[:size]
 
 
 def _last_newline(path: Path, end: int) -> int:

@@ -72,7 +72,7 @@ def read(
     if refused:
         _load(con, path, ignore_errors=True)
     # another process may have appended lines while this one read
-    nothing = "key is null or coalesce(cell.\"row\", cell.block, cell.network) is null"
+    nothing = 'key is null or coalesce(cell."row", cell.block, cell.network) is null'
     found, every, damaged = _one(
         con,
         f"select count(*) filter (rowid < {lines}), count(*), min(rowid) filter "
@@ -234,8 +234,13 @@ _FIGURES = f"""
         memory.peak - memory_without.peak as block_bytes,
         {", ".join(f"memory.{f} as {f}_bytes" for f in Memory.model_fields if f != "peak")},
         energy_j / coalesce(cell.batch, 1) as energy_j_per_clip,
-        {", ".join(f"nullif(machine.{f}, 'not available') as {f}" for f in _MACHINE
-                   if f not in ("device", "memory_bytes", "cores"))},
+        {
+    ", ".join(
+        f"nullif(machine.{f}, 'not available') as {f}"
+        for f in _MACHINE
+        if f not in ("device", "memory_bytes", "cores")
+    )
+},
         machine.cores, machine.memory_bytes as machine_memory_bytes,
         try_cast(nullif(started, '') as TIMESTAMPTZ) at time zone 'UTC' as started,
         key, {{file}} as file, samples_s

@@ -89,7 +89,7 @@ def load(con: duckdb.DuckDBPyConnection, file: File, results: Path) -> str:
             first = next(iter(file.fields))
             con.execute(
                 f"create table {name} as from read_json(?, columns=?, "
-                f'format=\'newline_delimited\') where "{first}" is not null',
+                f"format='newline_delimited') where \"{first}\" is not null",
                 [str(path), dict(file.fields)],
             )
             found = con.execute(f"select count(*) from {name}").fetchone()

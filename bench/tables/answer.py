@@ -36,9 +36,7 @@ def answer_table(answer: Answer) -> Table:
 
 def answer_json(answer: Answer) -> str:
     """A list of objects; what JSON has no word for is text, NaN and infinity are null."""
-    lines = [
-        dict(zip(answer.columns, map(_plain, line), strict=True)) for line in answer.lines
-    ]
+    lines = [dict(zip(answer.columns, map(_plain, line), strict=True)) for line in answer.lines]
     return json.dumps(lines, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -84,6 +82,7 @@ def number(value: float | Decimal) -> str:
     """7842568 -> 7,842,568; 0.0123456789 -> 0.0123457: six digits, and all before the point."""
     if isinstance(value, int):
         return f"{value:,}"
+    value = float(value)
     return f"{value:,.0f}" if 1e6 <= abs(value) < math.inf else f"{value:,.6g}"
 
 

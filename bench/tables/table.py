@@ -63,9 +63,10 @@ class Column:
 class Table:
     """A table: raw values, and how people see them.
 
-    ``title`` may be empty. ``lines`` are the raw values by key; None is a missing one. ``equal`` are the cells that carry
+    ``lines`` are the raw values by key; None is a missing one. ``equal`` are the cells that carry
     the mark for "equal to the printed precision", ``footnotes`` the texts below, by cell.
-    ``legend`` stands under the table. Keys without a column appear only in json and csv.
+    ``legend`` stands under the table, ``title``, if there is one, above it. Keys
+    without a column appear only in json and csv.
     """
 
     title: str
