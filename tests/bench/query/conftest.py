@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,12 @@ def seconds(n, seed=0):
 
 
 @pytest.fixture(scope="session")
+def make() -> Callable[..., Timing]:
+    """Make a record of a cell with samples by part, and everything that can be known of it."""
+    return record
+
+
+@pytest.fixture(scope="session")
 def kinds() -> list[Timing]:
     """A record of every kind that is no share."""
     alone = Cell(block="pnl:n=3", shape=SHAPE, device="cuda", cold=True, dtype="bf16", batch=2)
@@ -112,19 +119,19 @@ def share() -> Timing:
 
 
 @pytest.fixture
-def results(tmp_path) -> Path:
+def folder(tmp_path) -> Path:
     """A results folder with nothing in it."""
-    folder = tmp_path / "results"
-    folder.mkdir()
-    return folder
+    path = tmp_path / "results"
+    path.mkdir()
+    return path
 
 
 @pytest.fixture
-def stored(results):
+def stored(folder):
     """Store records in a file of the results folder; returns the file."""
 
     def store(*timings, name="h100-torch2.13.0.jsonl"):
-        path = results / "timings" / name
+        path = folder / "timings" / name
         path.parent.mkdir(exist_ok=True)
         if not path.exists():
             Store(path).prepare()
@@ -138,18 +145,18 @@ def stored(results):
 @pytest.fixture(autouse=True)
 def cache_folder(monkeypatch, tmp_path) -> Path:
     """Have copies in a folder of the test."""
-    folder = tmp_path / "copies"
-    monkeypatch.setattr(copies, "folder", lambda: folder)
-    return folder
+    path = tmp_path / "copies"
+    monkeypatch.setattr(copies, "folder", lambda: path)
+    return path
 
 
 @pytest.fixture
-def ask(results):
+def ask(folder):
     """Ask the results folder; returns dicts."""
     from vidcost.bench.query.connection import over_results
 
     def ask(sql, *, note=lambda what: None):
-        with over_results(results, sql=sql, note=note) as views:
+        with over_results(folder, sql=sql, note=note) as views:
             answer = views.ask(sql)
         return [dict(zip(answer.columns, line, strict=True)) for line in answer.lines]
 

@@ -149,9 +149,9 @@ def test_a_value_of_another_kind_is_damage(kinds, stored, ask):
         ask("from timings")
 
 
-def test_a_file_of_something_else_is_refused(kinds, results, ask):
-    (results / "timings").mkdir()
-    (results / "timings/other.jsonl").write_text(kinds[0].model_dump_json() + "\n")
+def test_a_file_of_something_else_is_refused(kinds, folder, ask):
+    (folder / "timings").mkdir()
+    (folder / "timings/other.jsonl").write_text(kinds[0].model_dump_json() + "\n")
     with pytest.raises(ValueError, match="line 1 is not the first line of a file of timings"):
         ask("from timings")
 
