@@ -45,13 +45,21 @@ class Views:
 
         Raises: ValueError, in one line, if it is anything else or cannot be carried out.
         """
+        import duckdb
+
         with _explained():
             statements = self._con.extract_statements(sql)
             kinds = [str(each.type).rpartition(".")[2] for each in statements]
             if kinds != ["SELECT"]:
                 what = " and ".join(kinds) or "nothing"
                 raise ValueError(f"only questions can be asked: give one SELECT, not {what}")
-            cursor = self._con.execute(statements[0])
+            try:
+                cursor = self._con.execute(statements[0])
+            except RuntimeError as error:
+                if isinstance(error, duckdb.Error):
+                    raise
+                # DuckDB's word for Ctrl-C
+                raise KeyboardInterrupt from None
             described = cursor.description or []
             return Answer(
                 _distinct([name for name, *_ in described]),

@@ -83,7 +83,7 @@ def number(value: float | Decimal) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     value = float(value)
-    return f"{value:,.0f}" if 1e6 <= abs(value) < math.inf else f"{value:,.6g}"
+    return f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:,.6g}"
 
 
 def _plain(value: Any) -> Any:
