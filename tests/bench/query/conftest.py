@@ -90,9 +90,7 @@ def kinds() -> list[Timing]:
         record(alone, {"latency": seconds(31)}),
         record(put, {"latency": seconds(8)}),
         record(Cell(**network), {"latency": seconds(8)}),
-        record(
-            Cell(**network, blocks=(("layer4.1", "nl"),), batch=1), {"latency": seconds(9)}
-        ),
+        record(Cell(**network, blocks=(("layer4.1", "nl"),), batch=1), {"latency": seconds(9)}),
         record(training, {part: seconds(30 + k, k) for k, part in enumerate(parts)}),
         record(
             Cell(row="i3d-rgb", cudnn_benchmark=True, memory_format="channels_last_3d"),

@@ -201,8 +201,9 @@ def test_without_duckdb_one_line_says_how_to_have_it(folder, monkeypatch):
 
 
 def test_parquet_that_was_not_written_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"no .*counts.parquet: `vidcost export"), over_parquet(
-        tmp_path
+    with (
+        pytest.raises(ValueError, match=r"no .*counts.parquet: `vidcost export"),
+        over_parquet(tmp_path),
     ):
         pass
 

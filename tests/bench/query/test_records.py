@@ -100,7 +100,9 @@ def test_samples_are_as_they_were_taken(kinds, share, stored, ask):
     lines = ask("select * from samples order by key, part, number")
     for timing in (training, share):
         for part, samples in timing.samples_s.items():
-            found = [(l["number"], l["ms"]) for l in lines if (l["key"], l["part"]) == (timing.key, part)]
+            found = [
+                (l["number"], l["ms"]) for l in lines if (l["key"], l["part"]) == (timing.key, part)
+            ]
             assert list(enumerate((1e3 * s for s in samples), start=1)) == found
     assert sum(len(s) for t in (training, share) for s in t.samples_s.values()) == len(lines)
 

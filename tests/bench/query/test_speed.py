@@ -113,5 +113,7 @@ def test_a_million_records_are_answered_in_time(million, make):
     assert RECORDS < sum(line["n"] for line in lines)
     _, took = run("export", "--parquet", "parquet")
     print(f"vidcost export --parquet: {took:.1f} s")
-    exported = fastest("over its files", lambda: run("query", SQL, "--parquet", "parquet", "--json"))
+    exported = fastest(
+        "over its files", lambda: run("query", SQL, "--parquet", "parquet", "--json")
+    )
     assert json.loads(run("query", SQL, "--json")[0]) == exported
