@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -104,10 +105,9 @@ def test_nothing_but_the_views_can_be_reached(sql, said, folder, tmp_path):
     sql = sql.format(folder=tmp_path)
     with (
         over_results(folder, sql=sql) as views,
-        pytest.raises(ValueError, match=".") as raised,
+        pytest.raises(ValueError, match=re.escape(said)),
     ):
         views.ask(sql)
-    assert said in str(raised.value)
     assert before == sorted(tmp_path.rglob("*"))
 
 
@@ -170,7 +170,7 @@ def test_columns_of_one_name_stay_apart(ask):
 
 def test_a_folder_that_is_not_there(tmp_path):
     with (
-        pytest.raises(ValueError, match="no folder .*nowhere: choose"),
+        pytest.raises(ValueError, match=r"no folder .*nowhere: choose"),
         over_results(tmp_path / "nowhere", sql="select 1"),
     ):
         pass

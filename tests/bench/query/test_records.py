@@ -100,10 +100,9 @@ def test_samples_are_as_they_were_taken(kinds, share, stored, ask):
     lines = ask("select * from samples order by key, part, number")
     for timing in (training, share):
         for part, samples in timing.samples_s.items():
-            found = [
-                (l["number"], l["ms"]) for l in lines if (l["key"], l["part"]) == (timing.key, part)
-            ]
-            assert list(enumerate((1e3 * s for s in samples), start=1)) == found
+            of = [line for line in lines if (line["key"], line["part"]) == (timing.key, part)]
+            assert [1e3 * s for s in samples] == [line["ms"] for line in of]
+            assert list(range(1, len(samples) + 1)) == [line["number"] for line in of]
     assert sum(len(s) for t in (training, share) for s in t.samples_s.values()) == len(lines)
 
 
@@ -168,7 +167,9 @@ def test_several_files_are_one_view(kinds, stored, ask):
     stored(kinds[0], kinds[1])
     stored(kinds[2], name="it's.jsonl")
     lines = ask("select file, count(*) as n from timings group by file order by file")
-    assert [("h100-torch2.13.0.jsonl", 2), ("it's.jsonl", 1)] == [tuple(l.values()) for l in lines]
+    assert [("h100-torch2.13.0.jsonl", 2), ("it's.jsonl", 1)] == [
+        tuple(line.values()) for line in lines
+    ]
 
 
 def test_a_line_that_is_written_meanwhile_does_not_disturb(kinds, stored, ask, monkeypatch):
