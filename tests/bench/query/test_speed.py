@@ -85,20 +85,20 @@ def million(tmp_path_factory, make):
     shutil.rmtree(folder)
 
 
-def fastest(what, ask):
+def fastest(what, ask, limit_s=LIMIT_S):
     """The answer of the fastest try, which a busy machine disturbs least; says what it took."""
     answers = [ask() for _ in range(TRIES)]
     out, took = min(answers, key=lambda each: each[1])
     print(f"{what}: {took:.2f} s")
-    assert took < LIMIT_S, what
+    assert took < limit_s, what
     return json.loads(out)
 
 
 def test_a_million_records_are_answered_in_time(million, make):
     path, run = million
     print(f"\n{RECORDS:,} records of {SAMPLES} samples, {path.stat().st_size / 1e9:.2f} GB")
-    _, took = run("query", SQL, "--json")
-    print(f"the first question, which makes the copy: {took:.1f} s")
+    _, first_s = run("query", SQL, "--json")
+    print(f"the first question, which makes the copy: {first_s:.1f} s")
     lines = fastest("every other", lambda: run("query", SQL, "--json"))
     assert (20, RECORDS) == (len(lines), sum(line["n"] for line in lines))
     assert all(line["ms"] < line["worst"] for line in lines)
@@ -109,7 +109,8 @@ def test_a_million_records_are_answered_in_time(million, make):
         Store(path).append(make(cell, {"latency": (0.1,) * SAMPLES}))
         return run("query", SQL, "--json")
 
-    lines = fastest("the first after something was appended", after_a_campaign)
+    # compares 1.4 GB with what was copied: seconds on a machine that others use
+    lines = fastest("the first after something was appended", after_a_campaign, first_s / 2)
     assert RECORDS < sum(line["n"] for line in lines)
     _, took = run("export", "--parquet", "parquet")
     print(f"vidcost export --parquet: {took:.1f} s")
