@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +17,17 @@ def write(path: Path, content: str | bytes) -> None:
 
     Raises: ValueError with the path if it cannot be written; what stood there is untouched.
     """
+    with replaced(path) as draft:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A file to write to, which takes the place of ``path`` when it is done; makes the folder.
+
+    Raises: ValueError with the path if it cannot be written; what stood there is untouched, as it
+        is if anything else is raised meanwhile.
+    """
     draft = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,8 +35,8 @@ def write(path: Path, content: str | bytes) -> None:
             dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
             draft = Path(file.name)
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
+        yield draft
+        with draft.open("rb") as file:
             os.fsync(file.fileno())
         # the temporary file is private; results are for everybody
         umask = os.umask(0)

@@ -12,7 +12,7 @@ from vidcost.bench import files, published
 from vidcost.bench.audit.verdicts import judge, printed_figures, problems
 from vidcost.bench.cli import completion
 from vidcost.bench.cli.options import As, Json, Results
-from vidcost.bench.cli.output import print_table, report, write_document
+from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 from vidcost.bench.cli.rows import progress
 from vidcost.models.rows import select
 
@@ -41,9 +41,10 @@ def audit(
 ) -> None:
     """A verdict on every figure the paper prints and every cost it claims, counted on the spot.
 
-    Writes audit.md to the results folder; --format prints the figures alone. Fails if a figure that
-    is not met has no note in results/published, if one that is met has one, or if a recipe no
-    longer gives its figure. --search tries the recipes around a row, --recipe counts one.
+    Writes audit.md and audit.jsonl to the results folder; --format prints the figures alone. Fails
+    if a figure that is not met has no note in results/published, if one that is met has one, or if
+    a recipe no longer gives its figure. --search tries the recipes around a row, --recipe counts
+    one.
     """
     # sympy takes a third of a second to import, which no other command should pay
     from vidcost.bench.audit.recipe_grid import size
@@ -74,5 +75,6 @@ def audit(
     else:
         document = audit_markdown(paper, judged)
         write_document(results / "audit.md", document, command="audit")
+        write_lines(results / "audit.jsonl", figure_table(judged).lines, command="audit")
         sys.stdout.write(document)
     report(problems(judged))

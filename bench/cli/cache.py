@@ -1,4 +1,4 @@
-"""Commands about the answers of other counters that are kept."""
+"""Commands about what is kept in the cache folder: other counters' answers, copies of timings."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ import typer
 from vidcost.bench.cli.options import Format, Json
 from vidcost.bench.cli.output import print_table
 from vidcost.bench.count import cache
+from vidcost.bench.query import copies
 from vidcost.bench.tables.table import Table
 
-cache_app = typer.Typer(help="The answers of fvcore and thop that are kept.", no_args_is_help=True)
+cache_app = typer.Typer(
+    help="The answers of fvcore and thop that are kept, and copies of large files of timings.",
+    no_args_is_help=True,
+)
 
 
 @cache_app.command("clear", epilog="Example: `vidcost cache clear`")
 def clear_cache(json: Json = False) -> None:
-    """Forget the answers of fvcore and thop."""
-    answers = cache.clear()
+    """Forget the answers of fvcore and thop, and remove the copies of large files of timings."""
+    answers, copied = cache.clear(), copies.clear()
     if json:
-        line = {"removed": answers, "folder": str(cache.folder())}
+        line = {"removed": answers, "folder": str(cache.folder()), "copies_removed": copied}
         print_table(Table(title="", columns=(), lines=[line]), Format.JSON)
         return
     typer.echo(f"{answers} {'answer' if answers == 1 else 'answers'} removed from {cache.folder()}")
+    if copied:
+        what = "copy of timings" if copied == 1 else "copies of timings"
+        typer.echo(f"{copied} {what} removed from {copies.folder()}")

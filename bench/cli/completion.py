@@ -10,28 +10,34 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, get_args
 
-from vidcost.bench.block_spec import BLOCKS
 from vidcost.bench.timing.cell import Dtype, MemoryFormat, Mode, Phase
-from vidcost.models.rows import ROWS
+
+# what needs torch is imported by who asks for it: options are imported by every command
 
 
 def rows() -> list[str]:
     """Names of rows."""
+    from vidcost.models.rows import ROWS
+
     return [row.name for row in ROWS]
 
 
 def blocks() -> list[str]:
     """Names of blocks; their options follow a colon, at which bash begins a new word."""
+    from vidcost.bench.block_spec import BLOCKS
+
     return list(BLOCKS)
 
 
 def blocks_or_all() -> list[str]:
     """Names of blocks, and the word for all of them."""
-    return ["all", *BLOCKS]
+    return ["all", *blocks()]
 
 
 def positions() -> list[str]:
     """Positions at which some row has a block; in bash they, too, hold a colon."""
+    from vidcost.models.rows import ROWS
+
     taken = (row.build.keywords["blocks"] for row in ROWS if isinstance(row.build, partial))
     return sorted({position for blocks in taken for position in blocks})
 
@@ -43,6 +49,8 @@ def devices() -> list[str]:
 
 def tables() -> list[str]:
     """Numbers of the paper's tables."""
+    from vidcost.models.rows import ROWS
+
     return sorted({str(number) for row in ROWS for number in row.tables})
 
 

@@ -20,7 +20,7 @@ from vidcost.bench.cli.options import (
     Rows,
     Size,
 )
-from vidcost.bench.cli.output import print_table, report, write_document
+from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 from vidcost.bench.cli.rows import at, buildable, measured
 from vidcost.bench.count.ledger import Entry, complaints, reconcile
 from vidcost.bench.inspection.counted import accounts as accounts_of
@@ -53,8 +53,8 @@ def ledger(
 ) -> None:
     """From our MACs to what each counter prints, by named terms; fails if anything is left over.
 
-    Up to four rows are shown term by term. Over all rows it writes ledger.md to the results folder,
-    with every row's terms; --format json or csv prints a line for each term.
+    Up to four rows are shown term by term. Over all rows it writes ledger.md and ledger.jsonl to
+    the results folder, with every row's terms; --format json or csv prints a line for each term.
     """
     rows, references = parted(rows)
     networks = network_cells(references, inputs)
@@ -85,5 +85,6 @@ def ledger(
         print_table(ledger_table(accounts), as_)
     if everything:
         write_document(results / "ledger.md", ledger_markdown(accounts), command="ledger")
+        write_lines(results / "ledger.jsonl", tidy_table(accounts).lines, command="ledger")
     off = (line for entry in accounts if not entry.balanced for line in complaints(entry))
     report((*failed, *off))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli.options import Format
-from vidcost.bench.count.answer import Answer
-from vidcost.bench.count.record import Record
 from vidcost.bench.exit_status import FOUND_WRONG
 from vidcost.bench.tables.table import Table, show
+
+if TYPE_CHECKING:
+    from vidcost.bench.count.answer import Answer
+    from vidcost.bench.count.record import Record
 
 
 def print_table(table: Table, as_: Format | None) -> None:
@@ -40,6 +44,13 @@ def print_tables(tables: Sequence[Table], as_: Format | None) -> None:
 def write_document(path: Path, document: str, *, command: str) -> None:
     """Write a document that says which command made it."""
     files.write(path, f"<!-- written by: vidcost {command} -->\n\n{document}")
+
+
+def write_lines(path: Path, lines: Sequence[Mapping[str, Any]], *, command: str) -> None:
+    """Write lines of data, a JSON object each, below one that says which command made them."""
+    made_by = {"command": f"vidcost {command}", "vidcost": version("vidcost")}
+    written = [made_by | {"records": len(lines)}, *lines]
+    files.write(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in written))
 
 
 def report_failures(records: Iterable[Record]) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidcost.bench.session.timing import TIMINGS
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import of_one_machine, rows_timed_alike
 from vidcost.bench.timing.record import Machine, Timing
-from vidcost.bench.timing.store import Store
+from vidcost.bench.timing.store import TIMINGS, Store
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,8 @@ from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.peak import measured_macs_per_s
 from vidcost.bench.timing.predict import foresee
 from vidcost.bench.timing.record import Machine, Timing
-from vidcost.bench.timing.store import Store
+from vidcost.bench.timing.store import TIMINGS, Store
 from vidcost.bench.timing.supervisor import Foreseen
-
-TIMINGS = "timings"
-"""The folder in results/."""
 
 
 @dataclass

@@ -65,7 +65,8 @@ class Table:
 
     ``lines`` are the raw values by key; None is a missing one. ``equal`` are the cells that carry
     the mark for "equal to the printed precision", ``footnotes`` the texts below, by cell.
-    ``legend`` stands under the table. Keys without a column appear only in json and csv.
+    ``legend`` stands under the table, ``title``, if there is one, above it. Keys
+    without a column appear only in json and csv.
     """
 
     title: str
@@ -86,11 +87,12 @@ class Table:
         )
         # our own sentences: what they quote as code stays code
         below = [_inert(line, keep="`") for line in (*self._notes(), *self.legend)]
-        return "\n\n".join([f"**{_inert(self.title)}**", table, *below]) + "\n"
+        above = [f"**{_inert(self.title)}**"] if self.title else []
+        return "\n\n".join([*above, table, *below]) + "\n"
 
     def rich(self) -> Group:
         """The same for a terminal."""
-        table = rich.table.Table(title=escape(self.title), box=rich.box.SIMPLE_HEAD)
+        table = rich.table.Table(title=escape(self.title) or None, box=rich.box.SIMPLE_HEAD)
         for column in self.columns:
             table.add_column(
                 escape(column.heading),

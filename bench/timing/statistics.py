@@ -46,12 +46,12 @@ def median_interval(samples: Sequence[float]) -> tuple[float, float] | None:
     probability that a fair coin falls fewer than k times on one side, whatever the distribution.
     """
     ordered = sorted(samples)
-    k = _rank(len(ordered))
+    k = median_rank(len(ordered))
     return (ordered[k - 1], ordered[-k]) if k else None
 
 
-def _rank(n: int) -> int:
-    """The k of ``n`` samples; 0 if there is none."""
+def median_rank(n: int) -> int:
+    """The k of :func:`median_interval` for ``n`` samples; 0 if there is none."""
     if n > EXACT_UP_TO:
         # a fair coin's falls are normal by then
         return math.floor((n - _Z * math.sqrt(n)) / 2)

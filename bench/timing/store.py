@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from vidcost.bench import files
 from vidcost.bench.timing.record import Timing
 
+TIMINGS = "timings"
+"""The folder of these files in results/."""
+
 LOCK_TIMEOUT_S = 60
 """An append takes milliseconds: who waits longer for the lock waits for something else."""
 
@@ -37,6 +40,13 @@ class Contents(NamedTuple):
     """The latest record of every key; ``warning`` is empty or says what could not be read."""
 
     records: dict[str, Timing]
+    warning: str
+
+
+class Extent(NamedTuple):
+    """How many bytes of a file are whole lines; ``warning`` is empty or says what follows them."""
+
+    whole_bytes: int
     warning: str
 
 
@@ -70,6 +80,18 @@ class Store:
                 contents = self._parse(self._bytes())
         return contents
 
+    def extent(self) -> Extent:
+        """What :meth:`load` would read, by a look at the first and the last line alone.
+
+        Raises: ValueError if it cannot be read or is no file of timings.
+        """
+        extent = self._extent()
+        if extent.warning:
+            # as in load: somebody may have been writing it just now
+            with contextlib.suppress(ValueError), self._locked():
+                extent = self._extent()
+        return extent
+
     def prepare(self) -> str:
         """Make the file ready to be appended to, before any work is done for it.
 
@@ -96,6 +118,17 @@ class Store:
             return b""
         except OSError as error:
             raise ValueError(f"cannot read {self.path}: {error.strerror}") from None
+
+    def _extent(self) -> Extent:
+        try:
+            with self.path.open("rb") as file:
+                self._check(file)
+                start, line = _last_line(file)
+        except OSError as error:
+            raise ValueError(f"cannot read {self.path}: {error.strerror}") from None
+        if _is_cut(line, first=start == 0):
+            return Extent(start, f"the last line of {self.path} is cut short and was left out")
+        return Extent(start + len(line), "")
 
     def _parse(self, data: bytes) -> Contents:
         lines = data.split(b"\n")

@@ -693,7 +693,7 @@ def test_the_ledger_of_all_rows_is_written(vidcost, witnesses, tmp_path, results
     assert (0, LEFT_OUT) == (status, err)
     assert out.startswith("**Ledger**\n")
     assert len(BUILDABLE) == len(re.findall(r" 7 \| 0 +\|$", out, re.MULTILINE))
-    assert ["ledger.md"] == [path.name for path in (tmp_path / "results").iterdir()]
+    assert {"ledger.jsonl", "ledger.md"} == {p.name for p in (tmp_path / "results").iterdir()}
 
 
 def test_the_committed_ledger_is_what_the_committed_records_give(
@@ -703,9 +703,10 @@ def test_the_committed_ledger_is_what_the_committed_records_give(
         for name, answer in record_.witnesses.items():
             witnesses[name, row] = answer.model_dump()
     assert 0 == vidcost("ledger").status
-    fresh = (tmp_path / "results/ledger.md").read_text()
-    kept = (results / "ledger.md").read_text() if (results / "ledger.md").is_file() else ""
-    assert fresh == kept, "stale: `vidcost ledger` writes results/ledger.md anew"
+    for name in ("ledger.md", "ledger.jsonl"):
+        fresh = (tmp_path / "results" / name).read_text()
+        kept = (results / name).read_text() if (results / name).is_file() else ""
+        assert fresh == kept, f"stale: `vidcost ledger` writes results/{name} anew"
 
 
 @pytest.mark.parametrize("words", [["mfnet*"], ["--table", "6"], ["--classes", "7"]])
@@ -784,6 +785,12 @@ def test_the_audit_writes_its_document_and_prints_it(vidcost, tmp_path):
     assert out.startswith("# Audit\n")
 
 
+def test_the_committed_audit_as_lines_is_fresh(vidcost, results, tmp_path):
+    assert 0 == vidcost("audit").status
+    fresh = (tmp_path / "results/audit.jsonl").read_text()
+    assert fresh == (results / "audit.jsonl").read_text(), "stale: run `vidcost audit`"
+
+
 def test_the_figures_alone_are_printed_and_nothing_is_written(vidcost, tmp_path):
     status, out, _ = vidcost("audit", "--format", "json")
     assert 0 == status
@@ -831,7 +838,8 @@ def test_a_search_prints_recipes_that_can_be_counted(vidcost):
 
 
 def test_starting_imports_nothing_that_only_some_commands_need():
-    heavy = ("pandas", "sympy", "fvcore", "thop", "torch._dynamo")
-    program = f"import sys, vidcost.bench.cli; print([x for x in {heavy} if x in sys.modules])"
+    heavy = ("pandas", "sympy", "fvcore", "thop", "torch._dynamo", "duckdb")
+    module = "vidcost.bench.cli.program"
+    program = f"import sys, {module}; print([x for x in {heavy} if x in sys.modules])"
     started = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert b"[]" == started.stdout.strip()

@@ -62,6 +62,10 @@ INSTEAD = {
         "pytest bench/suites -m latency -k pnl --collect-only -q",
         "a minute of timing: what it would run is found",
     ),
+    "pytest -m alone -n 0 -s tests/bench/query/test_speed.py": (
+        "pytest -m alone -n 0 -s tests/bench/query/test_speed.py --collect-only -q",
+        "needs the machine for itself, and is run so: what it would run is found",
+    ),
 }
 """Commands that are too slow or need what is not there: what is run for them, and why."""
 
@@ -139,6 +143,8 @@ def place(
         for block in fenced(page, "(?:python|toml)"):
             if name := named(block):
                 Path(name).write_text(block)
+        if command.startswith("vidcost query") and "--parquet" in command:
+            assert 0 == vidcost("export", "--parquet", "parquet")[0]
         if command.startswith("vidcost gate replay"):
             assert 0 == vidcost("gate", "time", "mfnet")[0]
         if command.startswith("vidcost gate accept"):

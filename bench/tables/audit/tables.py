@@ -37,6 +37,7 @@ def figure_table(judged: Sequence[Judged]) -> Table:
                 "row": each.row,
                 "figure": "params" if each.kind == "params" else "FLOPs",
                 "printed": each.printed.printed,
+                "printed_value": each.printed.value,
                 "verdict": str(each.verdict),
                 "ours": nearest and nearest[1],
                 "convention": _convention(each),
@@ -46,6 +47,7 @@ def figure_table(judged: Sequence[Judged]) -> Table:
                 "given": given and given[1],
                 "given_by": given and given[0] if each.kind == "flops" else None,
                 "tried": fit and fit.tried,
+                "note": each.note or None,
             }
         )
         if each.note:

@@ -46,7 +46,9 @@ CASES = {
     "gate study": ("--comparisons 1 --per-factor 0", {"rule": "vidcost gate", "alarms": 0}),
     "history": ("mfnet-nl", {"series": "mfnet-nl", "field": "macs"}),
     "report": ("--out page.html", {"written": "page.html"}),
-    "cache clear": ("", {"removed": 1}),
+    "query": ("'select row, params from counts'", {"row": "mfnet", "params": 7_842_568}),
+    "export": ("--parquet parquet", {"view": "counts", "lines": 32}),
+    "cache clear": ("", {"removed": 1, "copies_removed": 0}),
 }
 FAILING = {"run": 1, "gate counts": 1}
 """Those that find the changed baseline."""

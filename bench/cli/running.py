@@ -1,0 +1,47 @@
+"""How a program runs: what is raised becomes a line and an exit status."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from vidcost.bench.cli.output import complain
+from vidcost.bench.exit_status import BAD_INPUT, DONE, FAULT
+
+_UsageError: Any = typer.BadParameter.__base__
+"""A command line that cannot be understood; typer exports it only by this subclass."""
+
+
+def run(app: typer.Typer, ends: Mapping[type[Exception], int]) -> int:
+    """Run ``app`` on the command line; the exit status it ends with.
+
+    ``ends`` are the statuses of what a command may raise besides ValueError and OSError, which are
+    what a user did wrong.
+    """
+    try:
+        # what a command returns, or raises in typer.Exit
+        return app(standalone_mode=False) or DONE
+    except _UsageError as error:
+        # without a message the help has been shown
+        if message := error.format_message():
+            complain(message)
+        return BAD_INPUT
+    except Exception as error:
+        for kind, status in ends.items():
+            if isinstance(error, kind):
+                complain(error)
+                return status
+        if isinstance(error, ValueError | OSError):
+            complain(error)
+            return BAD_INPUT
+        # torch's words for a shape of more elements than it can number, wherever it meets it
+        if isinstance(error, RuntimeError | TypeError) and "overflow" in str(error).lower():
+            complain(
+                "a tensor would have more elements than torch can number: choose smaller sizes"
+            )
+            return BAD_INPUT
+        traceback.print_exc()
+        return FAULT

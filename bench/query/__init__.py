@@ -1,0 +1,1 @@
+"""Questions in SQL about what is stored in results/."""
