@@ -16,9 +16,6 @@ from vidcost.bench.cli.output import print_table, report, write_document
 
 fast_app = typer.Typer()
 
-FOLDER = "fast"
-"""In the results folder: the records, so that `vidcost time` does not mix with them."""
-
 
 @fast_app.command(
     "fast", epilog="Example: `vidcost fast nl pnl:n=4 --shape 384x8x14x14 --budget 1m`"
@@ -79,6 +76,7 @@ def set_against_textbook(
     the figures alone.
     """
     from vidcost.bench.session.timing import (
+        PAIRS,
         check_device,
         default_threads,
         stored_anywhere,
@@ -106,13 +104,13 @@ def set_against_textbook(
     if everything:
         cells += fast_plan.tried_cells(conditions)
         files.check_folder(results)
-    files.check_folder(results / FOLDER)
+    files.check_folder(results / PAIRS)
     if budget_s == 0:
-        timings, failures, notes = stored_anywhere(results / FOLDER), [], []
+        timings, failures, notes = stored_anywhere(results / PAIRS), [], []
     else:
         taken = take(
             cells,
-            results / FOLDER,
+            results / PAIRS,
             console=Console(stderr=True),
             resume=resume,
             budget_s=budget_s,
@@ -122,7 +120,7 @@ def set_against_textbook(
     for line in (*dict.fromkeys(reasons), *notes):
         typer.echo(line, err=True)
     if everything:
-        document = fast_markdown(stored_anywhere(results / FOLDER))
+        document = fast_markdown(stored_anywhere(results / PAIRS))
         write_document(results / "fast.md", document, command="fast")
         if as_ is None:
             sys.stdout.write(document)

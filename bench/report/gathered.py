@@ -22,6 +22,8 @@ from vidcost.bench.report.growth import Size, growth
 from vidcost.bench.report.measured import Device, devices
 from vidcost.bench.report.provenance import Source, sources
 from vidcost.bench.report.roofline import Roofline, roofline
+from vidcost.bench.session.timing import PAIRS, stored_anywhere
+from vidcost.bench.timing.record import Timing
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Study:
 class Gathered:
     """The data of a report.
 
+    ``paths`` are timings of the fast path of blocks against the textbook's, by device.
     ``history`` is None where there is no git history of the results; ``no_history`` says why.
     """
 
@@ -53,6 +56,7 @@ class Gathered:
     entries: tuple[Entry, ...]
     sizes: tuple[Size, ...]
     devices: tuple[tuple[Device, Roofline], ...]
+    paths: tuple[tuple[str, tuple[Timing, ...]], ...]
     studies: tuple[Study, ...]
     judged: tuple[Judged, ...]
     history: History | None
@@ -75,6 +79,10 @@ def gather(results: Path) -> Gathered:
         for path in sorted((results / "gate").glob("*/study.jsonl"))
         if (trials := trial.read(path))
     ]
+    paths: dict[str, tuple[Timing, ...]] = {}
+    for timing in stored_anywhere(results / PAIRS):
+        name = timing.machine.device if timing.machine else ""
+        paths[name] = (*paths.get(name, ()), timing)
     past, no_history = None, ""
     try:
         past = history(results)
@@ -89,11 +97,18 @@ def gather(results: Path) -> Gathered:
         entries=tuple(accounts(records)),
         sizes=tuple(growth()),
         devices=tuple((device, roofline(device)) for device in timed),
+        paths=tuple(paths.items()),
         studies=tuple(studies),
         judged=judge(paper),
         history=past,
         no_history=no_history,
         sources=tuple(
-            sources(results, timed, [(study.path, study.trials) for study in studies], now=made)
+            sources(
+                results,
+                timed,
+                devices(results / PAIRS),
+                [(study.path, study.trials) for study in studies],
+                now=made,
+            )
         ),
     )

@@ -40,11 +40,14 @@ class Source:
 def sources(
     results: Path,
     devices: Sequence[Device],
+    paths: Sequence[Device],
     studies: Iterable[tuple[Path, Sequence[Trial]]],
     *,
     now: datetime.datetime,
 ) -> list[Source]:
     """All sources, in the order in which the report shows them.
+
+    ``paths`` are the devices that blocks were timed on by either path.
 
     Raises: ValueError if the first line of counts.jsonl cannot be read.
     """
@@ -79,7 +82,8 @@ def sources(
             anywhere,
             day,
         ),
-        *(_timings(device) for device in devices),
+        *(_timings(device, "timings", "vidcost time") for device in devices),
+        *(_timings(device, "timings of both paths", "vidcost fast") for device in paths),
         *(_study(path, trials) for path, trials in studies if trials),
         Source(
             "This page and its plots",
@@ -117,7 +121,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _timings(device: Device) -> Source:
+def _timings(device: Device, what: str, command: str) -> Source:
     machine = device.machine
     known = {
         "vidcost": machine.vidcost,
@@ -129,9 +133,9 @@ def _timings(device: Device) -> Source:
     }
     first, last = (time[:10] for time in device.started)
     return Source(
-        f"{len(device.timings)} timings on {device.name}",
+        f"{len(device.timings)} {what} on {device.name}",
         ", ".join(map(str, device.files)),
-        "vidcost time",
+        command,
         ", ".join(f"{name} {value}" for name, value in known.items() if value != "not available"),
         f"{machine.device}, {machine.cores} cores ({machine.cpu}), {machine.platform}",
         first if first == last else f"{first} to {last}",

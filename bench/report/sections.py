@@ -28,6 +28,8 @@ from vidcost.bench.report.row_table import row_table
 from vidcost.bench.tables.audit.claims import judge_claims
 from vidcost.bench.tables.audit.findings import findings
 from vidcost.bench.tables.audit.tables import claim_table, figure_table, verdict_counts
+from vidcost.bench.tables.fast import fast_tables, rows_table
+from vidcost.bench.tables.fast import findings as fast_findings
 from vidcost.bench.tables.formulas import value_table, verdict_table
 from vidcost.bench.tables.gate.study import noise_table, of, power_table, rules_table, same_table
 from vidcost.bench.tables.gate.study_document import goals
@@ -99,6 +101,7 @@ class Sections:
             Section("growth", "Growth", "How cost grows with N", tuple(self._growth())),
             Section("ledger", "Ledger", "What each counter prints, explained", self._ledger()),
             Section("timings", "Timings", "Timings", tuple(self._timings())),
+            Section("fast", "Fast path", "The same blocks, faster", tuple(self._fast())),
             Section("audit", "Audit", "What the audit found", tuple(self._audit())),
             Section("gate", "Gate", "The gate on trial", tuple(self._gate())),
             Section("history", "History", "What changed over time", tuple(self._history())),
@@ -194,6 +197,14 @@ class Sections:
             yield self._table(f"timings-{name}", timing_table(alone))
         if shares:
             yield self._table(f"shares-{name}", share_table(shares))
+
+    def _fast(self) -> Iterator[Part]:
+        yield self._table("fast-rows", rows_table())
+        for device, timings in self._found.paths:
+            name = f"fast-{anchor(device)}"
+            yield Prose("", heading=device, items=tuple(fast_findings(timings)))
+            for table in fast_tables(timings):
+                yield self._table(f"{name}-{anchor(table.title.lower())}", table)
 
     def _audit(self) -> Iterator[Part]:
         found = self._found

@@ -23,6 +23,9 @@ from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Store
 from vidcost.bench.timing.supervisor import Foreseen
 
+PAIRS = "fast"
+"""The folder in results/ with timings of the fast path against the textbook's."""
+
 
 @dataclass
 class Taken:
@@ -140,14 +143,15 @@ def stored(cells: Sequence[Cell], results: Path) -> dict[Cell, Timing]:
 def stored_anywhere(folder: Path) -> list[Timing]:
     """The latest timing of each cell on each device that any file of ``folder`` holds, in order.
 
+    Of a device, those alone that were taken like its latest.
     Raises: ValueError naming file and line if one is damaged.
     """
-    latest: dict[tuple[Cell, str], Timing] = {}
+    latest: dict[str, dict[Cell, Timing]] = {}
     for path in sorted((folder / TIMINGS).glob("*.jsonl")):
         for timing in Store(path).load().records.values():
             device = timing.machine.device if timing.machine else ""
-            latest[timing.cell, device] = timing
-    return list(latest.values())
+            latest.setdefault(device, {})[timing.cell] = timing
+    return [timing for found in latest.values() for timing in of_one_machine(found.values())[0]]
 
 
 def store_of(results: Path, machine: Machine, *, command: str = "vidcost time") -> Store:

@@ -1,4 +1,5 @@
-"""Latency of one pass: the rows of Tables 3, 5 and 6, and blocks alone where rows put them.
+"""Latency of one pass: the rows of Tables 3, 5 and 6 and the fast ones, and blocks alone on both
+paths where rows put them.
 
 On a CPU timed by pytest-benchmark's clock, on a GPU by a clock of the device. A quick look, and
 what `--benchmark-compare` compares; `vidcost time` has the protocol with warm-up, telemetry and a
@@ -14,14 +15,16 @@ from functools import partial
 import pytest
 import torch
 
+from vidcost.bench.block_spec import fast
 from vidcost.bench.timing import subject
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.memory import measure_memory
+from vidcost.bench.timing.plan import BLOCK_SPECS
 from vidcost.models.rows import ROWS
 
 THREADS = os.cpu_count() or 1
-BLOCKS = ("nl", "cgnl", "cgd", "pnl:n=2", "pnl:n=3", "pnl:n=4")
+BLOCKS = tuple(spec for textbook in BLOCK_SPECS for spec in (textbook, fast(textbook)))
 SHAPES = ((384, 8, 14, 14), (1024, 4, 14, 14))
 """Where rows put different blocks: MFNet's conv4 and ResNet-50's res4."""
 
@@ -57,14 +60,15 @@ def _cells():
     on = [(f"-{kind}", {"device": "cuda", "dtype": kind}) for kind in ("fp32", "tf32", "bf16")]
     for suffix, conditions in [("", {"threads": THREADS}), *on]:
         for row in ROWS:
-            if row.build and {3, 5, 6} & set(row.tables):
+            # a fast variant stands beside its row
+            if row.build and ({3, 5, 6} & set(row.tables) or row.name.endswith("-fast")):
                 cell = Cell(row=row.name, **conditions)
                 yield f"{row.name}{suffix}", f"{_network(row)}{suffix}", cell
         for shape in SHAPES:
             at = "x".join(map(str, shape))
             for spec in BLOCKS:
                 # 1024 channels do not split into 3 groups of even width
-                if shape[0] % 6 and spec == "pnl:n=3":
+                if shape[0] % 6 and spec.startswith("pnl:n=3"):
                     continue
                 cell = Cell(block=spec, shape=shape, **conditions)
                 yield f"{spec}-{at}{suffix}", f"blocks at {at}{suffix}", cell

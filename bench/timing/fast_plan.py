@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vidcost.bench.block_spec import BLOCKS
+from vidcost.bench.block_spec import fast
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.plan import Shape, checked_cell, code_of, fitting
 
@@ -33,16 +33,6 @@ TRIED: Mapping[str, str] = {
 """What was tried and did not help, and the fast path that it is set against."""
 
 TRIED_SHAPES = SHAPES[1:3]
-
-
-def fast(spec: str) -> str:
-    """``spec`` on the fast path.  Raises: ValueError if it is no block of ours or names a path."""
-    name, _, options = spec.partition(":")
-    if name not in BLOCKS:
-        raise ValueError(f"{name} has no fast path: choose from {', '.join(BLOCKS)}")
-    if "path=" in options:
-        raise ValueError(f"{spec} names its path: leave it out, both are timed")
-    return f"{spec}{',' if options else ':'}path=fast"
 
 
 def fast_cells(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from vidcost.bench.block_spec import BLOCKS, block_factory, reference_of
+from vidcost.bench.block_spec import BLOCKS, block_factory, fast, reference_of
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.timing.cell import Cell
@@ -22,6 +22,12 @@ from vidcost.models.rows import Row, select
 
 BLOCK_SPECS = ("nl", "cgnl", "cgd", "pnl:n=2", "pnl:n=3", "pnl:n=4")
 """The blocks that are timed alone when no others are asked for."""
+
+GROUPS: Mapping[str, Sequence[str]] = {
+    "all": BLOCK_SPECS,
+    "all-fast": tuple(map(fast, BLOCK_SPECS)),
+}
+"""Words that stand for several specs."""
 
 SWEEP_FRAMES = (1, 2, 4, 8, 16, 32)
 """Frames of a sweep over the number of positions."""
@@ -147,9 +153,9 @@ def swept(shapes: Iterable[Shape]) -> list[Shape]:
 
 
 def named_specs(words: Iterable[str]) -> list[str]:
-    """Specs of blocks, several in one text allowed; ``all`` stands for :data:`BLOCK_SPECS`."""
+    """Specs of blocks, several in one text allowed, with :data:`GROUPS` spelled out."""
     specs = [spec for text in words for spec in text.split()]
-    return [each for spec in specs for each in (BLOCK_SPECS if spec == "all" else (spec,))]
+    return [each for spec in specs for each in GROUPS.get(spec, (spec,))]
 
 
 def fitting(

@@ -46,6 +46,7 @@ INSTEAD = {
         "vidcost time --blocks all --sweep --mode eager,compile --budget 30m",
         CUDA,
     ),
+    "vidcost fast --device cuda --dtype fp32": ("vidcost fast nl --dtype fp32", CUDA),
     "vidcost gate study --device cuda": (
         "vidcost gate study --comparisons 1 --per-factor 0",
         f"{CUDA}, one comparison of 300",

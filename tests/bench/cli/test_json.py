@@ -34,6 +34,10 @@ CASES = {
     "tables": ("3 5", {"table": 3, "row": "mfnet"}),
     "run": ("--budget 0s", {"table": 3, "row": "mfnet"}),
     "time": ("mfnet", {"row": "mfnet", "n": 8}),
+    "fast": (
+        "nl --shape 8x2x3x5 --phase inference",
+        {"block": "nl", "tried": "nl:path=fast", "pairs": 6, "speed": 2.0},
+    ),
     "ledger": ("mfnet", {"row": "mfnet", "counter": "fvcore"}),
     "formulas": ("", {}),
     "conformance": ("", {}),
@@ -69,6 +73,9 @@ def prepared(
     cell = Cell(row="mfnet", threads=3)
     monkeypatch.setattr("vidcost.bench.session.timing.default_threads", lambda _: 3)
     stopwatch[cell] = timed(cell)
+    reference = Cell(block="nl", shape=(8, 2, 3, 5), threads=3)
+    pair = Cell(block="nl:path=fast", shape=(8, 2, 3, 5), threads=3, against=reference)
+    stopwatch[pair] = timed(pair, samples_s={"subject": (1.0,) * 6, "reference": (2.0,) * 6})
     for name, seconds in (("base", 0.1), ("head", 0.2)):
         Store(Path(f"{name}.jsonl")).append(timed(cell, seconds))
     monkeypatch.setattr(answers, "folder", lambda: tmp_path / "answers")

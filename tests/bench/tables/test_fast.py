@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from vidcost.bench.block_spec import fast
 from vidcost.bench.session.timing import stored_anywhere
 from vidcost.bench.tables.fast import fast_markdown, fast_tables, findings
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.fast_plan import fast, tried_cells
+from vidcost.bench.timing.fast_plan import tried_cells
 from vidcost.bench.timing.store import Store
 
 CHECKOUT = Path(__file__).parents[3]
