@@ -92,6 +92,11 @@ class Row:
         return replace(self.with_blocks(fast), name=f"{self.name}-fast", tables=(), note=note)
 
     @property
+    def is_fast(self) -> bool:
+        """Whether it is another row with blocks that compute the same faster."""
+        return self.name.endswith("-fast")
+
+    @property
     def has_blocks(self) -> bool:
         """Whether the network carries long-range blocks."""
         return isinstance(self.build, partial) and bool(self.build.keywords.get("blocks"))

@@ -61,7 +61,7 @@ def _cells():
     for suffix, conditions in [("", {"threads": THREADS}), *on]:
         for row in ROWS:
             # a fast variant stands beside its row
-            if row.build and ({3, 5, 6} & set(row.tables) or row.name.endswith("-fast")):
+            if row.build and ({3, 5, 6} & set(row.tables) or row.is_fast):
                 cell = Cell(row=row.name, **conditions)
                 yield f"{row.name}{suffix}", f"{_network(row)}{suffix}", cell
         for shape in SHAPES:

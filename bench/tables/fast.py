@@ -235,7 +235,7 @@ def rows_table() -> Table:
     """The MACs of each fast row beside those of the row it is a variant of."""
     lines = []
     for row in ROWS:
-        if not row.name.endswith("-fast"):
+        if not row.is_fast:
             continue
         fast, textbook = count_row(row), count_row(select([row.name.removesuffix("-fast")])[0])
         lines.append(
