@@ -139,8 +139,8 @@ def test_what_is_wrong_with_a_block_is_found(vidcost):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("mfnet --at conv4:before-last", "Missing option '--block'"),
-        ("mfnet --block nl", "Missing option '--at'"),
+        ("mfnet --at conv4:before-last", "give --at and --block for what goes where"),
+        ("mfnet --block nl", "give --at and --block for what goes where"),
         ("mfnet --at conv9:after-1 --block nl", "no position 'conv9:after-1': stages are conv2"),
         ("mfnet --at conv4:first --block nl", "choose from conv4:before-last"),
         ("mfnet* --at conv4:before-last --block nl", "compare in one at a time"),

@@ -80,7 +80,7 @@ def test_bash_completes_for_real(ask, tmp_path):
         check=True,
     )
     assert "" == ran.stderr
-    assert "mfnet-nl\n" == ran.stdout
+    assert "mfnet-nl mfnet-nl-fast\n" == ran.stdout
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_bash_completes_for_real(ask, tmp_path):
         (["cuda"], "gate study --device cu"),
         (["all", "nl", "cgnl", "cgd", "pnl"], "time --blocks "),
         (["cgnl", "cgd"], "block c"),
-        (["fp32,bf16"], "time --dtype fp32,b"),
-        (["bf16"], "gate time --dtype b"),
+        (["fp32,bf16", "fp32,bf16-autocast"], "time --dtype fp32,b"),
+        (["bf16", "bf16-autocast"], "gate time --dtype b"),
         (["1", "2", "3", "4", "5", "6"], "tables "),
         (["5"], "list --table 5"),
-        (["r50-nl", "r50-nl-ucf101"], "audit --search r50-nl"),
+        (["r50-nl", "r50-nl-ucf101", "r50-nl-fast"], "audit --search r50-nl"),
         (["json"], "count --format j"),
     ],
 )
@@ -109,7 +109,9 @@ def test_values_are_completed(expected, words, monkeypatch, capsys, vidcost):
 
 
 def test_a_value_that_stands_there_is_not_offered_again():
-    assert ["fp32,tf32", "fp32,bf16", "fp32,fp16"] == completion.dtypes("fp32,")
+    assert ["fp32,tf32", "fp32,bf16", "fp32,bf16-autocast", "fp32,fp16"] == completion.dtypes(
+        "fp32,"
+    )
     assert ["off", "on"] == completion.on_off("")
 
 
