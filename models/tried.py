@@ -5,12 +5,13 @@ Each computes what its block does and has its parameters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
-from vidcost.models.blocks.pooling import max_pool_2x2
 
 
 class NonLocalBySDPA(NonLocal):
@@ -37,24 +38,16 @@ class PNLMixedSmall(PNL):
     def __init__(self, channels: int, *, n: int = 4) -> None:
         super().__init__(channels, n=n, path="fast")
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> the same."""
-        scales = []
-        for k, group in enumerate(x.chunk(self.n, dim=1)):
-            for _ in range(k):
-                group = max_pool_2x2(group)
-            scales.append(self.operations[0](group))
-        pooled = torch.stack([self.pool(y).flatten(1) for y in scales], dim=1)
-        query, key = self.query(pooled), self.key(pooled)
-        weights = (query @ key.transpose(1, 2) / (self.channels // self.n) ** 0.5).softmax(-1)
-        size = list(x.shape[2:])
+    def _combined(self, scales: Sequence[Tensor], size: list[int]) -> Tensor:
+        weights, batch = self._weights(scales), len(scales[0])
         y: Tensor | None = None
         for k, scale in enumerate(scales):
             # B n 1 @ B 1 EP_k -> B C T H/2^k W/2^k
-            mixed = weights[:, :, k : k + 1] @ scale.reshape(len(x), 1, -1)
-            mixed = mixed.reshape(len(x), self.channels, *scale.shape[2:])
+            mixed = weights[:, :, k : k + 1] @ scale.reshape(batch, 1, -1)
+            mixed = mixed.reshape(batch, self.channels, *scale.shape[2:])
             y = mixed if y is None else y + F.interpolate(mixed, size=size, mode="nearest")
-        return self.bn(y) + x  # type: ignore[no-any-return]
+        assert y is not None
+        return y
 
 
 class CGDInOnePass(CGD):
@@ -63,17 +56,12 @@ class CGDInOnePass(CGD):
     VALUES = 1 << 18
     """Of the channels that are taken together: 1 MB in single precision."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> the same."""
+    def _pools(self, x: Tensor) -> tuple[Tensor, Tensor]:
         flat = x.flatten(2)
         some = max(1, self.VALUES // flat.shape[2])
         both = [(part.mean(-1), part.amax(-1)) for part in torch.split(flat, some, dim=1)]
-        average, maximum = (torch.cat(each, dim=1) for each in zip(*both, strict=True))
-        share = average.softmax(dim=1)
-        p = torch.tanh(average @ self.w0 * share + self.b0)
-        q = torch.tanh(maximum @ self.w1 * share + self.b1)
-        gate = torch.tanh(q @ self.w2 * p + self.b2)
-        return x * (1 + gate)[:, :, None, None, None]
+        means, maxima = zip(*both, strict=True)
+        return torch.cat(means, dim=1), torch.cat(maxima, dim=1)
 
 
 class CGNLStacked(CGNL):

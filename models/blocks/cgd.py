@@ -44,16 +44,18 @@ class CGD(nn.Module):
             nn.init.uniform_(weight, -(channels**-0.5), channels**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.path == "fast":
-            average, maximum = mean_and_max(x)  # B C
-        else:
-            average, maximum = x.mean((2, 3, 4)), x.amax((2, 3, 4))
+        average, maximum = self._pools(x)  # B C
         share = average.softmax(dim=1)
         # B C @ C 1 -> B 1, spread over channels by share
         p = torch.tanh(average @ self.w0 * share + self.b0)
         q = torch.tanh(maximum @ self.w1 * share + self.b1)
         gate = torch.tanh(q @ self.w2 * p + self.b2)
         return x * (1 + gate)[:, :, None, None, None]
+
+    def _pools(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.path == "fast":
+            return mean_and_max(x)
+        return x.mean((2, 3, 4)), x.amax((2, 3, 4))
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """Closed form for an input of ``shape`` (B, C, T, H, W)."""

@@ -94,18 +94,22 @@ class PNL(nn.Module):
             for _ in range(k):
                 group = max_pool_2x2(group) if self.path == "fast" else _max_pool(group)
             scales.append(self.operations[0 if self.shared else k](group))  # B E T H/2^k W/2^k
-        size = list(x.shape[2:])
+        return self.bn(self._combined(scales, list(x.shape[2:]))) + x  # type: ignore[no-any-return]
+
+    def _combined(self, scales: Sequence[Tensor], size: list[int]) -> Tensor:
         full = [scales[0], *(F.interpolate(y, size=size, mode="nearest") for y in scales[1:])]
         if self.combine == "concat":
-            y = torch.cat(full, dim=1)
-        else:
-            pooled = torch.stack([self.pool(y).flatten(1) for y in scales], dim=1)  # B n E
-            query, key = self.query(pooled), self.key(pooled)  # B n Q
-            # B n Q @ B Q n -> B n n; the root is of E as printed in Eq. 3, not of Q
-            weights = (query @ key.transpose(1, 2) / (self.channels // self.n) ** 0.5).softmax(-1)
-            # B n n @ B n EP -> B n EP -> B C T H W
-            y = (weights @ torch.stack(full, dim=1).flatten(2)).reshape(x.shape)
-        return self.bn(y) + x  # type: ignore[no-any-return]
+            return torch.cat(full, dim=1)
+        # B n n @ B n EP -> B n EP -> B C T H W
+        y = self._weights(scales) @ torch.stack(full, dim=1).flatten(2)
+        return y.reshape(len(y), self.channels, *size)
+
+    def _weights(self, scales: Sequence[Tensor]) -> Tensor:
+        """How much of each scale goes into each: B n n."""
+        pooled = torch.stack([self.pool(y).flatten(1) for y in scales], dim=1)  # B n E
+        query, key = self.query(pooled), self.key(pooled)  # B n Q
+        # B n Q @ B Q n -> B n n; the root is of E as printed in Eq. 3, not of Q
+        return (query @ key.transpose(1, 2) / (self.channels // self.n) ** 0.5).softmax(-1)  # type: ignore[no-any-return]
 
     def _check_scales(self, shape: Sequence[int]) -> None:
         height, width = shape[3:]
