@@ -253,3 +253,24 @@ def test_a_spec_names_the_path():
 
 def test_copies_keep_the_path():
     assert "fast" == copy.deepcopy(CGNL(16, path="fast")).path
+
+
+# torch's compiler makes one of its own
+@pytest.mark.filterwarnings("ignore:.*Function'> should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+@pytest.mark.parametrize(
+    "name",
+    ["nl-embedded-gaussian", "nl-concatenation", "nl-dot-product", "cgnl", "cgd", "pnl-gaussian"],
+)
+def test_a_compiler_takes_it_whole(name, training, limits):
+    torch._dynamo.reset()
+    _, fast = pair(BLOCKS[name], 12, torch.float32)
+    fast.train(training)
+    x = torch.randn(1, 12, 2, 4, 5, generator=torch.Generator().manual_seed(5))
+    compiled = torch.compile(fast, backend="aot_eager", fullgraph=True, dynamic=False)
+    with torch.set_grad_enabled(training):
+        expected, got = copy.deepcopy(fast)(x), compiled(x)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    if training:
+        got.sum().backward()
+        assert all(p.grad is not None for p in fast.parameters())
