@@ -125,6 +125,15 @@ def code_of(specs: Iterable[str], network: str = "") -> str:
     return "+".join(map(digest, (*((network,) if network else ()), *references)))
 
 
+def code_of_cell(cell: Cell) -> str:
+    """What the user's code in ``cell`` is known by where this runs: its ``code``, if it is equal.
+
+    Raises: ValueError if there is no such file or module here.
+    """
+    blocks = [spec for _, spec in cell.blocks or ()] + ([cell.block] if cell.block else [])
+    return code_of(dict.fromkeys(blocks), cell.network or "")
+
+
 def shared_shapes(rows: Iterable[Row]) -> list[Shape]:
     """Shapes (C, T, H, W) at which ``rows`` put blocks of at least two kinds, in order."""
     kinds: dict[Shape, set[type]] = {}
