@@ -23,6 +23,7 @@ from vidcost.bench.cli.report import report_app
 from vidcost.bench.cli.tables import tables_app
 from vidcost.bench.cli.timing import timing_app
 from vidcost.bench.count.closed_form import ClosedFormMismatch
+from vidcost.bench.engine.work import Lost
 from vidcost.bench.exit_status import (
     BAD_INPUT,
     DONE,
@@ -83,7 +84,7 @@ def _status() -> int:
         if message := error.format_message():
             complain(message)
         return BAD_INPUT
-    except (ClosedFormMismatch, FindingGone) as error:
+    except (ClosedFormMismatch, FindingGone, Lost) as error:
         complain(error)
         return FOUND_WRONG
     except Interrupted as error:

@@ -62,7 +62,9 @@ def nodes() -> list[Node]:
         if not node["Alive"]:
             continue
         resources = node["Resources"]
-        kinds = [name.partition(":")[2] for name in resources if name.startswith("accelerator_type")]
+        kinds = [
+            name.partition(":")[2] for name in resources if name.startswith("accelerator_type")
+        ]
         found.append(
             Node(
                 id=node["NodeID"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeVar
 
 from vidcost.bench.engine.work import Needs, Outcome, Piece
@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 class Here:
-    """This machine, which a piece has for itself, since they take turns."""
+    """The machine of this process, which a piece has for itself, since they take turns."""
 
-    def run(self, pieces: Iterable[Piece[T]]) -> Iterator[Outcome[T]]:
+    def run(self, pieces: Iterable[Piece[T]]) -> Generator[Outcome[T]]:
         """Each outcome in turn."""
         for piece in pieces:
             try:

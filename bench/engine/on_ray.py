@@ -9,7 +9,7 @@ import math
 import pickle
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -64,7 +64,7 @@ class OnRay:
         self.gpu_types = tuple(gpu_types)
         self.on_note = on_note
 
-    def run(self, pieces: Iterable[Piece[T]]) -> Iterator[Outcome[T]]:
+    def run(self, pieces: Iterable[Piece[T]]) -> Generator[Outcome[T]]:
         """See :class:`~vidcost.bench.engine.work.Engine`.
 
         A piece whose process or node is lost is tried again, elsewhere if there is an elsewhere;
@@ -98,10 +98,7 @@ class OnRay:
             except _lost() as error:
                 self.on_note(f"{node.host} was lost: {_line(error)}")
             except ray.exceptions.RayError as error:
-                raise ValueError(
-                    f"{node.host} cannot run vidcost: {_line(error)}: install it there as it is "
-                    "installed here"
-                ) from None
+                raise _unable(node.host, error) from None
         return found
 
 
@@ -210,8 +207,8 @@ class _Run(Generic[T]):
             said = self._ray.get(ref)
         except _lost() as error:
             return self._again(flight, _line(error))
-        except Exception as error:
-            return Outcome(flight.piece, error=error)
+        except self._ray.exceptions.RayError as error:
+            return Outcome(flight.piece, error=_unable("a node", error))
         if isinstance(said.error, Unfit):
             return self._again(flight, f"{said.host}: {said.error}")
         return Outcome(flight.piece, said.returned, said.error, said.host, said.node)
@@ -295,6 +292,13 @@ def _lost() -> tuple[type[Exception], ...]:
         errors.OutOfDiskError,
         errors.TaskUnschedulableError,
         errors.RpcError,
+    )
+
+
+def _unable(host: str, error: Exception) -> ValueError:
+    """What Ray says of a task that could not be begun, or answered: modules differ, mostly."""
+    return ValueError(
+        f"{host} cannot run vidcost: {_line(error)}: install it there as it is installed here"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -57,7 +57,7 @@ class Outcome(Generic[T]):
 class Engine(Protocol):
     """Where pieces run."""
 
-    def run(self, pieces: Iterable[Piece[T]]) -> Iterator[Outcome[T]]:
+    def run(self, pieces: Iterable[Piece[T]]) -> Generator[Outcome[T]]:
         """The outcome of each piece as soon as it is there, in any order.
 
         Pieces are asked for when there is room for them, so that there may be any number of them.

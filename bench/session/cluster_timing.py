@@ -13,8 +13,10 @@ from vidcost.bench.session.timing import TIMINGS, Taken, failure, foresee_with_p
 from vidcost.bench.session.timing_progress import progress
 from vidcost.bench.timing import events
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.conditions import machines_here
 from vidcost.bench.timing.messages import Limits
-from vidcost.bench.timing.spread import Site, Spread, Usual, spread
+from vidcost.bench.timing.record import Machine
+from vidcost.bench.timing.spread import Site, Spread, Usual, needs_of, spread
 from vidcost.bench.timing.sweep import Interrupted
 
 
@@ -66,3 +68,23 @@ def take_on(
                 f"{results / TIMINGS}: give the same command to go on"
             ) from None
     return taken
+
+
+def one_kind(engine: Engine, device: str) -> Machine:
+    """A machine of the cluster's, if all that could time on ``device`` are alike.
+
+    Raises: ValueError naming what differs, if they are not, or nothing can be said of them.
+    """
+    answers = engine.everywhere(machines_here, device, needs=needs_of(device))
+    machines = [machine for each in answers for machine in each]
+    if not machines:
+        raise ValueError("no node says what its GPUs are: NVML is not to be had there")
+    kinds = list(dict.fromkeys(machine.kind for machine in machines))
+    if len(kinds) > 1:
+        first, second = kinds[:2]
+        field, one = next((name, value) for name, value in first if value != getattr(second, name))
+        raise ValueError(
+            f"a study is of one kind of machine, and the nodes differ: {field} {one} and "
+            f"{getattr(second, field)}: choose one kind, of GPUs by --gpu"
+        )
+    return machines[0]

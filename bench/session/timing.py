@@ -34,7 +34,7 @@ class Taken:
     There may be more timings than memory has room for: they are gone through, one by one.
     """
 
-    timings: Iterable[Timing] = ()
+    timings: Iterable[Timing] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

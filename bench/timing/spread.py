@@ -15,7 +15,7 @@ from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import conditions, machine_of, machines_here
 from vidcost.bench.timing.events import Event
 from vidcost.bench.timing.messages import Limits
-from vidcost.bench.timing.plan import code_of_cell
+from vidcost.bench.timing.plan import check_code
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Place, Store
 from vidcost.bench.timing.supervisor import Foreseen, Supervisor
@@ -60,13 +60,11 @@ class Usual:
         Raises: Unfit if the device is not there, or a user's code is not what it is where the cell
                 was made; what ``foresee`` raises.
         """
+        check_code(cell)
         try:
             machine = self.look(cell.device)
-            code = code_of_cell(cell)
         except ValueError as error:
             raise Unfit(str(error)) from None
-        if code != cell.code:
-            raise Unfit(f"the code behind {cell.subject} is another one there")
         with Supervisor(self.command, self.foresee, lambda _: None, look=self.look) as supervisor:
             return conditions(machine), supervisor.measure(cell, limits)
 
@@ -124,7 +122,7 @@ def spread(
     resume: bool = False,
     on_event: Callable[[Event], None] = lambda _: None,
 ) -> None:
-    """Measure the cells of ``found``, all of one device, wherever ``engine`` has room, each record to its own store.
+    """Measure the cells of ``found``, all of one device, wherever ``engine`` has room.
 
     ``store_of`` is the file of a machine, so that unlike machines are never mixed. ``resume``
     leaves out cells that are stored as ok for a machine that the cluster has now, whoever measured
@@ -160,9 +158,9 @@ def spread(
                 continue
             made_under, timing = outcome.get()
             assert timing.machine is not None
-            where = {"host": outcome.host, "node": outcome.node}
-            timing = timing.model_copy(update={"machine": timing.machine.model_copy(update=where)})
-            store = store_of(timing.machine)
+            machine = timing.machine.model_copy(update={"host": outcome.host, "node": outcome.node})
+            timing = timing.model_copy(update={"machine": machine})
+            store = store_of(machine)
             if warning := store.append(timing):
                 on_event(events.Warned(warning))
             found.note(number, made_under, store)
