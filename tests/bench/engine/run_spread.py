@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -47,7 +48,8 @@ def note(text):
 def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     address, results, *rows = sys.argv[1:]
-    found = Spread([Cell(row=row) for row in rows])
+    device = os.environ.get("DEVICE", "cpu")
+    found = Spread([Cell(row=row, device=device) for row in rows])
     with cluster.joined(address):
         import ray
 

@@ -41,12 +41,11 @@ def here():
     return ray.get_runtime_context().get_node_id()
 
 
-def nap(folder, seconds):
-    """Leave behind when this ran, on which node and GPU."""
+def nap(seconds):
+    """From when to when this ran, on which node and GPU."""
     began = time.monotonic()
     time.sleep(seconds)
-    ran = (began, time.monotonic(), here(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    return ran
+    return began, time.monotonic(), here(), os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 def overlapping(ran, place):
@@ -70,10 +69,10 @@ def test_every_piece_has_its_outcome_with_where_it_ran(engine):
     assert [] == notes
 
 
-def test_a_piece_that_needs_a_machine_shares_its_node_with_nothing(engine, tmp_path):
+def test_a_piece_that_needs_a_machine_shares_its_node_with_nothing(engine):
     engine, _ = engine
-    alone = [Piece("alone", nap, (None, 0.2), "machine", tag="alone") for _ in range(9)]
-    beside = [Piece("beside", nap, (None, 0.1), "core", tag="beside") for _ in range(9)]
+    alone = [Piece("alone", nap, (0.2,), "machine", tag="alone") for _ in range(9)]
+    beside = [Piece("beside", nap, (0.1,), "core", tag="beside") for _ in range(9)]
     mixed = [piece for pair in zip(alone, beside, strict=True) for piece in pair]
     outcomes = list(engine.run(mixed))
     ran = [(*each.get(), each.piece.tag) for each in outcomes]
@@ -88,7 +87,7 @@ def test_a_piece_that_needs_a_machine_shares_its_node_with_nothing(engine, tmp_p
 
 def test_no_two_pieces_have_one_gpu_at_once(engine):
     engine, _ = engine
-    ran = results(engine, [Piece("n", nap, (None, 0.2), "gpu") for _ in range(15)])
+    ran = results(engine, [Piece("n", nap, (0.2,), "gpu") for _ in range(15)])
     places = {(node, gpu) for _, _, node, gpu in ran}
     assert 3 == len(places)
     assert all(gpu in ("0", "1") for _, gpu in places)
@@ -98,7 +97,7 @@ def test_no_two_pieces_have_one_gpu_at_once(engine):
 @pytest.mark.parametrize(("types", "count"), [(["A100"], 1), (["H100"], 2), (["A100", "H100"], 3)])
 def test_a_type_of_gpu_is_kept_to(cluster, joined, types, count):
     engine, _ = joined(cluster, __name__, gpu_types=types)
-    ran = results(engine, [Piece("n", nap, (None, 0.05), "gpu") for _ in range(4 * count)])
+    ran = results(engine, [Piece("n", nap, (0.05,), "gpu") for _ in range(4 * count)])
     assert count >= len({(node, gpu) for _, _, node, gpu in ran})
     known = dict(zip(("A100", "H100"), reversed(cluster.others[1:]), strict=True))
     assert {node for _, _, node, _ in ran} <= {known[each].node_id for each in types}
@@ -254,7 +253,7 @@ def test_a_node_that_is_lost_costs_a_try_and_no_piece(begin, joined, at_once):
     begun = begin({"num_cpus": 1}, {"num_cpus": 1})
     engine, notes = joined(begun, __name__)
     found = []
-    for outcome in engine.run(Piece(str(n), nap, (None, 0.3), "machine", tag=n) for n in range(12)):
+    for outcome in engine.run(Piece(str(n), nap, (0.3,), "machine", tag=n) for n in range(12)):
         found.append((outcome.piece.tag, outcome.get()[2]))
         if len(found) == 4:
             begun.remove_node(begun.others[0], allow_graceful=False)
