@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 
 import pytest
 
@@ -43,21 +42,24 @@ def begin(ray):
         yield begin
 
 
-@pytest.fixture
-def joined(ray):
-    """Drive a cluster from here: ``joined(cluster, module, ...)`` is an engine, and its notes.
+@pytest.fixture(scope="module")
+def joined(ray, request, cluster):
+    """Drive the module's cluster from here, as one job.
 
-    What the test module defines is sent to the nodes, which cannot import it.
+    What the module defines is sent to the nodes, which cannot import it.
     """
-    with contextlib.ExitStack() as stack:
+    ray.cloudpickle.register_pickle_by_value(request.module)
+    try:
+        with ray_cluster.joined(cluster.address):
+            yield cluster
+    finally:
+        ray.cloudpickle.unregister_pickle_by_value(request.module)
 
-        def join(begun, module, **options):
-            stack.enter_context(ray_cluster.joined(begun.address))
-            sent = sys.modules[module]
-            ray.cloudpickle.register_pickle_by_value(sent)
-            stack.callback(ray.cloudpickle.unregister_pickle_by_value, sent)
-            notes = []
-            engine = OnRay(on_note=notes.append, **options)
-            return engine, notes
 
-        yield join
+@pytest.fixture
+def engine(joined):
+    """The cluster as an engine; ``engine.notes`` is what it said."""
+    notes = []
+    engine = OnRay(on_note=notes.append)
+    engine.notes = notes
+    return engine

@@ -12,6 +12,7 @@ import pytest
 
 from vidcost.bench.engine import on_ray
 from vidcost.bench.engine.cluster import TYPE_LABEL
+from vidcost.bench.engine.on_ray import OnRay
 from vidcost.bench.engine.work import Lost, Piece, Unfit
 
 pytestmark = pytest.mark.ray
@@ -24,11 +25,6 @@ def cluster(begin):
         {"num_cpus": 3, "num_gpus": 2, "labels": {TYPE_LABEL: "H100"}},
         {"num_cpus": 2, "num_gpus": 1, "labels": {TYPE_LABEL: "A100"}},
     )
-
-
-@pytest.fixture
-def engine(cluster, joined):
-    return joined(cluster, __name__)
 
 
 def square(n):
@@ -62,7 +58,7 @@ def results(engine, pieces):
 
 
 def test_every_piece_has_its_outcome_with_where_it_ran(engine):
-    engine, notes = engine
+    notes = engine.notes
     outcomes = list(engine.run(Piece(str(n), square, (n,), tag=n) for n in range(40)))
     assert {n: n * n for n in range(40)} == {each.piece.tag: each.get() for each in outcomes}
     assert all(each.host and len(each.node) > 20 for each in outcomes)
@@ -70,7 +66,6 @@ def test_every_piece_has_its_outcome_with_where_it_ran(engine):
 
 
 def test_a_piece_that_needs_a_machine_shares_its_node_with_nothing(engine):
-    engine, _ = engine
     alone = [Piece("alone", nap, (0.2,), "machine", tag="alone") for _ in range(9)]
     beside = [Piece("beside", nap, (0.1,), "core", tag="beside") for _ in range(9)]
     mixed = [piece for pair in zip(alone, beside, strict=True) for piece in pair]
@@ -86,7 +81,6 @@ def test_a_piece_that_needs_a_machine_shares_its_node_with_nothing(engine):
 
 
 def test_no_two_pieces_have_one_gpu_at_once(engine):
-    engine, _ = engine
     ran = results(engine, [Piece("n", nap, (0.2,), "gpu") for _ in range(15)])
     places = {(node, gpu) for _, _, node, gpu in ran}
     assert 3 == len(places)
@@ -96,7 +90,7 @@ def test_no_two_pieces_have_one_gpu_at_once(engine):
 
 @pytest.mark.parametrize(("types", "count"), [(["A100"], 1), (["H100"], 2), (["A100", "H100"], 3)])
 def test_a_type_of_gpu_is_kept_to(cluster, joined, types, count):
-    engine, _ = joined(cluster, __name__, gpu_types=types)
+    engine = OnRay(gpu_types=types)
     ran = results(engine, [Piece("n", nap, (0.05,), "gpu") for _ in range(4 * count)])
     assert count >= len({(node, gpu) for _, _, node, gpu in ran})
     known = dict(zip(("A100", "H100"), reversed(cluster.others[1:]), strict=True))
@@ -104,14 +98,13 @@ def test_a_type_of_gpu_is_kept_to(cluster, joined, types, count):
 
 
 def test_everywhere_is_each_node_that_could_do_it(engine, cluster):
-    engine, _ = engine
     ids = [node.node_id for node in cluster.others]
     assert sorted(ids) == sorted(engine.everywhere(here, needs="machine"))
     assert sorted(ids[1:]) == sorted(engine.everywhere(here, needs="gpu"))
 
 
-def test_where_nothing_could_do_it_is_said(cluster, joined):
-    engine, _ = joined(cluster, __name__, gpu_types=["B200"])
+def test_where_nothing_could_do_it_is_said(joined):
+    engine = OnRay(gpu_types=["B200"])
     with pytest.raises(ValueError, match="^the Ray cluster has no node with a gpu: "):
         engine.everywhere(here, needs="gpu")
 
@@ -131,7 +124,6 @@ def fail(kind):
 
 
 def test_what_a_piece_raises_is_its_outcome(engine):
-    engine, _ = engine
     kinds = ("value", "key", "odd")
     outcomes = {
         each.piece.tag: each.error
@@ -156,7 +148,7 @@ def at_once(monkeypatch):
 
 
 def test_a_piece_whose_process_is_killed_is_tried_again(engine, at_once, tmp_path):
-    engine, notes = engine
+    notes = engine.notes
     piece = Piece("the cell", die_at_first, (str(tmp_path / "tries"), 2))
     assert [2] == results(engine, [piece])
     assert 2 == len(notes)
@@ -164,7 +156,6 @@ def test_a_piece_whose_process_is_killed_is_tried_again(engine, at_once, tmp_pat
 
 
 def test_a_piece_that_always_dies_is_lost_and_the_next_one_runs(engine, at_once, tmp_path):
-    engine, _ = engine
     pieces = [
         Piece("one", die_at_first, (str(tmp_path / "tries"), 9)),
         Piece("another", square, (3,)),
@@ -183,7 +174,7 @@ def refuse_on(node):
 
 
 def test_what_one_machine_cannot_do_is_tried_elsewhere(engine, at_once, cluster):
-    engine, notes = engine
+    notes = engine.notes
     broken = cluster.others[0].node_id
     pieces = [Piece(str(n), refuse_on, (broken,), "machine") for n in range(6)]
     found = results(engine, pieces)
@@ -200,13 +191,11 @@ def large(n):
 
 def test_more_than_the_object_store_holds_passes_through(engine):
     """Twelve times 20 MB, where a node's store has 80."""
-    engine, _ = engine
     found = [len(outcome.get()) for outcome in engine.run(Piece("n", large, (20,)) for _ in range(12))]
     assert [20 << 20] * 12 == found
 
 
 def test_pieces_are_asked_for_when_there_is_room(engine):
-    engine, _ = engine
     asked = []
 
     def pieces():
@@ -238,7 +227,6 @@ def gone(pid):
 
 
 def test_whoever_stops_ends_what_runs(engine, tmp_path):
-    engine, _ = engine
     pid = tmp_path / "pid"
     outcomes = engine.run([Piece("one", hang, (str(pid),)), Piece("another", square, (3,))])
     assert 9 == next(outcomes).get()
@@ -248,15 +236,16 @@ def test_whoever_stops_ends_what_runs(engine, tmp_path):
     assert gone(int(pid.read_text()))
 
 
-def test_a_node_that_is_lost_costs_a_try_and_no_piece(begin, joined, at_once):
-    """The last test of this file: two more nodes come, and one goes."""
-    begun = begin({"num_cpus": 1}, {"num_cpus": 1})
-    engine, notes = joined(begun, __name__)
+def test_a_node_that_is_lost_costs_a_try_and_no_piece(engine, cluster, at_once):
+    """The last test of this file, which leaves two nodes."""
+    lost = cluster.others.pop()
     found = []
-    for outcome in engine.run(Piece(str(n), nap, (0.3,), "machine", tag=n) for n in range(12)):
+    for outcome in engine.run(Piece(str(n), nap, (0.3,), "machine", tag=n) for n in range(18)):
         found.append((outcome.piece.tag, outcome.get()[2]))
-        if len(found) == 4:
-            begun.remove_node(begun.others[0], allow_graceful=False)
-    assert list(range(12)) == sorted(tag for tag, _ in found)
-    assert {begun.others[1].node_id} == {node for _, node in found[5:]}
-    assert 1 <= len(notes)
+        if len(found) == 6:
+            cluster.remove_node(lost, allow_graceful=False)
+    assert list(range(18)) == sorted(tag for tag, _ in found)
+    nodes = [node for _, node in found]
+    assert lost.node_id in nodes[:6]
+    assert {node.node_id for node in cluster.others} == set(nodes[8:])
+    assert 1 <= len(engine.notes)
