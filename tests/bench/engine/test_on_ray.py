@@ -105,7 +105,7 @@ def test_everywhere_is_each_node_that_could_do_it(engine, cluster):
 
 def test_where_nothing_could_do_it_is_said(joined):
     engine = OnRay(gpu_types=["B200"])
-    with pytest.raises(ValueError, match="^the Ray cluster has no node with a gpu: "):
+    with pytest.raises(ValueError, match=r"^the Ray cluster has no node with a gpu: "):
         engine.everywhere(here, needs="gpu")
 
 
@@ -191,8 +191,8 @@ def large(n):
 
 def test_more_than_the_object_store_holds_passes_through(engine):
     """Twelve times 20 MB, where a node's store has 80."""
-    found = [len(outcome.get()) for outcome in engine.run(Piece("n", large, (20,)) for _ in range(12))]
-    assert [20 << 20] * 12 == found
+    outcomes = engine.run(Piece("n", large, (20,)) for _ in range(12))
+    assert [20 << 20] * 12 == [len(outcome.get()) for outcome in outcomes]
 
 
 def test_pieces_are_asked_for_when_there_is_room(engine):

@@ -67,9 +67,7 @@ def stored(tmp_path):
     return collections.Counter(json.loads(line)["cell"]["row"] for line in lines)
 
 
-def test_200_cells_a_node_killed_the_driver_killed_and_every_cell_once(
-    cluster, drive, tmp_path
-):
+def test_200_cells_a_node_killed_the_driver_killed_and_every_cell_once(cluster, drive, tmp_path):
     rows = [f"ok-{number}" for number in range(200)]
     first = drive(*rows)
     nodes = set()

@@ -1,4 +1,4 @@
-"""A sweep over several machines, in this process: what is stored where, left out, and read again."""
+"""A sweep over several machines, in this process: what is stored where, what is left out."""
 
 from __future__ import annotations
 
