@@ -25,6 +25,9 @@ STORE_BYTES = 1 << 28
 TYPE_LABEL = "ray.io/accelerator-type"
 """The label that Ray gives to nodes with GPUs of a type that it knows."""
 
+NODE_LABEL = "ray.io/node-id"
+"""The label that every node has."""
+
 NOT_SENT = (".git", ".venv", "venv", "__pycache__")
 """Beside what .gitignore names: Ray honours that itself."""
 

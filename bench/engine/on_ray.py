@@ -9,11 +9,11 @@ import math
 import pickle
 import platform
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from vidcost.bench.engine.cluster import TYPE_LABEL, Node, nodes, ray_module
+from vidcost.bench.engine.cluster import NODE_LABEL, TYPE_LABEL, Node, nodes, ray_module
 from vidcost.bench.engine.work import Lost, Needs, Outcome, Piece, Unfit
 from vidcost.bench.errors import named
 
@@ -26,7 +26,10 @@ PAUSES_S = (2.0, 10.0)
 """Before the second and the third try: a node that was lost is listed as alive for a while."""
 
 SHUNNED_S = 60.0
-"""How long a node gets no piece that needs it whole, after it lost one."""
+"""How long a node that lost a piece, or could not do it, is left alone if there are others: what
+fails fails fast, so a broken node would be the first to be free each time."""
+
+_WORDS: Mapping[Needs, str] = {"core": "cores", "machine": "cores", "gpu": "such a GPU"}
 
 LOOK_S = 1.0
 """How often the list of nodes is read anew."""
@@ -84,7 +87,9 @@ class OnRay:
         ray = ray_module()
         suiting = [node for node in nodes() if node.suits(needs, self.gpu_types)]
         if not suiting:
-            raise ValueError(f"the Ray cluster has no node with a {needs}: `ray status` shows them")
+            raise ValueError(
+                f"no node of the Ray cluster has {_WORDS[needs]}: `ray status` shows them"
+            )
         asked = {_submitted(function, arguments, _pinned(node)): node for node in suiting}
         found: list[T] = []
         _, late = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
@@ -177,23 +182,28 @@ class _Run(Generic[T]):
         suiting = [node for node in self._alive() if node.suits(needs, self._engine.gpu_types)]
         if not suiting and not self._said_none:
             self._said_none = True
-            self._engine.on_note(f"no node with a {needs} is left: waiting for one")
+            self._engine.on_note(f"no node that has {_WORDS[needs]} is left: waiting for one")
+        now = time.monotonic()
+        shunned = [node.id for node in suiting if self._shunned.get(node.id, now) > now]
+        if len(shunned) == len(suiting):
+            shunned = []
         if needs == "machine":
-            taken = {each.node for each in self._flying.values()}
-            now = time.monotonic()
+            taken = {*shunned, *(each.node for each in self._flying.values())}
             for node in suiting:
-                if node.id not in taken and self._shunned.get(node.id, 0) <= now:
+                if node.id not in taken:
                     return node.id, _pinned(node) | {"num_cpus": node.cores}
             return None
         room = sum(node.gpus if needs == "gpu" else node.cores for node in suiting)
         if len(self._flying) >= max(AT_LEAST, AHEAD * room):
             return None
+        labels = {NODE_LABEL: f"!in({','.join(shunned)})"} if shunned else {}
         if needs == "core":
-            return None, {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
-        options: dict[str, Any] = {"num_cpus": 1, "num_gpus": 1}
+            # by labels or spread, not both
+            chosen = {"label_selector": labels} if labels else {"scheduling_strategy": "SPREAD"}
+            return None, {"num_cpus": 1, **chosen}
         if self._engine.gpu_types:
-            options["label_selector"] = {TYPE_LABEL: f"in({','.join(self._engine.gpu_types)})"}
-        return None, options
+            labels[TYPE_LABEL] = f"in({','.join(self._engine.gpu_types)})"
+        return None, {"num_cpus": 1, "num_gpus": 1, "label_selector": labels}
 
     def _alive(self) -> list[Node]:
         now = time.monotonic()
@@ -210,7 +220,7 @@ class _Run(Generic[T]):
         except self._ray.exceptions.RayError as error:
             return Outcome(flight.piece, error=_unable("a node", error))
         if isinstance(said.error, Unfit):
-            return self._again(flight, f"{said.host}: {said.error}")
+            return self._again(replace(flight, node=said.node), f"{said.host}: {said.error}")
         return Outcome(flight.piece, said.returned, said.error, said.host, said.node)
 
     def _again(self, flight: _Flight[T], why: str) -> Outcome[T] | None:

@@ -87,7 +87,8 @@ def most_of_one_kind(timings: Iterable[Timing]) -> tuple[list[Timing], list[str]
     left_out = sum(map(len, parted)) - len(kept)
     if not left_out:
         return kept, []
-    return kept, [f"{left_out} timings on other kinds of machines are stored, and not shown here"]
+    what = "1 timing" if left_out == 1 else f"{left_out} timings"
+    return kept, [f"{what} on other kinds of machines: in the results folder, and not shown"]
 
 
 def rows_timed_alike(timings: Iterable[Timing]) -> dict[str, Timing]:
