@@ -24,9 +24,11 @@ from vidcost.bench import files
 from vidcost.bench.engine import cluster
 from vidcost.bench.engine.on_ray import OnRay
 from vidcost.bench.session.timing import store_of
+from vidcost.bench.tables.timing import timing_table
 from vidcost.bench.timing import events
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import conditions, machine_of
+from vidcost.bench.timing.figures import by_kind
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.record import Machine, Protocol, Timing
 from vidcost.bench.timing.spread import Spread, spread
@@ -149,7 +151,10 @@ def memory(count: int) -> tuple[list[tuple[str, float]], float]:
         took_s, result = swept(cells, 0.0, Path(folder), on_done)
         read = sum(1 for _ in result)
         assert read == count
-        found.append(("after every record was read again, in order", rss_mb()))
+        found.append(("after all, with every record read again in order", rss_mb()))
+        tables = [timing_table(each) for each in by_kind(result)]
+        found.append(("with the table of all of them, a line for each", rss_mb()))
+        del tables
         known = Spread(cells)
         began = time.monotonic()
         spread(
@@ -186,8 +191,8 @@ def document(
         f"{load[0]:.1f} at the beginning, {load[1]:.1f} at the end.\n",
         "## Scheduling\n",
         f"Cells that are known to take {CELL_S:g} s, for they sleep, go through what a sweep is "
-        "made of: handed to Ray one for each node, sent back as records, appended to the file under its "
-        "lock and synced. Only the worker process is left out, which is the same on one machine. "
+        "made of: handed to Ray one for each node, sent back as records, appended to the file under "
+        "its lock and synced. Only the worker process is left out, which is the same on one machine. "
         "Timed from the first cell to the last record on the disk; that Ray and the nodes' Python "
         "start is not in it.\n",
         "| workers | cells | ideal, s | took, s | of linear |",

@@ -105,7 +105,7 @@ def test_everywhere_is_each_node_that_could_do_it(engine, cluster):
 
 def test_where_nothing_could_do_it_is_said(joined):
     engine = OnRay(gpu_types=["B200"])
-    with pytest.raises(ValueError, match="^no node of the Ray cluster has such a GPU: "):
+    with pytest.raises(ValueError, match=r"^no node of the Ray cluster has such a GPU: "):
         engine.everywhere(here, needs="gpu")
 
 
