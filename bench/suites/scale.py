@@ -152,9 +152,6 @@ def memory(count: int) -> tuple[list[tuple[str, float]], float]:
         read = sum(1 for _ in result)
         assert read == count
         found.append(("after all, with every record read again in order", rss_mb()))
-        tables = [timing_table(each) for each in by_kind(result)]
-        found.append(("with the table of all of them, a line for each", rss_mb()))
-        del tables
         known = Spread(cells)
         began = time.monotonic()
         spread(
@@ -169,6 +166,9 @@ def memory(count: int) -> tuple[list[tuple[str, float]], float]:
         found.append(
             (f"after a resumed sweep that found all of it done, {resumed_s:.0f} s", rss_mb())
         )
+        tables = [timing_table(each) for each in by_kind(result)]
+        assert count == sum(len(table.lines) for table in tables)
+        found.append(("with the table that a command ends with, a line for each cell", rss_mb()))
     return found, took_s
 
 
@@ -191,10 +191,10 @@ def document(
         f"{load[0]:.1f} at the beginning, {load[1]:.1f} at the end.\n",
         "## Scheduling\n",
         f"Cells that are known to take {CELL_S:g} s, for they sleep, go through what a sweep is "
-        "made of: handed to Ray one for each node, sent back as records, appended to the file under "
-        "its lock and synced. Only the worker process is left out, which is the same on one machine. "
-        "Timed from the first cell to the last record on the disk; that Ray and the nodes' Python "
-        "start is not in it.\n",
+        "made of: handed to Ray one for each node, sent back as records, appended to the file "
+        "under its lock and synced. Only the worker process is left out, which is the same on one "
+        "machine. Timed from the first cell to the last record on the disk; that Ray and the "
+        "nodes' Python start is not in it.\n",
         "| workers | cells | ideal, s | took, s | of linear |",
         "|---:|---:|---:|---:|---:|",
     ]
