@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import math
@@ -24,11 +25,16 @@ from vidcost.bench.audit.recipes import (
     in_order,
 )
 from vidcost.bench.count.counter import Count, count
+from vidcost.bench.engine.work import Engine, Piece
 from vidcost.models.rows import Row
 
 Settings = tuple[tuple[str, str], ...]
 BlockCounts = dict[tuple[str, tuple[int, ...], Settings], Figures]
 """Counts of blocks alone, by their place in the network, input shape and settings."""
+
+
+AT_ONCE = 4
+"""Networks in a piece of work: a second or more, beside which handing it over is nothing."""
 
 
 def size(row: Row) -> int:
@@ -39,19 +45,20 @@ def size(row: Row) -> int:
     return math.prod(map(len, _choices(row)))
 
 
-def grid(row: Row) -> Iterator[tuple[Recipe, Figures | None]]:
+def grid(
+    row: Row, start: int = 0, stop: int | None = None
+) -> Iterator[tuple[Recipe, Figures | None]]:
     """Every recipe around ``row`` and its counts, None if the network does not take its settings.
 
-    A network is counted once for all settings of its blocks, and each block alone for each of
-    them: what a counter books is a sum over modules, so the parts add up to the whole. A test
-    holds that against counts of the whole, and so should whoever reports one of these.
+    ``start`` and ``stop`` choose among the :func:`networks`, whose blocks are varied. A network is
+    counted once for all settings of its blocks, and each block alone for each of them: what a
+    counter books is a sum over modules, so the parts add up to the whole. A test holds that against
+    counts of the whole, and so should whoever reports one of these.
     Raises: ValueError if the row has no public definition.
     """
-    every = _choices(row)
-    of_network = [each for each in every if not _is_of_block(each)]
-    of_block = [each for each in every if _is_of_block(each)]
+    of_block = [each for each in _choices(row) if _is_of_block(each)]
     counts: BlockCounts = {}
-    for outside in itertools.product(*of_network):
+    for outside in networks(row)[start:stop]:
         try:
             parts = _Parts(Recipe(row, _merged(outside)), counts)
         except ValueError:
@@ -63,6 +70,40 @@ def grid(row: Row) -> Iterator[tuple[Recipe, Figures | None]]:
             except ValueError:
                 counted = None
             yield recipe, counted
+
+
+def grid_on(engine: Engine, row: Row) -> Iterator[tuple[Recipe, Figures | None]]:
+    """What :func:`grid` gives, in its order, a few networks in each piece of work.
+
+    Raises: ValueError if the row has no public definition; Lost.
+    """
+    starts = range(0, len(networks(row)), AT_ONCE)
+    pieces = (
+        Piece(f"recipes of {row.name}", _part, (row, start, start + AT_ONCE), tag=start)
+        for start in starts
+    )
+    waiting: dict[int, list[tuple[Recipe, Figures | None]]] = {}
+    wanted = iter(starts)
+    turn = next(wanted, None)
+    with contextlib.closing(engine.run(pieces)) as outcomes:
+        for outcome in outcomes:
+            waiting[outcome.piece.tag] = outcome.get()
+            while turn in waiting:
+                yield from waiting.pop(turn)
+                turn = next(wanted, None)
+
+
+def _part(row: Row, start: int, stop: int) -> list[tuple[Recipe, Figures | None]]:
+    return list(grid(row, start, stop))
+
+
+def networks(row: Row) -> list[tuple[Settings, ...]]:
+    """Settings of the network around its blocks: every combination.
+
+    Raises: ValueError if the row has no public definition.
+    """
+    of_network = [each for each in _choices(row) if not _is_of_block(each)]
+    return list(itertools.product(*of_network))
 
 
 def _choices(row: Row) -> list[list[Settings]]:

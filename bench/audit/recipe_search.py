@@ -11,8 +11,9 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from vidcost.bench.audit.recipe_grid import grid
+from vidcost.bench.audit.recipe_grid import grid, grid_on
 from vidcost.bench.audit.recipes import Figures, Recipe
+from vidcost.bench.engine.work import Engine
 from vidcost.bench.published import Figure, Paper
 from vidcost.models.rows import Row
 
@@ -122,15 +123,22 @@ def target_of(row: Row, paper: Paper) -> Target:
     return target
 
 
-def search(row: Row, paper: Paper, *, advance: Callable[[str], None] = lambda what: None) -> Search:
+def search(
+    row: Row,
+    paper: Paper,
+    *,
+    advance: Callable[[str], None] = lambda what: None,
+    engine: Engine | None = None,
+) -> Search:
     """Count every recipe around ``row`` and hold it against what the paper prints.
 
+    They are counted in this process, or in pieces by ``engine``.
     ``advance`` is called for each of the recipes, of which there are :func:`recipe_grid.size`.
     Raises: ValueError if the paper prints no costs of the row, or it has no public definition.
     """
     target = target_of(row, paper)
     matches, refused = [], 0
-    for recipe, counted in grid(row):
+    for recipe, counted in grid_on(engine, row) if engine else grid(row):
         if counted is None:
             refused += 1
         else:

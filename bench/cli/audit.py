@@ -11,7 +11,8 @@ import typer
 from vidcost.bench import files, published
 from vidcost.bench.audit.verdicts import judge, printed_figures, problems
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.options import As, Json, Results
+from vidcost.bench.cli.engines import Choice
+from vidcost.bench.cli.options import Address, As, EngineName, Json, Results, Where
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 from vidcost.bench.cli.rows import progress
 from vidcost.models.rows import select
@@ -35,6 +36,8 @@ def audit(
             metavar="'ROW AXIS=CHOICE ...'", help="Count a row otherwise than it is described."
         ),
     ] = None,
+    engine: EngineName = Where.HERE,
+    address: Address = None,
     results: Results = Path("results"),
     as_: As = None,
     json: Json = False,
@@ -43,8 +46,8 @@ def audit(
 
     Writes audit.md and audit.jsonl to the results folder; --format prints the figures alone. Fails
     if a figure that is not met has no note in results/published, if one that is met has one, or if
-    a recipe no longer gives its figure. --search tries the recipes around a row, --recipe counts
-    one.
+    a recipe no longer gives its figure. --search tries the recipes around a row, with --engine ray
+    on the nodes of a cluster; --recipe counts one.
     """
     # sympy takes a third of a second to import, which no other command should pay
     from vidcost.bench.audit.recipe_grid import size
@@ -54,6 +57,9 @@ def audit(
     from vidcost.bench.tables.audit.tables import figure_table, recipe_table, search_table
 
     paper = published.pnl2020()
+    where = Choice(engine, address)
+    if where.is_ray and search is None:
+        raise ValueError("--engine ray is for --search: the rest of the audit takes seconds")
     if search is not None and recipe is not None:
         raise ValueError("--search and --recipe are two things: give one of them")
     if recipe is not None:
@@ -63,8 +69,10 @@ def audit(
         (row,) = select([search])[:1]
         if row.name != search:
             raise ValueError(f"{search!r} is no row's name: search around one row at a time")
-        with progress(size(row)) as advance:
-            found = search_recipes(row, paper, advance=advance)
+        with where.engine() as machines, progress(size(row)) as advance:
+            found = search_recipes(
+                row, paper, advance=advance, engine=machines if where.is_ray else None
+            )
         print_table(search_table(found), as_)
         return
     files.check_folder(results)

@@ -11,28 +11,37 @@ from rich.console import Console
 from vidcost.bench import files
 from vidcost.bench.cli import completion
 from vidcost.bench.cli.compare_modes import print_modes
+from vidcost.bench.cli.engines import NO_BUDGET, Choice
 from vidcost.bench.cli.networks import Inputs, TimeLimit, limit_s, refuse_batch, refuse_inputs
 from vidcost.bench.cli.options import (
+    Address,
     As,
     Classes,
     Device,
+    EngineName,
     Frames,
+    GpuTypes,
     Json,
     Results,
     Resume,
     Size,
     Threads,
+    Where,
 )
 from vidcost.bench.cli.output import print_table, report
 from vidcost.bench.cli.rows import progress
 from vidcost.bench.inspection.comparison import AXES, compared, count_all, to_time, variants
+from vidcost.bench.session.cluster_timing import take_on
 from vidcost.bench.session.timing import Taken, check_device, default_threads, take
 from vidcost.bench.tables.compare import compare_table
+from vidcost.bench.timing.figures import most_of_one_kind
 from vidcost.bench.timing.plan import network_fields, row_fields, seconds
 from vidcost.bench.user.reference import is_reference
 from vidcost.models.rows import select
 
 compare_app = typer.Typer()
+
+BUDGET = "2m"
 
 EXAMPLE = (
     "Example: `vidcost compare mfnet --at conv4:before-last --block nl --block pnl:n=4 "
@@ -113,13 +122,21 @@ def compare(
     ] = "inference",
     threads: Threads = None,
     budget: Annotated[
-        str, typer.Option(metavar="TIME", help="Time for so long in all: 90s, 10m, 0s for not.")
-    ] = "2m",
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Time for so long in all: 90s, 10m, 0s for not; default: 2m, on a cluster until "
+            "precise.",
+        ),
+    ] = None,
     witness: Annotated[
         bool, typer.Option("--fvcore/--no-fvcore", help="Ask fvcore, which runs each for real.")
     ] = True,
     time_limit: TimeLimit = "5m",
     resume: Resume = True,
+    engine: EngineName = Where.HERE,
+    address: Address = None,
+    gpu: GpuTypes = None,
     results: Results = Path("results"),
     as_: As = None,
     json: Json = False,
@@ -128,9 +145,12 @@ def compare(
 
     The network is built with each block in turn at all the positions given, counted in a process of
     its own, checked against the block's closed form if it has one, and timed in turns with the same
-    network without any block. Timings are stored like those of `vidcost time`.
+    network without any block. Timings are stored like those of `vidcost time`. With --engine
+    ray both are done on the nodes of a cluster.
     """
     if modes:
+        if engine != Where.HERE:
+            raise ValueError("--modes times on this machine: leave --engine out")
         if at or block or sweep or plot:
             raise ValueError(
                 "--modes compares networks as they are: leave --at, --block, --sweep and --plot out"
@@ -149,7 +169,7 @@ def compare(
             inputs or [],
             clip,
             plain,
-            budget_s=seconds(budget),
+            budget_s=seconds(budget or BUDGET),
             start_up_s=limit_s(time_limit),
             results=results,
             resume=resume,
@@ -164,41 +184,62 @@ def compare(
     swept = None if sweep is None else _axis(sweep)
     if plot is not None:
         _check_plot(plot, swept)
-    budget_s = seconds(budget)
+    place = Choice(engine, address, gpu, device)
+    budget_s = seconds(budget or BUDGET)
+    if place.is_ray and budget is not None and budget_s:
+        raise ValueError(NO_BUDGET)
     limit = limit_s(time_limit)
-    conditions = {
-        "device": check_device(device),
-        "threads": threads or default_threads(device),
-        "batch": batch,
-        "dtype": dtype,
-        "memory_format": memory_format,
-        "mode": mode,
-        "phase": phase,
-    }
     clip = {"classes": classes, "frames": frames, "size": size}
     fields = _network(network, inputs or [], clip, batch, swept is not None)
-    chosen = variants(fields, at, block, conditions, swept)
+    if not place.is_ray:
+        check_device(device)
     files.check_folder(results)
-    with progress(len(chosen)) as advance:
-        counts = count_all(
-            chosen, witnesses=("fvcore",) if witness else (), limit_s=limit, advance=advance
-        )
-    taken = Taken()
-    if budget_s:
-        taken = take(
-            to_time(chosen, counts),
-            results,
-            console=Console(stderr=True),
-            resume=resume,
-            budget_s=budget_s,
-            start_up_s=limit,
-            command="vidcost compare",
-        )
-    found = compared(chosen, counts, taken.timings)
+    with place.engine([network, *block]) as machines:
+        conditions = {
+            "device": device,
+            "threads": threads or (place.threads() if place.is_ray else default_threads(device)),
+            "batch": batch,
+            "dtype": dtype,
+            "memory_format": memory_format,
+            "mode": mode,
+            "phase": phase,
+        }
+        chosen = variants(fields, at, block, conditions, swept)
+        with progress(len(chosen)) as advance:
+            counts = count_all(
+                chosen,
+                witnesses=("fvcore",) if witness else (),
+                limit_s=limit,
+                advance=advance,
+                engine=machines,
+            )
+        taken, cells, console = Taken(), to_time(chosen, counts), Console(stderr=True)
+        if budget_s and place.is_ray:
+            taken = take_on(
+                machines,
+                cells,
+                results,
+                console=console,
+                resume=resume,
+                start_up_s=limit,
+                command="vidcost compare",
+            )
+        elif budget_s:
+            taken = take(
+                cells,
+                results,
+                console=console,
+                resume=resume,
+                budget_s=budget_s,
+                start_up_s=limit,
+                command="vidcost compare",
+            )
+    timings, left_out = most_of_one_kind(taken.timings)
+    found = compared(chosen, counts, timings)
     axis = swept[0] if swept else None
     where = f"{network} at {', '.join(dict.fromkeys(at))}"
-    table = compare_table(found, taken.timings, where=where, axis=axis)
-    for note in taken.notes:
+    table = compare_table(found, timings, where=where, axis=axis)
+    for note in (*taken.notes, *left_out):
         typer.echo(note, err=True)
     if plot is not None and axis is not None:
         # matplotlib takes a fifth of a second, which only who draws should pay

@@ -116,7 +116,7 @@ def set_against_textbook(
             budget_s=budget_s,
             command="vidcost fast",
         )
-        timings, failures, notes = taken.timings, taken.failures, taken.notes
+        timings, failures, notes = list(taken.timings), taken.failures, taken.notes
     for line in (*dict.fromkeys(reasons), *notes):
         typer.echo(line, err=True)
     if everything:

@@ -11,7 +11,20 @@ from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size
+from vidcost.bench.cli.engines import Choice
+from vidcost.bench.cli.options import (
+    Address,
+    As,
+    Device,
+    EngineName,
+    Format,
+    Frames,
+    GpuTypes,
+    Json,
+    Results,
+    Size,
+    Where,
+)
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.cli.rows import progress
 from vidcost.models.rows import ROWS
@@ -267,6 +280,9 @@ def gate_study(
     visit: Annotated[
         float, typer.Option(min=0.01, help="Seconds in which a pair takes turns at a subject.")
     ] = 0.4,
+    engine: EngineName = Where.HERE,
+    address: Address = None,
+    gpu: GpuTypes = None,
     results: Results = Path("results"),
     json: Json = False,
 ) -> None:
@@ -274,36 +290,59 @@ def gate_study(
 
     Trials are appended to gate/<device>/study.jsonl in the results folder, and the same command
     goes on where it stopped. README.md and power.svg beside it say what came of it, and what the
-    usual tools would have said of the same samples.
+    usual tools would have said of the same samples. With --engine ray each trial has a GPU, or a
+    node's CPU, of a cluster for itself.
     """
     from vidcost.bench.gate import comparison, study, trial, versions
+    from vidcost.bench.session.cluster_timing import one_kind
     from vidcost.bench.session.gate_progress import gate_progress
     from vidcost.bench.session.timing import check_device, slug
     from vidcost.bench.tables.gate.study_document import write_study
     from vidcost.bench.timing.conditions import machine_of
     from vidcost.bench.timing.sweep import Interrupted
 
-    check_device(device)
-    folder = results / "gate" / slug(machine_of(device))
-    files.check_folder(folder)
-    path, cells = folder / "study.jsonl", study.study_cells(device, threads)
-    missing = study.missing(path, cells, comparisons=comparisons, per_factor=per_factor)
-    console = Console(stderr=True)
-    if missing:
-        prepared = comparison.prepare_refs(Path(), None, None, cache=versions.cache_folder())
-        with gate_progress(console) as show:
+    where = Choice(engine, address, gpu, device)
+    if not where.is_ray:
+        check_device(device)
+    lost: list[str] = []
+    with where.engine() as machines:
+        machine = one_kind(machines, device) if where.is_ray else machine_of(device)
+        folder = results / "gate" / slug(machine)
+        files.check_folder(folder)
+        path, cells = folder / "study.jsonl", study.study_cells(device, threads)
+        missing = study.missing(path, cells, comparisons=comparisons, per_factor=per_factor)
+        if missing:
+            prepared = comparison.prepare_refs(Path(), None, None, cache=versions.cache_folder())
             try:
-                study.carry_out(prepared, path, cells, missing, visit_s=visit, on_progress=show)
+                if where.is_ray:
+                    with progress(len(missing)) as advance:
+                        lost = study.carry_out_on(
+                            machines,
+                            prepared,
+                            path,
+                            cells,
+                            missing,
+                            visit_s=visit,
+                            on_trial=lambda trial: advance(f"trial {trial.number}"),
+                        )
+                else:
+                    with gate_progress(Console(stderr=True)) as show:
+                        study.carry_out(
+                            prepared, path, cells, missing, visit_s=visit, on_progress=show
+                        )
             except KeyboardInterrupt:
                 raise Interrupted(
                     f"stopped; the trials that were finished are in {path}: give the same command "
                     "to go on"
                 ) from None
+    if not path.exists():
+        report(lost)
     written, alarms = write_study(trial.read(path), folder)
     if json:
         print_table(alarms, Format.JSON)
     for document in written:
         typer.echo(f"Written: {document}", err=json)
+    report(lost)
 
 
 def _conclude(judged: Result, junit: Path | None, as_: Format | None) -> None:

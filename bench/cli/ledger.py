@@ -7,10 +7,13 @@ from pathlib import Path
 import typer
 
 from vidcost.bench import files
+from vidcost.bench.cli.engines import Choice
 from vidcost.bench.cli.networks import TIME_LIMIT, Inputs, TimeLimit, limit_s, network_cells, parted
 from vidcost.bench.cli.options import (
+    Address,
     As,
     Classes,
+    EngineName,
     Format,
     Frames,
     Json,
@@ -19,11 +22,13 @@ from vidcost.bench.cli.options import (
     Results,
     Rows,
     Size,
+    Where,
 )
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
-from vidcost.bench.cli.rows import at, buildable, measured
+from vidcost.bench.cli.rows import at, buildable, measured, progress
 from vidcost.bench.count.ledger import Entry, complaints, reconcile
-from vidcost.bench.inspection.counted import accounts as accounts_of
+from vidcost.bench.count.measure import accounts_on, steps
+from vidcost.bench.inspection.counted import accounts_of_all
 from vidcost.bench.tables.ledger import (
     ledger_markdown,
     ledger_table,
@@ -48,6 +53,8 @@ def ledger(
     no_cache: NoCache = False,
     inputs: Inputs = None,
     time_limit: TimeLimit = TIME_LIMIT,
+    engine: EngineName = Where.HERE,
+    address: Address = None,
     as_: As = None,
     json: Json = False,
 ) -> None:
@@ -55,6 +62,8 @@ def ledger(
 
     Up to four rows are shown term by term. Over all rows it writes ledger.md and ledger.jsonl to
     the results folder, with every row's terms; --format json or csv prints a line for each term.
+    With --engine ray the counters run on the nodes of a cluster, each of which keeps the answers
+    given on it.
     """
     rows, references = parted(rows)
     networks = network_cells(references, inputs)
@@ -62,17 +71,23 @@ def ledger(
     if everything:
         files.check_folder(results)
     entries: dict[str, list[Entry]] = {}
-    failed = []
-    if rows or not networks:
-        chosen = at(buildable(rows, table=table), classes, frames, size)
-        examined = measured(chosen, use_cache=not no_cache)
-        entries = {each.record.row: reconcile(each) for each in examined}
-    for cell in networks:
-        found, failure = accounts_of(cell, limit_s=limit_s(time_limit))
-        if failure:
-            failed.append(failure)
-        else:
-            entries[cell.subject] = found
+    failed: list[str] = []
+    where = Choice(engine, address)
+    with where.engine(references) as machines:
+        if rows or not networks:
+            chosen = at(buildable(rows, table=table), classes, frames, size)
+            if where.is_ray:
+                with progress(steps(chosen)) as advance:
+                    entries, lost = accounts_on(
+                        machines, chosen, use_cache=not no_cache, advance=advance
+                    )
+                failed += lost
+            else:
+                examined = measured(chosen, use_cache=not no_cache)
+                entries = {each.record.row: reconcile(each) for each in examined}
+        found, failures = accounts_of_all(networks, limit_s=limit_s(time_limit), engine=machines)
+        entries |= found
+        failed += failures
     accounts = [entry for each in entries.values() for entry in each]
     if as_ in (Format.JSON, Format.CSV):
         print_table(tidy_table(accounts), as_)

@@ -19,6 +19,36 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class Where(StrEnum):
+    """Where the work is done."""
+
+    HERE = "here"
+    RAY = "ray"
+
+
+EngineName = Annotated[
+    Where,
+    typer.Option(
+        "--engine", help="here, or on the nodes of a Ray cluster: docs/scale.md says how."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Of the Ray cluster; default: RAY_ADDRESS, else the one on this machine, else one "
+        "that is begun for the command.",
+    ),
+]
+GpuTypes = Annotated[
+    str | None,
+    typer.Option(
+        "--gpu",
+        metavar="TYPE,...",
+        help="Ray's types of GPU to use, such as H100,A100; default: any.",
+    ),
+]
+
 Rows = Annotated[
     list[str] | None,
     typer.Argument(

@@ -20,6 +20,7 @@ from vidcost.bench.cli.running import run
 from vidcost.bench.cli.tables import tables_app
 from vidcost.bench.cli.timing import timing_app
 from vidcost.bench.count.closed_form import ClosedFormMismatch
+from vidcost.bench.engine.work import Lost
 from vidcost.bench.exit_status import FOUND_WRONG, INTERRUPTED
 from vidcost.bench.timing.sweep import Interrupted
 
@@ -47,5 +48,10 @@ app.add_typer(cache_app, name="cache")
 
 def status() -> int:
     """Run the command line; the exit status it ends with."""
-    ends = {ClosedFormMismatch: FOUND_WRONG, FindingGone: FOUND_WRONG, Interrupted: INTERRUPTED}
+    ends = {
+        ClosedFormMismatch: FOUND_WRONG,
+        FindingGone: FOUND_WRONG,
+        Lost: FOUND_WRONG,
+        Interrupted: INTERRUPTED,
+    }
     return run(app, ends)

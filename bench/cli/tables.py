@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -159,7 +159,7 @@ def _chosen_timings(which: str | None, results: Path) -> tuple[list[Timing], str
     return chosen(which, results)
 
 
-def _with_timings(table: Table, timings: Sequence[Timing]) -> Table:
+def _with_timings(table: Table, timings: Iterable[Timing]) -> Table:
     if not timings:
         return table
     from vidcost.bench.tables.timing import with_timings

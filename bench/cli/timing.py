@@ -10,6 +10,7 @@ from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
+from vidcost.bench.cli.engines import NO_BUDGET, Choice
 from vidcost.bench.cli.networks import (
     Inputs,
     TimeLimit,
@@ -19,18 +20,22 @@ from vidcost.bench.cli.networks import (
     refuse_inputs,
 )
 from vidcost.bench.cli.options import (
+    Address,
     As,
     Classes,
     Device,
+    EngineName,
     Frames,
+    GpuTypes,
     Json,
     Results,
     Resume,
     Rows,
     Size,
     Threads,
+    Where,
 )
-from vidcost.bench.cli.output import print_table, report
+from vidcost.bench.cli.output import print_tables, report
 from vidcost.bench.cli.rows import at, buildable
 from vidcost.bench.count.record import count_row
 from vidcost.bench.timing.plan import seconds
@@ -115,6 +120,9 @@ def time_rows(
     inputs: Inputs = None,
     time_limit: TimeLimit = "5m",
     resume: Resume = True,
+    engine: EngineName = Where.HERE,
+    address: Address = None,
+    gpu: GpuTypes = None,
     results: Results = Path("results"),
     as_: As = None,
     json: Json = False,
@@ -124,29 +132,25 @@ def time_rows(
     Each measurement runs in a process of its own and is appended to timings/*.jsonl in the results
     folder with its raw samples and conditions. Sampling ends when the median is known to 1%, after
     a minute, or as --budget allows. Conditions take several values, as in --dtype fp32,bf16: all
-    combinations are timed. Fails if a measurement failed.
+    combinations are timed. With --engine ray each measurement has a GPU, or a node's CPU, of a
+    cluster for itself. Fails if a measurement failed.
     """
+    from vidcost.bench.session.cluster_timing import take_on
     from vidcost.bench.session.timing import check_device, default_threads, take
     from vidcost.bench.tables.timing import share_table, timing_table
     from vidcost.bench.timing import plan
+    from vidcost.bench.timing.figures import by_kind
 
     if share and blocks:
         raise ValueError("--share times blocks in their networks, --blocks alone: give one of them")
     if blocks is None and (shape_ or sweep):
         raise ValueError("--shape and --sweep are for blocks alone: give --blocks too")
+    where = Choice(engine, address, gpu, device)
+    if where.is_ray and budget is not None:
+        raise ValueError(NO_BUDGET)
     budget_s = None if budget is None else seconds(budget)
     if budget_s == 0:
         raise ValueError(f"--budget {budget} is no time: give more than 0s")
-    conditions = plan.Conditions(
-        device=check_device(device),
-        threads=threads or default_threads(device),
-        batch=batch.split(","),
-        dtype=dtype.split(","),
-        memory_format=memory_format.split(","),
-        mode=mode.split(","),
-        phase=phase.split(","),
-        cudnn_benchmark=cudnn_benchmark.split(","),
-    )
     rows, references = parted(rows)
     if references:
         refuse_batch(batch != "1")
@@ -167,17 +171,38 @@ def time_rows(
     if references and share:
         raise ValueError("--share is for rows: `vidcost compare` puts blocks into your network")
     networks = [(reference, inputs or ()) for reference in references]
-    cells = plan.cells_for(chosen, conditions, share=share, blocks=alone, networks=networks)
+    if not where.is_ray:
+        check_device(device)
     files.check_folder(results)
-    taken = take(
-        cells,
-        results,
-        console=Console(stderr=True),
-        resume=resume,
-        budget_s=budget_s,
-        start_up_s=limit_s(time_limit),
-    )
+    with where.engine([*references, *(blocks or ())]) as machines:
+        conditions = plan.Conditions(
+            device=device,
+            threads=threads or (where.threads() if where.is_ray else default_threads(device)),
+            batch=batch.split(","),
+            dtype=dtype.split(","),
+            memory_format=memory_format.split(","),
+            mode=mode.split(","),
+            phase=phase.split(","),
+            cudnn_benchmark=cudnn_benchmark.split(","),
+        )
+        cells = plan.cells_for(chosen, conditions, share=share, blocks=alone, networks=networks)
+        console, start_up_s = Console(stderr=True), limit_s(time_limit)
+        if where.is_ray:
+            taken = take_on(
+                machines, cells, results, console=console, resume=resume, start_up_s=start_up_s
+            )
+        else:
+            taken = take(
+                cells,
+                results,
+                console=console,
+                resume=resume,
+                budget_s=budget_s,
+                start_up_s=start_up_s,
+            )
     for line in (*reasons, *taken.notes):
         typer.echo(line, err=True)
-    print_table((share_table if share else timing_table)(taken.timings), as_)
+    # unlike nodes are never mixed: each kind has its table
+    write = share_table if share else timing_table
+    print_tables([write(each) for each in by_kind(taken.timings)], as_)
     report(taken.failures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,10 @@ from queue import SimpleQueue
 
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.conventions import Convention
-from vidcost.bench.count.ledger import Examined, examine
+from vidcost.bench.count.ledger import Entry, Examined, examine, reconcile
 from vidcost.bench.count.witness import PROCESSES, WITNESSES, ask
 from vidcost.bench.count.witness_client import WitnessProcess
+from vidcost.bench.engine.work import Engine, Lost, Needs, Piece
 from vidcost.models.rows import Row
 
 Question = tuple[Convention, Row]
@@ -47,6 +49,46 @@ def measure(
         )
         for row in rows
     ]
+
+
+def accounts_on(
+    engine: Engine,
+    rows: Sequence[Row],
+    *,
+    use_cache: bool = True,
+    advance: Callable[[str], None] = lambda what: None,
+) -> tuple[dict[str, list[Entry]], list[str]]:
+    """The ledger of each of ``rows`` in order, asked on machines of ``engine``; those it lost.
+
+    A machine keeps the answers that were given on it. ``advance`` is called as by :func:`measure`.
+    Raises: as it does.
+    """
+    pieces = (
+        Piece(f"the ledger of {row.name}", _accounts, (row, use_cache), _needs(row), tag=row.name)
+        for row in rows
+    )
+    found: dict[str, list[Entry]] = {}
+    lost = []
+    with contextlib.closing(engine.run(pieces)) as outcomes:
+        for outcome in outcomes:
+            name = outcome.piece.tag
+            try:
+                found[name] = outcome.get()
+            except Lost as error:
+                lost.append(f"{name}: {error}")
+            for _ in range(steps([name])):
+                advance(f"counters answered on {name}")
+    return {row.name: found[row.name] for row in rows if row.name in found}, lost
+
+
+def _accounts(row: Row, use_cache: bool) -> list[Entry]:
+    (examined,) = measure([row], use_cache=use_cache)
+    return reconcile(examined)
+
+
+def _needs(row: Row) -> Needs:
+    # gigabytes, beside which nothing else should run
+    return "machine" if examine(row).is_large else "core"
 
 
 def _answers(
@@ -92,6 +134,6 @@ def _answers(
                 process.close()
 
 
-def steps(rows: Sequence[Row]) -> int:
+def steps(rows: Sequence[object]) -> int:
     """How often :func:`measure` reports that it has advanced."""
     return len(rows) * (1 + len(WITNESSES))

@@ -66,7 +66,10 @@ def _process(timing: Timing, file: str, where: str, line: bytes) -> Process:
         where=where,
         identity=hashlib.sha256(line).digest(),
         started=timing.started,
-        machine={field: str(value) for field, value in machine} if machine else None,
+        # a cluster's node has another name whenever the cluster is begun
+        machine={field: str(value) for field, value in machine if field != "node"}
+        if machine
+        else None,
         median_s=median_s,
         peak_bytes=peak_bytes,
         failure=failure,

@@ -143,6 +143,15 @@ def prepare(
     )
 
 
+def installed(ref: str, commit: str, *, cache: Path) -> tuple[Prepared, Prepared]:
+    """Two copies of this installation's own models, which are those of ``ref`` and ``commit``."""
+    checkout = Checkout(ref, commit, _folder_of("vidcost.models"))
+    return (
+        _copied(checkout, checkout.folder, None, name="a", cache=cache),
+        _copied(checkout, checkout.folder, None, name="b", cache=cache),
+    )
+
+
 def _prepared(
     checkout: Checkout, wanted: _Dependencies | None, *, name: str, cache: Path
 ) -> Prepared:
@@ -150,6 +159,12 @@ def _prepared(
     models = checkout.folder / "models"
     if not (models / "rows.py").is_file():
         raise ValueError(f"{checkout.ref} has no models/rows.py: is it a version of vidcost?")
+    return _copied(checkout, models, wanted, name=name, cache=cache)
+
+
+def _copied(
+    checkout: Checkout, models: Path, wanted: _Dependencies | None, *, name: str, cache: Path
+) -> Prepared:
     code = _digest([models])
     harness = [_folder_of(package) for package in HARNESS]
     # two copies even of the same code, so that no side has the files to itself

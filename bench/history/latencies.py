@@ -36,7 +36,7 @@ class LatencySeries:
     """The latencies of one cell on one machine under one set of versions, in order of time.
 
     ``machine`` is that of the latest point. Of two points all its fields are the same but the
-    version of the code, which is what the series is about.
+    version of the code, which is what the series is about, and a cluster's name of the node.
     ``changes`` are positions at which a new level begins.
     """
 
@@ -55,7 +55,8 @@ class _Taken:
     @property
     def conditions(self) -> Machine:
         """All that must be the same for two points to be compared."""
-        return self.machine.model_copy(update={"vidcost": ""})
+        # a node has another name whenever its cluster is begun
+        return self.machine.model_copy(update={"vidcost": "", "node": ""})
 
 
 class LatencyHistory:

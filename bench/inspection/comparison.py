@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vidcost.bench.count.conventions import Convention
+from vidcost.bench.engine.here import Here
+from vidcost.bench.engine.work import Engine, Lost, Piece
 from vidcost.bench.inspection.counted import Counted, counted
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures, share_figures
-from vidcost.bench.timing.plan import checked_cell, code_of
+from vidcost.bench.timing.plan import check_code, checked_cell, code_of
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.statistics import summary
 
@@ -75,25 +78,46 @@ def count_all(
     witnesses: Sequence[Convention],
     limit_s: float,
     advance: Callable[[str], None] = lambda _: None,
+    engine: Engine | None = None,
 ) -> list[Counted]:
-    """Each variant counted; one that cannot be built at its clip says so.
+    """Each variant counted, by ``engine`` if there is one; one that cannot be built says so.
 
     ``advance`` is called with the name of each when it is done.
     Raises: ValueError if no block can be built, or the plain network.
     """
-    found: list[Counted] = []
-    for variant in chosen:
-        try:
-            found.append(counted(variant.cell, witnesses=witnesses, limit_s=limit_s))
-        except ValueError as error:
-            if variant.block is None:
-                raise
-            found.append(Counted(variant.cell, status="refused", error=str(error)))
-        advance(variant.block or PLAIN)
+    by_number: dict[int, Counted] = {}
+    pieces = (
+        Piece(
+            f"counting {variant.cell.subject}",
+            _counted,
+            (variant.cell, tuple(witnesses), limit_s),
+            tag=number,
+        )
+        for number, variant in enumerate(chosen)
+    )
+    with contextlib.closing((engine or Here()).run(pieces)) as outcomes:
+        for outcome in outcomes:
+            variant = chosen[outcome.piece.tag]
+            try:
+                count = outcome.get()
+            except Lost as error:
+                count = Counted(variant.cell, status="killed", error=str(error))
+            except ValueError as error:
+                if variant.block is None:
+                    raise
+                count = Counted(variant.cell, status="refused", error=str(error))
+            by_number[outcome.piece.tag] = count
+            advance(variant.block or PLAIN)
+    found = [by_number[number] for number in range(len(chosen))]
     refused = [each for each in found if each.status == "refused"]
     if refused and len(refused) == sum(variant.block is not None for variant in chosen):
         raise ValueError(refused[0].error)
     return found
+
+
+def _counted(cell: Cell, witnesses: Sequence[Convention], limit_s: float) -> Counted:
+    check_code(cell)
+    return counted(cell, witnesses=witnesses, limit_s=limit_s)
 
 
 def to_time(chosen: Sequence[Variant], counts: Sequence[Counted]) -> list[Cell]:

@@ -5,6 +5,7 @@ Each is built and run in a process of its own: a user's code may do anything the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,9 +18,11 @@ from vidcost.bench.count.conventions import Convention
 from vidcost.bench.count.counter import Count, UncountedOperator, count
 from vidcost.bench.count.ledger import Entry, reconcile_network
 from vidcost.bench.count.training import count_training
+from vidcost.bench.engine.work import Engine, Lost, Piece
 from vidcost.bench.inspection.modules import Module, modules
 from vidcost.bench.isolation.call import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.plan import check_code
 from vidcost.bench.timing.predict import outline
 from vidcost.bench.timing.subject import Built, build
 from vidcost.bench.user.failure import UserCodeError, last_line
@@ -79,6 +82,39 @@ def accounts(cell: Cell, *, limit_s: float = LIMIT_S) -> tuple[list[Entry], str]
         return isolated(limit_s, _accounts, cell), ""
     except Failed as failed:
         return [], f"{cell.subject}: {failed.status}: {failed}"
+
+
+def accounts_of_all(
+    cells: Sequence[Cell], *, limit_s: float, engine: Engine
+) -> tuple[dict[str, list[Entry]], list[str]]:
+    """The ledger of each, by subject in order, made by ``engine``; a line on each that has none.
+
+    Raises: ValueError as :func:`counted`.
+    """
+    pieces = (
+        Piece(f"the ledger of {cell.subject}", _accounts_there, (cell, limit_s), tag=number)
+        for number, cell in enumerate(cells)
+    )
+    found: dict[int, list[Entry]] = {}
+    failures: dict[int, str] = {}
+    with contextlib.closing(engine.run(pieces)) as outcomes:
+        for outcome in outcomes:
+            number = outcome.piece.tag
+            try:
+                entries, failure = outcome.get()
+            except Lost as error:
+                entries, failure = [], f"{cells[number].subject}: {error}"
+            if failure:
+                failures[number] = failure
+            else:
+                found[number] = entries
+    by_subject = {cells[number].subject: found[number] for number in sorted(found)}
+    return by_subject, [failures[number] for number in sorted(failures)]
+
+
+def _accounts_there(cell: Cell, limit_s: float) -> tuple[list[Entry], str]:
+    check_code(cell)
+    return accounts(cell, limit_s=limit_s)
 
 
 def _counted(cell: Cell, witnesses: Sequence[Convention], training: bool) -> Counted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -29,9 +29,12 @@ PAIRS = "fast"
 
 @dataclass
 class Taken:
-    """The timings that there are, in the order of the cells; what went wrong; what was left."""
+    """The timings that there are, in the order of the cells; what went wrong; what was left.
 
-    timings: list[Timing] = field(default_factory=list)
+    There may be more timings than memory has room for: they are gone through, one by one.
+    """
+
+    timings: Iterable[Timing] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -95,7 +98,7 @@ def take(
                 case _:
                     pass
 
-        taken.timings = sweep.sweep(
+        timings = taken.timings = sweep.sweep(
             cells,
             store,
             limits=Limits() if start_up_s is None else Limits(start_up_s=start_up_s),
@@ -104,7 +107,7 @@ def take(
             foresee=foresee_with_peak,
             on_event=on_event,
         )
-    taken.failures = [failure(timing) for timing in taken.timings if timing.status != "ok"]
+    taken.failures = [failure(timing) for timing in timings if timing.status != "ok"]
     return taken
 
 

@@ -47,7 +47,7 @@ def compare_table(
     """One line for each block, after the network without any.
 
     ``where`` names network and positions; ``axis`` what of the clip was swept, if anything.
-    Raises: ValueError if the timings are of more than one machine.
+    Raises: ValueError if the timings are of more than one kind of machine.
     """
     lines = [_line(each, axis) for each in compared]
     columns = (
@@ -144,5 +144,5 @@ def _legend(
         "separated ask `vidcost time --share` again.",
         "Peak: most that was allocated at once above the weights. Conditions: "
         f"{conditions_in_words(done)}.",
-        machine_in_words(machine_of_all(done)),
+        machine_in_words(machine_of_all(done), done),
     )

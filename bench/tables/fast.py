@@ -176,7 +176,7 @@ def _table(title: str, timings: Sequence[Timing], columns: Sequence[Column], mea
         legend=(
             f"Both sides in turns in one process; {conditions_in_words(timings)}, "
             f"{_channels(lines)} channels. {meaning}",
-            machine_in_words(machine),
+            machine_in_words(machine, timings),
         ),
     )
 

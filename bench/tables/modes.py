@@ -56,7 +56,7 @@ def modes_table(timed: Mapping[str, Mapping[str, Timing]]) -> Table:
             "it in one process: the median of the ratios of pairs of passes, with its 95% "
             "interval; peak memory is the part of the plain one's. Best: the fastest of those "
             "that are faster beyond noise. tf32 and bf16 round more than fp32 does.",
-            machine_in_words(machine_of_all(every)),
+            machine_in_words(machine_of_all(every), every),
         ),
     )
 

@@ -91,14 +91,12 @@ _ENERGY = (Column("energy_j_per_clip", "J/clip", digits),)
 _STATUS = (Column("shown_status", "Status"),)
 
 
-def timing_table(timings: Sequence[Timing]) -> Table:
+def timing_table(timings: Iterable[Timing]) -> Table:
     """Rows and blocks alone with latency, rates and memory; conditions that vary are columns.
 
-    Raises: ValueError if the records are of more than one machine.
+    Raises: ValueError if the records are of more than one kind of machine.
     """
-    machine = machine_of_all(timings)
-    chosen = [timing for timing in timings if not timing.cell.is_pair]
-    lines = [figures(timing) for timing in chosen]
+    chosen, lines, machine = _shown(timings, figures, share=False)
     varying = _varying(chosen)
     measured = present(lines, (*_LATENCY, *_STEP, *_RATES, *_MEMORY, *_ENERGY))
     return Table(
@@ -110,14 +108,12 @@ def timing_table(timings: Sequence[Timing]) -> Table:
     )
 
 
-def share_table(timings: Sequence[Timing]) -> Table:
+def share_table(timings: Iterable[Timing]) -> Table:
     """What blocks add to their networks: latency in pairs, MACs, memory.
 
-    Raises: ValueError if the records are of more than one machine.
+    Raises: ValueError if the records are of more than one kind of machine.
     """
-    machine = machine_of_all(timings)
-    chosen = [timing for timing in timings if timing.cell.share]
-    lines = [share_figures(timing) for timing in chosen]
+    chosen, lines, machine = _shown(timings, share_figures, share=True)
     columns = (
         Column("with_s", "With, ms", milliseconds),
         Column("without_s", "Without, ms", milliseconds),
@@ -149,9 +145,26 @@ def share_table(timings: Sequence[Timing]) -> Table:
             f"{conditions_in_words(chosen)}. MACs are exact and their difference is too. Memory: "
             "the peak above the weights, and how much higher it is with the blocks, measured and "
             "predicted; 0 where the peak is elsewhere in the network.",
-            machine_in_words(machine),
+            machine_in_words(machine, chosen),
         ),
     )
+
+
+def _shown(
+    timings: Iterable[Timing], figures_of: Callable[[Timing], dict[str, Any]], *, share: bool
+) -> tuple[list[Timing], list[dict[str, Any]], Machine | None]:
+    """Those that are a ``share`` or are none, and their figures; the machine of all.
+
+    They come back without their samples, of which there may be gigabytes.
+    """
+    every, chosen, lines = [], [], []
+    for timing in timings:
+        bare = timing.model_copy(update={"samples_s": {}, "telemetry": ()})
+        every.append(bare)
+        if timing.cell.share == share and timing.cell.against is None:
+            chosen.append(bare)
+            lines.append(figures_of(timing))
+    return chosen, lines, machine_of_all(every)
 
 
 def with_timings(table: Table, timings: Iterable[Timing]) -> Table:
@@ -159,7 +172,7 @@ def with_timings(table: Table, timings: Iterable[Timing]) -> Table:
 
     Of the conditions that ``timings`` hold, those under which most rows of the table ran once
     through at their own clips. The table is unchanged if no row of it was timed.
-    Raises: ValueError if the records are of more than one machine.
+    Raises: ValueError if the records are of more than one kind of machine.
     """
     rows = {line["row"] for line in table.lines}
     chosen = rows_timed_alike(timing for timing in timings if timing.cell.row in rows)
@@ -277,10 +290,14 @@ def _legend(
     }
     keys = {column.key for column in columns}
     said = "; ".join(text for key, text in meanings.items() if key in keys)
-    return (f"{said}. Conditions: {conditions_in_words(timings)}.", machine_in_words(machine))
+    return (
+        f"{said}. Conditions: {conditions_in_words(timings)}.",
+        machine_in_words(machine, timings),
+    )
 
 
-def machine_in_words(machine: Machine | None) -> str:
+def machine_in_words(machine: Machine | None, timings: Sequence[Timing]) -> str:
+    """The machine, and how many there were of it, as ``timings`` say."""
     if machine is None:
         return "Device: not available."
     known = {
@@ -290,7 +307,16 @@ def machine_in_words(machine: Machine | None) -> str:
     }
     versions = [f"{name} {value}" for name, value in known.items() if value != "not available"]
     words = [f"torch {machine.torch}", *versions, f"{machine.cores} CPU cores ({machine.cpu})"]
-    return f"Device: {machine.device}, {', '.join(words)}."
+    return f"Device: {machine.device}, {', '.join(words)}.{_units(timings)}"
+
+
+def _units(timings: Iterable[Timing]) -> str:
+    """That machines of one kind shared the work, if there were several."""
+    machines = [timing.machine for timing in timings if timing.machine is not None]
+    units = {(each.device_uuid, each.host, each.node) for each in machines}
+    if len(units) < 2:
+        return ""
+    return f" {len(units)} such devices shared the work: each measured some of the lines."
 
 
 def _not_timed(table: Table, timed: Mapping[str, Timing]) -> list[str]:

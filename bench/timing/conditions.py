@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from functools import cache
@@ -13,13 +14,14 @@ import vidcost.models
 from vidcost.bench import block_spec, call, lifeline, outputs
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.record import Machine
+from vidcost.bench.timing.telemetry import gpus
 
 PROBE_LIMIT_S = 120
 
 PARENT = frozenset(
     (
         "budget conditions dialogue events exchange fast_plan figures pairs plan predict residency "
-        "store supervisor sweep telemetry worker_process"
+        "spread store supervisor sweep telemetry worker_process"
     ).split()
 )
 """Modules beside this one that only the parent runs: no sample depends on them."""
@@ -31,7 +33,6 @@ print(describe(sys.argv[1]).model_dump_json())
 """
 
 
-@cache
 def machine_of(device: str) -> Machine:
     """What ``device`` is, in torch's numbering.
 
@@ -40,6 +41,12 @@ def machine_of(device: str) -> Machine:
     read, in an order that NVML does not share. Its UUID is what NVML is asked by.
     Raises: ValueError if there is no such device.
     """
+    # a process of Ray's is given one GPU after another
+    return _machine(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+@cache
+def _machine(device: str, visible: str | None) -> Machine:
     if device == "cpu":
         return describe(device)
     try:
@@ -57,6 +64,15 @@ def machine_of(device: str) -> Machine:
         last = process.stderr.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
         raise ValueError(f"cannot use {device}: {last[0].removeprefix('ValueError: ')}")
     return Machine.model_validate_json(process.stdout)
+
+
+def machines_here(device: str) -> list[Machine]:
+    """What is ``device`` on this host, whoever uses it: its CPU, or each GPU as NVML names it.
+
+    Unlike :func:`machine_of` it leaves GPUs alone. None if NVML is not to be had.
+    """
+    cpu = describe("cpu")
+    return [cpu] if device == "cpu" else [cpu.model_copy(update=gpu) for gpu in gpus()]
 
 
 def conditions(machine: Machine) -> tuple[str, ...]:

@@ -40,10 +40,10 @@ class CellDone:
 
 @dataclass(frozen=True)
 class CellSkipped:
-    """A cell's measurement was stored already."""
+    """A cell's measurement was stored already; ``timing`` is None if only its key was read."""
 
     cell: Cell
-    timing: Timing
+    timing: Timing | None = None
 
 
 @dataclass(frozen=True)

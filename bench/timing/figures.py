@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vidcost.bench.timing import peak, predict
@@ -13,7 +14,7 @@ PARTS: tuple[Part, ...] = ("forward", "backward", "optimizer")
 
 
 def of_one_machine(timings: Iterable[Timing]) -> tuple[list[Timing], str]:
-    """The timings that were taken like the latest, and what was left out, if anything.
+    """The timings taken on machines like the latest's, and what was left out, if anything.
 
     A record without a machine is one of none, and stays.
     Raises: ValueError naming the devices if there are several.
@@ -28,11 +29,11 @@ def of_one_machine(timings: Iterable[Timing]) -> tuple[list[Timing], str]:
         )
     if not known:
         return every, ""
-    latest = max(known, key=lambda timing: timing.started).machine
-    kept = [timing for timing in every if timing.machine in (None, latest)]
+    latest = kind_of(max(known, key=lambda timing: timing.started))
+    kept = [timing for timing in every if kind_of(timing) in (None, latest)]
     if len(kept) == len(every):
         return kept, ""
-    other = next(t.machine for t in every if t.machine not in (None, latest))
+    other = next(kind for t in every if (kind := kind_of(t)) not in (None, latest))
     assert latest is not None
     assert other is not None
     field, was = next((name, old) for name, old in other if old != getattr(latest, name))
@@ -42,6 +43,52 @@ def of_one_machine(timings: Iterable[Timing]) -> tuple[list[Timing], str]:
         f"taken with {field} {was}, "
         f"the latest with {getattr(latest, field)}"
     )
+
+
+def kind_of(timing: Timing) -> Machine | None:
+    """What ``timing`` was taken on, but for what tells that from others like it."""
+    return timing.machine and timing.machine.kind
+
+
+def kinds(timings: Iterable[Timing]) -> list[Machine | None]:
+    """The kinds of machines in ``timings``, first seen first; None alone if none says one."""
+    found = dict.fromkeys(kind for timing in timings if (kind := kind_of(timing)) is not None)
+    return list(found) or [None]
+
+
+@dataclass(frozen=True)
+class OfKind:
+    """The timings of one kind of machine among ``timings``, gone through one by one.
+
+    Those that no machine is known of are among the ``first``.
+    """
+
+    timings: Iterable[Timing]
+    kind: Machine | None
+    first: bool = True
+
+    def __iter__(self) -> Iterator[Timing]:
+        for timing in self.timings:
+            kind = kind_of(timing)
+            if kind == self.kind or (kind is None and self.first):
+                yield timing
+
+
+def by_kind(timings: Iterable[Timing]) -> list[OfKind]:
+    """``timings`` parted by what may stand in one table."""
+    found = kinds(timings)
+    return [OfKind(timings, kind, kind == found[0]) for kind in found]
+
+
+def most_of_one_kind(timings: Iterable[Timing]) -> tuple[list[Timing], list[str]]:
+    """The timings of the kind of machine that took most, and a line on the others, if any."""
+    parted = [list(each) for each in by_kind(timings)]
+    kept = max(parted, key=len)
+    left_out = sum(map(len, parted)) - len(kept)
+    if not left_out:
+        return kept, []
+    what = "1 timing" if left_out == 1 else f"{left_out} timings"
+    return kept, [f"{what} on other kinds of machines: in the results folder, and not shown"]
 
 
 def rows_timed_alike(timings: Iterable[Timing]) -> dict[str, Timing]:
@@ -60,19 +107,20 @@ def rows_timed_alike(timings: Iterable[Timing]) -> dict[str, Timing]:
 
 
 def machine_of_all(timings: Iterable[Timing]) -> Machine | None:
-    """The machine of all ``timings``; None if none says one.
+    """The kind of machine of all ``timings``; None if none says one.
 
     Raises: ValueError if there are several, naming what differs and both values.
     """
-    machines = list(dict.fromkeys(t.machine for t in timings if t.machine is not None))
+    machines = kinds(timings)
     if len(machines) > 1:
         first, second = machines[:2]
+        assert first is not None
         field, one = next((name, value) for name, value in first if value != getattr(second, name))
         raise ValueError(
             f"timings of unlike machines do not go into one table: {field} {one} and "
             f"{getattr(second, field)}"
         )
-    return machines[0] if machines else None
+    return machines[0]
 
 
 def figures(timing: Timing) -> dict[str, Any]:
@@ -148,7 +196,10 @@ def _head(timing: Timing) -> dict[str, Any]:
         "shown_status": None if timing.status == "ok" else timing.status,
         "error": timing.error or None,
         "device_name": machine.device if machine else None,
+        "device_uuid": machine.device_uuid if machine else None,
+        "driver": machine.driver if machine else None,
         "torch": machine.torch if machine else None,
+        "host": (machine.host or None) if machine else None,
         "started": timing.started or None,
         "key": timing.key,
     }

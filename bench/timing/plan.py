@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from vidcost.bench.block_spec import BLOCKS, block_factory, fast, reference_of
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
+from vidcost.bench.engine.work import Unfit
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.user.inputs import parse_all
 from vidcost.bench.user.reference import digest
@@ -129,6 +130,20 @@ def code_of(specs: Iterable[str], network: str = "") -> str:
     """
     references = [reference for spec in specs if (reference := reference_of(spec))]
     return "+".join(map(digest, (*((network,) if network else ()), *references)))
+
+
+def check_code(cell: Cell) -> None:
+    """See that a user's code is here what it is where the cell was made.
+
+    Raises: Unfit if it is not.
+    """
+    blocks = [spec for _, spec in cell.blocks or ()] + ([cell.block] if cell.block else [])
+    try:
+        code = code_of(dict.fromkeys(blocks), cell.network or "")
+    except ValueError as error:
+        raise Unfit(str(error)) from None
+    if code != cell.code:
+        raise Unfit(f"the code behind {cell.subject} is another one there")
 
 
 def shared_shapes(rows: Iterable[Row]) -> list[Shape]:

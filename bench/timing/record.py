@@ -79,7 +79,8 @@ class Memory(_Frozen):
 class Machine(_Frozen):
     """What it ran on: names and versions, as they are reported; "not available" where nothing is.
 
-    Two records compare only if these are equal.
+    Two versions of a code compare only on one machine, so if all of these are equal. ``host`` and
+    ``node``, the name of its host and Ray's id of the node, are those of a cluster's machines.
     """
 
     device: str
@@ -94,6 +95,16 @@ class Machine(_Frozen):
     cuda: str = "not available"
     cudnn: str = "not available"
     vidcost: str
+    host: str = ""
+    node: str = ""
+
+    @property
+    def kind(self) -> Machine:
+        """The same without what tells it from others like it: timings of those share a table."""
+        # like machines report memory that differs by what their firmware keeps
+        return self.model_copy(
+            update={"device_uuid": "", "host": "", "node": "", "memory_bytes": 0}
+        )
 
 
 class Telemetry(_Frozen):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -50,6 +50,21 @@ class Extent(NamedTuple):
     warning: str
 
 
+class Place(NamedTuple):
+    """Where in the file a record begins, in bytes, and whether its status is ok."""
+
+    start: int
+    ok: bool
+
+
+class _Line(NamedTuple):
+    """A line by where it begins, its number from 1, and its record; None if it is cut short."""
+
+    start: int
+    number: int
+    timing: Timing | None
+
+
 class Store:
     """A file of timings that several processes may append to.
 
@@ -73,11 +88,11 @@ class Store:
 
     def load(self) -> Contents:
         """Like :meth:`read`, with a warning if the last line is cut short."""
-        contents = self._parse(self._bytes())
+        contents = self._contents()
         if contents.warning and self.path.parent.is_dir():
             # somebody may have been writing it just now: without a lock only a fault is visible
             with contextlib.suppress(ValueError), self._locked():
-                contents = self._parse(self._bytes())
+                contents = self._contents()
         return contents
 
     def extent(self) -> Extent:
@@ -91,6 +106,24 @@ class Store:
             with contextlib.suppress(ValueError), self._locked():
                 extent = self._extent()
         return extent
+
+    def index(self) -> dict[str, Place]:
+        """Where the latest record of every key stands. One record at a time is held in memory.
+
+        Raises: ValueError as :meth:`read`.
+        """
+        return {
+            line.timing.key: Place(line.start, line.timing.status == "ok")
+            for line in self._scan()
+            if line.timing is not None
+        }
+
+    def at(self, places: Iterable[Place]) -> Iterator[Timing]:
+        """The records at ``places`` of :meth:`index`, one after another."""
+        with self.path.open("rb") as file:
+            for place in places:
+                file.seek(place.start)
+                yield Timing.model_validate_json(file.readline())
 
     def prepare(self) -> str:
         """Make the file ready to be appended to, before any work is done for it.
@@ -111,11 +144,30 @@ class Store:
             files.append_line(file, timing.model_dump_json().encode() + b"\n")
             return repaired
 
-    def _bytes(self) -> bytes:
+    def _contents(self) -> Contents:
+        records: dict[str, Timing] = {}
+        for line in self._scan():
+            if line.timing is None:
+                return Contents(
+                    records, f"{self.path}, line {line.number} is cut short and was left out"
+                )
+            records[line.timing.key] = line.timing
+        return Contents(records, "")
+
+    def _scan(self) -> Iterator[_Line]:
+        """Every line but the first."""
         try:
-            return self.path.read_bytes()
+            with self.path.open("rb") as file:
+                start, number, data = 0, 1, file.readline()
+                while data:
+                    # what follows half a line is its other half, written just now
+                    following = file.readline() if data.endswith(b"\n") else b""
+                    record = self._parsed(data, number, is_last=not following)
+                    if not isinstance(record, Header):
+                        yield _Line(start, number, record)
+                    start, number, data = start + len(data), number + 1, following
         except FileNotFoundError:
-            return b""
+            return
         except OSError as error:
             raise ValueError(f"cannot read {self.path}: {error.strerror}") from None
 
@@ -130,25 +182,14 @@ class Store:
             return Extent(start, f"the last line of {self.path} is cut short and was left out")
         return Extent(start + len(line), "")
 
-    def _parse(self, data: bytes) -> Contents:
-        lines = data.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        records: dict[str, Timing] = {}
-        for number, line in enumerate(lines, start=1):
-            try:
-                if number == 1:
-                    Header.model_validate_json(line)
-                    continue
-                timing = Timing.model_validate_json(line)
-            except ValueError:
-                if number == len(lines) and _is_cut(line, first=number == 1):
-                    return Contents(
-                        records, f"{self.path}, line {number} is cut short and was left out"
-                    )
-                raise self._damaged_line(number) from None
-            records[timing.key] = timing
-        return Contents(records, "")
+    def _parsed(self, data: bytes, number: int, *, is_last: bool) -> Header | Timing | None:
+        """What a line holds; None if it is cut short."""
+        try:
+            return (Header if number == 1 else Timing).model_validate_json(data)
+        except ValueError:
+            if is_last and _is_cut(data, first=number == 1):
+                return None
+            raise self._damaged_line(number) from None
 
     def _damaged_line(self, number: int) -> ValueError:
         what = "is not the first line of a file of timings" if number == 1 else "is damaged"

@@ -40,11 +40,15 @@ class Supervisor(contextlib.ExitStack):
         command: Sequence[str],
         foresee: Callable[[Cell], Foreseen],
         on_event: Callable[[Event], None],
+        *,
+        look: Callable[[str], Machine] | None = None,
     ) -> None:
+        """``look`` says what a device is, :func:`machine_of` if it is not given."""
         super().__init__()
         self._command = command
         self._foresee = cache(foresee)
         self._on_event = on_event
+        self._look = look or machine_of
         self._devices: dict[str, tuple[Machine, Telemeter]] = {}
 
     def key(self, cell: Cell) -> str:
@@ -80,7 +84,7 @@ class Supervisor(contextlib.ExitStack):
 
     def _device(self, cell: Cell) -> tuple[Machine, Telemeter]:
         if cell.device not in self._devices:
-            machine = machine_of(cell.device)
+            machine = self._look(cell.device)
             telemeter = Telemeter(machine.device_uuid)
             self.callback(telemeter.close)
             self._devices[cell.device] = machine, telemeter

@@ -70,9 +70,13 @@ INSTEAD = {
 }
 """Commands that are too slow or need what is not there: what is run for them, and why."""
 
+RAY = "tests/bench/engine runs the commands on a cluster, tests/test_scale_recipes.py reads them"
 NOT_RUN = {
     "pip install -c constraints.txt .": "tests/test_package.py installs the wheel",
     "pip install tox": "downloads packages",
+    "pip install -c constraints.txt '.[ray]'": "downloads packages",
+    "vidcost time 'mfnet*' --device cuda --dtype fp32,tf32,bf16 --engine ray": RAY,
+    "vidcost time 'mfnet*' --device cuda --engine ray --address 10.0.0.1:6379 --gpu H100,A100": RAY,
     "tox run": "is what runs these tests",
     "tox run -e bench": "minutes of timing, a job of its own",
     "tox run -e browser": "is an environment of the same run",

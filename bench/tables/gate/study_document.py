@@ -242,7 +242,7 @@ def _machine(trials: Sequence[Trial]) -> Machine:
     if not machines:
         raise ValueError(f"no trial says what it ran on: run `{COMMAND}` anew")
     for field in Machine.model_fields:
-        _one(field, [getattr(machine, field) for machine in machines])
+        _one(field, [getattr(machine.kind, field) for machine in machines])
     return machines[0]
 
 

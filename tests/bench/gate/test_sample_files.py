@@ -160,6 +160,7 @@ def test_of_a_share_the_network_with_its_blocks_is_compared(stored, compare):
         ("cores", 2, 3),
         ("device_uuid", "GPU-7", "GPU-9"),
         ("cuda", "not available", "13.0"),
+        ("host", "n7", "n9"),
     ],
 )
 def test_unlike_machines(stored, refused, compare, field, was, now):
@@ -170,6 +171,12 @@ def test_unlike_machines(stored, refused, compare, field, was, now):
     found = compare(allow=("platform", field))
     assert (DRIFT, f"{difference}: allowed") == found.notes
     assert ("platform", field) == found.allow
+
+
+def test_a_cluster_s_name_of_the_node_is_new_each_time(stored, compare):
+    stored("base.jsonl", 0.1, machine={"host": "n7", "node": "a1"})
+    stored("head.jsonl", 0.1, machine={"host": "n7", "node": "b2"})
+    assert (DRIFT,) == compare().notes
 
 
 def test_the_version_measured_is_one_on_each_side(stored, refused, compare):

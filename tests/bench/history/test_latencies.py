@@ -160,12 +160,12 @@ def test_without_a_time_it_is_the_commit_s(timed: Timed) -> None:
     assert [[0.1, 0.2]] == medians(history)
 
 
-def test_every_field_of_a_machine_but_the_code_s_version_is_a_condition(at: Timed) -> None:
+def test_every_field_of_a_machine_but_code_and_node_is_a_condition(at: Timed) -> None:
     machine = at(1).machine
     assert machine is not None
     for name, value in machine.model_dump().items():
         history = LatencyHistory()
         other = at(2, **{name: value + 1 if isinstance(value, int) else f"{value} b"})
         list(history.add(A, content(at(1), other)))
-        assert (1 if name == "vidcost" else 2) == len(history.series()), name
-    assert 12 == len(Machine.model_fields)
+        assert (1 if name in ("vidcost", "node") else 2) == len(history.series()), name
+    assert 14 == len(Machine.model_fields)

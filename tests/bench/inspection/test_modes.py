@@ -118,6 +118,7 @@ def test_the_command(vidcost, timed_ways):
     [
         (("--at", "conv4:before-last"), "leave --at, --block, --sweep and --plot out"),
         (("--dtype", "bf16"), "--modes tries --dtype, --memory-format and --mode"),
+        (("--engine", "ray"), "--modes times on this machine: leave --engine out"),
         (("--budget", "0s"), "give it more than --budget 0s"),
         (("--input", "1x3x4x4x4"), "--input is for a network of your own"),
     ],

@@ -14,7 +14,13 @@ from vidcost.bench.tables.timing import (
     with_timings,
 )
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.figures import figures, of_one_machine, share_figures
+from vidcost.bench.timing.figures import (
+    by_kind,
+    figures,
+    most_of_one_kind,
+    of_one_machine,
+    share_figures,
+)
 from vidcost.models.rows import ROWS
 
 MFNET, NL = Cell(row="mfnet"), Cell(row="mfnet-nl")
@@ -180,6 +186,54 @@ def test_of_one_device_those_like_the_latest_are_kept(timed, elsewhere):
     assert ("1 timing left out: taken with driver 550, the latest with not available") == note
     assert (new, "") == of_one_machine(new)
     assert ([], "") == of_one_machine([])
+
+
+# --- machines of one kind
+
+
+@pytest.fixture
+def eight(timed, elsewhere):
+    """Two nodes of one kind, and one with another driver; the third cell was lost."""
+    like = {"device_uuid": "GPU-7", "host": "n7", "node": "77", "memory_bytes": 10**9 + 4096}
+    other = elsewhere(driver="570", host="n9")
+    lost = timed(NL.model_copy(update={"batch": 3}), None, status="killed", machine=None)
+    return [
+        timed(MFNET),
+        timed(NL, machine=elsewhere(**like)),
+        lost,
+        timed(MFNET, 0.2, machine=other),
+    ]
+
+
+def test_like_machines_share_a_table_that_says_how_many_there_were(eight):
+    table = timing_table(eight[:2])
+    assert 2 == len(table.lines)
+    assert "2 such devices shared the work: each measured some of the lines." in table.legend[-1]
+    assert "such devices" not in timing_table(eight[:1]).legend[-1]
+    assert [None, "n7"] == [line["host"] for line in table.lines]
+
+
+def test_unlike_machines_have_tables_of_their_own(eight):
+    like, other = by_kind(eight)
+    # as often as one likes
+    for _ in range(2):
+        assert eight[:3] == list(like)
+        assert eight[3:] == list(other)
+    assert [3, 1] == [len(timing_table(each).lines) for each in (like, other)]
+    assert [[]] == [list(each) for each in by_kind([])]
+
+
+def test_what_may_not_be_mixed_is_left_out_by_number(eight):
+    kept, notes = most_of_one_kind(eight)
+    assert eight[:3] == kept
+    assert ["1 timing on other kinds of machines: in the results folder, and not shown"] == notes
+    assert (eight[:2], []) == most_of_one_kind(eight[:2])
+
+
+def test_of_several_kinds_that_of_the_latest_is_kept_with_all_that_are_like_it(eight):
+    kept, note = of_one_machine(eight[:2] + eight[3:])
+    assert eight[:2] == kept
+    assert "1 timing left out: taken with driver 570, the latest with not available" == note
 
 
 # --- shares

@@ -29,6 +29,33 @@ def test_a_device_that_does_not_answer_is_one_line(monkeypatch):
         conditions.machine_of("cuda:11")
 
 
+def test_what_is_here_are_the_cpu_and_every_gpu(monkeypatch):
+    gpus = [{"device": "H100", "device_uuid": f"GPU-{n}", "driver": "570.1"} for n in range(2)]
+    monkeypatch.setattr(conditions, "gpus", lambda: gpus)
+    cpu = describe("cpu")
+    assert [cpu] == conditions.machines_here("cpu")
+    assert [cpu.model_copy(update=gpu) for gpu in gpus] == conditions.machines_here("cuda")
+
+
+def test_each_gpu_that_a_process_is_given_is_looked_at(monkeypatch):
+    """A process of Ray's has one after another, all under the name cuda."""
+    asked = []
+
+    def ran(command, **_):
+        asked.append(command[-1])
+        machine = describe("cpu").model_copy(update={"device_uuid": f"GPU-{len(asked)}"})
+        return subprocess.CompletedProcess(command, 0, machine.model_dump_json(), "")
+
+    conditions._machine.cache_clear()
+    monkeypatch.setattr(conditions.subprocess, "run", ran)
+    seen = []
+    for visible in ("3", "5", "3"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        seen.append(conditions.machine_of("cuda").device_uuid)
+    conditions._machine.cache_clear()
+    assert ["GPU-1", "GPU-2", "GPU-1"] == seen
+
+
 def test_the_conditions_of_a_machine():
     machine = describe("cpu").model_copy(
         update={"device": "H100", "driver": "570.1", "torch": "2.13.0", "python": "3.14"}

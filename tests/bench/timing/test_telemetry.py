@@ -281,3 +281,27 @@ def test_the_real_device_is_found():
     assert reading.sm_clock_mhz
     assert reading.temperature_c
     telemeter.close()
+
+
+# --- all GPUs of a host
+
+
+def test_gpus_are_named_by_nvml(monkeypatch):
+    class Nvml(ModuleType):
+        NVMLError = pynvml.NVMLError
+        nvmlInit = nvmlShutdown = staticmethod(lambda: None)  # noqa: N815
+        nvmlDeviceGetCount = staticmethod(lambda: 2)  # noqa: N815
+        nvmlDeviceGetHandleByIndex = staticmethod(lambda n: n)  # noqa: N815
+        nvmlDeviceGetName = staticmethod(lambda n: f"Abacus {n}")  # noqa: N815
+        nvmlDeviceGetUUID = staticmethod(lambda n: f"GPU-{n}".encode())  # noqa: N815
+        nvmlSystemGetDriverVersion = staticmethod(lambda: b"570.1")  # noqa: N815
+
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml("pynvml"))
+    assert [
+        {"device": f"Abacus {n}", "device_uuid": f"GPU-{n}", "driver": "570.1"} for n in range(2)
+    ] == telemetry.gpus()
+
+
+def test_without_nvml_there_are_none_to_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert [] == telemetry.gpus()
