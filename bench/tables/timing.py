@@ -163,8 +163,8 @@ def _shown(
     for timing in timings:
         machine = machines.setdefault(timing.machine, timing).machine
         if timing.cell.share == share:
-            bare = {"samples_s": {}, "telemetry": (), "machine": machine}
-            chosen.append(timing.model_copy(update=bare))
+            left: dict[str, Any] = {"samples_s": {}, "telemetry": (), "machine": machine}
+            chosen.append(timing.model_copy(update=left))
             lines.append(figures_of(timing))
     return chosen, lines, machine_of_all(machines.values())
 
