@@ -157,14 +157,16 @@ def _shown(
 
     They come back without their samples, of which there may be gigabytes.
     """
-    every, chosen, lines = [], [], []
+    chosen, lines = [], []
+    # one object for all records of a machine
+    machines: dict[Machine | None, Timing] = {}
     for timing in timings:
-        bare = timing.model_copy(update={"samples_s": {}, "telemetry": ()})
-        every.append(bare)
+        machine = machines.setdefault(timing.machine, timing).machine
         if timing.cell.share == share and timing.cell.against is None:
-            chosen.append(bare)
+            left: dict[str, Any] = {"samples_s": {}, "telemetry": (), "machine": machine}
+            chosen.append(timing.model_copy(update=left))
             lines.append(figures_of(timing))
-    return chosen, lines, machine_of_all(every)
+    return chosen, lines, machine_of_all(machines.values())
 
 
 def with_timings(table: Table, timings: Iterable[Timing]) -> Table:

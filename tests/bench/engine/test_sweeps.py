@@ -52,7 +52,7 @@ def drive(cluster, tmp_path):
 
 
 def ended(process):
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert 0 == process.returncode, err
     return [line.split() for line in out.splitlines()], err.splitlines()
 
@@ -107,10 +107,10 @@ def test_what_one_machine_measured_is_left_out_on_the_cluster_and_the_other_way(
 
 def test_ctrl_c_ends_what_runs_and_keeps_what_is_there(drive, tmp_path):
     process = drive("ok-1", "hang", "ok-2", device="cuda")
-    told = {process.stdout.readline().split()[0] for _ in range(2)}
-    assert {"ok-1", "ok-2"} == told
+    told = [process.stdout.readline().partition(" ")[0] for _ in range(2)]
+    assert ["ok-1", "ok-2"] == sorted(told), process.communicate()[1]
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode
     for _ in range(100):
         left = subprocess.run(["pgrep", "-f", str(FAKE_WORKER)], capture_output=True).stdout
