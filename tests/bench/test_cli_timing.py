@@ -61,7 +61,7 @@ def test_time_leaves_out_what_cannot_be_built_and_says_so(vidcost, stopwatch):
     status, _, err = vidcost("time")
     assert 0 == status
     assert err.startswith("2plus-c1-d left out: published only")
-    assert 32 == len(stopwatch.asked)
+    assert 43 == len(stopwatch.asked)
 
 
 def test_time_takes_blocks_alone(vidcost, stopwatch):
