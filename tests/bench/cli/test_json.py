@@ -51,7 +51,7 @@ CASES = {
     "history": ("mfnet-nl", {"series": "mfnet-nl", "field": "macs"}),
     "report": ("--out page.html", {"written": "page.html"}),
     "query": ("'select row, params from counts'", {"row": "mfnet", "params": 7_842_568}),
-    "export": ("--parquet parquet", {"view": "counts", "lines": 32}),
+    "export": ("--parquet parquet", {"view": "counts", "lines": 43}),
     "cache clear": ("", {"removed": 1, "copies_removed": 0}),
 }
 FAILING = {"run": 1, "gate counts": 1}
