@@ -1,4 +1,4 @@
-"""Other ways to compute the blocks faster, which were slower: kept, so that this can be measured.
+"""Other ways to compute the blocks, which were not faster throughout: kept, to be measured.
 
 Each computes what its block does and has its parameters.
 """

@@ -30,7 +30,7 @@ TRIED: Mapping[str, str] = {
     "vidcost.models.tried:CGDInOnePass": "cgd:path=fast",
     "vidcost.models.tried:CGNLStacked": "cgnl:path=fast",
 }
-"""What was tried and did not help, and the fast path that it is set against."""
+"""What was tried and not taken, and the fast path that it is set against."""
 
 TRIED_SHAPES = SHAPES[1:3]
 
