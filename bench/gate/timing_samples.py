@@ -51,9 +51,8 @@ def _process(timing: Timing, file: str, where: str, line: bytes) -> Process:
     if timing.status == "ok":
         if machine is None:
             raise ValueError(f"{where} says no machine: only what ran on one machine is compared")
-        # of a share the whole network's side: the difference is no latency
-        part = timing.samples_s.get("with" if cell.share else "latency", ())
-        median_s = statistics.median(checked_seconds(part, where))
+        # of two sides the first: their difference is no latency
+        median_s = statistics.median(checked_seconds(timing.passes_s, where))
         peak_bytes = timing.memory.peak if timing.memory else None
     else:
         failure = f"{timing.status}: {timing.error}" if timing.error else timing.status

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.pairs import pair_figures
+from vidcost.bench.timing.pairs import speed
 from vidcost.bench.timing.plan import checked_cell
 from vidcost.bench.timing.record import Timing
 from vidcost.models.rows import select
@@ -44,11 +44,8 @@ def together(plain: Cell, timings: Mapping[str, Timing]) -> tuple[str, Cell] | N
 
     Of changes of the same field the faster one.
     """
-    speeds = {name: _speed(timing) for name, timing in timings.items()}
-    helped: dict[str, str] = {}
-    for name in sorted((n for n in speeds if is_faster(timings[n])), key=lambda n: speeds[n]):
-        # the faster comes later and takes the field
-        helped[next(iter(CHANGES[name]), FAST)] = name
+    # the faster comes later and takes the field
+    helped = {next(iter(CHANGES[name]), FAST): name for name in _faster(timings)}
     names = [name for name in CHANGES if name in helped.values()]
     if len(names) < 2:
         return None
@@ -77,14 +74,16 @@ def is_faster(timing: Timing) -> bool:
     """Whether the 95% interval of its speed lies above that of the plain cell."""
     if timing.status != "ok":
         return False
-    return (pair_figures(timing)["speed_low"] or 0.0) > 1
+    of = speed(timing)
+    return of is not None and of.low is not None and of.low > 1
 
 
 def best(timings: Mapping[str, Timing]) -> str | None:
     """The name of the fastest way that is faster than plain beyond noise; None if none is."""
-    faster = {name: _speed(timing) for name, timing in timings.items() if is_faster(timing)}
-    return max(faster, key=lambda name: faster[name], default=None)
+    return next(reversed(_faster(timings)), None)
 
 
-def _speed(timing: Timing) -> float:
-    return pair_figures(timing)["speed"] or 0.0 if timing.status == "ok" else 0.0
+def _faster(timings: Mapping[str, Timing]) -> list[str]:
+    """Those that are faster than plain beyond noise, the fastest last."""
+    speeds = {n: of.median for n, t in timings.items() if is_faster(t) and (of := speed(t))}
+    return sorted(speeds, key=lambda name: speeds[name])

@@ -179,7 +179,7 @@ def _define_measured(
                 "left join stored.none on true where unread is null"
             ]
     every = " union all by name ".join(f"({sql})" for sql in sources)
-    _define(con, TIMINGS, f"from ({every}) where not share")
+    _define(con, TIMINGS, f"from ({every}) where not share and not in_turns")
     _define(con, SHARES, f"from ({every}) where share")
     _define(con, SAMPLES, records.samples(every))
 

@@ -30,6 +30,7 @@ _CELL = {
     "shape": "BIGINT[]",
     "blocks": "VARCHAR[][]",
     "inputs": "VARCHAR[]",
+    "against": "JSON",
 }
 _MACHINE = {
     **dict.fromkeys(("device", "device_uuid", "driver", "cpu", "platform", "python"), "VARCHAR"),
@@ -243,6 +244,7 @@ _FIGURES = f"""
 },
         machine.cores, machine.memory_bytes as machine_memory_bytes,
         try_cast(nullif(started, '') as TIMESTAMPTZ) at time zone 'UTC' as started,
+        cell.against is not null as in_turns,
         key, {{file}} as file, samples_s
     from (select *,
         nullif(array_to_string(cell.shape, 'x'), '') as shape,

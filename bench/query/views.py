@@ -42,7 +42,7 @@ _CELL = _columns(
     ("device", "VARCHAR", "torch's name: cpu, cuda, cuda:1"),
     ("device_name", "VARCHAR", "what it is, such as NVIDIA H100 80GB HBM3"),
     ("batch", "BIGINT", "clips to a pass"),
-    ("dtype", "VARCHAR", "fp32, tf32, bf16 or fp16"),
+    ("dtype", "VARCHAR", "fp32, tf32, bf16, bf16-autocast or fp16"),
     ("memory_format", "VARCHAR", "contiguous or channels_last_3d"),
     ("mode", "VARCHAR", "eager, cuda-graph or compile"),
     ("phase", "VARCHAR", "inference or training"),
@@ -109,7 +109,8 @@ COUNTS = View(
 )
 TIMINGS = View(
     "timings",
-    "the latest measurement of a cell: a row, a block alone or a network of yours",
+    "the latest measurement of a cell: a row, a block alone or a network of yours; not what took "
+    "turns with another",
     (
         *_CELL,
         *_columns(("median_ms", "DOUBLE", "median latency of a pass or training step, ms")),

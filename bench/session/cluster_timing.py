@@ -14,6 +14,7 @@ from vidcost.bench.session.timing_progress import progress
 from vidcost.bench.timing import events
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machines_here
+from vidcost.bench.timing.figures import first_difference
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.record import Machine
 from vidcost.bench.timing.spread import Site, Spread, Usual, needs_of, spread
@@ -82,10 +83,9 @@ def one_kind(engine: Engine, device: str) -> Machine:
         raise ValueError("no node says what its GPUs are: NVML is not to be had there")
     kinds = list(dict.fromkeys(machine.kind for machine in machines))
     if len(kinds) > 1:
-        first, second = kinds[:2]
-        field, one = next((name, value) for name, value in first if value != getattr(second, name))
+        field, one, other = first_difference(*kinds[:2])
         raise ValueError(
-            f"a study is of one kind of machine, and the nodes differ: {field} {one} and "
-            f"{getattr(second, field)}: choose one kind, of GPUs by --gpu"
+            f"a study is of one kind of machine, and the nodes differ: {field} {one} and {other}: "
+            "choose one kind, of GPUs by --gpu"
         )
     return machines[0]

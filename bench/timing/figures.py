@@ -36,12 +36,19 @@ def of_one_machine(timings: Iterable[Timing]) -> tuple[list[Timing], str]:
     other = next(kind for t in every if (kind := kind_of(t)) not in (None, latest))
     assert latest is not None
     assert other is not None
-    field, was = next((name, old) for name, old in other if old != getattr(latest, name))
+    field, was, now = first_difference(other, latest)
     left_out = len(every) - len(kept)
     return kept, (
         f"{left_out} {'timing' if left_out == 1 else 'timings'} left out: "
         f"taken with {field} {was}, "
-        f"the latest with {getattr(latest, field)}"
+        f"the latest with {now}"
+    )
+
+
+def first_difference(one: Machine, other: Machine) -> tuple[str, Any, Any]:
+    """The first field in which two machines differ, and what it is in each."""
+    return next(
+        (name, value, getattr(other, name)) for name, value in one if value != getattr(other, name)
     )
 
 
@@ -115,10 +122,10 @@ def machine_of_all(timings: Iterable[Timing]) -> Machine | None:
     if len(machines) > 1:
         first, second = machines[:2]
         assert first is not None
-        field, one = next((name, value) for name, value in first if value != getattr(second, name))
+        assert second is not None
+        field, one, other = first_difference(first, second)
         raise ValueError(
-            f"timings of unlike machines do not go into one table: {field} {one} and "
-            f"{getattr(second, field)}"
+            f"timings of unlike machines do not go into one table: {field} {one} and {other}"
         )
     return machines[0]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from vidcost.bench.timing import predict
+from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Memory, Part, Timing
-from vidcost.bench.timing.statistics import summary
+from vidcost.bench.timing.statistics import Summary, ratios, summary
 
 _PARTS: tuple[tuple[str, Part, Part], ...] = (
     ("", "subject", "reference"),
@@ -16,56 +17,65 @@ _PARTS: tuple[tuple[str, Part, Part], ...] = (
 )
 
 
+def speed(timing: Timing) -> Summary | None:
+    """How many times as fast the cell is as the one it was timed against; None without samples.
+
+    The ratios of pairs, the reference's time over the subject's.
+    """
+    return _speed(timing, "subject", "reference")
+
+
+def _speed(timing: Timing, subject: Part, reference: Part) -> Summary | None:
+    mine, theirs = (timing.samples_s.get(part, ()) for part in (subject, reference))
+    return summary(ratios(theirs, mine)) if mine else None
+
+
 def pair_figures(timing: Timing) -> dict[str, Any]:
     """Seconds and bytes of both sides, and how many times as fast the subject is.
 
-    ``speed`` is the median of the pairs' ratios, the reference's time over the subject's, with its
-    95% confidence interval; ``forward_speed`` and ``backward_speed`` those of the parts of a step,
-    None at inference. ``memory_ratio`` is the subject's peak over the reference's. ``macs_total``
-    are those of all that was timed.
+    ``speed`` is the median of the pairs' ratios, as in :func:`speed`, with its 95% confidence
+    interval; ``forward_speed`` and ``backward_speed`` those of the parts of a step, None at
+    inference. ``memory_ratio`` is the subject's peak over the reference's. ``macs_total`` are those
+    of all that was timed.
     Raises: ValueError if the cell was timed against none.
     """
     cell = timing.cell
     if cell.against is None:
         raise ValueError(f"{cell.subject} was timed against no other cell")
     figures: dict[str, Any] = {}
-    for prefix, subject, reference in _PARTS:
-        figures |= _speed(prefix, *(timing.samples_s.get(p, ()) for p in (subject, reference)))
+    for prefix, *sides in _PARTS:
+        of = _speed(timing, *sides)
+        for name, side in zip(("subject_s", "reference_s"), sides, strict=True):
+            figures[f"{prefix}{name}"] = of and summary(timing.samples_s[side]).median
+        figures |= {
+            f"{prefix}speed": of and of.median,
+            f"{prefix}speed_low": of and of.low,
+            f"{prefix}speed_high": of and of.high,
+            f"{prefix}pairs": of and of.n,
+        }
     peak, reference_peak = _peak(timing.memory), _peak(timing.memory_without)
-    known = predict.foresee(cell.against)
+    reference_macs = _macs_of(cell.against)
     return {
         "subject": cell.subject,
         "reference": cell.against.subject,
         **figures,
         "macs_total": timing.macs_total,
-        "reference_macs_total": known.macs_total,
+        "reference_macs_total": reference_macs,
         "peak_bytes": peak,
         "reference_peak_bytes": reference_peak,
         "memory_ratio": peak / reference_peak if peak and reference_peak else None,
         "macs_per_s": _rate(timing.macs_total, figures["subject_s"]),
-        "reference_macs_per_s": _rate(known.macs_total, figures["reference_s"]),
+        "reference_macs_per_s": _rate(reference_macs, figures["reference_s"]),
         "peak_macs_per_s": timing.peak_macs_per_s,
         "status": timing.status,
         "error": timing.error or None,
     }
 
 
-def _speed(prefix: str, subject: Sequence[float], reference: Sequence[float]) -> dict[str, Any]:
-    names = ("subject_s", "reference_s", "speed", "speed_low", "speed_high", "pairs")
-    values: tuple[float | int | None, ...] = (None,) * len(names)
-    pairs = min(len(subject), len(reference))
-    if pairs:
-        ratios = [theirs / mine for mine, theirs in zip(subject, reference, strict=False)]
-        of = summary(ratios)
-        values = (
-            summary(subject).median,
-            summary(reference).median,
-            of.median,
-            of.low,
-            of.high,
-            of.n,
-        )
-    return {f"{prefix}{name}": value for name, value in zip(names, values, strict=True)}
+@cache
+def _macs_of(cell: Cell) -> int | None:
+    # many ways to run a network are timed against the same one, which takes a pass to count
+    return predict.foresee(cell).macs_total
 
 
 def _peak(memory: Memory | None) -> int | None:

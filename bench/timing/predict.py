@@ -57,9 +57,8 @@ def _foreseen_there(cell: Cell) -> Foreseen:
     with contextlib.suppress(Exception):
         macs, total = _macs(cell, model, inputs)
         known = replace(known, macs=macs, macs_total=total)
-    if cell.dtype != "bf16-autocast":
-        with contextlib.suppress(Exception):
-            known = replace(known, predicted_peak_bytes=_peak(cell, model, inputs))
+    with contextlib.suppress(Exception):
+        known = replace(known, predicted_peak_bytes=_foreseen_peak(cell, model, inputs))
     return known
 
 
@@ -123,11 +122,12 @@ def _macs(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[int
 
 def _foreseen(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> Foreseen:
     macs, total = _macs(cell, model, inputs)
-    known = Foreseen(macs=macs, macs_total=total)
+    return Foreseen(macs, total, predicted_peak_bytes=_foreseen_peak(cell, model, inputs))
+
+
+def _foreseen_peak(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> int | None:
     # there is no autocast on shapes alone
-    if cell.dtype == "bf16-autocast":
-        return known
-    return replace(known, predicted_peak_bytes=_peak(cell, model, inputs))
+    return None if cell.dtype == "bf16-autocast" else _peak(cell, model, inputs)
 
 
 def _peak(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> int:

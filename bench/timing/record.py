@@ -150,3 +150,11 @@ class Timing(_Frozen):
     peak_macs_per_s: float | None = None
     energy_j: float | None = None
     started: str = ""
+
+    @property
+    def passes_s(self) -> tuple[float, ...]:
+        """Seconds of whole passes or steps; where two sides took turns, of the first."""
+        part: Part = "latency"
+        if self.cell.is_pair:
+            part = "with" if self.cell.share else "subject"
+        return self.samples_s.get(part, ())

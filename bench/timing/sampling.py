@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vidcost.bench.timing.messages import Chunk, Limits, Reply
 from vidcost.bench.timing.record import Part, Protocol
-from vidcost.bench.timing.statistics import differences, half_width
+from vidcost.bench.timing.statistics import differences, half_width, ratios
 
 Samples = Mapping[Part, Sequence[float]]
 Take = Callable[[int], Samples]
@@ -174,7 +174,7 @@ def _watched(samples: Samples) -> _Watched:
         sides = samples["subject"], samples["reference"]
         # the ratio of a pair, as time of the subject while the reference takes its median
         usual_s = statistics.median(sides[1])
-        values = [usual_s * one / other for one, other in zip(*sides, strict=True)]
+        values = [usual_s * ratio for ratio in ratios(*sides)]
         return _Watched(values, statistics.median(values))
     if "with" in samples:
         sides = samples["with"], samples["without"]

@@ -144,6 +144,14 @@ def test_other_conditions_are_another_subject(stored, compare):
     } == sides
 
 
+def test_of_two_cells_in_turns_the_first_is_compared(stored, compare):
+    pair = Cell(row="mfnet", mode="compile", against=Cell(row="mfnet"))
+    samples = {"subject": (0.3, 0.5, 0.7), "reference": (0.1, 0.1, 0.1)}
+    stored("base.jsonl", 0.1, cell=pair, samples_s=samples)
+    stored("head.jsonl", 0.1, cell=pair, samples_s=samples)
+    assert (0.5,) == compare().subjects[0].base.medians_s
+
+
 def test_of_a_share_the_network_with_its_blocks_is_compared(stored, compare):
     share = Cell(row="mfnet-pnl", share=True)
     samples = {"with": (0.3, 0.5, 0.7), "without": (0.1, 0.1, 0.1)}

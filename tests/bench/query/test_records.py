@@ -163,6 +163,17 @@ def test_a_file_with_its_first_line_alone_has_no_records(stored, ask):
     assert [] == ask("from samples")
 
 
+def test_what_took_turns_with_another_cell_is_no_timing_of_its_own(kinds, stored, ask):
+    plain = kinds[0]
+    cell = plain.cell.model_copy(update={"mode": "compile", "against": plain.cell})
+    sides = {"subject": (0.1,) * 6, "reference": (0.2,) * 6}
+    pair = plain.model_copy(update={"cell": cell, "samples_s": sides, "key": "a pair"})
+    stored(plain, pair)
+    assert [plain.key] == [line["key"] for line in ask("select key from timings")]
+    assert [] == ask("select key from shares")
+    assert [plain.key] == [line["key"] for line in ask("select distinct key from samples")]
+
+
 def test_several_files_are_one_view(kinds, stored, ask):
     stored(kinds[0], kinds[1])
     stored(kinds[2], name="it's.jsonl")

@@ -161,6 +161,11 @@ def test_macs_and_memory_of_both_sides(timed):
     )  # fmt: skip
 
 
+def test_sides_that_are_no_pairs(timed):
+    with pytest.raises(ValueError, match="6 and 5 samples are no pairs"):
+        pair_figures(timing_of(timed, [1.0] * 5, [2.0] * 6))
+
+
 def test_what_is_no_pair_has_no_such_figures(timed):
     with pytest.raises(ValueError, match="was timed against no other cell"):
         pair_figures(timed(TEXTBOOK))
