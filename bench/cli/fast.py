@@ -12,7 +12,7 @@ from rich.console import Console
 from vidcost.bench import files
 from vidcost.bench.cli import completion
 from vidcost.bench.cli.options import As, Device, Json, Results, Resume, Threads
-from vidcost.bench.cli.output import print_table, report, write_document
+from vidcost.bench.cli.output import print_tables, report, write_document
 
 fast_app = typer.Typer()
 
@@ -77,12 +77,13 @@ def set_against_textbook(
     """
     from vidcost.bench.session.timing import (
         PAIRS,
+        Taken,
         check_device,
         default_threads,
         stored_anywhere,
         take,
     )
-    from vidcost.bench.tables.fast import fast_markdown, fast_tables
+    from vidcost.bench.tables.fast import alike, fast_markdown, fast_tables
     from vidcost.bench.timing import fast_plan, plan
 
     budget_s = None if budget is None else plan.seconds(budget)
@@ -105,9 +106,8 @@ def set_against_textbook(
         cells += fast_plan.tried_cells(conditions)
         files.check_folder(results)
     files.check_folder(results / PAIRS)
-    if budget_s == 0:
-        timings, failures, notes = stored_anywhere(results / PAIRS), [], []
-    else:
+    taken = Taken()
+    if budget_s != 0:
         taken = take(
             cells,
             results / PAIRS,
@@ -116,15 +116,19 @@ def set_against_textbook(
             budget_s=budget_s,
             command="vidcost fast",
         )
-        timings, failures, notes = list(taken.timings), taken.failures, taken.notes
-    for line in (*dict.fromkeys(reasons), *notes):
+    for line in (*dict.fromkeys(reasons), *taken.notes):
         typer.echo(line, err=True)
+    known = stored_anywhere(results / PAIRS) if everything or budget_s == 0 else []
+    timings = list(taken.timings)
+    if budget_s == 0:
+        asked = {(cell.block, cell.shape, cell.phase) for cell in cells}
+        timings = [t for t in known if (t.cell.block, t.cell.shape, t.cell.phase) in asked]
     if everything:
-        document = fast_markdown(stored_anywhere(results / PAIRS))
+        document = fast_markdown(known)
         write_document(results / "fast.md", document, command="fast")
         if as_ is None:
             sys.stdout.write(document)
     if not everything or as_ is not None:
-        for table in fast_tables(timings):
-            print_table(table, as_)
-    report(failures)
+        parts = [part for _, part in alike(timings)] or [[]]
+        print_tables([table for part in parts for table in fast_tables(part)], as_)
+    report(taken.failures)

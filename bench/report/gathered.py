@@ -22,7 +22,7 @@ from vidcost.bench.report.growth import Size, growth
 from vidcost.bench.report.measured import Device, devices
 from vidcost.bench.report.provenance import Source, sources
 from vidcost.bench.report.roofline import Roofline, roofline
-from vidcost.bench.session.timing import PAIRS, stored_anywhere
+from vidcost.bench.session.timing import PAIRS
 from vidcost.bench.timing.record import Timing
 
 
@@ -45,7 +45,7 @@ class Study:
 class Gathered:
     """The data of a report.
 
-    ``paths`` are timings of the fast path of blocks against the textbook's, by device.
+    ``paths`` are timings of the fast path of blocks against the textbook's.
     ``history`` is None where there is no git history of the results; ``no_history`` says why.
     """
 
@@ -56,7 +56,7 @@ class Gathered:
     entries: tuple[Entry, ...]
     sizes: tuple[Size, ...]
     devices: tuple[tuple[Device, Roofline], ...]
-    paths: tuple[tuple[str, tuple[Timing, ...]], ...]
+    paths: tuple[Timing, ...]
     studies: tuple[Study, ...]
     judged: tuple[Judged, ...]
     history: History | None
@@ -79,10 +79,7 @@ def gather(results: Path) -> Gathered:
         for path in sorted((results / "gate").glob("*/study.jsonl"))
         if (trials := trial.read(path))
     ]
-    paths: dict[str, tuple[Timing, ...]] = {}
-    for timing in stored_anywhere(results / PAIRS):
-        name = timing.machine.device if timing.machine else ""
-        paths[name] = (*paths.get(name, ()), timing)
+    paths = devices(results / PAIRS)
     past, no_history = None, ""
     try:
         past = history(results)
@@ -97,7 +94,10 @@ def gather(results: Path) -> Gathered:
         entries=tuple(accounts(records)),
         sizes=tuple(growth()),
         devices=tuple((device, roofline(device)) for device in timed),
-        paths=tuple(paths.items()),
+        # a cell that was timed by other code too is shown as it is by now
+        paths=tuple(
+            {(device.name, t.cell): t for device in paths for t in device.timings}.values()
+        ),
         studies=tuple(studies),
         judged=judge(paper),
         history=past,
@@ -106,7 +106,7 @@ def gather(results: Path) -> Gathered:
             sources(
                 results,
                 timed,
-                devices(results / PAIRS),
+                paths,
                 [(study.path, study.trials) for study in studies],
                 now=made,
             )

@@ -28,7 +28,7 @@ from vidcost.bench.report.row_table import row_table
 from vidcost.bench.tables.audit.claims import judge_claims
 from vidcost.bench.tables.audit.findings import findings
 from vidcost.bench.tables.audit.tables import claim_table, figure_table, verdict_counts
-from vidcost.bench.tables.fast import fast_tables, rows_table
+from vidcost.bench.tables.fast import alike, fast_tables, of_study, rows_table
 from vidcost.bench.tables.fast import findings as fast_findings
 from vidcost.bench.tables.formulas import value_table, verdict_table
 from vidcost.bench.tables.gate.study import noise_table, of, power_table, rules_table, same_table
@@ -200,9 +200,9 @@ class Sections:
 
     def _fast(self) -> Iterator[Part]:
         yield self._table("fast-rows", rows_table())
-        for device, timings in self._found.paths:
-            name = f"fast-{anchor(device)}"
-            yield Prose("", heading=device, items=tuple(fast_findings(timings)))
+        for heading, timings in alike(of_study(self._found.paths)):
+            name = f"fast-{anchor(heading)}"
+            yield Prose("", heading=heading, items=tuple(fast_findings(timings)))
             for table in fast_tables(timings):
                 yield self._table(f"{name}-{anchor(table.title.lower())}", table)
 

@@ -24,7 +24,7 @@ class CGNL(nn.Module):
     out again but for its sign and what eps lets through; that is so in the definition.
 
     ``path`` "fast" is the same function: p . g is multiplied element by element and summed, since
-    a batched product of a row and a column is slow; and the scalar scales W_z, not t.
+    a batched product of a row and a column was slow on a CPU; and the scalar scales W_z, not t.
 
     Shapes: x and z are (B, C, T, H, W).
     Cost:   params (3/2 + 1/(2G)) C^2 + 2C;  MACs B((3/2 + 1/(2G)) C^2 P + C P), the last term of

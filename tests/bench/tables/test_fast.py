@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,38 @@ def test_what_is_slower_is_named(pair):
     assert "Most is gained by cgnl" in said
     said = "\n".join(findings([pair("nl", 2, 1.3, phase="training")]))
     assert "step: none. Of the parts of a step, forward: none; backward: nl at N = 392" in said
+
+
+def test_other_conditions_have_sections_of_their_own(pair):
+    one = pair("nl", 32, 1.5)
+    threads = {"threads": 2}
+    reference = one.cell.against.model_copy(update=threads)
+    two = one.model_copy(
+        update={"cell": one.cell.model_copy(update={**threads, "against": reference})}
+    )
+    text = fast_markdown([one, two])
+    assert text.index("## Abacus, batch 1, fp32") < text.index("2 threads\n")
+    assert 2 == text.count("**Inference**")
+
+
+def test_other_shapes_are_no_part_of_the_study(pair):
+    one = pair("nl", 32, 1.5)
+    shape = {"shape": (256, 32, 14, 14)}
+    other = one.cell.model_copy(
+        update={**shape, "against": one.cell.against.model_copy(update=shape)}
+    )
+    other = one.model_copy(update={"cell": other})
+    assert fast_markdown([one]) == fast_markdown([one, other])
+    # in a table beside each other they say their shapes
+    (table,) = fast_tables([one, other])
+    assert "| 256x32x14x14 |" in table.markdown()
+    assert "256 and 384 channels" in table.markdown()
+
+
+def test_a_gpu_has_a_goal_of_its_own(pair):
+    memory = {"memory": {"weights": 1, "peak": 10}, "memory_without": {"weights": 1, "peak": 100}}
+    (said, *_) = findings([pair("nl", 32, 2.5, device="cuda", **memory)])
+    assert "The goal on a GPU, 3 times, is not reached" in said
 
 
 @pytest.mark.parametrize(("ratio", "word"), [(2.1, "is reached"), (1.9, "is not reached")])
@@ -114,6 +147,20 @@ def test_the_command_of_all_writes_what_is_stored(vidcost, pair):
     assert 0 == status, err
     assert out in Path("results/fast.md").read_text()
     assert "1.50 (1.50 to 1.50)" in out
+
+
+def test_what_is_stored_of_some_blocks(vidcost, pair):
+    memory = {"memory": {"weights": 1, "peak": 10}, "memory_without": {"weights": 1, "peak": 100}}
+    store = Store(Path("results/fast/timings/abacus.jsonl"))
+    for timing in (
+        pair("nl", 32, 1.5, **memory),
+        pair("cgd", 32, 1.2),
+        pair("nl", 32, 1.4, phase="training", **memory),
+    ):
+        store.append(timing.model_copy(update={"key": timing.cell.key()}))
+    status, out, _ = vidcost("fast", "nl", "--budget", "0s", "--json")
+    assert 0 == status
+    assert [("nl", 1.5), ("nl", 1.4)] == [(x["block"], x["speed"]) for x in json.loads(out)]
 
 
 @pytest.mark.parametrize(
