@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
@@ -16,12 +15,15 @@ from vidcost.bench.cli.networks import Inputs, TimeLimit, limit_s, refuse_batch,
 from vidcost.bench.cli.options import (
     Address,
     As,
+    Batch,
     Classes,
     Device,
     EngineName,
     Frames,
     GpuTypes,
     Json,
+    OneDtype,
+    OneMode,
     Results,
     Resume,
     Size,
@@ -31,8 +33,7 @@ from vidcost.bench.cli.options import (
 from vidcost.bench.cli.output import print_table, report
 from vidcost.bench.cli.rows import progress
 from vidcost.bench.inspection.comparison import AXES, compared, count_all, to_time, variants
-from vidcost.bench.session.cluster_timing import take_on
-from vidcost.bench.session.timing import Taken, check_device, default_threads, take
+from vidcost.bench.session.timing import Taken
 from vidcost.bench.tables.compare import compare_table
 from vidcost.bench.timing.figures import most_of_one_kind
 from vidcost.bench.timing.plan import network_fields, row_fields, seconds
@@ -103,20 +104,15 @@ def compare(
     frames: Frames = None,
     size: Size = None,
     device: Device = "cpu",
-    batch: Annotated[int, typer.Option(min=1, help="Clips in a pass.")] = 1,
-    dtype: Annotated[
-        str, typer.Option(help="fp32, tf32, bf16 or fp16.", autocompletion=completion.dtype)
-    ] = "fp32",
+    batch: Batch = 1,
+    dtype: OneDtype = "fp32",
     memory_format: Annotated[
         str,
         typer.Option(
             help="contiguous or channels_last_3d.", autocompletion=completion.memory_format
         ),
     ] = "contiguous",
-    mode: Annotated[
-        str,
-        typer.Option(help="eager, cuda-graph or compile.", autocompletion=completion.mode),
-    ] = "eager",
+    mode: OneMode = "eager",
     phase: Annotated[
         str, typer.Option(help="inference or training.", autocompletion=completion.phase)
     ] = "inference",
@@ -148,8 +144,10 @@ def compare(
     network without any block. Timings are stored like those of `vidcost time`. With --engine
     ray both are done on the nodes of a cluster.
     """
+    place = Choice(engine, address, gpu, device)
+    place.check_device()
     if modes:
-        if engine != Where.HERE:
+        if place.is_ray:
             raise ValueError("--modes times on this machine: leave --engine out")
         if at or block or sweep or plot:
             raise ValueError(
@@ -158,8 +156,8 @@ def compare(
         if (dtype, memory_format, mode) != ("fp32", "contiguous", "eager"):
             raise ValueError("--modes tries --dtype, --memory-format and --mode: leave them out")
         plain = {
-            "device": check_device(device),
-            "threads": threads or default_threads(device),
+            "device": device,
+            "threads": threads or place.threads(),
             "batch": batch,
             "phase": phase,
         }
@@ -184,20 +182,17 @@ def compare(
     swept = None if sweep is None else _axis(sweep)
     if plot is not None:
         _check_plot(plot, swept)
-    place = Choice(engine, address, gpu, device)
     budget_s = seconds(budget or BUDGET)
     if place.is_ray and budget is not None and budget_s:
         raise ValueError(NO_BUDGET)
     limit = limit_s(time_limit)
     clip = {"classes": classes, "frames": frames, "size": size}
     fields = _network(network, inputs or [], clip, batch, swept is not None)
-    if not place.is_ray:
-        check_device(device)
     files.check_folder(results)
     with place.engine([network, *block]) as machines:
         conditions = {
             "device": device,
-            "threads": threads or (place.threads() if place.is_ray else default_threads(device)),
+            "threads": threads or place.threads(),
             "batch": batch,
             "dtype": dtype,
             "memory_format": memory_format,
@@ -213,25 +208,15 @@ def compare(
                 advance=advance,
                 engine=machines,
             )
-        taken, cells, console = Taken(), to_time(chosen, counts), Console(stderr=True)
-        if budget_s and place.is_ray:
-            taken = take_on(
+        taken = Taken()
+        if budget_s:
+            taken = place.take(
                 machines,
-                cells,
+                to_time(chosen, counts),
                 results,
-                console=console,
                 resume=resume,
                 start_up_s=limit,
-                command="vidcost compare",
-            )
-        elif budget_s:
-            taken = take(
-                cells,
-                results,
-                console=console,
-                resume=resume,
                 budget_s=budget_s,
-                start_up_s=limit,
                 command="vidcost compare",
             )
     timings, left_out = most_of_one_kind(taken.timings)

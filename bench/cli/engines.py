@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
+from rich.console import Console
 
 from vidcost.bench.cli.options import Where
 from vidcost.bench.engine import cluster
 from vidcost.bench.engine.here import Here
 from vidcost.bench.engine.on_ray import OnRay
 from vidcost.bench.engine.work import Engine
+from vidcost.bench.session import timing
+from vidcost.bench.session.cluster_timing import take_on
+from vidcost.bench.timing.cell import Cell
 from vidcost.bench.user.reference import is_reference
 
 NO_BUDGET = (
@@ -71,10 +75,12 @@ class Choice:
             yield OnRay(gpu_types=known, on_note=_say)
 
     def threads(self) -> int:
-        """The cores of a node, on which a CPU's cells are timed; on a GPU the one that feeds it.
+        """The cores on which a CPU's cells are timed, of a node; on a GPU the one that feeds it.
 
         Raises: ValueError if nodes have unlike numbers of them.
         """
+        if not self.is_ray:
+            return timing.default_threads(self.device)
         if self.device != "cpu":
             return 1
         cores = sorted({int(node.cores) for node in cluster.nodes() if node.suits("machine", ())})
@@ -82,6 +88,47 @@ class Choice:
             words = " and ".join(map(str, cores))
             raise ValueError(f"the nodes have {words} cores: say how many to use by --threads")
         return cores[0] if cores else 1
+
+    def check_device(self) -> None:
+        """Raises: ValueError if there is no such device here; of a cluster it is asked later."""
+        if not self.is_ray:
+            timing.check_device(self.device)
+
+    def take(
+        self,
+        machines: Engine,
+        cells: Sequence[Cell],
+        results: Path,
+        *,
+        resume: bool,
+        start_up_s: float,
+        budget_s: float | None = None,
+        command: str = "vidcost time",
+    ) -> timing.Taken:
+        """Time ``cells`` here, within the budget, or on ``machines``, which know none.
+
+        Raises: ValueError, Interrupted as :func:`take` and :func:`take_on` do.
+        """
+        console = Console(stderr=True)
+        if self.is_ray:
+            return take_on(
+                machines,
+                cells,
+                results,
+                console=console,
+                resume=resume,
+                start_up_s=start_up_s,
+                command=command,
+            )
+        return timing.take(
+            cells,
+            results,
+            console=console,
+            resume=resume,
+            budget_s=budget_s,
+            start_up_s=start_up_s,
+            command=command,
+        )
 
 
 def _is_here(word: str) -> bool:

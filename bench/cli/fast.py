@@ -11,7 +11,18 @@ from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.options import As, Device, Json, Results, Resume, Threads
+from vidcost.bench.cli.options import (
+    As,
+    Batch,
+    Device,
+    Json,
+    OneDtype,
+    OneMode,
+    Phases,
+    Results,
+    Resume,
+    Threads,
+)
 from vidcost.bench.cli.output import print_tables, report, write_document
 
 fast_app = typer.Typer()
@@ -38,23 +49,10 @@ def set_against_textbook(
         ),
     ] = None,
     device: Device = "cpu",
-    batch: Annotated[int, typer.Option(min=1, help="Clips in a pass.")] = 1,
-    dtype: Annotated[
-        str,
-        typer.Option(
-            help="fp32, tf32, bf16, bf16-autocast or fp16.", autocompletion=completion.dtype
-        ),
-    ] = "fp32",
-    mode: Annotated[
-        str,
-        typer.Option(help="eager, cuda-graph or compile.", autocompletion=completion.mode),
-    ] = "eager",
-    phase: Annotated[
-        str,
-        typer.Option(
-            metavar="PHASE,...", help="inference or training.", autocompletion=completion.phases
-        ),
-    ] = "inference,training",
+    batch: Batch = 1,
+    dtype: OneDtype = "fp32",
+    mode: OneMode = "eager",
+    phase: Phases = "inference,training",
     threads: Threads = None,
     budget: Annotated[
         str | None,

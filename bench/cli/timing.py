@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
@@ -28,6 +27,7 @@ from vidcost.bench.cli.options import (
     Frames,
     GpuTypes,
     Json,
+    Phases,
     Results,
     Resume,
     Rows,
@@ -76,7 +76,9 @@ def time_rows(
     dtype: Annotated[
         str,
         typer.Option(
-            metavar="TYPE,...", help="fp32, tf32, bf16 or fp16.", autocompletion=completion.dtypes
+            metavar="TYPE,...",
+            help="fp32, tf32, bf16, bf16-autocast or fp16.",
+            autocompletion=completion.dtypes,
         ),
     ] = "fp32",
     memory_format: Annotated[
@@ -95,12 +97,7 @@ def time_rows(
             autocompletion=completion.modes,
         ),
     ] = "eager",
-    phase: Annotated[
-        str,
-        typer.Option(
-            metavar="PHASE,...", help="inference or training.", autocompletion=completion.phases
-        ),
-    ] = "inference",
+    phase: Phases = "inference",
     cudnn_benchmark: Annotated[
         str,
         typer.Option(
@@ -135,8 +132,6 @@ def time_rows(
     combinations are timed. With --engine ray each measurement has a GPU, or a node's CPU, of a
     cluster for itself. Fails if a measurement failed.
     """
-    from vidcost.bench.session.cluster_timing import take_on
-    from vidcost.bench.session.timing import check_device, default_threads, take
     from vidcost.bench.tables.timing import share_table, timing_table
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.figures import by_kind
@@ -171,13 +166,12 @@ def time_rows(
     if references and share:
         raise ValueError("--share is for rows: `vidcost compare` puts blocks into your network")
     networks = [(reference, inputs or ()) for reference in references]
-    if not where.is_ray:
-        check_device(device)
+    where.check_device()
     files.check_folder(results)
     with where.engine([*references, *(blocks or ())]) as machines:
         conditions = plan.Conditions(
             device=device,
-            threads=threads or (where.threads() if where.is_ray else default_threads(device)),
+            threads=threads or where.threads(),
             batch=batch.split(","),
             dtype=dtype.split(","),
             memory_format=memory_format.split(","),
@@ -186,20 +180,14 @@ def time_rows(
             cudnn_benchmark=cudnn_benchmark.split(","),
         )
         cells = plan.cells_for(chosen, conditions, share=share, blocks=alone, networks=networks)
-        console, start_up_s = Console(stderr=True), limit_s(time_limit)
-        if where.is_ray:
-            taken = take_on(
-                machines, cells, results, console=console, resume=resume, start_up_s=start_up_s
-            )
-        else:
-            taken = take(
-                cells,
-                results,
-                console=console,
-                resume=resume,
-                budget_s=budget_s,
-                start_up_s=start_up_s,
-            )
+        taken = where.take(
+            machines,
+            cells,
+            results,
+            resume=resume,
+            start_up_s=limit_s(time_limit),
+            budget_s=budget_s,
+        )
     for line in (*reasons, *taken.notes):
         typer.echo(line, err=True)
     # unlike nodes are never mixed: each kind has its table

@@ -80,6 +80,8 @@ def gather(results: Path) -> Gathered:
         if (trials := trial.read(path))
     ]
     paths = devices(results / PAIRS)
+    # a cell that was timed by other code too is shown as it is by now
+    latest = {(device.name, timing.cell): timing for device in paths for timing in device.timings}
     past, no_history = None, ""
     try:
         past = history(results)
@@ -94,10 +96,7 @@ def gather(results: Path) -> Gathered:
         entries=tuple(accounts(records)),
         sizes=tuple(growth()),
         devices=tuple((device, roofline(device)) for device in timed),
-        # a cell that was timed by other code too is shown as it is by now
-        paths=tuple(
-            {(device.name, t.cell): t for device in paths for t in device.timings}.values()
-        ),
+        paths=tuple(latest.values()),
         studies=tuple(studies),
         judged=judge(paper),
         history=past,
