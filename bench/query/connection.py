@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,27 +47,43 @@ class Views:
 
         Raises: ValueError, in one line, if it is anything else or cannot be carried out.
         """
-        import duckdb
-
         with _explained():
             statements = self._con.extract_statements(sql)
             kinds = [str(each.type).rpartition(".")[2] for each in statements]
             if kinds != ["SELECT"]:
                 what = " and ".join(kinds) or "nothing"
                 raise ValueError(f"only questions can be asked: give one SELECT, not {what}")
+            return self._interruptible(lambda: self._answered(statements[0]))
+
+    def _interruptible(self, ask: Callable[[], Answer]) -> Answer:
+        """What ``ask`` gives; on Ctrl-C, for which DuckDB itself may never look, it is ended."""
+        said: Future[Answer] = Future()
+
+        def run() -> None:
             try:
-                cursor = self._con.execute(statements[0])
-            except RuntimeError as error:
-                if isinstance(error, duckdb.Error):
-                    raise
-                # DuckDB's word for Ctrl-C
-                raise KeyboardInterrupt from None
-            described = cursor.description or []
-            return Answer(
-                _distinct([name for name, *_ in described]),
-                tuple(_NUMBER.fullmatch(str(kind)) is not None for _, kind, *_ in described),
-                cursor.fetchall(),
-            )
+                said.set_result(ask())
+            except BaseException as error:
+                said.set_exception(error)
+
+        other = threading.Thread(target=run, daemon=True)
+        try:
+            other.start()
+            return said.result()
+        except KeyboardInterrupt:
+            # what comes before the question has begun is forgotten
+            while other.is_alive():
+                self._con.interrupt()
+                other.join(0.05)
+            raise
+
+    def _answered(self, statement: duckdb.Statement) -> Answer:
+        cursor = self._con.execute(statement)
+        described = cursor.description or []
+        return Answer(
+            _distinct([name for name, *_ in described]),
+            tuple(_NUMBER.fullmatch(str(kind)) is not None for _, kind, *_ in described),
+            cursor.fetchall(),
+        )
 
     def write(self, view: View, path: Path) -> int:
         """Write a view as a Parquet file; returns the number of lines.

@@ -37,7 +37,6 @@ class NonLocal(nn.Module):
         self.operation = NonLocalOperation(
             channels, pairwise=pairwise, pool_keys=pool_keys, bias=bias, path=path
         )
-        self.path = path
         self.bn = nn.BatchNorm3d(channels)
         nn.init.zeros_(self.bn.weight)
 
