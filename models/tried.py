@@ -12,20 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.slices import sliced
 
 
-class NonLocalBySDPA(NonLocal):
-    """The embedded Gaussian by torch's fused attention, also where that is no CUDA kernel."""
+class NonLocalInSlices(NonLocal):
+    """The embedded Gaussian in slices of queries, also where torch has a fused kernel for it."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> the same."""
         operation = self.operation
         q, k, v = (
-            projected(x).flatten(2).transpose(1, 2).contiguous().unsqueeze(1)
-            for projected in (operation.theta, operation.phi, operation.g)
+            projected(x).flatten(2) for projected in (operation.theta, operation.phi, operation.g)
         )
-        y = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # B 1 P D
-        y = y.squeeze(1).transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])
+        y = sliced(q, k, v).reshape(x.shape[0], -1, *x.shape[2:])
         return self.bn(operation.z(y)) + x  # type: ignore[no-any-return]
 
 

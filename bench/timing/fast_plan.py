@@ -25,7 +25,7 @@ SHAPES: tuple[Shape, ...] = tuple((384, frames, 14, 14) for frames in (2, 8, 32,
 """The map of MFNet's conv4, where rows have a block, in so many frames that N is 392 to 25,088."""
 
 TRIED: Mapping[str, str] = {
-    "vidcost.models.tried:NonLocalBySDPA": "nl:path=fast",
+    "vidcost.models.tried:NonLocalInSlices": "nl:path=fast",
     "vidcost.models.tried:PNLMixedSmall:n=4": "pnl:n=4,path=fast",
     "vidcost.models.tried:CGDInOnePass": "cgd:path=fast",
     "vidcost.models.tried:CGNLStacked": "cgnl:path=fast",

@@ -6,47 +6,91 @@ as convolutions leave them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from vidcost.models.blocks.slices import SlicedAttention, sliced
+from vidcost.models.blocks.symmetric import SymmetricAttention
+
+FEW = 1 << 20
+"""Scores that are held as a matrix on a CPU: 4 MB in single precision, which caches hold."""
 
 HELD = 1 << 22
-"""Scores up to which the whole matrix is held: 16 MB in single precision. Slices save nothing then,
-and have to compute it twice for gradients."""
+"""Scores up to which they are held where there is no fused kernel, or one that would compute wide
+products anew for the gradients: slices save nothing then."""
 
-SLICE = 1 << 20
-"""Scores in a slice of a larger one: 4 MB in single precision, which caches hold."""
-
-FEWEST_QUERIES = 64
-"""Of a slice, however many keys there are: thinner products are slow."""
+WIDE = 128
+"""Channels of queries and keys above which computing few scores anew takes longer than holding them
+saves. Between 2^20 and 2^22 scores, measured on one and two cores."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The values, weighed for each query by the softmax over keys of query . key, unscaled.
 
-    On CUDA it is torch's fused attention. That knows no widths E other than D on a CPU and was
-    slower there, so elsewhere the queries are taken in slices, whose scores are computed anew for
-    the gradients; all in one if there are few. The MACs are those of the whole matrices,
-    BPK(D + E).
+    Few scores are held on a CPU. Else it is torch's fused attention, which on a CPU holds the
+    matrix unless D = E: where not, and where a tracer or a run on shapes alone is to see the
+    products, the queries are taken in slices. Both compute the scores anew for the gradients. The
+    MACs are those of the whole matrices, BPK(D + E), and 2BPK(D + E) for the gradients, or
+    BPK(3D + 2E) where scores are computed anew.
 
     Shapes: (B, D, P), (B, D, K), (B, E, K) -> (B, E, P).
     """
-    few = query.shape[0] * query.shape[2] * key.shape[2] <= HELD
-    if few and not query.is_cuda:
+    if _holds(query, key, value):
+        # B P D @ B D K -> B P K;  B P K @ B K E -> B P E
         return ((query.transpose(1, 2) @ key).softmax(-1) @ value.transpose(1, 2)).transpose(1, 2)
     query, key, value = _of_one_dtype(query, key, value)
-    if query.is_cuda:
-        # the fused kernels want each position's channels side by side
-        q, k, v = (x.transpose(1, 2).contiguous().unsqueeze(1) for x in (query, key, value))
-        attended = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # B 1 P E
-        return attended.squeeze(1).transpose(1, 2)
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value)):
-        return _Attention.apply(query, key, value)  # type: ignore[no-any-return,no-untyped-call]
-    return _sliced(query, key, value)
+    traced = _is_traced()
+    if _has_fused(query, value) and not (query.is_meta or traced):
+        return _fused(query, key, value)
+    if _wants_gradient(query, key, value) and not traced:
+        return SlicedAttention.apply(query, key, value)  # type: ignore[no-any-return,no-untyped-call]
+    return sliced(query, key, value)
+
+
+def attend_itself(x: Tensor, value: Tensor) -> Tensor:
+    """``attend(x, x, value)``, whose scores are symmetric.
+
+    Where the gradients take neither a held matrix nor a fused kernel, that saves one of five
+    products and half of another: see :class:`SymmetricAttention`.
+
+    Shapes: (B, D, P), (B, E, P) -> (B, E, P).
+    """
+    other = _holds(x, x, value) or _has_fused(x, value) or _is_traced()
+    if _wants_gradient(x, value) and not other:
+        return SymmetricAttention.apply(*_of_one_dtype(x, value))  # type: ignore[no-any-return,no-untyped-call]
+    return attend(x, x, value)
+
+
+def _holds(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether the matrix of all scores is held."""
+    scores = query.shape[0] * query.shape[2] * key.shape[2]
+    if query.is_cuda or scores > HELD:
+        return False
+    dear = query.shape[1] > WIDE and _wants_gradient(query, key, value)
+    return scores <= FEW or dear or not _has_fused(query, value)
+
+
+def _has_fused(query: Tensor, value: Tensor) -> bool:
+    """Whether torch's attention holds no matrix of these."""
+    return query.is_cuda or query.shape[1] == value.shape[1]
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    # the kernels want each position's channels side by side
+    q, k, v = (x.transpose(1, 2).contiguous().unsqueeze(1) for x in (query, key, value))
+    attended = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # B 1 P E
+    return attended.squeeze(1).transpose(1, 2)
+
+
+def _wants_gradient(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+
+
+def _is_traced() -> bool:
+    return torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,no-any-return]
 
 
 def _of_one_dtype(*tensors: Tensor) -> Sequence[Tensor]:
@@ -55,57 +99,3 @@ def _of_one_dtype(*tensors: Tensor) -> Sequence[Tensor]:
     if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
         return tensors
     return tuple(x.to(torch.get_autocast_dtype(device)) for x in tensors)
-
-
-def _slices(batch: int, queries: int, keys: int) -> Iterator[tuple[slice, slice]]:
-    """Of the batch and of the queries: a few queries of one item."""
-    size = max(FEWEST_QUERIES, SLICE // keys)
-    for item in range(batch):
-        for start in range(0, queries, size):
-            yield slice(item, item + 1), slice(start, min(start + size, queries))
-
-
-def _sliced(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    queries, values = query.transpose(1, 2), value.transpose(1, 2).contiguous()  # B P D, B K E
-    attended = queries.new_empty((*queries.shape[:2], values.shape[2]))
-    for item, some in _slices(queries.shape[0], queries.shape[1], key.shape[2]):
-        # b p D @ b D K -> b p K;  b p K @ b K E -> b p E
-        attended[item, some] = (queries[item, some] @ key[item]).softmax(-1) @ values[item]
-    return attended.transpose(1, 2)
-
-
-class _Attention(torch.autograd.Function):
-    """The same with gradients: five products in the backward pass, where four need the matrix."""
-
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        ctx.save_for_backward(query, key, value)
-        return _sliced(query, key, value)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value = ctx.saved_tensors
-        queries, grads = query.transpose(1, 2), grad.transpose(1, 2)  # B P D, B P E
-        # half precision would lose what many slices add
-        held = torch.promote_types(query.dtype, torch.float32)
-        to_key, to_value = (x.new_zeros(x.shape, dtype=held) for x in (key, value))
-        to_query = torch.empty_like(queries)
-        for item, some in _slices(queries.shape[0], queries.shape[1], key.shape[2]):
-            weights = (queries[item, some] @ key[item]).softmax(-1)  # b p K
-            # b E p @ b p K -> b E K
-            _add_product(to_value[item], grads[item, some].transpose(1, 2), weights)
-            # b p E @ b E K -> b p K
-            to_weights = grads[item, some] @ value[item]
-            to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
-            # b p K @ b K D -> b p D;  b D p @ b p K -> b D K
-            to_query[item, some] = to_scores @ key[item].transpose(1, 2)
-            _add_product(to_key[item], queries[item, some].transpose(1, 2), to_scores)
-        return to_query.transpose(1, 2), to_key.to(key.dtype), to_value.to(value.dtype)
-
-
-def _add_product(held: Tensor, left: Tensor, right: Tensor) -> None:
-    if held.dtype == left.dtype:
-        held.baddbmm_(left, right)
-    else:
-        held += left @ right

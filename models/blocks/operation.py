@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcost.models.blocks.attention import attend
+from vidcost.models.blocks.attention import attend, attend_itself
 from vidcost.models.blocks.path import Path, checked
 from vidcost.models.blocks.rectified import MATRIX, rectified_sums
 from vidcost.models.cost import Cost
@@ -104,6 +104,8 @@ class NonLocalOperation(nn.Module):
         return (weights @ value.transpose(1, 2)).transpose(1, 2)
 
     def _fast(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        if self.pairwise == "gaussian" and not self.pool_keys:
+            return attend_itself(query, value)
         if "gaussian" in self.pairwise:
             return attend(query, key, value)
         value = value / value.shape[-1]

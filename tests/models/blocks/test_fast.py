@@ -10,7 +10,18 @@ from torch import nn
 from vidcost.bench.block_spec import block_factory
 from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import count
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal, attention, pooling, rectified
+from vidcost.bench.count.training import count_training
+from vidcost.models.blocks import (
+    CGD,
+    CGNL,
+    PNL,
+    NonLocal,
+    attention,
+    pooling,
+    rectified,
+    slices,
+    symmetric,
+)
 from vidcost.models.blocks.operation import PAIRWISE, NonLocalOperation
 from vidcost.models.blocks.pooling import max_pool_2x2, mean_and_max
 
@@ -37,9 +48,11 @@ def limits(request, monkeypatch):
 
 
 def no_matrices(monkeypatch):
+    monkeypatch.setattr(attention, "FEW", 0)
     monkeypatch.setattr(attention, "HELD", 0)
-    monkeypatch.setattr(attention, "SLICE", 1)
-    monkeypatch.setattr(attention, "FEWEST_QUERIES", 7)
+    monkeypatch.setattr(slices, "SLICE", 1)
+    monkeypatch.setattr(slices, "FEWEST_QUERIES", 7)
+    monkeypatch.setattr(symmetric, "TILE", 11)
     monkeypatch.setattr(pooling, "FEW", 0)
     monkeypatch.setattr(rectified, "MATRIX", 0)
     monkeypatch.setattr("vidcost.models.blocks.operation.MATRIX", 0)
@@ -143,7 +156,9 @@ def test_close_to_exact_in_other_precisions(name, dtype, limits):
     assert off(expected, got) < TOLERANCES[dtype]
 
 
-@pytest.mark.parametrize("name", ["nl-embedded-gaussian", "nl-concatenation", "pnl-gaussian"])
+@pytest.mark.parametrize(
+    "name", ["nl-embedded-gaussian", "nl-gaussian", "nl-concatenation", "pnl-gaussian"]
+)
 def test_gradients_in_half_precision(name, limits):
     textbook, fast = pair(BLOCKS[name], 12, torch.bfloat16)
     x = torch.randn(2, 12, 3, 6, 8, generator=torch.Generator().manual_seed(5)).bfloat16()
@@ -230,6 +245,36 @@ def test_concatenation_of_many_pairs_is_no_product():
     assert cost == count(block, x).total
 
 
+def test_weights_that_are_nothing_beside_the_largest():
+    # a Gaussian's scores of 48 wide channels: most weights are below what single precision holds
+    textbook, fast = pair(BLOCKS["nl-gaussian"], 48, torch.float32)
+    x = 4 * torch.randn(1, 48, 2, 6, 5, generator=torch.Generator().manual_seed(6))
+    exact = run(copy.deepcopy(textbook).double().eval(), x.double())
+    scores = x.double().flatten(2).transpose(1, 2) @ x.double().flatten(2)
+    assert ((scores.softmax(-1) < 1e-45).double().mean()) > 0.5
+    rounded = run(textbook.eval(), x)
+    with pytest.MonkeyPatch.context() as patch:
+        no_matrices(patch)
+        got = run(fast.eval(), x)
+    # gradients are small differences then, of which fused attention has fewer digits
+    assert {} == {k: off(exact[k], got[k]) for k in exact if off(exact[k], got[k]) > 1e-4}
+    assert off(exact["y"], got["y"]) < 2 * off(exact["y"], rounded["y"])
+
+
+# torch's tracer is what fvcore counts with
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("pairwise", ["embedded-gaussian", "gaussian"])
+def test_a_tracer_sees_the_products(pairwise, monkeypatch):
+    no_matrices(monkeypatch)
+    x = torch.randn(1, 16, 2, 5, 5)
+    block = NonLocal(16, pairwise=pairwise, path="fast").eval()
+    graph = torch.jit.trace(block, x, check_trace=False).inlined_graph
+    names = {node.kind() for node in graph.nodes()}
+    assert "aten::matmul" in names
+    assert not any("attention" in name for name in names)
+
+
 def test_no_matrix_of_all_pairs_is_held():
     # 2 x 2304 x 2304 scores are above what is held at once
     with torch.device("meta"):
@@ -237,7 +282,9 @@ def test_no_matrix_of_all_pairs_is_held():
         x = torch.empty(2, 16, 4, 24, 24)
     counted = count(block, x)
     largest = max(math.prod(each.output) for each in counted.operations)
-    assert largest <= attention.SLICE
+    assert largest <= slices.SLICE
+    step = count_training(block, x)
+    assert max(math.prod(each.output) for each in step.backward.operations) <= slices.SLICE
     assert 2 * 2 * 2304 * 2304 * 8 == counted.total.matmul
 
 

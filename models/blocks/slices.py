@@ -1,0 +1,76 @@
+"""Softmax attention in slices of queries, whose scores fit into a cache.
+
+Shapes: B batch, D width of queries and keys, E width of values, P queries, K keys, p queries of a
+slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+SLICE = 1 << 20
+"""Scores in a slice: 4 MB in single precision, which caches hold."""
+
+FEWEST_QUERIES = 64
+"""Of a slice, however many keys there are: thinner products are slow."""
+
+
+def slices(batch: int, queries: int, keys: int) -> Iterator[tuple[int, slice]]:
+    """An item of the batch and a few of its queries, until all were there."""
+    size = max(FEWEST_QUERIES, SLICE // keys)
+    for item in range(batch):
+        for start in range(0, queries, size):
+            yield item, slice(start, min(start + size, queries))
+
+
+def sliced(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention without gradients: (B, D, P), (B, D, K), (B, E, K) -> (B, E, P)."""
+    queries, values = query.transpose(1, 2), value.transpose(1, 2).contiguous()  # B P D, B K E
+    attended = queries.new_empty((*queries.shape[:2], values.shape[2]))
+    for item, some in slices(queries.shape[0], queries.shape[1], key.shape[2]):
+        # p D @ D K -> p K;  p K @ K E -> p E
+        attended[item, some] = (queries[item, some] @ key[item]).softmax(-1) @ values[item]
+    return attended.transpose(1, 2)
+
+
+class SlicedAttention(torch.autograd.Function):
+    """The same with gradients: five products in the backward pass, where four need the matrix."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(query, key, value)
+        return sliced(query, key, value)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = ctx.saved_tensors
+        queries, grads = query.transpose(1, 2), grad.transpose(1, 2)  # B P D, B P E
+        # half precision would lose what many slices add
+        held = torch.promote_types(query.dtype, torch.float32)
+        to_key, to_value = (x.new_zeros(x.shape, dtype=held) for x in (key, value))
+        to_query = torch.empty_like(queries)
+        for item, some in slices(queries.shape[0], queries.shape[1], key.shape[2]):
+            weights = (queries[item, some] @ key[item]).softmax(-1)  # p K
+            # E p @ p K -> E K
+            add_product(to_value[item], grads[item, some].t(), weights)
+            # p E @ E K -> p K
+            to_weights = grads[item, some] @ value[item]
+            to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
+            # p K @ K D -> p D;  D p @ p K -> D K
+            to_query[item, some] = to_scores @ key[item].t()
+            add_product(to_key[item], queries[item, some].t(), to_scores)
+        return to_query.transpose(1, 2), to_key.to(key.dtype), to_value.to(value.dtype)
+
+
+def add_product(held: Tensor, left: Tensor, right: Tensor) -> None:
+    """``held += left @ right``, also where ``held`` is of another type than the two."""
+    if held.dtype == left.dtype:
+        held.addmm_(left, right)
+    else:
+        held += left @ right
