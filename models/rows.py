@@ -78,10 +78,12 @@ class Row:
     def fast(self) -> Row:
         """A variant of this row whose blocks take the fast path, named with -fast behind.
 
-        Raises: ValueError if it has no blocks.
+        Raises: ValueError if it has no blocks, or takes the fast path already.
         """
         if not self.has_blocks:
             raise ValueError(f"{self.name} has no blocks: choose a row with one")
+        if self.is_fast:
+            raise ValueError(f"{self.name} takes the fast path already: choose another row")
         assert isinstance(self.build, partial), self
         blocks: Blocks = self.build.keywords["blocks"]
         fast = {
@@ -309,10 +311,8 @@ def select(patterns: Sequence[str] = (), *, table: int | None = None) -> tuple[R
 
 def _fast_by_name(names: Sequence[str]) -> list[Row]:
     """Fast variants that are asked for by name and are none of ROWS."""
-    known = {row.name: row for row in ROWS}
-    bases = {
-        name: known.get(name.removesuffix("-fast"))
-        for name in dict.fromkeys(names)
-        if name.endswith("-fast") and name not in known
-    }
-    return [base.fast() for base in bases.values() if base is not None and base.has_blocks]
+    known = {row.name for row in ROWS}
+    bases = {f"{row.name}-fast": row for row in ROWS if row.has_blocks and not row.is_fast}
+    return [
+        bases[name].fast() for name in dict.fromkeys(names) if name in bases and name not in known
+    ]

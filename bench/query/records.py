@@ -34,7 +34,7 @@ _CELL = {
 }
 _MACHINE = {
     **dict.fromkeys(("device", "device_uuid", "driver", "cpu", "platform", "python"), "VARCHAR"),
-    **dict.fromkeys(("torch", "cuda", "cudnn", "vidcost"), "VARCHAR"),
+    **dict.fromkeys(("torch", "cuda", "cudnn", "vidcost", "host", "node"), "VARCHAR"),
     **dict.fromkeys(("cores", "memory_bytes"), "BIGINT"),
 }
 _PROTOCOL = {"settled": "BOOLEAN", "precision": "DOUBLE", "void_samples": "BIGINT"}
@@ -237,7 +237,7 @@ _FIGURES = f"""
         energy_j / coalesce(cell.batch, 1) as energy_j_per_clip,
         {
     ", ".join(
-        f"nullif(machine.{f}, 'not available') as {f}"
+        f"nullif(nullif(machine.{f}, 'not available'), '') as {f}"
         for f in _MACHINE
         if f not in ("device", "memory_bytes", "cores")
     )

@@ -71,6 +71,8 @@ _MACHINE = _columns(
     ("cpu", "VARCHAR", "model"),
     ("cores", "BIGINT", "CPUs that the process might run on"),
     ("machine_memory_bytes", "BIGINT", "memory of the host, bytes"),
+    ("host", "VARCHAR", "name of the host, of a cluster's machines"),
+    ("node", "VARCHAR", "Ray's id of the node, of a cluster's machines"),
     ("platform", "VARCHAR", "operating system"),
     ("python", "VARCHAR", "version"),
     ("torch", "VARCHAR", "version"),

@@ -32,7 +32,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
     Few scores are held on a CPU. Else it is torch's fused attention, which on a CPU holds the
     matrix unless D = E: where not, and where a tracer or a run on shapes alone is to see the
-    products, the queries are taken in slices. Both compute the scores anew for the gradients. The
+    products or fused kernels are switched off, the queries are taken in slices. Both compute the scores anew for the gradients. The
     MACs are those of the whole matrices, BPK(D + E), and 2BPK(D + E) for the gradients, or
     BPK(3D + 2E) where scores are computed anew.
 
@@ -42,10 +42,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         # B P D @ B D K -> B P K;  B P K @ B K E -> B P E
         return ((query.transpose(1, 2) @ key).softmax(-1) @ value.transpose(1, 2)).transpose(1, 2)
     query, key, value = _of_one_dtype(query, key, value)
-    traced = _is_traced()
-    if _has_fused(query, value) and not (query.is_meta or traced):
+    if _has_fused(query, value) and not _is_taken_apart(query):
         return _fused(query, key, value)
-    if _wants_gradient(query, key, value) and not traced:
+    if _wants_gradient(query, key, value) and not _is_traced():
         return SlicedAttention.apply(query, key, value)  # type: ignore[no-any-return,no-untyped-call]
     return sliced(query, key, value)
 
@@ -87,6 +86,16 @@ def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def _wants_gradient(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+
+
+def _is_taken_apart(query: Tensor) -> bool:
+    """Whether fused kernels are not to be had, or their parts are to be seen."""
+    if query.is_meta or _is_traced():
+        return True
+    # a compiler cannot look at the switches, and takes the kernel
+    return not torch.compiler.is_compiling() and not (
+        torch._C._get_flash_sdp_enabled() or torch._C._get_mem_efficient_sdp_enabled()
+    )
 
 
 def _is_traced() -> bool:

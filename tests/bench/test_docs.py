@@ -47,6 +47,17 @@ INSTEAD = {
         CUDA,
     ),
     "vidcost fast --device cuda --dtype fp32": ("vidcost fast nl --dtype fp32", CUDA),
+    **{
+        f"vidcost compare mfnet --at conv4:before-last {blocks}": (
+            f"vidcost compare mfnet --at conv4:before-last {blocks} --no-fvcore",
+            "fvcore runs every network for seconds, which tests/bench/test_cli.py waits for",
+        )
+        for blocks in (
+            "--block nl --block cgnl",
+            "--block nl --block pnl:n=4 --block my_block.py:MyBlock",
+            "--block squeeze.py:Squeeze --block cgd --budget 0s",
+        )
+    },
     "vidcost gate study --device cuda": (
         "vidcost gate study --comparisons 1 --per-factor 0",
         f"{CUDA}, one comparison of 300",

@@ -138,6 +138,11 @@ def test_a_fast_row_computes_the_same(name):
         torch.testing.assert_close(fast.eval()(x), textbook.eval()(x), rtol=1e-4, atol=1e-4)
 
 
+def test_a_fast_row_is_not_made_faster():
+    with pytest.raises(ValueError, match="mfnet-nl-fast takes the fast path already"):
+        only("mfnet-nl-fast").fast()
+
+
 def test_a_row_without_blocks_has_no_fast_path():
     with pytest.raises(ValueError, match="mfnet has no blocks: choose a row with one"):
         only("mfnet").fast()
@@ -191,6 +196,7 @@ def test_nothing_chosen_is_every_row():
         ("mfnet-pln", "no row 'mfnet-pln': did you mean 'mfnet-pnl'? `vidcost list` shows all"),
         ("I3D-RGB", "no row 'I3D-RGB': `vidcost list` shows all rows"),
         ("mfnet-fast", "no row 'mfnet-fast': did you mean 'mfnet-"),
+        ("mfnet-nl-fast-fast", "no row 'mfnet-nl-fast-fast': did you mean 'mfnet-nl-fast'"),
         ("qqq*", "no row 'qqq*': `vidcost list` shows all rows"),
         ("", "no row '': `vidcost list` shows all rows"),
     ],

@@ -75,6 +75,14 @@ def test_what_a_machine_does_not_say_is_missing(kinds, stored, ask):
     assert [{"driver": None, "cuda": None}] == ask("select driver, cuda from timings")
 
 
+def test_a_record_of_a_cluster_says_where_it_was_made(kinds, stored, ask):
+    machine = kinds[0].machine.model_copy(update={"host": "node-7", "node": "9f3c"})
+    stored(kinds[0].model_copy(update={"machine": machine}), kinds[1])
+    found = {line["key"]: line for line in ask("select key, host, node from timings")}
+    assert ("node-7", "9f3c") == (found[kinds[0].key]["host"], found[kinds[0].key]["node"])
+    assert (None, None) == (found[kinds[1].key]["host"], found[kinds[1].key]["node"])
+
+
 def test_a_record_that_lacks_what_has_a_default_has_it(kinds, share, stored, ask):
     path = stored()
     with path.open("a") as file:
@@ -88,7 +96,7 @@ def test_a_record_that_lacks_what_has_a_default_has_it(kinds, share, stored, ask
 def test_a_field_that_nobody_knows_yet_is_passed_over(kinds, stored, ask):
     path = stored(kinds[0])
     newer = json.loads(kinds[1].model_dump_json())
-    newer["machine"] |= {"node": "n7", "links": [{"to": "n8"}]}
+    newer["machine"] |= {"rack": "r7", "links": [{"to": "r8"}]}
     with path.open("a") as file:
         file.write(json.dumps(newer | {"later": {"a": [1]}}) + "\n")
     assert {kinds[0].key, kinds[1].key} == {line["key"] for line in ask("from timings")}

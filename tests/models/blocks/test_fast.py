@@ -275,6 +275,18 @@ def test_a_tracer_sees_the_products(pairwise, monkeypatch):
     assert not any("attention" in name for name in names)
 
 
+@pytest.mark.parametrize("name", ["nl-embedded-gaussian", "nl-gaussian", "pnl-concat-own"])
+def test_a_step_counts_the_same_on_every_device(name, monkeypatch):
+    no_matrices(monkeypatch)
+    steps = {}
+    for device in ("cpu", "meta"):
+        with torch.device(device):
+            steps[device] = count_training(
+                BLOCKS[name](12, path="fast"), torch.ones(2, 12, 2, 6, 8)
+            )
+    assert steps["cpu"].total == steps["meta"].total
+
+
 def test_no_matrix_of_all_pairs_is_held():
     # 2 x 2304 x 2304 scores are above what is held at once
     with torch.device("meta"):
