@@ -32,9 +32,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
     Few scores are held on a CPU. Else it is torch's fused attention, which on a CPU holds the
     matrix unless D = E: where not, and where a tracer or a run on shapes alone is to see the
-    products or fused kernels are switched off, the queries are taken in slices. Both compute the scores anew for the gradients. The
-    MACs are those of the whole matrices, BPK(D + E), and 2BPK(D + E) for the gradients, or
-    BPK(3D + 2E) where scores are computed anew.
+    products or fused kernels are switched off, the queries are taken in slices. Both compute the
+    scores anew for the gradients. The MACs are those of the whole matrices, BPK(D + E), and
+    2BPK(D + E) for the gradients, or BPK(3D + 2E) where scores are computed anew.
 
     Shapes: (B, D, P), (B, D, K), (B, E, K) -> (B, E, P).
     """
