@@ -190,13 +190,13 @@ Every block takes `path="fast"`: the same parameters, the same state dict, the s
 gradients (to 1e-12 in float64), computed with less memory, fewer MACs or fewer passes over memory.
 Rows use the textbook path unless their name ends in `-fast`. What a number belongs to:
 
-- **The Gaussians** hold no matrix of all queries by all keys. It is torch's fused attention; on a
-  CPU that holds the matrix where values have another width than keys, as those of the plain
-  Gaussian, so that takes slices of queries whose scores fit into a cache. The MACs of a forward
+- **The Gaussians** hold no matrix of all queries by all keys: they are torch's fused attention. On
+  a CPU that would hold it where values have another width than keys, as those of the plain
+  Gaussian, so that one takes slices of queries whose scores fit into a cache. The MACs of a forward
   pass are the same; for the gradients the scores are computed anew. The plain Gaussian's are
-  symmetric: in training a CPU takes one of five products less and half of another. Where it was
-  not slower, the matrix is held: up to 1,048,576 scores, 4,194,304 where there is no fused kernel
-  or wide ones would be computed anew.
+  symmetric: in training a CPU takes one of five products less and half of another. A CPU holds the
+  matrix of few scores: up to 1,048,576, and up to 4,194,304 where there is no fused kernel, or
+  where training would compute scores of more than 128 channels anew.
 - **Dot product**: queries x keys x values in the order that takes fewer MACs by the closed form.
 - **Concatenation**: ReLU(a + b) summed over keys is, with the keys sorted by b, two running sums
   that every query looks up: O(N log N + N D), and no matrix product. Up to 262,144 pairs the matrix

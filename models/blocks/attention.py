@@ -57,8 +57,8 @@ def attend_itself(x: Tensor, value: Tensor) -> Tensor:
 
     Shapes: (B, D, P), (B, E, P) -> (B, E, P).
     """
-    other = _holds(x, x, value) or _has_fused(x, value) or _is_traced()
-    if _wants_gradient(x, value) and not other:
+    as_any = _holds(x, x, value) or _has_fused(x, value) or _is_traced()
+    if _wants_gradient(x, value) and not as_any:
         return SymmetricAttention.apply(*_of_one_dtype(x, value))  # type: ignore[no-any-return,no-untyped-call]
     return attend(x, x, value)
 

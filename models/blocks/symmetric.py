@@ -32,24 +32,24 @@ class SymmetricAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
-        attended, largest, log_sums = _attended(x, value)
-        ctx.save_for_backward(x, value, attended, largest, log_sums)
+        attended, *tops = _attended(x, value)
+        ctx.save_for_backward(x, value, attended, *tops)
         return attended.transpose(1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        x, value, attended, largest, log_sums = ctx.saved_tensors
+        x, value, attended, top_score, top_weight = ctx.saved_tensors
         # what the softmax takes off a query's gradients: B P 1
-        mean = (grad.transpose(1, 2) * attended).sum(-1, keepdim=True, dtype=log_sums.dtype)
+        mean = (grad.transpose(1, 2) * attended).sum(-1, keepdim=True, dtype=top_score.dtype)
         to_x, to_value = (
-            y.new_zeros((len(y), y.shape[2], y.shape[1]), dtype=log_sums.dtype) for y in (x, value)
+            y.new_zeros((len(y), y.shape[2], y.shape[1]), dtype=top_score.dtype) for y in (x, value)
         )
         for item in range(len(x)):
             _add_gradients(
                 to_x[item],
                 to_value[item],
-                *(y[item] for y in (x, value, grad, largest, log_sums, mean)),
+                *(y[item] for y in (x, value, grad, top_score, top_weight, mean)),
             )
         return (
             to_x.transpose(1, 2).to(x.dtype),
@@ -58,22 +58,21 @@ class SymmetricAttention(torch.autograd.Function):
 
 
 def _attended(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """B P E; of each query, B P 1: its largest score, and the logarithm of the sum over keys of
-    the exponentials of what scores are below that.
-    """
+    """B P E; and of each query its largest score and that one's weight, as its log2: B P 1."""
     queries, values = x.transpose(1, 2), value.transpose(1, 2).contiguous()  # B P D, B P E
     attended = queries.new_empty((*queries.shape[:2], values.shape[2]))
     # half precision has too few digits for scores of which an exponential is taken
     exact = torch.promote_types(x.dtype, torch.float32)
-    largest, log_sums = (queries.new_empty((*queries.shape[:2], 1), dtype=exact) for _ in range(2))
+    top_score, top_weight = (
+        queries.new_empty((*queries.shape[:2], 1), dtype=exact) for _ in range(2)
+    )
     for item, some in slices(queries.shape[0], queries.shape[1], x.shape[2]):
         scores = queries[item, some] @ x[item]  # p D @ D P -> p P
         weights = scores.softmax(-1)
-        largest[item, some] = scores.amax(-1, keepdim=True).to(exact)
-        # the largest weight is exp(0) over the sum
-        log_sums[item, some] = -weights.amax(-1, keepdim=True).to(exact).log()
+        top_score[item, some] = scores.amax(-1, keepdim=True).to(exact)
+        top_weight[item, some] = weights.amax(-1, keepdim=True).to(exact).log2()
         attended[item, some] = weights @ values[item]  # p P @ P E -> p E
-    return attended, largest, log_sums
+    return attended, top_score, top_weight
 
 
 def _add_gradients(
@@ -82,8 +81,8 @@ def _add_gradients(
     x: Tensor,
     value: Tensor,
     grad: Tensor,
-    largest: Tensor,
-    log_sums: Tensor,
+    top_score: Tensor,
+    top_weight: Tensor,
     mean: Tensor,
 ) -> None:
     """Of one item of the batch.
@@ -94,11 +93,10 @@ def _add_gradients(
     positions = len(rows)
     tiles = [slice(a, min(a + TILE, positions)) for a in range(0, positions, TILE)]
 
-    def weights(scores: Tensor, top: Tensor, log_sum: Tensor) -> Tensor:
-        # torch's exp takes up to 200 times as long where the result is subnormal or 0, as for
-        # most pairs of a Gaussian; its exp2 does not
-        below = scores - top
-        return torch.add(log_sum * -log2(e), below, alpha=log2(e)).exp2_().to(x.dtype)
+    def weights(scores: Tensor, top_score: Tensor, top_weight: Tensor) -> Tensor:
+        # torch's exp takes over 100 times as long where the result is subnormal, as for
+        # many pairs of a Gaussian; its exp2 does not
+        return torch.add(top_weight, scores - top_score, alpha=log2(e)).exp2_().to(x.dtype)
 
     def to_scores(of_weights: Tensor, weight: Tensor, off: Tensor) -> Tensor:
         return of_weights.sub_(off).mul_(weight)
@@ -106,14 +104,14 @@ def _add_gradients(
     for t, i in enumerate(tiles):
         for j in tiles[t:]:
             scores = rows[i] @ x[:, j]  # p D @ D q -> p q
-            weight = weights(scores, largest[i], log_sums[i])
+            weight = weights(scores, top_score[i], top_weight[i])
             add_product(to_value[j], weight.t(), grads[i])
             through = to_scores(grads[i] @ value[:, j], weight, mean[i])
             if i == j:
                 add_product(to_x[i], through + through.t(), rows[i])
                 continue
             # the mirror image: keys of i for the queries of j, laid out p q as well
-            weight = weights(scores, largest[j].t(), log_sums[j].t())
+            weight = weights(scores, top_score[j].t(), top_weight[j].t())
             add_product(to_value[i], weight, grads[j])
             through += to_scores(values[i] @ grad[:, j], weight, mean[j].t())
             add_product(to_x[i], through, rows[j])
