@@ -20,7 +20,7 @@ PROBE_LIMIT_S = 120
 
 PARENT = frozenset(
     (
-        "budget conditions dialogue events exchange fast_plan figures pairs plan predict residency "
+        "budget conditions crew dialogue events exchange fast_plan figures pairs plan predict residency "
         "spread store supervisor sweep telemetry worker_process"
     ).split()
 )

@@ -1,6 +1,7 @@
 """What the parent and a worker say to each other: one JSON object a line.
 
-The parent sends a :class:`Task`, and the next one when that is done. The worker answers with a
+The worker says that it is ready, once it has imported what it needs. The parent sends a
+:class:`Task`, and the next one when that is done. The worker answers with a
 :class:`Chunk` after each stretch of samples and waits for a reply, ``keep``, ``void`` (the device
 was throttled: take them again) or ``stop`` (keep them, time is up); on a GPU it then announces a
 :class:`Window` for the energy. The last line of a task is a ``Timing`` with an empty key.
@@ -82,6 +83,7 @@ class Window(_Frozen):
 class Line(_Frozen):
     """One line of the worker: exactly one of these."""
 
+    ready: bool = False
     chunk: Chunk | None = None
     window: Window | None = None
     timing: Timing | None = None

@@ -191,19 +191,20 @@ def _warm_up(take: Take, limits: Limits, result: Sampled, now: Callable[[], floa
         window_started = now()
         taken = take(size)
         each_s = max((now() - window_started) / size, 1e-9)
-        result.warmup_samples += size
         middle = statistics.median(next(iter(taken.values())))
-        if before is not None and abs(middle - before) <= AGREE * before:
+        if result.warmup_samples == 0 and size * middle < limits.warmup_s:
+            # a first pass loads kernels and sets libraries up: that is no warming up
+            started = now()
+        result.warmup_samples += size
+        # windows of unlike lengths are not compared, nor such as are over in no time
+        wanted = max(WINDOW_SAMPLES, min(MOST_IN_A_CHUNK, math.ceil(WINDOW_S / each_s)))
+        longer = wanted > 2 * size
+        if not longer and before is not None and abs(middle - before) <= AGREE * before:
             result.settled = True
             return each_s
         if now() - started >= limits.warmup_s:
             return each_s
-        # windows of unlike lengths are not compared
-        wanted = max(WINDOW_SAMPLES, min(MOST_IN_A_CHUNK, math.ceil(WINDOW_S / each_s)))
-        if wanted > 2 * size:
-            size, before = wanted, None
-        else:
-            before = middle
+        size, before = (wanted, None) if longer else (size, middle)
 
 
 def _joined(kept: Samples, taken: Samples) -> dict[Part, list[float]]:

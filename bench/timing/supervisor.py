@@ -10,13 +10,13 @@ from functools import cache
 
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import conditions, machine_of
+from vidcost.bench.timing.crew import Crew
 from vidcost.bench.timing.dialogue import attend
 from vidcost.bench.timing.events import ChunkTaken, Event
 from vidcost.bench.timing.exchange import Exchange
 from vidcost.bench.timing.messages import Chunk, Limits, Reply, Task, Window
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.telemetry import Telemeter
-from vidcost.bench.timing.worker_process import WorkerProcess
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Foreseen:
 class Supervisor(contextlib.ExitStack):
     """Measures cells; looks at each device once, at its first cell.
 
-    ``foresee`` is asked once for each cell, before its worker starts.
+    ``foresee`` is asked once for each cell, before its worker is given its task.
     """
 
     def __init__(
@@ -45,11 +45,12 @@ class Supervisor(contextlib.ExitStack):
     ) -> None:
         """``look`` says what a device is, :func:`machine_of` if it is not given."""
         super().__init__()
-        self._command = command
         self._foresee = cache(foresee)
         self._on_event = on_event
         self._look = look or machine_of
         self._devices: dict[str, tuple[Machine, Telemeter]] = {}
+        self._crew = Crew(command)
+        self.callback(self._crew.dismiss)
 
     def key(self, cell: Cell) -> str:
         """What a measurement of ``cell`` here and now is stored under.
@@ -59,14 +60,22 @@ class Supervisor(contextlib.ExitStack):
         machine, _ = self._device(cell)
         return cell.key(*conditions(machine))
 
-    def measure(self, cell: Cell, limits: Limits, *, stop_at: float | None = None) -> Timing:
+    def measure(
+        self,
+        cell: Cell,
+        limits: Limits,
+        *,
+        stop_at: float | None = None,
+        following: Sequence[Cell] = (),
+    ) -> Timing:
         """The record of ``cell``, whatever becomes of its worker.
 
-        After ``stop_at`` of time.monotonic() the worker is told that time is up.
+        After ``stop_at`` of time.monotonic() the worker is told that time is up. ``following`` are
+        cells that will be measured next: workers for them may start now, and are foreseen.
         Raises: ValueError if the device is not there; what ``foresee`` raises.
         """
         machine, telemeter = self._device(cell)
-        foreseen = self._foresee(cell)
+        foreseen = self._foreseen(cell, following)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         with telemeter.watching() as watch:
             exchange = Exchange(watch, stop_at=stop_at)
@@ -81,6 +90,16 @@ class Supervisor(contextlib.ExitStack):
                 "started": started,
             }
         )
+
+    def _foreseen(self, cell: Cell, following: Sequence[Cell]) -> Foreseen:
+        """What is foreseen of ``cell``; and, while workers start anyway, of those after it."""
+        cells = 1 + len(following)
+        started = self._crew.prepare(cell.device, threads=cell.threads, cells=cells)
+        for each in following[:started]:
+            # whatever is wrong with it is told when it is its turn
+            with contextlib.suppress(ValueError):
+                self._foresee(each)
+        return self._foresee(cell)
 
     def _device(self, cell: Cell) -> tuple[Machine, Telemeter]:
         if cell.device not in self._devices:
@@ -97,7 +116,7 @@ class Supervisor(contextlib.ExitStack):
                 self._on_event(ChunkTaken(task.cell, message, given))
             return given
 
-        with WorkerProcess(self._command, threads=task.cell.threads) as worker:
+        with self._crew.take(task.cell.threads) as worker:
             timing = attend(worker, task, reply)
             worker.leave()
             return timing

@@ -110,7 +110,12 @@ class _Sweep:
     ) -> None:
         number, began = self._cells.index(cell) + 1, time.monotonic()
         self._on_event(events.CellStarted(cell, number, len(self._cells), limits, again))
-        timing = self._supervisor.measure(cell, limits, stop_at=budget.ends_at if budget else None)
+        timing = self._supervisor.measure(
+            cell,
+            limits,
+            stop_at=budget.ends_at if budget else None,
+            following=() if again else self._cells[number:],
+        )
         # a second try that failed says nothing against what the first one measured
         if stored := timing.status == "ok" or not again:
             _warn(self._store.append(timing), self._on_event)

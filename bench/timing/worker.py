@@ -27,11 +27,12 @@ def main() -> None:
             _say(out, Line(window=message))
         return _reply(replies.readline())
 
+    # after the first line above, so that the parent's end is this one's also while it imports
+    from vidcost.bench.timing.measurement import measure
+
+    _say(out, Line(ready=True))
     while line := replies.readline():
         task = Task.model_validate_json(line)
-        # imported here: a task that cannot be read costs no time
-        from vidcost.bench.timing.measurement import measure
-
         _say(out, Line(timing=measure(task, exchange)))
 
 

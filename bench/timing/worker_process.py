@@ -75,6 +75,14 @@ class WorkerProcess:
             with contextlib.suppress(OSError):
                 pipe.close()
 
+    def await_ready(self, deadline: float) -> None:
+        """Wait until it has imported what it needs.
+
+        One that says nothing by ``deadline``, or ends, is found out when it is given a task.
+        """
+        with contextlib.suppress(TimedOut, UnreadableLine):
+            self.receive(deadline)
+
     def give(self, task: Task) -> None:
         """What it is to do next."""
         self._write(task.model_dump_json())
