@@ -78,3 +78,10 @@ memory_formats = several_of(*get_args(MemoryFormat))
 modes = several_of(*get_args(Mode))
 phases = several_of(*get_args(Phase))
 on_off = several_of("off", "on")
+
+
+def campaigns(incomplete: str) -> list[str]:
+    """Stages of a campaign, separated by commas."""
+    from vidcost.bench.timing.campaign import FULL, STAGES
+
+    return several_of(FULL, *STAGES)(incomplete)

@@ -38,14 +38,22 @@ from vidcost.bench.cli.options import (
 from vidcost.bench.cli.output import print_tables, report
 from vidcost.bench.cli.rows import at, buildable
 from vidcost.bench.count.record import count_row
+from vidcost.bench.timing.campaign import STAGES, campaign_cells
 from vidcost.bench.timing.plan import seconds
 from vidcost.models.rows import ROWS
 
 timing_app = typer.Typer()
 
+_CHOSEN = (
+    "rows blocks shape_ sweep share batch dtype memory_format mode phase cudnn_benchmark classes "
+    "frames size inputs"
+).split()
+"""The parameters of ``time`` that a campaign has its own values of."""
+
 
 @timing_app.command("time", epilog="Example: `vidcost time mfnet-nl mfnet-pnl --share --budget 2m`")
 def time_rows(
+    context: typer.Context,
     rows: Rows = None,
     blocks: Annotated[
         list[str] | None,
@@ -110,6 +118,15 @@ def time_rows(
     classes: Classes = None,
     frames: Frames = None,
     size: Size = None,
+    campaign: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STAGE,...",
+            help="All that is worth knowing of a GPU, the most telling first: full, or some of "
+            f"its stages {', '.join(STAGES)}.",
+            autocompletion=completion.campaigns,
+        ),
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="90s, 10m, 1h in all; default: until precise."),
@@ -130,12 +147,15 @@ def time_rows(
     folder with its raw samples and conditions. Sampling ends when the median is known to 1%, after
     a minute, or as --budget allows. Conditions take several values, as in --dtype fp32,bf16: all
     combinations are timed. With --engine ray each measurement has a GPU, or a node's CPU, of a
-    cluster for itself. Fails if a measurement failed.
+    cluster for itself. --campaign chooses subjects and conditions itself; with --budget 9m it is
+    done in slices: give the same command again to go on. Fails if a measurement failed.
     """
     from vidcost.bench.tables.timing import share_table, timing_table
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.figures import by_kind
 
+    if campaign is not None:
+        _refuse_choices(context)
     if share and blocks:
         raise ValueError("--share times blocks in their networks, --blocks alone: give one of them")
     if blocks is None and (shape_ or sweep):
@@ -151,7 +171,8 @@ def time_rows(
         refuse_batch(batch != "1")
     else:
         refuse_inputs(inputs)
-    chosen = [] if (blocks or references) and not rows else buildable(rows)
+    others = blocks or references or campaign
+    chosen = [] if others and not rows else buildable(rows)
     alone: list[tuple[str, plan.Shape]] = []
     reasons: list[str] = []
     if blocks:
@@ -179,7 +200,11 @@ def time_rows(
             phase=phase.split(","),
             cudnn_benchmark=cudnn_benchmark.split(","),
         )
-        cells = plan.cells_for(chosen, conditions, share=share, blocks=alone, networks=networks)
+        cells = (
+            plan.cells_for(chosen, conditions, share=share, blocks=alone, networks=networks)
+            if campaign is None
+            else campaign_cells(campaign.split(","), device)
+        )
         taken = where.take(
             machines,
             cells,
@@ -191,6 +216,18 @@ def time_rows(
     for line in (*reasons, *taken.notes):
         typer.echo(line, err=True)
     # unlike nodes are never mixed: each kind has its table
-    write = share_table if share else timing_table
-    print_tables([write(each) for each in by_kind(taken.timings)], as_)
+    writers = [share_table] if share else [timing_table]
+    if campaign is not None:
+        writers.append(share_table)
+    tables = [write(each) for each in by_kind(taken.timings) for write in writers]
+    print_tables([table for table in tables if table.lines or len(tables) == 1], as_)
     report(taken.failures)
+
+
+def _refuse_choices(context: typer.Context) -> None:
+    """Raises: ValueError if something is chosen that a campaign chooses itself."""
+    for name in _CHOSEN:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "rows" if name == "rows" else f"--{name.strip('_').replace('_', '-')}"
+            raise ValueError(f"--campaign chooses what is timed, and how: leave out {option}")

@@ -20,8 +20,8 @@ PROBE_LIMIT_S = 120
 
 PARENT = frozenset(
     (
-        "budget conditions crew dialogue events exchange fast_plan figures pairs plan predict residency "
-        "spread store supervisor sweep telemetry worker_process"
+        "budget campaign conditions crew dialogue events exchange fast_plan figures pairs plan "
+        "predict residency spread store supervisor sweep telemetry worker_process"
     ).split()
 )
 """Modules beside this one that only the parent runs: no sample depends on them."""

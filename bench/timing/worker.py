@@ -27,7 +27,7 @@ def main() -> None:
             _say(out, Line(window=message))
         return _reply(replies.readline())
 
-    # after the first line above, so that the parent's end is this one's also while it imports
+    # not at the top: from its first moment on it ends with its parent
     from vidcost.bench.timing.measurement import measure
 
     _say(out, Line(ready=True))

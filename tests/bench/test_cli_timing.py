@@ -7,6 +7,7 @@ import pytest
 
 from vidcost.bench.session import timing as timing_session
 from vidcost.bench.timing import conditions, events, sweep
+from vidcost.bench.timing.campaign import campaign_cells
 from vidcost.bench.timing.cell import Cell
 
 
@@ -231,3 +232,22 @@ def test_tables_do_not_mix_devices(complaint, witnesses, two_devices):
     assert message.startswith("timings of Abacus and Slide rule do not go into one table")
     assert message.endswith("--timings DEVICE")
     assert [] == witnesses.asked
+
+
+def test_a_campaign_chooses_cells_itself(vidcost, stopwatch, monkeypatch, timed):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr(conditions, "machine_of", lambda _: timed(Cell(row="mfnet")).machine)
+    options = "--campaign shares,large --device cuda --budget 9m --resume"
+    assert 0 == vidcost("time", *options.split()).status
+    assert campaign_cells(["shares", "large"], "cuda") == stopwatch.asked
+    assert 540.0 == stopwatch.conditions["budget_s"]
+
+
+@pytest.mark.parametrize(
+    "choice", ["mfnet", "--batch 8", "--blocks nl", "--share", "--dtype bf16", "--frames 8"]
+)
+def test_what_a_campaign_chooses_is_not_chosen_again(vidcost, choice):
+    status, out, err = vidcost("time", *choice.split(), "--campaign", "full", "--device", "cuda")
+    named = "rows" if choice == "mfnet" else choice.split()[0]
+    assert (2, "") == (status, out)
+    assert f"vidcost: --campaign chooses what is timed, and how: leave out {named}\n" == err

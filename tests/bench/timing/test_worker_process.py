@@ -50,6 +50,7 @@ def test_a_worker_does_not_outlive_its_parent():
         # the worker's input is ours and stays open: it waits for a reply for ever
         parent.stdin.write(Task(cell=SMALL, limits=SHORT).model_dump_json() + "\n")
         parent.stdin.flush()
+        assert json.loads(parent.stdout.readline())["ready"]
         assert json.loads(parent.stdout.readline())["chunk"]
         assert not select.select([worker], [], [], 0)[0]
         parent.kill()

@@ -1,0 +1,118 @@
+"""What is measured on a GPU that is at hand for a while: everything, the most telling first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.plan import (
+    BLOCK_SPECS,
+    Conditions,
+    cells_for,
+    fitting,
+    shared_shapes,
+    swept,
+)
+from vidcost.models.rows import ROWS, Row
+
+FULL = "full"
+"""The campaign of all stages."""
+
+TABLES = frozenset((3, 5, 6))
+"""The tables in which the paper prints costs."""
+
+BATCH = 8
+"""Clips of a pass that keeps a GPU busy; with 1 it mostly waits for the next kernel."""
+
+PAPER_BATCH = 64
+"""Clips of a step, as the paper trains: section 4.1."""
+
+
+def campaign_cells(names: Iterable[str], device: str) -> list[Cell]:
+    """The cells of the stages ``names``, or of all for :data:`FULL`, in order of value.
+
+    Raises: ValueError for an unknown stage, or a CPU, which has neither TF32 nor CUDA graphs.
+    """
+    wanted = [name for each in names for name in (STAGES if each == FULL else (each,))]
+    if unknown := [name for name in wanted if name not in STAGES]:
+        raise ValueError(
+            f"no campaign {unknown[0]!r}: choose {FULL} or, of its stages, {', '.join(STAGES)}"
+        )
+    if device == "cpu":
+        raise ValueError("a campaign is for a GPU: give --device cuda too")
+    cells = (cell for name in wanted for cell in STAGES[name](Conditions(device=device)))
+    return list(dict.fromkeys(cells))
+
+
+def printed_rows() -> list[Row]:
+    """The rows of the tables with costs that can be built, as they stand there."""
+    return [row for row in ROWS if row.build is not None and TABLES & set(row.tables)]
+
+
+def _rows(common: Conditions) -> Iterator[Cell]:
+    for batch, dtype in (
+        (BATCH, "fp32"),
+        (BATCH, "bf16"),
+        (1, "fp32"),
+        (BATCH, "tf32"),
+        (1, "bf16"),
+        (1, "tf32"),
+    ):
+        yield from cells_for(printed_rows(), replace(common, batch=(batch,), dtype=(dtype,)))
+
+
+def _shares(common: Conditions) -> Iterator[Cell]:
+    conditions = replace(common, batch=(BATCH,), dtype=("fp32", "bf16"))
+    yield from cells_for(printed_rows(), conditions, share=True)
+
+
+def _blocks(common: Conditions) -> Iterator[Cell]:
+    """Alone at every shape where rows use them, with what they read in the cache and without."""
+    blocks, _ = fitting(BLOCK_SPECS, shared_shapes(ROWS))
+    for batch, dtypes in ((BATCH, ("fp32", "bf16", "tf32")), (1, ("fp32", "bf16"))):
+        yield from cells_for((), replace(common, batch=(batch,), dtype=dtypes), blocks=blocks)
+
+
+def _sweep(common: Conditions) -> Iterator[Cell]:
+    """Alone on MFNet's map in 1 to 32 frames."""
+    first, *_ = shared_shapes(ROWS)
+    blocks, _ = fitting(BLOCK_SPECS, swept([first]))
+    conditions = replace(common, dtype=("fp32", "bf16"))
+    yield from (cell for cell in cells_for((), conditions, blocks=blocks) if not cell.cold)
+
+
+def _training(common: Conditions) -> Iterator[Cell]:
+    conditions = replace(
+        common, batch=(BATCH,), dtype=("fp32", "bf16-autocast"), phase=("training",)
+    )
+    yield from cells_for(printed_rows(), conditions)
+
+
+def _modes(common: Conditions) -> Iterator[Cell]:
+    for batch, dtype in ((BATCH, "bf16"), (1, "fp32")):
+        here = replace(common, batch=(batch,), dtype=(dtype,))
+        for changed in (
+            replace(here, memory_format=("channels_last_3d",)),
+            replace(here, mode=("cuda-graph",)),
+            replace(here, mode=("compile",)),
+        ):
+            yield from cells_for(printed_rows(), changed)
+
+
+def _large(common: Conditions) -> Iterator[Cell]:
+    """The paper's batch; that it does not fit is a result."""
+    conditions = replace(common, batch=(PAPER_BATCH,), dtype=("fp32", "bf16"))
+    yield from cells_for(printed_rows(), conditions)
+
+
+STAGES: Mapping[str, Callable[[Conditions], Iterator[Cell]]] = {
+    "rows": _rows,
+    "blocks": _blocks,
+    "shares": _shares,
+    "sweep": _sweep,
+    "training": _training,
+    "modes": _modes,
+    "large": _large,
+}
+"""What a full campaign measures, in order of value."""
