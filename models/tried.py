@@ -37,6 +37,9 @@ class PNLMixedSmall(PNL):
     def __init__(self, channels: int, *, n: int = 4) -> None:
         super().__init__(channels, n=n, path="fast")
 
+    def _has_kernel(self, scales: Sequence[Tensor], x: Tensor) -> bool:
+        return False
+
     def _combined(self, scales: Sequence[Tensor], size: list[int]) -> Tensor:
         weights, batch = self._weights(scales), len(scales[0])
         y: Tensor | None = None

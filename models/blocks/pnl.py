@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidcost.models.blocks.kernels import may_run
 from vidcost.models.blocks.operation import NonLocalOperation, Pairwise
 from vidcost.models.blocks.path import Path
 from vidcost.models.blocks.pooling import max_pool_2x2
@@ -21,6 +22,9 @@ from vidcost.models.cost import Cost, total
 
 Combine = Literal["concat", "attention"]
 COMBINE: tuple[Combine, ...] = get_args(Combine)
+
+MOST_IN_KERNEL = 4
+"""Scales up to which a kernel combines them: as many as it has inputs for."""
 
 
 class PNL(nn.Module):
@@ -38,7 +42,8 @@ class PNL(nn.Module):
     identity is reached: max-pooling, nearest, E -> E // 2 without bias, and a BatchNorm are ours.
     Each scale is averaged before it is upsampled. The convolution z belongs to the non-local
     operation, as in Eq. 4, so it is applied at every scale.
-    ``path`` "fast" is the same function, of fast non-local operations and a fast pooling.
+    ``path`` "fast" is the same function, of fast non-local operations and a fast pooling; on a
+    GPU, at inference and with at most 4 scales, one kernel does all that follows the scales.
 
     Shapes: x and z are (B, C, T, H, W).
     Cost:   embedded Gaussian: params 2E^2 [n times if not shared] + 2C [+ 2EQ];
@@ -94,7 +99,33 @@ class PNL(nn.Module):
             for _ in range(k):
                 group = max_pool_2x2(group) if self.path == "fast" else _max_pool(group)
             scales.append(self.operations[0 if self.shared else k](group))  # B E T H/2^k W/2^k
+        if self.path == "fast" and self._has_kernel(scales, x):
+            from vidcost.models.blocks.scales_kernel import combine_scales
+
+            weights = None if self.combine == "concat" else self._weights(scales)
+            return combine_scales(scales, weights, x, self.bn)
         return self.bn(self._combined(scales, list(x.shape[2:]))) + x  # type: ignore[no-any-return]
+
+    def _has_kernel(self, scales: Sequence[Tensor], x: Tensor) -> bool:
+        """Whether one kernel can do all that follows the scales."""
+        if torch.compiler.is_compiling() or not x.is_cuda:
+            return False
+        bn = self.bn
+        # what was put in its place, or is to see what goes through it
+        if type(bn) is not nn.BatchNorm3d or bn._forward_hooks or bn._forward_pre_hooks:
+            return False
+        if bn.training or bn.running_mean is None or bn.running_var is None or not bn.affine:
+            return False
+        if torch.is_grad_enabled() and any(
+            y.requires_grad for y in (x, *scales, *self.parameters())
+        ):
+            return False
+        return (
+            self.n <= MOST_IN_KERNEL
+            and x.is_contiguous()
+            and x[0].numel() < 1 << 31  # offsets within a clip are of 32 bits
+            and may_run(x, *scales, bn.weight, bn.bias, bn.running_mean, bn.running_var)
+        )
 
     def _combined(self, scales: Sequence[Tensor], size: list[int]) -> Tensor:
         full = [scales[0], *(F.interpolate(y, size=size, mode="nearest") for y in scales[1:])]

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vidcost.models.blocks.kernels import may_run
+
 
 def max_pool_2x2(x: Tensor) -> Tensor:
     """The maximum of each 2x2 pixels; an odd last row or column is left out.
@@ -36,11 +38,19 @@ FEW = 1 << 18
 def mean_and_max(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and maximum of each channel over frames and pixels.
 
-    Torch's own gradient of a maximum goes over the input several times; this one over it twice.
+    Torch's own gradient of a maximum goes over the input several times; this one over it twice. On
+    a GPU a kernel goes over it once for both, and once for the gradient.
 
     Shapes: (B, C, T, H, W) -> (B, C), (B, C).
     """
-    if torch.is_grad_enabled() and x.requires_grad and x.numel() >= FEW:
+    wants_gradient = torch.is_grad_enabled() and x.requires_grad
+    if may_run(x) and x.is_contiguous():
+        from vidcost.models.blocks import pooling_kernel
+
+        if wants_gradient:
+            return pooling_kernel.MeanAndMax.apply(x)  # type: ignore[no-any-return,no-untyped-call]
+        return pooling_kernel.mean_and_max(x)
+    if wants_gradient and x.numel() >= FEW:
         return _MeanAndMax.apply(x)  # type: ignore[no-any-return,no-untyped-call]
     return x.mean((2, 3, 4)), x.amax((2, 3, 4))
 
