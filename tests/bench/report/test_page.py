@@ -117,7 +117,7 @@ def test_the_headlines_are_counted(sections, gathered):
 
 
 def test_without_timings_the_section_says_what_makes_them(gathered_small):
-    sections = Sections(replace(gathered_small, devices=[])).all()
+    sections = Sections(replace(gathered_small, devices=())).all()
     (timings,) = [each for each in sections if each.name == "timings"]
     assert (Prose(NO_TIMINGS),) == timings.parts
 
