@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,11 +26,15 @@ from vidcost.models.rows import ROWS
 
 if TYPE_CHECKING:
     from vidcost.bench.session.timing import Taken
+    from vidcost.bench.tables.gpu_records import Gpu
+    from vidcost.bench.timing.store import Contents
 
 tables_app = typer.Typer()
 
 PRINTED_BY_RUN = (3, 5, 6)
 """The tables that ``run`` prints: those in which the paper prints costs."""
+
+_ROWS = {row.name: row for row in ROWS}
 
 
 @tables_app.command("tables", epilog="Example: `vidcost tables 3 5 --results results`")
@@ -56,22 +60,24 @@ def tables(
 ) -> None:
     """Print the paper's tables with our counts beside, and write them to tables/*.md.
 
-    Rows come from counts.jsonl in the results folder; what it lacks is counted. The files hold
-    counts alone: timings are shown, with --timings, but not written.
+    Rows come from counts.jsonl in the results folder; what it lacks is counted. The files have
+    latency and memory too, of every GPU in timings/ that rows were timed on; those of Tables 3, 5
+    and 6 together go to tables/gpu-*.md. Timings of a CPU are shown, with --timings, not written.
     """
     paper = published.pnl2020()
     numbers = list(dict.fromkeys(numbers or paper.titles))
     needed = [printed.row for number in numbers for printed in paper.table(number)]
     files.check_folder(results)
-    timed, note = _chosen_timings(timings, results)
+    timed, note, gpus = _stored_timings(timings, results)
     records = record.read(results)
     missing = [row for row in ROWS if row.name in needed and row.name not in records and row.build]
     if missing:
         records |= {
             each.record.row: each.record for each in measured(missing, use_cache=not no_cache)
         }
-    written = [_written_table(number, records, results) for number in numbers]
-    print_tables([_with_timings(table, timed) for table in written], as_)
+    made = {number: _table(number, records) for number in numbers}
+    _write(made, gpus, results)
+    print_tables([_with_timings(table, timed) for table in made.values()], as_)
     if note:
         typer.echo(note, err=True)
     report_failures(records.values())
@@ -91,11 +97,13 @@ def run(
 
     Writes counts.jsonl, tables/*.md and timings/*.jsonl to the results folder; counts that differ
     from those stored there leave the file as it is, and fail. Rows that have not been timed here
-    are, those with blocks first, as far as they are expected to fit into --budget.
+    are, those with blocks first, as far as they are expected to fit into --budget. As those of
+    `vidcost tables`, the files have what is stored of GPUs, and nothing of this CPU's timings.
     """
     budget_s = seconds(budget)
     paper = published.pnl2020()
     files.check_folder(results)
+    _, _, gpus = _stored_timings(None, results)
     examined = measured(buildable(), use_cache=not no_cache)
     records = {each.record.row: each.record for each in examined}
     entries = [entry for each in examined for entry in reconcile(each)]
@@ -103,7 +111,8 @@ def run(
     counts = results / record.COUNTS
     if not differing:
         record.write(results, records.values(), command="vidcost run")
-    printed = {number: _written_table(number, records, results) for number in paper.titles}
+    printed = {number: _table(number, records) for number in paper.titles}
+    _write(printed, gpus, results)
     taken = _time_printed_rows(records, results, budget_s)
     print_tables(
         [_with_timings(printed[number], taken.timings) for number in PRINTED_BY_RUN],
@@ -123,11 +132,32 @@ def run(
     report((*unexplained, *taken.failures, *differing))
 
 
-def _written_table(number: int, records: dict[str, Record], results: Path) -> Table:
-    table = paper_table(number, published.pnl2020(), {row.name: row for row in ROWS}, records)
-    path = results / "tables" / f"table{number}.md"
-    write_document(path, table.markdown(), command=f"tables {number}")
-    return table
+def _table(number: int, records: Mapping[str, Record]) -> Table:
+    return paper_table(number, published.pnl2020(), _ROWS, records)
+
+
+def _write(tables: Mapping[int, Table], gpus: Sequence[Gpu], results: Path) -> None:
+    """Write each table with those of GPUs below, and if all are there, the printed ones in one."""
+    from vidcost.bench.session.timing import slug
+    from vidcost.bench.tables.gpu import gpu_summary, gpu_tables
+
+    folder = results / "tables"
+    for number, table in tables.items():
+        document = _documents([table, *gpu_tables(table, _ROWS, gpus)])
+        write_document(folder / f"table{number}.md", document, command=f"tables {number}")
+    if not tables.keys() >= set(PRINTED_BY_RUN):
+        return
+    printed = [tables[number] for number in PRINTED_BY_RUN]
+    summaries: dict[str, list[Table]] = {}
+    for gpu in gpus:
+        if (summary := gpu_summary(printed, _ROWS, gpu)) is not None:
+            summaries.setdefault(slug(gpu.machine), []).append(summary)
+    for name, of_device in summaries.items():
+        write_document(folder / f"gpu-{name}.md", _documents(of_device), command="tables")
+
+
+def _documents(tables: Iterable[Table]) -> str:
+    return "\n".join(table.markdown() for table in tables)
 
 
 def _time_printed_rows(records: Mapping[str, Record], results: Path, budget_s: float) -> Taken:
@@ -151,12 +181,21 @@ def _time_printed_rows(records: Mapping[str, Record], results: Path, budget_s: f
     return taken
 
 
-def _chosen_timings(which: str | None, results: Path) -> tuple[list[Timing], str]:
-    if which is None:
-        return [], ""
-    from vidcost.bench.session.timing import chosen
+def _stored_timings(which: str | None, results: Path) -> tuple[list[Timing], str, list[Gpu]]:
+    """Those to show and a note on them, and those of GPUs, which are written: read once."""
+    from vidcost.bench.session.timing import chosen, stored_files
+    from vidcost.bench.tables.gpu_records import gpus
 
-    return chosen(which, results)
+    if which is None:
+        # there may be more than memory has room for: a file at a time
+        return [], "", gpus(_timings(stored_files(results)))
+    contents = list(stored_files(results))
+    timed, note = chosen(which, results, contents)
+    return timed, note, gpus(_timings(contents))
+
+
+def _timings(contents: Iterable[Contents]) -> Iterator[Timing]:
+    return (timing for each in contents for timing in each.records.values())
 
 
 def _with_timings(table: Table, timings: Iterable[Timing]) -> Table:

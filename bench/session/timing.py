@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.peak import measured_macs_per_s
 from vidcost.bench.timing.predict import foresee
 from vidcost.bench.timing.record import Machine, Timing
-from vidcost.bench.timing.store import TIMINGS, Store
+from vidcost.bench.timing.store import TIMINGS, Contents, Store
 from vidcost.bench.timing.supervisor import Foreseen
 
 PAIRS = "fast"
@@ -143,6 +143,15 @@ def stored(cells: Sequence[Cell], results: Path) -> dict[Cell, Timing]:
     return {cell: timing for cell, timing in found.items() if timing and timing.status == "ok"}
 
 
+def stored_files(results: Path) -> Iterator[Contents]:
+    """What each file of timings in the results folder holds, by name; one is read at a time.
+
+    Raises: ValueError naming file and line if one is damaged.
+    """
+    for path in sorted((results / TIMINGS).glob("*.jsonl")):
+        yield Store(path).load()
+
+
 def stored_anywhere(folder: Path) -> list[Timing]:
     """The latest timing of each cell on each device that any file of ``folder`` holds, in order.
 
@@ -150,8 +159,8 @@ def stored_anywhere(folder: Path) -> list[Timing]:
     Raises: ValueError naming file and line if one is damaged.
     """
     latest: dict[str, dict[Cell, Timing]] = {}
-    for path in sorted((folder / TIMINGS).glob("*.jsonl")):
-        for timing in Store(path).load().records.values():
+    for contents in stored_files(folder):
+        for timing in contents.records.values():
             device = timing.machine.device if timing.machine else ""
             latest.setdefault(device, {})[timing.cell] = timing
     return [timing for found in latest.values() for timing in of_one_machine(found.values())[0]]
@@ -168,9 +177,12 @@ def slug(machine: Machine) -> str:
     return re.sub(r"[^a-z0-9]+", "-", machine.device.lower()).strip("-")
 
 
-def chosen(which: str, results: Path) -> tuple[list[Timing], str]:
+def chosen(
+    which: str, results: Path, files: Iterable[Contents] | None = None
+) -> tuple[list[Timing], str]:
     """The timings of the file ``which``, or of the device whose name contains it; and a note.
 
+    ``files`` are those of :func:`stored_files`, if they have been read.
     Raises: ValueError if there are none, or of several devices.
     """
     if Path(which).is_file():
@@ -178,8 +190,7 @@ def chosen(which: str, results: Path) -> tuple[list[Timing], str]:
         found, warnings = list(contents.records.values()), [contents.warning]
     else:
         found, warnings, devices = [], [], set()
-        for path in sorted((results / TIMINGS).glob("*.jsonl")):
-            contents = Store(path).load()
+        for contents in stored_files(results) if files is None else files:
             warnings.append(contents.warning)
             for timing in contents.records.values():
                 name = timing.machine.device if timing.machine else ""

@@ -203,7 +203,7 @@ def with_timings(table: Table, timings: Iterable[Timing]) -> Table:
     for index, line in enumerate(table.lines):
         failed = chosen.get(line["row"])
         if failed is not None and failed.status != "ok":
-            footnotes[index, "median_s"] = _said(failed)
+            footnotes[index, "median_s"] = said(failed)
     return replace(
         table,
         columns=(*table.columns, *columns),
@@ -241,13 +241,14 @@ def _condition(value: Any) -> str:
 
 def _errors(timings: Sequence[Timing]) -> dict[Position, str]:
     return {
-        (index, "shown_status"): _said(timing)
+        (index, "shown_status"): said(timing)
         for index, timing in enumerate(timings)
         if timing.status != "ok"
     }
 
 
-def _said(timing: Timing) -> str:
+def said(timing: Timing) -> str:
+    """What became of a cell that was not measured."""
     return f"{timing.status}: {timing.error}" if timing.error else timing.status
 
 
@@ -291,9 +292,9 @@ def _legend(
         "rss_peak_bytes": "RSS: the most that the whole process held",
     }
     keys = {column.key for column in columns}
-    said = "; ".join(text for key, text in meanings.items() if key in keys)
+    meant = "; ".join(text for key, text in meanings.items() if key in keys)
     return (
-        f"{said}. Conditions: {conditions_in_words(timings)}.",
+        f"{meant}. Conditions: {conditions_in_words(timings)}.",
         machine_in_words(machine, timings),
     )
 

@@ -170,7 +170,7 @@ def test_run_times_the_rows_it_prints(vidcost, witnesses, stopwatch, timed, monk
     assert ({"mfnet-nl", "mfnet-pnl"} <= asked, "i3d-ts" in asked) == (True, False)
     assert 2 == len(re.findall(r"^\| MFNet.* 500\.0 \| +20 \| +8 \|", out, re.MULTILINE))
     assert "Conditions: batch 1, fp32, contiguous, eager, inference, 2 threads." in out
-    # the files hold counts alone
+    # a CPU's timings are shown, not written
     assert "Latency" not in (tmp_path / "results/tables/table3.md").read_text()
 
 
@@ -251,3 +251,110 @@ def test_what_a_campaign_chooses_is_not_chosen_again(vidcost, choice):
     named = "rows" if choice == "mfnet" else choice.split()[0]
     assert (2, "") == (status, out)
     assert f"vidcost: --campaign chooses what is timed, and how: leave out {named}\n" == err
+
+
+# --- the files of tables
+
+
+@pytest.fixture
+def on_gpu(timed, tmp_path):
+    """Store a timing of a row on the GPU of that name in the results folder."""
+
+    def store(row, seconds, device="Abacus GPU", **known):
+        timing = timed(Cell(row=row, device="cuda", batch=8), seconds, **known)
+        machine = timing.machine.model_copy(update={"device": device})
+        path = timing_session.store_of(tmp_path / "results", machine)
+        path.append(timing.model_copy(update={"machine": machine}))
+
+    return store
+
+
+def written(tmp_path):
+    return {path.name: path.read_text() for path in (tmp_path / "results/tables").iterdir()}
+
+
+def test_timings_of_a_cpu_leave_the_files_as_they_are(vidcost, witnesses, two_devices, tmp_path):
+    assert 0 == vidcost("tables", "--results", "none").status
+    assert 0 == vidcost("tables").status
+    none = {path.name: path.read_text() for path in (tmp_path / "none/tables").iterdir()}
+    assert none == written(tmp_path)
+    assert [f"table{number}.md" for number in range(1, 7)] == sorted(none)
+
+
+def test_a_gpus_timings_are_written_below_the_counts(vidcost, witnesses, on_gpu, tmp_path):
+    assert 0 == vidcost("tables").status
+    before = written(tmp_path)
+    on_gpu("mfnet", 0.5)
+    on_gpu("r50-nl-ucf101", None, status="oom", error="20 GiB")
+    printed = vidcost("tables")
+    assert (0, "") == (printed.status, printed.err)
+    after = written(tmp_path)
+    assert all(after[name].startswith(counts) for name, counts in before.items())
+    below = {name: after[name].removeprefix(counts) for name, counts in before.items()}
+    assert below["table3.md"].startswith("\n**Table 3 on Abacus GPU**\n\n| Method ")
+    assert "500.0 ± 20" in below["table3.md"]
+    assert "oom: 20 GiB" in below["table6.md"]
+    assert {"gpu-abacus-gpu.md"} == after.keys() - before.keys()
+    assert after["gpu-abacus-gpu.md"].startswith(
+        "<!-- written by: vidcost tables -->\n\n**Tables 3, 5 and 6 on Abacus GPU**\n"
+    )
+    # what is printed are the counts, as before
+    assert "Abacus GPU" not in printed.out
+    assert "Device: Abacus GPU" in vidcost("tables", "3", "--timings", "gpu").out
+    assert after == written(tmp_path)
+
+
+def test_run_writes_the_same_files(vidcost, witnesses, on_gpu, stopwatch, timed, tmp_path):
+    on_gpu("mfnet", 0.5)
+    assert 0 == vidcost("tables").status
+    before = written(tmp_path)
+    cell = Cell(row="mfnet", threads=timing_session.default_threads("cpu"))
+    stopwatch[cell] = timed(cell, 0.7)
+    assert 0 == vidcost("run").status
+    assert before == written(tmp_path)
+
+
+def test_two_gpus_have_two_tables_in_a_file_and_a_summary_each(
+    vidcost, witnesses, on_gpu, tmp_path
+):
+    on_gpu("mfnet", 0.5)
+    on_gpu("mfnet", 0.6, device="Slide rule")
+    assert 0 == vidcost("tables").status
+    found = written(tmp_path)
+    assert ["Table 3: Type", "Table 3 on Abacus GPU", "Table 3 on Slide rule"] == [
+        title[: len(start)]
+        for title, start in zip(
+            re.findall(r"^\*\*(.*)\*\*$", found["table3.md"], re.MULTILINE),
+            ("Table 3: Type", "Table 3 on Abacus GPU", "Table 3 on Slide rule"),
+            strict=True,
+        )
+    ]
+    assert {"gpu-abacus-gpu.md", "gpu-slide-rule.md"} <= found.keys()
+    assert "Slide" not in found["gpu-abacus-gpu.md"]
+
+
+def test_a_summary_is_written_with_all_its_tables_alone(vidcost, witnesses, on_gpu, tmp_path):
+    on_gpu("mfnet", 0.5)
+    assert 0 == vidcost("tables", "3", "5").status
+    assert ["table3.md", "table5.md"] == sorted(written(tmp_path))
+
+
+def test_stored_timings_are_read_once(vidcost, witnesses, on_gpu, monkeypatch):
+    on_gpu("mfnet", 0.5)
+    load, read = timing_session.Store.load, []
+    monkeypatch.setattr(timing_session.Store, "load", lambda s: read.append(s.path.name) or load(s))
+    for options in ((), ("--timings", "abacus")):
+        read.clear()
+        assert 0 == vidcost("tables", *options).status
+        assert ["abacus-gpu-torch2.11.0.jsonl"] == read
+
+
+def test_damaged_timings_are_refused_before_anything_is_counted(
+    complaint, witnesses, on_gpu, tmp_path
+):
+    on_gpu("mfnet", 0.5)
+    (path,) = (tmp_path / "results/timings").glob("*.jsonl")
+    path.write_text(path.read_text() + "{}\n{}\n")
+    for command in ("tables", "run"):
+        assert "line 3 is damaged" in complaint(command)
+    assert [] == witnesses.asked

@@ -34,6 +34,10 @@ SLOW = {"ns": 10_000_000}
 
 CUDA = "there may be no GPU: the same on the CPU"
 INSTEAD = {
+    "vidcost time --device cuda --batch 1,8 --dtype fp32,tf32,bf16 --budget 60m": (
+        "vidcost time --batch 1,8 --dtype fp32,bf16 --budget 60m",
+        CUDA,
+    ),
     "vidcost time 'mfnet*' --device cuda --dtype fp32,tf32,bf16 --budget 30m": (
         "vidcost time 'mfnet*' --dtype fp32,bf16 --budget 30m",
         CUDA,

@@ -9,12 +9,34 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def test_table_3_stands_in_readme_as_the_tool_prints_it():
+NO_GPU = "There are no results of a GPU yet: no file in `results/` was measured on one."
+
+
+def between(first, last):
+    """What stands in README between two comments."""
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    shown = readme.split("<!-- table 3: as printed by `vidcost tables 3` -->\n", 1)[1]
-    shown = shown.split("<!-- end of table 3 -->", 1)[0]
-    printed = (CHECKOUT / "results/tables/table3.md").read_text(encoding="utf-8")
-    assert printed.split("-->\n", 1)[1].strip() == shown.strip()
+    return readme.split(f"<!-- {first} -->\n", 1)[1].split(f"<!-- {last} -->", 1)[0].strip()
+
+
+def body(path):
+    """A written file below the line that says which command made it."""
+    return path.read_text(encoding="utf-8").split("-->\n", 1)[1].strip()
+
+
+def test_table_3_stands_in_readme_as_the_tool_prints_it():
+    written = body(CHECKOUT / "results/tables/table3.md")
+    # what is printed are the counts; the file goes on with a table for each GPU
+    counts, *_ = written.split("\n\n**Table 3 on ", 1)
+    assert counts == between("table 3: as printed by `vidcost tables 3`", "end of table 3")
+
+
+def test_every_gpu_stands_in_readme_as_the_tool_writes_it():
+    files = sorted((CHECKOUT / "results/tables").glob("gpu-*.md"))
+    expected = "\n\n".join(map(body, files)) or NO_GPU
+    shown = between(
+        "gpus: as written by `vidcost tables` to results/tables/gpu-*.md", "end of gpus"
+    )
+    assert expected == shown, "stale: put what `vidcost tables` wrote between the comments"
 
 
 def test_the_comparison_stands_in_readme_as_the_tool_prints_it(vidcost, in_this_process):

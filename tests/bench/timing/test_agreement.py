@@ -68,7 +68,7 @@ def test_the_host_clock_agrees_within_three_percent(cell):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("name", ["mfnet-nl", "r50-nl", "r3d18"])
 def test_the_device_clock_agrees_within_one_percent(name):
-    """With triton's do_bench, and with the time the profiler sees kernels run.
+    """With triton's do_bench, and with the profiler, from a pass's first kernel to its last.
 
     As a CUDA graph, so that the device never waits for the host. With VIDCOST_AGREEMENT naming a
     file, a line for each network is added to it.
@@ -83,7 +83,7 @@ def test_the_device_clock_agrees_within_one_percent(name):
         ours = statistics.median(runner.take(30)["latency"])
         benched_ms = testing.do_bench(runner.step, warmup=25, rep=500, return_mode="median")
         ratios["do_bench"].append(ours / (benched_ms / 1e3))
-        ratios["profiler"].append(ours / kernels_s(runner, passes=10))
+        ratios["profiler"].append(ours / profiled_s(runner, passes=10))
     medians = {what: statistics.median(values) for what, values in ratios.items()}
     if path := os.environ.get("VIDCOST_AGREEMENT"):
         line = {
@@ -98,12 +98,27 @@ def test_the_device_clock_agrees_within_one_percent(name):
     assert {what: pytest.approx(1.0, abs=0.01) for what in ratios} == medians
 
 
-def kernels_s(runner: Runner, passes: int) -> float:
-    """Seconds that kernels of one pass run, by the profiler, which counts no gaps between them."""
-    activities = [torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profiled:
+def profiled_s(runner: Runner, passes: int) -> float:
+    """The median of seconds between the begin of a pass's first kernel and the end of its last.
+
+    The sum of the kernels' own times would be 4% to 5% less: between two kernels a graph takes
+    about a microsecond.
+    """
+    torch.cuda.synchronize()
+    # acc_events only tells torch that its one cycle is all there is; else it warns of more
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True
+    ) as profiled:
         for _ in range(passes):
             runner.step()
         torch.cuda.synchronize()
-    total_us = sum(event.self_device_time_total for event in profiled.key_averages())
-    return total_us / 1e6 / passes
+    on_device = [
+        event.time_range
+        for event in profiled.events()
+        if event.device_type == torch.autograd.DeviceType.CUDA
+    ]
+    spans = sorted((span.start, span.end) for span in on_device)
+    each, rest = divmod(len(spans), passes)
+    assert (rest, True) == (0, each > 0), len(spans)
+    of_pass = (spans[n : n + each] for n in range(0, len(spans), each))
+    return statistics.median(max(e for _, e in one) - one[0][0] for one in of_pass) / 1e6
