@@ -61,7 +61,9 @@ def _nvml_used(device: str) -> int | None:
 def _most_allocated(step: Callable[[], object]) -> int:
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+    # one cycle is all there is: acc_events keeps torch 2.11 from warning of more
+    activities = [ProfilerActivity.CPU]
+    with profile(activities=activities, profile_memory=True, acc_events=True) as profiled:
         step()
     results = profiled.profiler.kineto_results
     changes = sorted(_allocations(results.experimental_event_tree()))

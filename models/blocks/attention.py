@@ -18,23 +18,32 @@ from vidcost.models.blocks.symmetric import SymmetricAttention
 FEW = 1 << 20
 """Scores that are held as a matrix on a CPU: 4 MB in single precision, which caches hold."""
 
+FEW_ON_GPU = 1 << 22
+"""The same on a GPU, where kernels that hold none take longer to launch than so few take."""
+
 HELD = 1 << 22
-"""Scores up to which they are held where there is no fused kernel, or one that would compute wide
-products anew for the gradients: slices save nothing then."""
+"""Scores up to which they are held on a CPU where there is no fused kernel, or one that would
+compute wide products anew for the gradients: slices save nothing then."""
 
 WIDE = 128
 """Channels of queries and keys above which computing few scores anew takes longer than holding them
 saves. Between 2^20 and 2^22 scores, measured on one and two cores."""
 
+WIDEST = 256
+"""Channels up to which torch's kernels for half precision use a GPU's matrix units."""
+
+HALF = (torch.bfloat16, torch.float16)
+
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The values, weighed for each query by the softmax over keys of query . key, unscaled.
 
-    Few scores are held on a CPU. Else it is torch's fused attention, which on a CPU holds the
-    matrix unless D = E: where not, and where a tracer or a run on shapes alone is to see the
-    products or fused kernels are switched off, the queries are taken in slices. Both compute the
-    scores anew for the gradients. The MACs are those of the whole matrices, BPK(D + E), and
-    2BPK(D + E) for the gradients, or BPK(3D + 2E) where scores are computed anew.
+    Few scores are held. Else it is torch's fused attention, unless that holds the matrix, as on a
+    CPU where D differs from E, or leaves a GPU's matrix units unused. Then, and where a tracer or a
+    run on shapes alone is to see the products or fused kernels are switched off, the queries are
+    taken in slices. Both compute the scores anew for the gradients. The MACs are those of the
+    whole matrices, BPK(D + E), and 2BPK(D + E) for the gradients, or BPK(3D + 2E) where scores are
+    computed anew.
 
     Shapes: (B, D, P), (B, D, K), (B, E, K) -> (B, E, P).
     """
@@ -57,7 +66,8 @@ def attend_itself(x: Tensor, value: Tensor) -> Tensor:
 
     Shapes: (B, D, P), (B, E, P) -> (B, E, P).
     """
-    as_any = _holds(x, x, value) or _has_fused(x, value) or _is_traced()
+    # its tiles are too small for a GPU
+    as_any = x.is_cuda or _holds(x, x, value) or _has_fused(x, value) or _is_traced()
     if _wants_gradient(x, value) and not as_any:
         return SymmetricAttention.apply(*_of_one_dtype(x, value))  # type: ignore[no-any-return,no-untyped-call]
     return attend(x, x, value)
@@ -66,15 +76,31 @@ def attend_itself(x: Tensor, value: Tensor) -> Tensor:
 def _holds(query: Tensor, key: Tensor, value: Tensor) -> bool:
     """Whether the matrix of all scores is held."""
     scores = query.shape[0] * query.shape[2] * key.shape[2]
-    if query.is_cuda or scores > HELD:
+    if query.is_cuda:
+        return scores <= FEW_ON_GPU
+    if scores > HELD:
         return False
     dear = query.shape[1] > WIDE and _wants_gradient(query, key, value)
     return scores <= FEW or dear or not _has_fused(query, value)
 
 
 def _has_fused(query: Tensor, value: Tensor) -> bool:
-    """Whether torch's attention holds no matrix of these."""
-    return query.is_cuda or query.shape[1] == value.shape[1]
+    """Whether torch has an attention for these that holds no matrix, and is no slower for it.
+
+    On a GPU its kernel for whatever is not half precision of equal widths multiplies in single
+    precision: right where TF32 is off, and a third as fast as TF32 where it is on.
+    """
+    equal = query.shape[1] == value.shape[1]
+    if not query.is_cuda:
+        return equal
+    if query.dtype in HALF:
+        return equal and query.shape[1] <= WIDEST
+    return query.dtype == torch.float32 and not _multiplies_in_tf32()
+
+
+def _multiplies_in_tf32() -> bool:
+    # a compiler cannot look at the switch
+    return not torch.compiler.is_compiling() and torch.get_float32_matmul_precision() != "highest"
 
 
 def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -333,3 +333,81 @@ def test_a_compiler_takes_it_whole(name, training, limits):
     if training:
         got.sum().backward()
         assert all(p.grad is not None for p in fast.parameters())
+
+
+# a GPU
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("held", ["few", "none"])
+@pytest.mark.parametrize(
+    ("dtype", "products", "most"),
+    [
+        (torch.float64, "highest", 1e-12),
+        (torch.float32, "highest", 2e-5),
+        (torch.float32, "high", 2e-2),
+        (torch.bfloat16, "highest", 8e-2),
+    ],
+    ids=["float64", "fp32", "tf32", "bf16"],
+)
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_same_on_a_gpu(name, dtype, products, most, held, monkeypatch):
+    if held == "none":
+        monkeypatch.setattr(attention, "FEW_ON_GPU", 0)
+        monkeypatch.setattr(slices, "SLICE_ON_GPU", 1 << 12)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(products)
+    torch.backends.cudnn.allow_tf32 = products == "high"
+    try:
+        textbook, fast = (block.cuda() for block in pair(BLOCKS[name], 48, dtype))
+        # scores of a few units: a softmax that is all one key has no gradient worth comparing
+        x = 0.3 * torch.randn(2, 48, 3, 10, 7, generator=torch.Generator().manual_seed(6))
+        x = x.to("cuda", dtype)
+        with torch.no_grad():
+            assert off(textbook.eval()(x), fast.eval()(x)) < most
+        steps = [run_on_gpu(block.train(), x) for block in (textbook, fast)]
+        largest = max(tensor.abs().max().item() for tensor in steps[0].values())
+        for key, expected in steps[0].items():
+            # as in ``worst``: beside all others it is nothing
+            if expected.abs().max() > 1e-2 * largest:
+                assert off(expected, steps[1][key]) < most, key
+    finally:
+        torch.set_float32_matmul_precision(before)
+        torch.backends.cudnn.allow_tf32 = False
+
+
+def run_on_gpu(block, x):
+    x = x.clone().requires_grad_()
+    block.zero_grad()
+    y = block(x)
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(2)).to(y)
+    (y * weights).sum().backward()
+    return {"y": y.detach(), "x": x.grad, **{n: p.grad for n, p in block.named_parameters()}}
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("products", ["highest", "high"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("pairwise", ["embedded-gaussian", "gaussian"])
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+def test_no_matrix_of_all_pairs_is_held_on_a_gpu(pairwise, dtype, products, training):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(products)
+    try:
+        block = NonLocal(64, pairwise=pairwise, path="fast").to("cuda", dtype)
+        x = torch.randn(1, 64, 16, 32, 32, device="cuda").to(dtype).requires_grad_(training)
+        matrix_bytes = (16 * 32 * 32) ** 2 * x.element_size()
+        with torch.set_grad_enabled(training):
+            block(x)
+            torch.cuda.reset_peak_memory_stats()
+            held = torch.cuda.memory_allocated()
+            y = block(x)
+            if training:
+                y.sum().backward()
+        peak = torch.cuda.max_memory_allocated() - held
+        # in slices some of 2^24 scores, of 2^28
+        assert peak < matrix_bytes * (0.3 if products == "high" or pairwise == "gaussian" else 0.1)
+    finally:
+        torch.set_float32_matmul_precision(before)
