@@ -27,6 +27,10 @@ PAIRS = "fast"
 """The folder in results/ with timings of the fast path against the textbook's."""
 
 
+GPU_CHUNK_S = 0.25
+"""A stretch of samples on a GPU."""
+
+
 @dataclass
 class Taken:
     """The timings that there are, in the order of the cells; what went wrong; what was left.
@@ -101,7 +105,7 @@ def take(
         timings = taken.timings = sweep.sweep(
             cells,
             store,
-            limits=Limits() if start_up_s is None else Limits(start_up_s=start_up_s),
+            limits=limits_for(cells[0].device, start_up_s=start_up_s),
             resume=resume,
             budget_s=budget_s,
             foresee=foresee_with_peak,
@@ -109,6 +113,15 @@ def take(
         )
     taken.failures = [failure(timing) for timing in timings if timing.status != "ok"]
     return taken
+
+
+def limits_for(device: str, *, start_up_s: float | None = None) -> Limits:
+    """The usual limits on ``device``; ``start_up_s`` as in :func:`take`."""
+    limits = Limits() if start_up_s is None else Limits(start_up_s=start_up_s)
+    if device == "cpu":
+        return limits
+    # hundreds of passes of a GPU, which one as the other: what is looked at is sooner enough
+    return limits.model_copy(update={"chunk_s": GPU_CHUNK_S})
 
 
 def foresee_with_peak(cell: Cell) -> Foreseen:

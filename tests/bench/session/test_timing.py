@@ -16,6 +16,7 @@ from vidcost.bench.session.timing import (
 )
 from vidcost.bench.timing import conditions, events
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.store import Store
 
 CELL = Cell(row="mfnet-nl")
@@ -186,3 +187,10 @@ def test_a_damaged_file_is_refused(tmp_path):
     assert Store(path).path == path
     with pytest.raises(ValueError, match=r"line 1 is not the first line of a file of timings"):
         timing_session.chosen(str(path), tmp_path)
+
+
+def test_a_gpu_is_looked_at_sooner():
+    assert Limits() == timing_session.limits_for("cpu")
+    on_gpu = timing_session.limits_for("cuda:1", start_up_s=7)
+    assert Limits(start_up_s=7, chunk_s=timing_session.GPU_CHUNK_S) == on_gpu
+    assert on_gpu.chunk_s < Limits().chunk_s
