@@ -50,6 +50,10 @@ INSTEAD = {
         "vidcost time --blocks all --sweep --mode eager,compile --budget 30m",
         CUDA,
     ),
+    "vidcost time --campaign full --device cuda --budget 9m": (
+        "vidcost time --budget 9m",
+        "there may be no GPU, and on a CPU no campaign: its rows there",
+    ),
     "vidcost fast --device cuda --dtype fp32": ("vidcost fast nl --dtype fp32", CUDA),
     **{
         f"vidcost compare mfnet --at conv4:before-last {blocks}": (
