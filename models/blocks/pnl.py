@@ -108,7 +108,8 @@ class PNL(nn.Module):
 
     def _has_kernel(self, scales: Sequence[Tensor], x: Tensor) -> bool:
         """Whether one kernel can do all that follows the scales."""
-        if torch.compiler.is_compiling() or not x.is_cuda:
+        # offsets within a clip are of 32 bits
+        if not may_run(x) or not x.is_contiguous() or x[0].numel() >= 1 << 31:
             return False
         bn = self.bn
         # what was put in its place, or is to see what goes through it
@@ -120,12 +121,8 @@ class PNL(nn.Module):
             y.requires_grad for y in (x, *scales, *self.parameters())
         ):
             return False
-        return (
-            self.n <= MOST_IN_KERNEL
-            and x.is_contiguous()
-            and x[0].numel() < 1 << 31  # offsets within a clip are of 32 bits
-            and may_run(x, *scales, bn.weight, bn.bias, bn.running_mean, bn.running_var)
-        )
+        statistics = (bn.weight, bn.bias, bn.running_mean, bn.running_var)
+        return self.n <= MOST_IN_KERNEL and may_run(x, *scales, *statistics)
 
     def _combined(self, scales: Sequence[Tensor], size: list[int]) -> Tensor:
         full = [scales[0], *(F.interpolate(y, size=size, mode="nearest") for y in scales[1:])]

@@ -46,7 +46,7 @@ class MeanAndMax(torch.autograd.Function):
         rows, positions = _rows_and_positions(x)
         to_x = torch.empty_like(x)
         block, warps = _block(positions)
-        with torch.cuda.device(x.device):
+        with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
             _spread[rows, triton.cdiv(positions, block)](
                 to_x,
                 x,
@@ -57,6 +57,7 @@ class MeanAndMax(torch.autograd.Function):
                 positions,
                 BLOCK=block,
                 num_warps=warps,
+                enable_fp_fusion=True,
             )
         return to_x
 
@@ -78,7 +79,7 @@ def _pooled(x: Tensor, *, counted: bool) -> tuple[Tensor, Tensor, Tensor | None]
 
     pooled = outputs(*x.shape[:2], dtype=x.dtype)
     of_parts = pooled if parts == 1 else outputs(rows, parts, dtype=torch.float32)
-    with torch.cuda.device(x.device):
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         _pool[rows, parts](
             *of_parts,
             x,
@@ -87,6 +88,7 @@ def _pooled(x: Tensor, *, counted: bool) -> tuple[Tensor, Tensor, Tensor | None]
             PARTS=parts > 1,
             BLOCK=block,
             num_warps=warps,
+            enable_fp_fusion=True,
         )
         if parts > 1:
             _join[(rows,)](
@@ -96,6 +98,7 @@ def _pooled(x: Tensor, *, counted: bool) -> tuple[Tensor, Tensor, Tensor | None]
                 parts,
                 BLOCK=triton.next_power_of_2(parts),
                 num_warps=1,
+                enable_fp_fusion=True,
             )
     return pooled
 

@@ -42,7 +42,7 @@ def combine_scales(
     # where channels are side by side, more of them at a time; 1024 values in any case
     rows, columns = (16, 64) if last else (4, 256)
     grid = (batch * triton.cdiv(positions, columns), triton.cdiv(group, rows))
-    with torch.cuda.device(x.device):
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         _combine[grid](
             z,
             x,
@@ -63,6 +63,7 @@ def combine_scales(
             ROWS=rows,
             COLUMNS=columns,
             num_warps=4,
+            enable_fp_fusion=True,
         )
     return z
 
