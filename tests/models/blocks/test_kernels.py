@@ -68,7 +68,7 @@ def assert_as_good(exact, expected, got):
     """Whether ``got`` has the digits of its type, or as many as torch's operators keep."""
     assert expected.dtype == got.dtype
     bound = 1e-5 if got.dtype == torch.float32 else 2e-2
-    assert off(exact, got) < max(bound, 1.5 * off(exact, expected))
+    assert off(exact, got) < max(bound, 2 * off(exact, expected))
 
 
 def draw(*shape, dtype=torch.float32, seed=3):
@@ -152,7 +152,7 @@ def test_cgd(dtype, wanted, used):
     x = draw(2, 6, 3, 9, 11, dtype=dtype)
     found = []
     for block in (copy.deepcopy(textbook).double(), textbook, fast):
-        leaf = x.to(next(block.parameters()).dtype).requires_grad_(wanted)
+        leaf = x.to(next(block.parameters()).dtype, copy=True).requires_grad_(wanted)
         with torch.set_grad_enabled(wanted):
             y = block(leaf)
         if wanted:
