@@ -151,7 +151,9 @@ def _splits(tiles: int, blocks: int, programs: int) -> int:
     """Parts of the keys with which the last wave of programs ends soonest."""
 
     def time(splits: int) -> int:
-        return triton.cdiv(tiles * splits, programs) * (triton.cdiv(blocks, splits) + STARTING)
+        waves: int = triton.cdiv(tiles * splits, programs)
+        longest: int = triton.cdiv(blocks, splits)
+        return waves * (longest + STARTING)
 
     return min(range(1, min(MOST_SPLITS, blocks) + 1), key=time)
 
