@@ -1,0 +1,370 @@
+"""Softmax attention in tiles that stay on the chip: one kernel, and one that joins parts.
+
+For what torch's fused attention is slow at on a GPU: single precision where TF32 products will do,
+and half precision of wide or unequally wide operands.
+
+Shapes: B batch, D width of queries and keys, E width of values, P queries, K keys, S parts of the
+keys. A tile has M queries and N keys.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+MOST_SPLITS = 16
+"""Parts of the keys at most: each writes an output of its own, in single precision."""
+
+STARTING = 4
+"""Tiles of keys that take as long as a program's beginning and end."""
+
+ROW = 8
+"""Values that rows of keys are rounded up to: 16 bytes in half precision, as wide as loads are."""
+
+LEAST = 16
+"""The narrowest operands that Triton multiplies."""
+
+
+class Tiles(NamedTuple):
+    """How one program goes about its queries."""
+
+    queries: int
+    keys: int
+    warps: int
+    stages: int
+    resident: int
+    """Programs that one multiprocessor holds, by registers and by shared memory."""
+
+
+TILES = (
+    Tiles(128, 64, 8, 2, 1),
+    Tiles(128, 32, 8, 2, 1),
+    Tiles(64, 32, 8, 2, 1),
+    Tiles(64, 16, 8, 2, 1),
+    Tiles(64, 16, 8, 1, 1),
+)
+"""In order of preference."""
+
+SHARED = 227 << 10
+"""Bytes of shared memory that a program can have."""
+
+
+def attend_in_tiles(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The values, weighed for each query by the softmax over keys of query . key, unscaled.
+
+    Without a gradient. Products of single precision have TF32's ten bits, sums are of single
+    precision. All three of one type. Nothing of P x K is held: a transposed copy of the queries
+    and one of the keys, and S outputs in single precision where the keys are taken in parts.
+
+    Shapes: (B, D, P), (B, D, K), (B, E, K) -> (B, E, P), whose channels are side by side.
+    """
+    batch, d, queries = query.shape
+    e, keys = value.shape[1:]
+    (d1, d2), (e1, e2) = _pieces(d), _pieces(e)
+    tiles = _tiles(d, e, query.dtype)
+    rows = triton.cdiv(queries, tiles.queries)
+    blocks = triton.cdiv(keys, tiles.keys)
+    per_split = triton.cdiv(blocks, _splits(batch * rows, blocks, _programs(query, tiles)))
+    # none without a key
+    splits = triton.cdiv(blocks, per_split)
+    out = query.new_empty(batch, queries, e)
+    held, maxima, sums = out, None, None
+    if splits > 1:
+        held = query.new_empty(splits, batch, queries, e, dtype=torch.float32)
+        # apart, since a part of a tensor may begin anywhere, for which kernels are compiled anew
+        maxima, sums = (held.new_empty(splits, batch, queries) for _ in range(2))
+    # an odd number of keys would leave most rows of values unaligned; the weights beyond are 0
+    beyond = -keys % ROW
+    value = torch.nn.functional.pad(value, (0, beyond)) if beyond else value.contiguous()
+    with torch.cuda.device_of(query):  # type: ignore[no-untyped-call]
+        q = _positions_first(query)
+        k = q if key is query else _positions_first(key)
+        _attend[(rows * splits, batch)](
+            held,
+            maxima,
+            sums,
+            q,
+            k,
+            value,
+            queries,
+            keys,
+            value.shape[2] // ROW,
+            per_split,
+            rows,
+            D=d,
+            E=e,
+            D1=d1,
+            D2=d2,
+            E1=e1,
+            E2=e2,
+            M=tiles.queries,
+            N=tiles.keys,
+            ROW=ROW,
+            # the blocks of a part begin at multiples of N
+            WHOLE=keys % tiles.keys == 0,
+            num_warps=tiles.warps,
+            num_stages=tiles.stages,
+        )
+        if maxima is not None:
+            count = batch * queries
+            _join[(triton.cdiv(count, 16),)](
+                out, held, maxima, sums, splits, count, E=e, ROWS=16, COLUMNS=64, num_warps=4
+            )
+    return out.transpose(1, 2)
+
+
+def _tiles(d: int, e: int, dtype: torch.dtype) -> Tiles:
+    """The first tiles that fit into the 227 KB of shared memory of an H100.
+
+    Queries stay there, and tiles of keys and of values have a buffer for each stage. Outputs stay
+    in registers, in at most 128 of the 255 that a thread has.
+    """
+    d, e = sum(_pieces(d)), sum(_pieces(e))
+    if max(d, e) <= 64:
+        return Tiles(64, 64, 4, 2, 3)
+    for tiles in TILES:
+        values = tiles.queries * d + tiles.stages * tiles.keys * (d + e)
+        if values * dtype.itemsize <= SHARED and tiles.queries * e <= 128 * 32 * tiles.warps:
+            return tiles
+    raise ValueError(f"operands of {d} and {e} channels fit into no tile")
+
+
+def _pieces(width: int) -> tuple[int, int]:
+    """Two powers of two that are a width together, or little more; the second can be 0."""
+    first = max(LEAST, 1 << width.bit_length() - 1)
+    rest = width - first
+    return first, max(LEAST, 1 << (rest - 1).bit_length()) if rest > 0 else 0
+
+
+def _programs(query: Tensor, tiles: Tiles) -> int:
+    """Programs that run at a time."""
+    if not query.is_cuda:
+        return tiles.resident
+    return tiles.resident * torch.cuda.get_device_properties(query.device).multi_processor_count
+
+
+def _splits(tiles: int, blocks: int, programs: int) -> int:
+    """Parts of the keys with which the last wave of programs ends soonest."""
+
+    def time(splits: int) -> int:
+        waves: int = triton.cdiv(tiles * splits, programs)
+        longest: int = triton.cdiv(blocks, splits)
+        return waves * (longest + STARTING)
+
+    return min(range(1, min(MOST_SPLITS, blocks) + 1), key=time)
+
+
+def _positions_first(x: Tensor) -> Tensor:
+    """A contiguous copy (B, D, P) -> (B, P, D), in single precision rounded to TF32.
+
+    The tensor cores' products would cut the bits beyond off, which makes large scores smaller.
+    """
+    rounded = x.dtype == torch.float32
+    if not rounded and x.transpose(1, 2).is_contiguous():
+        return x.transpose(1, 2)
+    batch, channels, positions = x.shape
+    turned = x.new_empty(batch, positions, channels)
+    grid = (triton.cdiv(positions, 64), triton.cdiv(channels, 32), batch)
+    _turn[grid](
+        turned,
+        x,
+        x.stride(0),
+        x.stride(1),
+        x.stride(2),
+        positions,
+        channels,
+        ROUND=rounded,
+        C=32,
+        P=64,
+        num_warps=4,
+    )
+    return turned
+
+
+@triton.jit(do_not_specialize=["batches"])
+def _turn(
+    turned: tl.tensor,
+    x: tl.tensor,
+    batches: tl.tensor,
+    rows: tl.tensor,
+    columns: tl.tensor,
+    positions: tl.tensor,
+    channels: tl.tensor,
+    ROUND: tl.constexpr,  # noqa: N803
+    C: tl.constexpr,  # noqa: N803
+    P: tl.constexpr,  # noqa: N803
+) -> None:
+    """C channels at P positions: strides batches, rows, columns -> positions x channels."""
+    b = tl.program_id(2).to(tl.int64)
+    p = tl.program_id(0) * P + tl.arange(0, P)
+    c = tl.program_id(1) * C + tl.arange(0, C)
+    at = c[:, None].to(tl.int64) * rows + p[None, :] * columns
+    inside = (c < channels)[:, None] & (p < positions)[None, :]
+    values = tl.load(x + b * batches + at, mask=inside, other=0.0)
+    if ROUND:
+        # half of the last place that stays, and no bits below it; infinities keep theirs
+        bits = values.to(tl.int32, bitcast=True)
+        rounded = ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+        values = tl.where((bits & 0x7F800000) == 0x7F800000, values, rounded)
+    to = turned + b * positions * channels
+    at = p[:, None].to(tl.int64) * channels + c[None, :]
+    tl.store(to + at, values.trans(), mask=(p < positions)[:, None] & (c < channels)[None, :])
+
+
+@triton.jit
+def _block(
+    x: tl.tensor,
+    row: tl.tensor,
+    column: tl.tensor,
+    rows: tl.tensor,
+    columns: tl.tensor,
+    stride: tl.tensor,
+    WHOLE: tl.constexpr,  # noqa: N803
+) -> tl.tensor:
+    """Rows and columns of a matrix (rows, columns), with 0 for those beyond it unless WHOLE."""
+    at = x + row[:, None] * stride + column[None, :]
+    if WHOLE:
+        return tl.load(at)
+    return tl.load(at, mask=(row < rows)[:, None] & (column < columns)[None, :], other=0.0)
+
+
+@triton.jit
+def _store(
+    out: tl.tensor,
+    values: tl.tensor,
+    row: tl.tensor,
+    column: tl.tensor,
+    rows: tl.tensor,
+    columns: tl.constexpr,
+) -> None:
+    """Rows and columns of a matrix (rows, columns), without those beyond it."""
+    inside = (row < rows)[:, None] & (column < columns)[None, :]
+    at = out + row[:, None] * columns + column[None, :]
+    tl.store(at, values.to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit(do_not_specialize=["queries", "keys", "stride", "per_split", "rows"])
+def _attend(
+    out: tl.tensor,
+    maxima: tl.tensor,
+    sums: tl.tensor,
+    q: tl.tensor,
+    k: tl.tensor,
+    v: tl.tensor,
+    queries: tl.tensor,
+    keys: tl.tensor,
+    stride: tl.tensor,
+    per_split: tl.tensor,
+    rows: tl.tensor,
+    D: tl.constexpr,  # noqa: N803
+    E: tl.constexpr,  # noqa: N803
+    D1: tl.constexpr,  # noqa: N803
+    D2: tl.constexpr,  # noqa: N803
+    E1: tl.constexpr,  # noqa: N803
+    E2: tl.constexpr,  # noqa: N803
+    M: tl.constexpr,  # noqa: N803
+    N: tl.constexpr,  # noqa: N803
+    ROW: tl.constexpr,  # noqa: N803
+    WHOLE: tl.constexpr,  # noqa: N803
+) -> None:
+    """M queries of one clip, and one part of the keys: ``per_split`` tiles of N.
+
+    q (B, P, D), k (B, K, D), v (B, E, stride * ROW): the tensor cores want 32-bit operands so.
+    Without maxima, out is (B, P, E) and done; else it is (S, B, P, E), which the sums (S, B, P) of
+    weights are yet to divide, and the maxima (S, B, P) are those of the scores in bits.
+    """
+    b, split = tl.program_id(1).to(tl.int64), tl.program_id(0) // rows
+    m = tl.program_id(0) % rows * M + tl.arange(0, M)
+    # a multiple of ROW whatever the keys, so that rows and masks are known to be aligned
+    stride = stride * ROW
+    q += b * queries * D
+    k += b * keys * D
+    v += b * E * stride
+
+    # widths in two pieces, since the power of two above them could be a third of padding
+    q1 = _block(q, m, tl.arange(0, D1), queries, D, D, False)
+    attended1 = tl.zeros((M, E1), tl.float32)
+    if D2 > 0:
+        q2 = _block(q, m, D1 + tl.arange(0, D2), queries, D, D, False)
+    if E2 > 0:
+        attended2 = tl.zeros((M, E2), tl.float32)
+    largest = tl.full((M,), -float("inf"), tl.float32)
+    total = tl.zeros((M,), tl.float32)
+
+    first = split * per_split * N
+    for start in range(first, tl.minimum(first + per_split * N, keys), N):
+        n = start + tl.arange(0, N)
+        k1 = _block(k, n, tl.arange(0, D1), keys, D, D, WHOLE and D1 <= D)
+        scores = tl.dot(q1, k1.trans(), input_precision="tf32")
+        if D2 > 0:
+            k2 = _block(k, n, D1 + tl.arange(0, D2), keys, D, D, WHOLE and D1 + D2 == D)
+            scores = tl.dot(q2, k2.trans(), scores, input_precision="tf32")
+        scores *= 1.4426950408889634  # bits
+        if not WHOLE:
+            scores = tl.where((n < keys)[None, :], scores, -float("inf"))
+        larger = tl.maximum(largest, tl.max(scores, 1))
+        weights = tl.exp2(scores - larger[:, None])
+        shrunk = tl.exp2(largest - larger)
+        total = total * shrunk + tl.sum(weights, 1)
+        largest = larger
+        weights = weights.to(v.dtype.element_ty)
+        v1 = _block(v, tl.arange(0, E1), n, E, stride, stride, WHOLE and E1 <= E)
+        attended1 *= shrunk[:, None]
+        attended1 = tl.dot(weights, v1.trans(), attended1, input_precision="tf32")
+        if E2 > 0:
+            v2 = _block(v, E1 + tl.arange(0, E2), n, E, stride, stride, WHOLE and E1 + E2 == E)
+            attended2 *= shrunk[:, None]
+            attended2 = tl.dot(weights, v2.trans(), attended2, input_precision="tf32")
+
+    if maxima is not None:
+        b += split * tl.num_programs(1).to(tl.int64)
+        tl.store(maxima + b * queries + m, largest, mask=m < queries)
+        tl.store(sums + b * queries + m, total, mask=m < queries)
+        share = tl.full((M,), 1.0, tl.float32)
+    else:
+        share = 1.0 / total
+    out += b * queries * E
+    _store(out, attended1 * share[:, None], m, tl.arange(0, E1), queries, E)
+    if E2 > 0:
+        _store(out, attended2 * share[:, None], m, E1 + tl.arange(0, E2), queries, E)
+
+
+@triton.jit(do_not_specialize=["splits", "count"])
+def _join(
+    out: tl.tensor,
+    parts: tl.tensor,
+    maxima: tl.tensor,
+    sums: tl.tensor,
+    splits: tl.tensor,
+    count: tl.tensor,
+    E: tl.constexpr,  # noqa: N803
+    ROWS: tl.constexpr,  # noqa: N803
+    COLUMNS: tl.constexpr,  # noqa: N803
+) -> None:
+    """What S parts of the keys found for ROWS of the B * P queries, as one: S BP E -> BP E."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    known = row < count
+    largest = tl.full((ROWS,), -float("inf"), tl.float32)
+    for split in range(splits):
+        some = tl.load(maxima + split * count + row, mask=known, other=0.0)
+        largest = tl.maximum(largest, some)
+    total = tl.zeros((ROWS,), tl.float32)
+    for split in range(splits):
+        some = tl.load(maxima + split * count + row, mask=known, other=0.0)
+        part = tl.load(sums + split * count + row, mask=known, other=1.0)
+        total += tl.exp2(some - largest) * part
+    for first in tl.static_range(0, E, COLUMNS):
+        e = first + tl.arange(0, COLUMNS)
+        inside = known[:, None] & (e < E)[None, :]
+        at = row[:, None].to(tl.int64) * E + e[None, :]
+        joined = tl.zeros((ROWS, COLUMNS), tl.float32)
+        for split in range(splits):
+            some = tl.load(maxima + split * count + row, mask=known, other=0.0)
+            share = tl.exp2(some - largest) / total
+            from_part = parts + tl.cast(split, tl.int64) * count * E + at
+            joined += share[:, None] * tl.load(from_part, mask=inside, other=0.0)
+        tl.store(out + at, joined.to(out.dtype.element_ty), mask=inside)
