@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidcost.models.blocks.kernels import may_run
 from vidcost.models.blocks.slices import SlicedAttention, sliced
 from vidcost.models.blocks.symmetric import SymmetricAttention
 
@@ -32,6 +33,9 @@ saves. Between 2^20 and 2^22 scores, measured on one and two cores."""
 WIDEST = 256
 """Channels up to which torch's kernels for half precision use a GPU's matrix units."""
 
+WIDEST_IN_TILES = {torch.float32: 384, torch.bfloat16: 512, torch.float16: 512}
+"""Channels of which our kernel's tiles fit on the chip."""
+
 HALF = (torch.bfloat16, torch.float16)
 
 
@@ -41,7 +45,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Few scores are held. Else it is torch's fused attention, unless that holds the matrix, as on a
     CPU where D differs from E, or leaves a GPU's matrix units unused. Then, and where a tracer or a
     run on shapes alone is to see the products or fused kernels are switched off, the queries are
-    taken in slices. Both compute the scores anew for the gradients. The MACs are those of the
+    taken in slices; on a GPU, where no gradient is wanted, in tiles by a kernel of ours. All but
+    the held matrix compute the scores anew for the gradients. The MACs are those of the
     whole matrices, BPK(D + E), and 2BPK(D + E) for the gradients, or BPK(3D + 2E) where scores are
     computed anew.
 
@@ -53,6 +58,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     query, key, value = _of_one_dtype(query, key, value)
     if _has_fused(query, value) and not _is_taken_apart(query):
         return _fused(query, key, value)
+    if _fits_tiles(query, key, value):
+        from vidcost.models.blocks.attention_kernel import attend_in_tiles
+
+        return attend_in_tiles(query, key, value)
     if _wants_gradient(query, key, value) and not _is_traced():
         return SlicedAttention.apply(query, key, value)  # type: ignore[no-any-return,no-untyped-call]
     return sliced(query, key, value)
@@ -96,6 +105,17 @@ def _has_fused(query: Tensor, value: Tensor) -> bool:
     if query.dtype in HALF:
         return equal and query.shape[1] <= WIDEST
     return query.dtype == torch.float32 and not _multiplies_in_tf32()
+
+
+def _fits_tiles(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether our kernel takes these, and they were not better off with torch's."""
+    if _is_taken_apart(query) or _wants_gradient(query, key, value):
+        return False
+    if not may_run(query, key, value) or not query.dtype == key.dtype == value.dtype:
+        return False
+    if query.dtype == torch.float32 and not _multiplies_in_tf32():
+        return False
+    return max(query.shape[1], value.shape[1]) <= WIDEST_IN_TILES[query.dtype]
 
 
 def _multiplies_in_tf32() -> bool:
