@@ -19,8 +19,9 @@ from vidcost.models.blocks.symmetric import SymmetricAttention
 FEW = 1 << 20
 """Scores that are held as a matrix on a CPU: 4 MB in single precision, which caches hold."""
 
-FEW_ON_GPU = 1 << 22
-"""The same on a GPU, where kernels that hold none take longer to launch than so few take."""
+FEW_ON_GPU = 1 << 25
+"""The same on a GPU, 134 MB: kernels that hold none take longer to launch than so few take, and
+have too few queries to keep all of it busy."""
 
 HELD = 1 << 22
 """Scores up to which they are held on a CPU where there is no fused kernel, or one that would
@@ -33,8 +34,11 @@ saves. Between 2^20 and 2^22 scores, measured on one and two cores."""
 WIDEST = 256
 """Channels up to which torch's kernels for half precision use a GPU's matrix units."""
 
-WIDEST_IN_TILES = {torch.float32: 384, torch.bfloat16: 512, torch.float16: 512}
-"""Channels of which our kernel's tiles fit on the chip."""
+WIDEST_IN_TILES = {torch.float32: 192, torch.bfloat16: 512, torch.float16: 512}
+"""Channels up to which our kernel has tiles that are large enough."""
+
+QUERIES = 64
+"""Of a program of torch's kernel in single precision."""
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -126,8 +130,37 @@ def _multiplies_in_tf32() -> bool:
 def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     # the kernels want each position's channels side by side
     q, k, v = (x.transpose(1, 2).contiguous().unsqueeze(1) for x in (query, key, value))
+    if (parts := _parts(q, k)) > 1 and not _wants_gradient(q, k, v):
+        return _fused_in_parts(q, k, v, parts).transpose(1, 2)
     attended = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # B 1 P E
     return attended.squeeze(1).transpose(1, 2)
+
+
+def _parts(query: Tensor, key: Tensor) -> int:
+    """Into how many parts keys are cut, so that few queries keep all of a GPU busy.
+
+    Its kernel in single precision has a program for some queries. Half precision has kernels that
+    need no such help.
+    """
+    if not query.is_cuda or query.dtype != torch.float32 or torch.compiler.is_compiling():
+        return 1
+    processors = torch.cuda.get_device_properties(query.device).multi_processor_count
+    programs = query.shape[0] * -(-query.shape[2] // QUERIES)
+    return next((n for n in (4, 2) if programs < 2 * processors and key.shape[2] % n == 0), 1)
+
+
+def _fused_in_parts(query: Tensor, key: Tensor, value: Tensor, parts: int) -> Tensor:
+    """Attention to each part of the keys as a head of its own, joined by the weights of the parts.
+
+    Shapes: (B, 1, P, D), (B, 1, K, D), (B, 1, K, E) -> (B, P, E).
+    """
+    k, v = (x.reshape(len(x), parts, -1, x.shape[3]) for x in (key, value))  # B n K/n D, E
+    attended, log_sums, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
+        query.expand(-1, parts, -1, -1), k, v, None, True, scale=1.0
+    )
+    # rows of sums are padded
+    share = log_sums[:, :, : query.shape[2], None].softmax(1)  # B n P 1
+    return (attended * share).sum(1)  # type: ignore[no-any-return]
 
 
 def _wants_gradient(*tensors: Tensor) -> bool:

@@ -21,6 +21,16 @@ PLAIN = (Tensor, nn.Parameter)
 """Subclasses have an arithmetic of their own, and some hold no memory."""
 
 
+LAUNCH = 1 << 23
+"""Values of a tensor that a GPU takes as long to go over a few times as Triton takes to launch a
+kernel, some tenth of a millisecond on the host. A CUDA graph is captured once."""
+
+
+def is_worth_a_launch(x: Tensor) -> bool:
+    """Whether a kernel saves more of ``x``, which is on a GPU, than launching it costs."""
+    return x.numel() >= LAUNCH or torch.cuda.is_current_stream_capturing()
+
+
 def may_run(*tensors: Tensor) -> bool:
     """Whether kernels can take these tensors, and nobody wants to see operators instead.
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcost.models.blocks.kernels import may_run
+from vidcost.models.blocks.kernels import is_worth_a_launch, may_run
 from vidcost.models.blocks.operation import NonLocalOperation, Pairwise
 from vidcost.models.blocks.path import Path
 from vidcost.models.blocks.pooling import max_pool_2x2
@@ -108,8 +108,10 @@ class PNL(nn.Module):
 
     def _has_kernel(self, scales: Sequence[Tensor], x: Tensor) -> bool:
         """Whether one kernel can do all that follows the scales."""
+        if not x.is_cuda or torch.compiler.is_compiling() or not is_worth_a_launch(x):
+            return False
         # offsets within a clip are of 32 bits
-        if not may_run(x) or not x.is_contiguous() or x[0].numel() >= 1 << 31:
+        if not x.is_contiguous() or x[0].numel() >= 1 << 31:
             return False
         bn = self.bn
         # what was put in its place, or is to see what goes through it

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vidcost.models.blocks.kernels import may_run
+from vidcost.models.blocks.kernels import is_worth_a_launch, may_run
 
 
 def max_pool_2x2(x: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def mean_and_max(x: Tensor) -> tuple[Tensor, Tensor]:
     Shapes: (B, C, T, H, W) -> (B, C), (B, C).
     """
     wants_gradient = torch.is_grad_enabled() and x.requires_grad
-    if may_run(x) and x.is_contiguous():
+    if may_run(x) and x.is_contiguous() and (wants_gradient or is_worth_a_launch(x)):
         from vidcost.models.blocks import pooling_kernel
 
         if wants_gradient:

@@ -68,22 +68,23 @@ def test_the_host_clock_agrees_within_three_percent(cell):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("name", ["mfnet-nl", "r50-nl", "r3d18"])
 def test_the_device_clock_agrees_within_one_percent(name):
-    """With triton's do_bench, and with the profiler, from a pass's first kernel to its last.
+    """With triton's do_bench, and with the time that kernels run by the profiler.
 
-    As a CUDA graph, so that the device never waits for the host. With VIDCOST_AGREEMENT naming a
-    file, a line for each network is added to it.
+    As a CUDA graph, so that the device never waits for the host, and of a batch whose kernels are
+    long: a gap between two takes a microsecond, which is 4% to 5% of a single clip's time. With
+    VIDCOST_AGREEMENT naming a file, a line for each network is added to it.
     """
     testing = pytest.importorskip("triton.testing")
-    cell = Cell(row=name, device="cuda", mode="cuda-graph", batch=4)
+    cell = Cell(row=name, device="cuda", mode="cuda-graph", batch=16)
     built = build(cell)
     runner = Runner(cell, built, clock_for("cuda"))
-    runner.take(5)
+    runner.take(3)
     ratios: dict[str, list[float]] = {"do_bench": [], "profiler": []}
-    for _ in range(5):
-        ours = statistics.median(runner.take(15)["latency"])
+    for _ in range(3):
+        ours = statistics.median(runner.take(9)["latency"])
         benched_ms = testing.do_bench(runner.step, warmup=25, rep=400, return_mode="median")
         ratios["do_bench"].append(ours / (benched_ms / 1e3))
-        ratios["profiler"].append(ours / profiled_s(runner, passes=10))
+        ratios["profiler"].append(ours / kernels_s(runner, passes=5))
     medians = {what: statistics.median(values) for what, values in ratios.items()}
     if path := os.environ.get("VIDCOST_AGREEMENT"):
         line = {
@@ -98,12 +99,8 @@ def test_the_device_clock_agrees_within_one_percent(name):
     assert {what: pytest.approx(1.0, abs=0.01) for what in ratios} == medians
 
 
-def profiled_s(runner: Runner, passes: int) -> float:
-    """The median of seconds between the begin of a pass's first kernel and the end of its last.
-
-    The sum of the kernels' own times would be 4% to 5% less: between two kernels a graph takes
-    about a microsecond.
-    """
+def kernels_s(runner: Runner, passes: int) -> float:
+    """Seconds that the kernels of one pass run, by the profiler, without the gaps between them."""
     torch.cuda.synchronize()
     # one cycle is all there is: acc_events keeps torch 2.11 from warning of more
     with torch.profiler.profile(
@@ -112,13 +109,5 @@ def profiled_s(runner: Runner, passes: int) -> float:
         for _ in range(passes):
             runner.step()
         torch.cuda.synchronize()
-    on_device = [
-        event.time_range
-        for event in profiled.events()
-        if event.device_type == torch.autograd.DeviceType.CUDA
-    ]
-    spans = sorted((span.start, span.end) for span in on_device)
-    each, rest = divmod(len(spans), passes)
-    assert (rest, True) == (0, each > 0), len(spans)
-    of_pass = (spans[n : n + each] for n in range(0, len(spans), each))
-    return statistics.median(max(e for _, e in one) - one[0][0] for one in of_pass) / 1e6
+    total_us = sum(event.self_device_time_total for event in profiled.key_averages())
+    return total_us / 1e6 / passes

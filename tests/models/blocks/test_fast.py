@@ -346,13 +346,14 @@ def test_a_compiler_takes_it_whole(name, training, limits):
     [
         (torch.float64, "highest", 1e-12),
         (torch.float32, "highest", 2e-5),
-        (torch.float32, "high", 2e-2),
-        (torch.bfloat16, "highest", 8e-2),
+        (torch.float32, "high", 1e-2),
+        (torch.bfloat16, "highest", 5e-2),
     ],
     ids=["float64", "fp32", "tf32", "bf16"],
 )
 @pytest.mark.parametrize("name", BLOCKS)
 def test_the_same_on_a_gpu(name, dtype, products, most, held, monkeypatch):
+    """As far from the exact values as the textbook's path, or nearer than a bound."""
     if held == "none":
         monkeypatch.setattr(attention, "FEW_ON_GPU", 0)
         monkeypatch.setattr(slices, "SLICE_ON_GPU", 1 << 12)
@@ -361,17 +362,21 @@ def test_the_same_on_a_gpu(name, dtype, products, most, held, monkeypatch):
     torch.backends.cudnn.allow_tf32 = products == "high"
     try:
         textbook, fast = (block.cuda() for block in pair(BLOCKS[name], 48, dtype))
-        # scores of a few units: a softmax that is all one key has no gradient worth comparing
+        exact = copy.deepcopy(textbook).double()
         x = 0.3 * torch.randn(2, 48, 3, 10, 7, generator=torch.Generator().manual_seed(6))
         x = x.to("cuda", dtype)
         with torch.no_grad():
-            assert off(textbook.eval()(x), fast.eval()(x)) < most
-        steps = [run_on_gpu(block.train(), x) for block in (textbook, fast)]
-        largest = max(tensor.abs().max().item() for tensor in steps[0].values())
-        for key, expected in steps[0].items():
+            values = exact.eval()(x.double())
+            assert off(values, fast.eval()(x)) < max(most, 2 * off(values, textbook.eval()(x)))
+        values, theirs, ours = (
+            run_on_gpu(block.train(), x.to(next(block.parameters()).dtype))
+            for block in (exact, textbook, fast)
+        )
+        largest = max(tensor.abs().max().item() for tensor in values.values())
+        for key, value in values.items():
             # as in ``worst``: beside all others it is nothing
-            if expected.abs().max() > 1e-2 * largest:
-                assert off(expected, steps[1][key]) < most, key
+            if value.abs().max() > 1e-2 * largest:
+                assert off(value, ours[key]) < max(most, 4 * off(value, theirs[key])), key
     finally:
         torch.set_float32_matmul_precision(before)
         torch.backends.cudnn.allow_tf32 = False
@@ -407,7 +412,8 @@ def test_no_matrix_of_all_pairs_is_held_on_a_gpu(pairwise, dtype, products, trai
             if training:
                 y.sum().backward()
         peak = torch.cuda.max_memory_allocated() - held
-        # in slices some of 2^24 scores, of 2^28
-        assert peak < matrix_bytes * (0.3 if products == "high" or pairwise == "gaussian" else 0.1)
+        # in slices a few times 2^25 scores, of 2^28
+        sliced = products == "high" or pairwise == "gaussian"
+        assert peak < matrix_bytes * (0.7 if sliced and training else 0.35 if sliced else 0.1)
     finally:
         torch.set_float32_matmul_precision(before)

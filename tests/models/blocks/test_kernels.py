@@ -33,6 +33,7 @@ def used(monkeypatch):
     from vidcost.models.blocks import pooling_kernel, scales_kernel
 
     names = []
+    monkeypatch.setattr(kernels, "LAUNCH", 0)
 
     def noted(name, function):
         def call(*args, **kwargs):
