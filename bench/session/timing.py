@@ -30,6 +30,9 @@ PAIRS = "fast"
 GPU_CHUNK_S = 0.25
 """A stretch of samples on a GPU."""
 
+GPU_LEAST_S = 1.0
+"""Of sampling, however short the budget."""
+
 
 @dataclass
 class Taken:
@@ -120,8 +123,8 @@ def limits_for(device: str, *, start_up_s: float | None = None) -> Limits:
     limits = Limits() if start_up_s is None else Limits(start_up_s=start_up_s)
     if device == "cpu":
         return limits
-    # hundreds of passes of a GPU, which one as the other: what is looked at is sooner enough
-    return limits.model_copy(update={"chunk_s": GPU_CHUNK_S})
+    # it takes longer to begin with a GPU's cell than to time it well
+    return limits.model_copy(update={"chunk_s": GPU_CHUNK_S, "least_s": GPU_LEAST_S})
 
 
 def foresee_with_peak(cell: Cell) -> Foreseen:

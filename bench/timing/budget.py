@@ -65,10 +65,10 @@ class Budget:
         return limits.model_copy(
             update={
                 "energy_s": energy_s,
-                "warmup_s": min(limits.warmup_s, max(limits.chunk_s, use_s / 4)),
+                "warmup_s": min(limits.warmup_s, max(limits.least_s, use_s / 4)),
                 "sampling_s": min(
                     limits.sampling_s,
-                    max(limits.chunk_s, use_s - energy_s - self._overhead_s),
+                    max(limits.least_s, use_s - energy_s - self._overhead_s),
                 ),
             }
         )

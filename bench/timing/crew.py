@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections import deque
 from collections.abc import Sequence
 
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.worker_process import WorkerProcess
 
 MOST = 8
 """Workers that wait at once: each holds some hundred megabytes."""
 
 READY_LIMIT_S = 120.0
-"""For the imports of all; who is not ready then is found out when it is given its task."""
+"""For the imports of all, and what they build; who is not ready then is found out at its turn."""
 
 
 class Crew:
     """Starts workers by ``command``, those of a GPU several at once, and then waits for them all.
 
-    A worker takes seconds to import torch, on one core, and a cell on a GPU often less: so the
-    seconds are spent once for as many cells as half of the cores, while nothing is timed. On a CPU
-    a cell has the machine for itself, and its worker is started when it is its turn.
+    A worker takes seconds to import torch and to build a network, on one core, and a cell on a GPU
+    often less: so the seconds are spent once for as many cells as half of the cores, while nothing
+    is timed. On a CPU a cell has the machine for itself, and its worker is started when it is its
+    turn.
     """
 
     def __init__(self, command: Sequence[str], *, cores: int | None = None) -> None:
@@ -31,20 +35,25 @@ class Crew:
         self._threads = 0
         self._are_ready = False
 
-    def prepare(self, device: str, *, threads: int, cells: int) -> int:
-        """Start workers for the next of so many ``cells`` if none waits; how many were started."""
+    def prepare(self, cells: Sequence[Cell], limits: Limits) -> Sequence[Cell]:
+        """Start workers for the first of ``cells`` if none waits; those they were started for."""
+        (threads,) = {cell.threads for cell in cells[:1]}
         if self._waiting and threads == self._threads:
-            return 0
+            return ()
         self.dismiss()
-        started = 0 if device == "cpu" else min(cells, self._at_once)
-        if started < 2:
-            return 0
+        alike = itertools.takewhile(lambda cell: cell.threads == threads, cells)
+        chosen = list(itertools.islice(alike, self._at_once))
+        if len(chosen) < 2 or chosen[0].device == "cpu":
+            return ()
         self._threads, self._are_ready = threads, False
-        self._waiting.extend(self._start(threads) for _ in range(started))
-        return started
+        for cell in chosen:
+            worker = self._start(threads)
+            self._waiting.append(worker)
+            worker.give(Task(cell=cell, limits=limits, ahead=True))
+        return chosen
 
     def take(self, threads: int) -> WorkerProcess:
-        """The next worker, which is the caller's to end; all that wait have done their imports."""
+        """The next worker, which is the caller's to end; all that wait are ready."""
         if not self._waiting:
             return self._start(threads)
         if not self._are_ready:

@@ -13,6 +13,7 @@ from functools import cache
 import torch
 
 from vidcost.bench.outputs import is_finite
+from vidcost.bench.timing.ahead import Ahead, built_for
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.delay import Delayed
@@ -33,8 +34,9 @@ BACK_TO_BACK_S = 0.1
 """Passes of the energy window that are launched before the host waits."""
 
 
-def measure(task: Task, exchange: Exchange) -> Timing:
-    """Build what the task's cell times, time it, and say what memory it took.
+def measure(task: Task, exchange: Exchange, ahead: Ahead | None = None) -> Timing:
+    """Build what the task's cell times, unless it was built ``ahead``, time it, and say what memory
+    it took.
 
     ``exchange`` passes messages to the parent and returns its replies. What the cell's device
     cannot do, a lack of memory, and whatever a user's code does are statuses of the record.
@@ -45,7 +47,7 @@ def measure(task: Task, exchange: Exchange) -> Timing:
     failed = Timing(key="", cell=cell, machine=machine, status="raised")
     try:
         _configure(cell)
-        return _measured(task, exchange).model_copy(update={"machine": machine})
+        return _measured(task, exchange, ahead).model_copy(update={"machine": machine})
     except UserCodeError as error:
         return failed.model_copy(update={"error": str(error)})
     except (KeyboardInterrupt, ParentGone):
@@ -60,11 +62,11 @@ def measure(task: Task, exchange: Exchange) -> Timing:
         return failed.model_copy(update={"error": last_line(error)})
 
 
-def _measured(task: Task, exchange: Exchange) -> Timing:
+def _measured(task: Task, exchange: Exchange, ahead: Ahead | None) -> Timing:
     cell, limits = task.cell, task.limits
     on_cuda = torch.device(cell.device).type == "cuda"
     clock = clock_for(cell.device)
-    built = build(cell, seed=limits.seed)
+    built = built_for(task, ahead)
     if task.slowdown:
         built = replace(built, model=Delayed(built.model, task.slowdown))
     runner = Runner(cell, built, clock, seed=limits.seed)
@@ -105,9 +107,15 @@ def _measured(task: Task, exchange: Exchange) -> Timing:
             "samples_s": {part: tuple(values) for part, values in sampled.samples.items()},
             "memory": memory.model_copy(update={"rss_peak": rss}) if memory else None,
             "memory_without": without,
-            "peak_macs_per_s": (measured_macs_per_s(cell.device, cell.dtype) if on_cuda else None),
+            "peak_macs_per_s": _peak(task) if on_cuda else None,
         }
     )
+
+
+def _peak(task: Task) -> float:
+    if task.peak_macs_per_s is not None:
+        return task.peak_macs_per_s
+    return measured_macs_per_s(task.cell.device, task.cell.dtype)
 
 
 @cache

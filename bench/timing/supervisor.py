@@ -49,6 +49,7 @@ class Supervisor(contextlib.ExitStack):
         self._on_event = on_event
         self._look = look or machine_of
         self._devices: dict[str, tuple[Machine, Telemeter]] = {}
+        self._peaks: dict[tuple[str, str], float] = {}
         self._crew = Crew(command)
         self.callback(self._crew.dismiss)
 
@@ -75,11 +76,14 @@ class Supervisor(contextlib.ExitStack):
         Raises: ValueError if the device is not there; what ``foresee`` raises.
         """
         machine, telemeter = self._device(cell)
-        foreseen = self._foreseen(cell, following)
+        foreseen = self._foreseen(cell, limits, following)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         with telemeter.watching() as watch:
             exchange = Exchange(watch, stop_at=stop_at)
-            timing = self._run(Task(cell=cell, limits=limits), exchange)
+            peak = self._peaks.get((cell.device, cell.dtype))
+            timing = self._run(Task(cell=cell, limits=limits, peak_macs_per_s=peak), exchange)
+        if timing.peak_macs_per_s is not None:
+            self._peaks[cell.device, cell.dtype] = timing.peak_macs_per_s
         return timing.model_copy(
             update={name: value for name, value in asdict(foreseen).items() if value is not None}
             | {
@@ -91,11 +95,9 @@ class Supervisor(contextlib.ExitStack):
             }
         )
 
-    def _foreseen(self, cell: Cell, following: Sequence[Cell]) -> Foreseen:
+    def _foreseen(self, cell: Cell, limits: Limits, following: Sequence[Cell]) -> Foreseen:
         """What is foreseen of ``cell``; and, while workers start anyway, of those after it."""
-        cells = 1 + len(following)
-        started = self._crew.prepare(cell.device, threads=cell.threads, cells=cells)
-        for each in following[:started]:
+        for each in self._crew.prepare([cell, *following], limits):
             # whatever is wrong with it is told when it is its turn
             with contextlib.suppress(ValueError):
                 self._foresee(each)

@@ -76,12 +76,13 @@ class WorkerProcess:
                 pipe.close()
 
     def await_ready(self, deadline: float) -> None:
-        """Wait until it has imported what it needs.
+        """Wait until it has imported what it needs, and built what it was to build ahead.
 
-        One that says nothing by ``deadline``, or ends, is found out when it is given a task.
+        One that says nothing by ``deadline``, or ends, is found out when it is its turn.
         """
         with contextlib.suppress(TimedOut, UnreadableLine):
-            self.receive(deadline)
+            for _ in range(2):
+                self.receive(deadline)
 
     def give(self, task: Task) -> None:
         """What it is to do next."""

@@ -192,5 +192,6 @@ def test_a_damaged_file_is_refused(tmp_path):
 def test_a_gpu_is_looked_at_sooner():
     assert Limits() == timing_session.limits_for("cpu")
     on_gpu = timing_session.limits_for("cuda:1", start_up_s=7)
-    assert Limits(start_up_s=7, chunk_s=timing_session.GPU_CHUNK_S) == on_gpu
+    expected = {"chunk_s": timing_session.GPU_CHUNK_S, "least_s": timing_session.GPU_LEAST_S}
+    assert Limits(start_up_s=7, **expected) == on_gpu
     assert on_gpu.chunk_s < Limits().chunk_s

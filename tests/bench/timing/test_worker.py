@@ -133,8 +133,8 @@ def test_what_torch_prints_does_not_mix_with_the_lines(say):
     script = (
         "import os\n"
         "from vidcost.bench.timing import measurement, worker\n"
-        "build = measurement.build\n"
-        "measurement.build = lambda *a, **k: (SAY, build(*a, **k))[1]\n"
+        "build = measurement.built_for\n"
+        "measurement.built_for = lambda *a, **k: (SAY, build(*a, **k))[1]\n"
         "worker.main()\n"
     ).replace("SAY", say)
     process = talk(BLOCK, command=[sys.executable, "-c", script])
@@ -182,3 +182,18 @@ def test_memory_that_is_not_there_is_a_status():
 def test_its_lines_are_json_of_one_kind_each():
     for line in talk(BLOCK).stdout.splitlines():
         assert 1 == len(json.loads(line))
+
+
+def test_what_is_built_ahead_is_timed_when_it_is_its_turn():
+    tasks = [Task(cell=BLOCK, ahead=True), Task(cell=BLOCK, limits=LIMITS)]
+    process = subprocess.run(
+        COMMAND,
+        input="".join(f"{task.model_dump_json()}\n" for task in tasks) + "keep\n" * 500,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    first, second, *_ = said = [Line.model_validate_json(x) for x in process.stdout.splitlines()]
+    assert Line(ready=True) == first == second
+    (timing,) = (line.timing for line in said if line.timing)
+    assert ("ok", BLOCK) == (timing.status, timing.cell)
