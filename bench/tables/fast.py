@@ -196,18 +196,23 @@ Rows use the textbook path unless their name ends in `-fast`. What a number belo
   pass are the same; for the gradients the scores are computed anew. The plain Gaussian's are
   symmetric: in training a CPU takes one of five products less and half of another. A CPU holds the
   matrix of few scores: up to 1,048,576, and up to 4,194,304 where there is no fused kernel, or
-  where training would compute scores of more than 128 channels anew.
+  where training would compute scores of more than 128 channels anew; a GPU up to 33,554,432. On a
+  GPU torch's kernels leave the matrix units unused in TF32, and in half precision where values have
+  another width or channels are more than 256: a Triton kernel takes its place at inference, where
+  widths are at most 192 in TF32 and 512 in half precision, and slices otherwise.
 - **Dot product**: queries x keys x values in the order that takes fewer MACs by the closed form.
 - **Concatenation**: ReLU(a + b) summed over keys is, with the keys sorted by b, two running sums
   that every query looks up: O(N log N + N D), and no matrix product. Up to 262,144 pairs the matrix
   is taken.
 - **CGNL**: the scalar of a group scales its part of W_z, not the map; the inner product is no
   batched product of a row and a column any more, which was slow on a CPU.
-- **CGD**: the gradients of both pools in two passes over the input instead of about six. Its
-  forward pass is the textbook's.
+- **CGD**: the gradients of both pools in two passes over the input instead of about six. On a GPU
+  a Triton kernel takes both pools in one pass: in training, in CUDA graphs, and of 8,388,608 values
+  or more. Else its forward pass is the textbook's.
 - **PNL**: its non-local operations as above, and on a CPU, where no gradient is wanted, a pooling
-  by the maximum of rows and of columns. f_comb is the textbook's: one product over the stacked
-  scales.
+  by the maximum of rows and of columns. On a GPU one Triton kernel reads each scale at its own
+  resolution, mixes, normalises and adds: at inference, in CUDA graphs and from 8,388,608 values on.
+  Else f_comb is the textbook's: one product over the stacked scales.
 """
 
 
@@ -225,7 +230,10 @@ def fast_markdown(timings: Sequence[Timing]) -> str:
         parts.append("")
         parts += [table.markdown() for table in fast_tables(taken)]
     if all(timing.cell.device == "cpu" for timing in timings):
-        parts.append("No GPU has been measured yet: `vidcost fast --device cuda` does it.\n")
+        parts.append(
+            "No raw samples of a GPU are stored yet: `vidcost fast --device cuda` takes them. Medians "
+            "of an H100 are in [docs/fast.md](../docs/fast.md#on-an-h100).\n"
+        )
     return "\n".join(parts)
 
 

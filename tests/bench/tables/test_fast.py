@@ -114,8 +114,8 @@ def test_devices_have_sections_of_their_own(pair):
         [here, pair("nl", 2, 3.0, device="cuda").model_copy(update={"machine": gpu})]
     )
     assert text.index("## Abacus") < text.index("## GPU")
-    assert "No GPU has been measured" not in text
-    assert "No GPU has been measured" in fast_markdown([here])
+    assert "No raw samples of a GPU are stored" not in text
+    assert "No raw samples of a GPU are stored" in fast_markdown([here])
     with pytest.raises(ValueError, match="nothing is stored"):
         fast_markdown([])
 

@@ -374,6 +374,8 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUD
 
 @pytest.mark.cuda
 @cuda
+# the compiler's advice on what the type of the cell forbids
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")
 @pytest.mark.parametrize("mode", ["eager", "cuda-graph", "compile"])
 @pytest.mark.parametrize("dtype", ["fp32", "tf32", "bf16", "fp16"])
 def test_modes_and_types_on_a_gpu(mode, dtype):
