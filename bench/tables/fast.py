@@ -231,8 +231,8 @@ def fast_markdown(timings: Sequence[Timing]) -> str:
         parts += [table.markdown() for table in fast_tables(taken)]
     if all(timing.cell.device == "cpu" for timing in timings):
         parts.append(
-            "No raw samples of a GPU are stored yet: `vidcost fast --device cuda` takes them. Medians "
-            "of an H100 are in [docs/fast.md](../docs/fast.md#on-an-h100).\n"
+            "No raw samples of a GPU are stored yet: `vidcost fast --device cuda` takes them. "
+            "Medians of an H100 are in [docs/fast.md](../docs/fast.md#on-an-h100).\n"
         )
     return "\n".join(parts)
 

@@ -74,10 +74,6 @@ INSTEAD = {
         "vidcost gate study --comparisons 1 --per-factor 0",
         "an hour: one comparison of 300",
     ),
-    "vidcost tables 5 --timings H100": (
-        "vidcost tables 5 --timings Abacus",
-        "no timings of an H100 are stored: those of the tests' machine",
-    ),
     "pytest bench/suites -m latency -k pnl": (
         "pytest bench/suites -m latency -k pnl --collect-only -q",
         "a minute of timing: what it would run is found",
