@@ -24,6 +24,8 @@ from vidcost.bench.session.timing import slug
 from vidcost.bench.tables.table import Column, Table
 from vidcost.bench.tables.timing import digits
 
+_IS_DATA_SHEET = "indexof(datum.what, 'data sheet') >= 0"
+
 DTYPE_COLORS = {"fp32": BLUE, "tf32": GREEN, "bf16": ORANGE, "fp16": PURPLE}
 
 
@@ -134,18 +136,22 @@ def _roofline_spec(dtypes: Sequence[str]) -> Spec:
                     "detail": {"field": "what"},
                     "strokeDash": {
                         "condition": {
-                            "test": "indexof(datum.what, 'data sheet') >= 0",
+                            "test": _IS_DATA_SHEET,
                             "value": [5, 4],
                         },
                         "value": [1, 0],
                     },
                 },
             },
-            {
-                "transform": [{"filter": "datum.end"}],
-                "mark": {"type": "text", "align": "right", "dy": -8, "color": MUTED},
-                "encoding": {"x": x, "y": y, "text": {"field": "what"}},
-            },
+            *(
+                {
+                    "transform": [{"filter": f"datum.end && {test}"}],
+                    "mark": {"type": "text", "align": "right", "dy": dy, "color": MUTED},
+                    "encoding": {"x": x, "y": y, "text": {"field": "what"}},
+                }
+                # the two roofs of a type lie close: one is named above its line, one below
+                for test, dy in ((_IS_DATA_SHEET, -8), (f"!({_IS_DATA_SHEET})", 9))
+            ),
             {
                 "name": POINTS,
                 "transform": [{"filter": "datum.what === 'reached'"}, parameter("conditions")],
