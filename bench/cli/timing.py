@@ -45,8 +45,8 @@ from vidcost.models.rows import ROWS
 timing_app = typer.Typer()
 
 _CHOSEN = (
-    "rows blocks shape_ sweep share batch dtype memory_format mode phase cudnn_benchmark classes "
-    "frames size inputs"
+    "rows blocks shape_ sweep share batch dtype memory_format mode phase cudnn_benchmark threads "
+    "classes frames size inputs"
 ).split()
 """The parameters of ``time`` that a campaign has its own values of."""
 

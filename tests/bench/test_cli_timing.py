@@ -244,7 +244,8 @@ def test_a_campaign_chooses_cells_itself(vidcost, stopwatch, monkeypatch, timed)
 
 
 @pytest.mark.parametrize(
-    "choice", ["mfnet", "--batch 8", "--blocks nl", "--share", "--dtype bf16", "--frames 8"]
+    "choice",
+    ["mfnet", "--batch 8", "--blocks nl", "--share", "--dtype bf16", "--frames 8", "--threads 2"],
 )
 def test_what_a_campaign_chooses_is_not_chosen_again(vidcost, choice):
     status, out, err = vidcost("time", *choice.split(), "--campaign", "full", "--device", "cuda")

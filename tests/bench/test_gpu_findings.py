@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shlex
@@ -35,3 +36,25 @@ def test_other_clocks_are_those_of_the_file():
         assert expected in PAGE
         # what the test of the clocks asks of one of them at least
         assert pytest.approx(1, abs=0.01) == over["do_bench"]
+
+
+def test_the_fast_paths_medians_are_those_of_the_file():
+    path = CHECKOUT / "results/fast/nvidia-h100-80gb-hbm3-medians.csv"
+    comment, *lines = path.read_text(encoding="utf-8").splitlines()
+    assert comment.startswith("# from what `vidcost fast --device cuda` printed")
+    page = (CHECKOUT / "docs/fast.md").read_text(encoding="utf-8")
+    for line in (found := list(csv.DictReader(lines))):
+        textbook, fast = float(line["textbook_ms"]), float(line["fast_ms"])
+        peaks = (f"{int(line[f'{path}_peak_bytes']) / 1e6:,.1f}" for path in ("textbook", "fast"))
+        cells = [
+            line["block"],
+            f"{int(line['N']):,}",
+            line["dtype"],
+            f"{textbook:.3f}",
+            f"{fast:.3f}",
+            f"{textbook / fast:.2f}",
+            f"{float(line['precision_of_ratio']):.1%}",
+            *peaks,
+        ]
+        assert f"| {' | '.join(cells)} |" in page
+    assert 20 == len(found)
