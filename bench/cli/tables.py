@@ -103,7 +103,7 @@ def run(
     budget_s = seconds(budget)
     paper = published.pnl2020()
     files.check_folder(results)
-    _, _, gpus = _stored_timings(None, results)
+    _, note, gpus = _stored_timings(None, results)
     examined = measured(buildable(), use_cache=not no_cache)
     records = {each.record.row: each.record for each in examined}
     entries = [entry for each in examined for entry in reconcile(each)]
@@ -126,7 +126,7 @@ def run(
         highlight=False,
         soft_wrap=True,
     )
-    for line in taken.notes:
+    for line in filter(None, (note, *taken.notes)):
         typer.echo(line, err=True)
     unexplained = (line for entry in entries if not entry.balanced for line in complaints(entry))
     report((*unexplained, *taken.failures, *differing))
@@ -188,10 +188,18 @@ def _stored_timings(which: str | None, results: Path) -> tuple[list[Timing], str
 
     if which is None:
         # there may be more than memory has room for: a file at a time
-        return [], "", gpus(_timings(stored_files(results)))
+        warnings: list[str] = []
+        found = gpus(_timings(_noted(stored_files(results), warnings)))
+        return [], "; ".join(warnings), found
     contents = list(stored_files(results))
     timed, note = chosen(which, results, contents)
     return timed, note, gpus(_timings(contents))
+
+
+def _noted(contents: Iterable[Contents], warnings: list[str]) -> Iterator[Contents]:
+    for each in contents:
+        warnings += filter(None, [each.warning])
+        yield each
 
 
 def _timings(contents: Iterable[Contents]) -> Iterator[Timing]:

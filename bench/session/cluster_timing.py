@@ -9,13 +9,18 @@ from pathlib import Path
 from rich.console import Console
 
 from vidcost.bench.engine.work import Engine
-from vidcost.bench.session.timing import Taken, failure, foresee_with_peak, store_of
+from vidcost.bench.session.timing import (
+    Taken,
+    failure,
+    foresee_with_peak,
+    limits_for,
+    store_of,
+)
 from vidcost.bench.session.timing_progress import progress
 from vidcost.bench.timing import events
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machines_here
 from vidcost.bench.timing.figures import first_difference
-from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.record import Machine
 from vidcost.bench.timing.spread import Site, Spread, Usual, needs_of, spread
 from vidcost.bench.timing.store import TIMINGS
@@ -60,7 +65,7 @@ def take_on(
                 engine,
                 partial(store_of, results, command=command),
                 site=site or Usual(foresee_with_peak),
-                limits=Limits() if start_up_s is None else Limits(start_up_s=start_up_s),
+                limits=limits_for(cells[0].device, start_up_s=start_up_s),
                 resume=resume,
                 on_event=on_event,
             )

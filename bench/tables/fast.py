@@ -207,12 +207,12 @@ Rows use the textbook path unless their name ends in `-fast`. What a number belo
 - **CGNL**: the scalar of a group scales its part of W_z, not the map; the inner product is no
   batched product of a row and a column any more, which was slow on a CPU.
 - **CGD**: the gradients of both pools in two passes over the input instead of about six. On a GPU
-  a Triton kernel takes both pools in one pass: in training, in CUDA graphs, and of 8,388,608 values
-  or more. Else its forward pass is the textbook's.
+  a Triton kernel takes both pools in one pass: in training from 262,144 values on, at inference
+  from 8,388,608. Else its forward pass is the textbook's.
 - **PNL**: its non-local operations as above, and on a CPU, where no gradient is wanted, a pooling
   by the maximum of rows and of columns. On a GPU one Triton kernel reads each scale at its own
-  resolution, mixes, normalises and adds: at inference, in CUDA graphs and from 8,388,608 values on.
-  Else f_comb is the textbook's: one product over the stacked scales.
+  resolution, mixes, normalises and adds: at inference, from 8,388,608 values on. Else f_comb is
+  the textbook's: one product over the stacked scales.
 """
 
 

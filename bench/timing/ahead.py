@@ -16,13 +16,13 @@ MOST_BYTES = 1 << 30
 """Of inputs in single precision: several workers hold theirs at once."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ahead:
-    """What ``cell`` times, in the host's memory, by ``seed``."""
+    """What ``cell`` times, in the host's memory, by ``seed``; None once it was taken."""
 
     cell: Cell
     seed: int
-    built: Built
+    built: Built | None
 
 
 def build_ahead(task: Task) -> Ahead | None:
@@ -46,8 +46,13 @@ def built_for(task: Task, ahead: Ahead | None) -> Built:
     Raises: as :func:`build` does.
     """
     cell, seed = task.cell, task.limits.seed
-    if ahead is not None and (ahead.cell, ahead.seed) == (cell, seed):
-        return moved(ahead.built, cell.device)
+    if ahead is None:
+        return build(cell, seed=seed)
+    # nobody else holds on to it: moving moves the models themselves, and the memory of one side
+    # alone is measured when the other is gone
+    built, ahead.built = ahead.built, None
+    if built is not None and (ahead.cell, ahead.seed) == (cell, seed):
+        return moved(built, cell.device)
     return build(cell, seed=seed)
 
 

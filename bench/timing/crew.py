@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections import deque
 from collections.abc import Sequence
 
 from vidcost.bench.timing.cell import Cell
@@ -16,7 +15,7 @@ MOST = 8
 """Workers that wait at once: each holds some hundred megabytes."""
 
 READY_LIMIT_S = 120.0
-"""For the imports of all, and what they build; who is not ready then is found out at its turn."""
+"""For what all import and build; who is not ready then is started anew at its turn."""
 
 
 class Crew:
@@ -31,46 +30,50 @@ class Crew:
     def __init__(self, command: Sequence[str], *, cores: int | None = None) -> None:
         self._command = command
         self._at_once = max(1, min(MOST, (cores or _cores()) // 2))
-        self._waiting: deque[WorkerProcess] = deque()
-        self._threads = 0
-        self._are_ready = False
+        self._waiting: dict[Cell, WorkerProcess] = {}
 
     def prepare(self, cells: Sequence[Cell], limits: Limits) -> Sequence[Cell]:
-        """Start workers for the first of ``cells`` if none waits; those they were started for."""
-        (threads,) = {cell.threads for cell in cells[:1]}
-        if self._waiting and threads == self._threads:
+        """Start workers for ``cells``, as many as fit, unless one waits for the first.
+
+        Returns: those that a worker was started for. They are ready when :meth:`wait` returns.
+        """
+        first = cells[0]
+        if first in self._waiting:
             return ()
         self.dismiss()
-        alike = itertools.takewhile(lambda cell: cell.threads == threads, cells)
+        alike = itertools.takewhile(lambda cell: _needs(cell) == _needs(first), cells)
         chosen = list(itertools.islice(alike, self._at_once))
-        if len(chosen) < 2 or chosen[0].device == "cpu":
+        if len(chosen) < 2 or first.device == "cpu":
             return ()
-        self._threads, self._are_ready = threads, False
         for cell in chosen:
-            worker = self._start(threads)
-            self._waiting.append(worker)
+            worker = self._waiting[cell] = self._start(cell)
             worker.give(Task(cell=cell, limits=limits, ahead=True))
         return chosen
 
-    def take(self, threads: int) -> WorkerProcess:
-        """The next worker, which is the caller's to end; all that wait are ready."""
-        if not self._waiting:
-            return self._start(threads)
-        if not self._are_ready:
-            deadline = time.monotonic() + READY_LIMIT_S
-            for worker in self._waiting:
-                worker.await_ready(deadline)
-            self._are_ready = True
-        return self._waiting.popleft()
+    def wait(self) -> None:
+        """Wait until all are ready; end those that are not in time, or have ended themselves."""
+        deadline = time.monotonic() + READY_LIMIT_S
+        for cell, worker in list(self._waiting.items()):
+            if not worker.await_ready(deadline):
+                with self._waiting.pop(cell):
+                    pass
 
-    def _start(self, threads: int) -> WorkerProcess:
-        return WorkerProcess(self._command, threads=threads)
+    def take(self, cell: Cell) -> WorkerProcess:
+        """The worker for ``cell``, which is the caller's to end; if none waits, a new one."""
+        return self._waiting.pop(cell, None) or self._start(cell)
 
     def dismiss(self) -> None:
         """End the workers that wait."""
         while self._waiting:
-            with self._waiting.popleft():
+            with self._waiting.popitem()[1]:
                 pass
+
+    def _start(self, cell: Cell) -> WorkerProcess:
+        return WorkerProcess(self._command, threads=cell.threads)
+
+
+def _needs(cell: Cell) -> tuple[str, int]:
+    return cell.device, cell.threads
 
 
 def _cores() -> int:

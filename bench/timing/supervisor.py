@@ -61,22 +61,27 @@ class Supervisor(contextlib.ExitStack):
         machine, _ = self._device(cell)
         return cell.key(*conditions(machine))
 
-    def measure(
-        self,
-        cell: Cell,
-        limits: Limits,
-        *,
-        stop_at: float | None = None,
-        following: Sequence[Cell] = (),
-    ) -> Timing:
+    def prepare(self, cell: Cell, limits: Limits, following: Sequence[Cell]) -> None:
+        """Start workers for ``cell`` and cells ``following`` it, if that is done ahead.
+
+        Meanwhile those are foreseen; all are ready then.
+        """
+        started = self._crew.prepare([cell, *following], limits)
+        for each in started:
+            # whatever is wrong with it is told when it is its turn
+            with contextlib.suppress(ValueError):
+                self._foresee(each)
+        if started:
+            self._crew.wait()
+
+    def measure(self, cell: Cell, limits: Limits, *, stop_at: float | None = None) -> Timing:
         """The record of ``cell``, whatever becomes of its worker.
 
-        After ``stop_at`` of time.monotonic() the worker is told that time is up. ``following`` are
-        cells that will be measured next: workers for them may start now, and are foreseen.
+        After ``stop_at`` of time.monotonic() the worker is told that time is up.
         Raises: ValueError if the device is not there; what ``foresee`` raises.
         """
         machine, telemeter = self._device(cell)
-        foreseen = self._foreseen(cell, limits, following)
+        foreseen = self._foresee(cell)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         with telemeter.watching() as watch:
             exchange = Exchange(watch, stop_at=stop_at)
@@ -95,14 +100,6 @@ class Supervisor(contextlib.ExitStack):
             }
         )
 
-    def _foreseen(self, cell: Cell, limits: Limits, following: Sequence[Cell]) -> Foreseen:
-        """What is foreseen of ``cell``; and, while workers start anyway, of those after it."""
-        for each in self._crew.prepare([cell, *following], limits):
-            # whatever is wrong with it is told when it is its turn
-            with contextlib.suppress(ValueError):
-                self._foresee(each)
-        return self._foresee(cell)
-
     def _device(self, cell: Cell) -> tuple[Machine, Telemeter]:
         if cell.device not in self._devices:
             machine = self._look(cell.device)
@@ -118,7 +115,7 @@ class Supervisor(contextlib.ExitStack):
                 self._on_event(ChunkTaken(task.cell, message, given))
             return given
 
-        with self._crew.take(task.cell.threads) as worker:
+        with self._crew.take(task.cell) as worker:
             timing = attend(worker, task, reply)
             worker.leave()
             return timing

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from vidcost.bench.timing import events, worker_process
 from vidcost.bench.timing.budget import Budget
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.crew import MOST
 from vidcost.bench.timing.events import Event
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.record import Timing
@@ -36,7 +37,7 @@ def sweep(
     cells that are stored as ok under the same code, device, driver and torch. With ``budget_s``
     every cell is measured for a short time, and the worst again for longer; the cell that runs when
     the time is over is finished, the rest are left out. ``foresee`` counts: it is called before a
-    cell's worker starts, so nothing is counted while one samples.
+    cell's worker is given it, so nothing is counted while one samples.
 
     Returns: the latest timing of each cell that has one, in the order of ``cells``.
     Raises: ValueError for a device that is not there or a file that cannot be written; Interrupted
@@ -94,12 +95,26 @@ class _Sweep:
             if given is None:
                 self._on_event(events.BudgetSpent(tuple(self._cells[position:])))
                 return
+            self._supervisor.prepare(cell, given, self._following(position, resume=resume))
             self._measure(cell, given, budget)
 
     def refine(self, budget: Budget) -> None:
         """Measure the least precise cell again, longer, while that helps and fits."""
         while (worst := budget.worst()) is not None:
             self._measure(*worst, budget, again=True)
+
+    def _following(self, position: int, *, resume: bool) -> list[Cell]:
+        """The next cells that are to be measured, as far as a crew could be for them."""
+        cells = self._cells[position + 1 : position + MOST]
+        if not (resume and cells):
+            return list(cells)
+        records = self._store.read()
+        known = (records.get(self._supervisor.key(cell)) for cell in cells)
+        return [
+            cell
+            for cell, timing in zip(cells, known, strict=True)
+            if timing is None or timing.status != "ok"
+        ]
 
     def _stored(self, cell: Cell) -> Timing | None:
         known = self._store.read().get(self._supervisor.key(cell))
@@ -114,7 +129,6 @@ class _Sweep:
             cell,
             limits,
             stop_at=budget.ends_at if budget else None,
-            following=() if again else self._cells[number:],
         )
         # a second try that failed says nothing against what the first one measured
         if stored := timing.status == "ok" or not again:

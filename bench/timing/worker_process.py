@@ -75,14 +75,16 @@ class WorkerProcess:
             with contextlib.suppress(OSError):
                 pipe.close()
 
-    def await_ready(self, deadline: float) -> None:
+    def await_ready(self, deadline: float) -> bool:
         """Wait until it has imported what it needs, and built what it was to build ahead.
 
-        One that says nothing by ``deadline``, or ends, is found out when it is its turn.
+        Returns: False if it has not by ``deadline`` of time.monotonic(), or ended.
         """
-        with contextlib.suppress(TimedOut, UnreadableLine):
-            for _ in range(2):
-                self.receive(deadline)
+        try:
+            said = [self.receive(deadline) for _ in range(2)]
+        except (TimedOut, UnreadableLine):
+            return False
+        return all(line is not None and line.ready for line in said)
 
     def give(self, task: Task) -> None:
         """What it is to do next."""

@@ -1,4 +1,4 @@
-"""Softmax attention that holds no matrix of all queries by all keys.
+"""Softmax attention that holds no large matrix of all queries by all keys.
 
 Shapes: B batch, D width of queries and keys, E width of values, P queries, K keys; channels first,
 as convolutions leave them.
@@ -36,6 +36,9 @@ WIDEST = 256
 
 WIDEST_IN_TILES = {torch.float32: 192, torch.bfloat16: 512, torch.float16: 512}
 """Channels up to which our kernel has tiles that are large enough."""
+
+SHARED = 227 << 10
+"""Bytes that a program can have on the chip of an H100, for which our kernel's tiles are cut."""
 
 QUERIES = 64
 """Of a program of torch's kernel in single precision."""
@@ -119,30 +122,41 @@ def _fits_tiles(query: Tensor, key: Tensor, value: Tensor) -> bool:
         return False
     if query.dtype == torch.float32 and not _multiplies_in_tf32():
         return False
+    chip = torch.cuda.get_device_properties(query.device)
+    if getattr(chip, "shared_memory_per_block_optin", 0) < SHARED:
+        return False
     return max(query.shape[1], value.shape[1]) <= WIDEST_IN_TILES[query.dtype]
 
 
 def _multiplies_in_tf32() -> bool:
     # a compiler cannot look at the switch
-    return not torch.compiler.is_compiling() and torch.get_float32_matmul_precision() != "highest"
+    return not torch.compiler.is_compiling() and (
+        # follows set_float32_matmul_precision and allow_tf32, whose own getters refuse to answer
+        # who has set it here
+        torch.backends.cuda.matmul.fp32_precision == "tf32"
+    )
 
 
 def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     # the kernels want each position's channels side by side
     q, k, v = (x.transpose(1, 2).contiguous().unsqueeze(1) for x in (query, key, value))
-    if (parts := _parts(q, k)) > 1 and not _wants_gradient(q, k, v):
+    if (parts := _parts(q, k, v)) > 1 and not _wants_gradient(q, k, v):
         return _fused_in_parts(q, k, v, parts).transpose(1, 2)
     attended = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # B 1 P E
     return attended.squeeze(1).transpose(1, 2)
 
 
-def _parts(query: Tensor, key: Tensor) -> int:
+def _parts(query: Tensor, key: Tensor, value: Tensor) -> int:
     """Into how many parts keys are cut, so that few queries keep all of a GPU busy.
 
-    Its kernel in single precision has a program for some queries. Half precision has kernels that
-    need no such help.
+    Its kernel in single precision has a program for some queries, and wants rows of 16 bytes. Half
+    precision has kernels that need no such help.
     """
     if not query.is_cuda or query.dtype != torch.float32 or torch.compiler.is_compiling():
+        return 1
+    # torch's own call would look at these, and take another kernel
+    aligned = query.shape[3] % 4 == 0 and value.shape[3] % 4 == 0
+    if not aligned or torch.version.hip or not torch._C._get_mem_efficient_sdp_enabled():
         return 1
     processors = torch.cuda.get_device_properties(query.device).multi_processor_count
     programs = query.shape[0] * -(-query.shape[2] // QUERIES)

@@ -16,6 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from vidcost.models.blocks.attention import SHARED
+
 MOST_SPLITS = 16
 """Parts of the keys at most: each writes an output of its own, in single precision."""
 
@@ -48,9 +50,6 @@ TILES = (
     Tiles(64, 16, 8, 1, 1),
 )
 """In order of preference."""
-
-SHARED = 227 << 10
-"""Bytes of shared memory that a program can have."""
 
 
 def attend_in_tiles(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -23,12 +23,13 @@ PLAIN = (Tensor, nn.Parameter)
 
 LAUNCH = 1 << 23
 """Values of a tensor that a GPU takes as long to go over a few times as Triton takes to launch a
-kernel, some tenth of a millisecond on the host. A CUDA graph is captured once."""
+kernel, some tenth of a millisecond on the host. In a CUDA graph that is paid once; but the graph
+computes what its eager passes do, and nothing is compiled while it is captured."""
 
 
 def is_worth_a_launch(x: Tensor) -> bool:
     """Whether a kernel saves more of ``x``, which is on a GPU, than launching it costs."""
-    return x.numel() >= LAUNCH or torch.cuda.is_current_stream_capturing()
+    return x.numel() >= LAUNCH
 
 
 def may_run(*tensors: Tensor) -> bool:

@@ -44,7 +44,8 @@ def mean_and_max(x: Tensor) -> tuple[Tensor, Tensor]:
     Shapes: (B, C, T, H, W) -> (B, C), (B, C).
     """
     wants_gradient = torch.is_grad_enabled() and x.requires_grad
-    if may_run(x) and x.is_contiguous() and (wants_gradient or is_worth_a_launch(x)):
+    is_large = x.numel() >= FEW if wants_gradient else is_worth_a_launch(x)
+    if is_large and may_run(x) and x.is_contiguous():
         from vidcost.models.blocks import pooling_kernel
 
         if wants_gradient:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -61,14 +64,26 @@ def test_it_is_the_same_in_either_way(cell, on_cpu):
 
 def test_another_cell_or_seed_is_built_anew(on_cpu):
     task = Task(cell=Cell(**BLOCK, device="cuda"), ahead=True)
-    early = build_ahead(task)
-    assert early is not None
-    for other in (
-        Task(cell=Cell(**BLOCK, device="cuda", batch=2)),
-        Task(cell=task.cell, limits=Limits(seed=1)),
+    for other, taken in (
+        (Task(cell=Cell(**BLOCK, device="cuda", batch=2)), False),
+        (Task(cell=task.cell, limits=Limits(seed=1)), False),
+        (task, True),
     ):
-        assert built_for(other, early).model is not early.built.model
-    assert built_for(task, early).model is early.built.model
+        early = build_ahead(task)
+        model = early.built.model
+        assert taken == (built_for(other, early).model is model)
+
+
+def test_nobody_holds_on_to_it_once_it_was_taken(on_cpu):
+    """Moving moves the model itself: its memory would be part of what is measured alone later."""
+    task = Task(cell=Cell(**BLOCK, device="cuda"), ahead=True)
+    early = build_ahead(task)
+    model = weakref.ref(early.built.model)
+    built = built_for(task, early)
+    assert model() is built.model
+    del built
+    gc.collect()
+    assert model() is None
 
 
 @pytest.mark.parametrize(

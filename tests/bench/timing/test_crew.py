@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
@@ -12,7 +11,7 @@ from vidcost.bench.timing import crew
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.crew import Crew
 from vidcost.bench.timing.messages import Limits
-from vidcost.bench.timing.worker_process import WorkerProcess
+from vidcost.bench.timing.worker_process import TimedOut, WorkerProcess
 
 SLOW = """\
 import sys, time
@@ -26,24 +25,23 @@ LIMITS = Limits()
 
 
 class Noted(WorkerProcess):
-    """Says which workers there are, and which were waited for."""
+    """Says which workers there are."""
 
     all: list[Noted] = []  # noqa: RUF012  emptied by the fixture
-    ready: list[Noted] = []  # noqa: RUF012
 
     def __init__(self, command, *, threads):
         super().__init__(command, threads=threads)
         Noted.all.append(self)
 
-    def await_ready(self, deadline):
-        super().await_ready(deadline)
-        Noted.ready.append(self)
+    @property
+    def lives(self):
+        return self._process.poll() is None
 
 
 @pytest.fixture
 def workers(monkeypatch):
     monkeypatch.setattr(crew, "WorkerProcess", Noted)
-    Noted.all, Noted.ready = [], []
+    Noted.all = []
     yield Noted
     for worker in Noted.all:
         worker.__exit__(None, None, None)
@@ -80,55 +78,64 @@ def test_a_gpus_cells_have_as_many_workers_ahead_as_half_the_cores(
     assert started == len(workers.all)
 
 
-def test_none_is_given_a_task_before_all_are_ready(workers):
-    ahead = of(8, delay="0.2")
+def test_each_has_the_worker_that_was_started_for_it(workers):
+    ahead, asked = of(16), cells()
+    ahead.prepare(asked, LIMITS)
+    ahead.wait()
+    # in another order, too
+    assert [workers.all[n] for n in (2, 0, 5)] == [ahead.take(asked[n]) for n in (2, 0, 5)]
+    # one that none was started for has a new one
+    assert ahead.take(asked[9]) not in workers.all[:8]
+    assert 9 == len(workers.all)
+
+
+def test_all_are_ready_before_the_first_begins(workers):
+    ahead = of(8, delay="0.3")
     ahead.prepare(cells()[:3], LIMITS)
-    first = ahead.take(1)
-    assert workers.all == workers.ready
-    assert workers.all[0] is first
-    assert workers.all[1:] == [ahead.take(1), ahead.take(1)]
-    # nobody is left, and the next starts on the spot
-    assert ahead.take(1) not in workers.ready
-    assert 4 == len(workers.all)
+    began = time.monotonic()
+    ahead.wait()
+    assert time.monotonic() - began > 0.2
+    # nothing is left to be read of them
+    deadline = time.monotonic() + 0.1
+    for worker in workers.all:
+        with pytest.raises(TimedOut):
+            worker.receive(deadline)
 
 
 def test_those_that_wait_are_used_up_before_more_start(workers):
-    ahead = of(4)
-    asked = cells()
+    ahead, asked = of(4), cells()
     assert asked[:2] == ahead.prepare(asked, LIMITS)
-    ahead.take(1)
+    ahead.take(asked[0])
     assert [] == [*ahead.prepare(asked[1:], LIMITS)]
-    ahead.take(1)
+    ahead.take(asked[1])
     assert asked[2:4] == ahead.prepare(asked[2:], LIMITS)
 
 
-def test_other_threads_are_other_workers(workers):
-    ahead = of(4)
-    ahead.prepare(cells(), LIMITS)
-    ahead.prepare(cells(threads=2), LIMITS)
-    before, after = workers.all[:2], workers.all[2:]
-    assert [-9, -9] == [worker._process.returncode for worker in before]
-    assert [None, None] == [worker._process.poll() for worker in after]
-
-
-def test_workers_are_started_for_cells_of_one_kind_of_thread(workers):
-    one, two = cells(), cells(threads=2)
-    assert one[:3] == of(16).prepare([*one[:3], *two], LIMITS)
+@pytest.mark.parametrize("other", [{"threads": 2}, {"device": "cuda:1"}])
+def test_workers_are_started_for_cells_of_one_kind(workers, other):
+    alike = cells()[:3]
+    unlike = [cell.model_copy(update=other) for cell in cells()]
+    ahead = of(16)
+    assert alike == ahead.prepare([*alike, *unlike], LIMITS)
+    # and end when their cells are passed over
+    assert unlike[: crew.MOST] == ahead.prepare(unlike, LIMITS)
+    assert [False] * 3 + [True] * crew.MOST == [worker.lives for worker in workers.all]
 
 
 def test_those_that_were_not_needed_end(workers):
     ahead = of(4)
     ahead.prepare(cells(), LIMITS)
     ahead.dismiss()
-    for worker in workers.all:
-        with pytest.raises(ProcessLookupError):
-            os.kill(worker._process.pid, 0)
+    assert [False, False] == [worker.lives for worker in workers.all]
 
 
-def test_one_that_never_says_so_holds_nobody_up_for_ever(workers, monkeypatch):
-    monkeypatch.setattr(crew, "READY_LIMIT_S", 0.2)
-    ahead = of(4, delay="60")
-    ahead.prepare(cells(), LIMITS)
+@pytest.mark.parametrize("kind", ["late", "dead"])
+def test_one_that_is_not_ready_ends_and_is_started_anew(workers, kind, monkeypatch):
+    monkeypatch.setattr(crew, "READY_LIMIT_S", 0.2 if kind == "late" else 60)
+    ahead, asked = of(4, delay="60" if kind == "late" else "none"), cells()
+    ahead.prepare(asked, LIMITS)
     began = time.monotonic()
-    ahead.take(1)
-    assert time.monotonic() - began < 5
+    ahead.wait()
+    assert time.monotonic() - began < 20
+    assert [False, False] == [worker.lives for worker in workers.all]
+    assert ahead.take(asked[0]) not in workers.all[:2]

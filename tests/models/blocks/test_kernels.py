@@ -34,6 +34,7 @@ def used(monkeypatch):
 
     names = []
     monkeypatch.setattr(kernels, "LAUNCH", 0)
+    monkeypatch.setattr(pooling, "FEW", 0)
 
     def noted(name, function):
         def call(*args, **kwargs):
