@@ -31,8 +31,8 @@ class NonLocalOperation(nn.Module):
       - ``concatenation``      ReLU(w_f . [theta(x_i), phi(x_j)]) / K, with w_f split into its two
         halves: w_f . [a, b] = w_a . a + w_b . b is the same function without a 2D x P x K tensor.
     ``pool_keys`` max-pools phi and g 2x2 in space, after their convolutions.
-    ``path`` "fast" is the same function: the Gaussians hold no large P x K matrix, the dot product is
-    multiplied in the order that takes fewer MACs, concatenation becomes running sums over sorted
+    ``path`` "fast" is the same function: the Gaussians hold no large P x K matrix, the dot product
+    is multiplied in the order that takes fewer MACs, concatenation becomes running sums over sorted
     keys.
 
     Shapes: (B, C, T, H, W) -> (B, C, T, H, W).
