@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from vidcost.bench.report.labels import LABELS, POINTS
@@ -84,7 +85,9 @@ def roofline_plot(device: Device, found: Roofline) -> Plot | None:
                 "memory's bandwidth."
             )
         ),
-        spec=_roofline_spec([each for each in DTYPE_COLORS if each in dtypes]),
+        spec=_roofline_spec(
+            [each for each in DTYPE_COLORS if each in dtypes], {ceiling.kind for ceiling in flat}
+        ),
         data=Table(
             title=f"Rates on {device.name}",
             columns=(
@@ -100,7 +103,8 @@ def roofline_plot(device: Device, found: Roofline) -> Plot | None:
     )
 
 
-def _roofline_spec(dtypes: Sequence[str]) -> Spec:
+def _roofline_spec(dtypes: Sequence[str], kinds: AbstractSet[str]) -> Spec:
+    """``kinds`` are those of the flat ceilings: a layer without data would be complained of."""
     x = {
         "field": "intensity",
         "type": "quantitative",
@@ -150,7 +154,11 @@ def _roofline_spec(dtypes: Sequence[str]) -> Spec:
                     "encoding": {"x": x, "y": y, "text": {"field": "what"}},
                 }
                 # the two roofs of a type lie close: one is named above its line, one below
-                for test, dy in ((_IS_DATA_SHEET, -8), (f"!({_IS_DATA_SHEET})", 9))
+                for kind, test, dy in (
+                    ("data sheet", _IS_DATA_SHEET, -8),
+                    ("matmul", f"!({_IS_DATA_SHEET})", 9),
+                )
+                if kind in kinds
             ),
             {
                 "name": POINTS,
