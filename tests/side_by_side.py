@@ -1,0 +1,24 @@
+"""Runs the tests on Ray, which mostly wait, beside those that compute on two cores.
+
+What is given on the command line is for the latter. Its exit status is the first that is not 0.
+"""
+
+import subprocess
+import sys
+import tempfile
+
+PYTEST = (sys.executable, "-m", "pytest")
+ON_RAY = (*PYTEST, "-m", "ray")
+OTHERS = (
+    *(*PYTEST, "--numprocesses", "2", "--dist", "loadfile"),
+    *("-m", "not alone and not browser and not ray"),
+)
+
+with tempfile.TemporaryFile("w+") as said:
+    on_ray = subprocess.Popen(ON_RAY, stdout=said, stderr=subprocess.STDOUT)
+    status = subprocess.run([*OTHERS, *sys.argv[1:]], check=False).returncode
+    status = status or on_ray.wait()
+    on_ray.wait()
+    said.seek(0)
+    sys.stdout.write(said.read())
+sys.exit(status)
