@@ -48,8 +48,11 @@ def cluster(begin):
 @pytest.fixture
 def on_ray(ray, cluster, vidcost, monkeypatch):
     """A command on the cluster, and a moment for each timing."""
-    brief = functools.partial(Limits, sampling_s=0.5, warmup_s=0.2, energy_s=0)
-    monkeypatch.setattr(cluster_timing, "Limits", brief)
+
+    def brief(device, *, start_up_s):
+        return Limits(start_up_s=start_up_s, sampling_s=0.5, warmup_s=0.2, energy_s=0)
+
+    monkeypatch.setattr(cluster_timing, "limits_for", brief)
     return lambda *words: vidcost(*words, "--engine", "ray", "--address", cluster.address)
 
 
