@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from vidcost.bench.session.timing_progress import progress
 from vidcost.bench.timing import conditions, events, sweep
 from vidcost.bench.timing.cell import Cell, Dtype
 from vidcost.bench.timing.figures import of_one_machine
+from vidcost.bench.timing.machine import usable_cores
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.peak import measured_macs_per_s
 from vidcost.bench.timing.predict import foresee
@@ -66,11 +66,7 @@ def check_device(device: str) -> str:
 
 def default_threads(device: str) -> int:
     """The cores this process may use on a CPU; on a GPU the one that feeds it."""
-    if device != "cpu":
-        return 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return usable_cores() if device == "cpu" else 1
 
 
 def take(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.machine import usable_cores
 from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.worker_process import WorkerProcess
 
@@ -29,21 +29,23 @@ class Crew:
 
     def __init__(self, command: Sequence[str], *, cores: int | None = None) -> None:
         self._command = command
-        self._at_once = max(1, min(MOST, (cores or _cores()) // 2))
+        self._at_once = max(1, min(MOST, (cores or usable_cores()) // 2))
         self._waiting: dict[Cell, WorkerProcess] = {}
 
-    def prepare(self, cells: Sequence[Cell], limits: Limits) -> Sequence[Cell]:
-        """Start workers for ``cells``, as many as fit, unless one waits for the first.
+    def prepare(self, first: Cell, following: Iterable[Cell], limits: Limits) -> Sequence[Cell]:
+        """Start workers for ``first`` and what follows, as many as fit, unless it has one.
 
+        ``following`` is looked at no further than workers are started for.
         Returns: those that a worker was started for. They are ready when :meth:`wait` returns.
         """
-        first = cells[0]
         if first in self._waiting:
             return ()
         self.dismiss()
-        alike = itertools.takewhile(lambda cell: _needs(cell) == _needs(first), cells)
-        chosen = list(itertools.islice(alike, self._at_once))
-        if len(chosen) < 2 or first.device == "cpu":
+        if first.device == "cpu":
+            return ()
+        alike = itertools.takewhile(lambda cell: _needs(cell) == _needs(first), following)
+        chosen = [first, *itertools.islice(alike, self._at_once - 1)]
+        if len(chosen) < 2:
             return ()
         for cell in chosen:
             worker = self._waiting[cell] = self._start(cell)
@@ -74,9 +76,3 @@ class Crew:
 
 def _needs(cell: Cell) -> tuple[str, int]:
     return cell.device, cell.threads
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

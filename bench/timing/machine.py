@@ -32,7 +32,7 @@ def describe(device: str) -> Machine:
     return Machine(
         device=gpu.pop("device", cpu),
         cpu=cpu,
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        cores=usable_cores(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         platform=platform.platform(),
         python=platform.python_version(),
@@ -97,7 +97,10 @@ def last_cache_bytes(cpus: Path = Path("/sys/devices/system/cpu")) -> int | None
     return sum(size for (level, _), size in caches.items() if level == last) or None
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -61,12 +61,12 @@ class Supervisor(contextlib.ExitStack):
         machine, _ = self._device(cell)
         return cell.key(*conditions(machine))
 
-    def prepare(self, cell: Cell, limits: Limits, following: Sequence[Cell]) -> None:
+    def prepare(self, cell: Cell, limits: Limits, following: Iterable[Cell]) -> None:
         """Start workers for ``cell`` and cells ``following`` it, if that is done ahead.
 
         Meanwhile those are foreseen; all are ready then.
         """
-        started = self._crew.prepare([cell, *following], limits)
+        started = self._crew.prepare(cell, following, limits)
         for each in started:
             # whatever is wrong with it is told when it is its turn
             with contextlib.suppress(ValueError):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
 from vidcost.bench.timing import events, worker_process
 from vidcost.bench.timing.budget import Budget
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.crew import MOST
 from vidcost.bench.timing.events import Event
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.record import Timing
@@ -95,26 +95,15 @@ class _Sweep:
             if given is None:
                 self._on_event(events.BudgetSpent(tuple(self._cells[position:])))
                 return
-            self._supervisor.prepare(cell, given, self._following(position, resume=resume))
+            later = itertools.islice(self._cells, position + 1, None)
+            following = (each for each in later if not (resume and self._stored(each)))
+            self._supervisor.prepare(cell, given, following)
             self._measure(cell, given, budget)
 
     def refine(self, budget: Budget) -> None:
         """Measure the least precise cell again, longer, while that helps and fits."""
         while (worst := budget.worst()) is not None:
             self._measure(*worst, budget, again=True)
-
-    def _following(self, position: int, *, resume: bool) -> list[Cell]:
-        """The next cells that are to be measured, as far as a crew could be for them."""
-        cells = self._cells[position + 1 : position + MOST]
-        if not (resume and cells):
-            return list(cells)
-        records = self._store.read()
-        known = (records.get(self._supervisor.key(cell)) for cell in cells)
-        return [
-            cell
-            for cell, timing in zip(cells, known, strict=True)
-            if timing is None or timing.status != "ok"
-        ]
 
     def _stored(self, cell: Cell) -> Timing | None:
         known = self._store.read().get(self._supervisor.key(cell))

@@ -51,6 +51,11 @@ def of(cores, *, delay="0"):
     return Crew([sys.executable, "-c", SLOW, delay], cores=cores)
 
 
+def prepare(ahead, asked):
+    first, *following = asked
+    return ahead.prepare(first, following, LIMITS)
+
+
 def cells(device="cuda", threads=1):
     """Any number of cells that differ."""
     return [
@@ -74,13 +79,13 @@ def test_a_gpus_cells_have_as_many_workers_ahead_as_half_the_cores(
     workers, device, cores, left, started
 ):
     asked = cells(device)[:left]
-    assert asked[:started] == [*of(cores).prepare(asked, LIMITS)]
+    assert asked[:started] == [*prepare(of(cores), asked)]
     assert started == len(workers.all)
 
 
 def test_each_has_the_worker_that_was_started_for_it(workers):
     ahead, asked = of(16), cells()
-    ahead.prepare(asked, LIMITS)
+    prepare(ahead, asked)
     ahead.wait()
     # in another order, too
     assert [workers.all[n] for n in (2, 0, 5)] == [ahead.take(asked[n]) for n in (2, 0, 5)]
@@ -91,7 +96,7 @@ def test_each_has_the_worker_that_was_started_for_it(workers):
 
 def test_all_are_ready_before_the_first_begins(workers):
     ahead = of(8, delay="0.3")
-    ahead.prepare(cells()[:3], LIMITS)
+    prepare(ahead, cells()[:3])
     began = time.monotonic()
     ahead.wait()
     assert time.monotonic() - began > 0.2
@@ -104,11 +109,27 @@ def test_all_are_ready_before_the_first_begins(workers):
 
 def test_those_that_wait_are_used_up_before_more_start(workers):
     ahead, asked = of(4), cells()
-    assert asked[:2] == ahead.prepare(asked, LIMITS)
+    assert asked[:2] == prepare(ahead, asked)
     ahead.take(asked[0])
-    assert [] == [*ahead.prepare(asked[1:], LIMITS)]
+    assert [] == [*prepare(ahead, asked[1:])]
     ahead.take(asked[1])
-    assert asked[2:4] == ahead.prepare(asked[2:], LIMITS)
+    assert asked[2:4] == prepare(ahead, asked[2:])
+
+
+def test_what_follows_is_looked_at_for_workers_alone(workers):
+    """To know it costs a look into the file of each."""
+
+    def fail():
+        pytest.fail("looked at")
+        yield
+
+    ahead, asked = of(8), cells()
+    # a CPU's cells have none ahead, and who has one needs no other
+    assert () == ahead.prepare(cells("cpu")[0], fail(), LIMITS)
+    following = iter(asked[1:])
+    ahead.prepare(asked[0], following, LIMITS)
+    assert asked[4] == next(following)
+    assert () == ahead.prepare(asked[1], fail(), LIMITS)
 
 
 @pytest.mark.parametrize("other", [{"threads": 2}, {"device": "cuda:1"}])
@@ -116,15 +137,15 @@ def test_workers_are_started_for_cells_of_one_kind(workers, other):
     alike = cells()[:3]
     unlike = [cell.model_copy(update=other) for cell in cells()]
     ahead = of(16)
-    assert alike == ahead.prepare([*alike, *unlike], LIMITS)
+    assert alike == prepare(ahead, [*alike, *unlike])
     # and end when their cells are passed over
-    assert unlike[: crew.MOST] == ahead.prepare(unlike, LIMITS)
+    assert unlike[: crew.MOST] == prepare(ahead, unlike)
     assert [False] * 3 + [True] * crew.MOST == [worker.lives for worker in workers.all]
 
 
 def test_those_that_were_not_needed_end(workers):
     ahead = of(4)
-    ahead.prepare(cells(), LIMITS)
+    prepare(ahead, cells())
     ahead.dismiss()
     assert [False, False] == [worker.lives for worker in workers.all]
 
@@ -133,7 +154,7 @@ def test_those_that_were_not_needed_end(workers):
 def test_one_that_is_not_ready_ends_and_is_started_anew(workers, kind, monkeypatch):
     monkeypatch.setattr(crew, "READY_LIMIT_S", 0.2 if kind == "late" else 60)
     ahead, asked = of(4, delay="60" if kind == "late" else "none"), cells()
-    ahead.prepare(asked, LIMITS)
+    prepare(ahead, asked)
     began = time.monotonic()
     ahead.wait()
     assert time.monotonic() - began < 20
