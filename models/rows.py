@@ -103,6 +103,11 @@ class Row:
         """Whether the network carries long-range blocks."""
         return isinstance(self.build, partial) and bool(self.build.keywords.get("blocks"))
 
+    @property
+    def network(self) -> Callable[..., nn.Module] | None:
+        """What is built, whatever blocks are put into it."""
+        return self.build.func if isinstance(self.build, partial) else self.build
+
     def without_blocks(self) -> Row:
         """The same network without its long-range blocks.
 

@@ -20,6 +20,7 @@ from vidcost.bench.count.record import Record
 from vidcost.bench.gate.baseline import unlike_baseline
 from vidcost.bench.tables.paper import paper_table
 from vidcost.bench.tables.table import Table
+from vidcost.bench.timing.campaign import TABLES, printed_rows
 from vidcost.bench.timing.plan import seconds
 from vidcost.bench.timing.record import Timing
 from vidcost.models.rows import ROWS
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from vidcost.bench.timing.store import Contents
 
 tables_app = typer.Typer()
-
-PRINTED_BY_RUN = (3, 5, 6)
-"""The tables that ``run`` prints: those in which the paper prints costs."""
 
 _ROWS = {row.name: row for row in ROWS}
 
@@ -115,7 +113,7 @@ def run(
     _write(printed, gpus, results)
     taken = _time_printed_rows(records, results, budget_s)
     print_tables(
-        [_with_timings(printed[number], taken.timings) for number in PRINTED_BY_RUN],
+        [_with_timings(printed[number], taken.timings) for number in TABLES],
         Format.JSON if json else None,
     )
     checks = sum(r.closed_forms for r in records.values())
@@ -145,9 +143,9 @@ def _write(tables: Mapping[int, Table], gpus: Sequence[Gpu], results: Path) -> N
     for number, table in tables.items():
         document = _documents([table, *gpu_tables(table, _ROWS, gpus)])
         write_document(folder / f"table{number}.md", document, command=f"tables {number}")
-    if not tables.keys() >= set(PRINTED_BY_RUN):
+    if not tables.keys() >= {*TABLES}:
         return
-    printed = [tables[number] for number in PRINTED_BY_RUN]
+    printed = [tables[number] for number in TABLES]
     summaries: dict[str, list[Table]] = {}
     for gpu in gpus:
         if (summary := gpu_summary(printed, _ROWS, gpu)) is not None:
@@ -168,7 +166,7 @@ def _time_printed_rows(records: Mapping[str, Record], results: Path, budget_s: f
     if not budget_s:
         return Taken()
     threads = default_threads("cpu")
-    rows = [row for row in ROWS if row.build and set(row.tables) & set(PRINTED_BY_RUN)]
+    rows = printed_rows()
     macs = {name: found.macs for name, found in records.items()}
     fit = plan.affordable(rows, macs, budget_s, threads=threads)
     everything = plan.cells_for(rows, plan.Conditions(threads=threads))

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import time
-from functools import partial
 
 import pytest
 import torch
 
 from vidcost.bench.block_spec import fast
 from vidcost.bench.timing import subject
+from vidcost.bench.timing.campaign import printed_rows
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.memory import measure_memory
@@ -51,19 +51,15 @@ class DeviceTimer:
         return self._now
 
 
-def _network(row):
-    build = row.build.func if isinstance(row.build, partial) else row.build
-    return build.__name__
-
-
 def _cells():
     on = [(f"-{kind}", {"device": "cuda", "dtype": kind}) for kind in ("fp32", "tf32", "bf16")]
+    printed = printed_rows()
     for suffix, conditions in [("", {"threads": THREADS}), *on]:
         for row in ROWS:
             # a fast variant stands beside its row
-            if row.build and ({3, 5, 6} & set(row.tables) or row.is_fast):
+            if row in printed or (row.build and row.is_fast):
                 cell = Cell(row=row.name, **conditions)
-                yield f"{row.name}{suffix}", f"{_network(row)}{suffix}", cell
+                yield f"{row.name}{suffix}", f"{row.network.__name__}{suffix}", cell
         for shape in SHAPES:
             at = "x".join(map(str, shape))
             for spec in BLOCKS:

@@ -73,7 +73,7 @@ def baseline_of(row: Row, among: Iterable[Row]) -> str | None:
         if (
             isinstance(other.build, partial)
             and not other.has_blocks
-            and other.build.func is row.build.func
+            and other.network is row.network
             and (other.classes, other.inputs) == (row.classes, row.inputs)
         ):
             return other.name

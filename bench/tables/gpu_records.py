@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from vidcost.bench.timing.cell import Cell, Dtype
 from vidcost.bench.timing.figures import figures
-from vidcost.bench.timing.record import Machine, Telemetry, Timing
+from vidcost.bench.timing.record import Machine, Timing
+
+Number = TypeVar("Number", int, float)
 
 Condition = tuple[int, Dtype]
 """Batch and type."""
@@ -111,19 +114,15 @@ def _measured(timing: Timing) -> Measured:
         half_ci_s=found["half_ci_s"],
         n=found["n"],
         peak_bytes=found["peak_bytes"] if timing.status == "ok" else None,
-        sm_clocks_mhz=_sm_clocks(readings),
-        powers_w=_powers(readings),
+        sm_clocks_mhz=_extent(each.sm_clock_mhz for each in readings),
+        powers_w=_extent(each.power_w for each in readings),
         power_capped=any(POWER_CAP in each for each in reasons) if reasons else None,
     )
 
 
-def _sm_clocks(readings: Iterable[Telemetry]) -> tuple[int, int] | None:
-    read = [each.sm_clock_mhz for each in readings if each.sm_clock_mhz is not None]
-    return (min(read), max(read)) if read else None
-
-
-def _powers(readings: Iterable[Telemetry]) -> tuple[float, float] | None:
-    read = [each.power_w for each in readings if each.power_w is not None]
+def _extent(readings: Iterable[Number | None]) -> tuple[Number, Number] | None:
+    """The least and the most of what was read."""
+    read = [each for each in readings if each is not None]
     return (min(read), max(read)) if read else None
 
 

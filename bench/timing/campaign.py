@@ -19,7 +19,7 @@ from vidcost.models.rows import ROWS, Row
 FULL = "full"
 """The campaign of all stages."""
 
-TABLES = frozenset((3, 5, 6))
+TABLES = (3, 5, 6)
 """The tables in which the paper prints costs."""
 
 BATCH = 8
@@ -47,7 +47,7 @@ def campaign_cells(names: Iterable[str], device: str) -> list[Cell]:
 
 def printed_rows() -> list[Row]:
     """The rows of the tables with costs that can be built, as they stand there."""
-    return [row for row in ROWS if row.build is not None and TABLES & set(row.tables)]
+    return [row for row in ROWS if row.build is not None and {*TABLES} & {*row.tables}]
 
 
 def _rows(common: Conditions) -> Iterator[Cell]:

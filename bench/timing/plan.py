@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from typing import Any
 
@@ -223,20 +222,15 @@ def affordable(
     ``macs`` are those of one pass of each row. A network takes blocks if any row puts some into it,
     so baselines stand with their blocks. Returns the rows that are expected to fit, in order.
     """
-    carriers = {_network(row) for row in rows if row.has_blocks}
+    carriers = {row.network for row in rows if row.has_blocks}
     left_s = budget_s
     fits = set()
-    for row in sorted(rows, key=lambda row: (_network(row) not in carriers, macs[row.name])):
+    for row in sorted(rows, key=lambda row: (row.network not in carriers, macs[row.name])):
         cost_s = START_S + PASSES * macs[row.name] / (ASSUMED_MACS_PER_S * threads)
         if cost_s <= left_s:
             left_s -= cost_s
             fits.add(row.name)
     return [row for row in rows if row.name in fits]
-
-
-def _network(row: Row) -> object:
-    """What is built, without its blocks."""
-    return row.build.func if isinstance(row.build, partial) else row.build
 
 
 def row_fields(row: Row) -> dict[str, Any]:
