@@ -7,9 +7,12 @@ import json
 import re
 import shlex
 import shutil
+import statistics
 from pathlib import Path
 
 import pytest
+
+from vidcost.bench.timing.store import Store
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGE = (CHECKOUT / "results/gpu.md").read_text(encoding="utf-8")
@@ -38,10 +41,28 @@ def test_other_clocks_are_those_of_the_file():
         assert pytest.approx(1, abs=0.01) == over["do_bench"]
 
 
+def test_how_far_rows_moved_between_processes():
+    stored, repeats = (
+        list(Store(CHECKOUT / "results" / name).read().values())
+        for name in ("timings/nvidia-h100-80gb-hbm3-torch2.11.0.jsonl", "gpu-repeats.jsonl")
+    )
+    medians = {}
+    for timing in (*repeats, *stored):
+        medians.setdefault(timing.cell, []).append(statistics.median(timing.passes_s))
+    again = {timing.cell for timing in repeats}
+    *others, mars = sorted(max(medians[cell]) / min(medians[cell]) - 1 for cell in again)
+    assert {2, 3} == {len(medians[cell]) for cell in again}
+    assert 3 == len({timing.machine.device_uuid for timing in (*repeats, *stored)})
+    assert "(three in all)" in PAGE
+    assert f"{len(again)} of the rows and types were measured by two or three processes" in PAGE
+    assert f"{len(others)} moved by up to {others[-1]:.1%}, MARS,\n" in PAGE
+    assert f"whose samples scatter, by {mars:.0%}." in PAGE
+
+
 def test_the_fast_paths_medians_are_those_of_the_file():
     path = CHECKOUT / "results/fast/nvidia-h100-80gb-hbm3-medians.csv"
     comment, *lines = path.read_text(encoding="utf-8").splitlines()
-    assert comment.startswith("# from what `vidcost fast --device cuda` printed")
+    assert comment.startswith("# medians as the progress of a sweep over cells of `vidcost fast")
     page = (CHECKOUT / "docs/fast.md").read_text(encoding="utf-8")
     for line in (found := list(csv.DictReader(lines))):
         textbook, fast = float(line["textbook_ms"]), float(line["fast_ms"])
