@@ -16,9 +16,8 @@ OTHERS = (
 
 with tempfile.TemporaryFile("w+") as said:
     on_ray = subprocess.Popen(ON_RAY, stdout=said, stderr=subprocess.STDOUT)
-    status = subprocess.run([*OTHERS, *sys.argv[1:]], check=False).returncode
-    status = status or on_ray.wait()
-    on_ray.wait()
+    others = subprocess.run([*OTHERS, *sys.argv[1:]], check=False).returncode
+    status = on_ray.wait()
     said.seek(0)
     sys.stdout.write(said.read())
-sys.exit(status)
+sys.exit(others or status)

@@ -1,11 +1,11 @@
 """What the parent and a worker say to each other: one JSON object a line.
 
 The worker says that it is ready, once it has imported what it needs, and again when it has built
-something ahead. The parent sends a
-:class:`Task`, and the next one when that is done. The worker answers with a
-:class:`Chunk` after each stretch of samples and waits for a reply, ``keep``, ``void`` (the device
-was throttled: take them again) or ``stop`` (keep them, time is up); on a GPU it then announces a
-:class:`Window` for the energy. The last line of a task is a ``Timing`` with an empty key.
+something ahead. The parent sends a :class:`Task`, and the next one when that is done. The worker
+answers with a :class:`Chunk` after each stretch of samples and waits for a reply, ``keep``,
+``void`` (the device was throttled: take them again) or ``stop`` (keep them, time is up); on a GPU
+it then announces a :class:`Window` for the energy. The last line of a task is a ``Timing`` with an
+empty key.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ class Limits(_Frozen):
     ``warmup_s`` bounds the warm-up, a stretch of samples lasts ``chunk_s`` or longer, ``energy_s``
     is how long the energy is measured (0: not at all). ``memory``: the memory of a pass is measured
     too, after the time. ``least_s`` is what sampling may take however short the time for all cells
-    is. With ``turn_samples`` the worker takes as many whenever it is told to keep
-    on, until it is told to stop, so that two can take turns; only the warm-up's limit is its own to
-    keep then.
+    is. With ``turn_samples`` the worker takes as many whenever it is told to keep on, until it is
+    told to stop, so that two can take turns; only the warm-up's limit is its own to keep then.
     """
 
     start_up_s: PositiveFloat = 300.0
