@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.attention import attend
+from vidcost.models.blocks.pointwise import project, project_back
 from vidcost.models.blocks.slices import sliced
 
 
@@ -72,8 +74,25 @@ class CGNLStacked(CGNL):
     def __init__(self, channels: int) -> None:
         super().__init__(channels, path="fast")
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> the same."""
+    def _projected(self, x: Tensor) -> Sequence[Tensor]:
         weight = torch.cat([self.t.weight, self.p.weight, self.g.weight])
-        t, p, g = F.conv3d(x, weight).chunk(3, dim=1)
-        return self.gn(self._fast(t, p, g)) + x  # type: ignore[no-any-return]
+        return F.conv3d(x, weight).flatten(2).chunk(3, dim=1)
+
+
+class PNLStacked(PNL):
+    """The projections of all scales at once: one of each kind, over the positions of all."""
+
+    def __init__(self, channels: int, *, n: int = 4) -> None:
+        super().__init__(channels, n=n, path="fast")
+
+    def _operated(self, groups: Sequence[Tensor]) -> list[Tensor]:
+        operation = self._operation_of_scales()[0]
+        positions = [group[0, 0].numel() for group in groups]
+        # B E P_0 + ... + P_{n-1} 1 1
+        together = torch.cat([group.flatten(2) for group in groups], dim=2)[..., None, None]
+        kinds = (operation.theta, operation.phi, operation.g)
+        projected = project(together, *kinds, side_by_side="channels")
+        of_scales = zip(*(each.split(positions, dim=2) for each in projected), strict=True)
+        y = torch.cat([attend(q, k, v) for q, k, v in of_scales], dim=2)
+        scales = project_back(y, operation.z, together)[..., 0, 0].split(positions, dim=2)
+        return [each.reshape(group.shape) for each, group in zip(scales, groups, strict=True)]

@@ -139,11 +139,15 @@ def _multiplies_in_tf32() -> bool:
 
 def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     # the kernels want each position's channels side by side
-    q, k, v = (x.transpose(1, 2).contiguous().unsqueeze(1) for x in (query, key, value))
+    q, k, v = (_side_by_side(x.transpose(1, 2)).unsqueeze(1) for x in (query, key, value))
     if (parts := _parts(q, k, v)) > 1 and not _wants_gradient(q, k, v):
         return _fused_in_parts(q, k, v, parts).transpose(1, 2)
     attended = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # B 1 P E
     return attended.squeeze(1).transpose(1, 2)
+
+
+def _side_by_side(x: Tensor) -> Tensor:
+    return x if x.stride(2) == 1 else x.contiguous()
 
 
 def _parts(query: Tensor, key: Tensor, value: Tensor) -> int:

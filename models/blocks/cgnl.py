@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcost.models.blocks.path import Path, checked
+from vidcost.models.blocks.pointwise import project
 from vidcost.models.cost import Cost
 
 
@@ -55,9 +56,9 @@ class CGNL(nn.Module):
         nn.init.zeros_(self.gn.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        t, p, g = self.t(x), self.p(x), self.g(x)  # B D T H W
         if self.path == "fast":
-            return self.gn(self._fast(t, p, g)) + x  # type: ignore[no-any-return]
+            return self.gn(self._fast(x)) + x  # type: ignore[no-any-return]
+        t, p, g = self.t(x), self.p(x), self.g(x)  # B D T H W
         rows = x.shape[0] * self.groups
         # BG 1 (D/G P) @ BG (D/G P) 1 -> BG 1 1
         correlation = p.reshape(rows, 1, -1) @ g.reshape(rows, -1, 1)
@@ -65,8 +66,9 @@ class CGNL(nn.Module):
         y = (correlation @ t.reshape(rows, 1, -1)).reshape(t.shape)
         return self.gn(self.z(y)) + x  # type: ignore[no-any-return]
 
-    def _fast(self, t: Tensor, p: Tensor, g: Tensor) -> Tensor:
-        batch, groups = t.shape[0], self.groups
+    def _fast(self, x: Tensor) -> Tensor:
+        batch, groups = x.shape[0], self.groups
+        t, p, g = self._projected(x)  # B D P
         # half precision would lose what many positions add
         held = torch.promote_types(p.dtype, torch.float32)
         correlation = (p * g).reshape(batch, groups, -1).sum(-1, dtype=held).to(t.dtype)
@@ -74,7 +76,10 @@ class CGNL(nn.Module):
         # B G 1 1 * G C/G D/G -> B G C/G D/G;  @ B G D/G P -> B C T H W
         scaled = correlation[:, :, None, None] * weight.to(t.dtype)
         y = scaled @ t.reshape(batch, groups, weight.shape[2], -1)
-        return y.reshape(batch, self.channels, *t.shape[2:])
+        return y.reshape(x.shape)
+
+    def _projected(self, x: Tensor) -> Sequence[Tensor]:
+        return project(x, self.t, self.p, self.g, side_by_side="positions")
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """Closed form for an input of ``shape`` (B, C, T, H, W)."""

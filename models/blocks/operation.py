@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcost.models.blocks.attention import attend, attend_itself
 from vidcost.models.blocks.path import Path, checked
+from vidcost.models.blocks.pointwise import project, project_back, project_by
 from vidcost.models.blocks.rectified import MATRIX, rectified_sums
 from vidcost.models.cost import Cost
 
@@ -33,12 +35,13 @@ class NonLocalOperation(nn.Module):
     ``pool_keys`` max-pools phi and g 2x2 in space, after their convolutions.
     ``path`` "fast" is the same function: the Gaussians hold no large P x K matrix, the dot product
     is multiplied in the order that takes fewer MACs, concatenation becomes running sums over sorted
-    keys.
+    keys, and its theta and phi are multiplied into w_f, weight by weight, and are not called
+    themselves. With pooled keys they are.
 
     Shapes: (B, C, T, H, W) -> (B, C, T, H, W).
     Cost:   embedded-gaussian: params 2C^2; MACs B(2C^2 P + C P K). Bias counts no MACs. Of the
             fast path, dot-product: the smaller of C P K and C^2 (P + K) / 4 instead of C P K;
-            concatenation: no matrix product, unless P K is below 2^18.
+            concatenation: B(C^2 P + 2 C P) + C^2, and no matrix product, unless P K is below 2^18.
     Raises: ValueError if channels is odd or below 2, or the pairwise function or the path is
             unknown; from forward and cost, if ``pool_keys`` meets a map smaller than 2x2.
     Source: Wang et al. 2018, arXiv:1711.07971, Eq. 1 to 6 and section 3.3 (subsampling).
@@ -75,6 +78,8 @@ class NonLocalOperation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.pool_keys:
             self._check_poolable(x.shape)
+        if self.path == "fast" and not self.pool_keys:
+            return project_back(self._fast(*self._projected(x)), self.z, like=x)
         query = x if self.pairwise == "gaussian" else self.theta(x)
         key = x if self.pairwise == "gaussian" else self.phi(x)
         value = self.g(x)  # B D T H W
@@ -86,6 +91,44 @@ class NonLocalOperation(nn.Module):
         y = weigh(query.flatten(2), key.flatten(2), value.flatten(2))
         # B D P -> B D T H W
         return self.z(y.reshape(x.shape[0], -1, *x.shape[2:]))  # type: ignore[no-any-return]
+
+    def _projected(self, x: Tensor) -> Sequence[Tensor]:
+        """Queries, keys and values on the fast path: B D P each, D = 1 with concatenation."""
+        if self.pairwise == "gaussian":
+            return x.flatten(2), x.flatten(2), *project(x, self.g, side_by_side="channels")
+        embedded = (self.theta, self.phi, self.g)
+        if self.pairwise != "concatenation":
+            return project(x, *embedded, side_by_side="channels")
+        # what was put in a convolution's place may have no weight
+        own = all(
+            type(each) is nn.Conv3d for each in (self.theta, self.phi, self.w_theta, self.w_phi)
+        )
+        if own and self._folds(x.shape[0], x[0, 0].numel()):
+            return *self._folded(x), *project(x, self.g, side_by_side="positions")
+        query, key, value = (
+            y.reshape(len(x), -1, *x.shape[2:])
+            for y in project(x, *embedded, side_by_side="positions")
+        )
+        return self.w_theta(query).flatten(2), self.w_phi(key).flatten(2), value.flatten(2)
+
+    def _folded(self, x: Tensor) -> Sequence[Tensor]:
+        """w_f . [theta(x), phi(x)], its halves, by w_f times the weights of theta and phi."""
+        pairs = ((self.w_theta, self.theta), (self.w_phi, self.phi))
+        # 1 D @ D C -> 1 C
+        weights = [last.weight.flatten(1) @ first.weight.flatten(1) for last, first in pairs]
+        biases = [
+            # 1 D @ D -> 1
+            last.weight.flatten(1) @ first.bias
+            for last, first in pairs
+            if first.bias is not None
+        ]
+        bias = torch.cat(biases) if biases else None
+        return project_by(x, torch.cat(weights), bias).split(1, dim=1)
+
+    def _folds(self, batch: int, positions: int) -> bool:
+        """Whether theta and phi are multiplied into w_f: if that takes fewer MACs."""
+        concat = self.pairwise == "concatenation"
+        return self.path == "fast" and concat and not self.pool_keys and batch * positions > 1
 
     def _textbook(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         if self.pairwise == "concatenation":
@@ -136,17 +179,26 @@ class NonLocalOperation(nn.Module):
         concat = self.pairwise == "concatenation"
         width_of_key = inner if embedded else channels
         convs = 4 if embedded else 2  # theta, phi, g, z or only g, z
+        folded = self._folds(batch, queries)
         return Cost(
             params=convs * channels * inner
             + (2 * inner if concat else 0)
             + ((convs - 1) * inner + channels if self.bias else 0),
-            conv=batch
-            * (convs * channels * inner * queries + (inner * (queries + keys) if concat else 0)),
+            conv=batch * self._convolutions(convs, queries, keys, folded=folded),
+            linear=2 * inner * (channels + self.bias) if folded else 0,
             matmul=batch * self._products(queries, keys),
             pool=batch * keys * (width_of_key + inner) if self.pool_keys else 0,
             softmax=batch * queries * keys if "gaussian" in self.pairwise else 0,
             activation=batch * queries * keys if concat and not self._sums(queries, keys) else 0,
         )
+
+    def _convolutions(self, convs: int, queries: int, keys: int, *, folded: bool) -> int:
+        """MACs of the convolutions, for one clip."""
+        channels, inner = self.channels, self.channels // 2
+        if folded:
+            return 2 * channels * inner * queries + 2 * channels * queries
+        rows = inner * (queries + keys) if self.pairwise == "concatenation" else 0
+        return convs * channels * inner * queries + rows
 
     def _products(self, queries: int, keys: int) -> int:
         """MACs of the products of activations, for one clip."""

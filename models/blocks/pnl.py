@@ -94,17 +94,27 @@ class PNL(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self._check_scales(x.shape)
-        scales = []
-        for k, group in enumerate(x.chunk(self.n, dim=1)):
-            for _ in range(k):
-                group = max_pool_2x2(group) if self.path == "fast" else _max_pool(group)
-            scales.append(self.operations[0 if self.shared else k](group))  # B E T H/2^k W/2^k
+        scales = self._operated(self._groups(x))
         if self.path == "fast" and self._has_kernel(scales, x):
             from vidcost.models.blocks.scales_kernel import combine_scales
 
             weights = None if self.combine == "concat" else self._weights(scales)
             return combine_scales(scales, weights, x, self.bn)
         return self.bn(self._combined(scales, list(x.shape[2:]))) + x  # type: ignore[no-any-return]
+
+    def _groups(self, x: Tensor) -> list[Tensor]:
+        """Each scale's channels at its resolution: B E T H/2^k W/2^k."""
+        groups = []
+        for k, group in enumerate(x.chunk(self.n, dim=1)):
+            for _ in range(k):
+                group = max_pool_2x2(group) if self.path == "fast" else _max_pool(group)
+            groups.append(group)
+        return groups
+
+    def _operated(self, groups: Sequence[Tensor]) -> list[Tensor]:
+        """What the non-local operations make of each: B E T H/2^k W/2^k."""
+        pairs = zip(self._operation_of_scales(), groups, strict=True)
+        return [operation(group) for operation, group in pairs]
 
     def _has_kernel(self, scales: Sequence[Tensor], x: Tensor) -> bool:
         """Whether one kernel can do all that follows the scales."""

@@ -44,4 +44,4 @@ def _spread(index: Tensor, value: Tensor) -> Tensor:
 
 def _running(x: Tensor) -> Tensor:
     """Sums of the first 0, 1, 2, ... along the last axis."""
-    return F.pad(x.cumsum(-1), (1, 0))
+    return torch.cat([x.new_zeros(*x.shape[:-1], 1), x.cumsum(-1)], dim=-1)
