@@ -23,11 +23,9 @@ class NonLocalInSlices(NonLocal):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> the same."""
         operation = self.operation
-        q, k, v = (
-            projected(x).flatten(2) for projected in (operation.theta, operation.phi, operation.g)
-        )
-        y = sliced(q, k, v).reshape(x.shape[0], -1, *x.shape[2:])
-        return self.bn(operation.z(y)) + x  # type: ignore[no-any-return]
+        kinds = (operation.theta, operation.phi, operation.g)
+        y = sliced(*project(x, *kinds, side_by_side="channels"))
+        return self.bn(project_back(y, operation.z, like=x)) + x  # type: ignore[no-any-return]
 
 
 class PNLMixedSmall(PNL):
@@ -92,7 +90,8 @@ class PNLStacked(PNL):
         together = torch.cat([group.flatten(2) for group in groups], dim=2)[..., None, None]
         kinds = (operation.theta, operation.phi, operation.g)
         projected = project(together, *kinds, side_by_side="channels")
-        of_scales = zip(*(each.split(positions, dim=2) for each in projected), strict=True)
+        of_scales = zip(*(torch.split(each, positions, dim=2) for each in projected), strict=True)
         y = torch.cat([attend(q, k, v) for q, k, v in of_scales], dim=2)
-        scales = project_back(y, operation.z, together)[..., 0, 0].split(positions, dim=2)
+        z = project_back(y, operation.z, like=together)[..., 0, 0]
+        scales = torch.split(z, positions, dim=2)
         return [each.reshape(group.shape) for each, group in zip(scales, groups, strict=True)]

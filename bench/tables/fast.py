@@ -203,9 +203,13 @@ Rows use the textbook path unless their name ends in `-fast`. What a number belo
 - **Dot product**: queries x keys x values in the order that takes fewer MACs by the closed form.
 - **Concatenation**: ReLU(a + b) summed over keys is, with the keys sorted by b, two running sums
   that every query looks up: O(N log N + N D), and no matrix product. Up to 262,144 pairs the matrix
-  is taken.
+  is taken. a and b are linear in x: unless keys are pooled, theta and phi are multiplied into w_f,
+  weight by weight, and half of the convolutions' MACs are gone.
 - **CGNL**: the scalar of a group scales its part of W_z, not the map; the inner product is no
   batched product of a row and a column any more, which was slow on a CPU.
+- **1x1x1 convolutions** of all these are matrix products on a CPU, theta, phi and g one product:
+  torch's convolutions bring every map into a layout of their own and back. A module with hooks, or
+  of another class, is called as ever, and counters and tracers see convolutions.
 - **CGD**: the gradients of both pools in two passes over the input instead of about six. On a GPU
   a Triton kernel takes both pools in one pass: in training from 262,144 values on, at inference
   from 8,388,608. Else its forward pass is the textbook's.
@@ -309,7 +313,8 @@ def findings(timings: Sequence[Timing]) -> list[str]:
             f"memory {percent(line['memory_ratio'] or 0)} of the textbook's. The goal on {device}, "
             f"{times:g} times, is {reached}"
             + (
-                f": the fast path runs at {share:.0%} of a large matrix product's rate."
+                f": the fast path runs at {share:.0%} of a large matrix product's rate, and at all "
+                f"of it would be {line['speed'] / share:.2f} times as fast."
                 if share
                 else "."
             )

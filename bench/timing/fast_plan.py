@@ -27,6 +27,7 @@ SHAPES: tuple[Shape, ...] = tuple((384, frames, 14, 14) for frames in (2, 8, 32,
 TRIED: Mapping[str, str] = {
     "vidcost.models.tried:NonLocalInSlices": "nl:path=fast",
     "vidcost.models.tried:PNLMixedSmall:n=4": "pnl:n=4,path=fast",
+    "vidcost.models.tried:PNLStacked:n=4": "pnl:n=4,path=fast",
     "vidcost.models.tried:CGDInOnePass": "cgd:path=fast",
     "vidcost.models.tried:CGNLStacked": "cgnl:path=fast",
 }

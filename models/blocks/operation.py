@@ -123,7 +123,7 @@ class NonLocalOperation(nn.Module):
             if first.bias is not None
         ]
         bias = torch.cat(biases) if biases else None
-        return project_by(x, torch.cat(weights), bias).split(1, dim=1)
+        return torch.split(project_by(x, torch.cat(weights), bias), 1, dim=1)
 
     def _folds(self, batch: int, positions: int) -> bool:
         """Whether theta and phi are multiplied into w_f: if that takes fewer MACs."""

@@ -34,7 +34,7 @@ def project(
     else:
         # B D C @ B C P -> B D P
         y = weight @ x.flatten(2)
-    parts = y.split([each.out_channels for each in convolutions], dim=1)
+    parts = torch.split(y, [each.out_channels for each in convolutions], dim=1)
     return [
         part if each.bias is None else part + each.bias[:, None]
         for part, each in zip(parts, convolutions, strict=True)
@@ -85,7 +85,7 @@ def is_as_built(module: nn.Module, kind: type[nn.Module]) -> bool:
             or module._forward_pre_hooks
             or module._backward_hooks
             or module._backward_pre_hooks
-            or _has_any_global_hook()
+            or _has_any_global_hook()  # type: ignore[no-untyped-call]
         )
     )
 

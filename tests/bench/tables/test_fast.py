@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -91,8 +92,10 @@ def test_a_gpu_has_a_goal_of_its_own(pair):
 @pytest.mark.parametrize(("ratio", "word"), [(2.1, "is reached"), (1.9, "is not reached")])
 def test_the_goal(pair, ratio, word):
     memory = {"memory": {"weights": 1, "peak": 10}, "memory_without": {"weights": 1, "peak": 100}}
-    (said, *_) = findings([pair("nl", 32, ratio, peak_macs_per_s=1e12, **memory)])
+    (said, *_) = findings([pair("nl", 32, ratio, peak_macs_per_s=2e10, **memory)])
     assert word in said
+    rate, times = (float(found) for found in re.search(r"at (\d+)% of a .* would be ([\d.]+) times", said).groups())
+    assert times == pytest.approx(ratio / (rate / 100), rel=0.01)
     assert "10.0% of the textbook's" in said
 
 
