@@ -94,7 +94,10 @@ def test_the_goal(pair, ratio, word):
     memory = {"memory": {"weights": 1, "peak": 10}, "memory_without": {"weights": 1, "peak": 100}}
     (said, *_) = findings([pair("nl", 32, ratio, peak_macs_per_s=2e10, **memory)])
     assert word in said
-    rate, times = (float(found) for found in re.search(r"at (\d+)% of a .* would be ([\d.]+) times", said).groups())
+    rate, times = (
+        float(found)
+        for found in re.search(r"at (\d+)% of a .* would be ([\d.]+) times", said).groups()
+    )
     assert times == pytest.approx(ratio / (rate / 100), rel=0.01)
     assert "10.0% of the textbook's" in said
 

@@ -202,4 +202,3 @@ def test_what_was_tried_computes_the_same(tried, fast):
     channels = fast.operation.channels if isinstance(fast, NonLocal) else fast.channels
     x = torch.randn(2, channels, 2, 5, 6, dtype=DOUBLE)
     torch.testing.assert_close(tried(x), fast(x), rtol=1e-12, atol=1e-12)
-
