@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcost.models.blocks.path import Path, checked
-from vidcost.models.blocks.pointwise import project
+from vidcost.models.blocks.pointwise import has_own_weight, project
 from vidcost.models.cost import Cost
 
 
@@ -72,6 +72,9 @@ class CGNL(nn.Module):
         # half precision would lose what many positions add
         held = torch.promote_types(p.dtype, torch.float32)
         correlation = (p * g).reshape(batch, groups, -1).sum(-1, dtype=held).to(t.dtype)
+        if not has_own_weight(self.z, x, groups):
+            y = correlation[:, :, None, None] * t.reshape(batch, groups, -1, t.shape[2])
+            return self.z(y.reshape(batch, -1, *x.shape[2:]))  # type: ignore[no-any-return]
         weight = self.z.weight.view(groups, self.channels // groups, -1)
         # B G 1 1 * G C/G D/G -> B G C/G D/G;  @ B G D/G P -> B C T H W
         scaled = correlation[:, :, None, None] * weight.to(t.dtype)

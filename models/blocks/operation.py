@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vidcost.models.blocks.attention import attend, attend_itself
 from vidcost.models.blocks.path import Path, checked
-from vidcost.models.blocks.pointwise import project, project_back, project_by
+from vidcost.models.blocks.pointwise import has_own_weight, project, project_back, project_by
 from vidcost.models.blocks.rectified import MATRIX, rectified_sums
 from vidcost.models.cost import Cost
 
@@ -35,13 +35,14 @@ class NonLocalOperation(nn.Module):
     ``pool_keys`` max-pools phi and g 2x2 in space, after their convolutions.
     ``path`` "fast" is the same function: the Gaussians hold no large P x K matrix, the dot product
     is multiplied in the order that takes fewer MACs, concatenation becomes running sums over sorted
-    keys, and its theta and phi are multiplied into w_f, weight by weight, and are not called
-    themselves. With pooled keys they are.
+    keys, and its theta and phi are multiplied into w_f, weight by weight, and have no output that
+    a hook could see. With pooled keys they have.
 
     Shapes: (B, C, T, H, W) -> (B, C, T, H, W).
     Cost:   embedded-gaussian: params 2C^2; MACs B(2C^2 P + C P K). Bias counts no MACs. Of the
             fast path, dot-product: the smaller of C P K and C^2 (P + K) / 4 instead of C P K;
-            concatenation: B(C^2 P + 2 C P) + C^2, and no matrix product, unless P K is below 2^18.
+            concatenation: B(C^2 P + 2 C P) + C^2, and C more with bias, unless keys are pooled;
+            and no matrix product, unless P K is below 2^18.
     Raises: ValueError if channels is odd or below 2, or the pairwise function or the path is
             unknown; from forward and cost, if ``pool_keys`` meets a map smaller than 2x2.
     Source: Wang et al. 2018, arXiv:1711.07971, Eq. 1 to 6 and section 3.3 (subsampling).
@@ -96,20 +97,16 @@ class NonLocalOperation(nn.Module):
         """Queries, keys and values on the fast path: B D P each, D = 1 with concatenation."""
         if self.pairwise == "gaussian":
             return x.flatten(2), x.flatten(2), *project(x, self.g, side_by_side="channels")
-        embedded = (self.theta, self.phi, self.g)
         if self.pairwise != "concatenation":
-            return project(x, *embedded, side_by_side="channels")
-        # what was put in a convolution's place may have no weight
-        own = all(
-            type(each) is nn.Conv3d for each in (self.theta, self.phi, self.w_theta, self.w_phi)
-        )
-        if own and self._folds(x.shape[0], x[0, 0].numel()):
-            return *self._folded(x), *project(x, self.g, side_by_side="positions")
-        query, key, value = (
-            y.reshape(len(x), -1, *x.shape[2:])
-            for y in project(x, *embedded, side_by_side="positions")
-        )
-        return self.w_theta(query).flatten(2), self.w_phi(key).flatten(2), value.flatten(2)
+            return project(x, self.theta, self.phi, self.g, side_by_side="channels")
+        if self._folds(len(x), x.shape[2:].numel()) and self._may_fold(x):
+            query, key = self._folded(x)
+        else:
+            query, key = (
+                last(first(x)).flatten(2)
+                for last, first in ((self.w_theta, self.theta), (self.w_phi, self.phi))
+            )
+        return query, key, *project(x, self.g, side_by_side="positions")
 
     def _folded(self, x: Tensor) -> Sequence[Tensor]:
         """w_f . [theta(x), phi(x)], its halves, by w_f times the weights of theta and phi."""
@@ -126,9 +123,18 @@ class NonLocalOperation(nn.Module):
         return torch.split(project_by(x, torch.cat(weights), bias), 1, dim=1)
 
     def _folds(self, batch: int, positions: int) -> bool:
-        """Whether theta and phi are multiplied into w_f: if that takes fewer MACs."""
+        """Whether theta and phi are multiplied into w_f: where that takes no more MACs."""
         concat = self.pairwise == "concatenation"
         return self.path == "fast" and concat and not self.pool_keys and batch * positions > 1
+
+    def _may_fold(self, x: Tensor) -> bool:
+        """Whether the convolutions are what was built; what was put in their place is called."""
+        rows, both = (self.w_theta, self.w_phi), (self.theta, self.phi)
+        return (
+            all(has_own_weight(each, x) for each in (*both, *rows))
+            and all(each.bias is None for each in rows)
+            and len({each.bias is None for each in both}) == 1
+        )
 
     def _textbook(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         if self.pairwise == "concatenation":

@@ -13,6 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
+THIN = 2
+"""Channels for each position from which the gradients of a weight, of each clip its own and then
+added up, take longer than a convolution."""
+
 
 def project(
     x: Tensor, *convolutions: nn.Conv3d, side_by_side: Literal["channels", "positions"]
@@ -25,20 +29,18 @@ def project(
 
     Shapes: (B, C, T, H, W) -> (B, D, P) for each.
     """
-    if not (_multiplies(x) and all(is_as_built(each, nn.Conv3d) for each in convolutions)):
+    each_clip = side_by_side == "positions"
+    if not all(_multiplies(x, each, each_clip=each_clip) for each in convolutions):
         return [convolution(x).flatten(2) for convolution in convolutions]
-    weight = torch.cat([each.weight for each in convolutions]).flatten(1).expand(len(x), -1, -1)
+    weight = torch.cat([each.weight for each in convolutions]).flatten(1)
     if side_by_side == "channels":
-        # B P C @ B C D -> B P D
-        y = (x.flatten(2).transpose(1, 2) @ weight.transpose(1, 2)).transpose(1, 2)
+        # B P C @ C D -> B P D
+        y = (x.flatten(2).transpose(1, 2) @ weight.t()).transpose(1, 2)
     else:
         # B D C @ B C P -> B D P
-        y = weight @ x.flatten(2)
+        y = weight.expand(len(x), -1, -1) @ x.flatten(2)
     parts = torch.split(y, [each.out_channels for each in convolutions], dim=1)
-    return [
-        part if each.bias is None else part + each.bias[:, None]
-        for part, each in zip(parts, convolutions, strict=True)
-    ]
+    return [_plus(part, each.bias) for part, each in zip(parts, convolutions, strict=True)]
 
 
 def project_by(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -46,11 +48,10 @@ def project_by(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
     Shapes: (B, C, T, H, W), (D, C), (D,) -> (B, D, P).
     """
-    if not _multiplies(x):
+    if x.dim() != 5 or x.shape[1] != weight.shape[1] or not _is_unseen(x):
         return F.conv3d(x, weight[:, :, None, None, None], bias).flatten(2)
     # B D C @ B C P -> B D P
-    y = weight.expand(len(x), -1, -1) @ x.flatten(2)
-    return y if bias is None else y + bias[:, None]
+    return _plus(weight.expand(len(x), -1, -1) @ x.flatten(2), bias)
 
 
 def project_back(y: Tensor, convolution: nn.Conv3d, like: Tensor) -> Tensor:
@@ -59,39 +60,64 @@ def project_back(y: Tensor, convolution: nn.Conv3d, like: Tensor) -> Tensor:
     Shapes: (B, D, P), (B, C, T, H, W) -> (B, C, T, H, W).
     """
     extents = like.shape[2:]
-    if not (_multiplies(y) and is_as_built(convolution, nn.Conv3d)):
+    channels_last = like.stride(1) == 1 and not like.is_contiguous()
+    if not _multiplies(y.unflatten(2, extents), convolution, each_clip=not channels_last):
         return convolution(y.reshape(len(y), -1, *extents))  # type: ignore[no-any-return]
-    weight, bias = convolution.weight.flatten(1).expand(len(y), -1, -1), convolution.bias
-    if like.is_contiguous() or not like.is_contiguous(memory_format=torch.channels_last_3d):
-        # B C D @ B D P -> B C P
-        z = weight @ y
+    weight = convolution.weight.flatten(1)
+    if channels_last:
+        # B P D @ D C -> B P C
+        z = (y.transpose(1, 2) @ weight.t()).transpose(1, 2)
     else:
-        # B P D @ B D C -> B P C
-        z = (y.transpose(1, 2) @ weight.transpose(1, 2)).transpose(1, 2)
-    z = z if bias is None else z + bias[:, None]
-    return z.reshape(len(y), -1, *extents)
+        # B C D @ B D P -> B C P
+        z = weight.expand(len(y), -1, -1) @ y
+    return _plus(z, convolution.bias).reshape(len(y), -1, *extents)
 
 
-def is_as_built(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether ``module`` computes what its class does, and nobody looks at what goes through it.
+def has_own_weight(module: nn.Module, x: Tensor, groups: int = 1) -> bool:
+    """Whether ``module`` is a 1x1x1 convolution that would multiply ``x`` by its weight as it is.
 
-    Then its parameters can be used without calling it.
+    Pruning and weight normalisation make a weight anew before each call, offloading and sharding
+    bring one, and another class or ``forward`` may do anything.
     """
     return (
-        type(module) is kind
+        type(module) is nn.Conv3d
+        and module.kernel_size == module.stride == (1, 1, 1)
+        and module.padding == (0, 0, 0)
+        and module.groups == groups
         and "forward" not in vars(module)
-        and not (
-            module._forward_hooks
-            or module._forward_pre_hooks
-            or module._backward_hooks
-            or module._backward_pre_hooks
-            or _has_any_global_hook()  # type: ignore[no-untyped-call]
-        )
+        and (weight := module._parameters.get("weight")) is not None
+        and weight.shape == (module.out_channels, module.in_channels // groups, 1, 1, 1)
+        and weight.device == x.device
     )
 
 
-def _multiplies(x: Tensor) -> bool:
-    """Whether products take the place of convolutions.
+def _is_unwatched(module: nn.Module) -> bool:
+    """Whether no hook is to see what goes through ``module``, or to change it."""
+    return not (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or _has_any_global_hook()  # type: ignore[no-untyped-call]
+    )
+
+
+def _multiplies(x: Tensor, convolution: nn.Conv3d, *, each_clip: bool) -> bool:
+    """Whether a product, which may be of ``each_clip`` by itself, takes a convolution's place.
+
+    Not of what ``convolution`` would refuse: it knows the reason.
+    """
+    if not (_is_unseen(x) and has_own_weight(convolution, x) and _is_unwatched(convolution)):
+        return False
+    if x.dim() != 5 or x.shape[1] != convolution.in_channels:
+        return False
+    adds_up = each_clip and len(x) > 1 and torch.is_grad_enabled()
+    thin = convolution.out_channels > THIN * x.shape[2:].numel()
+    return not (adds_up and thin and convolution.weight.requires_grad)
+
+
+def _is_unseen(x: Tensor) -> bool:
+    """Whether ``x`` is on a CPU and nobody wants to see the operators.
 
     Counters, whose dispatch modes see operators, and tracers are to see what other devices compute;
     compilers choose by themselves.
@@ -102,3 +128,8 @@ def _multiplies(x: Tensor) -> bool:
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         and torch._C._len_torch_dispatch_stack() == 0
     )
+
+
+def _plus(y: Tensor, bias: Tensor | None) -> Tensor:
+    # under autocast a product is of another type than the parameters
+    return y if bias is None else y + bias.to(y.dtype)[:, None]

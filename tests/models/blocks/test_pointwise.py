@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, prune
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidcost.models.blocks import CGNL, PNL, NonLocal
-from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.operation import PAIRWISE, NonLocalOperation
 from vidcost.models.blocks.pointwise import project, project_back, project_by
 from vidcost.models.tried import CGNLStacked, NonLocalInSlices, PNLMixedSmall, PNLStacked
 
@@ -162,16 +162,145 @@ def test_a_block_keeps_the_layout_of_its_input(pairwise, layout):
     assert block(x).is_contiguous(memory_format=layout)
 
 
-@pytest.mark.parametrize("pooled", [False, True], ids=["", "pooled"])
-def test_what_was_put_in_the_place_of_theta_is_called(pooled):
-    """Concatenation multiplies theta's weights into w_f only where they are theta's."""
-    operation = NonLocalOperation(8, pairwise="concatenation", pool_keys=pooled, path="fast")
-    textbook = NonLocalOperation(8, pairwise="concatenation", pool_keys=pooled)
-    textbook.load_state_dict(operation.state_dict())
-    for each in (operation, textbook):
-        each.theta = nn.Sequential(each.theta, nn.Tanh())
+# torch's old ones make the weight anew in a hook before each call
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda **o: NonLocal(8, **o), ("operation.theta", "operation.z")),
+        (lambda **o: NonLocal(8, pairwise="dot-product", **o), ("operation.g",)),
+        (
+            lambda **o: NonLocal(8, pairwise="concatenation", **o),
+            ("operation.theta", "operation.w_phi"),
+        ),
+        (lambda **o: CGNL(8, groups=2, **o), ("t", "z")),
+    ],
+    ids=["nl", "dot-product", "concatenation", "cgnl"],
+)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: nn.utils.weight_norm(module),
+        lambda module: prune.random_unstructured(module, "weight", 0.5),
+        patched,
+        parametrized,
+        of_another_class,
+    ],
+    ids=["weight_norm", "prune", "patched", "parametrized", "class"],
+)
+def test_who_changed_a_convolution_of_a_block_is_heard(change, make, names):
+    textbook = make().double()
+    for parameter in textbook.parameters():
+        nn.init.normal_(parameter)
+    fast = make(path="fast").double()
+    fast.load_state_dict(textbook.state_dict())
+    for name in names:
+        for block in (textbook, fast):
+            torch.manual_seed(7)
+            change(block.get_submodule(name))
+    x = clips(channels=8)
+    for _ in range(2):
+        # twice: what was made before the first call is gone by the second
+        outputs = [block(x) for block in (textbook, fast)]
+        torch.testing.assert_close(*outputs, rtol=1e-11, atol=1e-11)
+        for block, y in zip((textbook, fast), outputs, strict=True):
+            block.zero_grad()
+            y.square().mean().backward()
+        gradients = [[p.grad for p in block.parameters()] for block in (textbook, fast)]
+        torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
+
+
+def in_places(block, **modules):
+    for name, module in modules.items():
+        setattr(block.operation, name, module.double())
+    return block
+
+
+@pytest.mark.parametrize("pairwise", ["embedded-gaussian", "dot-product", "concatenation"])
+@pytest.mark.parametrize(
+    "modules",
+    [
+        {
+            "phi": nn.Conv3d(8, 4, 1, stride=(1, 2, 2), bias=False),
+            "g": nn.Conv3d(8, 4, 1, stride=(1, 2, 2), bias=False),
+        },
+        {"theta": nn.Conv3d(8, 4, 3, padding=1, bias=False)},
+        {"theta": nn.Conv3d(8, 4, 1, groups=2, bias=False)},
+        {"theta": nn.Conv3d(8, 4, 1)},
+        {"theta": nn.Sequential(nn.Conv3d(8, 4, 1), nn.Tanh())},
+        {"z": nn.Sequential(nn.Conv3d(4, 8, 1), nn.Tanh())},
+    ],
+    ids=["strides", "kernel", "groups", "one bias", "another module", "another z"],
+)
+def test_what_was_put_in_a_convolution_s_place_is_called(modules, pairwise):
+    textbook = NonLocal(8, pairwise=pairwise).double()
+    fast = NonLocal(8, pairwise=pairwise, path="fast").double()
+    fast.load_state_dict(textbook.state_dict())
+    x = clips(channels=8)
+    outputs = [in_places(block, **modules).operation(x) for block in (textbook, fast)]
+    torch.testing.assert_close(*outputs, rtol=1e-11, atol=1e-11)
+
+
+def test_a_bias_of_w_f_is_added():
+    textbook, fast = (
+        NonLocalOperation(8, pairwise="concatenation", path=path) for path in ("textbook", "fast")
+    )
+    for each in (textbook, fast):
+        each.w_theta = nn.Conv3d(4, 1, 1)
+        nn.init.constant_(each.w_theta.bias, 5.0)
+    fast.load_state_dict(textbook.state_dict())
     x = torch.randn(2, 8, 2, 4, 4)
-    torch.testing.assert_close(operation(x), textbook(x))
+    torch.testing.assert_close(fast(x), textbook(x))
+
+
+@pytest.mark.parametrize("where", [0, 1, 4])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_many_at_once(pairwise, layout, where):
+    operation = NonLocalOperation(8, pairwise=pairwise, path="fast").double()
+    x = clips(3, channels=8, layout=layout)
+    got = torch.func.vmap(lambda clip: operation(clip[None])[0], in_dims=where, out_dims=where)(
+        x.movedim(0, where)
+    )
+    torch.testing.assert_close(got.movedim(where, 0), operation(x), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_a_bias_is_of_the_products_type_under_autocast(pairwise):
+    x = torch.randn(2, 8, 2, 4, 4)
+    types = set()
+    for path in ("textbook", "fast"):
+        operation = NonLocalOperation(8, pairwise=pairwise, bias=True, path=path)
+        with torch.autocast("cpu", torch.bfloat16):
+            types.add(operation(x).dtype)
+    assert {torch.bfloat16} == types
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 2, 4, 4), (2, 8, 16), (2, 8, 2, 4, 4, 1)], ids=str)
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_a_wrong_input_is_refused_by_the_convolution(pairwise, shape):
+    for path in ("textbook", "fast"):
+        operation = NonLocalOperation(8, pairwise=pairwise, path=path)
+        with pytest.raises(RuntimeError, match="channels, but got 6|input to conv3d"):
+            operation(torch.randn(shape))
+
+
+def test_gradients_of_many_clips_of_few_positions_are_a_convolution_s(called):
+    def calls(batch, positions, *, grad):
+        called.clear()
+        (kind,) = convolutions(64, channels=8)
+        with torch.set_grad_enabled(grad):
+            project_back(
+                torch.randn(batch, 8, positions, dtype=DOUBLE),
+                kind,
+                like=torch.randn(batch, 64, 1, 1, positions),
+            )
+        return len(called)
+
+    assert 1 == calls(4, 31, grad=True)
+    assert 0 == calls(4, 32, grad=True)
+    assert 0 == calls(1, 31, grad=True)
+    assert 0 == calls(4, 31, grad=False)
 
 
 @pytest.mark.parametrize("bias", [False, True], ids=["", "bias"])
