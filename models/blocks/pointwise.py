@@ -13,6 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
+FEW = 1 << 18
+"""Values of a map below which torch's convolutions are as fast, and fewer operators."""
+
 THIN = 2
 """Channels for each position from which the gradients of a weight, of each clip its own and then
 added up, take longer than a convolution."""
@@ -30,7 +33,7 @@ def project(
     Shapes: (B, C, T, H, W) -> (B, D, P) for each.
     """
     each_clip = side_by_side == "positions"
-    if not all(_multiplies(x, each, each_clip=each_clip) for each in convolutions):
+    if not (_is_for_products(x, x) and _may_multiply(x, convolutions, each_clip=each_clip)):
         return [convolution(x).flatten(2) for convolution in convolutions]
     weight = torch.cat([each.weight for each in convolutions]).flatten(1)
     if side_by_side == "channels":
@@ -48,7 +51,7 @@ def project_by(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
     Shapes: (B, C, T, H, W), (D, C), (D,) -> (B, D, P).
     """
-    if x.dim() != 5 or x.shape[1] != weight.shape[1] or not _is_unseen(x):
+    if x.shape[1] != weight.shape[1] or not _is_for_products(x, x):
         return F.conv3d(x, weight[:, :, None, None, None], bias).flatten(2)
     # B D C @ B C P -> B D P
     return _plus(weight.expand(len(x), -1, -1) @ x.flatten(2), bias)
@@ -61,8 +64,11 @@ def project_back(y: Tensor, convolution: nn.Conv3d, like: Tensor) -> Tensor:
     """
     extents = like.shape[2:]
     channels_last = like.stride(1) == 1 and not like.is_contiguous()
-    if not _multiplies(y.unflatten(2, extents), convolution, each_clip=not channels_last):
-        return convolution(y.reshape(len(y), -1, *extents))  # type: ignore[no-any-return]
+    y = y.reshape(*y.shape[:2], *extents)
+    each_clip = not channels_last
+    if not (_is_for_products(y, like) and _may_multiply(y, [convolution], each_clip=each_clip)):
+        return convolution(y)  # type: ignore[no-any-return]
+    y = y.flatten(2)
     weight = convolution.weight.flatten(1)
     if channels_last:
         # B P D @ D C -> B P C
@@ -70,7 +76,7 @@ def project_back(y: Tensor, convolution: nn.Conv3d, like: Tensor) -> Tensor:
     else:
         # B C D @ B D P -> B C P
         z = weight.expand(len(y), -1, -1) @ y
-    return _plus(z, convolution.bias).reshape(len(y), -1, *extents)
+    return _plus(z, convolution.bias).reshape(*z.shape[:2], *extents)
 
 
 def has_own_weight(module: nn.Module, x: Tensor, groups: int = 1) -> bool:
@@ -91,42 +97,43 @@ def has_own_weight(module: nn.Module, x: Tensor, groups: int = 1) -> bool:
     )
 
 
-def _is_unwatched(module: nn.Module) -> bool:
-    """Whether no hook is to see what goes through ``module``, or to change it."""
-    return not (
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or _has_any_global_hook()  # type: ignore[no-untyped-call]
+def _may_multiply(x: Tensor, convolutions: Sequence[nn.Conv3d], *, each_clip: bool) -> bool:
+    """Whether products, which may be of ``each_clip`` by itself, may take convolutions' place.
+
+    Not where hooks are to see what goes through a module, or to change it; nor of what a
+    convolution would refuse: it knows the reason.
+    """
+    if _has_any_global_hook():  # type: ignore[no-untyped-call]
+        return False
+    channels, positions = x.shape[1], x.shape[2:].numel()
+    adds_up = each_clip and len(x) > 1 and torch.is_grad_enabled()
+    return all(
+        has_own_weight(each, x)
+        and each.in_channels == channels
+        and not (
+            each._forward_hooks
+            or each._forward_pre_hooks
+            or each._backward_hooks
+            or each._backward_pre_hooks
+        )
+        and not (adds_up and each.out_channels > THIN * positions and each.weight.requires_grad)
+        for each in convolutions
     )
 
 
-def _multiplies(x: Tensor, convolution: nn.Conv3d, *, each_clip: bool) -> bool:
-    """Whether a product, which may be of ``each_clip`` by itself, takes a convolution's place.
-
-    Not of what ``convolution`` would refuse: it knows the reason.
-    """
-    if not (_is_unseen(x) and has_own_weight(convolution, x) and _is_unwatched(convolution)):
-        return False
-    if x.dim() != 5 or x.shape[1] != convolution.in_channels:
-        return False
-    adds_up = each_clip and len(x) > 1 and torch.is_grad_enabled()
-    thin = convolution.out_channels > THIN * x.shape[2:].numel()
-    return not (adds_up and thin and convolution.weight.requires_grad)
-
-
-def _is_unseen(x: Tensor) -> bool:
-    """Whether ``x`` is on a CPU and nobody wants to see the operators.
+def _is_for_products(x: Tensor, widest: Tensor) -> bool:
+    """Whether ``x`` is on a CPU, the ``widest`` map large, and nobody wants to see the operators.
 
     Counters, whose dispatch modes see operators, and tracers are to see what other devices compute;
     compilers choose by themselves.
     """
     return (
         x.device.type == "cpu"
+        and x.dim() == 5
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         and torch._C._len_torch_dispatch_stack() == 0
+        and widest.numel() >= FEW
     )
 
 

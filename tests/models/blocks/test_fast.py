@@ -17,6 +17,7 @@ from vidcost.models.blocks import (
     PNL,
     NonLocal,
     attention,
+    pointwise,
     pooling,
     rectified,
     slices,
@@ -53,6 +54,7 @@ def no_matrices(monkeypatch):
     monkeypatch.setattr(slices, "SLICE", 1)
     monkeypatch.setattr(slices, "FEWEST_QUERIES", 7)
     monkeypatch.setattr(symmetric, "TILE", 11)
+    monkeypatch.setattr(pointwise, "FEW", 0)
     monkeypatch.setattr(pooling, "FEW", 0)
     monkeypatch.setattr(rectified, "MATRIX", 0)
     monkeypatch.setattr("vidcost.models.blocks.operation.MATRIX", 0)

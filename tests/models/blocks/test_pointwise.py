@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrize, prune
 from torch.utils.flop_counter import FlopCounterMode
 
-from vidcost.models.blocks import CGNL, PNL, NonLocal
+from vidcost.models.blocks import CGNL, PNL, NonLocal, pointwise
 from vidcost.models.blocks.operation import PAIRWISE, NonLocalOperation
 from vidcost.models.blocks.pointwise import project, project_back, project_by
 from vidcost.models.tried import CGNLStacked, NonLocalInSlices, PNLMixedSmall, PNLStacked
@@ -22,6 +22,11 @@ def convolutions(*widths, channels=6, bias=False):
 
 def clips(batch=2, channels=6, layout=torch.contiguous_format):
     return torch.randn(batch, channels, 3, 4, 5, dtype=DOUBLE).to(memory_format=layout)
+
+
+@pytest.fixture(autouse=True)
+def all_maps_are_large(monkeypatch):
+    monkeypatch.setattr(pointwise, "FEW", 0)
 
 
 @pytest.fixture
@@ -63,6 +68,16 @@ def test_the_way_back_keeps_the_layout(layout, batch, bias, called):
     assert [] == called
     assert z.is_contiguous(memory_format=layout)
     torch.testing.assert_close(z, kind(y.reshape(batch, 4, 3, 4, 5)), rtol=1e-12, atol=1e-12)
+
+
+def test_a_small_map_is_left_to_the_convolution(called, monkeypatch):
+    monkeypatch.setattr(pointwise, "FEW", 2 * 6 * 60)
+    (kind,), (back,) = convolutions(4), convolutions(6, channels=4)
+    for batch, expected in ((1, [kind, back]), (2, [])):
+        called.clear()
+        (y,) = project(clips(batch), kind, side_by_side="positions")
+        project_back(y, back, like=clips(batch))
+        assert expected == called
 
 
 def test_a_weight_of_no_module():
@@ -281,7 +296,7 @@ def test_a_bias_is_of_the_products_type_under_autocast(pairwise):
 def test_a_wrong_input_is_refused_by_the_convolution(pairwise, shape):
     for path in ("textbook", "fast"):
         operation = NonLocalOperation(8, pairwise=pairwise, path=path)
-        with pytest.raises(RuntimeError, match="channels, but got 6|input to conv3d"):
+        with pytest.raises(RuntimeError, match=r"channels, but got 6|input to conv3d"):
             operation(torch.randn(shape))
 
 
