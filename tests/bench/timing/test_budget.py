@@ -56,6 +56,12 @@ def test_a_short_share_has_no_time_for_energy(clock):
     assert 0.5 == Budget(0.7, LIMITS, clock=clock).first(7).sampling_s
 
 
+def test_a_share_is_no_shorter_than_what_is_worth_beginning_with_a_cell(clock):
+    limits = LIMITS.model_copy(update={"least_s": 2.0, "chunk_s": 0.25})
+    first = Budget(0.7, limits, clock=clock).first(7)
+    assert (2.0, 2.0) == (first.sampling_s, first.warmup_s)
+
+
 def test_time_that_is_over(clock):
     budget = Budget(20, LIMITS, clock=clock)
     clock.now += 20

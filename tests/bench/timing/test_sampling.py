@@ -162,6 +162,20 @@ def test_a_pass_of_many_seconds_is_sampled_one_by_one():
     assert [1] * 15 == device.taken[1:]
 
 
+def test_what_first_passes_load_is_no_warming_up():
+    device = Device(itertools.chain([3.0, 0.01, 0.01], itertools.repeat(0.01)))
+    result, _ = device.run(Limits(sampling_s=5, warmup_s=1))
+    assert (True, 3 + 3) == (result.settled, result.warmup_samples)
+
+
+def test_a_window_too_short_to_tell_is_not_compared():
+    # the mean of the first says that three passes are long enough, its median does not
+    device = Device(itertools.chain([0.005, 0.005, 0.2], itertools.repeat(0.005)))
+    result, _ = device.run()
+    assert [3, 3, 10, 10] == device.taken[:4]
+    assert result.settled
+
+
 def test_a_pass_too_short_for_windows_of_three_is_warmed_up_in_longer_ones():
     device = Device(itertools.repeat(1e-5))
     result, _ = device.run()

@@ -28,7 +28,7 @@ from vidcost.bench.timing.exchange import Exchange
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.record import Machine
 from vidcost.bench.timing.store import Store
-from vidcost.bench.timing.supervisor import Foreseen
+from vidcost.bench.timing.supervisor import Foreseen, Supervisor
 from vidcost.bench.timing.sweep import Interrupted, sweep
 
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
@@ -96,6 +96,27 @@ def test_what_is_told(run):
     assert isinstance(chunk, ChunkTaken)
     assert (0.004, "keep") == (chunk.chunk.precision, chunk.reply)
     assert CellDone(Cell(row="ok"), timing) == done
+
+
+def test_what_follows_is_prepared_before_a_cell_begins(run, monkeypatch):
+    run("ok-2")
+    prepared = []
+    monkeypatch.setattr(
+        Supervisor,
+        "prepare",
+        lambda self, cell, limits, following: prepared.append(
+            (cell.row, limits, [each.row for each in following])
+        ),
+    )
+    run("ok-1", "ok-2", "ok-3", resume=True)
+    # what is stored is not begun
+    assert [("ok-1", Limits(), ["ok-3"]), ("ok-3", Limits(), [])] == prepared
+
+
+def test_what_a_large_product_reaches_is_measured_once_for_each_type(run):
+    halves = [Cell(row=row, dtype="bf16") for row in ("peak-1", "peak-2")]
+    told = [timing.error for timing in run("peak-1", halves[0], "peak-2", halves[1])]
+    assert ["None", "None", "7000000000.0", "7000000000.0"] == told
 
 
 def test_counting_is_over_before_a_worker_starts(run):
