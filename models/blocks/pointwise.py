@@ -89,7 +89,6 @@ def has_own_weight(module: nn.Module, x: Tensor, groups: int = 1) -> bool:
         type(module) is nn.Conv3d
         and module.kernel_size == module.stride == (1, 1, 1)
         and module.padding == (0, 0, 0)
-        and module.groups == groups
         and "forward" not in vars(module)
         and (weight := module._parameters.get("weight")) is not None
         and weight.shape == (module.out_channels, module.in_channels // groups, 1, 1, 1)

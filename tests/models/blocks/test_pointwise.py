@@ -133,6 +133,30 @@ def test_who_changed_a_convolution_is_heard(change):
     torch.testing.assert_close(y.flatten(2), 2 * plain, rtol=1e-12, atol=1e-12)
 
 
+def test_a_weight_that_is_brought_before_each_call_is_waited_for():
+    operation = NonLocalOperation(8, pairwise="concatenation", path="fast")
+    x = torch.randn(2, 8, 2, 4, 4)
+    expected = operation(x)
+    away = operation.theta
+    weight, away.weight = away.weight, nn.Parameter(away.weight.to("meta"))
+
+    def bring(module, args):
+        module.weight = weight
+
+    away.register_forward_pre_hook(bring)
+    torch.testing.assert_close(operation(x), expected)
+
+
+# torch's tracer is what fvcore counts with
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_tracer_sees_convolutions():
+    block = NonLocal(8, pairwise="concatenation", path="fast").eval()
+    graph = torch.jit.trace(block, torch.randn(1, 8, 2, 4, 4), check_trace=False).inlined_graph
+    # of theta and phi together, of g and of z
+    assert 3 == [node.kind() for node in graph.nodes()].count("aten::_convolution")
+
+
 @pytest.mark.parametrize("name", ["backward", "everywhere"])
 def test_who_looks_at_a_convolution_sees_it(name):
     x, seen = clips().requires_grad_(), []
@@ -301,9 +325,10 @@ def test_a_wrong_input_is_refused_by_the_convolution(pairwise, shape):
 
 
 def test_gradients_of_many_clips_of_few_positions_are_a_convolution_s(called):
-    def calls(batch, positions, *, grad):
+    def calls(batch, positions, *, grad, frozen=False):
         called.clear()
         (kind,) = convolutions(64, channels=8)
+        kind.requires_grad_(not frozen)
         with torch.set_grad_enabled(grad):
             project_back(
                 torch.randn(batch, 8, positions, dtype=DOUBLE),
@@ -316,6 +341,7 @@ def test_gradients_of_many_clips_of_few_positions_are_a_convolution_s(called):
     assert 0 == calls(4, 32, grad=True)
     assert 0 == calls(1, 31, grad=True)
     assert 0 == calls(4, 31, grad=False)
+    assert 0 == calls(4, 31, grad=True, frozen=True)
 
 
 @pytest.mark.parametrize("bias", [False, True], ids=["", "bias"])
