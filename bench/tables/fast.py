@@ -209,8 +209,8 @@ Rows use the textbook path unless their name ends in `-fast`. What a number belo
   batched product of a row and a column any more, which was slow on a CPU.
 - **1x1x1 convolutions** of all these are matrix products on a CPU, theta, phi and g one product,
   for maps of 262,144 values or more: torch's convolutions bring each map into a layout of their own
-  and back. A module with hooks, or of another class, is called as ever, and counters and tracers
-  see convolutions.
+  and back. A module with hooks, or of another class, is called as ever (hooks on concatenation's
+  theta and phi alone see nothing), and counters and tracers see convolutions.
 - **CGD**: the gradients of both pools in two passes over the input instead of about six. On a GPU
   a Triton kernel takes both pools in one pass: in training from 262,144 values on, at inference
   from 8,388,608. Else its forward pass is the textbook's.

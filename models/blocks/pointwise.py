@@ -36,12 +36,7 @@ def project(
     if not (_is_for_products(x, x) and _may_multiply(x, convolutions, each_clip=each_clip)):
         return [convolution(x).flatten(2) for convolution in convolutions]
     weight = torch.cat([each.weight for each in convolutions]).flatten(1)
-    if side_by_side == "channels":
-        # B P C @ C D -> B P D
-        y = (x.flatten(2).transpose(1, 2) @ weight.t()).transpose(1, 2)
-    else:
-        # B D C @ B C P -> B D P
-        y = weight.expand(len(x), -1, -1) @ x.flatten(2)
+    y = _product(x.flatten(2), weight, each_clip=each_clip)
     parts = torch.split(y, [each.out_channels for each in convolutions], dim=1)
     return [_plus(part, each.bias) for part, each in zip(parts, convolutions, strict=True)]
 
@@ -53,8 +48,7 @@ def project_by(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """
     if x.shape[1] != weight.shape[1] or not _is_for_products(x, x):
         return F.conv3d(x, weight[:, :, None, None, None], bias).flatten(2)
-    # B D C @ B C P -> B D P
-    return _plus(weight.expand(len(x), -1, -1) @ x.flatten(2), bias)
+    return _plus(_product(x.flatten(2), weight, each_clip=True), bias)
 
 
 def project_back(y: Tensor, convolution: nn.Conv3d, like: Tensor) -> Tensor:
@@ -64,18 +58,11 @@ def project_back(y: Tensor, convolution: nn.Conv3d, like: Tensor) -> Tensor:
     """
     extents = like.shape[2:]
     channels_last = like.stride(1) == 1 and not like.is_contiguous()
-    y = y.reshape(*y.shape[:2], *extents)
     each_clip = not channels_last
+    y = y.reshape(*y.shape[:2], *extents)
     if not (_is_for_products(y, like) and _may_multiply(y, [convolution], each_clip=each_clip)):
         return convolution(y)  # type: ignore[no-any-return]
-    y = y.flatten(2)
-    weight = convolution.weight.flatten(1)
-    if channels_last:
-        # B P D @ D C -> B P C
-        z = (y.transpose(1, 2) @ weight.t()).transpose(1, 2)
-    else:
-        # B C D @ B D P -> B C P
-        z = weight.expand(len(y), -1, -1) @ y
+    z = _product(y.flatten(2), convolution.weight.flatten(1), each_clip=each_clip)
     return _plus(z, convolution.bias).reshape(*z.shape[:2], *extents)
 
 
@@ -134,6 +121,18 @@ def _is_for_products(x: Tensor, widest: Tensor) -> bool:
         and torch._C._len_torch_dispatch_stack() == 0
         and widest.numel() >= FEW
     )
+
+
+def _product(x: Tensor, weight: Tensor, *, each_clip: bool) -> Tensor:
+    """``weight`` times ``x``: positions side by side of ``each_clip`` by itself, else channels.
+
+    Shapes: (B, C, P), (D, C) -> (B, D, P).
+    """
+    if each_clip:
+        # B D C @ B C P -> B D P
+        return weight.expand(len(x), -1, -1) @ x
+    # B P C @ C D -> B P D
+    return (x.transpose(1, 2) @ weight.t()).transpose(1, 2)
 
 
 def _plus(y: Tensor, bias: Tensor | None) -> Tensor:
