@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
 from vidcost.models.blocks.attention import attend
+from vidcost.models.blocks.operation import NonLocalOperation
 from vidcost.models.blocks.pointwise import project, project_back
 from vidcost.models.blocks.slices import sliced
 
@@ -26,6 +27,22 @@ class NonLocalInSlices(NonLocal):
         kinds = (operation.theta, operation.phi, operation.g)
         y = sliced(*project(x, *kinds, side_by_side="channels"))
         return self.bn(project_back(y, operation.z, like=x)) + x  # type: ignore[no-any-return]
+
+
+class NonLocalInTwoProducts(NonLocal):
+    """On a GPU, too, theta, phi and g are one matrix product, and z another.
+
+    A convolution there brings a half-precision map into a layout of its own and back, and takes the
+    host longer to launch than a product. Channels come out side by side, as attention wants them.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, path="fast")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> the same."""
+        z = _in_products(x.flatten(2), self.operation, [x.shape[2:].numel()])
+        return self.bn(z.reshape(x.shape)) + x  # type: ignore[no-any-return]
 
 
 class PNLMixedSmall(PNL):
@@ -84,14 +101,43 @@ class PNLStacked(PNL):
         super().__init__(channels, n=n, path="fast")
 
     def _operated(self, groups: Sequence[Tensor]) -> list[Tensor]:
-        operation = self._operation_of_scales()[0]
         positions = [group[0, 0].numel() for group in groups]
-        # B E P_0 + ... + P_{n-1} 1 1
-        together = torch.cat([group.flatten(2) for group in groups], dim=2)[..., None, None]
-        kinds = (operation.theta, operation.phi, operation.g)
-        projected = project(together, *kinds, side_by_side="channels")
-        of_scales = zip(*(torch.split(each, positions, dim=2) for each in projected), strict=True)
-        y = torch.cat([attend(q, k, v) for q, k, v in of_scales], dim=2)
-        z = project_back(y, operation.z, like=together)[..., 0, 0]
+        # B E P_0 + ... + P_{n-1}
+        together = torch.cat([group.flatten(2) for group in groups], dim=2)
+        z = self._operated_together(together, positions)
         scales = torch.split(z, positions, dim=2)
         return [each.reshape(group.shape) for each, group in zip(scales, groups, strict=True)]
+
+    def _operated_together(self, together: Tensor, positions: Sequence[int]) -> Tensor:
+        operation, map_ = self._operation_of_scales()[0], together[..., None, None]
+        kinds = (operation.theta, operation.phi, operation.g)
+        projected = project(map_, *kinds, side_by_side="channels")
+        y = _attended(projected, positions)
+        return project_back(y, operation.z, like=map_)[..., 0, 0]
+
+
+class PNLInTwoProducts(PNLStacked):
+    """The same in two matrix products on a GPU, too: see :class:`NonLocalInTwoProducts`."""
+
+    def _operated_together(self, together: Tensor, positions: Sequence[int]) -> Tensor:
+        return _in_products(together, self._operation_of_scales()[0], positions)
+
+
+def _in_products(x: Tensor, operation: NonLocalOperation, positions: Sequence[int]) -> Tensor:
+    """The embedded Gaussian of parts of ``x``, as many ``positions`` each, in a product and another.
+
+    Shapes: (B, C, P) -> (B, C, P).
+    """
+    kinds = (operation.theta, operation.phi, operation.g)
+    weight = torch.cat([kind.weight for kind in kinds]).flatten(1)
+    # B P C @ C 3D -> B P 3D
+    projected = (x.transpose(1, 2) @ weight.t()).transpose(1, 2).chunk(3, dim=1)
+    # C D @ B D P -> B C P
+    return operation.z.weight.flatten(1) @ _attended(projected, positions)
+
+
+def _attended(projected: Sequence[Tensor], positions: Sequence[int]) -> Tensor:
+    """Attention within each part of queries, keys and values: (B, D, P) each -> (B, D, P)."""
+    parts = zip(*(torch.split(each, positions, dim=2) for each in projected), strict=True)
+    attended = [attend(query, key, value) for query, key, value in parts]
+    return attended[0] if len(attended) == 1 else torch.cat(attended, dim=2)

@@ -20,7 +20,7 @@ from vidcost.bench.tables.timing import (
     percent,
     present,
 )
-from vidcost.bench.timing.fast_plan import SHAPES, SPECS, TRIED
+from vidcost.bench.timing.fast_plan import SHAPES, SPECS, TRIED, TRIED_ON_GPU
 from vidcost.bench.timing.figures import machine_of_all
 from vidcost.bench.timing.pairs import pair_figures
 from vidcost.bench.timing.record import Timing
@@ -51,7 +51,7 @@ def fast_tables(timings: Sequence[Timing]) -> list[Table]:
 
 def is_tried(timing: Timing) -> bool:
     """Whether it is of something that was tried instead."""
-    return timing.cell.block in TRIED
+    return timing.cell.block in TRIED | TRIED_ON_GPU
 
 
 def _line(timing: Timing) -> dict[str, Any]:

@@ -24,7 +24,7 @@ SPECS = (
 SHAPES: tuple[Shape, ...] = tuple((384, frames, 14, 14) for frames in (2, 8, 32, 128))
 """The map of MFNet's conv4, where rows have a block, in so many frames that N is 392 to 25,088."""
 
-TRIED: Mapping[str, str] = {
+TRIED = {
     "vidcost.models.tried:NonLocalInSlices": "nl:path=fast",
     "vidcost.models.tried:PNLMixedSmall:n=4": "pnl:n=4,path=fast",
     "vidcost.models.tried:PNLStacked:n=4": "pnl:n=4,path=fast",
@@ -32,6 +32,12 @@ TRIED: Mapping[str, str] = {
     "vidcost.models.tried:CGNLStacked": "cgnl:path=fast",
 }
 """What was tried and not taken, and the fast path that it is set against."""
+
+TRIED_ON_GPU = {
+    "vidcost.models.tried:NonLocalInTwoProducts": "nl:path=fast",
+    "vidcost.models.tried:PNLInTwoProducts:n=4": "pnl:n=4,path=fast",
+}
+"""The same where the fast path takes other operators than on a CPU."""
 
 TRIED_SHAPES = SHAPES[1:3]
 
@@ -52,10 +58,11 @@ def fast_cells(
 
 def tried_cells(conditions: Mapping[str, Any]) -> list[Cell]:
     """What was tried against the fast path, at inference."""
+    on_gpu = str(conditions.get("device")).startswith("cuda")
     return [
         _against(spec, reference, shape, {**conditions, "phase": "inference"})
         for shape in TRIED_SHAPES
-        for spec, reference in TRIED.items()
+        for spec, reference in (TRIED | TRIED_ON_GPU if on_gpu else TRIED).items()
     ]
 
 

@@ -147,8 +147,16 @@ def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _side_by_side(x: Tensor) -> Tensor:
-    # a GPU's kernels want them aligned, too
-    return x if x.stride(2) == 1 and not x.is_cuda else x.contiguous()
+    fits = x.stride(2) == 1 and (not x.is_cuda or _is_aligned(x))
+    return x if fits else x.contiguous()
+
+
+def _is_aligned(x: Tensor) -> bool:
+    """Whether each row begins at a multiple of 16 bytes, as a GPU's kernels want them."""
+    # a compiler cannot look at the offset
+    return not torch.compiler.is_compiling() and all(
+        step * x.element_size() % 16 == 0 for step in (x.stride(0), x.stride(1), x.storage_offset())
+    )
 
 
 def _parts(query: Tensor, key: Tensor, value: Tensor) -> int:

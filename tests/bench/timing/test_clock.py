@@ -58,6 +58,7 @@ def test_the_clock_of_a_cpu():
 
 
 @pytest.mark.cuda
+@pytest.mark.alone
 @cuda
 def test_the_clock_of_a_gpu_measures_known_cycles():
     """Twice the cycles take twice the time, whatever the frequency, and the host does not wait."""

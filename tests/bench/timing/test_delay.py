@@ -54,6 +54,7 @@ class Slow(nn.Module):
 
 
 @pytest.mark.cuda
+@pytest.mark.alone
 @cuda
 def test_on_a_gpu_the_stream_waits():
     cell = Cell(block="nl", shape=(256, 8, 28, 28), device="cuda")

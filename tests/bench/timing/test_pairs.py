@@ -10,7 +10,7 @@ from vidcost.bench.block_spec import fast
 from vidcost.bench.timing import measurement
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import HostClock
-from vidcost.bench.timing.fast_plan import SHAPES, SPECS, TRIED, fast_cells, tried_cells
+from vidcost.bench.timing.fast_plan import SHAPES, SPECS, TRIED, TRIED_ON_GPU, fast_cells, tried_cells
 from vidcost.bench.timing.figures import figures, rows_timed_alike
 from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.messages import Limits, Task
@@ -224,10 +224,11 @@ def test_every_block_at_every_number_of_positions():
 
 
 def test_what_was_tried_is_set_against_the_fast_path_and_computes_the_same():
-    cells = tried_cells({})
-    assert set(TRIED) == {cell.block for cell in cells}
-    for cell in cells[: len(TRIED)]:
-        small = {"shape": (96, 2, 14, 14)}
+    assert set(TRIED) == {cell.block for cell in tried_cells({"device": "cpu"})}
+    cells = tried_cells({"device": "cuda:1"})
+    assert {*TRIED, *TRIED_ON_GPU} == {cell.block for cell in cells}
+    for cell in cells[: len(TRIED) + len(TRIED_ON_GPU)]:
+        small = {"shape": (96, 2, 14, 14), "device": "cpu"}
         other = cell.against.model_copy(update=small)
         built = build(cell.model_copy(update={**small, "against": other}))
         for model in (built.model, built.reference.model):

@@ -96,6 +96,7 @@ def test_this_cpu_does_something_in_a_second():
 
 
 @pytest.mark.cuda
+@pytest.mark.alone
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_does_not_do_more_than_its_data_sheet():
     sheet = macs_per_s(torch.cuda.get_device_name(), "bf16")

@@ -302,6 +302,15 @@ def test_no_matrix_of_all_pairs_is_held():
     assert 2 * 2 * 2304 * 2304 * 8 == counted.total.matmul
 
 
+def test_rows_that_a_gpu_can_take_as_they_lie():
+    rows = torch.empty(2, 5, 24)
+    assert attention._is_aligned(rows[..., 8:16])
+    # 8 bytes beside
+    assert not attention._is_aligned(rows[..., 2:10])
+    # rows of 24 bytes
+    assert not attention._is_aligned(torch.empty(2, 5, 6))
+
+
 def test_an_unknown_path():
     for make in BLOCKS.values():
         with pytest.raises(ValueError, match="unknown path 'fats': choose from textbook, fast"):

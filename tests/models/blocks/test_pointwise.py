@@ -11,7 +11,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from vidcost.models.blocks import CGNL, PNL, NonLocal, pointwise
 from vidcost.models.blocks.operation import PAIRWISE, NonLocalOperation
 from vidcost.models.blocks.pointwise import project, project_back, project_by
-from vidcost.models.tried import CGNLStacked, NonLocalInSlices, PNLMixedSmall, PNLStacked
+from vidcost.models.tried import (
+    CGNLStacked,
+    NonLocalInSlices,
+    NonLocalInTwoProducts,
+    PNLInTwoProducts,
+    PNLMixedSmall,
+    PNLStacked,
+)
 
 DOUBLE = torch.float64
 
@@ -359,6 +366,8 @@ def test_a_folded_map_of_one_position_costs_no_more(bias):
         (NonLocalInSlices(12), NonLocal(12, path="fast")),
         (PNLMixedSmall(12, n=3), PNL(12, n=3, path="fast")),
         (PNLStacked(12, n=3), PNL(12, n=3, path="fast")),
+        (NonLocalInTwoProducts(12), NonLocal(12, path="fast")),
+        (PNLInTwoProducts(12, n=3), PNL(12, n=3, path="fast")),
         (CGNLStacked(16), CGNL(16, path="fast")),
     ],
     ids=lambda block: type(block).__name__,
