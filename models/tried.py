@@ -124,7 +124,7 @@ class PNLInTwoProducts(PNLStacked):
 
 
 def _in_products(x: Tensor, operation: NonLocalOperation, positions: Sequence[int]) -> Tensor:
-    """The embedded Gaussian of parts of ``x``, as many ``positions`` each, in a product and another.
+    """The embedded Gaussian of parts of ``x``, as many ``positions`` each, in two products.
 
     Shapes: (B, C, P) -> (B, C, P).
     """

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -201,16 +202,17 @@ def test_pieces_are_asked_for_when_there_is_room(engine):
     asked = []
 
     def pieces():
-        for n in itertools.count():
+        for n in range(60):
             asked.append(n)
             yield Piece(str(n), square, (n,))
 
     outcomes = engine.run(pieces())
     for _ in range(30):
         next(outcomes)
-    outcomes.close()
     # six cores, and as many again that wait for one
     assert len(asked) <= 30 + 2 * 6
+    # none is cancelled in the moment in which it begins or ends
+    assert 30 == len(list(outcomes))
 
 
 def hang(path):
@@ -236,6 +238,16 @@ def test_whoever_stops_ends_what_runs(engine, tmp_path):
         time.sleep(0.05)
     outcomes.close()
     assert gone(int(pid.read_text()))
+
+
+def test_what_waits_is_ended_before_what_runs(monkeypatch):
+    ended = []
+    noting = SimpleNamespace(cancel=lambda ref, force: ended.append(ref))
+    monkeypatch.setattr(on_ray, "ray_module", lambda: noting)
+    run = on_ray._Run(OnRay(), [])
+    run._flying = dict.fromkeys(["runs", "waits", "waits too"])
+    run.close()
+    assert ["waits too", "waits", "runs"] == ended
 
 
 def test_a_node_that_is_lost_costs_a_try_and_no_piece(engine, cluster, at_once):

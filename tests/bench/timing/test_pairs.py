@@ -10,7 +10,14 @@ from vidcost.bench.block_spec import fast
 from vidcost.bench.timing import measurement
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import HostClock
-from vidcost.bench.timing.fast_plan import SHAPES, SPECS, TRIED, TRIED_ON_GPU, fast_cells, tried_cells
+from vidcost.bench.timing.fast_plan import (
+    SHAPES,
+    SPECS,
+    TRIED,
+    TRIED_ON_GPU,
+    fast_cells,
+    tried_cells,
+)
 from vidcost.bench.timing.figures import figures, rows_timed_alike
 from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.messages import Limits, Task
