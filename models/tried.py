@@ -108,7 +108,7 @@ class PNLStacked(PNL):
         scales = torch.split(z, positions, dim=2)
         return [each.reshape(group.shape) for each, group in zip(scales, groups, strict=True)]
 
-    def _operated_together(self, together: Tensor, positions: Sequence[int]) -> Tensor:
+    def _operated_together(self, together: Tensor, positions: list[int]) -> Tensor:
         operation, map_ = self._operation_of_scales()[0], together[..., None, None]
         kinds = (operation.theta, operation.phi, operation.g)
         projected = project(map_, *kinds, side_by_side="channels")
@@ -119,11 +119,11 @@ class PNLStacked(PNL):
 class PNLInTwoProducts(PNLStacked):
     """The same in two matrix products on a GPU, too: see :class:`NonLocalInTwoProducts`."""
 
-    def _operated_together(self, together: Tensor, positions: Sequence[int]) -> Tensor:
+    def _operated_together(self, together: Tensor, positions: list[int]) -> Tensor:
         return _in_products(together, self._operation_of_scales()[0], positions)
 
 
-def _in_products(x: Tensor, operation: NonLocalOperation, positions: Sequence[int]) -> Tensor:
+def _in_products(x: Tensor, operation: NonLocalOperation, positions: list[int]) -> Tensor:
     """The embedded Gaussian of parts of ``x``, as many ``positions`` each, in two products.
 
     Shapes: (B, C, P) -> (B, C, P).
@@ -136,7 +136,7 @@ def _in_products(x: Tensor, operation: NonLocalOperation, positions: Sequence[in
     return operation.z.weight.flatten(1) @ _attended(projected, positions)
 
 
-def _attended(projected: Sequence[Tensor], positions: Sequence[int]) -> Tensor:
+def _attended(projected: Sequence[Tensor], positions: list[int]) -> Tensor:
     """Attention within each part of queries, keys and values: (B, D, P) each -> (B, D, P)."""
     parts = zip(*(torch.split(each, positions, dim=2) for each in projected), strict=True)
     attended = [attend(query, key, value) for query, key, value in parts]

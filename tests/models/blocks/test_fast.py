@@ -264,7 +264,7 @@ def test_weights_that_are_nothing_beside_the_largest():
 
 
 # torch's tracer is what fvcore counts with
-@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("pairwise", ["embedded-gaussian", "gaussian"])
 def test_a_tracer_sees_the_products(pairwise, monkeypatch):
