@@ -113,13 +113,14 @@ def _is_for_products(x: Tensor, widest: Tensor) -> bool:
     Counters, whose dispatch modes see operators, and tracers are to see what other devices compute;
     compilers choose by themselves.
     """
+    # what is asked first costs least: of a small map all the rest would take longer than it saves
     return (
         x.device.type == "cpu"
-        and x.dim() == 5
         and not torch.compiler.is_compiling()
+        and widest.numel() >= FEW
+        and x.dim() == 5
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         and torch._C._len_torch_dispatch_stack() == 0
-        and widest.numel() >= FEW
     )
 
 
