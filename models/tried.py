@@ -14,7 +14,7 @@ from torch import Tensor
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
 from vidcost.models.blocks.attention import attend
 from vidcost.models.blocks.operation import NonLocalOperation
-from vidcost.models.blocks.pointwise import project, project_back
+from vidcost.models.blocks.pointwise import in_one_product, project, project_back
 from vidcost.models.blocks.slices import sliced
 
 
@@ -129,9 +129,7 @@ def _in_products(x: Tensor, operation: NonLocalOperation, positions: list[int]) 
     Shapes: (B, C, P) -> (B, C, P).
     """
     kinds = (operation.theta, operation.phi, operation.g)
-    weight = torch.cat([kind.weight for kind in kinds]).flatten(1)
-    # B P C @ C 3D -> B P 3D
-    projected = (x.transpose(1, 2) @ weight.t()).transpose(1, 2).chunk(3, dim=1)
+    projected = in_one_product(x, kinds, each_clip=False)
     # C D @ B D P -> B C P
     return operation.z.weight.flatten(1) @ _attended(projected, positions)
 

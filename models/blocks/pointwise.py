@@ -35,8 +35,18 @@ def project(
     each_clip = side_by_side == "positions"
     if not (_is_for_products(x, x) and _may_multiply(x, convolutions, each_clip=each_clip)):
         return [convolution(x).flatten(2) for convolution in convolutions]
+    return in_one_product(x.flatten(2), convolutions, each_clip=each_clip)
+
+
+def in_one_product(
+    x: Tensor, convolutions: Sequence[nn.Conv3d], *, each_clip: bool
+) -> Sequence[Tensor]:
+    """What 1x1x1 convolutions make of ``x``: positions side by side of ``each_clip``, or channels.
+
+    Shapes: (B, C, P) -> (B, D, P) for each.
+    """
     weight = torch.cat([each.weight for each in convolutions]).flatten(1)
-    y = _product(x.flatten(2), weight, each_clip=each_clip)
+    y = _product(x, weight, each_clip=each_clip)
     parts = torch.split(y, [each.out_channels for each in convolutions], dim=1)
     return [_plus(part, each.bias) for part, each in zip(parts, convolutions, strict=True)]
 
@@ -113,7 +123,7 @@ def _is_for_products(x: Tensor, widest: Tensor) -> bool:
     Counters, whose dispatch modes see operators, and tracers are to see what other devices compute;
     compilers choose by themselves.
     """
-    # what is asked first costs least: of a small map all the rest would take longer than it saves
+    # a map on a GPU, or a small one, is told at once
     return (
         x.device.type == "cpu"
         and not torch.compiler.is_compiling()

@@ -264,7 +264,9 @@ def test_weights_that_are_nothing_beside_the_largest():
 
 
 # torch's tracer is what fvcore counts with
-@pytest.mark.filterwarnings("ignore:.*torch.jit.trace")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+# of torch 2.14
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("pairwise", ["embedded-gaussian", "gaussian"])
 def test_a_tracer_sees_the_products(pairwise, monkeypatch):

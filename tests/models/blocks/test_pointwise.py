@@ -155,7 +155,9 @@ def test_a_weight_that_is_brought_before_each_call_is_waited_for():
 
 
 # torch's tracer is what fvcore counts with
-@pytest.mark.filterwarnings("ignore:.*torch.jit.trace")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+# of torch 2.14
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_a_tracer_sees_convolutions():
     block = NonLocal(8, pairwise="concatenation", path="fast").eval()
