@@ -47,6 +47,14 @@ def test_a_table_for_each_phase_in_order(pair):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_was_tried_has_a_table_of_its_own(device, timed):
+    cells = tried_cells({"device": device})
+    sides = {"subject": (1.0,) * 6, "reference": (2.0,) * 6}
+    (table,) = fast_tables([timed(cell, samples_s=sides) for cell in cells])
+    assert {cell.block for cell in cells} == {line["tried"] for line in table.lines}
+
+
 def test_what_is_slower_is_named(pair):
     said = "\n".join(findings([pair("nl", 2, 0.9), pair("cgd", 2, 1.0), pair("cgnl", 2, 1.3)]))
     assert "of 3 comparisons of a whole pass or step: nl at N = 392 (inference, 0.90 (" in said
