@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 DONE = 0
 FOUND_WRONG = 1
@@ -23,3 +24,9 @@ MEANINGS: Mapping[int, str] = {
 }
 """70 is EX_SOFTWARE of BSD's sysexits.h, so that a crash is never taken for a finding; 130 and 141
 are 128 and the number of the signal, SIGINT and SIGPIPE, as shells have it."""
+
+
+class Ending(Exception):
+    """Ends a command: its message is what is said, ``status`` the command's exit status."""
+
+    status: ClassVar[int]

@@ -17,7 +17,10 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Run the command line and exit; what a user did wrong becomes one line and exit status 2."""
     try:
-        status = _status()
+        from vidcost.bench.cli.program import app
+        from vidcost.bench.cli.running import run
+
+        status = run(app)
         sys.stdout.flush()
     except BrokenPipeError:
         # or the interpreter would try to write the rest when it ends
@@ -29,17 +32,6 @@ def main() -> None:
             raise
         status = NOBODY_READS
     sys.exit(status)
-
-
-def _status() -> int:
-    # torch takes longer to import than a million records to answer, and is not asked
-    if sys.argv[1:2] in (["query"], ["export"]) and "_VIDCOST_COMPLETE" not in os.environ:
-        from vidcost.bench.cli import query
-
-        return query.status()
-    from vidcost.bench.cli import program
-
-    return program.status()
 
 
 def __getattr__(name: str) -> object:

@@ -8,14 +8,10 @@ from typing import Annotated
 
 import typer
 
-from vidcost.bench import files, published
-from vidcost.bench.audit.verdicts import judge, printed_figures, problems
+from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.engines import Choice
 from vidcost.bench.cli.options import Address, As, EngineName, Json, Results, Where
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
-from vidcost.bench.cli.rows import progress
-from vidcost.models.rows import select
 
 audit_app = typer.Typer()
 
@@ -49,12 +45,16 @@ def audit(
     a recipe no longer gives its figure. --search tries the recipes around a row, with --engine ray
     on the nodes of a cluster; --recipe counts one.
     """
-    # sympy takes a third of a second to import, which no other command should pay
+    from vidcost.bench import published
     from vidcost.bench.audit.recipe_grid import size
     from vidcost.bench.audit.recipe_search import search as search_recipes
     from vidcost.bench.audit.recipes import Recipe
+    from vidcost.bench.audit.verdicts import judge, printed_figures, problems
+    from vidcost.bench.cli.engines import Choice
+    from vidcost.bench.cli.rows import progress
     from vidcost.bench.tables.audit.document import audit_markdown
     from vidcost.bench.tables.audit.tables import figure_table, recipe_table, search_table
+    from vidcost.models.rows import select
 
     paper = published.pnl2020()
     where = Choice(engine, address)

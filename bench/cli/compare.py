@@ -9,9 +9,6 @@ import typer
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.compare_modes import print_modes
-from vidcost.bench.cli.engines import NO_BUDGET, Choice
-from vidcost.bench.cli.networks import Inputs, TimeLimit, limit_s, refuse_batch, refuse_inputs
 from vidcost.bench.cli.options import (
     Address,
     As,
@@ -21,6 +18,7 @@ from vidcost.bench.cli.options import (
     EngineName,
     Frames,
     GpuTypes,
+    Inputs,
     Json,
     OneDtype,
     OneMode,
@@ -28,17 +26,11 @@ from vidcost.bench.cli.options import (
     Resume,
     Size,
     Threads,
+    TimeLimit,
     Where,
 )
 from vidcost.bench.cli.output import print_table, report
-from vidcost.bench.cli.rows import progress
-from vidcost.bench.inspection.comparison import AXES, compared, count_all, to_time, variants
-from vidcost.bench.session.timing import Taken
-from vidcost.bench.tables.compare import compare_table
-from vidcost.bench.timing.figures import most_of_one_kind
-from vidcost.bench.timing.plan import network_fields, row_fields, seconds
 from vidcost.bench.user.reference import is_reference
-from vidcost.models.rows import select
 
 compare_app = typer.Typer()
 
@@ -144,6 +136,16 @@ def compare(
     network without any block. Timings are stored like those of `vidcost time`. With --engine
     ray both are done on the nodes of a cluster.
     """
+    from vidcost.bench.cli.compare_modes import print_modes
+    from vidcost.bench.cli.engines import NO_BUDGET, Choice
+    from vidcost.bench.cli.networks import limit_s
+    from vidcost.bench.cli.rows import progress
+    from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
+    from vidcost.bench.session.timing import Taken
+    from vidcost.bench.tables.compare import compare_table
+    from vidcost.bench.timing.figures import most_of_one_kind
+    from vidcost.bench.timing.plan import seconds
+
     place = Choice(engine, address, gpu, device)
     place.check_device()
     if modes:
@@ -227,7 +229,6 @@ def compare(
     for note in (*taken.notes, *left_out):
         typer.echo(note, err=True)
     if plot is not None and axis is not None:
-        # matplotlib takes a fifth of a second, which only who draws should pay
         from vidcost.bench.tables.compare_plot import write_growth
 
         write_growth(found, plot, title=where, axis=axis)
@@ -245,6 +246,10 @@ def _network(
     name: str, inputs: list[str], clip: dict[str, int | None], batch: int, swept: bool
 ) -> dict[str, Any]:
     """The network as fields of a cell."""
+    from vidcost.bench.cli.networks import refuse_batch, refuse_inputs
+    from vidcost.bench.timing.plan import network_fields, row_fields
+    from vidcost.models.rows import select
+
     if is_reference(name):
         refuse_batch(batch != 1)
         if swept or any(clip.values()):
@@ -261,6 +266,8 @@ def _network(
 
 
 def _axis(text: str) -> tuple[str, tuple[int, ...]]:
+    from vidcost.bench.inspection.comparison import AXES
+
     axis, _, values = text.partition("=")
     if axis not in AXES:
         raise ValueError(f"--sweep goes over {' or '.join(AXES)}, as in frames=8,16,32: not {text}")

@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any, get_args
 
 from vidcost.bench.timing.cell import Dtype, MemoryFormat, Mode, Phase
+from vidcost.bench.timing.stages import FULL, STAGES
 
-# what needs torch is imported by who asks for it: options are imported by every command
+# what needs torch is imported by who asks for it: no other completion should wait for it
 
 
 def rows() -> list[str]:
@@ -78,10 +79,4 @@ memory_formats = several_of(*get_args(MemoryFormat))
 modes = several_of(*get_args(Mode))
 phases = several_of(*get_args(Phase))
 on_off = several_of("off", "on")
-
-
-def campaigns(incomplete: str) -> list[str]:
-    """Stages of a campaign, separated by commas."""
-    from vidcost.bench.timing.campaign import FULL, STAGES
-
-    return several_of(FULL, *STAGES)(incomplete)
+campaigns = several_of(FULL, *STAGES)

@@ -6,34 +6,21 @@ from typing import Annotated
 
 import typer
 
-from vidcost.bench.block_spec import shape
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.networks import (
+from vidcost.bench.cli.options import (
     TIME_LIMIT,
+    As,
+    Classes,
+    Frames,
     Inputs,
+    Json,
+    NoCache,
+    PaperTable,
+    Rows,
+    Size,
     TimeLimit,
-    failures,
-    limit_s,
-    network_cells,
-    parted,
 )
-from vidcost.bench.cli.options import As, Classes, Frames, Json, NoCache, PaperTable, Rows, Size
 from vidcost.bench.cli.output import print_table, report, report_failures
-from vidcost.bench.cli.rows import at, buildable, measured
-from vidcost.bench.count.record import count_row
-from vidcost.bench.count.witness import WITNESSES
-from vidcost.bench.inspection.counted import counted
-from vidcost.bench.tables.counts import (
-    block_table,
-    count_table,
-    list_table,
-    network_table,
-    network_tree_table,
-    training_table,
-    tree_table,
-)
-from vidcost.bench.timing.plan import checked_cell, code_of
-from vidcost.models.rows import select
 
 counts_app = typer.Typer()
 
@@ -43,6 +30,9 @@ def list_rows(
     rows: Rows = None, table: PaperTable = None, as_: As = None, json: Json = False
 ) -> None:
     """List the rows: name, tables, input, what is assumed."""
+    from vidcost.bench.tables.counts import list_table
+    from vidcost.models.rows import select
+
     print_table(list_table(select(rows or (), table=table)), as_)
 
 
@@ -70,6 +60,13 @@ def count_rows(
     A network of your own is named by a file or module and what in it makes the network, or is one:
     my_net.py:make_model. It is built and counted in a process of its own.
     """
+    from vidcost.bench.cli.networks import failures, limit_s, network_cells, parted
+    from vidcost.bench.cli.rows import at, buildable, measured
+    from vidcost.bench.count.record import count_row
+    from vidcost.bench.count.witness import WITNESSES
+    from vidcost.bench.inspection.counted import counted
+    from vidcost.bench.tables.counts import count_table, network_table, training_table
+
     if training and witnesses:
         raise ValueError(
             "the witnesses are asked about the forward pass alone: leave out --training or "
@@ -121,6 +118,11 @@ def show_row(
     json: Json = False,
 ) -> None:
     """Show a row's modules with the parameters and MACs inside each."""
+    from vidcost.bench.cli.networks import failures, limit_s, network_cells, parted
+    from vidcost.bench.inspection.counted import counted
+    from vidcost.bench.tables.counts import network_tree_table, tree_table
+    from vidcost.models.rows import select
+
     _, references = parted([row])
     networks = network_cells(references, inputs)
     if networks:
@@ -162,6 +164,12 @@ def compare_blocks(
     A block of your own is a class or function that takes the number of channels; where it has a
     method cost(shape), which returns a vidcost.models.Cost, its count is held against that.
     """
+    from vidcost.bench.block_spec import shape
+    from vidcost.bench.cli.networks import failures, limit_s
+    from vidcost.bench.inspection.counted import counted
+    from vidcost.bench.tables.counts import block_table
+    from vidcost.bench.timing.plan import checked_cell, code_of
+
     input_shape = shape(shape_)
     batch, *each = input_shape
     cells = [

@@ -9,15 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.block_spec import block_factory, reference_of, two_specs
 from vidcost.bench.cli.options import As, Format, Json, Results
 from vidcost.bench.cli.output import print_table, report, write_document
-from vidcost.bench.count.conformance import ask_counters, failures
-from vidcost.bench.tables.conformance import (
-    conformance_markdown,
-    conformance_tables,
-    data_table,
-)
 
 formulas_app = typer.Typer()
 
@@ -43,7 +36,7 @@ def formulas(
     Writes formulas.md to the results folder; --format prints the verdicts alone. With --cross,
     solves where two blocks cost the same and counts on both sides.
     """
-    # sympy takes a third of a second to import, which no other command should pay
+    from vidcost.bench.block_spec import block_factory, reference_of, two_specs
     from vidcost.bench.tables.formulas import crossover_table, formula_markdown, verdict_table
 
     if cross is not None:
@@ -68,6 +61,13 @@ def conformance(results: Results = Path("results"), as_: As = None, json: Json =
 
     Writes conformance.md to the results folder; JSON and CSV hold a line per operator.
     """
+    from vidcost.bench.count.conformance import ask_counters, failures
+    from vidcost.bench.tables.conformance import (
+        conformance_markdown,
+        conformance_tables,
+        data_table,
+    )
+
     files.check_folder(results)
     statements = ask_counters()
     document = conformance_markdown(statements)

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.engines import Choice
 from vidcost.bench.cli.options import (
     Address,
     As,
@@ -26,13 +25,9 @@ from vidcost.bench.cli.options import (
     Where,
 )
 from vidcost.bench.cli.output import complain, print_table, report
-from vidcost.bench.cli.rows import progress
-from vidcost.models.rows import ROWS
 
 if TYPE_CHECKING:
     from vidcost.bench.gate.result import Result
-
-# scipy and pandas take a second to import, so what needs them is imported where it is used
 
 gate_app = typer.Typer(
     help="Regressions caught: exact counts, and timings of two versions.", no_args_is_help=True
@@ -66,9 +61,11 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     What fvcore, thop and torch print is computed by our account of their conventions, which
     `vidcost ledger` holds to what they answer.
     """
+    from vidcost.bench.cli.rows import progress
     from vidcost.bench.gate.baseline import compare
     from vidcost.bench.tables.gate.counts import change_table, summary_line
     from vidcost.bench.tables.gate.github import annotated, announce, append_summary
+    from vidcost.models.rows import ROWS
 
     comparison = compare(ROWS, results, progress=progress)
     summary, table = summary_line(comparison, results), change_table(comparison.changes)
@@ -101,8 +98,10 @@ def gate_accept(
 
     fvcore, thop and the others are asked about the rows that changed.
     """
+    from vidcost.bench.cli.rows import progress
     from vidcost.bench.gate.baseline import accept
     from vidcost.bench.tables.gate.counts import accepted_line, change_table
+    from vidcost.models.rows import ROWS
 
     acceptance = accept(ROWS, results, reason, progress=progress)
     if json:
@@ -293,6 +292,8 @@ def gate_study(
     usual tools would have said of the same samples. With --engine ray each trial has a GPU, or a
     node's CPU, of a cluster for itself.
     """
+    from vidcost.bench.cli.engines import Choice
+    from vidcost.bench.cli.rows import progress
     from vidcost.bench.gate import comparison, study, trial, versions
     from vidcost.bench.session.cluster_timing import one_kind
     from vidcost.bench.session.gate_progress import gate_progress

@@ -7,34 +7,25 @@ from pathlib import Path
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.cli.engines import Choice
-from vidcost.bench.cli.networks import TIME_LIMIT, Inputs, TimeLimit, limit_s, network_cells, parted
 from vidcost.bench.cli.options import (
+    TIME_LIMIT,
     Address,
     As,
     Classes,
     EngineName,
     Format,
     Frames,
+    Inputs,
     Json,
     NoCache,
     PaperTable,
     Results,
     Rows,
     Size,
+    TimeLimit,
     Where,
 )
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
-from vidcost.bench.cli.rows import at, buildable, measured, progress
-from vidcost.bench.count.ledger import Entry, complaints, reconcile
-from vidcost.bench.count.measure import accounts_on, steps
-from vidcost.bench.inspection.counted import accounts_of_all
-from vidcost.bench.tables.ledger import (
-    ledger_markdown,
-    ledger_table,
-    statement_table,
-    tidy_table,
-)
 
 ledger_app = typer.Typer()
 
@@ -65,6 +56,19 @@ def ledger(
     With --engine ray the counters run on the nodes of a cluster, each of which keeps the answers
     given on it.
     """
+    from vidcost.bench.cli.engines import Choice
+    from vidcost.bench.cli.networks import limit_s, network_cells, parted
+    from vidcost.bench.cli.rows import at, buildable, measured, progress
+    from vidcost.bench.count.ledger import Entry, complaints, reconcile
+    from vidcost.bench.count.measure import accounts_on, steps
+    from vidcost.bench.inspection.counted import accounts_of_all
+    from vidcost.bench.tables.ledger import (
+        ledger_markdown,
+        ledger_table,
+        statement_table,
+        tidy_table,
+    )
+
     rows, references = parted(rows)
     networks = network_cells(references, inputs)
     everything = not any((rows, networks, table, classes, frames, size))

@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated
-
-import typer
 
 from vidcost.bench.cli.output import unanswered
 from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.plan import checked_cell, network_fields, seconds
 from vidcost.bench.user.reference import is_reference
-
-Inputs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input",
-        metavar="[NAME=]SHAPE[:TYPE]",
-        help="An input of your own network, batch first: 1x3x16x224x224, 1x128:int64<30000, "
-        "mask=1x128:bool; repeat it for several.",
-    ),
-]
-TimeLimit = Annotated[
-    str,
-    typer.Option(
-        "--time-limit", metavar="TIME", help="What your own code may take each time it is run."
-    ),
-]
-TIME_LIMIT = "2m"
 
 
 def parted(words: Sequence[str] | None) -> tuple[list[str] | None, list[str]]:

@@ -128,3 +128,19 @@ Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; default: the cores there are.")
 ]
 Resume = Annotated[bool, typer.Option(help="Leave out what is stored as measured already.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="[NAME=]SHAPE[:TYPE]",
+        help="An input of your own network, batch first: 1x3x16x224x224, 1x128:int64<30000, "
+        "mask=1x128:bool; repeat it for several.",
+    ),
+]
+TimeLimit = Annotated[
+    str,
+    typer.Option(
+        "--time-limit", metavar="TIME", help="What your own code may take each time it is run."
+    ),
+]
+TIME_LIMIT = "2m"

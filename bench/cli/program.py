@@ -1,10 +1,13 @@
-"""All commands as one program."""
+"""All commands as one program.
+
+The modules of commands declare them. What takes long to import, as torch does, is imported by the
+command that is run: help, completion and a mistyped option do not wait for it.
+"""
 
 from __future__ import annotations
 
 import typer
 
-from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli.audit import audit_app
 from vidcost.bench.cli.cache import cache_app
 from vidcost.bench.cli.compare import compare_app
@@ -16,13 +19,8 @@ from vidcost.bench.cli.history import history_app
 from vidcost.bench.cli.ledger import ledger_app
 from vidcost.bench.cli.query import query_app
 from vidcost.bench.cli.report import report_app
-from vidcost.bench.cli.running import run
 from vidcost.bench.cli.tables import tables_app
 from vidcost.bench.cli.timing import timing_app
-from vidcost.bench.count.closed_form import ClosedFormMismatch
-from vidcost.bench.engine.work import Lost
-from vidcost.bench.exit_status import FOUND_WRONG, INTERRUPTED
-from vidcost.bench.timing.sweep import Interrupted
 
 app = typer.Typer(
     help="What long-range video blocks really cost: exact counts beside the paper's figures.",
@@ -44,14 +42,3 @@ app.add_typer(history_app)
 app.add_typer(report_app)
 app.add_typer(query_app)
 app.add_typer(cache_app, name="cache")
-
-
-def status() -> int:
-    """Run the command line; the exit status it ends with."""
-    ends = {
-        ClosedFormMismatch: FOUND_WRONG,
-        FindingGone: FOUND_WRONG,
-        Lost: FOUND_WRONG,
-        Interrupted: INTERRUPTED,
-    }
-    return run(app, ends)

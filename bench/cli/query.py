@@ -11,7 +11,6 @@ import typer
 from vidcost.bench import files
 from vidcost.bench.cli.options import As, Format, Json, Results
 from vidcost.bench.cli.output import complain, print_table
-from vidcost.bench.cli.running import run
 from vidcost.bench.query.connection import over_parquet, over_results
 from vidcost.bench.query.views import VIEWS
 from vidcost.bench.tables.answer import (
@@ -25,13 +24,6 @@ from vidcost.bench.tables.answer import (
 query_app = typer.Typer()
 
 FROM_INPUT = "-"
-
-
-def status() -> int:
-    """Run these commands alone, without what the others import; the exit status."""
-    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="markdown")
-    app.add_typer(query_app)
-    return run(app, {})
 
 
 @query_app.command(

@@ -32,7 +32,6 @@ def write_report(
     number comes from. Nothing is timed and no other counter is asked. SVG, PNG and CSV of the plots
     go to figures/ in the results folder.
     """
-    # drawing takes two seconds to import, which no other command should pay
     from vidcost.bench.report.figures import FIGURES, write_figures
     from vidcost.bench.report.gathered import gather
     from vidcost.bench.report.page import page, plots_of

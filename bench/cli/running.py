@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
 from typing import Any
 
 import typer
 
 from vidcost.bench.cli.output import complain
-from vidcost.bench.exit_status import BAD_INPUT, DONE, FAULT
+from vidcost.bench.exit_status import BAD_INPUT, DONE, FAULT, Ending
 
 _UsageError: Any = typer.BadParameter.__base__
 """A command line that cannot be understood; typer exports it only by this subclass."""
 
 
-def run(app: typer.Typer, ends: Mapping[type[Exception], int]) -> int:
+def run(app: typer.Typer) -> int:
     """Run ``app`` on the command line; the exit status it ends with.
 
-    ``ends`` are the statuses of what a command may raise besides ValueError and OSError, which are
-    what a user did wrong.
+    ValueError and OSError are what a user did wrong.
     """
     try:
         # what a command returns, or raises in typer.Exit
@@ -30,10 +28,9 @@ def run(app: typer.Typer, ends: Mapping[type[Exception], int]) -> int:
             complain(message)
         return BAD_INPUT
     except Exception as error:
-        for kind, status in ends.items():
-            if isinstance(error, kind):
-                complain(error)
-                return status
+        if isinstance(error, Ending):
+            complain(error)
+            return error.status
         if isinstance(error, ValueError | OSError):
             complain(error)
             return BAD_INPUT

@@ -9,15 +9,6 @@ import typer
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.engines import NO_BUDGET, Choice
-from vidcost.bench.cli.networks import (
-    Inputs,
-    TimeLimit,
-    limit_s,
-    parted,
-    refuse_batch,
-    refuse_inputs,
-)
 from vidcost.bench.cli.options import (
     Address,
     As,
@@ -26,6 +17,7 @@ from vidcost.bench.cli.options import (
     EngineName,
     Frames,
     GpuTypes,
+    Inputs,
     Json,
     Phases,
     Results,
@@ -33,14 +25,11 @@ from vidcost.bench.cli.options import (
     Rows,
     Size,
     Threads,
+    TimeLimit,
     Where,
 )
 from vidcost.bench.cli.output import print_tables, report
-from vidcost.bench.cli.rows import at, buildable
-from vidcost.bench.count.record import count_row
-from vidcost.bench.timing.campaign import STAGES, campaign_cells
-from vidcost.bench.timing.plan import seconds
-from vidcost.models.rows import ROWS
+from vidcost.bench.timing.stages import STAGES
 
 timing_app = typer.Typer()
 
@@ -150,9 +139,15 @@ def time_rows(
     cluster for itself. --campaign chooses subjects and conditions itself; with --budget 9m it is
     done in slices: give the same command again to go on. Fails if a measurement failed.
     """
+    from vidcost.bench.cli.engines import NO_BUDGET, Choice
+    from vidcost.bench.cli.networks import limit_s, parted, refuse_batch, refuse_inputs
+    from vidcost.bench.cli.rows import at, buildable
+    from vidcost.bench.count.record import count_row
     from vidcost.bench.tables.timing import share_table, timing_table
     from vidcost.bench.timing import plan
+    from vidcost.bench.timing.campaign import campaign_cells
     from vidcost.bench.timing.figures import by_kind
+    from vidcost.models.rows import ROWS
 
     if campaign is not None:
         _refuse_choices(context)
@@ -163,7 +158,7 @@ def time_rows(
     where = Choice(engine, address, gpu, device)
     if where.is_ray and budget is not None:
         raise ValueError(NO_BUDGET)
-    budget_s = None if budget is None else seconds(budget)
+    budget_s = None if budget is None else plan.seconds(budget)
     if budget_s == 0:
         raise ValueError(f"--budget {budget} is no time: give more than 0s")
     rows, references = parted(rows)

@@ -6,14 +6,18 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from vidcost.bench.exit_status import FOUND_WRONG, Ending
+
 T = TypeVar("T")
 
 Needs = Literal["core", "machine", "gpu"]
 """What nothing else uses meanwhile: a core, a whole machine with all its cores, or a whole GPU."""
 
 
-class Lost(Exception):
+class Lost(Ending):
     """A piece that was lost each time it was tried, with its process, its node or its answer."""
+
+    status = FOUND_WRONG
 
 
 class Unfit(Exception):

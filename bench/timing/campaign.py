@@ -14,10 +14,8 @@ from vidcost.bench.timing.plan import (
     shared_shapes,
     swept,
 )
+from vidcost.bench.timing.stages import FULL, STAGES
 from vidcost.models.rows import ROWS, Row
-
-FULL = "full"
-"""The campaign of all stages."""
 
 TABLES = (3, 5, 6)
 """The tables in which the paper prints costs."""
@@ -41,7 +39,7 @@ def campaign_cells(names: Iterable[str], device: str) -> list[Cell]:
         )
     if device == "cpu":
         raise ValueError("a campaign is for a GPU: give --device cuda too")
-    cells = (cell for name in wanted for cell in STAGES[name](Conditions(device=device)))
+    cells = (cell for name in wanted for cell in _CELLS[name](Conditions(device=device)))
     return list(dict.fromkeys(cells))
 
 
@@ -106,7 +104,7 @@ def _large(common: Conditions) -> Iterator[Cell]:
     yield from cells_for(printed_rows(), conditions)
 
 
-STAGES: Mapping[str, Callable[[Conditions], Iterator[Cell]]] = {
+_CELLS: Mapping[str, Callable[[Conditions], Iterator[Cell]]] = {
     "rows": _rows,
     "blocks": _blocks,
     "shares": _shares,
@@ -115,4 +113,3 @@ STAGES: Mapping[str, Callable[[Conditions], Iterator[Cell]]] = {
     "modes": _modes,
     "large": _large,
 }
-"""What a full campaign measures, in order of value."""

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 
+from vidcost.bench.exit_status import INTERRUPTED, Ending
 from vidcost.bench.timing import events, worker_process
 from vidcost.bench.timing.budget import Budget
 from vidcost.bench.timing.cell import Cell
@@ -16,8 +17,10 @@ from vidcost.bench.timing.store import Store
 from vidcost.bench.timing.supervisor import Foreseen, Supervisor
 
 
-class Interrupted(Exception):
+class Interrupted(Ending):
     """The sweep was stopped by the user; says how to go on."""
+
+    status = INTERRUPTED
 
 
 def sweep(
