@@ -1,4 +1,4 @@
-"""Tests and intervals on log ratios of pairs, by scipy and statsmodels."""
+"""Tests and intervals on log ratios of pairs, mostly by scipy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 Values = Sequence[float]
 
@@ -57,11 +56,17 @@ def noise(values: Values) -> float:
 
 
 def holm_adjusted(p_values: Values) -> list[float]:
-    """P values adjusted so that refusing at a level makes any mistake with at most that chance."""
-    if len(p_values) < 2:
-        # nothing to adjust for; statsmodels collects garbage each time, which takes a while
-        return list(p_values)
-    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+    """P values adjusted so that refusing at a level makes any mistake with at most that chance.
+
+    As statsmodels' ``multipletests`` has them, which searches all that is loaded for garbage at
+    each call: a tenth of a second.
+    Source: Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure.
+    """
+    rising = np.sort(p_values)
+    # the least is held against as many as there are, the next against one fewer
+    adjusted = np.maximum.accumulate(rising * np.arange(len(rising), 0, -1)).clip(max=1)
+    places = np.argsort(np.argsort(p_values))
+    return [float(p) for p in adjusted[places]]
 
 
 def pooled_deviation(groups: Sequence[Values]) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 from collections import Counter
@@ -24,15 +23,6 @@ GIB = 1 << 30
 
 BY_HAND = Rule(screen_pairs=6, confirm_pairs=12)
 """For figures that are worked out by hand; elsewhere the rule is what the gate uses."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _little_to_collect():
-    """Keep statsmodels, which collects garbage at every call, from searching all that is loaded."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def latency(run):

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from vidcost.bench.gate.statistics import (
     center,
@@ -127,6 +128,15 @@ def test_holm_by_hand():
     assert [0.7] == holm_adjusted([0.7])
     assert [1, 1] == holm_adjusted([0.7, 0.8])
     assert [] == holm_adjusted([])
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 12])
+def test_holm_as_statsmodels_has_it(count):
+    draws = np.random.default_rng(count).uniform(0, 0.4, (2, count))
+    # with values that are equal, too
+    for p_values in (draws[0], draws[1].round(1)):
+        expected = multipletests(p_values, method="holm")[1]
+        assert list(expected) == holm_adjusted(p_values)
 
 
 def test_more_pairs_are_needed_for_less_and_in_more_noise():
