@@ -1,15 +1,17 @@
-"""Runs the tests on Ray, which mostly wait, beside those that compute on two cores.
+"""Runs what mostly waits or takes one core beside the tests that compute on two.
 
-What is given on the command line is for the latter. Its exit status is the first that is not 0.
+Those on Ray, and then the ledger of every row, with each counter asked anew. What is given on the
+command line is for the tests that compute. The exit status is the first that is not 0.
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 PYTEST = (sys.executable, "-m", "pytest")
-ON_RAY = (*PYTEST, "-m", "ray")
 OTHERS = (
     *(*PYTEST, "--numprocesses", "2", "--dist", "loadfile"),
     *("-m", "not alone and not browser and not ray"),
@@ -18,10 +20,28 @@ OTHERS = (
 # two processes of two threads each wait for one another on two cores, and take twice as long
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
-with tempfile.TemporaryFile("w+") as said:
-    on_ray = subprocess.Popen(ON_RAY, stdout=said, stderr=subprocess.STDOUT)
-    others = subprocess.run([*OTHERS, *sys.argv[1:]], check=False, env=ONE_THREAD).returncode
-    status = on_ray.wait()
-    said.seek(0)
-    sys.stdout.write(said.read())
-sys.exit(others or status)
+
+def beside(*commands: Sequence[str]) -> tuple[int, str]:
+    """Run one after another; the first exit status that is not 0, and all that they said."""
+    statuses, said = [0], ""
+    for command in commands:
+        ran = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env=ONE_THREAD,
+        )
+        statuses.append(ran.returncode)
+        said += f"$ {' '.join(command)}\n{ran.stdout}"
+    return next(filter(None, statuses), 0), said
+
+
+with tempfile.TemporaryDirectory() as results, ThreadPoolExecutor() as pool:
+    ledger = (sys.executable, "-m", "vidcost.bench", "ledger", "--no-cache", "--results", results)
+    meanwhile = pool.submit(beside, (*PYTEST, "-m", "ray"), ledger)
+    status = subprocess.run([*OTHERS, *sys.argv[1:]], check=False, env=ONE_THREAD).returncode
+    other_status, said = meanwhile.result()
+sys.stdout.write(said)
+sys.exit(status or other_status)
