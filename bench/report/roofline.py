@@ -8,9 +8,9 @@ from functools import cache
 from typing import Literal
 
 from vidcost.bench.count.traffic import Traffic, traffic
-from vidcost.bench.report.bandwidth import bytes_per_s
 from vidcost.bench.report.measured import Device, conditions, measured_alone
 from vidcost.bench.timing import peak
+from vidcost.bench.timing.bandwidth import bytes_per_s
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.predict import outline

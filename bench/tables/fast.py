@@ -20,6 +20,7 @@ from vidcost.bench.tables.timing import (
     percent,
     present,
 )
+from vidcost.bench.timing.bandwidth import bytes_per_s
 from vidcost.bench.timing.fast_plan import SHAPES, SPECS, TRIED, TRIED_ON_GPU
 from vidcost.bench.timing.figures import machine_of_all
 from vidcost.bench.timing.pairs import pair_figures
@@ -100,7 +101,15 @@ _MEMORY = (
 _STATUS = Column("shown_status", "Status")
 
 
+_ROOFLINE = (
+    " Of roofline: the least time over the measured one, for the MACs of each path. The least is "
+    "that of its MACs at that rate or, if longer, of input, output and weights moved once at the "
+    "memory's bandwidth by the data sheet; a map that a cache holds may take less."
+)
+
+
 def _inference_table(timings: Sequence[Timing]) -> Table:
+    machine = machine_of_all(timings)
     columns = (
         Column("reference_s", "Textbook, ms", milliseconds),
         Column("subject_s", "Fast, ms", milliseconds),
@@ -110,6 +119,8 @@ def _inference_table(timings: Sequence[Timing]) -> Table:
         Column("macs_total", "fast", billions),
         Column("macs_per_s", "GMAC/s", giga),
         Column("share_of_matmul", "of matmul", percent),
+        Column("reference_share_of_roofline", "Of roofline textbook", percent),
+        Column("share_of_roofline", "fast", percent),
     )
     return _table(
         "Inference",
@@ -117,7 +128,8 @@ def _inference_table(timings: Sequence[Timing]) -> Table:
         columns,
         "Times as fast: the median of the ratios of pairs of passes, with its 95% interval. Peak: "
         "most that was allocated at once above the weights, input included. GMAC/s: of the fast "
-        "path; of matmul: over those of a large matrix product on the same device.",
+        "path; of matmul: over those of a large matrix product on the same device."
+        + (_ROOFLINE if machine and bytes_per_s(machine.device) else ""),
     )
 
 

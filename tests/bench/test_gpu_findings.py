@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from vidcost.bench.block_spec import fast as fast_spec
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.predict import foresee
+from vidcost.bench.timing.roofs import least_s
 from vidcost.bench.timing.store import Store
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -59,6 +63,21 @@ def test_how_far_rows_moved_between_processes():
     assert f"whose samples scatter, by {mars:.0%}." in PAGE
 
 
+def share_of_roofline(spec, line, seconds):
+    stored = Store(CHECKOUT / "results/timings/nvidia-h100-80gb-hbm3-torch2.11.0.jsonl").read()
+    alike = [timing for timing in stored.values() if timing.cell.dtype == line["dtype"]]
+    rate = max(timing.peak_macs_per_s for timing in alike)
+    shape = tuple(map(int, line["shape"].split("x")))
+    cell = Cell(block=spec, shape=shape, dtype=line["dtype"], device="cuda")
+    least = least_s(
+        cell,
+        macs=foresee(cell).macs,
+        macs_per_s=rate,
+        device_name=alike[0].machine.device,
+    )
+    return f"{least / seconds:.1%}"
+
+
 def test_the_fast_paths_medians_are_those_of_the_file():
     path = CHECKOUT / "results/fast/nvidia-h100-80gb-hbm3-medians.csv"
     comment, *lines = path.read_text(encoding="utf-8").splitlines()
@@ -67,6 +86,13 @@ def test_the_fast_paths_medians_are_those_of_the_file():
     for line in (found := list(csv.DictReader(lines))):
         textbook, fast = float(line["textbook_ms"]), float(line["fast_ms"])
         peaks = (f"{int(line[f'{path}_peak_bytes']) / 1e6:,.1f}" for path in ("textbook", "fast"))
+        shares = [
+            share_of_roofline(spec, line, milliseconds / 1e3)
+            for spec, milliseconds in ((line["block"], textbook), (fast_spec(line["block"]), fast))
+        ]
+        # it was timed with more MACs than it has today
+        if line["block"].endswith("concatenation"):
+            shares[1] = "–"
         cells = [
             line["block"],
             f"{int(line['N']):,}",
@@ -76,6 +102,7 @@ def test_the_fast_paths_medians_are_those_of_the_file():
             f"{textbook / fast:.2f}",
             f"{float(line['precision_of_ratio']):.1%}",
             *peaks,
+            *shares,
         ]
         assert f"| {' | '.join(cells)} |" in page
     assert 20 == len(found)

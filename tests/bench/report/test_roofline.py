@@ -1,10 +1,10 @@
 import pytest
 
-from vidcost.bench.report.bandwidth import bytes_per_s
 from vidcost.bench.report.latency_plot import latency_plot
 from vidcost.bench.report.measured import devices
 from vidcost.bench.report.roofline import Ceiling, roofline
 from vidcost.bench.report.roofline_plot import roofline_plot
+from vidcost.bench.timing.bandwidth import bytes_per_s
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.store import Store
 

@@ -97,6 +97,22 @@ def test_a_gpu_has_a_goal_of_its_own(pair):
     assert "The goal on a GPU, 3 times, is not reached" in said
 
 
+def test_a_gpu_says_how_far_from_its_roofline_both_are(pair):
+    one = pair("cgd", 32, 2.0, device="cuda", macs_total=1152, peak_macs_per_s=2.6e13)
+    gpu = one.machine.model_copy(update={"device": "NVIDIA H100 80GB HBM3"})
+    (table,) = fast_tables([one.model_copy(update={"machine": gpu})])
+    (line,) = table.lines
+    # 1 s and 2 s were made up
+    least_s = 4 * (2 * 384 * 6272 + 6 * 384) / 3.35e12
+    assert pytest.approx((least_s, least_s / 2)) == (
+        line["share_of_roofline"], line["reference_share_of_roofline"],
+    )  # fmt: skip
+    assert "| Of roofline textbook | fast |" in re.sub(" +", " ", table.markdown())
+    assert "Of roofline: the least time" in table.markdown()
+    (elsewhere,) = fast_tables([one])
+    assert "roofline" not in elsewhere.markdown()
+
+
 @pytest.mark.parametrize(("ratio", "word"), [(2.1, "is reached"), (1.9, "is not reached")])
 def test_the_goal(pair, ratio, word):
     memory = {"memory": {"weights": 1, "peak": 10}, "memory_without": {"weights": 1, "peak": 100}}
