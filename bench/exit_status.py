@@ -29,4 +29,4 @@ are 128 and the number of the signal, SIGINT and SIGPIPE, as shells have it."""
 class Ending(Exception):
     """Ends a command: its message is what is said, ``status`` the command's exit status."""
 
-    status: ClassVar[int]
+    status: ClassVar[int] = FOUND_WRONG

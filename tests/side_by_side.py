@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 PYTEST = (sys.executable, "-m", "pytest")
 OTHERS = (
@@ -21,10 +22,12 @@ OTHERS = (
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def beside(*commands: Sequence[str]) -> tuple[int, str]:
+def beside(stopped: Event, *commands: Sequence[str]) -> tuple[int, str]:
     """Run one after another; the first exit status that is not 0, and all that they said."""
-    statuses, said = [0], ""
+    statuses, said = [], ""
     for command in commands:
+        if stopped.is_set():
+            break
         ran = subprocess.run(
             command,
             stdout=subprocess.PIPE,
@@ -38,10 +41,16 @@ def beside(*commands: Sequence[str]) -> tuple[int, str]:
     return next(filter(None, statuses), 0), said
 
 
+interrupted = Event()
 with tempfile.TemporaryDirectory() as results, ThreadPoolExecutor() as pool:
     ledger = (sys.executable, "-m", "vidcost.bench", "ledger", "--no-cache", "--results", results)
-    meanwhile = pool.submit(beside, (*PYTEST, "-m", "ray"), ledger)
-    status = subprocess.run([*OTHERS, *sys.argv[1:]], check=False, env=ONE_THREAD).returncode
-    other_status, said = meanwhile.result()
+    meanwhile = pool.submit(beside, interrupted, (*PYTEST, "-m", "ray"), ledger)
+    try:
+        status = subprocess.run([*OTHERS, *sys.argv[1:]], check=False, env=ONE_THREAD).returncode
+        other_status, said = meanwhile.result()
+    except KeyboardInterrupt:
+        # what runs got it too; nothing more is begun
+        interrupted.set()
+        raise
 sys.stdout.write(said)
 sys.exit(status or other_status)

@@ -11,15 +11,13 @@ from typing import Literal
 from vidcost.bench.audit.recipe_grid import size
 from vidcost.bench.audit.recipe_search import CLOSE, difference
 from vidcost.bench.audit.recipes import Figures, Recipe, figures
-from vidcost.bench.exit_status import FOUND_WRONG, Ending
+from vidcost.bench.exit_status import Ending
 from vidcost.bench.published import Figure, Paper
 from vidcost.models.rows import ROWS, Row
 
 
 class FindingGone(Ending):
     """What the audit says in words is no longer so by the count."""
-
-    status = FOUND_WRONG
 
 
 Kind = Literal["params", "flops"]

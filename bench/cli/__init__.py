@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
+from vidcost.bench.cli.program import app
+from vidcost.bench.cli.running import run
 from vidcost.bench.exit_status import NOBODY_READS
-
-if TYPE_CHECKING:
-    from vidcost.bench.cli.program import app
 
 __all__ = ["app", "main"]
 
@@ -17,9 +15,6 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Run the command line and exit; what a user did wrong becomes one line and exit status 2."""
     try:
-        from vidcost.bench.cli.program import app
-        from vidcost.bench.cli.running import run
-
         status = run(app)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -32,11 +27,3 @@ def main() -> None:
             raise
         status = NOBODY_READS
     sys.exit(status)
-
-
-def __getattr__(name: str) -> object:
-    if name == "app":
-        from vidcost.bench.cli.program import app
-
-        return app
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,8 +6,6 @@ import typer
 
 from vidcost.bench.cli.options import Format, Json
 from vidcost.bench.cli.output import print_table
-from vidcost.bench.count import cache
-from vidcost.bench.query import copies
 from vidcost.bench.tables.table import Table
 
 cache_app = typer.Typer(
@@ -19,6 +17,9 @@ cache_app = typer.Typer(
 @cache_app.command("clear", epilog="Example: `vidcost cache clear`")
 def clear_cache(json: Json = False) -> None:
     """Forget the answers of fvcore and thop, and remove the copies of large files of timings."""
+    from vidcost.bench.count import cache
+    from vidcost.bench.query import copies
+
     answers, copied = cache.clear(), copies.clear()
     if json:
         line = {"removed": answers, "folder": str(cache.folder()), "copies_removed": copied}

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, get_args
 
-from vidcost.bench.timing.cell import Dtype, MemoryFormat, Mode, Phase
-from vidcost.bench.timing.stages import FULL, STAGES
+from vidcost.bench.timing.choices import FULL, STAGES, Dtype, MemoryFormat, Mode, Phase
 
 # what needs torch is imported by who asks for it: no other completion should wait for it
 

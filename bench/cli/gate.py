@@ -158,7 +158,7 @@ def gate_time(
     """Time two versions of the models in turns on this machine, and judge the difference.
 
     Both are checked out and measured by this installation's harness. Every subject is screened on
-    six pairs of processes; what looks changed is confirmed on fresh ones. Exit status 0: nothing
+    eight pairs of processes; what looks changed is confirmed on fresh ones. Exit status 0: nothing
     regressed; 1: something did; 3: something could not be judged.
     """
     from vidcost.bench.gate import comparison, result, versions

@@ -37,17 +37,17 @@ def counted_table(number: int, records: Mapping[str, Record]) -> Table:
     return paper_table(number, published.pnl2020(), _ROWS, records)
 
 
-def write_tables(tables: Mapping[int, Table], gpus: Sequence[Gpu], results: Path) -> None:
+def write_tables(tables: Mapping[int, Table], measured: Sequence[Gpu], results: Path) -> None:
     """Write each table with those of GPUs below, and if all are there, the printed ones in one."""
     folder = results / "tables"
     for number, table in tables.items():
-        document = _documents([table, *gpu_tables(table, _ROWS, gpus)])
+        document = _documents([table, *gpu_tables(table, _ROWS, measured)])
         write_document(folder / f"table{number}.md", document, command=f"tables {number}")
     if not tables.keys() >= {*TABLES}:
         return
     printed = [tables[number] for number in TABLES]
     summaries: dict[str, list[Table]] = {}
-    for gpu in gpus:
+    for gpu in measured:
         if (summary := gpu_summary(printed, _ROWS, gpu)) is not None:
             summaries.setdefault(slug(gpu.machine), []).append(summary)
     for name, of_device in summaries.items():

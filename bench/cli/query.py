@@ -11,15 +11,6 @@ import typer
 from vidcost.bench import files
 from vidcost.bench.cli.options import As, Format, Json, Results
 from vidcost.bench.cli.output import complain, print_table
-from vidcost.bench.query.connection import over_parquet, over_results
-from vidcost.bench.query.views import VIEWS
-from vidcost.bench.tables.answer import (
-    answer_csv,
-    answer_json,
-    answer_table,
-    export_table,
-    view_table,
-)
 
 query_app = typer.Typer()
 
@@ -53,6 +44,9 @@ def query(
     Views: counts, timings, shares, samples, ledger, audit. Nothing can be written or changed, and
     no other file be read.
     """
+    from vidcost.bench.query.connection import over_parquet, over_results
+    from vidcost.bench.tables.answer import answer_csv, answer_json, answer_table, view_table
+
     if views:
         if sql is not None:
             raise ValueError("--views takes no SQL: give one of them")
@@ -85,6 +79,10 @@ def export(
     json: Json = False,
 ) -> None:
     """Write each view as a Parquet file, for other tools and for `vidcost query --parquet`."""
+    from vidcost.bench.query.connection import over_results
+    from vidcost.bench.query.views import VIEWS
+    from vidcost.bench.tables.answer import export_table
+
     lines = []
     with over_results(results, note=complain) as asked:
         for view in VIEWS:

@@ -17,7 +17,7 @@ _UsageError: Any = typer.BadParameter.__base__
 def run(app: typer.Typer) -> int:
     """Run ``app`` on the command line; the exit status it ends with.
 
-    ValueError and OSError are what a user did wrong.
+    An :class:`Ending` has its own; ValueError and OSError are what a user did wrong.
     """
     try:
         # what a command returns, or raises in typer.Exit
@@ -27,13 +27,13 @@ def run(app: typer.Typer) -> int:
         if message := error.format_message():
             complain(message)
         return BAD_INPUT
+    except Ending as error:
+        complain(error)
+        return error.status
+    except (ValueError, OSError) as error:
+        complain(error)
+        return BAD_INPUT
     except Exception as error:
-        if isinstance(error, Ending):
-            complain(error)
-            return error.status
-        if isinstance(error, ValueError | OSError):
-            complain(error)
-            return BAD_INPUT
         # torch's words for a shape of more elements than it can number, wherever it meets it
         if isinstance(error, RuntimeError | TypeError) and "overflow" in str(error).lower():
             complain(

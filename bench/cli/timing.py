@@ -29,7 +29,7 @@ from vidcost.bench.cli.options import (
     Where,
 )
 from vidcost.bench.cli.output import print_tables, report
-from vidcost.bench.timing.stages import STAGES
+from vidcost.bench.timing.choices import STAGES
 
 timing_app = typer.Typer()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from vidcost.bench.exit_status import FOUND_WRONG, Ending
+from vidcost.bench.exit_status import Ending
 
 T = TypeVar("T")
 
@@ -16,8 +16,6 @@ Needs = Literal["core", "machine", "gpu"]
 
 class Lost(Ending):
     """A piece that was lost each time it was tried, with its process, its node or its answer."""
-
-    status = FOUND_WRONG
 
 
 class Unfit(Exception):

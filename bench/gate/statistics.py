@@ -65,8 +65,7 @@ def holm_adjusted(p_values: Values) -> list[float]:
     rising = np.sort(p_values)
     # the least is held against as many as there are, the next against one fewer
     adjusted = np.maximum.accumulate(rising * np.arange(len(rising), 0, -1)).clip(max=1)
-    places = np.argsort(np.argsort(p_values))
-    return [float(p) for p in adjusted[places]]
+    return [float(p) for p in adjusted[np.searchsorted(rising, p_values)]]
 
 
 def pooled_deviation(groups: Sequence[Values]) -> float | None:

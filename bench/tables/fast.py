@@ -20,7 +20,6 @@ from vidcost.bench.tables.timing import (
     percent,
     present,
 )
-from vidcost.bench.timing.bandwidth import bytes_per_s
 from vidcost.bench.timing.fast_plan import SHAPES, SPECS, TRIED, TRIED_ON_GPU
 from vidcost.bench.timing.figures import machine_of_all
 from vidcost.bench.timing.pairs import pair_figures
@@ -65,6 +64,7 @@ def _line(timing: Timing) -> dict[str, Any]:
         for prefix in ("", "forward_", "backward_")
     }
     rate = figures["macs_per_s"]
+    settled = timing.protocol is None or timing.protocol.settled
     return {
         "block": cell.against.block.removesuffix("path=fast").rstrip(":,"),
         "tried": cell.block,
@@ -78,6 +78,7 @@ def _line(timing: Timing) -> dict[str, Any]:
         "share_of_matmul": rate / timing.peak_macs_per_s
         if rate and timing.peak_macs_per_s
         else None,
+        "shown_pairs": figures["pairs"] and f"{figures['pairs']:,}{'' if settled else ' ~'}",
         "shown_status": None if timing.status == "ok" else timing.status,
     }
 
@@ -100,7 +101,6 @@ _MEMORY = (
 )
 _STATUS = Column("shown_status", "Status")
 
-
 _ROOFLINE = (
     " Of roofline: the least time over the measured one, for the MACs of each path. The least is "
     "that of its MACs at that rate or, if longer, of input, output and weights moved once at the "
@@ -109,11 +109,12 @@ _ROOFLINE = (
 
 
 def _inference_table(timings: Sequence[Timing]) -> Table:
-    machine = machine_of_all(timings)
+    lines = _lines(timings)
     columns = (
         Column("reference_s", "Textbook, ms", milliseconds),
         Column("subject_s", "Fast, ms", milliseconds),
         Column("shown", "Times as fast"),
+        Column("shown_pairs", "Pairs"),
         *_MEMORY,
         Column("reference_macs_total", "MACs textbook", billions),
         Column("macs_total", "fast", billions),
@@ -125,11 +126,11 @@ def _inference_table(timings: Sequence[Timing]) -> Table:
     return _table(
         "Inference",
         timings,
+        lines,
         columns,
-        "Times as fast: the median of the ratios of pairs of passes, with its 95% interval. Peak: "
-        "most that was allocated at once above the weights, input included. GMAC/s: of the fast "
-        "path; of matmul: over those of a large matrix product on the same device."
-        + (_ROOFLINE if machine and bytes_per_s(machine.device) else ""),
+        "Peak: most that was allocated at once above the weights, input included. GMAC/s: of the "
+        "fast path; of matmul: over those of a large matrix product on the same device."
+        + (_ROOFLINE if any(line["share_of_roofline"] is not None for line in lines) else ""),
     )
 
 
@@ -138,6 +139,7 @@ def _training_table(timings: Sequence[Timing]) -> Table:
         Column("reference_s", "Textbook step, ms", milliseconds),
         Column("subject_s", "Fast step, ms", milliseconds),
         Column("shown", "Times as fast"),
+        Column("shown_pairs", "Pairs"),
         Column("forward_shown", "forward"),
         Column("backward_shown", "backward"),
         *_MEMORY,
@@ -145,6 +147,7 @@ def _training_table(timings: Sequence[Timing]) -> Table:
     return _table(
         "Training",
         timings,
+        _lines(timings),
         columns,
         "A step is a forward pass, a backward pass and the optimiser's; its parts are compared by "
         "themselves.",
@@ -157,6 +160,7 @@ def _tried_table(timings: Sequence[Timing]) -> Table:
         Column("reference_s", "Fast path, ms", milliseconds),
         Column("subject_s", "Tried, ms", milliseconds),
         Column("shown", "Times as fast"),
+        Column("shown_pairs", "Pairs"),
         Column("reference_peak_bytes", "Peak fast path, MB", megabytes),
         Column("peak_bytes", "tried", megabytes),
         Column("reference_macs_total", "MACs fast path", billions),
@@ -165,17 +169,35 @@ def _tried_table(timings: Sequence[Timing]) -> Table:
     return _table(
         "Tried, and not taken",
         timings,
+        _lines(timings),
         columns,
         "Below 1 it is slower than the fast path.",
     )
 
 
-def _table(title: str, timings: Sequence[Timing], columns: Sequence[Column], meaning: str) -> Table:
-    machine = machine_of_all(timings)
+def _lines(timings: Iterable[Timing]) -> list[dict[str, Any]]:
     order = {spec: number for number, spec in enumerate(SPECS)}
-    lines = sorted(
+    return sorted(
         map(_line, timings), key=lambda line: (line["positions"], order.get(line["block"], 99))
     )
+
+
+_RATIO = (
+    "Times as fast: the median of the ratios of pairs, with its 95% interval, which is that of one "
+    "process: passes of a process are correlated, and another process may differ by more. ~: its "
+    "warm-up had not settled. A pair is taken in turns, lines are not: between them the machine "
+    "may have become slower or faster."
+)
+
+
+def _table(
+    title: str,
+    timings: Sequence[Timing],
+    lines: Sequence[dict[str, Any]],
+    columns: Sequence[Column],
+    meaning: str,
+) -> Table:
+    machine = machine_of_all(timings)
     channels = sorted({line["channels"] for line in lines})
     shape = (Column("shape", "Input"),) if len(channels) > 1 else ()
     return Table(
@@ -189,7 +211,7 @@ def _table(title: str, timings: Sequence[Timing], columns: Sequence[Column], mea
         },
         legend=(
             f"Both sides in turns in one process; {conditions_in_words(timings)}, "
-            f"{' and '.join(map(str, channels))} channels. {meaning}",
+            f"{' and '.join(map(str, channels))} channels. {_RATIO} {meaning}",
             machine_in_words(machine, timings),
         ),
     )
@@ -302,7 +324,8 @@ def rows_table() -> Table:
         legend=(
             "Exact, batch 1; each equals its closed form. What is multiplied element by element is "
             "no MAC by convention: concatenation's running sums, and CGNL's inner product, take "
-            "work that the fast path's MACs do not show.",
+            "work that the fast path's MACs do not show. CGNL's scalars scale its last weight, "
+            "so that its convolution is a product of activations, whose MACs count as attention.",
         ),
     )
 
@@ -334,10 +357,10 @@ def findings(timings: Sequence[Timing]) -> list[str]:
         )
     sure = [line for line in lines if line["speed_high"] is not None]
     found.append(
-        "Slower than the textbook beyond noise, by the 95% interval, of "
+        "Slower than the textbook by the 95% interval, of "
         f"{len(sure)} comparisons of a whole pass or step: {_slower(lines, '')}. Of the parts of "
         f"a step, forward: {_slower(lines, 'forward_')}; backward: {_slower(lines, 'backward_')}. "
-        "Of equals, one interval in 40 lies below 1 by chance."
+        "These are intervals of one process: of equals more than one in 40 lies below 1."
     )
     most = max(sure or lines, key=lambda line: line["speed"] or 0, default=None)
     if most is not None and most["speed"]:

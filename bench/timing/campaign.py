@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.choices import FULL, STAGES
 from vidcost.bench.timing.plan import (
     BLOCK_SPECS,
     Conditions,
@@ -14,7 +15,6 @@ from vidcost.bench.timing.plan import (
     shared_shapes,
     swept,
 )
-from vidcost.bench.timing.stages import FULL, STAGES
 from vidcost.models.rows import ROWS, Row
 
 TABLES = (3, 5, 6)
@@ -104,12 +104,5 @@ def _large(common: Conditions) -> Iterator[Cell]:
     yield from cells_for(printed_rows(), conditions)
 
 
-_CELLS: Mapping[str, Callable[[Conditions], Iterator[Cell]]] = {
-    "rows": _rows,
-    "blocks": _blocks,
-    "shares": _shares,
-    "sweep": _sweep,
-    "training": _training,
-    "modes": _modes,
-    "large": _large,
-}
+_OF_STAGES = (_rows, _blocks, _shares, _sweep, _training, _modes, _large)
+_CELLS = dict(zip(STAGES, _OF_STAGES, strict=True))

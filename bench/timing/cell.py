@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
-Dtype = Literal["fp32", "tf32", "bf16", "bf16-autocast", "fp16"]
-MemoryFormat = Literal["contiguous", "channels_last_3d"]
-Mode = Literal["eager", "cuda-graph", "compile"]
-Phase = Literal["inference", "training"]
+from vidcost.bench.timing.choices import Dtype, MemoryFormat, Mode, Phase
 
 
 class Cell(BaseModel):

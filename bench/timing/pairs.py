@@ -95,8 +95,9 @@ def _share_of_roofline(
 ) -> float | None:
     if not seconds or timing.machine is None:
         return None
-    rate, name = timing.peak_macs_per_s, timing.machine.device
-    least = least_s(cell, macs=macs, macs_per_s=rate, device_name=name)
+    # a product's rate is of the subject's type
+    rate = timing.peak_macs_per_s if cell.dtype == timing.cell.dtype else None
+    least = least_s(cell, macs=macs, macs_per_s=rate, device_name=timing.machine.device)
     return None if least is None else least / seconds
 
 

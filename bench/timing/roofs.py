@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 
 from vidcost.bench.timing.bandwidth import bytes_per_s
@@ -24,7 +23,7 @@ def least_s(
     None of a network, a training step, a user's code, or where a rate is unknown, as a CPU's
     bandwidth is.
     """
-    bandwidth = bytes_per_s(device_name)
+    bandwidth = None if cell.device == "cpu" else bytes_per_s(device_name)
     if cell.block is None or cell.code or cell.phase != "inference":
         return None
     if macs is None or macs_per_s is None or bandwidth is None:
@@ -34,8 +33,8 @@ def least_s(
 
 @cache
 def _least_bytes(cell: Cell) -> int:
-    assert cell.shape is not None, cell
-    model, _ = outline(cell)
+    model, inputs = outline(cell)
     weights = sum(x.numel() for x in (*model.parameters(), *model.buffers()))
-    maps = 2 * cell.batch * math.prod(cell.shape)
+    # a block returns what is as large as what it is given
+    maps = 2 * sum(x.numel() for x in inputs)
     return DTYPES[cell.dtype].itemsize * (maps + weights)

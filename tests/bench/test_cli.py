@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -17,7 +18,11 @@ from vidcost.bench import published
 from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli import app
 from vidcost.bench.count import cache, measure, record, rules, witness
+from vidcost.bench.count.closed_form import ClosedFormMismatch
+from vidcost.bench.engine.work import Lost
 from vidcost.bench.tables.audit import document as audit_document
+from vidcost.bench.timing.sweep import Interrupted
+from vidcost.models import rows
 from vidcost.models.blocks import PNL
 from vidcost.models.cost import Cost
 from vidcost.models.rows import ROWS
@@ -849,10 +854,51 @@ def test_a_search_prints_recipes_that_can_be_counted(vidcost):
     assert (23_917_832, 10_290_606_080) == (recipe["params"], recipe["thop-2020"])
 
 
-def test_starting_imports_nothing_that_only_some_commands_need():
-    """Help, completion and a mistyped option wait for none of it."""
-    heavy = ("torch", "numpy", "pandas", "scipy", "sympy", "matplotlib", "fvcore", "thop", "duckdb")
-    module = "vidcost.bench.cli.program"
-    program = f"import sys, {module}; print([x for x in {heavy} if x in sys.modules])"
-    started = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert b"[]" == started.stdout.strip()
+HEAVY = (
+    *("torch", "numpy", "pandas", "scipy", "statsmodels", "sympy", "matplotlib", "fvcore"),
+    *("thop", "duckdb", "jinja2", "vl_convert", "ray", "triton"),
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "completed"),
+    [
+        (0, "--help", None),
+        (0, "time --help", None),
+        (2, "count --nope", None),
+        (2, "gate tim", None),
+        (0, "", "time --dtype fp32,b"),
+        (0, "", "compare --mod"),
+        (0, "", "time --campaign rows,"),
+    ],
+)
+def test_help_completion_and_a_mistyped_option_wait_for_nothing(status, words, completed):
+    program = (
+        f"import sys; sys.argv = ['vidcost', *{words.split()}]\n"
+        "from vidcost.bench import cli\n"
+        "try: cli.main()\n"
+        f"finally: print([x for x in {HEAVY} if x in sys.modules], file=sys.stderr)\n"
+    )
+    asked = {
+        "_VIDCOST_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"vidcost {completed}",
+        "COMP_CWORD": str(len(completed.split())),
+    } if completed else {}  # fmt: skip
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | asked
+    )
+    assert (status, "[]") == (ran.returncode, ran.stderr.splitlines()[-1])
+    assert ran.stdout or status
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(1, ClosedFormMismatch), (1, Lost), (1, FindingGone), (130, Interrupted)],
+)
+def test_what_ends_a_command_has_a_status_of_its_own(status, kind, monkeypatch, vidcost):
+    def ends(*_, **__):
+        raise kind("said so")
+
+    monkeypatch.setattr(rows, "select", ends)
+    ended = vidcost("list")
+    assert (status, "", "vidcost: said so\n") == (ended.status, ended.out, ended.err)

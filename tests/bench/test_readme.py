@@ -6,6 +6,12 @@ import re
 import shlex
 from pathlib import Path
 
+from vidcost.bench import published
+from vidcost.bench.count import record
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.figures import figures
+from vidcost.bench.timing.store import Store
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -21,6 +27,47 @@ def between(first, last):
 def body(path):
     """A written file below the line that says which command made it."""
     return path.read_text(encoding="utf-8").split("-->\n", 1)[1].strip()
+
+
+def test_the_headline_is_what_was_printed_counted_and_measured():
+    printed = {row.row: row.flops for row in published.pnl2020().table(5)}
+    counted = record.read(CHECKOUT / "results")
+    path = CHECKOUT / "results/timings/nvidia-h100-80gb-hbm3-torch2.11.0.jsonl"
+    timed = {timing.cell: timing for timing in Store(path).read().values()}
+    names = {
+        "without a block": "mfnet",
+        "+ non-local": "mfnet-nl",
+        "+ one PNL": "mfnet-pnl",
+        "+ five PNLs": "mfnet-pnl-x5",
+    }
+    expected, of = [], {}
+    for name, row in names.items():
+        cells = [
+            Cell(row=row, device="cuda", threads=1, batch=8, dtype=dtype)
+            for dtype in ("fp32", "bf16")
+        ]
+        fp32, bf16 = of[row] = [figures(timed[cell]) for cell in cells]
+        expected.append(
+            [
+                name,
+                printed[row].printed,
+                f"{counted[row].macs / 1e9:.3f}G",
+                f"{fp32['median_s'] * 1e3:.2f}",
+                f"{bf16['median_s'] * 1e3:.2f}",
+                f"{fp32['peak_bytes'] / 1e6:,.1f}",
+            ]
+        )
+    _, _, *lines = between("headline", "end of headline").splitlines()
+    assert expected == [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    five, one = of["mfnet-pnl-x5"], of["mfnet-nl"]
+    more = [a["median_s"] / b["median_s"] - 1 for a, b in zip(five, one, strict=True)]
+    macs = counted["mfnet-pnl-x5"].macs / counted["mfnet-nl"].macs - 1
+    memory = five[0]["peak_bytes"] / one[0]["peak_bytes"]
+    readme = " ".join((CHECKOUT / "README.md").read_text(encoding="utf-8").split())
+    said = (
+        f"they need {macs:.0%} more MACs than it, and on a GPU {more[0]:.0%} to {more[1]:.0%} more"
+    )
+    assert f"{said} time and {memory:.1f} times the memory" in readme
 
 
 def test_table_3_stands_in_readme_as_the_tool_prints_it():

@@ -168,6 +168,18 @@ def test_macs_and_memory_of_both_sides(timed):
     )  # fmt: skip
 
 
+def test_a_rate_is_of_one_type(timed):
+    """Of a pair in two types only one side is held against it."""
+    reference = TEXTBOOK.model_copy(update={"device": "cuda"})
+    cell = against(reference, device="cuda", dtype="bf16")
+    sides = {"subject": (0.5,) * 6, "reference": (1.0,) * 6}
+    timing = timed(cell, samples_s=sides, macs_total=10**9, peak_macs_per_s=1e12)
+    machine = timing.machine.model_copy(update={"device": "NVIDIA H100 80GB HBM3"})
+    shown = pair_figures(timing.model_copy(update={"machine": machine}))
+    assert pytest.approx(0.002) == shown["share_of_roofline"]
+    assert None is shown["reference_share_of_roofline"]
+
+
 def test_sides_that_are_no_pairs(timed):
     with pytest.raises(ValueError, match="6 and 5 samples are no pairs"):
         pair_figures(timing_of(timed, [1.0] * 5, [2.0] * 6))
