@@ -21,6 +21,7 @@ from vidcost.bench.gate.study_figures import (
 from vidcost.bench.gate.usual_rules import USUAL_RULES
 from vidcost.bench.gate.verdict import Word
 from vidcost.bench.tables.table import Column, Table, integer
+from vidcost.bench.timing.cell import Cell
 
 GOAL_FACTOR = 1.05
 """The slow-down that the gate is to find."""
@@ -148,7 +149,7 @@ def noise_table(noises: Sequence[Noise], comparisons: Sequence[Comparison]) -> T
         own = [comparison for comparison in comparisons if comparison.cell == each.cell]
         lines.append(
             {
-                "row": each.cell.subject,
+                "row": _with_clip(each.cell),
                 "ms": each.seconds * 1e3,
                 "samples": each.samples,
                 "pairs": each.pair_ratios,
@@ -181,6 +182,13 @@ def noise_table(noises: Sequence[Noise], comparisons: Sequence[Comparison]) -> T
             "more than it does.",
         ),
     )
+
+
+def _with_clip(cell: Cell) -> str:
+    """A study's networks are at small clips, where they take a fraction of their usual time."""
+    clip = [f"{cell.frames} frames"] if cell.frames else []
+    clip += [f"{cell.size}x{cell.size}"] if cell.size else []
+    return ", ".join([cell.subject, *clip])
 
 
 def of(rate: Rate) -> str:
