@@ -58,7 +58,7 @@ INSTEAD = {
     **{
         f"vidcost compare mfnet --at conv4:before-last {blocks}": (
             f"vidcost compare mfnet --at conv4:before-last {blocks} --no-fvcore",
-            "fvcore runs every network for seconds, which tests/bench/test_cli.py waits for",
+            "fvcore runs every network for seconds, which test_program.py waits for",
         )
         for blocks in (
             "--block nl --block cgnl",

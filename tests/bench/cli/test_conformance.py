@@ -1,0 +1,69 @@
+"""The command that asks every counter about single operators."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from packaging.version import Version
+
+from vidcost.bench.count import rules, witness
+
+
+def test_conformance_writes_what_it_prints(vidcost, operators, tmp_path):
+    status, out, err = vidcost("conformance", "--results", "here", "--format", "md")
+    assert (0, "") == (status, err)
+    head, _, body = (tmp_path / "here/conformance.md").read_text().partition("\n\n")
+    assert ("<!-- written by: vidcost conformance -->", out) == (head, body)
+    # the tables, without a format, too
+    assert out.partition("\n\n")[2].strip() == vidcost("conformance").out.strip()
+
+
+def test_conformance_prints_data(vidcost, operators):
+    lines = json.loads(vidcost("conformance", "--format", "json").out)
+    (grouped,) = (line for line in lines if line["operator"] == "nn.Conv3d, 3 groups")
+    assert {
+        "inputs": "2x15x12x15x23",
+        "forward": 21_441_420,
+        "backward": 42_882_840,
+        "ours_backward": 42_882_840,
+        "fvcore_forward": 7,
+        "torch_on_meta_backward": 85_765_680,
+    }.items() <= grouped.items()
+
+
+def test_conformance_fails_by_the_name_of_what_ours_gets_wrong(vidcost, operators, monkeypatch):
+    monkeypatch.setitem(rules.RULES, "baddbmm", lambda *_: ("matmul", 0))
+    status, out, err = vidcost("conformance")
+    assert 1 == status
+    assert "vidcost: torch.baddbmm: ours counts 0, the forward MACs are 210\n" == err
+    assert "| ours          | 0.1.0 " in out
+
+
+def test_conformance_without_a_witness_prints_the_rest(vidcost, operators, tmp_path):
+    operators["thop"] = "exit status 1: boom"
+    status, out, err = vidcost("conformance", "--format", "json")
+    assert (1, "vidcost: thop could not be asked: exit status 1: boom\n") == (status, err)
+    line = json.loads(out)[0]
+    assert (None, "crashed", 7) == tuple(
+        line[key] for key in ("thop_forward", "thop_forward_status", "fvcore_forward")
+    )
+    assert "not asked" in (tmp_path / "results/conformance.md").read_text()
+
+
+@pytest.mark.witness
+def test_the_committed_conformance_is_what_the_counters_say_now(results, vidcost, tmp_path):
+    pinned = dict(
+        line.split("==")
+        for line in (results.parent / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
+    for name in ("torch", "fvcore", "thop"):
+        # a version may write .post1 or -1
+        if Version(witness.version(name)).public != Version(pinned[name]).public:
+            pytest.skip(f"{name} is not the version of constraints.txt, other figures are right")
+    assert (0, "") == vidcost("conformance")[::2]
+    written = (tmp_path / "results/conformance.md").read_text()
+    assert written == (results / "conformance.md").read_text(), (
+        "stale: `vidcost conformance` writes results/conformance.md anew"
+    )

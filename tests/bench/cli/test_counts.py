@@ -1,0 +1,208 @@
+"""Commands that count: list, count, show, block."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from vidcost.models.rows import ROWS
+
+LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
+WITNESSES = ("fvcore", "thop", "thop-2020", "torch")
+QUANTITIES = "params macs conv linear matmul".split()
+
+
+def rows_of(out):
+    return [line["row"] for line in json.loads(out)]
+
+
+def test_list_shows_every_row(vidcost):
+    status, out, err = vidcost("list", "--format", "json")
+    assert (0, "") == (status, err)
+    assert [row.name for row in ROWS] == rows_of(out)
+
+
+@pytest.mark.parametrize(
+    ("expected", "arguments"),
+    [
+        (["mfnet-pnl", "mfnet-pnl-concat"], ["mfnet-pnl*", "--table", "3"]),
+        (["r50-ucf101", "r50-nl-ucf101", "r50-cgnl-ucf101", "r50-pnl-ucf101"], ["--table", "6"]),
+        # in the order of the rows, each once
+        (["c3d", "s3d"], ["s3d", "c3d", "[cs]3d"]),
+        (["mars", "2plus-c1-d"], ["mars", "2plus*"]),
+    ],
+)
+def test_list_filters(expected, arguments, vidcost):
+    assert expected == rows_of(vidcost("list", *arguments, "--format", "json").out)
+
+
+def test_list_shows_what_goes_in_and_what_is_assumed(vidcost):
+    out = vidcost("list", "resframe-ts", "i3d-ts").out
+    assert "3x16x112x112 + 3x1x112x112" in out
+    assert "3x64x224x224 + 2x64x224x224" in out
+    assert "assumed: a 3D ResNet-18 on 16 residual frames" in out
+
+
+def test_count_prints_whole_numbers_as_json(vidcost):
+    mfnet, pnl = json.loads(vidcost("count", "mfnet", "mfnet-pnl", "--format", "json").out)
+    assert ("mfnet", 11_045_296_128, 0) == (mfnet["row"], mfnet["macs"], mfnet["closed_forms"])
+    assert {
+        "row": "mfnet-pnl",
+        "classes": 200,
+        "params": 7_870_984,
+        "macs": 11_336_626_944,
+        "conv": 11_082_743_808,
+        "linear": 190_464,
+        "matmul": 253_692_672,
+        "norm": 66_131_968,
+        "closed_forms": 2,
+    }.items() <= pnl.items()
+    assert {int} == {type(value) for key, value in pnl.items() if key != "row"}
+
+
+def test_count_prints_whole_numbers_as_csv(vidcost):
+    out = vidcost("count", "mfnet", "mfnet-pnl", "--format", "csv").out
+    mfnet, pnl = csv.DictReader(io.StringIO(out))
+    assert ("11336626944", "253692672", "2") == (pnl["macs"], pnl["matmul"], pnl["closed_forms"])
+    assert ("11045296128", "0", "0") == (mfnet["macs"], mfnet["matmul"], mfnet["closed_forms"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["--format", "md"]])
+def test_count_prints_markdown_into_a_pipe(arguments, vidcost):
+    out = vidcost("count", "mfnet-pnl", *arguments).out
+    assert out.startswith("**Counts**\n\n| Row")
+    assert "11,336,626,944" in out
+
+
+def test_count_takes_classes_frames_and_size(vidcost):
+    def params_and_macs(*options):
+        (line,) = json.loads(vidcost("count", "mfnet", *options, "--format", "json").out)
+        return line["classes"], line["params"], line["macs"]
+
+    assert (200, 7_842_568, 11_045_296_128) == params_and_macs()
+    # 769 parameters and 768 MACs a class
+    assert (201, 7_843_337, 11_045_296_896) == params_and_macs("--classes", "201")
+    # all but the classifier's 153,600 MACs is in proportion to the frames and pixels
+    assert (200, 7_842_568, 22_090_438_656) == params_and_macs("--frames", "32")
+    assert (200, 7_842_568, 44_180_723_712) == params_and_macs("--size", "448")
+
+
+def test_count_leaves_out_what_cannot_be_built_and_says_so(vidcost):
+    status, out, err = vidcost("count", "--table", "5", "--format", "json")
+    assert 0 == status
+    assert (13, False) == (len(rows_of(out)), "2plus-c1-d" in rows_of(out))
+    assert LEFT_OUT == err
+
+
+def test_count_prints_the_macs_of_training(vidcost):
+    status, out, err = vidcost("count", "mfnet-pnl", "c3d", "--training", "--format", "json")
+    assert (0, "") == (status, err)
+    pnl, c3d = json.loads(out)
+    # twice the forward pass, but for the first convolution: 64 x 16 x 112 x 112 x 3 x 27
+    assert (38_547_783_680, 2 * 38_547_783_680 - 1_040_449_536) == (
+        c3d["forward_macs"],
+        c3d["backward_macs"],
+    )
+    assert {
+        "row": "mfnet-pnl",
+        "forward_macs": 11_336_626_944,
+        "backward_macs": 21_950_719_488,
+        "training_macs": 33_287_346_432,
+        "forward_matmul": 253_692_672,
+        "backward_matmul": 507_385_344,
+        "backward_linear": 380_928,
+    }.items() <= pnl.items()
+    assert {int} == {type(value) for key, value in pnl.items() if key != "row"}
+    printed = vidcost("count", "mfnet-pnl", "--training").out
+    assert printed.startswith("**Training**\n\n| Row")
+    assert "33,287,346,432" in printed
+
+
+def test_count_of_training_takes_frames_and_says_what_is_left_out(vidcost):
+    options = ["--training", "--frames", "32", "--format", "json"]
+    status, out, err = vidcost("count", "r3d18", "2plus*", *options)
+    assert (0, LEFT_OUT) == (status, err)
+    (line,) = json.loads(out)
+    # 8,307,802,112 in 16 frames, and the classifier
+    assert (2 * 8_307_802_112, 102_400) == (line["forward_conv"], line["forward_linear"])
+    assert 204_800 == line["backward_linear"]
+
+
+def test_count_asks_the_witnesses_only_when_told_to(vidcost, witnesses):
+    out = vidcost("count", "mfnet", "--format", "json").out
+    assert ([], False) == (witnesses.asked, "fvcore" in out)
+    (line,) = json.loads(vidcost("count", "mfnet", "--witnesses", "--format", "json").out)
+    assert (11_176_355_840, 11_307_416_320) == (line["fvcore"], line["thop"])
+    assert (11_176_356_608, 11_045_296_128) == (line["thop-2020"], line["torch"])
+    assert [(w, "mfnet", True) for w in WITNESSES] == sorted(witnesses.asked)
+
+
+@pytest.mark.parametrize("command", ["count mfnet --witnesses", "tables 4", "run"])
+def test_no_cache_asks_anew(command, vidcost, witnesses):
+    vidcost(*command.split(), "--no-cache")
+    assert {False} == {use_cache for _, _, use_cache in witnesses.asked}
+
+
+def test_count_names_a_witness_that_failed(vidcost, witnesses):
+    witnesses["thop", "mfnet"] = "exit status 1: boom"
+    status, out, err = vidcost("count", "mfnet", "--witnesses", "--format", "csv")
+    assert (1, "vidcost: mfnet: thop crashed: exit status 1: boom\n") == (status, err)
+    (line,) = csv.DictReader(io.StringIO(out))
+    assert ("11176355840", "") == (line["fvcore"], line["thop"])
+
+
+@pytest.mark.parametrize("name", ["mfnet-pnl", "r50-nl", "i3d-ts"])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_modules_of_a_tree_sum_to_the_whole(name, depth, vidcost, counted, by_name):
+    out = vidcost("show", name, "--depth", str(depth), "--format", "json").out
+    root, *below = json.loads(out)
+    whole = counted(by_name[name])
+    assert {key: getattr(whole, key) for key in QUANTITIES} == {
+        key: root[key] for key in QUANTITIES
+    }
+    paths = [line["module"] for line in below]
+    leaves = [
+        line for line in below if not any(path.startswith(f"{line['module']}.") for path in paths)
+    ]
+    assert {key: root[key] for key in QUANTITIES} == {
+        key: sum(line[key] for line in leaves) for key in QUANTITIES
+    }
+    assert depth - 1 == max(path.count(".") for path in paths)
+
+
+def test_depth_0_shows_the_whole_alone(vidcost):
+    out = vidcost("show", "mfnet", "--depth", "0", "--format", "json").out
+    assert [("mfnet", "MFNet")] == [(line["module"], line["kind"]) for line in json.loads(out)]
+
+
+def test_a_tree_shows_the_block_in_its_place(vidcost):
+    lines = json.loads(vidcost("show", "mfnet-pnl", "--format", "json").out)
+    (pnl,) = (line for line in lines if line["kind"] == "PNL")
+    assert ("conv4.after_B05", 28_416, 253_692_672) == (
+        pnl["module"],
+        pnl["params"],
+        pnl["matmul"],
+    )
+
+
+def test_blocks_side_by_side(vidcost):
+    # C = 384, P = 1568: 2C^2 + 2C parameters, 2C^2 P + C P^2 MACs
+    specs = ["nl", "cgnl", "cgd", "pnl:n=4,combine=concat"]
+    lines = json.loads(vidcost("block", *specs, "--format", "json").out)
+    assert specs == [line["block"] for line in lines]
+    assert (295_680, 1_406_533_632) == (lines[0]["params"], lines[0]["macs"])
+    assert (19_200, 288_884_736) == (lines[3]["params"], lines[3]["macs"])
+    assert 6 * 384 == lines[2]["params"]
+
+
+def test_a_block_at_another_shape(vidcost):
+    out = vidcost("block", "nl", "--shape", "2x6x3x5x7", "--format", "json").out
+    (line,) = json.loads(out)
+    # 105 positions: 2 x 2 x 6^2 x 105 and 2 x 6 x 105^2
+    assert (84, 15_120, 132_300) == (line["params"], line["conv"], line["matmul"])
+    assert "**Blocks on 6 channels of 3x5x7, batch 2**" in (
+        vidcost("block", "nl", "--shape", "2x6x3x5x7").out
+    )

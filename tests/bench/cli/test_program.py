@@ -1,0 +1,312 @@
+"""The program as a whole: help, examples, what is refused, and what it ends with."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from vidcost.bench.audit.verdicts import FindingGone
+from vidcost.bench.cli import app
+from vidcost.bench.count import cache, measure
+from vidcost.bench.count.closed_form import ClosedFormMismatch
+from vidcost.bench.engine.work import Lost
+from vidcost.bench.timing.sweep import Interrupted
+from vidcost.models import rows
+from vidcost.models.blocks import PNL
+from vidcost.models.cost import Cost
+
+CHECKOUT = Path(__file__).parents[3]
+LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
+
+
+def commands(group=None, path=()):
+    """Every command of the command line by its words."""
+    group = group or typer.main.get_command(app)
+    found = {}
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found |= commands(command, (*path, name))
+        else:
+            found[" ".join((*path, name))] = command
+    return found
+
+
+def plain(output):
+    """Output without colours, which CI asks for."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", output)
+
+
+@pytest.mark.parametrize("name", commands())
+def test_help_shows_an_example(name):
+    result = CliRunner().invoke(app, [*name.split(), "--help"])
+    assert 0 == result.exit_code
+    assert f"Example: vidcost {name}" in " ".join(plain(result.output).split())
+
+
+# those need a repository of two versions, or counts: tests/bench/gate/test_cli_gate.py and
+# tests/bench/test_cli_report.py run them
+@pytest.mark.parametrize(
+    "name", [name for name in commands() if name.split()[0] not in ("gate", "history", "report")]
+)
+def test_the_example_runs(name, vidcost, witnesses, operators, monkeypatch, tmp_path):
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "cache")
+    if name in ("query", "export"):
+        # what they show is stored
+        shutil.copytree(CHECKOUT / "results", "results", ignore=lambda *_: ["gate"])
+    (example,) = re.findall("`vidcost (.*)`", commands()[name].epilog)
+    # fvcore runs the networks for real: on a small clip that is seconds instead of a minute
+    clip = "--frames 4 --size 128" if name == "compare" else ""
+    status, out, err = vidcost(*shlex.split(f"{example} {clip}"))
+    assert (0, LEFT_OUT if name == "run" else "") == (status, err)
+    assert out
+
+
+def test_no_arguments_show_the_help():
+    result = CliRunner().invoke(app, [])
+    assert 2 == result.exit_code
+    assert set() == {name.split()[0] for name in commands()} - set(plain(result.output).split())
+
+
+def test_no_arguments_show_the_help_and_complain_of_nothing(vidcost):
+    status, out, err = vidcost()
+    assert (2, "") == (status, err)
+    assert "Usage:" in out
+
+
+def test_the_package_runs_as_a_module(tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-m", "vidcost.bench", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert (0, "") == (ran.returncode, ran.stderr)
+    assert "vidcost.bench [OPTIONS] COMMAND" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("count mfnet-pln", ["no row 'mfnet-pln'", "did you mean 'mfnet-pnl'?", "vidcost list"]),
+        ("list r50-mk", ["no row 'r50-mk'", "did you mean 'r50-"]),
+        ("show mfnett", ["did you mean 'mfnet'?"]),
+        ("count --table 7", ["no table 7: the paper has Tables 1 to 6"]),
+        ("list --table 0", ["no table 0"]),
+        ("count r50-nl --frames 0", ["0 frames", "at least 1"]),
+        ("count c3d --frames 8", ["C3D", "8 frames", "too short", "at least 16"]),
+        ("count mfnet --classes 0", ["MFNet", "classes must be at least 1, got 0"]),
+        ("count mfnet --size 0", ["MFNet", "0x0"]),
+        ("count mfnet --size -3", ["MFNet", "-3x-3"]),
+        ("count mfnet-pnl --size 112", ["7x7", "at most n=3", "not n=4"]),
+        ("show mfnet-pnl --size 112", ["7x7", "at most n=3"]),
+        ("count 2plus-c1-d", ["2plus-c1-d cannot be built", "no public definition"]),
+        ("show 2plus-c1-d", ["2plus-c1-d cannot be built", "no public definition"]),
+        ("show '2plus*'", ["2plus-c1-d cannot be built", "no public definition"]),
+        ("count mfnet --training --witnesses", ["forward pass alone", "leave out --training"]),
+        ("count 2plus-c1-d --training", ["2plus-c1-d cannot be built", "no public definition"]),
+        ("show 'mfnet*'", ["'mfnet*' matches 24 rows: show one at a time"]),
+        ("show mfnet --depth -1", ["--depth"]),
+        ("count mfnet --table 6", ["no row of Table 6 matches mfnet"]),
+        ("count mfnet --size 99999999999", ["more elements than torch can number"]),
+        ("count mfnet --classes 9999999999999999", ["more elements than torch can number"]),
+        ("block nl --shape 1x384x999999x9999x9999", ["more elements than torch can number"]),
+        ("block pnl:n=3 --shape 1x1024x8x14x14", ["1024", "n=3", "2, 4, 8, 16"]),
+        ("block nl --shape 1x3x2x4x4", ["channels must be even", "got 3"]),
+        ("block nl --shape 1x0x2x4x4", ["'1x0x2x4x4' is no shape BxCxTxHxW"]),
+        ("block nl --shape 384x8x14x14", ["'384x8x14x14' is no shape BxCxTxHxW"]),
+        ("block nl:pairwise=cosine", ["'cosine'", "embedded-gaussian, gaussian, dot-product"]),
+        ("block nll", ["no block 'nll': choose from nl, cgnl, cgd, pnl"]),
+        ("block nl pnl:m=4", ["pnl has no option 'm'"]),
+        ("block", ["BLOCK"]),
+        ("tables 7 --results r", ["no table 7: the paper has Tables 1 to 6"]),
+        ("tables 3 7 --results r", ["no table 7"]),
+        ("tables three --results r", ["integer"]),
+        ("count --bogus", ["--bogus"]),
+        ("run --bogus", ["--bogus"]),
+        ("count mfnet --frames many", ["--frames"]),
+        ("count mfnet --format xml", ["--format", "'xml'", "'md', 'json', 'csv'"]),
+        ("show", ["Missing argument", "row"]),
+        ("show mfnet c3d", ["c3d"]),
+        ("audition", ["No such command", "audition"]),
+        ("cache empty", ["No such command", "empty"]),
+        ("formulas --cross cgnl", ["'cgnl' is no pair of blocks such as cgnl,pnl:n=3"]),
+        ("formulas --cross cgnl,pln", ["no block 'pln'"]),
+        ("formulas --cross nl,pnl --channels 7", ["channels must be even", "got 7"]),
+        ("formulas --cross nl,pnl --along W", ["--along", "'W'"]),
+        ("audit --search mfnett", ["no row 'mfnett'", "did you mean 'mfnet'?"]),
+        ("audit --search 'r50*'", ["'r50*' is no row's name", "one row at a time"]),
+        ("audit --search mars", ["prints no costs of mars", "choose from mfnet"]),
+        ("audit --search 2plus-c1-d", ["2plus-c1-d cannot be built"]),
+        ("audit --recipe 'mfnet keys=pooled'", ["no axis 'keys'", "it has classes, frames"]),
+        ("audit --recipe 'r50-nl classes=7'", ["classes cannot be '7': choose from 101"]),
+        ("audit --recipe mfnet --search mfnet", ["give one of them"]),
+        ("time mfnett", ["no row 'mfnett'", "did you mean 'mfnet'?"]),
+        ("time 2plus-c1-d", ["2plus-c1-d cannot be built"]),
+        ("time mfnet --device gpu", ["no device 'gpu': choose cpu, cuda"]),
+        ("time mfnet --batch 0", ["batch: Input should be greater than 0"]),
+        ("time mfnet --batch 1,", ["batch: Input should be a valid integer"]),
+        (
+            "time mfnet --dtype fp64",
+            ["dtype: Input should be 'fp32', 'tf32', 'bf16', 'bf16-autocast' or 'fp16'"],
+        ),
+        ("time mfnet --dtype tf32", ["TF32 needs a CUDA device"]),
+        ("time mfnet --mode cuda-graph", ["CUDA graphs need a CUDA device"]),
+        ("time mfnet --mode quick", ["mode: Input should be 'eager'"]),
+        ("time mfnet --phase test", ["phase: Input should be 'inference' or 'training'"]),
+        ("time mfnet --memory-format dense", ["memory_format: Input should be 'contiguous'"]),
+        ("time mfnet --cudnn-benchmark maybe", ["cudnn_benchmark: Input should be a valid boole"]),
+        ("time mfnet --threads 0", ["--threads"]),
+        ("time mfnet --budget 10", ["'10' is no time such as 90s, 10m or 1h"]),
+        ("time mfnet --budget 0s", ["0s is no time: give more than 0s"]),
+        ("time mfnet --share", ["none of these rows has a block"]),
+        ("time mfnet --share --blocks nl", ["give one of them"]),
+        ("time mfnet --sweep", ["for blocks alone: give --blocks too"]),
+        ("time mfnet --shape 6x2x5x7", ["for blocks alone: give --blocks too"]),
+        ("time mfnet-pnl --size 112", ["7x7", "at most n=3"]),
+        ("time mfnet --classes 0", ["classes must be at least 1, got 0"]),
+        ("time --blocks nl --shape 1x6x2x5x7", ["'1x6x2x5x7' is no shape CxTxHxW"]),
+        ("time --blocks nll", ["no block 'nll': choose from nl, cgnl, cgd, pnl"]),
+        ("time --blocks nl --shape 3x2x5x7", ["channels must be even", "got 3"]),
+        ("run --budget soon", ["'soon' is no time such as 90s, 10m or 1h"]),
+        ("tables 3 --timings H100", ["no timings of 'H100'", "`vidcost time` makes some"]),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(command, words, complaint, witnesses):
+    message = complaint(*shlex.split(command))
+    assert [] == [word for word in words if word not in message], message
+    assert [] == witnesses.asked
+
+
+HEAD = b'{"command": "vidcost run", "records": 1}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", 1),
+        (b'{"command": \n', 1),
+        (b'{"torch": "2"}\n', 1),
+        (b"[]\n", 1),
+        (HEAD + b'{"row": "mfnet"\n', 2),
+        (HEAD + b'{"row": "mfnet"}\n', 2),
+        (HEAD + b"\n", 2),
+        (HEAD + b"null\n", 2),
+    ],
+)
+def test_damaged_records_are_refused(content, line, complaint, witnesses, tmp_path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/counts.jsonl").write_bytes(content)
+    assert f"r/counts.jsonl, line {line} is damaged: `vidcost run` writes the file anew" == (
+        complaint("tables", "3", "--results", "r")
+    )
+    assert [] == witnesses.asked
+
+
+def test_records_that_are_cut_off_are_refused(complaint, tmp_path):
+    (tmp_path / "counts.jsonl").write_bytes(HEAD)
+    assert "counts.jsonl has 0 of 1 records: `vidcost run` writes the file anew" == (
+        complaint("tables", "3", "--results", ".")
+    )
+
+
+def test_records_that_are_no_text_are_refused(complaint, witnesses, tmp_path):
+    (tmp_path / "counts.jsonl").write_bytes(b"\xff\xfe")
+    assert "cannot read counts.jsonl" in complaint("tables", "3", "--results", ".")
+
+
+@pytest.mark.parametrize("command", ["run", "tables 3", "conformance"])
+@pytest.mark.parametrize("folder", ["file", "file/below"])
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
+    command, folder, complaint, witnesses, tmp_path
+):
+    (tmp_path / "file").write_text("a file")
+    message = complaint(*command.split(), "--results", folder)
+    assert message.startswith(f"cannot write results to {folder}: ")
+    assert "choose another folder with --results" in message
+    assert [] == witnesses.asked
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        ("count mfnet mfnet-pnl", "mfnet-pnl: conv4.after_B05"),
+        ("count mfnet mfnet-pnl --training", "mfnet-pnl: conv4.after_B05"),
+        ("tables 3", "mfnet-pnl: conv4.after_B05"),
+        ("run", "mfnet-pnl: conv4.after_B05"),
+        ("block nl pnl", "pnl: the whole"),
+    ],
+)
+def test_a_closed_form_that_is_not_met_is_something_wrong(
+    command, what, vidcost, monkeypatch, tmp_path
+):
+    def ask(*_, **__):
+        raise AssertionError("a witness was asked")
+
+    monkeypatch.setattr(measure, "ask", ask)
+    monkeypatch.setattr(PNL, "cost", lambda self, shape: Cost(params=1))
+    status, out, err = vidcost(*command.split())
+    err = err.removeprefix(LEFT_OUT)
+    assert (1, "", 1) == (status, out, err.count("\n"))
+    assert err.startswith(f"vidcost: {what} was counted as Cost(params=28416, ")
+    assert "its closed form says Cost(params=1, conv=0" in err
+    assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+HEAVY = (
+    *("torch", "numpy", "pandas", "scipy", "statsmodels", "sympy", "matplotlib", "fvcore"),
+    *("thop", "duckdb", "jinja2", "vl_convert", "ray", "triton"),
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "completed"),
+    [
+        (0, "--help", None),
+        (0, "time --help", None),
+        (2, "count --nope", None),
+        (2, "gate tim", None),
+        (0, "", "time --dtype fp32,b"),
+        (0, "", "compare --mod"),
+        (0, "", "time --campaign rows,"),
+    ],
+)
+def test_help_completion_and_a_mistyped_option_wait_for_nothing(status, words, completed):
+    program = (
+        f"import sys; sys.argv = ['vidcost', *{words.split()}]\n"
+        "from vidcost.bench import cli\n"
+        "try: cli.main()\n"
+        f"finally: print([x for x in {HEAVY} if x in sys.modules], file=sys.stderr)\n"
+    )
+    asked = {
+        "_VIDCOST_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"vidcost {completed}",
+        "COMP_CWORD": str(len(completed.split())),
+    } if completed else {}  # fmt: skip
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | asked
+    )
+    assert (status, "[]") == (ran.returncode, ran.stderr.splitlines()[-1])
+    assert ran.stdout or status
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(1, ClosedFormMismatch), (1, Lost), (1, FindingGone), (130, Interrupted)],
+)
+def test_what_ends_a_command_has_a_status_of_its_own(status, kind, monkeypatch, vidcost):
+    def ends(*_, **__):
+        raise kind("said so")
+
+    monkeypatch.setattr(rows, "select", ends)
+    ended = vidcost("list")
+    assert (status, "", "vidcost: said so\n") == (ended.status, ended.out, ended.err)
