@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer.main
 from typer.testing import CliRunner
 
 from vidcost.bench.audit.verdicts import FindingGone
@@ -24,20 +23,10 @@ from vidcost.models import rows
 from vidcost.models.blocks import PNL
 from vidcost.models.cost import Cost
 
+from .command_line import commands
+
 CHECKOUT = Path(__file__).parents[3]
 LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
-
-
-def commands(group=None, path=()):
-    """Every command of the command line by its words."""
-    group = group or typer.main.get_command(app)
-    found = {}
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            found |= commands(command, (*path, name))
-        else:
-            found[" ".join((*path, name))] = command
-    return found
 
 
 def plain(output):
@@ -53,7 +42,7 @@ def test_help_shows_an_example(name):
 
 
 # those need a repository of two versions, or counts: tests/bench/gate/test_cli_gate.py and
-# tests/bench/test_cli_report.py run them
+# test_report.py run them
 @pytest.mark.parametrize(
     "name", [name for name in commands() if name.split()[0] not in ("gate", "history", "report")]
 )
