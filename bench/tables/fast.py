@@ -109,7 +109,6 @@ _ROOFLINE = (
 
 
 def _inference_table(timings: Sequence[Timing]) -> Table:
-    lines = _lines(timings)
     columns = (
         Column("reference_s", "Textbook, ms", milliseconds),
         Column("subject_s", "Fast, ms", milliseconds),
@@ -126,11 +125,9 @@ def _inference_table(timings: Sequence[Timing]) -> Table:
     return _table(
         "Inference",
         timings,
-        lines,
         columns,
         "Peak: most that was allocated at once above the weights, input included. GMAC/s: of the "
-        "fast path; of matmul: over those of a large matrix product on the same device."
-        + (_ROOFLINE if any(line["share_of_roofline"] is not None for line in lines) else ""),
+        "fast path; of matmul: over those of a large matrix product on the same device.",
     )
 
 
@@ -147,7 +144,6 @@ def _training_table(timings: Sequence[Timing]) -> Table:
     return _table(
         "Training",
         timings,
-        _lines(timings),
         columns,
         "A step is a forward pass, a backward pass and the optimiser's; its parts are compared by "
         "themselves.",
@@ -169,16 +165,8 @@ def _tried_table(timings: Sequence[Timing]) -> Table:
     return _table(
         "Tried, and not taken",
         timings,
-        _lines(timings),
         columns,
         "Below 1 it is slower than the fast path.",
-    )
-
-
-def _lines(timings: Iterable[Timing]) -> list[dict[str, Any]]:
-    order = {spec: number for number, spec in enumerate(SPECS)}
-    return sorted(
-        map(_line, timings), key=lambda line: (line["positions"], order.get(line["block"], 99))
     )
 
 
@@ -190,19 +178,20 @@ _RATIO = (
 )
 
 
-def _table(
-    title: str,
-    timings: Sequence[Timing],
-    lines: Sequence[dict[str, Any]],
-    columns: Sequence[Column],
-    meaning: str,
-) -> Table:
+def _table(title: str, timings: Sequence[Timing], columns: Sequence[Column], meaning: str) -> Table:
     machine = machine_of_all(timings)
+    order = {spec: number for number, spec in enumerate(SPECS)}
+    lines = sorted(
+        map(_line, timings), key=lambda line: (line["positions"], order.get(line["block"], 99))
+    )
     channels = sorted({line["channels"] for line in lines})
     shape = (Column("shape", "Input"),) if len(channels) > 1 else ()
+    shown = present(lines, (*columns, _STATUS))
+    if any(column.key == "share_of_roofline" for column in shown):
+        meaning += _ROOFLINE
     return Table(
         title=title,
-        columns=(*_SUBJECT, *shape, *present(lines, (*columns, _STATUS))),
+        columns=(*_SUBJECT, *shape, *shown),
         lines=lines,
         footnotes={
             (index, "shown_status"): f"{line['status']}: {line['error']}"
