@@ -215,14 +215,15 @@ Rows use the textbook path unless their name ends in `-fast`. What a number belo
 
 - **The Gaussians** hold no matrix of all queries by all keys: they are torch's fused attention. On
   a CPU that would hold it where values have another width than keys, as those of the plain
-  Gaussian, so that one takes slices of queries whose scores fit into a cache. The MACs of a forward
-  pass are the same; for the gradients the scores are computed anew. The plain Gaussian's are
-  symmetric: in training a CPU takes one of five products less and half of another. A CPU holds the
-  matrix of few scores: up to 1,048,576, and up to 4,194,304 where there is no fused kernel, or
-  where training would compute scores of more than 128 channels anew; a GPU up to 33,554,432. On a
-  GPU torch's kernels leave the matrix units unused in TF32, and in half precision where values have
-  another width or channels are more than 256: a Triton kernel takes its place at inference, where
-  widths are at most 192 in TF32 and 512 in half precision, and slices otherwise.
+  Gaussian, so that one takes slices of queries: as many as have 1,048,576 scores, 512 at least,
+  all in the same memory. The MACs of a forward pass are the same; for the gradients the scores are
+  computed anew. The plain Gaussian's are symmetric: in training a CPU takes one of five products
+  less and half of another. A CPU holds the matrix of few scores: up to 1,048,576, and up to
+  4,194,304 where there is no fused kernel, or where training would compute scores of more than 128
+  channels anew; a GPU up to 33,554,432. On a GPU torch's kernels leave the matrix units unused in
+  TF32, and in half precision where values have another width or channels are more than 256: a
+  Triton kernel takes its place at inference, where widths are at most 192 in TF32 and 512 in half
+  precision, and slices otherwise.
 - **Dot product**: queries x keys x values in the order that takes fewer MACs by the closed form.
 - **Concatenation**: ReLU(a + b) summed over keys is, with the keys sorted by b, two running sums
   that every query looks up: O(N log N + N D), and no matrix product. Up to 262,144 pairs the matrix

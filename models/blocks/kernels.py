@@ -20,7 +20,6 @@ TYPES = (torch.float32, torch.bfloat16, torch.float16)
 PLAIN = (Tensor, nn.Parameter)
 """Subclasses have an arithmetic of their own, and some hold no memory."""
 
-
 LAUNCH = 1 << 23
 """Values of a tensor that a GPU takes as long to go over a few times as Triton takes to launch a
 kernel, some tenth of a millisecond on the host. In a CUDA graph that is paid once; but the graph
@@ -46,12 +45,13 @@ def may_run(*tensors: Tensor) -> bool:
             type(x) in PLAIN and x.dtype in TYPES and x.device == first.device and x.numel() > 0
             for x in tensors
         )
-        and not _is_watched()
+        and not is_watched()
         and _works(first.device)
     )
 
 
-def _is_watched() -> bool:
+def is_watched() -> bool:
+    """Whether somebody follows torch's operators, or differentiates them in a way of his own."""
     return (
         torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         or torch._C._len_torch_dispatch_stack() > 0

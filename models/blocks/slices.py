@@ -1,4 +1,4 @@
-"""Softmax attention in slices of queries, whose scores fit into a cache.
+"""Softmax attention in slices of queries, whose scores are few.
 
 Shapes: B batch, D width of queries and keys, E width of values, P queries, K keys, p queries of a
 slice.
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vidcost.models.blocks.kernels import PLAIN, is_watched
+
 SLICE = 1 << 20
 """Scores in a slice: 4 MB in single precision, which caches hold."""
 
@@ -20,26 +22,56 @@ SLICE_ON_GPU = 1 << 25
 """The same on a GPU, as many as are held there anyway. Fewer leave it partly idle: on an H100
 slices of 2^22 took twice as long as the matrix."""
 
-FEWEST_QUERIES = 64
-"""Of a slice, however many keys there are: thinner products are slow."""
+FEWEST_QUERIES = 512
+"""Of a slice, however many keys there are: thinner products are slow, more so than what a cache
+does not hold."""
 
 
-def slices(x: Tensor, keys: int) -> Iterator[tuple[int, slice]]:
-    """An item of the batch of ``x``, (B, P, D), and a few of its queries, until all were there."""
-    batch, queries, _ = x.shape
-    size = max(FEWEST_QUERIES, (SLICE_ON_GPU if x.is_cuda else SLICE) // keys)
+def slices(queries: Tensor, key: Tensor) -> Iterator[tuple[int, slice, Tensor, Tensor]]:
+    """An item of the batch and a few of its queries, with their scores and the softmax of these.
+
+    On a CPU the next slice has its scores in the same memory, unless somebody wants to see the
+    operators: they are gone with the turn of the loop. Memory of this size would be asked of the
+    system for each slice anew.
+
+    Shapes: (B, P, D), (B, D, K) -> (p, K) twice.
+    """
+    batch, positions, _ = queries.shape
+    keys = key.shape[2]
+    size = max(FEWEST_QUERIES, (SLICE_ON_GPU if queries.is_cuda else SLICE) // keys)
+    size = max(1, min(size, positions))
+    held = queries.new_empty((2, size, keys)) if _may_write_over(queries, key) else None
     for item in range(batch):
-        for start in range(0, queries, size):
-            yield item, slice(start, min(start + size, queries))
+        for start in range(0, positions, size):
+            some = slice(start, min(start + size, positions))
+            x = queries[item, some]
+            # p D @ D K -> p K
+            if held is None:
+                scores = x @ key[item]
+                weights = scores.softmax(-1)
+            else:
+                scores, weights = held[:, : len(x)]
+                torch.mm(x, key[item], out=scores)
+                torch.softmax(scores, -1, out=weights)
+            yield item, some, scores, weights
+
+
+def _may_write_over(*tensors: Tensor) -> bool:
+    """Whether results may go where others were, which torch differentiates in no mode."""
+    return (
+        all(type(x) in PLAIN and x.device.type == "cpu" for x in tensors)
+        and not torch.compiler.is_compiling()
+        and not is_watched()
+        and not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
+    )
 
 
 def sliced(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention without gradients: (B, D, P), (B, D, K), (B, E, K) -> (B, E, P)."""
     queries, values = query.transpose(1, 2), value.transpose(1, 2).contiguous()  # B P D, B K E
     attended = queries.new_empty((*queries.shape[:2], values.shape[2]))
-    for item, some in slices(queries, key.shape[2]):
-        # p D @ D K -> p K;  p K @ K E -> p E
-        attended[item, some] = (queries[item, some] @ key[item]).softmax(-1) @ values[item]
+    for item, some, _, weights in slices(queries, key):
+        attended[item, some] = weights @ values[item]  # p K @ K E -> p E
     return attended.transpose(1, 2)
 
 
@@ -60,8 +92,7 @@ class SlicedAttention(torch.autograd.Function):
         held = torch.promote_types(query.dtype, torch.float32)
         to_key, to_value = (x.new_zeros(x.shape, dtype=held) for x in (key, value))
         to_query = torch.empty_like(queries)
-        for item, some in slices(queries, key.shape[2]):
-            weights = (queries[item, some] @ key[item]).softmax(-1)  # p K
+        for item, some, _, weights in slices(queries, key):
             # E p @ p K -> E K
             add_product(to_value[item], grads[item, some].t(), weights)
             # p E @ E K -> p K

@@ -66,9 +66,7 @@ def _attended(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     top_score, top_weight = (
         queries.new_empty((*queries.shape[:2], 1), dtype=exact) for _ in range(2)
     )
-    for item, some in slices(queries, x.shape[2]):
-        scores = queries[item, some] @ x[item]  # p D @ D P -> p P
-        weights = scores.softmax(-1)
+    for item, some, scores, weights in slices(queries, x):  # p P
         top_score[item, some] = scores.amax(-1, keepdim=True).to(exact)
         top_weight[item, some] = weights.amax(-1, keepdim=True).to(exact).log2()
         attended[item, some] = weights @ values[item]  # p P @ P E -> p E
