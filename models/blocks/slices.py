@@ -27,33 +27,46 @@ FEWEST_QUERIES = 512
 does not hold."""
 
 
-def slices(queries: Tensor, key: Tensor) -> Iterator[tuple[int, slice, Tensor, Tensor]]:
-    """An item of the batch and a few of its queries, with their scores and the softmax of these.
-
-    On a CPU the next slice has its scores in the same memory, unless somebody wants to see the
-    operators: they are gone with the turn of the loop. Memory of this size would be asked of the
-    system for each slice anew.
-
-    Shapes: (B, P, D), (B, D, K) -> (p, K) twice.
-    """
+def slices(queries: Tensor, keys: int) -> Iterator[tuple[int, slice]]:
+    """An item of the batch of ``queries``, (B, P, D), and a few of them, until all were there."""
     batch, positions, _ = queries.shape
-    keys = key.shape[2]
-    size = max(FEWEST_QUERIES, (SLICE_ON_GPU if queries.is_cuda else SLICE) // keys)
-    size = max(1, min(size, positions))
-    held = queries.new_empty((2, size, keys)) if _may_write_over(queries, key) else None
+    size = queries_of_a_slice(queries, keys)
     for item in range(batch):
         for start in range(0, positions, size):
-            some = slice(start, min(start + size, positions))
-            x = queries[item, some]
-            # p D @ D K -> p K
-            if held is None:
-                scores = x @ key[item]
-                weights = scores.softmax(-1)
-            else:
-                scores, weights = held[:, : len(x)]
-                torch.mm(x, key[item], out=scores)
-                torch.softmax(scores, -1, out=weights)
-            yield item, some, scores, weights
+            yield item, slice(start, min(start + size, positions))
+
+
+def queries_of_a_slice(queries: Tensor, keys: int) -> int:
+    """How many of them, (B, P, D), a slice has, unless it is the last one."""
+    scores = SLICE_ON_GPU if queries.is_cuda else SLICE
+    return max(1, min(max(FEWEST_QUERIES, scores // keys), queries.shape[1]))
+
+
+def memory(queries: Tensor, key: Tensor) -> Tensor | None:
+    """On a CPU, for the scores and weights of each slice; or none, where each has its own.
+
+    The system gives out what is as large page by page, for each slice anew.
+
+    Shapes: (B, P, D), (B, D, K) -> (2, p, K).
+    """
+    if not _may_write_over(queries, key):
+        return None
+    keys = key.shape[2]
+    return queries.new_empty((2, queries_of_a_slice(queries, keys), keys))
+
+
+def weigh(queries: Tensor, key: Tensor, held: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Scores of a slice and their softmax, in :func:`memory`, which the next slice writes over.
+
+    Shapes: (p, D), (D, K) -> (p, K) twice.
+    """
+    if held is None:
+        scores = queries @ key
+        return scores, scores.softmax(-1)
+    scores, weights = held[:, : len(queries)]
+    torch.mm(queries, key, out=scores)
+    torch.softmax(scores, -1, out=weights)
+    return scores, weights
 
 
 def _may_write_over(*tensors: Tensor) -> bool:
@@ -70,8 +83,10 @@ def sliced(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention without gradients: (B, D, P), (B, D, K), (B, E, K) -> (B, E, P)."""
     queries, values = query.transpose(1, 2), value.transpose(1, 2).contiguous()  # B P D, B K E
     attended = queries.new_empty((*queries.shape[:2], values.shape[2]))
-    for item, some, _, weights in slices(queries, key):
-        attended[item, some] = weights @ values[item]  # p K @ K E -> p E
+    held = memory(queries, key)
+    for item, some in slices(queries, key.shape[2]):
+        # p K @ K E -> p E, and no name for what the next slice does without
+        attended[item, some] = weigh(queries[item, some], key[item], held)[1] @ values[item]
     return attended.transpose(1, 2)
 
 
@@ -89,10 +104,12 @@ class SlicedAttention(torch.autograd.Function):
         query, key, value = ctx.saved_tensors
         queries, grads = query.transpose(1, 2), grad.transpose(1, 2)  # B P D, B P E
         # half precision would lose what many slices add
-        held = torch.promote_types(query.dtype, torch.float32)
-        to_key, to_value = (x.new_zeros(x.shape, dtype=held) for x in (key, value))
+        exact = torch.promote_types(query.dtype, torch.float32)
+        to_key, to_value = (x.new_zeros(x.shape, dtype=exact) for x in (key, value))
         to_query = torch.empty_like(queries)
-        for item, some, _, weights in slices(queries, key):
+        held = memory(queries, key)
+        for item, some in slices(queries, key.shape[2]):
+            _, weights = weigh(queries[item, some], key[item], held)  # p K
             # E p @ p K -> E K
             add_product(to_value[item], grads[item, some].t(), weights)
             # p E @ E K -> p K

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vidcost.models.blocks.slices import add_product, slices
+from vidcost.models.blocks.slices import add_product, memory, slices, weigh
 
 TILE = 512
 """Positions of a tile's side: its scores are 1 MB in single precision, which caches hold."""
@@ -66,7 +66,9 @@ def _attended(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     top_score, top_weight = (
         queries.new_empty((*queries.shape[:2], 1), dtype=exact) for _ in range(2)
     )
-    for item, some, scores, weights in slices(queries, x):  # p P
+    held = memory(queries, x)
+    for item, some in slices(queries, x.shape[2]):
+        scores, weights = weigh(queries[item, some], x[item], held)  # p P
         top_score[item, some] = scores.amax(-1, keepdim=True).to(exact)
         top_weight[item, some] = weights.amax(-1, keepdim=True).to(exact).log2()
         attended[item, some] = weights @ values[item]  # p P @ P E -> p E

@@ -5,6 +5,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vidcost.bench.timing.residency import Residency
 from vidcost.models.blocks import slices
 from vidcost.models.blocks.slices import SlicedAttention, sliced
 
@@ -41,12 +42,13 @@ class Seen(TorchDispatchMode):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_the_memory_of_a_slice_is_that_of_the_one_before(dtype):
     query, key, value = inputs(dtype)
-    held = [
-        (weights.data_ptr(), scores.data_ptr(), len(weights))
-        for _, _, scores, weights in slices.slices(query.mT, key)
-    ]
-    assert [7, 7, 3, 7, 7, 3] == [queries for *_, queries in held]
-    assert 1 == len({where for where, *_ in held}) == len({where for _, where, _ in held})
+    held = slices.memory(query.mT, key)
+    parts = list(slices.slices(query.mT, 11))
+    assert [7, 7, 3, 7, 7, 3] == [some.stop - some.start for _, some in parts]
+    for item, some in parts:
+        scores, weights = slices.weigh(query.mT[item, some], key[item], held)
+        assert held.data_ptr() == scores.data_ptr()
+        assert held[1].data_ptr() == weights.data_ptr()
     torch.testing.assert_close(sliced(query, key, value), whole(query, key, value))
 
 
@@ -58,17 +60,25 @@ def test_a_result_is_not_written_over():
     assert torch.equal(kept, first)
 
 
+def test_a_slice_that_has_its_own_memory_is_gone_before_the_next():
+    query, key, value = inputs()
+    residency = Residency()
+    residency.ignore(query, key, value)
+    with torch.no_grad(), residency:
+        sliced(query, key, value)
+    beside = value.numel() + 2 * 17 * 3  # the values as they are read, and the result
+    assert 8 * (beside + 2 * 7 * 11) == residency.peak_bytes
+
+
 def test_a_few_queries_hold_no_more_than_they_have(monkeypatch):
     monkeypatch.undo()
     query, key, _ = inputs()
-    ((_, _, scores, _), *_) = slices.slices(query.mT, key)
-    assert 2 * 17 * 11 * 8 == scores.untyped_storage().nbytes()
+    assert (2, 17, 11) == slices.memory(query.mT, key).shape
 
 
 def test_another_device_manages_its_memory_itself():
     query, key, _ = (x.to("meta") for x in inputs())
-    for _, _, scores, weights in slices.slices(query.mT, key):
-        assert scores._base is weights._base is None
+    assert slices.memory(query.mT, key) is None
 
 
 def test_a_compiler_sees_operators_that_write_nowhere():
