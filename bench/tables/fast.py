@@ -220,8 +220,9 @@ Rows use the textbook path unless their name ends in `-fast`. What a number belo
   computed anew. The plain Gaussian's are symmetric: in training a CPU takes one of five products
   less and half of another. A CPU holds the matrix of few scores: up to 1,048,576, and up to
   4,194,304 where there is no fused kernel, or where training would compute scores of more than 128
-  channels anew; a GPU up to 33,554,432. On a GPU torch's kernels leave the matrix units unused in
-  TF32, and in half precision where values have another width or channels are more than 256: a
+  channels anew; a GPU up to 33,554,432. Then all operators are the textbook's, but for the
+  convolutions of large maps on a CPU, below. On a GPU torch's kernels leave the matrix units unused
+  in TF32, and in half precision where values have another width or channels are more than 256: a
   Triton kernel takes its place at inference, where widths are at most 192 in TF32 and 512 in half
   precision, and slices otherwise.
 - **Dot product**: queries x keys x values in the order that takes fewer MACs by the closed form.

@@ -6,7 +6,7 @@ as convolutions leave them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -89,15 +89,31 @@ def attend_itself(x: Tensor, value: Tensor) -> Tensor:
     return attend(x, x, value)
 
 
-def _holds(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    """Whether the matrix of all scores is held."""
-    scores = query.shape[0] * query.shape[2] * key.shape[2]
-    if query.is_cuda:
+def holds(
+    x: Tensor, keys: int, *, width: int, width_of_values: int, wants_gradient: Callable[[], bool]
+) -> bool:
+    """Whether the matrix of all scores is held of queries at the positions of ``x``, (B, C, ...).
+
+    ``width`` is that of queries and keys.
+    """
+    scores = x.shape[0] * x.shape[2:].numel() * keys
+    if x.is_cuda:
         return scores <= FEW_ON_GPU
     if scores > HELD:
         return False
-    dear = query.shape[1] > WIDE and _wants_gradient(query, key, value)
-    return scores <= FEW or dear or not _has_fused(query, value)
+    if scores <= FEW or width != width_of_values:
+        return True
+    return width > WIDE and wants_gradient()
+
+
+def _holds(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    return holds(
+        query,
+        key.shape[2],
+        width=query.shape[1],
+        width_of_values=value.shape[1],
+        wants_gradient=lambda: _wants_gradient(query, key, value),
+    )
 
 
 def _has_fused(query: Tensor, value: Tensor) -> bool:

@@ -13,9 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcost.models.blocks.attention import attend, attend_itself
+from vidcost.models.blocks.attention import attend, attend_itself, holds
 from vidcost.models.blocks.path import Path, checked
-from vidcost.models.blocks.pointwise import has_own_weight, project, project_back, project_by
+from vidcost.models.blocks.pointwise import (
+    has_own_weight,
+    is_for_products,
+    project,
+    project_back,
+    project_by,
+)
 from vidcost.models.blocks.rectified import MATRIX, rectified_sums
 from vidcost.models.cost import Cost
 
@@ -79,7 +85,7 @@ class NonLocalOperation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.pool_keys:
             self._check_poolable(x.shape)
-        if self.path == "fast" and not self.pool_keys:
+        if self.path == "fast" and not self.pool_keys and not self._is_as_the_textbooks(x):
             return project_back(self._fast(*self._projected(x)), self.z, like=x)
         query = x if self.pairwise == "gaussian" else self.theta(x)
         key = x if self.pairwise == "gaussian" else self.phi(x)
@@ -88,10 +94,30 @@ class NonLocalOperation(nn.Module):
             key, value = F.max_pool3d(key, (1, 2, 2)), F.max_pool3d(value, (1, 2, 2))
         if self.pairwise == "concatenation":
             query, key = self.w_theta(query), self.w_phi(key)  # B 1 T H W
-        weigh = self._fast if self.path == "fast" else self._textbook
+        weigh = self._fast if self.path == "fast" and self.pool_keys else self._textbook
         y = weigh(query.flatten(2), key.flatten(2), value.flatten(2))
         # B D P -> B D T H W
         return self.z(y.reshape(x.shape[0], -1, *x.shape[2:]))  # type: ignore[no-any-return]
+
+    def _is_as_the_textbooks(self, x: Tensor) -> bool:
+        """Whether the fast path would be the textbook's operators, as for few positions.
+
+        Then it is the textbook's itself, and asks nothing more.
+        """
+        return (
+            "gaussian" in self.pairwise
+            and not is_for_products(x, x)
+            and holds(
+                x,
+                x.shape[2:].numel(),
+                width=self.channels if self.pairwise == "gaussian" else self.channels // 2,
+                width_of_values=self.channels // 2,
+                wants_gradient=lambda: (
+                    torch.is_grad_enabled()
+                    and (x.requires_grad or any(each.requires_grad for each in self.parameters()))
+                ),
+            )
+        )
 
     def _projected(self, x: Tensor) -> Sequence[Tensor]:
         """Queries, keys and values on the fast path: B D P each, D = 1 with concatenation."""

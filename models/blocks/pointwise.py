@@ -33,7 +33,7 @@ def project(
     Shapes: (B, C, T, H, W) -> (B, D, P) for each.
     """
     each_clip = side_by_side == "positions"
-    if not (_is_for_products(x, x) and _may_multiply(x, convolutions, each_clip=each_clip)):
+    if not (is_for_products(x, x) and _may_multiply(x, convolutions, each_clip=each_clip)):
         return [convolution(x).flatten(2) for convolution in convolutions]
     return in_one_product(x.flatten(2), convolutions, each_clip=each_clip)
 
@@ -56,7 +56,7 @@ def project_by(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
     Shapes: (B, C, T, H, W), (D, C), (D,) -> (B, D, P).
     """
-    if x.shape[1] != weight.shape[1] or not _is_for_products(x, x):
+    if x.shape[1] != weight.shape[1] or not is_for_products(x, x):
         return F.conv3d(x, weight[:, :, None, None, None], bias).flatten(2)
     return _plus(_product(x.flatten(2), weight, each_clip=True), bias)
 
@@ -70,7 +70,7 @@ def project_back(y: Tensor, convolution: nn.Conv3d, like: Tensor) -> Tensor:
     channels_last = like.stride(1) == 1 and not like.is_contiguous()
     each_clip = not channels_last
     y = y.reshape(*y.shape[:2], *extents)
-    if not (_is_for_products(y, like) and _may_multiply(y, [convolution], each_clip=each_clip)):
+    if not (is_for_products(y, like) and _may_multiply(y, [convolution], each_clip=each_clip)):
         return convolution(y)  # type: ignore[no-any-return]
     z = _product(y.flatten(2), convolution.weight.flatten(1), each_clip=each_clip)
     return _plus(z, convolution.bias).reshape(*z.shape[:2], *extents)
@@ -117,17 +117,18 @@ def _may_multiply(x: Tensor, convolutions: Sequence[nn.Conv3d], *, each_clip: bo
     )
 
 
-def _is_for_products(x: Tensor, widest: Tensor) -> bool:
+def is_for_products(x: Tensor, widest: Tensor) -> bool:
     """Whether ``x`` is on a CPU, the ``widest`` map large, and nobody wants to see the operators.
 
     Counters, whose dispatch modes see operators, and tracers are to see what other devices compute;
     compilers choose by themselves.
     """
-    # a map on a GPU, or a small one, is told at once
+    # a small map, or one on a GPU, is told at once; after a convolution the code of any more
+    # questions has left the caches, and takes ten times as long as in a loop of its own
     return (
-        x.device.type == "cpu"
+        widest.numel() >= FEW
+        and x.is_cpu
         and not torch.compiler.is_compiling()
-        and widest.numel() >= FEW
         and x.dim() == 5
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         and torch._C._len_torch_dispatch_stack() == 0

@@ -291,6 +291,57 @@ def test_a_step_counts_the_same_on_every_device(name, monkeypatch):
     assert steps["cpu"].total == steps["meta"].total
 
 
+@pytest.fixture
+def refused(monkeypatch):
+    """The fast path's own way from queries, keys and values."""
+
+    def refuse(self, *tensors):
+        raise AssertionError("its own operators")
+
+    monkeypatch.setattr(NonLocalOperation, "_fast", refuse)
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+@pytest.mark.parametrize("pairwise", ["embedded-gaussian", "gaussian"])
+@pytest.mark.parametrize("block", ["nl", "pnl"])
+def test_where_nothing_is_gained_the_operators_are_the_textbooks(
+    block, pairwise, training, refused
+):
+    textbook, fast = pair(BLOCKS[f"{block}-{pairwise}"], 384)
+    few = torch.randn(1, 384, 2, 14, 14, dtype=torch.float64).requires_grad_(training)
+    with torch.set_grad_enabled(training):
+        assert torch.equal(textbook(few), fast(few))
+
+
+@pytest.mark.parametrize(
+    ("channels", "frames", "pairwise"),
+    [
+        pytest.param(384, 4, "embedded-gaussian", id="a large map with few scores"),
+        pytest.param(48, 6, "embedded-gaussian", id="many scores of a small map"),
+        pytest.param(48, 11, "gaussian", id="more than are held without a fused kernel"),
+        pytest.param(4, 2, "dot-product", id="another order of products"),
+    ],
+)
+def test_where_something_is_gained_they_are_not(channels, frames, pairwise, refused):
+    block = NonLocal(channels, pairwise=pairwise, path="fast")
+    with torch.no_grad(), pytest.raises(AssertionError, match="its own operators"):
+        block(torch.randn(1, channels, frames, 14, 14))
+
+
+def test_few_wide_scores_are_held_where_they_would_be_computed_anew(refused):
+    # between 2^20 and 2^22 scores of more than 128 channels; shapes alone have no products
+    with torch.device("meta"):
+        block, x = NonLocal(258, path="fast"), torch.empty(1, 258, 6, 13, 14)
+    block.requires_grad_(False)
+    block(x.detach().requires_grad_())
+    for parameters, grads in ((False, False), (True, False)):
+        block.requires_grad_(parameters)
+        with torch.set_grad_enabled(grads), pytest.raises(AssertionError, match="its own"):
+            block(x.detach())
+    block.requires_grad_(True)
+    block(x.detach())
+
+
 def test_no_matrix_of_all_pairs_is_held():
     # 2 x 2304 x 2304 scores are above what is held at once
     with torch.device("meta"):
