@@ -90,30 +90,23 @@ def attend_itself(x: Tensor, value: Tensor) -> Tensor:
 
 
 def holds(
-    x: Tensor, keys: int, *, width: int, width_of_values: int, wants_gradient: Callable[[], bool]
+    scores: int, width: int, width_of_values: int, on_gpu: bool, wants_gradient: Callable[[], bool]
 ) -> bool:
-    """Whether the matrix of all scores is held of queries at the positions of ``x``, (B, C, ...).
+    """Whether the matrix of so many ``scores`` is held: of all clips, queries and keys.
 
     ``width`` is that of queries and keys.
     """
-    scores = x.shape[0] * x.shape[2:].numel() * keys
-    if x.is_cuda:
+    if on_gpu:
         return scores <= FEW_ON_GPU
-    if scores > HELD:
-        return False
-    if scores <= FEW or width != width_of_values:
+    if scores <= FEW:
         return True
-    return width > WIDE and wants_gradient()
+    return scores <= HELD and (width != width_of_values or (width > WIDE and wants_gradient()))
 
 
 def _holds(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    return holds(
-        query,
-        key.shape[2],
-        width=query.shape[1],
-        width_of_values=value.shape[1],
-        wants_gradient=lambda: _wants_gradient(query, key, value),
-    )
+    scores = query.shape[0] * query.shape[2] * key.shape[2]
+    widths = query.shape[1], value.shape[1]
+    return holds(scores, *widths, query.is_cuda, lambda: _wants_gradient(query, key, value))
 
 
 def _has_fused(query: Tensor, value: Tensor) -> bool:

@@ -104,19 +104,15 @@ class NonLocalOperation(nn.Module):
 
         Then it is the textbook's itself, and asks nothing more.
         """
-        return (
-            "gaussian" in self.pairwise
-            and not is_for_products(x, x)
-            and holds(
-                x,
-                x.shape[2:].numel(),
-                width=self.channels if self.pairwise == "gaussian" else self.channels // 2,
-                width_of_values=self.channels // 2,
-                wants_gradient=lambda: (
-                    torch.is_grad_enabled()
-                    and (x.requires_grad or any(each.requires_grad for each in self.parameters()))
-                ),
-            )
+        if is_for_products(x, x) or "gaussian" not in self.pairwise:
+            return False
+        inner = self.channels // 2
+        return holds(
+            x.shape[0] * x.shape[2:].numel() ** 2,
+            self.channels if self.pairwise == "gaussian" else inner,
+            inner,
+            x.is_cuda,
+            lambda: _may_want_gradients(x, self),
         )
 
     def _projected(self, x: Tensor) -> Sequence[Tensor]:
@@ -246,6 +242,12 @@ class NonLocalOperation(nn.Module):
     def _sums(self, queries: int, keys: int) -> bool:
         """Whether concatenation goes without the matrix of all pairs."""
         return self.path == "fast" and queries * keys > MATRIX
+
+
+def _may_want_gradients(x: Tensor, module: nn.Module) -> bool:
+    return torch.is_grad_enabled() and (
+        x.requires_grad or any(each.requires_grad for each in module.parameters())
+    )
 
 
 def _keys_first(queries: int, keys: int, inner: int) -> bool:
