@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidcost.models.blocks.kernels import may_run
+from vidcost.models.blocks.kernels import may_run, wants_gradient
 from vidcost.models.blocks.slices import SlicedAttention, sliced
 from vidcost.models.blocks.symmetric import SymmetricAttention
 
@@ -69,7 +69,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         from vidcost.models.blocks.attention_kernel import attend_in_tiles
 
         return attend_in_tiles(query, key, value)
-    if _wants_gradient(query, key, value) and not _is_traced():
+    if wants_gradient(query, key, value) and not _is_traced():
         return SlicedAttention.apply(query, key, value)  # type: ignore[no-any-return,no-untyped-call]
     return sliced(query, key, value)
 
@@ -84,13 +84,13 @@ def attend_itself(x: Tensor, value: Tensor) -> Tensor:
     """
     # its tiles are too small for a GPU
     as_any = x.is_cuda or _holds(x, x, value) or _has_fused(x, value) or _is_traced()
-    if _wants_gradient(x, value) and not as_any:
+    if wants_gradient(x, value) and not as_any:
         return SymmetricAttention.apply(*_of_one_dtype(x, value))  # type: ignore[no-any-return,no-untyped-call]
     return attend(x, x, value)
 
 
 def holds(
-    scores: int, width: int, width_of_values: int, on_gpu: bool, wants_gradient: Callable[[], bool]
+    scores: int, width: int, width_of_values: int, on_gpu: bool, is_training: Callable[[], bool]
 ) -> bool:
     """Whether the matrix of so many ``scores`` is held: of all clips, queries and keys.
 
@@ -100,13 +100,13 @@ def holds(
         return scores <= FEW_ON_GPU
     if scores <= FEW:
         return True
-    return scores <= HELD and (width != width_of_values or (width > WIDE and wants_gradient()))
+    return scores <= HELD and (width != width_of_values or (width > WIDE and is_training()))
 
 
 def _holds(query: Tensor, key: Tensor, value: Tensor) -> bool:
     scores = query.shape[0] * query.shape[2] * key.shape[2]
     widths = query.shape[1], value.shape[1]
-    return holds(scores, *widths, query.is_cuda, lambda: _wants_gradient(query, key, value))
+    return holds(scores, *widths, query.is_cuda, lambda: wants_gradient(query, key, value))
 
 
 def _has_fused(query: Tensor, value: Tensor) -> bool:
@@ -125,7 +125,7 @@ def _has_fused(query: Tensor, value: Tensor) -> bool:
 
 def _fits_tiles(query: Tensor, key: Tensor, value: Tensor) -> bool:
     """Whether our kernel takes these, and they were not better off with torch's."""
-    if _is_taken_apart(query) or _wants_gradient(query, key, value):
+    if _is_taken_apart(query) or wants_gradient(query, key, value):
         return False
     if not may_run(query, key, value) or not query.dtype == key.dtype == value.dtype:
         return False
@@ -149,7 +149,7 @@ def _multiplies_in_tf32() -> bool:
 def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     # the kernels want each position's channels side by side
     q, k, v = (_side_by_side(x.transpose(1, 2)).unsqueeze(1) for x in (query, key, value))
-    if (parts := _parts(q, k, v)) > 1 and not _wants_gradient(q, k, v):
+    if (parts := _parts(q, k, v)) > 1 and not wants_gradient(q, k, v):
         return _fused_in_parts(q, k, v, parts).transpose(1, 2)
     attended = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # B 1 P E
     return attended.squeeze(1).transpose(1, 2)
@@ -197,10 +197,6 @@ def _fused_in_parts(query: Tensor, key: Tensor, value: Tensor, parts: int) -> Te
     # rows of sums are padded
     share = log_sums[:, :, : query.shape[2], None].softmax(1)  # B n P 1
     return (attended * share).sum(1)  # type: ignore[no-any-return]
-
-
-def _wants_gradient(*tensors: Tensor) -> bool:
-    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
 
 
 def _is_taken_apart(query: Tensor) -> bool:

@@ -60,6 +60,11 @@ def is_watched() -> bool:
     )
 
 
+def wants_gradient(*tensors: Tensor) -> bool:
+    """Whether a gradient of any of them is to be had from what is computed now."""
+    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+
+
 @cache
 def _works(device: torch.device) -> bool:
     """Whether Triton is there and a kernel runs, for which it needs a C compiler too."""

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcost.models.blocks.attention import attend, attend_itself, holds
+from vidcost.models.blocks.kernels import wants_gradient
 from vidcost.models.blocks.path import Path, checked
 from vidcost.models.blocks.pointwise import (
     has_own_weight,
@@ -112,7 +113,7 @@ class NonLocalOperation(nn.Module):
             self.channels if self.pairwise == "gaussian" else inner,
             inner,
             x.is_cuda,
-            lambda: _may_want_gradients(x, self),
+            lambda: wants_gradient(x, *self.parameters()),
         )
 
     def _projected(self, x: Tensor) -> Sequence[Tensor]:
@@ -242,12 +243,6 @@ class NonLocalOperation(nn.Module):
     def _sums(self, queries: int, keys: int) -> bool:
         """Whether concatenation goes without the matrix of all pairs."""
         return self.path == "fast" and queries * keys > MATRIX
-
-
-def _may_want_gradients(x: Tensor, module: nn.Module) -> bool:
-    return torch.is_grad_enabled() and (
-        x.requires_grad or any(each.requires_grad for each in module.parameters())
-    )
 
 
 def _keys_first(queries: int, keys: int, inner: int) -> bool:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcost.models.blocks.kernels import is_worth_a_launch, may_run
+from vidcost.models.blocks.kernels import is_worth_a_launch, may_run, wants_gradient
 from vidcost.models.blocks.operation import NonLocalOperation, Pairwise
 from vidcost.models.blocks.path import Path
 from vidcost.models.blocks.pooling import max_pool_2x2
@@ -129,9 +129,7 @@ class PNL(nn.Module):
             return False
         if bn.training or bn.running_mean is None or bn.running_var is None or not bn.affine:
             return False
-        if torch.is_grad_enabled() and any(
-            y.requires_grad for y in (x, *scales, *self.parameters())
-        ):
+        if wants_gradient(x, *scales, *self.parameters()):
             return False
         statistics = (bn.weight, bn.bias, bn.running_mean, bn.running_var)
         return self.n <= MOST_IN_KERNEL and may_run(x, *scales, *statistics)

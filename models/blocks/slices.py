@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vidcost.models.blocks.kernels import PLAIN, is_watched
+from vidcost.models.blocks.kernels import PLAIN, is_watched, wants_gradient
 
 SLICE = 1 << 20
 """Scores in a slice: 4 MB in single precision, which caches hold."""
@@ -75,7 +75,7 @@ def _may_write_over(*tensors: Tensor) -> bool:
         all(type(x) in PLAIN and x.device.type == "cpu" for x in tensors)
         and not torch.compiler.is_compiling()
         and not is_watched()
-        and not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
+        and not wants_gradient(*tensors)
     )
 
 
