@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from torch import Tensor, nn
@@ -67,8 +68,11 @@ class Entry:
         return self.remainder == 0 and not self.off
 
 
+@cache
 def examine(row: Row) -> Examined:
     """Count ``row``, check its closed forms, and explain what every counter should print.
+
+    Once in a process, as :func:`~vidcost.bench.count.record.count_row`.
 
     Raises: ClosedFormMismatch, UncountedOperator; ValueError as the network does.
     """

@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -56,8 +57,11 @@ class Record(BaseModel):
         return self.conv + self.linear + self.matmul
 
 
+@cache
 def count_row(row: Row) -> Record:
     """Count ``row`` on the meta device at batch 1 and check its closed forms.
+
+    Once in a process: tables, pages and the gate ask for the same rows again and again.
 
     Raises: ClosedFormMismatch naming row, module and both costs; ValueError as the network does.
     """

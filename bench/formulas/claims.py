@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import sympy
@@ -64,6 +65,7 @@ class Verdict:
     because: str
 
 
+@cache
 def verdicts(print_form: Print = printed) -> tuple[Verdict, ...]:
     """The paper's claims about its formulas, each computed under both forms.
 

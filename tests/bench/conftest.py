@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
@@ -18,7 +17,6 @@ from vidcost import models
 from vidcost.bench import cli
 from vidcost.bench.count import conformance, ledger, measure, record
 from vidcost.bench.count.answer import Answer
-from vidcost.bench.count.ledger import Examined
 from vidcost.bench.count.operators import OPERATORS
 from vidcost.bench.count.record import Record
 from vidcost.bench.gate import comparison, study, versions
@@ -58,18 +56,6 @@ def results() -> Path:
 def committed(results: Path) -> dict[str, Record]:
     """The records of results/counts.jsonl."""
     return record.read(results)
-
-
-@pytest.fixture(scope="session")
-def examined() -> Callable[[Row], Examined]:
-    """Examine a row at most once in all tests."""
-    return functools.cache(ledger.examine)
-
-
-@pytest.fixture(scope="session")
-def counted(examined: Callable[[Row], Examined]) -> Callable[[Row], Record]:
-    """Count a row at most once in all tests."""
-    return lambda row: examined(row).record
 
 
 @pytest.fixture(scope="session")
@@ -137,7 +123,7 @@ class Questions(dict[tuple[str, str], str | dict[str, Any]]):
 
 
 @pytest.fixture
-def witnesses(monkeypatch: pytest.MonkeyPatch, examined: Callable[[Row], Examined]) -> Questions:
+def witnesses(monkeypatch: pytest.MonkeyPatch) -> Questions:
     """Have every witness answer at once what the ledger expects of it.
 
     An error written under ("thop", "mfnet") becomes that answer; fields replace those of it.
@@ -149,7 +135,7 @@ def witnesses(monkeypatch: pytest.MonkeyPatch, examined: Callable[[Row], Examine
         other = questions.get((witness, row.name), {})
         if isinstance(other, str):
             return Answer(version="0", status="crashed", error=other)
-        expected = examined(row).explanations[witness]
+        expected = ledger.examine(row).explanations[witness]
         answer = Answer(
             version="0",
             flops=expected.flops,
@@ -159,7 +145,6 @@ def witnesses(monkeypatch: pytest.MonkeyPatch, examined: Callable[[Row], Examine
         return answer.model_copy(update=other)
 
     monkeypatch.setattr(measure, "ask", ask)
-    monkeypatch.setattr(measure, "examine", examined)
     return questions
 
 

@@ -244,11 +244,11 @@ def test_every_size_in_a_note_is_checked_here():
 
 
 @pytest.mark.parametrize(("row", "size", "value"), SIZES, ids=lambda each: str(each)[:20])
-def test_a_size_in_a_note_is_what_is_counted(row, size, value, counted, by_name):
+def test_a_size_in_a_note_is_what_is_counted(row, size, value, by_name):
     if isinstance(value, str):
         actual = _thop_2020(by_name[value])
     else:
-        actual = value(lambda name: counted(by_name[name]))
+        actual = value(lambda name: count_row(by_name[name]))
     if size[-1] in "MG":
         assert Figure.parse(size).equals(actual), actual
     else:
@@ -263,9 +263,9 @@ def test_a_size_in_a_note_is_what_is_counted(row, size, value, counted, by_name)
     ],
 )
 def test_the_parameters_of_a_non_local_block_as_notes_give_them(
-    expected, with_block, without, counted, by_name
+    expected, with_block, without, by_name
 ):
-    assert expected == counted(by_name[with_block]).params - counted(by_name[without]).params
+    assert expected == count_row(by_name[with_block]).params - count_row(by_name[without]).params
 
 
 COMMANDS = [

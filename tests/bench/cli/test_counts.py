@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from vidcost.bench.count.record import count_row
 from vidcost.models.rows import ROWS
 
 LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
@@ -156,10 +157,10 @@ def test_count_names_a_witness_that_failed(vidcost, witnesses):
 
 @pytest.mark.parametrize("name", ["mfnet-pnl", "r50-nl", "i3d-ts"])
 @pytest.mark.parametrize("depth", [1, 2])
-def test_the_modules_of_a_tree_sum_to_the_whole(name, depth, vidcost, counted, by_name):
+def test_the_modules_of_a_tree_sum_to_the_whole(name, depth, vidcost, by_name):
     out = vidcost("show", name, "--depth", str(depth), "--format", "json").out
     root, *below = json.loads(out)
-    whole = counted(by_name[name])
+    whole = count_row(by_name[name])
     assert {key: getattr(whole, key) for key in QUANTITIES} == {
         key: root[key] for key in QUANTITIES
     }

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli import app
-from vidcost.bench.count import cache, measure
+from vidcost.bench.count import cache, ledger, measure, record
 from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.engine.work import Lost
 from vidcost.bench.timing.sweep import Interrupted
@@ -238,6 +238,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
 def test_a_closed_form_that_is_not_met_is_something_wrong(
     command, what, vidcost, monkeypatch, tmp_path
 ):
+    # as in a process that has counted nothing yet
+    monkeypatch.setattr(measure, "examine", ledger.examine.__wrapped__)
+    monkeypatch.setattr(record, "count_row", record.count_row.__wrapped__)
+
     def ask(*_, **__):
         raise AssertionError("a witness was asked")
 

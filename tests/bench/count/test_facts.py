@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vidcost.bench.count import record as records
 from vidcost.bench.count.counter import count
+from vidcost.bench.count.record import count_row
 from vidcost.models.blocks import PNL, NonLocal
 from vidcost.models.rows import ROWS, select
 
-count_row = functools.cache(records.count_row)
 BUILDABLE = [row.name for row in ROWS if row.build is not None]
 
 

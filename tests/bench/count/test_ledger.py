@@ -25,16 +25,20 @@ def answered(examined, committed):
     )
 
 
+# not as it was found before: a test may have changed a rule
+examine_anew = examine.__wrapped__
+
+
 def accounts(row, committed):
     return {
         (entry.counter, entry.quantity): entry
-        for entry in reconcile(answered(examine(row), committed))
+        for entry in reconcile(answered(examine_anew(row), committed))
     }
 
 
 @pytest.mark.parametrize("row", BUILDABLE, ids=lambda row: row.name)
-def test_every_account_of_every_row_adds_up(row, examined, committed):
-    entries = reconcile(answered(examined(row), committed))
+def test_every_account_of_every_row_adds_up(row, committed):
+    entries = reconcile(answered(examine(row), committed))
     # torch prints no parameters
     assert 7 == len(entries)
     assert [] == [line for entry in entries for line in complaints(entry)]
@@ -61,12 +65,12 @@ def test_an_account_by_hand(committed):
     assert (25_558_280, 25_556_232, 0) == (params.ours, params.printed, params.remainder)
 
 
-def test_a_counter_that_was_not_asked_has_no_account(examined):
-    assert [] == reconcile(examined(MFNET))
+def test_a_counter_that_was_not_asked_has_no_account():
+    assert [] == reconcile(examine(MFNET))
 
 
-def test_what_needs_gigabytes(examined):
-    large = [row.name for row in BUILDABLE if examined(row).is_large]
+def test_what_needs_gigabytes():
+    large = [row.name for row in BUILDABLE if examine(row).is_large]
     assert ["mfnet-pnl-n2-conv2"] == large
 
 
@@ -110,7 +114,7 @@ def test_a_term_that_is_missing_is_named(monkeypatch, committed):
     ] == sorted(complaints(accounts(CGNL, committed)["fvcore", "flops"]))
 
 
-def test_errors_that_cancel_out_are_still_seen(examined, committed):
+def test_errors_that_cancel_out_are_still_seen(committed):
     """The total is right, but it is made up otherwise."""
     record = committed["mfnet"]
     answer = record.witnesses["fvcore"]
@@ -120,7 +124,7 @@ def test_errors_that_cancel_out_are_still_seen(examined, committed):
     }
     moved = {"fvcore": answer.model_copy(update={"parts": parts})}
     case = dataclasses.replace(
-        examined(MFNET), record=record.model_copy(update={"witnesses": moved})
+        examine(MFNET), record=record.model_copy(update={"witnesses": moved})
     )
     flops, params = reconcile(case)
     assert (0, False, True) == (flops.remainder, flops.balanced, params.balanced)
@@ -130,34 +134,34 @@ def test_errors_that_cancel_out_are_still_seen(examined, committed):
     ] == complaints(flops)
 
 
-def test_a_total_that_is_not_the_sum_of_its_headings_is_seen(examined, committed):
+def test_a_total_that_is_not_the_sum_of_its_headings_is_seen(committed):
     record = committed["mfnet"]
     answer = record.witnesses["fvcore"]
     other = {"fvcore": answer.model_copy(update={"flops": answer.flops + 3})}
     case = dataclasses.replace(
-        examined(MFNET), record=record.model_copy(update={"witnesses": other})
+        examine(MFNET), record=record.model_copy(update={"witnesses": other})
     )
     flops, _ = reconcile(case)
     assert (3, {}, False) == (flops.remainder, flops.off, flops.balanced)
     assert ["mfnet: fvcore: total: +3 flops are not explained"] == complaints(flops)
 
 
-def test_parameters_that_are_not_explained(examined, committed):
+def test_parameters_that_are_not_explained(committed):
     record = committed["mfnet"]
     answer = record.witnesses["thop"]
     other = {"thop": answer.model_copy(update={"params": answer.params - 5})}
     case = dataclasses.replace(
-        examined(MFNET), record=record.model_copy(update={"witnesses": other})
+        examine(MFNET), record=record.model_copy(update={"witnesses": other})
     )
     flops, params = reconcile(case)
     assert flops.balanced
     assert ["mfnet: thop: params: -5 params are not explained"] == complaints(params)
 
 
-def test_a_counter_without_an_answer_says_why(examined, committed):
+def test_a_counter_without_an_answer_says_why(committed):
     missing = Answer(version="not installed", status="missing", error="no thop: install it")
     case = dataclasses.replace(
-        examined(MFNET),
+        examine(MFNET),
         record=committed["mfnet"].model_copy(update={"witnesses": {"thop": missing}}),
     )
     for entry in reconcile(case):
@@ -168,4 +172,4 @@ def test_a_counter_without_an_answer_says_why(examined, committed):
 def test_a_wrong_closed_form_is_found_first(monkeypatch):
     monkeypatch.setattr(record, "verify", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        examine(MFNET)
+        examine_anew(MFNET)

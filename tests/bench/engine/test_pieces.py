@@ -44,7 +44,7 @@ def test_a_search_that_lost_recipes_says_so():
         search(C3D, published.pnl2020(), engine=Backwards(lost=0))
 
 
-def test_the_ledger_of_rows_is_theirs_in_order(witnesses, examined):
+def test_the_ledger_of_rows_is_theirs_in_order(witnesses):
     rows = select(["mfnet", "mfnet-nl", "c3d"])
     told = []
     found, lost = measure.accounts_on(Backwards(), rows, advance=told.append)
@@ -58,9 +58,9 @@ def test_a_row_that_was_lost_is_said(witnesses):
     assert (["mfnet-nl"], ["mfnet: lost 3 times"]) == (list(found), lost)
 
 
-def test_rows_that_need_gigabytes_have_a_machine_to_themselves(examined, by_name):
+def test_rows_that_need_gigabytes_have_a_machine_to_themselves(by_name):
     rows = [row for row in by_name.values() if row.build]
-    needs = {measure._needs(row): examined(row).is_large for row in rows}
+    needs = {measure._needs(row): ledger.examine(row).is_large for row in rows}
     assert {"core": False, "machine": True} == needs
 
 

@@ -15,6 +15,7 @@ import pytest
 from vidcost.bench.count import record
 from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.count.counter import UncountedOperator
+from vidcost.bench.count.ledger import examine
 from vidcost.bench.gate import baseline
 from vidcost.bench.gate.baseline import accept, compare, history
 from vidcost.bench.gate.count_changes import Change
@@ -27,11 +28,6 @@ C3D_PARAMS = 78_815_176
 LESS = Change("c3d", "params", C3D_PARAMS - 1, C3D_PARAMS)
 """What :func:`store` plants with ``C3D_ONE_LESS``."""
 C3D_ONE_LESS = {"c3d": {"params": C3D_PARAMS - 1}}
-
-
-@pytest.fixture(autouse=True)
-def counted_once(monkeypatch, examined):
-    monkeypatch.setattr(baseline, "examine", examined)
 
 
 @pytest.fixture
@@ -103,13 +99,13 @@ def test_swapped_rows_a_row_that_is_gone_and_a_new_one(store):
         RuntimeError("aten::fold has no rule"),
     ],
 )
-def test_a_row_that_cannot_be_counted_hides_no_other(store, monkeypatch, examined, error):
-    def examine(row):
+def test_a_row_that_cannot_be_counted_hides_no_other(store, monkeypatch, error):
+    def broken(row):
         if row.name == "resframe-ts":
             raise error
-        return examined(row)
+        return examine(row)
 
-    monkeypatch.setattr(baseline, "examine", examine)
+    monkeypatch.setattr(baseline, "examine", broken)
     folder = store(C3D_ONE_LESS)
     said = f"not counted, {type(error).__name__}: aten::fold has no rule"
     assert (Change("resframe-ts", "row", "present", said), LESS) == compare(ROWS, folder).changes
