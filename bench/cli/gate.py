@@ -166,25 +166,39 @@ def gate_time(
     from vidcost.bench.gate.record import Rule
     from vidcost.bench.session.gate_progress import gate_progress
     from vidcost.bench.session.timing import check_device
+    from vidcost.bench.timing.cell import Cell
     from vidcost.bench.timing.plan import Conditions, checked_cell
     from vidcost.bench.timing.sweep import Interrupted
 
     check_device(device)
     files.check_folder(out.parent)
+    if not rows and device == "cpu":
+        blocks = blocks or ["all"]
+    (common,) = Conditions(device, threads, (batch,), (dtype,), phase=(phase,)).combinations()
+
+    def cell_of_row(name: str) -> Cell:
+        return checked_cell({"row": name, "frames": frames, "size": size} | common)
+
+    # what is wrong in any version is said before two are prepared, which takes seconds to minutes
+    alone, left_out = comparison.blocks_alone(blocks or (), shapes or ())
+    cells = [checked_cell(block | common) for block in alone]
+    for name in rows or ():
+        cell_of_row(name)
     prepared = comparison.prepare_refs(
         Path(), base, head, cache=versions.cache_folder(), same_environment=same_environment
     )
+    # a version whose models do not import says so here, whatever is measured
     base_rows, head_rows = (side.rows() for side in prepared)
-    names, left_out = comparison.common_rows(base_rows, head_rows, rows or ())
-    if not rows and (blocks or device == "cpu"):
-        names, blocks = [], blocks or ["all"]
-    conditions = Conditions(device, threads, (batch,), (dtype,), phase=(phase,))
-    subjects, reasons = comparison.subjects(names, blocks or (), shapes or (), frames, size)
-    (common,) = conditions.combinations()
+    if rows or not blocks:
+        names, of_one = comparison.common_rows(base_rows, head_rows, rows or ())
+        cells = [*map(cell_of_row, names), *cells]
+        left_out = [*of_one, *left_out]
+    if not cells:
+        raise ValueError("the two versions have no row in common: name blocks with --blocks")
     run = comparison.new_run(
         prepared,
-        [checked_cell(subject | common) for subject in subjects],
-        left_out=[*left_out, *reasons],
+        cells,
+        left_out=left_out,
         rule=Rule(margin=margin),
         seed=random.SystemRandom().randrange(1 << 32) if seed is None else seed,
         visit_s=visit,

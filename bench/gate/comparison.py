@@ -61,30 +61,22 @@ def common_rows(
     return both, left_out
 
 
-def subjects(
-    names: Sequence[str],
-    blocks: Sequence[str],
-    shapes: Sequence[str],
-    frames: int | None,
-    size: int | None,
+def blocks_alone(
+    blocks: Sequence[str], shapes: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows, and blocks alone at ``shapes`` (where rows share them, if there are none), as fields of
-    cells; and why some are left out.
+    """Blocks at ``shapes`` (where rows share them, if there are none), as fields of cells; and why
+    some are left out.
 
-    Raises: ValueError if there is nothing to measure, or for an unknown block or shape.
+    Raises: ValueError for an unknown block or shape, or for shapes of no block.
     """
-    if shapes and not blocks:
-        raise ValueError("--shape is for blocks alone: give --blocks too")
-    found: list[dict[str, Any]] = [{"row": name, "frames": frames, "size": size} for name in names]
-    alone: list[tuple[str, plan.Shape]] = []
-    reasons: list[str] = []
-    if blocks:
-        at = [plan.shape_of(text) for text in shapes] or plan.shared_shapes(ROWS)
-        alone, reasons = plan.fitting(plan.named_specs(blocks), at)
-    found += [{"block": spec, "shape": shape} for spec, shape in alone]
-    if not found:
-        raise ValueError("the two versions have no row in common: name blocks with --blocks")
-    return found, reasons
+    if not blocks:
+        if shapes:
+            raise ValueError("--shape is for blocks alone: give --blocks too")
+        return [], []
+    specs = plan.named_specs(blocks)
+    at = [plan.shape_of(text) for text in shapes] or plan.shared_shapes(ROWS)
+    alone, reasons = plan.fitting(specs, at)
+    return [{"block": spec, "shape": shape} for spec, shape in alone], reasons
 
 
 def new_run(

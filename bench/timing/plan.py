@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from vidcost.bench.block_spec import BLOCKS, block_factory, fast, reference_of
 from vidcost.bench.count.counter import count
@@ -149,15 +151,23 @@ def shared_shapes(rows: Iterable[Row]) -> list[Shape]:
     """Shapes (C, T, H, W) at which ``rows`` put blocks of at least two kinds, in order."""
     kinds: dict[Shape, set[type]] = {}
     for row in rows:
-        if not row.has_blocks:
-            continue
-        model, clips = on_meta(row)
-        for call in count(model, *clips).calls:
-            module = model.get_submodule(call.module)
-            if isinstance(module, tuple(BLOCKS.values())) and call.input is not None:
-                _, channels, frames, height, width = call.input
-                kinds.setdefault((channels, frames, height, width), set()).add(type(module))
+        if row.has_blocks:
+            for kind, shape in _placed(row):
+                kinds.setdefault(shape, set()).add(kind)
     return [shape for shape, found in kinds.items() if len(found) > 1]
+
+
+@cache
+def _placed(row: Row) -> tuple[tuple[type, Shape], ...]:
+    """The blocks that run in ``row``, with the shapes of their inputs."""
+    model, clips = on_meta(row)
+    placed = []
+    for call in count(model, *clips).calls:
+        module = model.get_submodule(call.module)
+        if isinstance(module, tuple(BLOCKS.values())) and call.input is not None:
+            _, channels, frames, height, width = call.input
+            placed.append((type(module), (channels, frames, height, width)))
+    return tuple(placed)
 
 
 def swept(shapes: Iterable[Shape]) -> list[Shape]:
@@ -167,9 +177,20 @@ def swept(shapes: Iterable[Shape]) -> list[Shape]:
 
 
 def named_specs(words: Iterable[str]) -> list[str]:
-    """Specs of blocks, several in one text allowed, with :data:`GROUPS` spelled out."""
-    specs = [spec for text in words for spec in text.split()]
-    return [each for spec in specs for each in GROUPS.get(spec, (spec,))]
+    """Specs of blocks, several in one text allowed, with :data:`GROUPS` spelled out.
+
+    Raises: ValueError for an unknown block.
+    """
+    named = [spec for text in words for spec in text.split()]
+    specs = [each for spec in named for each in GROUPS.get(spec, (spec,))]
+    for spec in specs:
+        _factory(spec)
+    return specs
+
+
+def _factory(spec: str) -> Callable[..., nn.Module] | None:
+    # a user's code is run by the worker alone, which says what became of it
+    return None if reference_of(spec) else block_factory(spec)
 
 
 def fitting(
@@ -180,8 +201,7 @@ def fitting(
     Raises: ValueError for an unknown block, or if nothing fits.
     """
     found, reasons = [], []
-    # a user's code is run by the worker alone, which says what became of it
-    factories = {spec: None if reference_of(spec) else block_factory(spec) for spec in specs}
+    factories = {spec: _factory(spec) for spec in specs}
     for shape in shapes:
         for spec, factory in factories.items():
             if factory is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -14,6 +15,7 @@ import typer.main
 
 from vidcost.bench.cli import app
 from vidcost.bench.gate import comparison, study, versions
+from vidcost.bench.gate.record import FEWEST_PAIRS, Rule
 from vidcost.bench.timing.cell import Cell
 
 HERE = Path(__file__).parent
@@ -184,6 +186,24 @@ def test_bad_input_is_a_line(git, vidcost, words, said):
     assert 1 == err.count("\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("mfnet --shape 8x2x4x4", "--shape is for blocks alone"),
+        ("--blocks xyz", "no block 'xyz'"),
+        ("--blocks nl --shape 8x2", "8x2"),
+        ("mfnet --dtype int4", "dtype: "),
+        ("--blocks nl --shape 8x2x4x4 --phase asleep", "phase: "),
+        ("mfnet --frames 0", "frames: "),
+    ],
+)
+def test_what_no_version_could_do_is_refused_before_any_is_prepared(
+    git, complaint, monkeypatch, words, said
+):
+    monkeypatch.setattr(comparison, "prepare_refs", lambda *_, **__: pytest.fail("prepared"))
+    assert said in complaint("gate", "time", *words.split())
+
+
 def test_outside_of_a_repository_is_a_line(vidcost, complaint, monkeypatch, tmp_path):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert "not a git repository" in complaint("gate", "time", "mfnet")
@@ -286,12 +306,14 @@ def test_without_a_repository_there_is_no_history(complaint, words, monkeypatch,
 
 
 def test_two_versions_are_measured_for_real(git, vidcost, monkeypatch):
-    """Head holds 4 MB that base does not. The screen takes half a minute, more pairs longer."""
+    """Head holds 4 MB that base does not. The screen takes half a minute even so."""
     git.edit(
         "models/blocks/non_local.py",
         "def forward(self, x: Tensor) -> Tensor:",
         "def forward(self, x: Tensor) -> Tensor:\n        held = x.new_empty(1 << 20)  # noqa",
     )
+    few = functools.partial(Rule, screen_pairs=FEWEST_PAIRS)
+    monkeypatch.setattr("vidcost.bench.gate.record.Rule", few)
     monkeypatch.setattr("vidcost.bench.gate.campaign.to_confirm", lambda _: {})
     monkeypatch.setattr("vidcost.bench.gate.campaign.still_to_confirm", lambda *_: {})
     words = "gate time --base main --blocks nl --shape 24x2x6x6 --visit 0.02 --format json"
@@ -303,7 +325,7 @@ def test_two_versions_are_measured_for_real(git, vidcost, monkeypatch):
     assert run["base"]["code"] != run["head"]["code"]
     assert run["base"]["machine"] == run["head"]["machine"]
     screen = [visit for visit in run["visits"] if visit["stage"] == "screen"]
-    assert (16, {"ok"}) == (len(screen), {visit["status"] for visit in screen})
+    assert (2 * FEWEST_PAIRS, {"ok"}) == (len(screen), {visit["status"] for visit in screen})
     # they took turns
     taken = {(visit["pair"], visit["side"]): len(visit["samples_ns"]) for visit in screen}
-    assert all(taken[pair, "base"] == taken[pair, "head"] >= 10 for pair in range(8))
+    assert all(taken[pair, "base"] == taken[pair, "head"] >= 10 for pair in range(FEWEST_PAIRS))
