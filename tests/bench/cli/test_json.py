@@ -62,7 +62,7 @@ FAILING = {"run": 1, "gate counts": 1}
 def prepared(
     git, baseline, vidcost, sides, witnesses, operators, stopwatch, timed, monkeypatch, tmp_path
 ):
-    """A repository with a baseline that has changed, timings, a gate's file, kept answers."""
+    """A repository with a baseline that has changed, timings, kept answers."""
     shutil.copytree(tmp_path / "results", "results")
     git.commit("Counts")
     baseline("mfnet-nl", linear=153601)
@@ -80,7 +80,6 @@ def prepared(
         Store(Path(f"{name}.jsonl")).append(timed(cell, seconds))
     monkeypatch.setattr(answers, "folder", lambda: tmp_path / "answers")
     answers.store("a", "{}")
-    assert 0 == vidcost("gate", "time", "mfnet")[0]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -88,6 +87,8 @@ def test_standard_output_is_json_alone(name, prepared, vidcost, monkeypatch):
     # there it could be mixed with what GitHub is told
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     arguments, expected = CASES[name]
+    if name == "gate replay":
+        assert 0 == vidcost("gate", "time", "mfnet")[0]
     status, out, err = vidcost(*name.split(), *shlex.split(arguments), "--json")
     assert FAILING.get(name, 0) == status, err
     lines = json.loads(out)
