@@ -1,7 +1,8 @@
-"""Runs what mostly waits or takes one core beside the tests that compute on two.
+"""Runs all tests: what mostly waits or takes one core beside those that compute on two.
 
-Those on Ray, and then the ledger of every row, with each counter asked anew. What is given on the
-command line is for the tests that compute. The exit status is the first that is not 0.
+Those on Ray, then the ledger of every row, with each counter asked anew, then those in a browser;
+and when all that is over, those that need the machine for themselves. What is given on the command
+line is for the tests that compute. The exit status is the first that is not 0.
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 
 PYTEST = (sys.executable, "-m", "pytest")
@@ -17,9 +19,18 @@ OTHERS = (
     *(*PYTEST, "--numprocesses", "2", "--dist", "loadfile"),
     *("-m", "not alone and not browser and not ray"),
 )
+BROWSER = (*PYTEST, "-m", "browser", "tests/browser")
 
 # two processes of two threads each wait for one another on two cores, and take twice as long
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def marked(mark: str) -> tuple[str, ...]:
+    """Run those with a mark, of the files that name it: to collect all takes as long as a test."""
+    files = [
+        path for path in Path("tests").rglob("test_*.py") if f"mark.{mark}" in path.read_text()
+    ]
+    return (*PYTEST, "-m", mark, *map(str, sorted(files)))
 
 
 def beside(stopped: Event, *commands: Sequence[str]) -> tuple[int, str]:
@@ -44,7 +55,7 @@ def beside(stopped: Event, *commands: Sequence[str]) -> tuple[int, str]:
 interrupted = Event()
 with tempfile.TemporaryDirectory() as results, ThreadPoolExecutor() as pool:
     ledger = (sys.executable, "-m", "vidcost.bench", "ledger", "--no-cache", "--results", results)
-    meanwhile = pool.submit(beside, interrupted, (*PYTEST, "-m", "ray"), ledger)
+    meanwhile = pool.submit(beside, interrupted, marked("ray"), ledger, BROWSER)
     try:
         status = subprocess.run([*OTHERS, *sys.argv[1:]], check=False, env=ONE_THREAD).returncode
         other_status, said = meanwhile.result()
@@ -53,4 +64,6 @@ with tempfile.TemporaryDirectory() as results, ThreadPoolExecutor() as pool:
         interrupted.set()
         raise
 sys.stdout.write(said)
-sys.exit(status or other_status)
+sys.stdout.flush()
+alone_status = subprocess.run(marked("alone"), check=False).returncode
+sys.exit(status or other_status or alone_status)

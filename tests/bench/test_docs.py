@@ -94,7 +94,7 @@ NOT_RUN = {
     "vidcost time 'mfnet*' --device cuda --engine ray --address 10.0.0.1:6379 --gpu H100,A100": RAY,
     "tox run": "is what runs these tests",
     "tox run -e bench": "minutes of timing, a job of its own",
-    "tox run -e browser": "is an environment of the same run",
+    "tox run -e browser": "is a part of what runs these tests",
     "python -m venv .venv": "tests/test_package.py installs the wheel",
     ". .venv/bin/activate": "changes the shell it is called from",
     "pip install -c constraints.txt -e '.[test]' ruff": "downloads packages",

@@ -9,6 +9,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 HOSTILE = "<script>document.title='run'</script>"
+PATIENCE_S = 30
+"""Other tests may take both cores."""
 
 
 def column(browser, table, number):
@@ -34,7 +36,7 @@ def choose(browser, plot, control, value):
     figure = browser.find_element(By.ID, f"plot-{plot}")
     select = figure.find_element(By.CSS_SELECTOR, f"select[data-control={control}]")
     Select(select).select_by_value(value)
-    WebDriverWait(browser, 10).until(
+    WebDriverWait(browser, PATIENCE_S).until(
         lambda _: value in (figure.get_attribute("data-drawn") or "").split()
     )
     return figure
@@ -125,8 +127,8 @@ def test_a_link_leads_to_its_row_even_where_a_filter_hides_it(opened):
     link.click()
     target = opened.find_element(By.CSS_SELECTOR, ":target")
     assert "row-mfnet-nl" == target.get_attribute("id")
-    WebDriverWait(opened, 5).until(lambda _: target.is_displayed())
-    WebDriverWait(opened, 5).until(
+    WebDriverWait(opened, PATIENCE_S).until(lambda _: target.is_displayed())
+    WebDriverWait(opened, PATIENCE_S).until(
         lambda b: b.execute_script(
             "const box = arguments[0].getBoundingClientRect();"
             "return box.top >= 0 && box.bottom <= innerHeight",
@@ -139,7 +141,7 @@ def test_a_note_that_is_folded_away_opens(opened):
     note = opened.find_element(By.CSS_SELECTOR, "#table-6 sup a")
     opened.execute_script("arguments[0].click()", note)
     target = opened.find_element(By.CSS_SELECTOR, ":target")
-    WebDriverWait(opened, 5).until(lambda _: target.is_displayed())
+    WebDriverWait(opened, PATIENCE_S).until(lambda _: target.is_displayed())
     assert target.get_attribute("id").startswith("table-6-note-")
 
 
@@ -168,7 +170,7 @@ def test_a_timed_axis_has_the_rows_that_were_timed(opened):
     figure = opened.find_element(By.ID, "plot-accuracy")
     select = Select(figure.find_element(By.CSS_SELECTOR, "select[data-control=axis]"))
     select.select_by_visible_text("Latency, ms (Abacus)")
-    WebDriverWait(opened, 10).until(
+    WebDriverWait(opened, PATIENCE_S).until(
         lambda _: "latency@Abacus" in figure.get_attribute("data-drawn")
     )
     points = figure.find_elements(By.CSS_SELECTOR, ".points_marks path")
@@ -201,7 +203,7 @@ def test_a_point_leads_to_its_row(opened):
         "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", point
     )
     ActionChains(opened).move_to_element(point).click().perform()
-    WebDriverWait(opened, 5).until(lambda b: b.current_url.endswith("#row-mfnet-nl"))
+    WebDriverWait(opened, PATIENCE_S).until(lambda b: b.current_url.endswith("#row-mfnet-nl"))
 
 
 # --- the page
@@ -265,6 +267,6 @@ def test_no_request_leaves_the_page_and_nothing_complains(opened, requests, repo
 
 def test_a_request_would_be_seen(opened):
     opened.execute_script("const i = new Image(); i.src = 'https://example.invalid/x.png'")
-    (said,) = WebDriverWait(opened, 5).until(lambda b: b.get_log("browser"))
+    (said,) = WebDriverWait(opened, PATIENCE_S).until(lambda b: b.get_log("browser"))
     # the page's own policy refuses it
     assert "Content Security Policy" in said["message"]
