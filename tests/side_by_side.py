@@ -1,8 +1,9 @@
 """Runs all tests: what mostly waits or takes one core beside those that compute on two.
 
-Those on Ray, then the ledger of every row, with each counter asked anew, then those in a browser;
-and when all that is over, those that need the machine for themselves. What is given on the command
-line is for the tests that compute. The exit status is the first that is not 0.
+Beside are those on Ray, then the ledger of every row, with each counter asked anew. Those in a
+browser follow the tests that compute, which takes about as long. When all that is over come those
+that need the machine for themselves. What is given on the command line is for the tests that
+compute. The exit status is the first that is not 0.
 """
 
 import os
@@ -52,12 +53,17 @@ def beside(stopped: Event, *commands: Sequence[str]) -> tuple[int, str]:
     return next(filter(None, statuses), 0), said
 
 
+def run(*command: str) -> int:
+    """The exit status of a command whose output is ours."""
+    return subprocess.run(command, check=False, env=ONE_THREAD).returncode
+
+
 interrupted = Event()
 with tempfile.TemporaryDirectory() as results, ThreadPoolExecutor() as pool:
     ledger = (sys.executable, "-m", "vidcost.bench", "ledger", "--no-cache", "--results", results)
-    meanwhile = pool.submit(beside, interrupted, marked("ray"), ledger, BROWSER)
+    meanwhile = pool.submit(beside, interrupted, marked("ray"), ledger)
     try:
-        status = subprocess.run([*OTHERS, *sys.argv[1:]], check=False, env=ONE_THREAD).returncode
+        statuses = run(*OTHERS, *sys.argv[1:]), run(*BROWSER)
         other_status, said = meanwhile.result()
     except KeyboardInterrupt:
         # what runs got it too; nothing more is begun
@@ -66,4 +72,4 @@ with tempfile.TemporaryDirectory() as results, ThreadPoolExecutor() as pool:
 sys.stdout.write(said)
 sys.stdout.flush()
 alone_status = subprocess.run(marked("alone"), check=False).returncode
-sys.exit(status or other_status or alone_status)
+sys.exit(next(filter(None, (*statuses, other_status, alone_status)), 0))

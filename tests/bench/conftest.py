@@ -259,8 +259,11 @@ dependencies = ["torch"]
 class Repository:
     """A git repository that can be committed to."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, copied=None):
         self.folder = folder
+        if copied:
+            shutil.copytree(copied, folder)
+            return
         folder.mkdir()
         self.git("init", "--quiet", "--initial-branch", "main")
         (folder / "pyproject.toml").write_text(PYPROJECT)
@@ -271,9 +274,10 @@ class Repository:
         author = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b.c"}
         committer = {"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b.c"}
         alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        ours = {name: os.environ[name] for name in os.environ.keys() - set(of_another_git())}
         done = subprocess.run(
             ["git", "-C", str(self.folder), *arguments],
-            env=os.environ | author | committer | alone,
+            env=ours | author | committer | alone,
             capture_output=True,
             text=True,
             check=True,
@@ -292,11 +296,19 @@ class Repository:
         path.write_text(text.replace(old, new))
 
 
+def of_another_git():
+    """Variables of whatever hook or worktree runs these tests: the folder's own git is asked."""
+    return [name for name in os.environ if name.startswith("GIT_")]
+
+
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
-    # the folder's own git is asked, whatever hook or worktree runs these tests
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
+def no_other_git(monkeypatch):
+    for name in of_another_git():
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def repository(tmp_path, no_other_git):
     return Repository(tmp_path / "repository")
 
 
@@ -306,10 +318,18 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="session")
+def first_version(tmp_path_factory):
+    """A repository with one version on main, to be copied: git takes longer to make it."""
+    made = Repository(tmp_path_factory.mktemp("first") / "repository")
+    made.commit()
+    return made.folder
+
+
 @pytest.fixture
-def git(repository, vidcost, monkeypatch, cache):
+def git(first_version, no_other_git, vidcost, monkeypatch, cache, tmp_path):
     """A repository to stand in, with one version on main."""
-    repository.commit()
+    repository = Repository(tmp_path / "repository", copied=first_version)
     # after ``vidcost``, which stands in a folder without one
     monkeypatch.chdir(repository.folder)
     monkeypatch.setattr(versions, "cache_folder", lambda: cache)

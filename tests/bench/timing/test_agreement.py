@@ -25,8 +25,8 @@ ROUNDS = 60
 @pytest.mark.parametrize(
     "cell",
     [
-        Cell(row="mfnet-nl", frames=4, size=96),
-        Cell(row="r3d18", frames=4, size=48),
+        Cell(row="mfnet-nl", frames=4, size=64),
+        Cell(row="r3d18", frames=4, size=32),
         Cell(row="r50-ucf101", frames=4, size=64),
     ],
     ids=lambda cell: cell.subject,
