@@ -1,7 +1,7 @@
 """Runs all tests: what mostly waits or takes one core beside those that compute on two.
 
-Beside are those on Ray, then the ledger of every row, with each counter asked anew. Those in a
-browser follow the tests that compute, which takes about as long. When all that is over come those
+Beside are those on Ray, then types, then the ledger of every row, with each counter asked anew.
+Those in a browser follow the tests that compute, which takes about as long. When all that is over come those
 that need the machine for themselves. What is given on the command line is for the tests that
 compute. The exit status is the first that is not 0.
 """
@@ -20,6 +20,7 @@ OTHERS = (
     *(*PYTEST, "--numprocesses", "2", "--dist", "loadfile"),
     *("-m", "not alone and not browser and not ray"),
 )
+TYPES = (sys.executable, "-m", "mypy", "--strict", "-p", "vidcost")
 BROWSER = (*PYTEST, "-m", "browser", "tests/browser")
 
 # two processes of two threads each wait for one another on two cores, and take twice as long
@@ -61,7 +62,7 @@ def run(*command: str) -> int:
 interrupted = Event()
 with tempfile.TemporaryDirectory() as results, ThreadPoolExecutor() as pool:
     ledger = (sys.executable, "-m", "vidcost.bench", "ledger", "--no-cache", "--results", results)
-    meanwhile = pool.submit(beside, interrupted, marked("ray"), ledger)
+    meanwhile = pool.submit(beside, interrupted, marked("ray"), TYPES, ledger)
     try:
         statuses = run(*OTHERS, *sys.argv[1:]), run(*BROWSER)
         other_status, said = meanwhile.result()
