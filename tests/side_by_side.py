@@ -1,9 +1,9 @@
 """Runs all tests: what mostly waits or takes one core beside those that compute on two.
 
 Beside are those on Ray, then types, then the ledger of every row, with each counter asked anew.
-Those in a browser follow the tests that compute, which takes about as long. When all that is over come those
-that need the machine for themselves. What is given on the command line is for the tests that
-compute. The exit status is the first that is not 0.
+Those in a browser follow the tests that compute, which takes about as long. When all that is over
+come those that need the machine for themselves. What is given on the command line is for the tests
+that compute. The exit status is the first that is not 0.
 """
 
 import os
