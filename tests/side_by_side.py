@@ -28,7 +28,7 @@ ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def marked(mark: str) -> tuple[str, ...]:
-    """Run those with a mark, of the files that name it: to collect all takes as long as a test."""
+    """The command for those with a mark, of the files that name it: to collect all takes long."""
     files = [
         path for path in Path("tests").rglob("test_*.py") if f"mark.{mark}" in path.read_text()
     ]

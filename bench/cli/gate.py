@@ -182,7 +182,8 @@ def gate_time(
     # what is wrong in any version is said before two are prepared, which takes seconds to minutes
     alone, left_out = comparison.blocks_alone(blocks or (), shapes or ())
     cells = [checked_cell(block | common) for block in alone]
-    for name in rows or ():
+    # of a row by any name, which only the versions know
+    for name in rows or (() if blocks else ("any",)):
         cell_of_row(name)
     prepared = comparison.prepare_refs(
         Path(), base, head, cache=versions.cache_folder(), same_environment=same_environment
@@ -193,8 +194,6 @@ def gate_time(
         names, of_one = comparison.common_rows(base_rows, head_rows, rows or ())
         cells = [*map(cell_of_row, names), *cells]
         left_out = [*of_one, *left_out]
-    if not cells:
-        raise ValueError("the two versions have no row in common: name blocks with --blocks")
     run = comparison.new_run(
         prepared,
         cells,

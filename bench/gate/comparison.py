@@ -56,8 +56,9 @@ def common_rows(
         if name not in head or name not in base
     ]
     both = [name for name in chosen if name in head and name in base]
-    if patterns and not both:
-        raise ValueError("; ".join(left_out))
+    if not both:
+        none = "the two versions have no row in common: name blocks with --blocks"
+        raise ValueError("; ".join(left_out) if patterns else none)
     return both, left_out
 
 

@@ -53,9 +53,7 @@ def _log_ratio(base: Visit, head: Visit) -> float:
     return statistics.median(math.log(theirs / ours) for ours, theirs in turns)
 
 
-def _turns(visit: Visit) -> Sequence[float]:
-    if visit.turn_samples == 1:
-        return visit.samples_ns
+def _turns(visit: Visit) -> list[float]:
     return [statistics.median(turn) for turn in _batched(visit.samples_ns, visit.turn_samples)]
 
 

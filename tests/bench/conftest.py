@@ -274,10 +274,9 @@ class Repository:
         author = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b.c"}
         committer = {"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b.c"}
         alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-        ours = {name: os.environ[name] for name in os.environ.keys() - set(of_another_git())}
         done = subprocess.run(
             ["git", "-C", str(self.folder), *arguments],
-            env=ours | author | committer | alone,
+            env=os.environ | author | committer | alone,
             capture_output=True,
             text=True,
             check=True,
@@ -296,15 +295,13 @@ class Repository:
         path.write_text(text.replace(old, new))
 
 
-def of_another_git():
-    """Variables of whatever hook or worktree runs these tests: the folder's own git is asked."""
-    return [name for name in os.environ if name.startswith("GIT_")]
-
-
-@pytest.fixture
-def no_other_git(monkeypatch):
-    for name in of_another_git():
-        monkeypatch.delenv(name)
+@pytest.fixture(scope="session")
+def no_other_git():
+    """The folder's own git is asked, whatever hook or worktree runs these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("GIT_")]:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture
@@ -319,7 +316,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def first_version(tmp_path_factory):
+def first_version(no_other_git, tmp_path_factory):
     """A repository with one version on main, to be copied: git takes longer to make it."""
     made = Repository(tmp_path_factory.mktemp("first") / "repository")
     made.commit()
@@ -327,7 +324,7 @@ def first_version(tmp_path_factory):
 
 
 @pytest.fixture
-def git(first_version, no_other_git, vidcost, monkeypatch, cache, tmp_path):
+def git(first_version, vidcost, monkeypatch, cache, tmp_path):
     """A repository to stand in, with one version on main."""
     repository = Repository(tmp_path / "repository", copied=first_version)
     # after ``vidcost``, which stands in a folder without one

@@ -99,7 +99,6 @@ NOT_RUN = {
     ". .venv/bin/activate": "changes the shell it is called from",
     "pip install -c constraints.txt -e '.[test]' ruff": "downloads packages",
     "pytest": "is what runs these tests",
-    "vidcost report": "tests/bench/cli/test_report.py runs it, tests/bench/report reads its page",
     "vidcost --install-completion": "tests/bench/cli/test_completion.py installs it in a home",
 }
 """Commands that no test can run here, and why."""

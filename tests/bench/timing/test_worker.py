@@ -144,8 +144,6 @@ def test_what_torch_prints_does_not_mix_with_the_lines():
     for who in ("Python", "C", "a compiler"):
         assert f"from {who}" in process.stderr
     assert "ok" == lines(process)[-1].timing.status
-    # each line that it was to say is one of JSON
-    assert all(json.loads(line) for line in process.stdout.splitlines())
 
 
 def test_it_ends_when_the_parent_is_gone():
