@@ -81,7 +81,7 @@ def test_every_module_is_in_the_wheel(names):
 
 
 ASSETS = {
-    f"vidcost/bench/report/assets/{name}"
+    f"vidcost/bench/report/page/assets/{name}"
     for name in ("plots.js", "report.css", "report.html.j2", "tables.js")
 }
 DATA = {"vidcost/published/pnl2020.toml", "vidcost/py.typed", *ASSETS}

@@ -52,8 +52,8 @@ def audit(
     from vidcost.bench.audit.verdicts import judge, printed_figures, problems
     from vidcost.bench.cli.engines import Choice
     from vidcost.bench.cli.rows import progress
-    from vidcost.bench.tables.audit.document import audit_markdown
-    from vidcost.bench.tables.audit.tables import figure_table, recipe_table, search_table
+    from vidcost.bench.report.audit.document import audit_markdown
+    from vidcost.bench.report.audit.tables import figure_table, recipe_table, search_table
     from vidcost.models.rows import select
 
     paper = published.pnl2020()

@@ -6,7 +6,7 @@ import typer
 
 from vidcost.bench.cli.options import Format, Json
 from vidcost.bench.cli.output import print_table
-from vidcost.bench.tables.table import Table
+from vidcost.bench.report.table import Table
 
 cache_app = typer.Typer(
     help="The answers of fvcore and thop that are kept, and copies of large files of timings.",

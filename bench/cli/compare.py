@@ -141,8 +141,8 @@ def compare(
     from vidcost.bench.cli.networks import limit_s
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
+    from vidcost.bench.report.compare import compare_table
     from vidcost.bench.session.timing import Taken
-    from vidcost.bench.tables.compare import compare_table
     from vidcost.bench.timing.figures import most_of_one_kind
     from vidcost.bench.timing.plan import seconds
 
@@ -229,7 +229,7 @@ def compare(
     for note in (*taken.notes, *left_out):
         typer.echo(note, err=True)
     if plot is not None and axis is not None:
-        from vidcost.bench.tables.compare_plot import write_growth
+        from vidcost.bench.report.compare_plot import write_growth
 
         write_growth(found, plot, title=where, axis=axis)
         typer.echo(f"drawn: {plot}", err=True)

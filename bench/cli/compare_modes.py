@@ -15,8 +15,8 @@ from vidcost.bench.cli.options import Format
 from vidcost.bench.cli.output import print_table, report
 from vidcost.bench.cli.rows import at, buildable
 from vidcost.bench.inspection import modes
+from vidcost.bench.report.modes import modes_table
 from vidcost.bench.session.timing import failure, take
-from vidcost.bench.tables.modes import modes_table
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.plan import checked_cell, network_fields, row_fields
 from vidcost.bench.timing.record import Timing

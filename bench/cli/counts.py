@@ -30,7 +30,7 @@ def list_rows(
     rows: Rows = None, table: PaperTable = None, as_: As = None, json: Json = False
 ) -> None:
     """List the rows: name, tables, input, what is assumed."""
-    from vidcost.bench.tables.counts import list_table
+    from vidcost.bench.report.counts import list_table
     from vidcost.models.rows import select
 
     print_table(list_table(select(rows or (), table=table)), as_)
@@ -65,7 +65,7 @@ def count_rows(
     from vidcost.bench.count.record import count_row
     from vidcost.bench.count.witness import WITNESSES
     from vidcost.bench.inspection.counted import counted
-    from vidcost.bench.tables.counts import count_table, network_table, training_table
+    from vidcost.bench.report.counts import count_table, network_table, training_table
 
     if training and witnesses:
         raise ValueError(
@@ -120,7 +120,7 @@ def show_row(
     """Show a row's modules with the parameters and MACs inside each."""
     from vidcost.bench.cli.networks import failures, limit_s, network_cells, parted
     from vidcost.bench.inspection.counted import counted
-    from vidcost.bench.tables.counts import network_tree_table, tree_table
+    from vidcost.bench.report.counts import network_tree_table, tree_table
     from vidcost.models.rows import select
 
     _, references = parted([row])
@@ -167,7 +167,7 @@ def compare_blocks(
     from vidcost.bench.block_spec import shape
     from vidcost.bench.cli.networks import failures, limit_s
     from vidcost.bench.inspection.counted import counted
-    from vidcost.bench.tables.counts import block_table
+    from vidcost.bench.report.counts import block_table
     from vidcost.bench.timing.plan import checked_cell, code_of
 
     input_shape = shape(shape_)

@@ -73,6 +73,7 @@ def set_against_textbook(
     folder. Of all blocks it writes fast.md there, from everything that is stored; --format prints
     the figures alone.
     """
+    from vidcost.bench.report.fast import alike, fast_markdown, fast_tables
     from vidcost.bench.session.timing import (
         PAIRS,
         Taken,
@@ -81,7 +82,6 @@ def set_against_textbook(
         stored_anywhere,
         take,
     )
-    from vidcost.bench.tables.fast import alike, fast_markdown, fast_tables
     from vidcost.bench.timing import fast_plan, plan
 
     budget_s = None if budget is None else plan.seconds(budget)

@@ -37,7 +37,7 @@ def formulas(
     solves where two blocks cost the same and counts on both sides.
     """
     from vidcost.bench.block_spec import block_factory, reference_of, two_specs
-    from vidcost.bench.tables.formulas import crossover_table, formula_markdown, verdict_table
+    from vidcost.bench.report.formulas import crossover_table, formula_markdown, verdict_table
 
     if cross is not None:
         specs = two_specs(cross)
@@ -62,7 +62,7 @@ def conformance(results: Results = Path("results"), as_: As = None, json: Json =
     Writes conformance.md to the results folder; JSON and CSV hold a line per operator.
     """
     from vidcost.bench.count.conformance import ask_counters, failures
-    from vidcost.bench.tables.conformance import (
+    from vidcost.bench.report.conformance import (
         conformance_markdown,
         conformance_tables,
         data_table,

@@ -63,8 +63,8 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     """
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.gate.baseline import compare
-    from vidcost.bench.tables.gate.counts import change_table, summary_line
-    from vidcost.bench.tables.gate.github import annotated, announce, append_summary
+    from vidcost.bench.report.gate.counts import change_table, summary_line
+    from vidcost.bench.report.gate.github import annotated, announce, append_summary
     from vidcost.models.rows import ROWS
 
     comparison = compare(ROWS, results, progress=progress)
@@ -100,7 +100,7 @@ def gate_accept(
     """
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.gate.baseline import accept
-    from vidcost.bench.tables.gate.counts import accepted_line, change_table
+    from vidcost.bench.report.gate.counts import accepted_line, change_table
     from vidcost.models.rows import ROWS
 
     acceptance = accept(ROWS, results, reason, progress=progress)
@@ -308,10 +308,10 @@ def gate_study(
     from vidcost.bench.cli.engines import Choice
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.gate import comparison, study, trial, versions
+    from vidcost.bench.report.gate.study_document import write_study
     from vidcost.bench.session.cluster_timing import one_kind
     from vidcost.bench.session.gate_progress import gate_progress
     from vidcost.bench.session.timing import check_device, slug
-    from vidcost.bench.tables.gate.study_document import write_study
     from vidcost.bench.timing.conditions import machine_of
     from vidcost.bench.timing.sweep import Interrupted
 
@@ -361,9 +361,9 @@ def gate_study(
 
 def _conclude(judged: Result, junit: Path | None, as_: Format | None) -> None:
     """Show the verdicts wherever somebody looks, and exit accordingly."""
-    from vidcost.bench.tables.gate import github as gate_github
-    from vidcost.bench.tables.gate import junit as gate_junit
-    from vidcost.bench.tables.gate import verdicts as gate_tables
+    from vidcost.bench.report.gate import github as gate_github
+    from vidcost.bench.report.gate import junit as gate_junit
+    from vidcost.bench.report.gate import verdicts as gate_tables
 
     table = gate_tables.verdict_table(
         judged.verdicts,

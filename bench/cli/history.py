@@ -37,7 +37,7 @@ def show_history(
 ) -> None:
     """Show what changed in the committed counts and timings: for people, never for gating."""
     from vidcost.bench.history.series import history
-    from vidcost.bench.tables.history import change_table, series_table
+    from vidcost.bench.report.history import change_table, series_table
 
     found = history(results, branch, rows or ())
     for warning in found.warnings:

@@ -62,7 +62,7 @@ def ledger(
     from vidcost.bench.count.ledger import Entry, complaints, reconcile
     from vidcost.bench.count.measure import accounts_on, steps
     from vidcost.bench.inspection.counted import accounts_of_all
-    from vidcost.bench.tables.ledger import (
+    from vidcost.bench.report.ledger import (
         ledger_markdown,
         ledger_table,
         statement_table,

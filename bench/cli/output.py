@@ -15,7 +15,7 @@ from rich.console import Console
 from vidcost.bench import files
 from vidcost.bench.cli.options import Format
 from vidcost.bench.exit_status import FOUND_WRONG
-from vidcost.bench.tables.table import Table, show
+from vidcost.bench.report.table import Table, show
 
 if TYPE_CHECKING:
     from vidcost.bench.count.answer import Answer

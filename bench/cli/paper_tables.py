@@ -10,6 +10,10 @@ from rich.console import Console
 from vidcost.bench import published
 from vidcost.bench.cli.output import write_document
 from vidcost.bench.count.record import Record
+from vidcost.bench.report.gpu import gpu_summary, gpu_tables
+from vidcost.bench.report.gpu_records import Gpu, gpus
+from vidcost.bench.report.paper import paper_table
+from vidcost.bench.report.table import Table
 from vidcost.bench.session.timing import (
     Taken,
     chosen,
@@ -19,10 +23,6 @@ from vidcost.bench.session.timing import (
     stored_files,
     take,
 )
-from vidcost.bench.tables.gpu import gpu_summary, gpu_tables
-from vidcost.bench.tables.gpu_records import Gpu, gpus
-from vidcost.bench.tables.paper import paper_table
-from vidcost.bench.tables.table import Table
 from vidcost.bench.timing import plan
 from vidcost.bench.timing.campaign import TABLES, printed_rows
 from vidcost.bench.timing.record import Timing

@@ -45,7 +45,7 @@ def query(
     no other file be read.
     """
     from vidcost.bench.query.connection import over_parquet, over_results
-    from vidcost.bench.tables.answer import answer_csv, answer_json, answer_table, view_table
+    from vidcost.bench.report.answer import answer_csv, answer_json, answer_table, view_table
 
     if views:
         if sql is not None:
@@ -81,7 +81,7 @@ def export(
     """Write each view as a Parquet file, for other tools and for `vidcost query --parquet`."""
     from vidcost.bench.query.connection import over_results
     from vidcost.bench.query.views import VIEWS
-    from vidcost.bench.tables.answer import export_table
+    from vidcost.bench.report.answer import export_table
 
     lines = []
     with over_results(results, note=complain) as asked:

@@ -10,7 +10,7 @@ import typer
 from vidcost.bench import files
 from vidcost.bench.cli.options import Format, Json, Results
 from vidcost.bench.cli.output import print_table
-from vidcost.bench.tables.table import Table
+from vidcost.bench.report.table import Table
 
 report_app = typer.Typer()
 
@@ -32,10 +32,10 @@ def write_report(
     number comes from. Nothing is timed and no other counter is asked. SVG, PNG and CSV of the plots
     go to figures/ in the results folder.
     """
-    from vidcost.bench.report.figures import FIGURES, write_figures
-    from vidcost.bench.report.gathered import gather
-    from vidcost.bench.report.page import page, plots_of
-    from vidcost.bench.report.sections import Sections
+    from vidcost.bench.report.page.figures import FIGURES, write_figures
+    from vidcost.bench.report.page.gathered import gather
+    from vidcost.bench.report.page.page import page, plots_of
+    from vidcost.bench.report.page.sections import Sections
 
     out = out or results / REPORT
     files.check_folder(results / FIGURES)

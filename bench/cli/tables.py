@@ -47,7 +47,7 @@ def tables(
     from vidcost.bench.cli import paper_tables
     from vidcost.bench.cli.rows import measured
     from vidcost.bench.count import record
-    from vidcost.bench.tables.timing import with_timings
+    from vidcost.bench.report.timing import with_timings
     from vidcost.models.rows import ROWS
 
     paper = published.pnl2020()
@@ -92,7 +92,7 @@ def run(
     from vidcost.bench.count import record
     from vidcost.bench.count.ledger import complaints, reconcile
     from vidcost.bench.gate.baseline import unlike_baseline
-    from vidcost.bench.tables.timing import with_timings
+    from vidcost.bench.report.timing import with_timings
     from vidcost.bench.timing.campaign import TABLES
     from vidcost.bench.timing.plan import seconds
 

@@ -143,7 +143,7 @@ def time_rows(
     from vidcost.bench.cli.networks import limit_s, parted, refuse_batch, refuse_inputs
     from vidcost.bench.cli.rows import at, buildable
     from vidcost.bench.count.record import count_row
-    from vidcost.bench.tables.timing import share_table, timing_table
+    from vidcost.bench.report.timing import share_table, timing_table
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.campaign import campaign_cells
     from vidcost.bench.timing.figures import by_kind

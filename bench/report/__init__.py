@@ -1,1 +1,1 @@
-"""The report: stored results as one page that works offline, and as figures for papers."""
+"""Everything that writes for people: tables, documents, plots, and what CI systems read."""

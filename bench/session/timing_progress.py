@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from vidcost.bench.progress import bar
-from vidcost.bench.tables.timing import milliseconds
+from vidcost.bench.report.timing import milliseconds
 from vidcost.bench.timing import events
 from vidcost.bench.timing.events import Event
 from vidcost.bench.timing.messages import Chunk

@@ -23,8 +23,8 @@ from ray.cluster_utils import Cluster
 from vidcost.bench import files
 from vidcost.bench.engine import cluster
 from vidcost.bench.engine.on_ray import OnRay
+from vidcost.bench.report.timing import timing_table
 from vidcost.bench.session.timing import store_of
-from vidcost.bench.tables.timing import timing_table
 from vidcost.bench.timing import events
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import conditions, machine_of

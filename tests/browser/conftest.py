@@ -14,9 +14,9 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 from vidcost.bench.count import record
-from vidcost.bench.report.gathered import gather
-from vidcost.bench.report.page import page
-from vidcost.bench.report.sections import Sections
+from vidcost.bench.report.page.gathered import gather
+from vidcost.bench.report.page.page import page
+from vidcost.bench.report.page.sections import Sections
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Protocol, Timing
 from vidcost.bench.timing.store import Store

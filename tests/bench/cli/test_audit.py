@@ -6,7 +6,7 @@ import json
 
 from vidcost.bench import published
 from vidcost.bench.audit.verdicts import FindingGone
-from vidcost.bench.tables.audit import document as audit_document
+from vidcost.bench.report.audit import document as audit_document
 
 
 def test_the_audit_writes_its_document_and_prints_it(vidcost, tmp_path):

@@ -11,7 +11,7 @@ from sympy import Integer
 from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.formulas import crossover as module
 from vidcost.bench.formulas.crossover import crossover
-from vidcost.bench.tables.formulas import crossover_table
+from vidcost.bench.report.formulas import crossover_table
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
 
 LINEAR = partial(CGNL, groups=1)

@@ -10,7 +10,7 @@ import pytest
 
 from vidcost.bench.gate.baseline import Acceptance
 from vidcost.bench.gate.count_changes import Change, Comparison
-from vidcost.bench.tables.gate.counts import accepted_line, change_table, summary_line
+from vidcost.bench.report.gate.counts import accepted_line, change_table, summary_line
 
 CHANGES = (
     Change("a", "conv", 8_000, 9_000),

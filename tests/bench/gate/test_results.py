@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vidcost.bench.gate.trial import read
-from vidcost.bench.tables.gate.study_document import write_study
+from vidcost.bench.report.gate.study_document import write_study
 
 STUDIES = sorted((Path(__file__).resolve().parents[3] / "results" / "gate").glob("*/study.jsonl"))
 

@@ -12,7 +12,7 @@ import pytest
 
 from vidcost.bench.count.record import Record
 from vidcost.bench.history.series import History, history
-from vidcost.bench.tables.history import change_table, series_table, sparkline
+from vidcost.bench.report.history import change_table, series_table, sparkline
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Timing
 

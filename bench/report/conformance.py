@@ -1,0 +1,211 @@
+"""Tables of the conformance suite: which counter is right on which operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from vidcost.bench.count.conformance import Said, Statement
+from vidcost.bench.count.operators import OPERATORS, Operator
+from vidcost.bench.report.table import Column, Table, integer
+
+_WITH_PRODUCTS = [operator for operator in OPERATORS if operator.macs]
+_WITHOUT_PRODUCTS = [operator for operator in OPERATORS if not operator.macs]
+
+
+def conformance_tables(statements: Sequence[Statement]) -> tuple[Table, ...]:
+    """Who is right how often, then each operator: forward, backward, and without products."""
+    return (
+        summary_table(statements),
+        forward_table(statements),
+        backward_table(statements),
+        convention_table(statements),
+    )
+
+
+def conformance_markdown(statements: Sequence[Statement]) -> str:
+    """The tables as one document."""
+    tables = "\n".join(table.markdown() for table in conformance_tables(statements))
+    return f"# Conformance: which counter is right on which operator\n\n{tables}"
+
+
+def summary_table(statements: Sequence[Statement]) -> Table:
+    """How many operators each counter gets right."""
+    forward = {o.name: o.macs for o in _WITH_PRODUCTS}
+    backward = {o.name: o.backward for o in _WITH_PRODUCTS if o.backward is not None}
+    return Table(
+        title="Operators counted as worked out by hand",
+        columns=(
+            Column("counter", "Counter"),
+            Column("version", "Version"),
+            Column("forward", "Forward"),
+            Column("backward", "Backward"),
+        ),
+        lines=[
+            {
+                "counter": each.counter,
+                "version": each.version,
+                "forward": _right(each, each.forward, forward),
+                "backward": _right(each, each.backward, backward),
+            }
+            for each in statements
+        ],
+        legend=(
+            "Each operator stands inside a network of its own, in evaluation mode; the backward "
+            "pass of ours is one of training. ours counts on the meta device. fvcore and thop are "
+            "run as they are installed, fvcore without no_grad as its documentation shows; "
+            "thop-2020 is our implementation of the thop of May 2020. torch is FlopCounterMode, "
+            "its FLOPs halved, on real tensors (CPU) and on shapes (meta). An en dash: counts no "
+            "backward pass.",
+            *(
+                f"{each.counter} could not be asked: {each.error}"
+                for each in statements
+                if each.error
+            ),
+        ),
+    )
+
+
+def forward_table(statements: Sequence[Statement]) -> Table:
+    """The operators that have MACs: the true ones, and what each counter says."""
+    return _product_table(
+        "Forward pass",
+        [(o, o.macs, o.readings) for o in _WITH_PRODUCTS],
+        {each.counter: each.forward for each in statements},
+        "On CPU torch runs scaled_dot_product_attention as one fused operator, and in evaluation "
+        "mode under no_grad all of MultiheadAttention.",
+    )
+
+
+def backward_table(statements: Sequence[Statement]) -> Table:
+    """The same for the gradients of all parameters and inputs."""
+    return _product_table(
+        "Backward pass, gradients of all parameters and inputs",
+        [(o, o.backward, o.backward_readings) for o in _WITH_PRODUCTS if o.backward is not None],
+        {each.counter: each.backward for each in statements if each.backward},
+    )
+
+
+def convention_table(statements: Sequence[Statement]) -> Table:
+    """The operators without MACs: what each counter books for an element."""
+    return Table(
+        title="What is added for operators without products",
+        columns=(
+            Column("operator", "Operator"),
+            *(Column(each.counter, each.counter) for each in statements),
+        ),
+        lines=[
+            {"operator": operator.name}
+            | {each.counter: _booked(operator, each.forward[operator.name]) for each in statements}
+            for operator in _WITHOUT_PRODUCTS
+        ],
+        legend=(
+            "By our convention these are no MACs; other conventions book operations for them, "
+            "which is no error. Shown is what a counter's figure comes to by element: of the input "
+            "(in), of the output (out), or of either where both have as many.",
+        ),
+    )
+
+
+def data_table(statements: Sequence[Statement]) -> Table:
+    """For json and csv: a line per operator; a counter without a figure has a status."""
+    lines = []
+    for operator in OPERATORS:
+        line: dict[str, object] = {
+            "operator": operator.name,
+            "inputs": " + ".join("x".join(map(str, shape)) for shape in operator.shapes),
+            "forward": operator.macs,
+            "backward": operator.backward,
+        }
+        for each in statements:
+            for phase, answers in (("forward", each.forward), ("backward", each.backward)):
+                if answers:
+                    said = answers.get(operator.name, Said())
+                    key = f"{each.counter.lower().replace(' ', '_')}_{phase}"
+                    line[key] = said.figure
+                    line[f"{key}_status"] = said.status or None
+        lines.append(line)
+    return Table(
+        title="Conformance",
+        columns=[Column(key, key) for key in lines[0]],
+        lines=lines,
+    )
+
+
+def _product_table(
+    title: str,
+    operators: Sequence[tuple[Operator, int, Mapping[str, int]]],
+    said: Mapping[str, Mapping[str, Said]],
+    *legend: str,
+) -> Table:
+    equal, footnotes = set(), {}
+    lines = []
+    for index, (operator, macs, readings) in enumerate(operators):
+        line: dict[str, object] = {"operator": operator.name, "true": macs}
+        for counter, answers in said.items():
+            answer = answers[operator.name]
+            line[counter] = answer.status if answer.figure is None else answer.figure
+            if answer.figure == macs:
+                equal.add((index, counter))
+            elif answer.figure is not None:
+                footnotes[index, counter] = _explained(answer.figure, macs, readings)
+        lines.append(line)
+    return Table(
+        title=title,
+        columns=(
+            Column("operator", "Operator"),
+            Column("true", "MACs", integer),
+            *(Column(counter, counter, _figure_or_status) for counter in said),
+        ),
+        lines=lines,
+        equal=frozenset(equal),
+        footnotes=footnotes,
+        legend=("✓ is the integer worked out by hand, in the column MACs.", *legend),
+    )
+
+
+def _right(statement: Statement, said: Mapping[str, Said], true: Mapping[str, int]) -> str | None:
+    if statement.error:
+        return "not asked"
+    if not said:
+        return None
+    right = sum(said[name].figure == macs for name, macs in true.items())
+    return f"{right} of {len(true)}"
+
+
+def _figure_or_status(value: int | str) -> str:
+    return value if isinstance(value, str) else integer(value)
+
+
+def _explained(figure: int, macs: int, readings: Mapping[str, int]) -> str:
+    """What a figure comes to that is not the MACs."""
+    if figure == 0:
+        return "not seen"
+    for words, reading in readings.items():
+        if figure == reading:
+            return words
+    return f"{figure / macs:.3f} times the MACs"
+
+
+def _booked(operator: Operator, said: Said) -> str:
+    """What a figure comes to by element, for an operator without MACs."""
+    figure = said.figure
+    if figure is None:
+        return said.status
+    for words, reading in operator.readings.items():
+        if figure == reading:
+            return words
+    if figure == 0:
+        return "0"
+    with torch.device("meta"):
+        network, inputs = operator.network(), operator.inputs()
+        sides = {" in": inputs[0].numel(), " out": network(*inputs).numel()}
+    into, out = sides.values()
+    if into == out:
+        sides = {"": into}
+    # of the side of which it is fewer times the elements
+    for side, elements in sorted(sides.items(), key=lambda item: -item[1]):
+        if figure % elements == 0:
+            return f"{figure // elements} per element{side}"
+    return "1 per element in, 1 out" if figure == into + out else integer(figure)

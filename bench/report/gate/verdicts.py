@@ -1,0 +1,200 @@
+"""Verdicts of a gate for people: a table of all, and one in a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from vidcost.bench.gate.record import Run, Version
+from vidcost.bench.gate.sample_comparison import SampleComparison
+from vidcost.bench.gate.verdict import Verdict, Word
+from vidcost.bench.report.table import Column, Table, integer
+from vidcost.bench.report.timing import megabytes, milliseconds, percent
+from vidcost.bench.timing.machine import UNKNOWN
+from vidcost.bench.timing.record import Machine
+
+_MEANINGS: Mapping[Word, str] = {
+    "REGRESSED": "slower, or in need of more memory, by more than the margin",
+    "INVALID": "not measured as planned, which says nothing of the change",
+    "INCONCLUSIVE": "shown neither to differ by more than the margin nor to be equal",
+    "IMPROVED": "faster, or in need of less memory, by more than the margin",
+    "EQUIVALENT": "shown not to differ by more than is allowed",
+}
+"""In the order of the table: first what somebody has to act on."""
+
+_FEW = 8
+"""So many memory verdicts that nothing changed stand in the table; of more only the number."""
+
+
+def change(ratio: float) -> str:
+    """1.0623 -> +6.2%."""
+    return f"{ratio - 1:+z.1%}"
+
+
+_COLUMNS = (
+    Column("subject", "Subject"),
+    Column("metric", "Metric"),
+    Column("word", "Verdict"),
+    Column("ratio", "Head/base", change),
+    Column("low", "95% from", change),
+    Column("high", "to", change),
+    Column("margin", "Margin", percent),
+    Column("pairs", "Pairs", integer),
+    Column("base_s", "Base, ms", milliseconds),
+    Column("head_s", "Head, ms", milliseconds),
+    Column("base_bytes", "Base, MB", megabytes),
+    Column("head_bytes", "Head, MB", megabytes),
+    Column("why", "Why"),
+)
+_IF_ANY = ("pairs", "base_s", "head_s", "base_bytes", "head_bytes")
+
+
+def verdict_table(
+    verdicts: Sequence[Verdict], *, ran: Sequence[str] = (), everything: bool = False
+) -> Table:
+    """A line for each verdict, the worst first, otherwise in the order given.
+
+    ``ran`` says below what was compared, as :func:`what_ran` does. Where memory stayed as it was
+    in many subjects, only their number is given, unless ``everything`` is wanted, as data are.
+    """
+    ordered = sorted(verdicts, key=lambda verdict: list(_MEANINGS).index(verdict.word))
+    unchanged = [v for v in ordered if v.metric == "memory" and v.word == "EQUIVALENT"]
+    folded = unchanged if len(unchanged) > _FEW and not everything else []
+    lines = [_line(verdict) for verdict in ordered if verdict not in folded]
+    filled = {key for line in lines for key, value in line.items() if value is not None}
+    return Table(
+        title=f"Gate: {_tally(ordered)}",
+        columns=[c for c in _COLUMNS if c.key not in _IF_ANY or c.key in filled],
+        lines=lines,
+        legend=[
+            *([f"Not in the table: {_tally(folded)} in memory."] if folded else []),
+            *ran,
+            *_meanings(verdicts),
+        ],
+    )
+
+
+def what_ran(measured: Run | SampleComparison) -> tuple[str, ...]:
+    """What was compared, on which machine, how often, and what is missing."""
+    return _versions(measured) if isinstance(measured, Run) else _files(measured)
+
+
+def _versions(run: Run) -> tuple[str, ...]:
+    rule = run.rule
+    confirmed = len({visit.cell for visit in run.visits if visit.stage == "confirm"})
+    lines = [
+        f"Base: {_version(run.base)}. Head: {_version(run.head)}. Started {run.started}, "
+        f"seed {run.seed}, vidcost {run.vidcost}.",
+        *_machines(run.base.machine, run.head.machine),
+        f"Pairs of processes, base and head in random order: {rule.screen_pairs} for each of "
+        f"{len(run.cells):,} subjects; {confirmed:,} of them again on {rule.confirm_pairs} to "
+        f"{rule.most_pairs} fresh ones.",
+    ]
+    if run.left_out:
+        lines.append(f"Left out: {'; '.join(run.left_out)}.")
+    if not run.complete:
+        lines.append("Incomplete: pairs are still to be measured.")
+    return tuple(lines)
+
+
+def _files(samples: SampleComparison) -> tuple[str, ...]:
+    machines = (
+        ", ".join(f"{field} {value}" for field, value in machine.items() if value != UNKNOWN)
+        for machine in samples.machines
+    )
+    return (
+        f"Base: {samples.base}. Head: {samples.head}. Records: {samples.kind}; "
+        f"vidcost {samples.vidcost}.",
+        *(f"Machine: {machine}." for machine in machines),
+        *(f"Note: {note}." for note in samples.notes),
+    )
+
+
+def sentence(verdict: Verdict) -> str:
+    """Why, and the figures there are, without the subject."""
+    line = _line(verdict)
+    said = [line["why"]] if line["why"] else []
+    if verdict.ratio is not None:
+        interval = ""
+        if line["low"] is not None and line["high"] is not None:
+            interval = f" (95%: {change(line['low'])} to {change(line['high'])})"
+        said.append(f"head over base {change(verdict.ratio)}{interval}")
+    if verdict.base is not None and verdict.head is not None:
+        write, unit = (milliseconds, "ms") if verdict.metric == "latency" else (_whole, "bytes")
+        said.append(f"base {write(verdict.base)} {unit}, head {write(verdict.head)} {unit}")
+    if verdict.pairs > 1:
+        said.append(f"{verdict.pairs} pairs")
+    return "; ".join(said)
+
+
+def _line(verdict: Verdict) -> dict[str, Any]:
+    latency = verdict.metric == "latency"
+    return {
+        "subject": verdict.subject,
+        "metric": verdict.metric,
+        "word": verdict.word,
+        "ratio": verdict.ratio,
+        # of too few pairs the interval is without an end
+        "low": verdict.low if verdict.low else None,
+        "high": verdict.high if verdict.high and math.isfinite(verdict.high) else None,
+        "margin": verdict.margin,
+        "pairs": verdict.pairs or None,
+        "base_s": verdict.base if latency else None,
+        "head_s": verdict.head if latency else None,
+        "base_bytes": None if latency or verdict.base is None else int(verdict.base),
+        "head_bytes": None if latency or verdict.head is None else int(verdict.head),
+        "why": _one_line(verdict.why) or None,
+    }
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _tally(verdicts: Iterable[Verdict]) -> str:
+    numbers = Counter(verdict.word for verdict in verdicts)
+    return ", ".join(f"{numbers[w]:,} {w}" for w in _MEANINGS if w in numbers) or "nothing judged"
+
+
+def _meanings(verdicts: Iterable[Verdict]) -> list[str]:
+    words = {verdict.word for verdict in verdicts}
+    said = "; ".join(f"{word}: {text}" for word, text in _MEANINGS.items() if word in words)
+    if not said:
+        return []
+    return [
+        f"{said}. Head/base: by how much head is slower (+) or faster (-), or needs more or less "
+        "memory, with its 95% interval. Pairs: those the verdict rests on. Latency: medians of "
+        "processes; memory: the peak above the weights."
+    ]
+
+
+def _version(version: Version) -> str:
+    short = version.commit[:12]
+    return short if version.ref == version.commit else f"{version.ref} ({short})"
+
+
+def _machines(base: Machine | None, head: Machine | None) -> list[str]:
+    words = [_machine(base), _machine(head)]
+    if words[0] == words[1]:
+        return [f"Machine: {words[0]}."]
+    return [f"Machine of base: {words[0]}.", f"Machine of head: {words[1]}."]
+
+
+def _machine(machine: Machine | None) -> str:
+    if machine is None:
+        return UNKNOWN
+    versions = {
+        "driver": machine.driver,
+        "CUDA": machine.cuda,
+        "cuDNN": machine.cudnn,
+        "torch": machine.torch,
+        "Python": machine.python,
+    }
+    known = [f"{name} {value}" for name, value in versions.items() if value != UNKNOWN]
+    return ", ".join([machine.device, *known, f"{machine.cores} CPU cores"])
+
+
+def _whole(value: float) -> str:
+    return integer(int(value))

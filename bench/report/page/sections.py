@@ -1,0 +1,278 @@
+"""What stands on the page, section by section."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from vidcost.bench.audit.verdicts import Verdict
+from vidcost.bench.gate.study_figures import OURS, SAME, alarm_rate, noise
+from vidcost.bench.report.audit.claims import judge_claims
+from vidcost.bench.report.audit.findings import findings
+from vidcost.bench.report.audit.tables import claim_table, figure_table, verdict_counts
+from vidcost.bench.report.fast import alike, fast_tables, of_study, rows_table
+from vidcost.bench.report.fast import findings as fast_findings
+from vidcost.bench.report.formulas import value_table, verdict_table
+from vidcost.bench.report.gate.study import noise_table, of, power_table, rules_table, same_table
+from vidcost.bench.report.gate.study_document import goals
+from vidcost.bench.report.history import change_table, series_table
+from vidcost.bench.report.ledger import ledger_table, term_table
+from vidcost.bench.report.page.accounts import steps
+from vidcost.bench.report.page.accuracy import axes, points
+from vidcost.bench.report.page.accuracy_plot import accuracy_plot
+from vidcost.bench.report.page.gate_plot import gate_plot
+from vidcost.bench.report.page.gathered import Gathered, Study
+from vidcost.bench.report.page.growth_plot import growth_plot
+from vidcost.bench.report.page.html_table import (
+    HtmlTable,
+    anchor,
+    html_table,
+    without_empty_columns,
+)
+from vidcost.bench.report.page.latency_plot import latency_plot
+from vidcost.bench.report.page.ledger_plot import ledger_plot
+from vidcost.bench.report.page.measured import Device
+from vidcost.bench.report.page.plot import Plot
+from vidcost.bench.report.page.provenance import Source
+from vidcost.bench.report.page.roofline import Roofline
+from vidcost.bench.report.page.roofline_plot import roofline_plot
+from vidcost.bench.report.page.row_table import row_table
+from vidcost.bench.report.paper import paper_table
+from vidcost.bench.report.table import Column, Table
+from vidcost.bench.report.timing import share_table, timing_table
+from vidcost.models.rows import ROWS
+
+NO_TIMINGS = (
+    "No timings are stored yet: `vidcost time` makes them, on a GPU with `--device cuda`, and "
+    "`vidcost run` times what two minutes on this CPU allow."
+)
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph under a heading; ``items`` are more of them, ``code`` commands below.
+
+    ``is_quiet``: small print.
+    """
+
+    text: str
+    heading: str = ""
+    items: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
+    is_quiet: bool = False
+
+
+Part = Prose | Plot | HtmlTable
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page, under the id ``name``; ``nav`` are its words in the navigation."""
+
+    name: str
+    nav: str
+    title: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A number at the top of the page, what it is, and the section that it comes from."""
+
+    number: str
+    words: str
+    section: str
+
+
+class Sections:
+    """Builds the sections from what was gathered."""
+
+    def __init__(self, found: Gathered) -> None:
+        """``found`` is all there is to show."""
+        self._found = found
+        self._rows = dict.fromkeys((*(row.name for row in ROWS), *found.records))
+
+    def all(self) -> list[Section]:
+        """Every section, in order.
+
+        Raises: FindingGone if the audit's words are no longer so.
+        """
+        return [
+            Section("accuracy", "Accuracy", "Accuracy against cost", (self._accuracy(),)),
+            Section("tables", "Tables", "The paper's tables, counted", tuple(self._tables())),
+            Section("growth", "Growth", "How cost grows with N", tuple(self._growth())),
+            Section("ledger", "Ledger", "What each counter prints, explained", self._ledger()),
+            Section("timings", "Timings", "Timings", tuple(self._timings())),
+            Section("fast", "Fast path", "The same blocks, faster", tuple(self._fast())),
+            Section("audit", "Audit", "What the audit found", tuple(self._audit())),
+            Section("gate", "Gate", "The gate on trial", tuple(self._gate())),
+            Section("history", "History", "What changed over time", tuple(self._history())),
+            Section("rows", "Rows", "Every row", (self._every_row(),)),
+            Section("sources", "Sources", "Where every number comes from", tuple(self._sources())),
+        ]
+
+    def headlines(self) -> list[Headline]:
+        """The numbers at the top."""
+        found = self._found
+        verdicts = verdict_counts(found.judged)
+        balanced = sum(entry.balanced for entry in found.entries)
+        numbers = [
+            Headline(
+                str(len(found.records)), "networks counted exactly, operator by operator", "rows"
+            ),
+            Headline(
+                f"{verdicts[Verdict.EXACT]} of {len(found.judged)}",
+                f"printed figures met to their precision; {verdicts[Verdict.CLOSE]} more within 1%",
+                "audit",
+            ),
+            Headline(
+                f"{balanced} of {len(found.entries)}",
+                "accounts of other counters explained to the last digit",
+                "ledger",
+            ),
+        ]
+        for study in found.studies[:1]:
+            rate = alarm_rate(study.comparisons, OURS, SAME)
+            numbers.append(Headline(of(rate), "false alarms of the gate on equal code", "gate"))
+        return numbers
+
+    def _table(self, name: str, table: Table, anchored_by: str | None = None) -> HtmlTable:
+        return html_table(name, table, self._rows, anchored_by=anchored_by)
+
+    def _every_row(self) -> HtmlTable:
+        return self._table("row", row_table(self._found.records), "row")
+
+    def _accuracy(self) -> Plot:
+        found = self._found
+        timed = [device for device, _ in found.devices]
+        return accuracy_plot(points(found.paper, found.records, timed), axes(timed))
+
+    def _tables(self) -> Iterator[Part]:
+        found = self._found
+        known = {row.name: row for row in ROWS}
+        first = paper_table(1, found.paper, known, found.records)
+        yield Prose("", items=tuple(first.legend), is_quiet=True)
+        for number in found.paper.titles:
+            table = paper_table(number, found.paper, known, found.records)
+            top1 = next(place for place, c in enumerate(table.columns) if c.key == "top1")
+            columns = list(table.columns)
+            columns.insert(top1 + 1, Column("top5", "Top-5 printed"))
+            # the legend is that of all six, and stands above the first
+            shown = without_empty_columns(replace(table, columns=columns, legend=()))
+            if not any(column.key == "flops_printed" for column in shown.columns):
+                none = "The paper prints no parameters and no FLOPs in this table."
+                shown = replace(shown, legend=(none,))
+            yield self._table(f"table-{number}", shown, "row")
+
+    def _growth(self) -> Iterator[Part]:
+        yield growth_plot(self._found.sizes)
+        with torch.device("meta"):
+            yield self._table("formula-values", value_table())
+            yield self._table("formula-claims", verdict_table())
+
+    def _ledger(self) -> tuple[Part, ...]:
+        entries = self._found.entries
+        return (
+            ledger_plot(steps(entries)),
+            self._table("ledger-rows", ledger_table(entries)),
+            self._table("ledger-terms", term_table(entries)),
+        )
+
+    def _timings(self) -> Iterator[Part]:
+        if not self._found.devices:
+            yield Prose(NO_TIMINGS)
+        for device, found in self._found.devices:
+            yield from self._timings_of(device, found)
+
+    def _timings_of(self, device: Device, found: Roofline) -> Iterator[Part]:
+        name = anchor(device.name)
+        drawn = (latency_plot(device), roofline_plot(device, found))
+        yield Prose("", heading=device.name, items=(*device.notes, *found.left_out), is_quiet=True)
+        yield from (plot for plot in drawn if plot is not None)
+        alone = [timing for timing in device.timings if not timing.cell.is_pair]
+        known = {row.name for row in ROWS}
+        # of a share the network without its blocks is counted, which runs no code of users here
+        shares = [
+            t for t in device.timings if t.cell.share and t.cell.row in known and not t.cell.code
+        ]
+        if alone:
+            yield self._table(f"timings-{name}", timing_table(alone))
+        if shares:
+            yield self._table(f"shares-{name}", share_table(shares))
+
+    def _fast(self) -> Iterator[Part]:
+        yield self._table("fast-rows", rows_table())
+        for heading, timings in alike(of_study(self._found.paths)):
+            name = f"fast-{anchor(heading)}"
+            yield Prose("", heading=heading, items=tuple(fast_findings(timings)))
+            for table in fast_tables(timings):
+                yield self._table(f"{name}-{anchor(table.title.lower())}", table)
+
+    def _audit(self) -> Iterator[Part]:
+        found = self._found
+        for number, each in enumerate(findings(found.paper, found.judged), start=1):
+            agree, differ = (
+                re.sub(r"^(Equal|Differs):", r"**\1:**", words)
+                for words in (each.equal, each.differs)
+            )
+            yield Prose("", f"{number}. {each.title}", (agree, differ), each.commands)
+        yield self._table("audit-figures", figure_table(found.judged))
+        yield self._table("audit-claims", claim_table(judge_claims(found.paper)))
+
+    def _gate(self) -> Iterator[Part]:
+        if not self._found.studies:
+            yield Prose("No study of the gate is stored yet: `vidcost gate study` makes one.")
+        for study in self._found.studies:
+            yield from self._study(study)
+
+    def _study(self, study: Study) -> Iterator[Part]:
+        name = f"gate-{anchor(study.path.parent.name)}"
+        yield Prose("", heading=study.device, items=tuple(goals(study.comparisons)))
+        yield gate_plot(name, study.device, study.comparisons)
+        for kind, table in (
+            ("same", same_table(study.comparisons)),
+            ("power", power_table(study.comparisons)),
+            ("rules", rules_table(study.comparisons)),
+            ("noise", noise_table(noise(study.trials), study.comparisons)),
+        ):
+            yield self._table(f"{name}-{kind}", table)
+
+    def _history(self) -> Iterator[Part]:
+        past = self._found.history
+        if past is None:
+            yield Prose(f"No history to show: {self._found.no_history}.")
+            return
+        if past.warnings:
+            yield Prose("", items=past.warnings)
+        if past.changes:
+            yield self._table("history-changes", change_table(past))
+        else:
+            yield Prose(
+                f"Nothing changed in the {past.commits} commits of {past.branch} that wrote "
+                "counts or timings."
+            )
+        yield self._table("history-series", series_table(past))
+
+    def _sources(self) -> Iterator[Part]:
+        yield self._table("sources-table", _source_table(self._found.sources))
+
+
+def _source_table(found: tuple[Source, ...]) -> Table:
+    return Table(
+        title="Sources",
+        columns=(
+            Column("what", "What"),
+            Column("command", "Made by"),
+            Column("where", "Stored in"),
+            Column("versions", "With"),
+            Column("device", "On"),
+            Column("date", "Date"),
+        ),
+        lines=[{key: value or None for key, value in vars(source).items()} for source in found],
+        legend=(
+            "Date: when it was measured; of a file that does not say it, when it was committed.",
+        ),
+    )

@@ -1,0 +1,135 @@
+"""The paper's tables with our counts beside the printed figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vidcost.bench.count.record import Record
+from vidcost.bench.published import Figure, Paper, PrintedRow
+from vidcost.bench.report.table import Cell, Column, Table, billions, millions
+from vidcost.models.rows import Row
+
+WITNESSES = ("fvcore", "thop", "thop-2020")
+"""The counters that have a column; torch's prints our MACs."""
+CONVENTIONS = ("macs", *WITNESSES)
+"""What a printed FLOPs figure is held against: our MACs, and each witness as it prints."""
+
+_COLUMNS = (
+    Column("method", "Method"),
+    Column("top1", "Top-1 printed"),
+    Column("params_printed", "Params printed", lambda printed: str(printed)),
+    Column("params", "Params", millions),
+    Column("flops_printed", "FLOPs printed", lambda printed: str(printed)),
+    Column("fvcore", "fvcore", billions),
+    Column("thop", "thop", billions),
+    Column("thop-2020", "thop 2020", billions),
+    Column("macs", "MACs", billions),
+    Column("matmul", "of which attention", billions),
+)
+_NOT_PRINTED = "the paper prints no such figure"
+
+
+def paper_table(
+    number: int, paper: Paper, rows: Mapping[str, Row], records: Mapping[str, Record]
+) -> Table:
+    """Table ``number`` of the paper: as printed, and as counted.
+
+    ``records`` must hold every row of the table that can be built.
+    Raises: ValueError if there is no such table.
+    """
+    lines: list[dict[str, Any]] = []
+    equal: set[Cell] = set()
+    footnotes: dict[Cell, str] = {}
+    for index, printed in enumerate(paper.table(number)):
+        row, record = rows[printed.row], records.get(printed.row)
+        line = _line(printed, record)
+        lines.append(line)
+        if row.note:
+            footnotes[index, "method"] = row.note
+        for column in ("params_printed", "flops_printed"):
+            if line[column] is None:
+                footnotes[index, column] = _NOT_PRINTED
+        if record is None:
+            footnotes |= {(index, key): row.note for key in ("params", "matmul", *CONVENTIONS)}
+        else:
+            equal |= {(index, key) for key in met_by(printed, record)}
+            footnotes |= {
+                (index, name): f"{name} {answer.status}: {answer.error}"
+                for name, answer in record.witnesses.items()
+                if answer.error
+            }
+        if printed.note.params:
+            footnotes[index, "params_printed"] = printed.note.params
+        if printed.note.flops:
+            footnotes[index, "flops_printed"] = printed.note.flops
+    return Table(
+        title=f"Table {number}: {paper.titles[number]}",
+        columns=_COLUMNS,
+        lines=lines,
+        equal=frozenset(equal),
+        footnotes=footnotes,
+        legend=_legend(records.values()),
+    )
+
+
+def met_by(printed: PrintedRow, record: Record) -> set[str]:
+    """The columns of ours that equal a printed figure to its precision.
+
+    ``params`` is held against the printed parameters, each convention against the printed FLOPs.
+    """
+    ours = _ours(record)
+    held: list[tuple[Figure | None, tuple[str, ...]]] = [
+        (printed.params, ("params",)),
+        (printed.flops, CONVENTIONS),
+    ]
+    return {
+        key
+        for figure, keys in held
+        for key in keys
+        if figure is not None and (value := ours[key]) is not None and figure.equals(value)
+    }
+
+
+def _ours(record: Record) -> dict[str, int | None]:
+    return {
+        "params": record.params,
+        "macs": record.macs,
+        "matmul": record.matmul,
+        **{
+            name: record.witnesses[name].flops if name in record.witnesses else None
+            for name in WITNESSES
+        },
+    }
+
+
+def _line(printed: PrintedRow, record: Record | None) -> dict[str, Any]:
+    ours = _ours(record) if record else dict.fromkeys(("params", "matmul", *CONVENTIONS))
+    return {
+        "table": printed.table,
+        "group": printed.group or None,
+        "method": printed.label,
+        "row": printed.row,
+        "top1": printed.top1,
+        "top5": printed.top5,
+        "params_printed": printed.params.printed if printed.params else None,
+        "flops_printed": printed.flops.printed if printed.flops else None,
+        **ours,
+        "equal": sorted(met_by(printed, record)) if record else [],
+    }
+
+
+def _legend(records: Iterable[Record]) -> list[str]:
+    versions = {
+        f"{name} {answer.version}"
+        for record in records
+        for name, answer in record.witnesses.items()
+        if name in WITNESSES
+    }
+    return [
+        "✓ equals the printed figure to its precision. Batch 1. MACs: multiply-accumulates of "
+        "convolutions, linear layers and matrix products, exact; attention: the products of two "
+        "activations among them. fvcore and thop: as they print, each in its own convention "
+        f"({', '.join(sorted(versions))}); thop 2020 is the version of the paper's time. "
+        "An en dash: no figure."
+    ]

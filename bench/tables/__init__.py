@@ -1,1 +1,0 @@
-"""Everything that writes for people: tables, documents, plots, and what CI systems read."""

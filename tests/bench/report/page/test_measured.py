@@ -1,0 +1,57 @@
+import pytest
+
+from vidcost.bench.report.page.measured import at_own_clips, conditions, devices
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.store import Store
+
+
+def test_no_timings_are_no_devices(tmp_path):
+    assert [] == devices(tmp_path)
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    path = tmp_path / "timings" / "x.jsonl"
+    path.parent.mkdir()
+    path.write_text("nonsense\n")
+    with pytest.raises(ValueError, match="line 1 is not the first line of a file of timings"):
+        devices(tmp_path)
+
+
+def test_two_devices_are_kept_apart(tmp_path, timed):
+    other = timed(Cell(row="mfnet")).machine.model_copy(update={"device": "Zeta"})
+    Store(tmp_path / "timings" / "a.jsonl").append(timed(Cell(row="mfnet")))
+    Store(tmp_path / "timings" / "z.jsonl").append(timed(Cell(row="mfnet"), machine=other))
+    assert [("Abacus", 1), ("Zeta", 1)] == [(d.name, len(d.timings)) for d in devices(tmp_path)]
+
+
+def test_timings_unlike_the_latest_are_left_out_and_said(tmp_path, timed):
+    old = timed(Cell(row="mfnet"), started="2026-11-01")
+    new = old.machine.model_copy(update={"torch": "2.12.0"})
+    store = Store(tmp_path / "timings" / "a.jsonl")
+    store.append(old)
+    store.append(timed(Cell(row="mfnet-nl"), machine=new, started="2026-11-02"))
+    (device,) = devices(tmp_path)
+    assert ["mfnet-nl"] == [timing.cell.row for timing in device.timings]
+    assert ("1 timing left out: taken with torch 2.11.0, the latest with 2.12.0",) == device.notes
+
+
+def test_conditions_in_words():
+    cell = Cell(row="mfnet", frames=8, batch=2, cudnn_benchmark=True, threads=2)
+    assert "batch 2, fp32, eager, inference, cuDNN benchmark, 8 frames, 2 threads" == conditions(
+        cell
+    )
+
+
+def test_the_conditions_with_most_rows_stand_beside_an_accuracy(timed):
+    timings = [
+        timed(Cell(row="mfnet", batch=8)),
+        timed(Cell(row="mfnet")),
+        timed(Cell(row="mfnet-nl")),
+        timed(Cell(row="mfnet-pnl", frames=8)),
+        timed(Cell(row="c3d"), None, status="oom", error="e"),
+        timed(Cell(row="s3d", phase="training")),
+        timed(Cell(row="mfnet-pnl", share=True)),
+        timed(Cell(row="mfnet-pnl", blocks=(("conv4:before-last", "nl"),))),
+    ]
+    found = at_own_clips(timings)
+    assert {"mfnet": 1, "mfnet-nl": 1} == {row: t.cell.batch for row, t in found.items()}

@@ -1,0 +1,233 @@
+import csv
+import io
+import json
+from collections import Counter
+
+import pytest
+from rich.console import Console
+
+from vidcost.bench.report.table import Column, Table, billions, integer, millions, show
+
+TEXT = Column("name", "Name")
+NUMBER = Column("macs", "MACs", integer)
+
+
+def table(lines, columns=(TEXT, NUMBER), **more):
+    return Table("A title", columns, lines, **more)
+
+
+def grid(markdown):
+    """The cells of a table in markdown, the heading first; escaped bars stay in their cells."""
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    return [
+        [cell.strip().replace("\0", "\\|") for cell in line.replace("\\|", "\0")[1:-1].split("|")]
+        for line in [lines[0], *lines[2:]]
+    ]
+
+
+def drawn(what, width):
+    console = Console(force_terminal=True, width=width, file=io.StringIO(), color_system=None)
+    show(what, console)
+    return console.file.getvalue()
+
+
+# --- how a value is written
+
+
+@pytest.mark.parametrize(
+    ("expected", "write", "value"),
+    [
+        ("7,842,568", integer, 7_842_568),
+        ("0", integer, 0),
+        ("7.843M", millions, 7_842_568),
+        ("0.000M", millions, 7),
+        ("11.176G", billions, 11_176_355_840),
+        ("0.001G", billions, 802_816),
+        ("0.000G", billions, 1),
+        ("0", billions, 0),
+    ],
+)
+def test_numbers_for_people(expected, write, value):
+    assert expected == write(value)
+
+
+# --- markdown
+
+
+def test_markdown_holds_title_table_notes_and_legend_in_this_order():
+    markdown = table(
+        [{"name": "a", "macs": 1234567}], footnotes={(0, "macs"): "why"}, legend=("units", "more")
+    ).markdown()
+    paragraphs = markdown.split("\n\n")
+    assert "**A title**" == paragraphs[0]
+    assert [["Name", "MACs"], ["a", "1,234,567¹"]] == grid(paragraphs[1])
+    assert ["¹ why", "units", "more\n"] == paragraphs[2:]
+
+
+def test_text_is_flush_left_and_numbers_are_flush_right():
+    rule = table([{"name": "a", "macs": 1}]).markdown().splitlines()[3]
+    left, right = rule.strip("|").split("|")
+    assert (True, False) == (left.startswith(":"), left.endswith(":"))
+    assert (False, True) == (right.startswith(":"), right.endswith(":"))
+
+
+def test_lines_of_markdown_are_of_one_width():
+    lines = table([{"name": "a", "macs": 1}, {"name": "abc", "macs": 10**9}]).markdown()
+    assert 1 == len({len(line) for line in lines.splitlines() if line.startswith("|")})
+
+
+@pytest.mark.parametrize("line", [{"name": "a", "macs": None}, {"name": "a"}])
+def test_a_missing_value_is_an_en_dash(line):
+    assert ["a", "–"] == grid(table([line]).markdown())[1]
+
+
+def test_zero_is_not_missing():
+    assert ["a", "0"] == grid(table([{"name": "a", "macs": 0}]).markdown())[1]
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("a|b", r"a\|b"),
+        ("mfnet*", r"mfnet\*"),
+        ("temporal_pool", r"temporal\_pool"),
+        ("`x`", r"\`x\`"),
+        ("<b>", r"\<b>"),
+        ("a & b", r"a \& b"),
+        ("a\\", "a\\\\"),
+        ("MARS [44]", "MARS [44]"),
+        ("7.92M", "7.92M"),
+        ("1e5", "1e5"),
+        ("(×5)", "(×5)"),
+    ],
+)
+def test_cells_mean_nothing_to_markdown(cell, written):
+    markdown = table([{"name": cell, "macs": 1}]).markdown()
+    assert [written, "1"] == grid(markdown)[1]
+
+
+def test_title_and_headings_mean_nothing_to_markdown():
+    markdown = Table("*a*", [Column("x", "a|b")], [{"x": "1"}]).markdown()
+    assert "**\\*a\\***" == markdown.splitlines()[0]
+    assert [["a\\|b"], ["1"]] == grid(markdown)
+
+
+def test_notes_mean_nothing_to_markdown_but_keep_their_code():
+    what = table([{"name": "a"}], footnotes={(0, "name"): "a*b|c `vidcost list`"}, legend=("x_y",))
+    assert ["¹ a\\*b\\|c `vidcost list`", "x\\_y\n"] == what.markdown().split("\n\n")[2:]
+
+
+def test_the_mark_stands_on_the_equal_cells_only():
+    lines = [{"name": "a", "macs": 1}, {"name": "b", "macs": 2}]
+    assert [["a", "1 ✓"], ["b", "2"]] == grid(
+        table(lines, equal=frozenset({(0, "macs")})).markdown()
+    )[1:]
+
+
+def test_the_mark_stands_before_the_footnote():
+    what = table(
+        [{"name": "a", "macs": 1}], equal=frozenset({(0, "macs")}), footnotes={(0, "macs"): "n"}
+    )
+    assert ["a", "1 ✓¹"] == grid(what.markdown())[1]
+
+
+def test_footnotes_are_numbered_as_they_are_read_and_shared_when_equal():
+    lines = [{"name": "a", "macs": 1}, {"name": "b", "macs": None}]
+    what = table(
+        lines,
+        footnotes={
+            (1, "macs"): "third",
+            (1, "name"): "first",
+            (0, "macs"): "second",
+            (0, "name"): "first",
+        },
+    )
+    assert [["a¹", "1²"], ["b¹", "–³"]] == grid(what.markdown())[1:]
+    assert ["¹ first", "² second", "³ third\n"] == what.markdown().split("\n\n")[2:]
+
+
+def test_there_can_be_more_than_nine_footnotes():
+    lines = [{"name": f"r{index}"} for index in range(21)]
+    what = table(lines, footnotes={(index, "name"): f"note {index}" for index in range(21)})
+    names = [cells[0] for cells in grid(what.markdown())[1:]]
+    assert ["r8⁹", "r9¹⁰", "r10¹¹", "r20²¹"] == [names[index] for index in (8, 9, 10, 20)]
+    assert "²¹ note 20\n" == what.markdown().split("\n\n")[-1]
+
+
+# --- data
+
+GAPS = [{"name": "a", "macs": 11_336_626_944}, {"name": "b", "macs": None}, {"name": "c"}]
+
+
+def test_json_holds_whole_numbers_even_beside_gaps():
+    assert [
+        {"name": "a", "macs": 11_336_626_944},
+        {"name": "b", "macs": None},
+        {"name": "c", "macs": None},
+    ] == json.loads(table(GAPS).json())
+    assert "11336626944.0" not in table(GAPS).json()
+
+
+def test_csv_holds_whole_numbers_even_beside_gaps():
+    assert [["name", "macs"], ["a", "11336626944"], ["b", ""], ["c", ""]] == list(
+        csv.reader(io.StringIO(table(GAPS).csv()))
+    )
+
+
+def test_data_holds_keys_without_a_column_and_no_marks():
+    what = table(
+        [{"name": 'a,"|*é', "macs": 1, "row": "mfnet"}],
+        equal=frozenset({(0, "macs")}),
+        footnotes={(0, "name"): "note"},
+        legend=("legend",),
+    )
+    assert [{"name": 'a,"|*é', "macs": 1, "row": "mfnet"}] == json.loads(what.json())
+    assert [{"name": 'a,"|*é', "macs": "1", "row": "mfnet"}] == list(
+        csv.DictReader(io.StringIO(what.csv()))
+    )
+    assert "é" in what.json()
+
+
+# --- on a terminal and in a pipe
+
+
+def ink(text):
+    """Characters that are seen, but for rules."""
+    return Counter("".join(text.split()).replace("─", ""))
+
+
+WIDE = Table(
+    "A title that is longer than a terminal of few columns",
+    [TEXT, *(Column(f"n{i}", f"Heading number {i}", integer) for i in range(8))],
+    [
+        {"name": "MARS [44] [bold]x[/bold] \\", **{f"n{i}": 10**i for i in range(8)}},
+        {"name": ":bell: temporal_pool|*`<&", **{f"n{i}": None for i in range(8)}},
+    ],
+    equal=frozenset({(0, "n3")}),
+    footnotes={(0, "name"): "a note [red] with :bell: `code`", (1, "n7"): "another"},
+    legend=("a legend " * 20,),
+)
+
+
+@pytest.mark.parametrize("width", [60, 80, 250])
+def test_nothing_is_lost_on_a_terminal(width):
+    cells = ["MARS [44] [bold]x[/bold] \\¹", *(f"{10**i:,}" for i in range(8)), "✓"]
+    cells += [":bell: temporal_pool|*`<&", *"––––––––²"]
+    headings = ["Name", *(f"Heading number {i}" for i in range(8))]
+    below = ["¹ a note [red] with :bell: `code`", "² another", "a legend " * 20]
+    written = drawn(WIDE, width)
+    assert ink("".join([WIDE.title, *headings, *cells, *below])) == ink(written)
+    assert width >= max(map(len, written.splitlines()))
+
+
+def test_numbers_stand_right_on_a_terminal():
+    lines = drawn(table([{"name": "a", "macs": 1}, {"name": "abc", "macs": 1000}]), 80).splitlines()
+    (short,) = (line.rstrip() for line in lines if line.split() == ["a", "1"])
+    (long,) = (line.rstrip() for line in lines if line.split() == ["abc", "1,000"])
+    assert (short.index("a"), len(short)) == (long.index("abc"), len(long))
+
+
+def test_a_pipe_gets_markdown():
+    console = Console(file=io.StringIO(), width=20)
+    show(WIDE, console)
+    assert WIDE.markdown() + "\n" == console.file.getvalue()

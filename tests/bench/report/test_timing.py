@@ -1,0 +1,358 @@
+import json
+
+import pytest
+
+from vidcost.bench.published import pnl2020
+from vidcost.bench.report.paper import paper_table
+from vidcost.bench.report.timing import (
+    digits,
+    megabytes,
+    milliseconds,
+    share_table,
+    spread,
+    timing_table,
+    with_timings,
+)
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.figures import (
+    by_kind,
+    figures,
+    most_of_one_kind,
+    of_one_machine,
+    share_figures,
+)
+from vidcost.models.rows import ROWS
+
+MFNET, NL = Cell(row="mfnet"), Cell(row="mfnet-nl")
+
+
+def lines(table):
+    """The cells as people see them, by heading."""
+    rows = [line for line in table.markdown().splitlines() if line.startswith("|")]
+    heading, _, *body = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    return [dict(zip(heading, cells, strict=True)) for cells in body]
+
+
+@pytest.fixture
+def elsewhere(timed):
+    """The machine of made-up timings, but for what is given."""
+    return lambda **other: timed(MFNET).machine.model_copy(update=other)
+
+
+# --- how a value is written
+
+
+@pytest.mark.parametrize(
+    ("expected", "write", "value"),
+    [
+        ("12.35", milliseconds, 0.0123456),
+        ("0.001234", milliseconds, 0.0000012341),
+        ("12,346", milliseconds, 12.3456),
+        ("0", lambda value: digits(value, 1), 0.0),
+        ("0.012", spread, 0.0000123456),
+        ("27", spread, 0.0271),
+        ("-1.2", spread, -0.00123),
+        ("9.995", digits, 9.9951),
+        ("61.0", megabytes, 61_014_016),
+        ("1,000.0", megabytes, 10**9),
+    ],
+)
+def test_numbers_for_people(expected, write, value):
+    assert expected == write(value)
+
+
+# --- figures
+
+
+def test_figures_are_derived_from_the_samples(timed):
+    found = figures(
+        timed(
+            MFNET.model_copy(update={"batch": 4}),
+            0.5,
+            macs_total=10**10,
+            peak_macs_per_s=10**11,
+            energy_j=6.0,
+        )
+    )
+    # 0.48 0.485 0.49 0.495 | 0.505 0.51 0.515 0.52; with 8 samples the first and the last bound
+    # the median with 1 - 2/256, the second and the last but one with 1 - 18/256, too little
+    assert pytest.approx(0.5) == found["median_s"]
+    assert pytest.approx((0.48, 0.52, 0.02)) == (
+        found["ci_low_s"],
+        found["ci_high_s"],
+        found["half_ci_s"],
+    )
+    assert (8, 8.0) == (found["n"], pytest.approx(found["clips_per_s"]))
+    assert pytest.approx((2e10, 0.2)) == (found["macs_per_s"], found["share_of_matmul"])
+    assert 1.5 == found["energy_j_per_clip"]
+    assert None is found["share_of_data_sheet"]
+
+
+def test_the_peak_of_the_data_sheet_is_that_of_the_device(timed, elsewhere):
+    a100 = elsewhere(device="NVIDIA A100-SXM4-80GB")
+    found = figures(timed(MFNET, 1.0, macs_total=975 * 10**9, machine=a100))
+    assert pytest.approx(0.1) == found["share_of_data_sheet"]
+
+
+def test_too_few_samples_have_no_interval(timed):
+    found = figures(timed(MFNET, samples_s={"latency": (1.0, 3.0)}))
+    assert (2.0, 2, None, None) == tuple(
+        found[key] for key in ("median_s", "n", "half_ci_s", "ci_low_s")
+    )
+
+
+def test_a_training_step_has_parts(timed):
+    parts = {"latency": (6.0,), "forward": (1.0,), "backward": (2.0,), "optimizer": (3.0,)}
+    table = timing_table([timed(Cell(row="mfnet", phase="training"), samples_s=parts)])
+    (line,) = lines(table)
+    assert ("1,000", "2,000", "3,000") == tuple(
+        line[f"{part}, ms"] for part in ("forward", "backward", "optimizer")
+    )
+
+
+# --- the table of timings
+
+
+def test_a_line_says_how_long_and_how_well_it_is_known(timed):
+    (line,) = lines(timing_table([timed(MFNET, 0.5, predicted_peak_bytes=59_000_000)]))
+    assert {
+        "Subject": "mfnet",
+        "Latency, ms": "500.0",
+        "±": "20",
+        # the quartiles lie between 0.485 and 0.49, and between 0.51 and 0.515
+        "IQR": "22",
+        "n": "8",
+        "Reached": "3.0%",
+        "clips/s": "2.000",
+        "GMAC/s": "2.0",
+        "Peak, MB": "61.0",
+        "predicted": "59.0",
+        "Weights": "31.5",
+        "RSS": "460.0",
+    } == line
+
+
+def test_conditions_that_vary_are_columns_and_the_others_stand_below(timed):
+    cells = [MFNET, MFNET.model_copy(update={"batch": 8, "cudnn_benchmark": True})]
+    table = timing_table([timed(cell) for cell in cells])
+    assert [("1", "no"), ("8", "yes")] == [
+        (line["Batch"], line["cuDNN benchmark"]) for line in lines(table)
+    ]
+    assert "Conditions: fp32, contiguous, eager, inference, 1 thread." in table.legend[0]
+    assert table.legend[1].startswith("Device: Abacus, torch 2.11.0, 2 CPU cores (Abacus).")
+
+
+def test_what_failed_is_a_status_with_its_reason(timed):
+    oom = timed(NL, None, status="oom", error="tried to allocate 20.00 GiB")
+    table = timing_table([timed(MFNET), oom])
+    measured, failed = lines(table)
+    assert ("–", "–", "oom¹") == (measured["Status"], failed["Latency, ms"], failed["Status"])
+    assert "¹ oom: tried to allocate 20.00 GiB" in table.markdown()
+    assert "Status" not in lines(timing_table([timed(MFNET)]))[0]
+
+
+def test_the_data_holds_plain_numbers_and_all_conditions(timed):
+    (line,) = json.loads(timing_table([timed(Cell(block="nl", shape=(6, 2, 5, 7)))]).json())
+    assert ("nl", "6x2x5x7", 1, False, "Abacus") == tuple(
+        line[key] for key in ("block", "shape", "batch", "cold", "device_name")
+    )
+    assert (61_000_000, 8, "ok") == (line["peak_bytes"], line["n"], line["status"])
+
+
+@pytest.mark.parametrize("write", [timing_table, share_table])
+def test_timings_of_two_machines_are_refused(write, timed, elsewhere):
+    other = timed(NL, machine=elsewhere(device="Slide rule"))
+    with pytest.raises(ValueError, match=r"unlike machines .*: device Abacus and Slide rule"):
+        write([timed(MFNET), other])
+    driver = timed(NL, machine=elsewhere(driver="570"))
+    with pytest.raises(ValueError, match="driver not available and 570"):
+        write([timed(MFNET), driver])
+
+
+# --- one machine
+
+
+def test_several_devices_are_refused_by_name_with_the_way_out(timed, elsewhere):
+    other = timed(NL, machine=elsewhere(device="Slide rule"))
+    with pytest.raises(ValueError, match=r"^timings of Abacus and Slide rule .* --timings DEVICE$"):
+        of_one_machine([timed(MFNET), other])
+
+
+def test_of_one_device_those_like_the_latest_are_kept(timed, elsewhere):
+    old = timed(MFNET, machine=elsewhere(driver="550"), started="2026-01-01")
+    new = [timed(cell, started="2026-02-01") for cell in (MFNET, NL)]
+    kept, note = of_one_machine([old, *new])
+    assert new == kept
+    assert ("1 timing left out: taken with driver 550, the latest with not available") == note
+    assert (new, "") == of_one_machine(new)
+    assert ([], "") == of_one_machine([])
+
+
+# --- machines of one kind
+
+
+@pytest.fixture
+def eight(timed, elsewhere):
+    """Two nodes of one kind, and one with another driver; the third cell was lost."""
+    like = {"device_uuid": "GPU-7", "host": "n7", "node": "77", "memory_bytes": 10**9 + 4096}
+    other = elsewhere(driver="570", host="n9")
+    lost = timed(NL.model_copy(update={"batch": 3}), None, status="killed", machine=None)
+    return [
+        timed(MFNET),
+        timed(NL, machine=elsewhere(**like)),
+        lost,
+        timed(MFNET, 0.2, machine=other),
+    ]
+
+
+def test_like_machines_share_a_table_that_says_how_many_there_were(eight):
+    table = timing_table(eight[:2])
+    assert 2 == len(table.lines)
+    assert "2 such devices shared the work: each measured some of the lines." in table.legend[-1]
+    assert "such devices" not in timing_table(eight[:1]).legend[-1]
+    assert [None, "n7"] == [line["host"] for line in table.lines]
+
+
+def test_unlike_machines_have_tables_of_their_own(eight):
+    like, other = by_kind(eight)
+    # as often as one likes
+    for _ in range(2):
+        assert eight[:3] == list(like)
+        assert eight[3:] == list(other)
+    assert [3, 1] == [len(timing_table(each).lines) for each in (like, other)]
+    assert [[]] == [list(each) for each in by_kind([])]
+
+
+def test_what_may_not_be_mixed_is_left_out_by_number(eight):
+    kept, notes = most_of_one_kind(eight)
+    assert eight[:3] == kept
+    assert ["1 timing on other kinds of machines: in the results folder, and not shown"] == notes
+    assert (eight[:2], []) == most_of_one_kind(eight[:2])
+
+
+def test_of_several_kinds_that_of_the_latest_is_kept_with_all_that_are_like_it(eight):
+    kept, note = of_one_machine(eight[:2] + eight[3:])
+    assert eight[:2] == kept
+    assert "1 timing left out: taken with driver 570, the latest with not available" == note
+
+
+# --- shares
+
+
+@pytest.fixture
+def share(timed):
+    """mfnet-nl with a block of 50 ms in pairs that drift by as much again."""
+    without = tuple(0.2 + k / 100 for k in range(8))
+    parts = {"with": tuple(each + 0.05 for each in without), "without": without}
+    cell = Cell(row="mfnet-nl", share=True)
+    known = {"macs_total": 12_451_829_760, "predicted_peak_bytes": 61_014_016}
+    bare = {"weights": 31_000_000, "peak": 40_000_000}
+    return timed(cell, samples_s=parts, memory_without=bare, **known)
+
+
+def test_a_share_is_of_pairs_so_drift_cancels(share):
+    found = share_figures(share)
+    assert pytest.approx((0.05, 0.05, 0.05)) == tuple(
+        found[key] for key in ("median_s", "ci_low_s", "ci_high_s")
+    )
+    assert pytest.approx((0.285, 0.235, 0.05 / 0.285)) == tuple(
+        found[key] for key in ("with_s", "without_s", "share_of_network")
+    )
+    # 2C^2 N + C N^2 with C = 384 and N = 1568
+    assert 1_406_533_632 == found["macs"]
+    assert pytest.approx(0.05 / 1.406533632) == found["s_per_gmac"]
+    assert (True, 8, 0) == tuple(found[key] for key in ("share", "n", "predicted_bytes"))
+    assert (61_000_000, 21_000_000) == (found["peak_bytes"], found["block_bytes"])
+
+
+def test_shares_stand_in_a_table_of_their_own(share, timed):
+    both = [share, timed(MFNET)]
+    assert ["mfnet"] == [line["Subject"] for line in lines(timing_table(both))]
+    (line,) = lines(share_table(both))
+    assert ("mfnet-nl", "285.0", "235.0", "50.00", "17.5%", "8", "1,406,533,632", "35.55") == tuple(
+        line[key]
+        for key in (
+            *("Row", "With, ms", "Without, ms", "Block, ms", "of the network", "Pairs"),
+            *("MACs of the block", "ms/GMAC"),
+        )
+    )
+
+
+def test_a_share_that_failed_is_a_status(timed):
+    cell = Cell(row="mfnet-nl", share=True)
+    (line,) = lines(share_table([timed(cell, None, status="timed out", error="no record")]))
+    assert "timed out¹" == line["Status"]
+
+
+# --- the paper's tables
+
+
+@pytest.fixture
+def table3(made_up):
+    records = {row.name: made_up(row.name, conv=10**9) for row in ROWS if row.build}
+    return paper_table(3, pnl2020(), {row.name: row for row in ROWS}, records)
+
+
+def test_a_table_of_the_paper_gets_latency_and_memory(table3, timed):
+    table = with_timings(table3, [timed(MFNET, 0.5), timed(NL)])
+    baseline, concat, _ = lines(table)
+    assert {"Latency, ms": "500.0", "±": "20", "n": "8", "Peak memory, MB": "61.0"}.items() <= (
+        baseline.items()
+    )
+    assert "–" == concat["Latency, ms"]
+    assert lines(table3)[0].items() <= baseline.items()
+    assert 0.5 == pytest.approx(table.lines[0]["median_s"])
+
+
+def test_the_conditions_and_what_is_missing_stand_below(table3, timed):
+    *counted, conditions, device, missing = with_timings(table3, [timed(MFNET)]).legend
+    assert list(table3.legend) == counted
+    assert conditions.endswith("Conditions: batch 1, fp32, contiguous, eager, inference, 1 thread.")
+    assert device.startswith("Device: Abacus, torch 2.11.0")
+    assert "Not timed: `vidcost time mfnet-pnl-concat mfnet-pnl` does it." == missing
+
+
+def test_nothing_is_said_where_nothing_was_timed(table3, timed):
+    assert table3 == with_timings(table3, [])
+    assert table3 == with_timings(table3, [timed(NL)])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"share": True},
+        {"phase": "training"},
+        {"frames": 8},
+        {"classes": 7},
+        {"size": 112},
+        {"blocks": (("conv4:before-last", "nl"),)},
+    ],
+)
+def test_what_is_not_one_pass_at_the_rows_own_clip_has_no_column(other, table3, timed):
+    cell = Cell(row="mfnet", **other)
+    assert table3 == with_timings(table3, [timed(cell)])
+
+
+def test_conditions_are_not_mixed_in_a_column(table3, timed):
+    pnl = Cell(row="mfnet-pnl")
+    eight = [
+        timed(cell.model_copy(update={"batch": 8}), seconds)
+        for cell, seconds in ((MFNET, 0.8), (pnl, 0.9))
+    ]
+    table = with_timings(table3, [timed(MFNET, 0.1), *eight])
+    # more rows of the table ran at batch 8
+    assert ["800.0", "–", "900.0"] == [line["Latency, ms"] for line in lines(table)]
+    assert "Conditions: batch 8," in table.legend[1]
+
+
+def test_a_row_that_failed_is_a_dash_with_the_reason(table3, timed):
+    failed = timed(Cell(row="mfnet-pnl"), None, status="oom", error="20 GiB")
+    table = with_timings(table3, [timed(MFNET), failed])
+    assert lines(table)[2]["Latency, ms"].startswith("–")
+    assert "oom: 20 GiB" in table.markdown()
+
+
+def test_timings_of_two_devices_do_not_go_into_one_table(table3, timed, elsewhere):
+    other = timed(Cell(row="mfnet-pnl"), machine=elsewhere(device="Slide rule"))
+    with pytest.raises(ValueError, match="device Abacus and Slide rule"):
+        with_timings(table3, [timed(MFNET), other])
