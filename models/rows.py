@@ -75,28 +75,32 @@ class Row:
         )
         return replace(self, classes=self.classes if classes is None else classes, inputs=clips)
 
-    def fast(self) -> Row:
-        """A variant of this row whose blocks take the fast path, named with -fast behind.
+    def optimized(self) -> Row:
+        """A variant of this row whose blocks are optimized, named with -optimized behind.
 
-        Raises: ValueError if it has no blocks, or takes the fast path already.
+        Raises: ValueError if it has no blocks, is optimized already, or a block of it has one
+                implementation only.
         """
         if not self.has_blocks:
             raise ValueError(f"{self.name} has no blocks: choose a row with one")
-        if self.is_fast:
-            raise ValueError(f"{self.name} takes the fast path already: choose another row")
+        if self.is_optimized:
+            raise ValueError(f"{self.name} is optimized already: choose another row")
         assert isinstance(self.build, partial), self
         blocks: Blocks = self.build.keywords["blocks"]
-        fast = {
-            position: partial(block, path="fast")  # type: ignore[call-arg]
+        if not all("impl" in inspect.signature(block).parameters for block in blocks.values()):
+            raise ValueError(f"{self.name} has a block of one implementation: choose another row")
+        changed = {
+            position: partial(block, impl="optimized")  # type: ignore[call-arg]
             for position, block in blocks.items()
         }
-        note = f"variant: {self.name} with blocks that compute the same faster"
-        return replace(self.with_blocks(fast), name=f"{self.name}-fast", tables=(), note=note)
+        note = f"variant: {self.name} with the optimized implementation of its blocks"
+        name = f"{self.name}-optimized"
+        return replace(self.with_blocks(changed), name=name, tables=(), note=note)
 
     @property
-    def is_fast(self) -> bool:
-        """Whether it is another row with blocks that compute the same faster."""
-        return self.name.endswith("-fast")
+    def is_optimized(self) -> bool:
+        """Whether it is another row with the optimized implementation of its blocks."""
+        return self.name.endswith("-optimized")
 
     @property
     def has_blocks(self) -> bool:
@@ -266,7 +270,7 @@ _DESCRIBED: tuple[Row, ...] = (
     ),
 )
 
-_FAST = (
+_OPTIMIZED = (
     # a row of each block, combination and pairwise function
     "mfnet-nl",
     "mfnet-pnl",
@@ -276,27 +280,26 @@ _FAST = (
     "mfnet-pnl-dot-product",
     "mfnet-pnl-concatenation",
     "r50-nl",
-    "r50-cgd",
     "r50-cgnl",
     "r50-pnl-ucf101",
 )
 
 ROWS: tuple[Row, ...] = (
     *_DESCRIBED,
-    *(row.fast() for row in _DESCRIBED if row.name in _FAST),
+    *(row.optimized() for row in _DESCRIBED if row.name in _OPTIMIZED),
 )
 
 
 def select(patterns: Sequence[str] = (), *, table: int | None = None) -> tuple[Row, ...]:
     """Rows whose names match any of ``patterns`` (names or globs; none means all), in order.
 
-    The name of any row with blocks and -fast behind it is a row too, after all others.
+    The name of any row with such blocks and -optimized behind it is a row too, after all others.
     Raises: ValueError if a pattern matches nothing, with the nearest name, no table is so numbered,
             or none of its rows matches.
     """
     if table is not None and not any(table in row.tables for row in ROWS):
         raise ValueError(f"no table {table}: the paper has Tables 1 to 6")
-    rows = (*ROWS, *_fast_by_name(patterns))
+    rows = (*ROWS, *_optimized_by_name(patterns))
     names = [row.name for row in rows]
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
@@ -314,10 +317,14 @@ def select(patterns: Sequence[str] = (), *, table: int | None = None) -> tuple[R
     return chosen
 
 
-def _fast_by_name(names: Sequence[str]) -> list[Row]:
-    """Fast variants that are asked for by name and are none of ROWS."""
+def _optimized_by_name(names: Sequence[str]) -> list[Row]:
+    """Optimized variants that are asked for by name and are none of ROWS."""
     known = {row.name for row in ROWS}
-    bases = {f"{row.name}-fast": row for row in ROWS if row.has_blocks and not row.is_fast}
+    bases = {
+        f"{row.name}-optimized": row for row in ROWS if row.has_blocks and not row.is_optimized
+    }
     return [
-        bases[name].fast() for name in dict.fromkeys(names) if name in bases and name not in known
+        bases[name].optimized()
+        for name in dict.fromkeys(names)
+        if name in bases and name not in known
     ]

@@ -57,17 +57,17 @@ VARIANTS = [
     "r3d18",
 ]
 FAST = [
-    "mfnet-nl-fast",
-    "mfnet-pnl-fast",
-    "mfnet-pnl-concat-fast",
-    "mfnet-pnl-x5-fast",
-    "mfnet-pnl-gaussian-fast",
-    "mfnet-pnl-dot-product-fast",
-    "mfnet-pnl-concatenation-fast",
-    "r50-nl-fast",
-    "r50-cgd-fast",
-    "r50-cgnl-fast",
-    "r50-pnl-ucf101-fast",
+    "mfnet-nl-optimized",
+    "mfnet-pnl-optimized",
+    "mfnet-pnl-concat-optimized",
+    "mfnet-pnl-x5-optimized",
+    "mfnet-pnl-gaussian-optimized",
+    "mfnet-pnl-dot-product-optimized",
+    "mfnet-pnl-concatenation-optimized",
+    "r50-nl-optimized",
+    "r50-cgd-optimized",
+    "r50-cgnl-optimized",
+    "r50-pnl-ucf101-optimized",
 ]
 
 
@@ -139,8 +139,8 @@ def test_a_fast_row_computes_the_same(name):
 
 
 def test_a_fast_row_is_not_made_faster():
-    with pytest.raises(ValueError, match="mfnet-nl-fast takes the fast path already"):
-        only("mfnet-nl-fast").fast()
+    with pytest.raises(ValueError, match="mfnet-nl-optimized takes the fast path already"):
+        only("mfnet-nl-optimized").fast()
 
 
 def test_a_row_without_blocks_has_no_fast_path():
@@ -174,7 +174,7 @@ def test_a_row_cannot_be_changed():
         (["mfnet-pnl-n[34]*"], None, ["mfnet-pnl-n3"]),
         (["*-fast"], None, FAST),
         # any row with blocks has a fast variant, if only by its name
-        (["mfnet-pnl-n2-fast", "mfnet"], None, ["mfnet", "mfnet-pnl-n2-fast"]),
+        (["mfnet-pnl-n2-optimized", "mfnet"], None, ["mfnet", "mfnet-pnl-n2-optimized"]),
     ],
 )
 def test_select(patterns, table, expected):
@@ -195,8 +195,11 @@ def test_nothing_chosen_is_every_row():
     [
         ("mfnet-pln", "no row 'mfnet-pln': did you mean 'mfnet-pnl'? `vidcost list` shows all"),
         ("I3D-RGB", "no row 'I3D-RGB': `vidcost list` shows all rows"),
-        ("mfnet-fast", "no row 'mfnet-fast': did you mean 'mfnet-"),
-        ("mfnet-nl-fast-fast", "no row 'mfnet-nl-fast-fast': did you mean 'mfnet-nl-fast'"),
+        ("mfnet-optimized", "no row 'mfnet-optimized': did you mean 'mfnet-"),
+        (
+            "mfnet-nl-optimizedd",
+            "no row 'mfnet-nl-optimizedd': did you mean 'mfnet-nl-optimized'",
+        ),
         ("qqq*", "no row 'qqq*': `vidcost list` shows all rows"),
         ("", "no row '': `vidcost list` shows all rows"),
     ],

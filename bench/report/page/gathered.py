@@ -21,8 +21,6 @@ from vidcost.bench.report.page.growth import Size, growth
 from vidcost.bench.report.page.measured import Device, devices
 from vidcost.bench.report.page.provenance import Source, sources
 from vidcost.bench.report.page.roofline import Roofline, roofline
-from vidcost.bench.session.timing import PAIRS
-from vidcost.bench.timing.record import Timing
 
 
 @dataclass(frozen=True)
@@ -42,10 +40,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The data of a report.
-
-    ``paths`` are timings of the fast path of blocks against the textbook's.
-    """
+    """The data of a report."""
 
     results: Path
     made: datetime.datetime
@@ -54,7 +49,6 @@ class Gathered:
     entries: tuple[Entry, ...]
     sizes: tuple[Size, ...]
     devices: tuple[tuple[Device, Roofline], ...]
-    paths: tuple[Timing, ...]
     studies: tuple[Study, ...]
     judged: tuple[Judged, ...]
     sources: tuple[Source, ...]
@@ -75,9 +69,6 @@ def gather(results: Path) -> Gathered:
         for path in sorted((results / "gate").glob("*/study.jsonl"))
         if (trials := trial.read(path))
     ]
-    paths = devices(results / PAIRS)
-    # a cell that was timed by other code too is shown as it is by now
-    latest = {(device.name, timing.cell): timing for device in paths for timing in device.timings}
     made = datetime.datetime.now(datetime.UTC)
     return Gathered(
         results=results,
@@ -87,14 +78,12 @@ def gather(results: Path) -> Gathered:
         entries=tuple(accounts(records)),
         sizes=tuple(growth()),
         devices=tuple((device, roofline(device)) for device in timed),
-        paths=tuple(latest.values()),
         studies=tuple(studies),
         judged=judge(paper),
         sources=tuple(
             sources(
                 results,
                 timed,
-                paths,
                 [(study.path, study.trials) for study in studies],
                 now=made,
             )

@@ -13,8 +13,6 @@ from vidcost.bench.gate.study_figures import OURS, SAME, alarm_rate, noise
 from vidcost.bench.report.audit.claims import judge_claims
 from vidcost.bench.report.audit.findings import findings
 from vidcost.bench.report.audit.tables import claim_table, figure_table, verdict_counts
-from vidcost.bench.report.fast import alike, fast_tables, of_study, rows_table
-from vidcost.bench.report.fast import findings as fast_findings
 from vidcost.bench.report.formulas import value_table, verdict_table
 from vidcost.bench.report.gate.study import noise_table, of, power_table, rules_table, same_table
 from vidcost.bench.report.gate.study_document import goals
@@ -105,7 +103,6 @@ class Sections:
             Section("growth", "Growth", "How cost grows with N", tuple(self._growth())),
             Section("ledger", "Ledger", "What each counter prints, explained", self._ledger()),
             Section("timings", "Timings", "Timings", tuple(self._timings())),
-            Section("fast", "Fast path", "The same blocks, faster", tuple(self._fast())),
             Section("audit", "Audit", "What the audit found", tuple(self._audit())),
             Section("gate", "Gate", "The gate on trial", tuple(self._gate())),
             Section("rows", "Rows", "Every row", (self._every_row(),)),
@@ -200,14 +197,6 @@ class Sections:
             yield self._table(f"timings-{name}", timing_table(alone))
         if shares:
             yield self._table(f"shares-{name}", share_table(shares))
-
-    def _fast(self) -> Iterator[Part]:
-        yield self._table("fast-rows", rows_table())
-        for heading, timings in alike(of_study(self._found.paths)):
-            name = f"fast-{anchor(heading)}"
-            yield Prose("", heading=heading, items=tuple(fast_findings(timings)))
-            for table in fast_tables(timings):
-                yield self._table(f"{name}-{anchor(table.title.lower())}", table)
 
     def _audit(self) -> Iterator[Part]:
         found = self._found

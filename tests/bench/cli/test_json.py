@@ -36,7 +36,7 @@ CASES = {
     "time": ("mfnet", {"row": "mfnet", "n": 8}),
     "fast": (
         "nl --shape 8x2x3x5 --phase inference",
-        {"block": "nl", "tried": "nl:path=fast", "pairs": 6, "speed": 2.0},
+        {"block": "nl", "tried": "nl:impl=optimized", "pairs": 6, "speed": 2.0},
     ),
     "ledger": ("mfnet", {"row": "mfnet", "counter": "fvcore"}),
     "formulas": ("", {}),
@@ -73,7 +73,7 @@ def prepared(
     monkeypatch.setattr("vidcost.bench.session.timing.default_threads", lambda _: 3)
     stopwatch[cell] = timed(cell)
     reference = Cell(block="nl", shape=(8, 2, 3, 5), threads=3)
-    pair = Cell(block="nl:path=fast", shape=(8, 2, 3, 5), threads=3, against=reference)
+    pair = Cell(block="nl:impl=optimized", shape=(8, 2, 3, 5), threads=3, against=reference)
     stopwatch[pair] = timed(pair, samples_s={"subject": (1.0,) * 6, "reference": (2.0,) * 6})
     for name, seconds in (("base", 0.1), ("head", 0.2)):
         Store(Path(f"{name}.jsonl")).append(timed(cell, seconds))

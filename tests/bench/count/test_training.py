@@ -548,7 +548,7 @@ def test_every_row_needs_two_products_for_each_but_the_first(row):
             again[call.module, "matmul"] += positions**2 * module.channels // 2
     assert again == difference(clips, forward, step)
     # training mode changes nothing in the forward pass, but for the fast path's pooling
-    pools = {} if not row.is_fast else {"pool": forward.total.pool}
+    pools = {} if not row.is_optimized else {"pool": forward.total.pool}
     assert forward.total == replace(step.forward.total, **pools)
     assert forward.calls == step.forward.calls
 
@@ -558,7 +558,7 @@ def test_symmetric_scores_save_one_product_and_half_of_another():
     positions, width = 2304, 48
     tiles = [512, 512, 512, 512, 256]
     with torch.device("meta"):
-        operation = NonLocalOperation(width, pairwise="gaussian", path="fast")
+        operation = NonLocalOperation(width, pairwise="gaussian", impl="optimized")
     backward = count_training(operation, zeros((2, width, 4, 24, 24))).backward.total
     on_or_above_diagonal = (positions**2 + sum(p * p for p in tiles)) // 2
     assert 2 * (positions**2 * (width + 2 * 24) + on_or_above_diagonal * width) == backward.matmul

@@ -26,7 +26,7 @@ def test_one_change_at_a_time():
     ways = alone(PLAIN)
     assert ["channels_last_3d", "bf16-autocast", "compile", "fast path"] == list(ways)
     assert {PLAIN} == {cell.against for cell in ways.values()}
-    assert "mfnet-pnl-fast" == ways["fast path"].row
+    assert "mfnet-pnl-optimized" == ways["fast path"].row
     assert ("compile", "contiguous") == (ways["compile"].mode, ways["compile"].memory_format)
 
 
@@ -45,7 +45,7 @@ def test_what_helped_is_put_together(way):
     name, cell = together(PLAIN, timings)
     assert "channels_last_3d + compile + fast path" == name
     assert cell == changed(PLAIN, ["channels_last_3d", "compile", "fast path"])
-    assert ("mfnet-pnl-fast", "compile", "channels_last_3d", "fp32", PLAIN) == (
+    assert ("mfnet-pnl-optimized", "compile", "channels_last_3d", "fp32", PLAIN) == (
         cell.row, cell.mode, cell.memory_format, cell.dtype, cell.against,
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ TEXTBOOK = Cell(block="nl", shape=SHAPE)
 
 
 def against(reference=TEXTBOOK, **fields):
-    return Cell(**({"block": "nl:path=fast", "shape": SHAPE} | fields), against=reference)
+    return Cell(**({"block": "nl:impl=optimized", "shape": SHAPE} | fields), against=reference)
 
 
 @pytest.mark.parametrize(
@@ -219,13 +219,13 @@ def test_autocast_computes_in_half_precision_from_single():
 
 
 @pytest.mark.parametrize(
-    ("spec", "expected"), [("nl", "nl:path=fast"), ("pnl:n=2", "pnl:n=2,path=fast")]
+    ("spec", "expected"), [("nl", "nl:impl=optimized"), ("pnl:n=2", "pnl:n=2,impl=optimized")]
 )
 def test_the_fast_path_of_a_spec(spec, expected):
     assert expected == fast(spec)
 
 
-@pytest.mark.parametrize("spec", ["nl:path=fast", "my_block.py:MyBlock"])
+@pytest.mark.parametrize("spec", ["nl:impl=optimized", "my_block.py:MyBlock"])
 def test_what_has_no_fast_path_of_its_own(spec):
     with pytest.raises(ValueError, match=r"names its path|has no fast path"):
         fast(spec)

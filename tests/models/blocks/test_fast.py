@@ -70,7 +70,7 @@ def pair(make, channels, dtype=torch.float64):
             tensor.copy_(torch.rand(tensor.shape, generator=generator) - 0.4).abs_()
     for parameter in textbook.parameters():
         parameter.data.copy_(torch.randn(parameter.shape, generator=generator) / 3)
-    fast = make(channels, path="fast")
+    fast = make(channels, impl="optimized")
     fast.load_state_dict(textbook.state_dict())
     for block in (textbook, fast):
         if isinstance(block, CGNL):
@@ -204,7 +204,7 @@ def test_equal_values_get_the_gradient_that_torch_gives_them(size, limits):
 @pytest.mark.parametrize("name", BLOCKS)
 def test_the_count_equals_the_closed_form(name, limits):
     with torch.device("meta"):
-        block = BLOCKS[name](12, path="fast")
+        block = BLOCKS[name](12, impl="optimized")
         x = torch.empty(2, 12, 3, 5, 7)
     assert verify(name, block, count(block, x)) > 0
 
@@ -226,23 +226,23 @@ CONVOLUTIONS = 4 * 96 * 48 * 288
     ],
 )
 def test_products_by_hand(pairwise, expected):
-    operation = NonLocalOperation(96, pairwise=pairwise, path="fast")
+    operation = NonLocalOperation(96, pairwise=pairwise, impl="optimized")
     assert expected == operation.cost(FIXED).matmul
 
 
 def test_the_dot_product_takes_the_cheaper_order():
-    operation = NonLocalOperation(96, pairwise="dot-product", path="fast")
+    operation = NonLocalOperation(96, pairwise="dot-product", impl="optimized")
     # 40 positions are fewer than 48 channels: queries x keys first
     assert 2 * 40 * 40 * 48 == operation.cost((1, 96, 1, 5, 8)).matmul
     assert 2 * 48 * 48 * 56 == operation.cost((1, 96, 1, 7, 8)).matmul
 
 
 def test_concatenation_of_many_pairs_is_no_product():
-    operation = NonLocalOperation(4, pairwise="concatenation", path="fast")
+    operation = NonLocalOperation(4, pairwise="concatenation", impl="optimized")
     cost = operation.cost((3, 4, 1, 23, 29))
     assert (0, 0) == (cost.matmul, cost.activation)
     with torch.device("meta"):
-        block = NonLocalOperation(4, pairwise="concatenation", path="fast")
+        block = NonLocalOperation(4, pairwise="concatenation", impl="optimized")
         x = torch.empty(3, 4, 1, 23, 29)
     assert cost == count(block, x).total
 
@@ -272,7 +272,7 @@ def test_weights_that_are_nothing_beside_the_largest():
 def test_a_tracer_sees_the_products(pairwise, monkeypatch):
     no_matrices(monkeypatch)
     x = torch.randn(1, 16, 2, 5, 5)
-    block = NonLocal(16, pairwise=pairwise, path="fast").eval()
+    block = NonLocal(16, pairwise=pairwise, impl="optimized").eval()
     graph = torch.jit.trace(block, x, check_trace=False).inlined_graph
     names = {node.kind() for node in graph.nodes()}
     assert "aten::matmul" in names
@@ -286,7 +286,7 @@ def test_a_step_counts_the_same_on_every_device(name, monkeypatch):
     for device in ("cpu", "meta"):
         with torch.device(device):
             steps[device] = count_training(
-                BLOCKS[name](12, path="fast"), torch.ones(2, 12, 2, 6, 8)
+                BLOCKS[name](12, impl="optimized"), torch.ones(2, 12, 2, 6, 8)
             )
     assert steps["cpu"].total == steps["meta"].total
 
@@ -323,7 +323,7 @@ def test_where_nothing_is_gained_the_operators_are_the_textbooks(
     ],
 )
 def test_where_something_is_gained_they_are_not(channels, frames, pairwise, refused):
-    block = NonLocal(channels, pairwise=pairwise, path="fast")
+    block = NonLocal(channels, pairwise=pairwise, impl="optimized")
     with torch.no_grad(), pytest.raises(AssertionError, match="its own operators"):
         block(torch.randn(1, channels, frames, 14, 14))
 
@@ -331,7 +331,7 @@ def test_where_something_is_gained_they_are_not(channels, frames, pairwise, refu
 def test_few_wide_scores_are_held_where_they_would_be_computed_anew(refused):
     # between 2^20 and 2^22 scores of more than 128 channels; shapes alone have no products
     with torch.device("meta"):
-        block, x = NonLocal(258, path="fast"), torch.empty(1, 258, 6, 13, 14)
+        block, x = NonLocal(258, impl="optimized"), torch.empty(1, 258, 6, 13, 14)
     block.requires_grad_(False)
     block(x.detach().requires_grad_())
     for parameters, grads in ((False, False), (True, False)):
@@ -345,7 +345,7 @@ def test_few_wide_scores_are_held_where_they_would_be_computed_anew(refused):
 def test_no_matrix_of_all_pairs_is_held():
     # 2 x 2304 x 2304 scores are above what is held at once
     with torch.device("meta"):
-        block = NonLocal(16, path="fast")
+        block = NonLocal(16, impl="optimized")
         x = torch.empty(2, 16, 4, 24, 24)
     counted = count(block, x)
     largest = max(math.prod(each.output) for each in counted.operations)
@@ -372,11 +372,11 @@ def test_an_unknown_path():
 
 
 def test_a_spec_names_the_path():
-    assert "fast" == block_factory("pnl:n=2,path=fast")(12).path
+    assert "fast" == block_factory("pnl:n=2,impl=optimized")(12).path
 
 
 def test_copies_keep_the_path():
-    assert "fast" == copy.deepcopy(CGNL(16, path="fast")).path
+    assert "fast" == copy.deepcopy(CGNL(16, impl="optimized")).path
 
 
 # torch's compiler makes one of its own
@@ -466,7 +466,7 @@ def test_no_matrix_of_all_pairs_is_held_on_a_gpu(pairwise, dtype, products, trai
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(products)
     try:
-        block = NonLocal(64, pairwise=pairwise, path="fast").to("cuda", dtype)
+        block = NonLocal(64, pairwise=pairwise, impl="optimized").to("cuda", dtype)
         x = torch.randn(1, 64, 16, 32, 32, device="cuda").to(dtype).requires_grad_(training)
         matrix_bytes = (16 * 32 * 32) ** 2 * x.element_size()
         with torch.set_grad_enabled(training):
