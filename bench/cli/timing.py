@@ -159,7 +159,7 @@ def time_rows(
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.campaign import campaign_cells
     from vidcost.bench.timing.figures import by_kind
-    from vidcost.models.rows import ROWS
+    from vidcost.papers.catalog import rows_of
 
     if campaign is not None:
         _refuse_choices(context)
@@ -187,7 +187,7 @@ def time_rows(
         specs = plan.named_specs(blocks, functions=both)
         if impl is not None:
             specs, reasons = plan.implemented(specs, impl, every=plan.ALL in blocks)
-        shapes = [plan.shape_of(text) for text in shape_ or ()] or plan.shared_shapes(ROWS)
+        shapes = [plan.shape_of(text) for text in shape_ or ()] or plan.shared_shapes(rows_of())
         alone, unfit = plan.fitting(specs, plan.swept(shapes) if sweep else shapes)
         reasons += unfit
     if (classes, frames, size) != (None, None, None):
@@ -229,6 +229,8 @@ def time_rows(
     for line in (*reasons, *taken.notes):
         typer.echo(line, err=True)
     # unlike nodes are never mixed: each kind has its table
+    if budget_s == 0:
+        taken.timings = [each for each in stored_anywhere(results) if each.cell in cells]
     writers = [share_table] if share else [impl_table] if both else [timing_table]
     if both and blocks is not None and plan.ALL in blocks:
         document = blocks_markdown(stored_anywhere(results))

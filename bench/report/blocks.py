@@ -20,7 +20,7 @@ from vidcost.bench.report.timing import (
 from vidcost.bench.timing.figures import machine_of_all
 from vidcost.bench.timing.pairs import pair_figures
 from vidcost.bench.timing.record import Timing
-from vidcost.models.rows import ROWS, select
+from vidcost.papers.catalog import rows_of, select
 
 COLUMNS = (
     Column("reference_s", "Reference, ms", milliseconds),
@@ -101,7 +101,7 @@ def _ratio_in_words(figures: Mapping[str, Any]) -> str | None:
 def rows_table() -> Table:
     """The MACs of each optimized row beside those of the row it is a variant of."""
     lines = []
-    for row in ROWS:
+    for row in rows_of():
         if not row.is_optimized:
             continue
         (plain,) = select([row.name.removesuffix("-optimized")])
@@ -155,9 +155,9 @@ implementation unless their name ends in `-optimized`.
   half of the convolutions' MACs.
 - **CGNL**: the scalar of a group scales its part of W_z instead of the map.
 
-The records below were made before version 0.2. The optimized implementation then also replaced
-1x1x1 convolutions on a CPU by matrix products and max-pooling by maxima of rows and columns; both
-are gone. `vidcost time --blocks all --impl reference,optimized` measures again.
+The records below are of an earlier optimized implementation, which on a CPU also replaced 1x1x1
+convolutions by matrix products and max-pooling by maxima of rows and columns, and materialized
+small matrices. `vidcost time --blocks all --impl reference,optimized` measures again.
 """
 
 

@@ -52,9 +52,9 @@ def modes_table(timed: Mapping[str, Mapping[str, Timing]]) -> Table:
         footnotes=footnotes,
         legend=(
             f"Plain: {conditions_in_words(plain)}, with the reference implementation. Each way is "
-            "interleaved with it in one process: the median of the ratios of pairs of passes, with its 95% "
-            "interval; peak memory is the part of the plain one's. Best: the fastest of those "
-            "that are faster beyond noise. tf32 and bf16 round more than fp32 does.",
+            "interleaved with it in one process: the median of the ratios of pairs of passes, with "
+            "its 95% interval; peak memory is the part of the plain one's. Best: the fastest of "
+            "those that are faster beyond noise. tf32 and bf16 round more than fp32 does.",
             machine_in_words(machine_of_all(every), every),
         ),
     )

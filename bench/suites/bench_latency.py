@@ -21,7 +21,7 @@ from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.memory import measure_memory
 from vidcost.models.registry import BLOCKS, specs
-from vidcost.models.rows import ROWS
+from vidcost.papers.catalog import rows_of
 
 THREADS = os.cpu_count() or 1
 SPECS = tuple(
@@ -59,7 +59,7 @@ def _cells():
     on = [(f"-{kind}", {"device": "cuda", "dtype": kind}) for kind in ("fp32", "tf32", "bf16")]
     printed = printed_rows()
     for suffix, conditions in [("", {"threads": THREADS}), *on]:
-        for row in ROWS:
+        for row in rows_of():
             # an optimized variant stands beside its row
             if row in printed or (row.build and row.is_optimized):
                 cell = Cell(row=row.name, **conditions)

@@ -22,7 +22,8 @@ from vidcost.bench.user.inputs import parse_all
 from vidcost.bench.user.reference import digest
 from vidcost.models.blocks.impl import IMPLS, checked
 from vidcost.models.registry import block_types, specs
-from vidcost.models.rows import Row, select
+from vidcost.papers.catalog import select
+from vidcost.papers.row import Row
 
 ALL = "all"
 """The word for all blocks of the registry."""
@@ -172,9 +173,7 @@ def swept(shapes: Iterable[Shape]) -> list[Shape]:
     return list(dict.fromkeys(grown))
 
 
-def implemented(
-    blocks: Iterable[str], impls: str, *, every: bool
-) -> tuple[list[str], list[str]]:
+def implemented(blocks: Iterable[str], impls: str, *, every: bool) -> tuple[list[str], list[str]]:
     """``blocks`` in the implementation ``impls``, or those that have both; and what was left out.
 
     With ``every`` a block that lacks an implementation is left out.

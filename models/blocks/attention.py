@@ -38,12 +38,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     It is torch's fused attention. On a CPU that materializes the matrix where D differs from E, so
     slices of queries take its place; on a GPU it leaves the matrix units unused in TF32 and for
     wide or unequal operands in half precision, so a Triton kernel does at inference. On the meta
-    device and under a tracer the products are visible operators, in slices.
+    device, under a tracer and where fused kernels are disabled, the products are operators, in
+    slices.
 
     Shapes: (B, D, P), (B, D, K), (B, E, K) -> (B, E, P).
     Cost:   MACs BPK(D + E); the gradients BPK(3D + 2E), since scores are computed again.
     """
-    if query.is_meta or _is_traced():
+    if _shows_products(query):
         return attend_in_slices(query, key, value)
     if _fits_tiles(query, key, value):
         from vidcost.models.blocks.attention_kernel import attend_in_tiles
@@ -117,6 +118,15 @@ def _is_watched() -> bool:
         torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
         or forward_ad._current_level >= 0
+    )
+
+
+def _shows_products(query: Tensor) -> bool:
+    if query.is_meta or _is_traced():
+        return True
+    # a compiler cannot read the switches, and gets the fused kernel
+    return not torch.compiler.is_compiling() and not (
+        torch.backends.cuda.flash_sdp_enabled() or torch.backends.cuda.mem_efficient_sdp_enabled()
     )
 
 

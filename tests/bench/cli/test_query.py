@@ -37,7 +37,7 @@ def results(tmp_path, timed):
 
 def test_an_answer_in_three_formats(vidcost, results):
     macs = 16_033_195_008
-    expected = [(f"mfnet-pnl-x5{of}", macs) for of in ("", "-fast", "-per-scale")]
+    expected = [(f"mfnet-pnl-x5{of}", macs) for of in ("", "-optimized", "-per-scale")]
     status, out, err = vidcost("query", SQL)
     assert (0, "") == (status, err)
     head, rule, *lines = out.rstrip().splitlines()
