@@ -1,4 +1,4 @@
-"""Answers of the witnesses, kept under the user's cache folder by the content of the question."""
+"""Answers of the counters, kept under the user's cache folder by the content of the question."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vidcost.bench import files
 
 def folder() -> Path:
     """Where the answers lie."""
-    return platformdirs.user_cache_path("vidcost") / "witnesses"
+    return platformdirs.user_cache_path("vidcost") / "reference_counters"
 
 
 def load(key: str) -> str | None:

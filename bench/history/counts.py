@@ -38,7 +38,7 @@ class CountSeries:
     points: tuple[CountPoint, ...]
 
 
-class _Witness(BaseModel):
+class _ReferenceCounter(BaseModel):
     model_config = ConfigDict(strict=True)
 
     flops: int | None = None
@@ -59,16 +59,16 @@ class _Counted(BaseModel):
     pool: int | None = None
     softmax: int | None = None
     activation: int | None = None
-    witnesses: dict[str, _Witness] = {}
+    reference_counters: dict[str, _ReferenceCounter] = {}
 
     def figures(self) -> dict[str, int]:
         """What is known, by name."""
         known: dict[str, int | None] = {}
         if self.conv is not None and self.linear is not None and self.matmul is not None:
             known[MACS] = self.conv + self.linear + self.matmul
-        known |= self.model_dump(exclude={"row", "witnesses"})
-        if "fvcore" in self.witnesses:
-            known["fvcore.flops"] = self.witnesses["fvcore"].flops
+        known |= self.model_dump(exclude={"row", "reference_counters"})
+        if "fvcore" in self.reference_counters:
+            known["fvcore.flops"] = self.reference_counters["fvcore"].flops
         return {name: figure for name, figure in known.items() if figure is not None}
 
 
