@@ -15,7 +15,7 @@ from vidcost.bench.count.reconcile import Entry, Examined, examine, reconcile
 from vidcost.bench.count.reference_counter import PROCESSES, REFERENCE_COUNTERS, ask
 from vidcost.bench.count.reference_counter_client import ReferenceCounterProcess
 from vidcost.bench.engine.work import Engine, Lost, Needs, Piece
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 Question = tuple[Convention, Row]
 

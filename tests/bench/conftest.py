@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from vidcost import models
+from vidcost import models, papers
 from vidcost.bench import cli
 from vidcost.bench.count import conformance, measure, reconcile, record
 from vidcost.bench.count.answer import Answer
@@ -29,7 +29,8 @@ from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store
 from vidcost.bench.user.failure import UserCodeError
-from vidcost.models.rows import ROWS, Row
+from vidcost.papers.pnl2020.rows import ROWS
+from vidcost.papers.row import Row
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FAKE_SIDE = Path(__file__).parent / "gate/fake_side.py"
@@ -271,8 +272,10 @@ class Repository:
         folder.mkdir()
         self.git("init", "--quiet", "--initial-branch", "main")
         (folder / "pyproject.toml").write_text(PYPROJECT)
-        source = Path(next(iter(models.__path__)))
-        shutil.copytree(source, folder / "models", ignore=shutil.ignore_patterns("__pycache__"))
+        for package in (models, papers):
+            source = Path(next(iter(package.__path__)))
+            copy = folder / source.name
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
 
     def git(self, *arguments):
         author = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b.c"}

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidcost.bench import published
 from vidcost.bench.audit.verdicts import Judged, judge
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry
@@ -15,8 +14,6 @@ from vidcost.bench.count.record import Record
 from vidcost.bench.gate import trial
 from vidcost.bench.gate.study_figures import Comparison, compare
 from vidcost.bench.gate.trial import Trial
-from vidcost.bench.history.series import History, history
-from vidcost.bench.published import Paper
 from vidcost.bench.report.page.accounts import accounts
 from vidcost.bench.report.page.growth import Size, growth
 from vidcost.bench.report.page.measured import Device, devices
@@ -24,6 +21,8 @@ from vidcost.bench.report.page.provenance import Source, sources
 from vidcost.bench.report.page.roofline import Roofline, roofline
 from vidcost.bench.session.timing import PAIRS
 from vidcost.bench.timing.record import Timing
+from vidcost.papers import catalog
+from vidcost.papers.figures import Paper
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,6 @@ class Gathered:
     """The data of a report.
 
     ``paths`` are timings of the fast path of blocks against the textbook's.
-    ``history`` is None where there is no git history of the results; ``no_history`` says why.
     """
 
     results: Path
@@ -59,8 +57,6 @@ class Gathered:
     paths: tuple[Timing, ...]
     studies: tuple[Study, ...]
     judged: tuple[Judged, ...]
-    history: History | None
-    no_history: str
     sources: tuple[Source, ...]
 
 
@@ -72,7 +68,7 @@ def gather(results: Path) -> Gathered:
     records = record.read(results)
     if not records:
         raise ValueError(f"no {record.COUNTS} in {results}: `vidcost run` writes it")
-    paper = published.pnl2020()
+    paper = catalog.paper()
     timed = devices(results)
     studies = [
         Study(path, tuple(trials), tuple(compare(trials)))
@@ -82,11 +78,6 @@ def gather(results: Path) -> Gathered:
     paths = devices(results / PAIRS)
     # a cell that was timed by other code too is shown as it is by now
     latest = {(device.name, timing.cell): timing for device in paths for timing in device.timings}
-    past, no_history = None, ""
-    try:
-        past = history(results)
-    except ValueError as error:
-        no_history = str(error)
     made = datetime.datetime.now(datetime.UTC)
     return Gathered(
         results=results,
@@ -99,8 +90,6 @@ def gather(results: Path) -> Gathered:
         paths=tuple(latest.values()),
         studies=tuple(studies),
         judged=judge(paper),
-        history=past,
-        no_history=no_history,
         sources=tuple(
             sources(
                 results,

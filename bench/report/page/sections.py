@@ -18,7 +18,6 @@ from vidcost.bench.report.fast import findings as fast_findings
 from vidcost.bench.report.formulas import value_table, verdict_table
 from vidcost.bench.report.gate.study import noise_table, of, power_table, rules_table, same_table
 from vidcost.bench.report.gate.study_document import goals
-from vidcost.bench.report.history import change_table, series_table
 from vidcost.bench.report.page.accounts import steps
 from vidcost.bench.report.page.accuracy import axes, points
 from vidcost.bench.report.page.accuracy_plot import accuracy_plot
@@ -43,7 +42,7 @@ from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.reconciliation import reconciliation_table, term_table
 from vidcost.bench.report.table import Column, Table
 from vidcost.bench.report.timing import share_table, timing_table
-from vidcost.models.rows import ROWS
+from vidcost.papers.catalog import every_row, rows_of
 
 NO_TIMINGS = (
     "No timings are stored yet: `vidcost time` makes them, on a GPU with `--device cuda`, and "
@@ -93,7 +92,7 @@ class Sections:
     def __init__(self, found: Gathered) -> None:
         """``found`` is all there is to show."""
         self._found = found
-        self._rows = dict.fromkeys((*(row.name for row in ROWS), *found.records))
+        self._rows = dict.fromkeys((*(row.name for row in rows_of()), *found.records))
 
     def all(self) -> list[Section]:
         """Every section, in order.
@@ -109,7 +108,6 @@ class Sections:
             Section("fast", "Fast path", "The same blocks, faster", tuple(self._fast())),
             Section("audit", "Audit", "What the audit found", tuple(self._audit())),
             Section("gate", "Gate", "The gate on trial", tuple(self._gate())),
-            Section("history", "History", "What changed over time", tuple(self._history())),
             Section("rows", "Rows", "Every row", (self._every_row(),)),
             Section("sources", "Sources", "Where every number comes from", tuple(self._sources())),
         ]
@@ -152,7 +150,7 @@ class Sections:
 
     def _tables(self) -> Iterator[Part]:
         found = self._found
-        known = {row.name: row for row in ROWS}
+        known = every_row()
         first = paper_table(1, found.paper, known, found.records)
         yield Prose("", items=tuple(first.legend), is_quiet=True)
         for number in found.paper.titles:
@@ -193,7 +191,7 @@ class Sections:
         yield Prose("", heading=device.name, items=(*device.notes, *found.left_out), is_quiet=True)
         yield from (plot for plot in drawn if plot is not None)
         alone = [timing for timing in device.timings if not timing.cell.is_pair]
-        known = {row.name for row in ROWS}
+        known = every_row()
         # of a share the network without its blocks is counted, which runs no code of users here
         shares = [
             t for t in device.timings if t.cell.share and t.cell.row in known and not t.cell.code
@@ -239,22 +237,6 @@ class Sections:
             ("noise", noise_table(noise(study.trials), study.comparisons)),
         ):
             yield self._table(f"{name}-{kind}", table)
-
-    def _history(self) -> Iterator[Part]:
-        past = self._found.history
-        if past is None:
-            yield Prose(f"No history to show: {self._found.no_history}.")
-            return
-        if past.warnings:
-            yield Prose("", items=past.warnings)
-        if past.changes:
-            yield self._table("history-changes", change_table(past))
-        else:
-            yield Prose(
-                f"Nothing changed in the {past.commits} commits of {past.branch} that wrote "
-                "counts or timings."
-            )
-        yield self._table("history-series", series_table(past))
 
     def _sources(self) -> Iterator[Part]:
         yield self._table("sources-table", _source_table(self._found.sources))

@@ -11,7 +11,7 @@ from vidcost.bench.count import reference_counter_client
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.reference_counter import ask, version
 from vidcost.bench.count.reference_counter_client import COMMAND, Question, ReferenceCounterProcess
-from vidcost.models.rows import select
+from vidcost.papers.catalog import select
 
 QUESTION = Question(row="mfnet", classes=7, frames=5, size=96)
 (SMALL,) = (row.at(frames=4, size=32, classes=3) for row in select(["r3d18"]))
