@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import platformdirs
-
 from vidcost.bench import files
 
 
 def folder() -> Path:
     """Where the answers lie."""
-    return platformdirs.user_cache_path("vidcost") / "witnesses"
+    return files.cache_folder() / "witnesses"
 
 
 def load(key: str) -> str | None:
