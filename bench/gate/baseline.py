@@ -28,7 +28,7 @@ from vidcost.bench.count.measure import measure, steps
 from vidcost.bench.count.record import COUNTS, Record
 from vidcost.bench.gate.count_changes import ROW, Change, Comparison, differences
 from vidcost.bench.gate.git import git
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 HISTORY = "counts-history.jsonl"
 

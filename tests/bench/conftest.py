@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from vidcost import models
+from vidcost import models, papers
 from vidcost.bench import cli
 from vidcost.bench.count import conformance, ledger, measure, record
 from vidcost.bench.count.answer import Answer
@@ -22,14 +22,15 @@ from vidcost.bench.count.record import Record
 from vidcost.bench.gate import comparison, study, versions
 from vidcost.bench.gate.campaign import Launch
 from vidcost.bench.inspection import counted as inspection
-from vidcost.bench.isolation.call import Failed
+from vidcost.bench.isolation import Failed
 from vidcost.bench.query import copies
 from vidcost.bench.timing import events, sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store
-from vidcost.bench.user.failure import UserCodeError
-from vidcost.models.rows import ROWS, Row
+from vidcost.bench.user.reference import UserCodeError
+from vidcost.papers.pnl2020.rows import ROWS
+from vidcost.papers.row import Row
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FAKE_SIDE = Path(__file__).parent / "gate/fake_side.py"
@@ -267,8 +268,10 @@ class Repository:
         folder.mkdir()
         self.git("init", "--quiet", "--initial-branch", "main")
         (folder / "pyproject.toml").write_text(PYPROJECT)
-        source = Path(next(iter(models.__path__)))
-        shutil.copytree(source, folder / "models", ignore=shutil.ignore_patterns("__pycache__"))
+        for package in (models, papers):
+            source = Path(next(iter(package.__path__)))
+            copy = folder / source.name
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
 
     def git(self, *arguments):
         author = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b.c"}

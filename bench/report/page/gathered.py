@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidcost.bench import published
 from vidcost.bench.audit.verdicts import Judged, judge
 from vidcost.bench.count import record
 from vidcost.bench.count.ledger import Entry
@@ -15,7 +14,6 @@ from vidcost.bench.count.record import Record
 from vidcost.bench.gate import trial
 from vidcost.bench.gate.study_figures import Comparison, compare
 from vidcost.bench.gate.trial import Trial
-from vidcost.bench.published import Paper
 from vidcost.bench.report.page.accounts import accounts
 from vidcost.bench.report.page.growth import Size, growth
 from vidcost.bench.report.page.measured import Device, devices
@@ -23,6 +21,8 @@ from vidcost.bench.report.page.provenance import Source, sources
 from vidcost.bench.report.page.roofline import Roofline, roofline
 from vidcost.bench.session.timing import PAIRS
 from vidcost.bench.timing.record import Timing
+from vidcost.papers import catalog
+from vidcost.papers.figures import Paper
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def gather(results: Path) -> Gathered:
     records = record.read(results)
     if not records:
         raise ValueError(f"no {record.COUNTS} in {results}: `vidcost run` writes it")
-    paper = published.pnl2020()
+    paper = catalog.paper()
     timed = devices(results)
     studies = [
         Study(path, tuple(trials), tuple(compare(trials)))

@@ -60,7 +60,7 @@ def sources(
     return [
         Source(
             "Printed figures",
-            "results/published/pnl2020.toml in the package",
+            "papers/pnl2020/figures.toml in the package",
             "transcribed by hand",
             "",
             "",

@@ -42,7 +42,7 @@ from vidcost.bench.report.page.row_table import row_table
 from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.table import Column, Table
 from vidcost.bench.report.timing import share_table, timing_table
-from vidcost.models.rows import ROWS
+from vidcost.papers.catalog import every_row, rows_of
 
 NO_TIMINGS = (
     "No timings are stored yet: `vidcost time` makes them, on a GPU with `--device cuda`, and "
@@ -92,7 +92,7 @@ class Sections:
     def __init__(self, found: Gathered) -> None:
         """``found`` is all there is to show."""
         self._found = found
-        self._rows = dict.fromkeys((*(row.name for row in ROWS), *found.records))
+        self._rows = dict.fromkeys((*(row.name for row in rows_of()), *found.records))
 
     def all(self) -> list[Section]:
         """Every section, in order.
@@ -150,7 +150,7 @@ class Sections:
 
     def _tables(self) -> Iterator[Part]:
         found = self._found
-        known = {row.name: row for row in ROWS}
+        known = every_row()
         first = paper_table(1, found.paper, known, found.records)
         yield Prose("", items=tuple(first.legend), is_quiet=True)
         for number in found.paper.titles:
@@ -191,7 +191,7 @@ class Sections:
         yield Prose("", heading=device.name, items=(*device.notes, *found.left_out), is_quiet=True)
         yield from (plot for plot in drawn if plot is not None)
         alone = [timing for timing in device.timings if not timing.cell.is_pair]
-        known = {row.name for row in ROWS}
+        known = every_row()
         # of a share the network without its blocks is counted, which runs no code of users here
         shares = [
             t for t in device.timings if t.cell.share and t.cell.row in known and not t.cell.code

@@ -19,7 +19,7 @@ from vidcost.bench.count.ledger import examine
 from vidcost.bench.gate import baseline
 from vidcost.bench.gate.baseline import accept, compare, history
 from vidcost.bench.gate.count_changes import Change
-from vidcost.models.rows import select
+from vidcost.papers.catalog import select
 
 # one has two inputs, one attention, one cannot be built
 ROWS = [*select(["r50-cgnl"]), *select(["resframe-ts"]), *select(["2plus-c1-d"]), *select(["c3d"])]
