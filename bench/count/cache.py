@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import platformdirs
-
 from vidcost.bench import files
 
 
 def folder() -> Path:
     """Where the answers lie."""
-    return platformdirs.user_cache_path("vidcost") / "reference_counters"
+    return files.cache_folder() / "reference_counters"
 
 
 def load(key: str) -> str | None:

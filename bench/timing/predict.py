@@ -13,7 +13,7 @@ from vidcost.bench.block_spec import block_factory
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.training import count_training
-from vidcost.bench.isolation.call import Failed, isolated
+from vidcost.bench.isolation import Failed, isolated
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.residency import Residency
 from vidcost.bench.timing.runner import is_logits, loss_of, starts

@@ -22,13 +22,13 @@ from vidcost.bench.count.record import Record
 from vidcost.bench.gate import comparison, study, versions
 from vidcost.bench.gate.campaign import Launch
 from vidcost.bench.inspection import counted as inspection
-from vidcost.bench.isolation.call import Failed
+from vidcost.bench.isolation import Failed
 from vidcost.bench.query import copies
 from vidcost.bench.timing import events, sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store
-from vidcost.bench.user.failure import UserCodeError
+from vidcost.bench.user.reference import UserCodeError
 from vidcost.papers.pnl2020.rows import ROWS
 from vidcost.papers.row import Row
 
