@@ -34,7 +34,7 @@ CASES = {
     "tables": ("3 5", {"table": 3, "row": "mfnet"}),
     "run": ("--budget 0s", {"table": 3, "row": "mfnet"}),
     "time": ("mfnet", {"row": "mfnet", "n": 8}),
-    "ledger": ("mfnet", {"row": "mfnet", "counter": "fvcore"}),
+    "explain": ("mfnet", {"row": "mfnet", "counter": "fvcore"}),
     "formulas": ("", {}),
     "conformance": ("", {}),
     "audit": ("", {}),
@@ -55,7 +55,16 @@ FAILING = {"run": 1, "gate counts": 1}
 
 @pytest.fixture
 def prepared(
-    git, baseline, vidcost, sides, witnesses, operators, stopwatch, timed, monkeypatch, tmp_path
+    git,
+    baseline,
+    vidcost,
+    sides,
+    reference_counters,
+    operators,
+    stopwatch,
+    timed,
+    monkeypatch,
+    tmp_path,
 ):
     """A repository with a baseline that has changed, timings, kept answers."""
     shutil.copytree(tmp_path / "results", "results")
