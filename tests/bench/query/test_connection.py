@@ -55,7 +55,7 @@ def test_the_committed_ledger_adds_up():
     with over_results(CHECKOUT / "results", sql=sql) as views:
         lines = views.ask(sql).lines
     # seven accounts of each row that can be built
-    assert 43 * 7 == len(lines)
+    assert 42 * 7 == len(lines)
     assert all(
         explained == printed and not remainder for *_, explained, printed, remainder in lines
     )
