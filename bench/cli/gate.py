@@ -59,7 +59,7 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     """Count every row and compare with counts.jsonl, exactly; any difference fails.
 
     What fvcore, thop and torch print is computed by our account of their conventions, which
-    `vidcost ledger` holds to what they answer.
+    `vidcost explain` holds to what they answer.
     """
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.gate.baseline import compare

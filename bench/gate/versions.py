@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import platformdirs
 from filelock import FileLock
 
+from vidcost.bench import files
 from vidcost.bench.gate.git import git
 
 HARNESS = ("vidcost", "vidcost.bench")
@@ -98,7 +98,7 @@ class Prepared:
 
 def cache_folder() -> Path:
     """Where checkouts and environments are kept."""
-    return Path(platformdirs.user_cache_dir("vidcost")) / "gate"
+    return files.cache_folder() / "gate"
 
 
 def check_out(repository: Path, ref: str | None, *, cache: Path) -> Checkout:
