@@ -1,4 +1,4 @@
-"""The command about the answers of reference counters, which are kept in the user's cache folder."""
+"""The command that removes the kept answers of reference counters."""
 
 from __future__ import annotations
 
