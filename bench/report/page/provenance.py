@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from vidcost.bench.count.record import COUNTS
-from vidcost.bench.gate.git import git
+from vidcost.bench.gate.versions import git
 from vidcost.bench.gate.trial import Trial
 from vidcost.bench.report.page.measured import Device
 
