@@ -3,20 +3,18 @@
     python tools/gate_study.py --comparisons 300
 
 Trials are added to gate/<device>/study.jsonl in the results folder; the same command continues a
-study. README.md and alarms.json beside it are computed from the trials.
+study. README.md beside it is computed from the trials.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from gate_study_figures import (
     OURS,
@@ -63,7 +61,7 @@ FOUND_GOAL = 0.95
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the missing trials and write the documents."""
+    """Measure the missing trials and write the document."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -82,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         trials.append(measured(cells, *each, visit_s=asked.visit))
         write(folder / "study.jsonl", trials)
         print(f"trial {each[1]} of x{each[0]:g} is measured", file=sys.stderr)
-    for path in write_documents(trials, folder):
-        print(f"Written: {path}")
+    files.write(folder / "README.md", document(trials))
+    print(f"Written: {folder / 'README.md'}")
 
 
 # measuring
@@ -130,62 +128,16 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
     return reduced(campaign.finish(), factor=factor, number=number, load=load)
 
 
-# documents
+# the document
 
 
-def write_documents(trials: Sequence[Trial], folder: Path) -> list[Path]:
-    """Write README.md for people and alarms.json for the report; their paths.
-
-    Raises: ValueError if there are no trials, or they differ in machine, rule or plan.
-    """
-    comparisons = compare(trials)
-    paths = [folder / "README.md", folder / "alarms.json"]
-    files.write(paths[0], document(trials, comparisons))
-    files.write(paths[1], json.dumps(alarms(trials, comparisons), indent=1) + "\n")
-    return paths
-
-
-def alarms(trials: Sequence[Trial], comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """What the report shows: findings, and alarms of each rule with exact 95% intervals."""
-    machine, _ = common(trials)
-    started = sorted(trial.started[:10] for trial in trials)
-    lines = []
-    for rule in RULES:
-        for factor in (SAME, *factors(comparisons)):
-            rate = alarm_rate(comparisons, rule, factor)
-            low, high = rate.interval
-            lines.append(
-                {
-                    "rule": rule,
-                    "slowdown": round(factor - 1, 6),
-                    "comparisons": rate.of,
-                    "alarms": rate.hits,
-                    # platforms may differ in later digits
-                    "low": round(low, 6),
-                    "high": round(high, 6),
-                }
-            )
-    return {
-        "command": _command(trials),
-        "device": machine.device,
-        "cores": machine.cores,
-        "platform": machine.platform,
-        "torch": machine.torch,
-        "vidcost": trials[0].vidcost,
-        "trials": len(trials),
-        "started": [started[0], started[-1]],
-        "findings": goals(comparisons),
-        "alarms": lines,
-    }
-
-
-def document(trials: Sequence[Trial], comparisons: Sequence[Comparison]) -> str:
+def document(trials: Sequence[Trial]) -> str:
     """The whole document.
 
     Raises: ValueError if there are no trials, or they differ in machine, rule or plan.
     """
     machine, rule = common(trials)
-    noises = noise(trials)
+    comparisons, noises = compare(trials), noise(trials)
     return "\n".join(
         [
             f"<!-- written by: {_command(trials)} -->\n",

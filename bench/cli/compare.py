@@ -248,7 +248,7 @@ def _network(
     """The network as fields of a cell."""
     from vidcost.bench.cli.networks import refuse_batch, refuse_inputs
     from vidcost.bench.timing.plan import network_fields, row_fields
-    from vidcost.models.rows import select
+    from vidcost.papers.catalog import select
 
     if is_reference(name):
         refuse_batch(batch != 1)

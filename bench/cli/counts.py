@@ -31,7 +31,7 @@ def list_rows(
 ) -> None:
     """List the rows: name, tables, input, what is assumed."""
     from vidcost.bench.report.counts import list_table
-    from vidcost.models.rows import select
+    from vidcost.papers.catalog import select
 
     print_table(list_table(select(rows or (), table=table)), as_)
 
@@ -121,7 +121,7 @@ def show_row(
     from vidcost.bench.cli.networks import failures, limit_s, network_cells, parted
     from vidcost.bench.inspection.counted import counted
     from vidcost.bench.report.counts import network_tree_table, tree_table
-    from vidcost.models.rows import select
+    from vidcost.papers.catalog import select
 
     _, references = parted([row])
     networks = network_cells(references, inputs)

@@ -40,11 +40,11 @@ Shapes = Annotated[
     typer.Option("--shape", metavar="CxTxHxW", help="Input of the blocks alone."),
 ]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of each process.")]
-Margin = Annotated[float, typer.Option(min=0.001, max=1, help="Fraction by which head may be slower.")]
-Out = Annotated[Path, typer.Option(metavar="FILE", help="Raw samples and verdicts, as JSON.")]
-Junit = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The verdicts as JUnit XML too.")
+Margin = Annotated[
+    float, typer.Option(min=0.001, max=1, help="Fraction by which head may be slower.")
 ]
+Out = Annotated[Path, typer.Option(metavar="FILE", help="Raw samples and verdicts, as JSON.")]
+Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="The verdicts as JUnit XML too.")]
 
 
 @gate_app.command("counts", epilog="Example: `vidcost gate counts --results results`")
@@ -58,9 +58,9 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     from vidcost.bench.gate.counts import compare
     from vidcost.bench.report.gate.counts import change_table, summary_line
     from vidcost.bench.report.gate.github import annotated, announce, append_summary
-    from vidcost.models.rows import ROWS
+    from vidcost.papers.catalog import rows_of
 
-    comparison = compare(ROWS, results, progress=progress)
+    comparison = compare(rows_of(), results, progress=progress)
     summary, table = summary_line(comparison, results), change_table(comparison.changes)
     if comparison.changes or as_ is not None:
         print_table(table, as_)
@@ -94,9 +94,9 @@ def gate_accept(
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.gate.counts import accept
     from vidcost.bench.report.gate.counts import accepted_line, change_table
-    from vidcost.models.rows import ROWS
+    from vidcost.papers.catalog import rows_of
 
-    acceptance = accept(ROWS, results, reason, progress=progress)
+    acceptance = accept(rows_of(), results, reason, progress=progress)
     if json:
         print_table(change_table(acceptance.changes), Format.JSON)
     typer.echo(accepted_line(acceptance, results), err=json)

@@ -11,7 +11,8 @@ from rich.console import Console
 from vidcost.bench.count.ledger import Examined
 from vidcost.bench.count.measure import measure, steps
 from vidcost.bench.progress import bar
-from vidcost.models.rows import Row, select
+from vidcost.papers.catalog import select
+from vidcost.papers.row import Row
 
 
 def buildable(patterns: Sequence[str] | None = None, *, table: int | None = None) -> list[Row]:

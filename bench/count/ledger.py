@@ -16,7 +16,7 @@ from vidcost.bench.count.counter import Count, count
 from vidcost.bench.count.memory import large_modules
 from vidcost.bench.count.record import Record, counted
 from vidcost.bench.count.term import Explanation, Term
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 PARAMS = "params"
 """The one heading of parameters."""

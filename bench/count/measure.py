@@ -15,7 +15,7 @@ from vidcost.bench.count.ledger import Entry, Examined, examine, reconcile
 from vidcost.bench.count.witness import PROCESSES, WITNESSES, ask
 from vidcost.bench.count.witness_client import WitnessProcess
 from vidcost.bench.engine.work import Engine, Lost, Needs, Piece
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 Question = tuple[Convention, Row]
 

@@ -20,7 +20,7 @@ from vidcost.bench.count.counter import Count, count
 from vidcost.bench.count.distribution import version
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.witness import PROCESSES
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 COUNTS = "counts.jsonl"
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-import vidcost.models
 from vidcost.bench import outputs
 from vidcost.bench.count import cache as answers
 from vidcost.bench.count.answer import Answer
@@ -23,7 +22,8 @@ from vidcost.bench.count.conventions import CONVENTIONS, Convention
 from vidcost.bench.count.distribution import version
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.witness_client import Question, WitnessProcess
-from vidcost.models.rows import Row
+from vidcost.papers.catalog import row_files
+from vidcost.papers.row import Row
 
 WITNESSES = CONVENTIONS
 PROCESSES = RUN_FOR_REAL
@@ -96,8 +96,7 @@ _ASKING = (
 def _sources() -> str:
     """A digest of the code that builds the rows and asks the witnesses."""
     digest = hashlib.sha256()
-    models = (path for folder in vidcost.models.__path__ for path in Path(folder).rglob("*.py"))
     asking = (Path(__file__).with_name(f"{name}.py") for name in _ASKING)
-    for path in (*sorted(models), *asking, Path(outputs.__file__)):
+    for path in (*row_files(), *asking, Path(outputs.__file__)):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

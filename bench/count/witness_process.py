@@ -19,7 +19,8 @@ from vidcost.bench.count.distribution import version
 from vidcost.bench.count.memory import large_modules
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.witness_client import Question
-from vidcost.models.rows import Row, select
+from vidcost.papers.catalog import select
+from vidcost.papers.row import Row
 
 
 def answer(witness: Convention, row: Row) -> Answer:

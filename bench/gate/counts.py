@@ -28,7 +28,7 @@ from vidcost.bench.count.ledger import Examined, complaints, examine, reconcile
 from vidcost.bench.count.measure import measure, steps
 from vidcost.bench.count.record import COUNTS, Record
 from vidcost.bench.gate.versions import git
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 HISTORY = "counts-history.jsonl"
 

@@ -26,7 +26,7 @@ from vidcost.bench.timing.messages import Chunk, Limits, Task
 from vidcost.bench.timing.record import Machine, Telemetry, Timing
 from vidcost.bench.timing.telemetry import Telemeter, is_throttled
 from vidcost.bench.timing.worker_process import COMMAND, WorkerProcess
-from vidcost.models.rows import ROWS
+from vidcost.papers.catalog import rows_of
 
 LONGEST_VISIT_S = 60.0
 """However slow a pass is, or however long a device stays throttled."""
@@ -105,7 +105,7 @@ def blocks_alone(
             raise ValueError("--shape is for blocks alone: give --blocks too")
         return [], []
     specs = plan.named_specs(blocks)
-    at = [plan.shape_of(text) for text in shapes] or plan.shared_shapes(ROWS)
+    at = [plan.shape_of(text) for text in shapes] or plan.shared_shapes(rows_of())
     alone, reasons = plan.fitting(specs, at)
     return [{"block": spec, "shape": shape} for spec, shape in alone], reasons
 

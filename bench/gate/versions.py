@@ -22,21 +22,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import platformdirs
 from filelock import FileLock
 
-HARNESS = ("vidcost", "vidcost.bench", "vidcost.published")
+from vidcost.bench import files
+
+HARNESS = ("vidcost", "vidcost.bench")
 """Packages taken from this installation; parents before children."""
 
-COMPARED = ("models", "papers")
-"""Folders of the packages taken from each version."""
 
-_NEEDED = (*COMPARED, "pyproject.toml", "constraints.txt")
+MEASURED = ("models", "papers")
+"""Folders taken from each version: networks, and the rows made of them."""
+
+_NEEDED = (*MEASURED, "pyproject.toml", "constraints.txt")
 
 _ROWS = """\
 import json
-from vidcost.models.rows import ROWS
-print(json.dumps([row.name for row in ROWS if row.build]))
+from vidcost.papers.catalog import rows_of
+print(json.dumps([row.name for row in rows_of() if row.build]))
 """
 
 
@@ -101,7 +103,7 @@ class Prepared:
 
 def cache_folder() -> Path:
     """Where checkouts and environments are kept."""
-    return Path(platformdirs.user_cache_dir("vidcost")) / "gate"
+    return files.cache_folder() / "gate"
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -144,8 +146,8 @@ def check_out(repository: Path, ref: str | None, *, cache: Path) -> Checkout:
         if not folder.is_dir():
             there = git(top, "ls-tree", "--name-only", commit, *_NEEDED).splitlines()
             draft = _draft(folder)
-            with tarfile.open(fileobj=io.BytesIO(_git(top, "archive", commit, *there))) as files:
-                files.extractall(draft, filter="data")
+            with tarfile.open(fileobj=io.BytesIO(_git(top, "archive", commit, *there))) as archive:
+                archive.extractall(draft, filter="data")
             draft.rename(folder)
     return Checkout(ref, commit, folder)
 
@@ -170,9 +172,10 @@ def prepare(
 
 def _prepared(checkout: Checkout, wanted: _Dependencies | None, name: str, cache: Path) -> Prepared:
     """``wanted`` is for an environment of its own; ``name`` tells the sides apart."""
-    if not (checkout.folder / "models" / "rows.py").is_file():
-        raise ValueError(f"{checkout.ref} has no models/rows.py: is it a version of vidcost?")
-    folders = [folder for name in COMPARED if (folder := checkout.folder / name).is_dir()]
+    folders = [checkout.folder / measured for measured in MEASURED]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"{checkout.ref} has no {folder.name}/: is it a version of vidcost?")
     code, harness = _digest(folders), _digest([_folder_of(package) for package in HARNESS])
     # two copies even of equal code, so that neither side has the files to itself
     path = cache / "sides" / f"{name}-{code[:16]}-{harness[:16]}"

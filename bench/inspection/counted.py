@@ -20,12 +20,12 @@ from vidcost.bench.count.ledger import Entry, reconcile_network
 from vidcost.bench.count.training import count_training
 from vidcost.bench.engine.work import Engine, Lost, Piece
 from vidcost.bench.inspection.modules import Module, modules
-from vidcost.bench.isolation.call import LIMIT_S, Failed, isolated
+from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.plan import check_code
 from vidcost.bench.timing.predict import outline
 from vidcost.bench.timing.subject import Built, build
-from vidcost.bench.user.failure import UserCodeError, last_line
+from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.cost import Cost
 
 

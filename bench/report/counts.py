@@ -15,7 +15,7 @@ from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.inspection.modules import Module, modules
 from vidcost.bench.report.table import Cell as Position
 from vidcost.bench.report.table import Column, Table, integer
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 _QUANTITIES = (
     Column("params", "Params", integer),

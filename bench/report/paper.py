@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vidcost.bench.count.record import Record
-from vidcost.bench.published import Figure, Paper, PrintedRow
 from vidcost.bench.report.table import Cell, Column, Table, billions, millions
-from vidcost.models.rows import Row
+from vidcost.papers.figures import Figure, Paper, PrintedRow
+from vidcost.papers.row import Row
 
 WITNESSES = ("fvcore", "thop", "thop-2020")
 """The counters that have a column; torch's prints our MACs."""

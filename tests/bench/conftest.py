@@ -13,23 +13,24 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from vidcost import models
+from vidcost import models, papers
 from vidcost.bench import cli
 from vidcost.bench.count import conformance, ledger, measure, record
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.operators import OPERATORS
 from vidcost.bench.count.record import Record
-from vidcost.bench.gate import comparison, study, versions
-from vidcost.bench.gate.campaign import Launch
+from vidcost.bench.gate import interleave, versions
+from vidcost.bench.gate.interleave import Launch
 from vidcost.bench.inspection import counted as inspection
-from vidcost.bench.isolation.call import Failed
+from vidcost.bench.isolation import Failed
 from vidcost.bench.query import copies
 from vidcost.bench.timing import events, sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store
-from vidcost.bench.user.failure import UserCodeError
-from vidcost.models.rows import ROWS, Row
+from vidcost.bench.user.reference import UserCodeError
+from vidcost.papers.pnl2020.rows import ROWS
+from vidcost.papers.row import Row
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FAKE_SIDE = Path(__file__).parent / "gate/fake_side.py"
@@ -267,8 +268,10 @@ class Repository:
         folder.mkdir()
         self.git("init", "--quiet", "--initial-branch", "main")
         (folder / "pyproject.toml").write_text(PYPROJECT)
-        source = Path(next(iter(models.__path__)))
-        shutil.copytree(source, folder / "models", ignore=shutil.ignore_patterns("__pycache__"))
+        for package in (models, papers):
+            source = Path(next(iter(package.__path__)))
+            copy = folder / source.name
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
 
     def git(self, *arguments):
         author = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b.c"}
@@ -340,12 +343,11 @@ def sides(monkeypatch, tmp_path):
     names = [row.name for row in ROWS if row.build]
     monkeypatch.setattr(versions.Prepared, "rows", lambda _: names)
 
-    new_run = comparison.new_run
+    new_run = interleave.new_run
     brief = {"visit_s": 0.001, "visit_turns": 3}
-    for module in (comparison, study):
-        monkeypatch.setattr(
-            module, "new_run", lambda *a, **k: new_run(*a, **k).model_copy(update=brief)
-        )
+    monkeypatch.setattr(
+        interleave, "new_run", lambda *a, **k: new_run(*a, **k).model_copy(update=brief)
+    )
 
     def plant(base, head):
         def launches(prepared):
@@ -357,8 +359,7 @@ def sides(monkeypatch, tmp_path):
                 for side, plan in (("base", base), ("head", head))
             }
 
-        monkeypatch.setattr(comparison, "launches", launches)
-        monkeypatch.setattr(study, "launches", launches)
+        monkeypatch.setattr(interleave, "launches", launches)
 
     return plant
 

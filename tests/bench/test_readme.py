@@ -6,11 +6,11 @@ import re
 import shlex
 from pathlib import Path
 
-from vidcost.bench import published
 from vidcost.bench.count import record
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.store import Store
+from vidcost.papers import catalog
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +30,7 @@ def body(path):
 
 
 def test_the_headline_is_what_was_printed_counted_and_measured():
-    printed = {row.row: row.flops for row in published.pnl2020().table(5)}
+    printed = {row.row: row.flops for row in catalog.paper().table(5)}
     counted = record.read(CHECKOUT / "results")
     path = CHECKOUT / "results/timings/nvidia-h100-80gb-hbm3-torch2.11.0.jsonl"
     timed = {timing.cell: timing for timing in Store(path).read().values()}

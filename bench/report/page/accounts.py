@@ -8,7 +8,7 @@ from typing import Literal
 
 from vidcost.bench.count.ledger import Entry, examine, reconcile
 from vidcost.bench.count.record import Record
-from vidcost.models.rows import ROWS
+from vidcost.papers.catalog import rows_of
 
 Kind = Literal["ours", "added", "unseen", "unexplained", "printed"]
 
@@ -37,7 +37,7 @@ def accounts(records: Mapping[str, Record]) -> list[Entry]:
     Raises: ClosedFormMismatch, UncountedOperator; ValueError as the networks do.
     """
     entries = []
-    for row in ROWS:
+    for row in rows_of():
         if row.build is None or row.name not in records:
             continue
         entries += reconcile(replace(examine(row), record=records[row.name]))

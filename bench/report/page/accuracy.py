@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from vidcost.bench.count.record import Record
-from vidcost.bench.published import Paper, PrintedRow
 from vidcost.bench.report.page.measured import Device, at_own_clips, conditions
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.record import Timing
+from vidcost.papers.figures import Paper, PrintedRow
 
 Family = Literal["MFNet", "ResNet-50", "other networks"]
 

@@ -7,16 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidcost.bench import published
 from vidcost.bench.audit.verdicts import Judged, judge
 from vidcost.bench.count import record
 from vidcost.bench.count.ledger import Entry
 from vidcost.bench.count.record import Record
-from vidcost.bench.gate import trial
-from vidcost.bench.gate.study_figures import Comparison, compare
-from vidcost.bench.gate.trial import Trial
-from vidcost.bench.history.series import History, history
-from vidcost.bench.published import Paper
 from vidcost.bench.report.page.accounts import accounts
 from vidcost.bench.report.page.growth import Size, growth
 from vidcost.bench.report.page.measured import Device, devices
@@ -24,21 +18,8 @@ from vidcost.bench.report.page.provenance import Source, sources
 from vidcost.bench.report.page.roofline import Roofline, roofline
 from vidcost.bench.session.timing import PAIRS
 from vidcost.bench.timing.record import Timing
-
-
-@dataclass(frozen=True)
-class Study:
-    """A study of the gate in ``path``, and what the rules say of its comparisons."""
-
-    path: Path
-    trials: tuple[Trial, ...]
-    comparisons: tuple[Comparison, ...]
-
-    @property
-    def device(self) -> str:
-        """What it ran on."""
-        machine = self.trials[0].run.head.machine
-        return machine.device if machine else self.path.parent.name
+from vidcost.papers import catalog
+from vidcost.papers.figures import Paper
 
 
 @dataclass(frozen=True)
@@ -46,7 +27,6 @@ class Gathered:
     """The data of a report.
 
     ``paths`` are timings of the fast path of blocks against the textbook's.
-    ``history`` is None where there is no git history of the results; ``no_history`` says why.
     """
 
     results: Path
@@ -57,10 +37,7 @@ class Gathered:
     sizes: tuple[Size, ...]
     devices: tuple[tuple[Device, Roofline], ...]
     paths: tuple[Timing, ...]
-    studies: tuple[Study, ...]
     judged: tuple[Judged, ...]
-    history: History | None
-    no_history: str
     sources: tuple[Source, ...]
 
 
@@ -72,21 +49,11 @@ def gather(results: Path) -> Gathered:
     records = record.read(results)
     if not records:
         raise ValueError(f"no {record.COUNTS} in {results}: `vidcost run` writes it")
-    paper = published.pnl2020()
+    paper = catalog.paper()
     timed = devices(results)
-    studies = [
-        Study(path, tuple(trials), tuple(compare(trials)))
-        for path in sorted((results / "gate").glob("*/study.jsonl"))
-        if (trials := trial.read(path))
-    ]
     paths = devices(results / PAIRS)
     # a cell that was timed by other code too is shown as it is by now
     latest = {(device.name, timing.cell): timing for device in paths for timing in device.timings}
-    past, no_history = None, ""
-    try:
-        past = history(results)
-    except ValueError as error:
-        no_history = str(error)
     made = datetime.datetime.now(datetime.UTC)
     return Gathered(
         results=results,
@@ -97,16 +64,12 @@ def gather(results: Path) -> Gathered:
         sizes=tuple(growth()),
         devices=tuple((device, roofline(device)) for device in timed),
         paths=tuple(latest.values()),
-        studies=tuple(studies),
         judged=judge(paper),
-        history=past,
-        no_history=no_history,
         sources=tuple(
             sources(
                 results,
                 timed,
                 paths,
-                [(study.path, study.trials) for study in studies],
                 now=made,
             )
         ),

@@ -8,12 +8,12 @@ from typing import Any
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.paper import WITNESSES
 from vidcost.bench.report.table import Column, Table, billions, integer, millions
-from vidcost.models.rows import ROWS
+from vidcost.papers.catalog import every_row
 
 
 def row_table(records: Mapping[str, Record]) -> Table:
     """A line for each row that is stored or known, also one that cannot be built."""
-    known = {row.name: row for row in ROWS}
+    known = every_row()
     footnotes = {}
     lines: list[dict[str, Any]] = []
     for index, name in enumerate(dict.fromkeys((*known, *records))):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vidcost.bench.cli import completion
-from vidcost.models.rows import ROWS
+from vidcost.papers.pnl2020.rows import ROWS
 
 PROGRAM = Path(sys.executable).with_name("vidcost")
 NAMES = [row.name for row in ROWS]
@@ -87,7 +87,7 @@ def test_bash_completes_for_real(ask, tmp_path):
     ("expected", "words"),
     [
         (["cpu", "cuda"], "time --device "),
-        (["cuda"], "gate study --device cu"),
+        (["cuda"], "gate time --device cu"),
         (["all", "nl", "cgnl", "cgd", "pnl"], "time --blocks "),
         (["cgnl", "cgd"], "block c"),
         (["fp32,bf16", "fp32,bf16-autocast"], "time --dtype fp32,b"),

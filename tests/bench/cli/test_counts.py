@@ -9,7 +9,7 @@ import json
 import pytest
 
 from vidcost.bench.count.record import count_row
-from vidcost.models.rows import ROWS
+from vidcost.papers.pnl2020.rows import ROWS
 
 LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
 WITNESSES = ("fvcore", "thop", "thop-2020", "torch")

@@ -19,9 +19,9 @@ from vidcost.bench.count import cache, ledger, measure, record
 from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.engine.work import Lost
 from vidcost.bench.timing.sweep import Interrupted
-from vidcost.models import rows
 from vidcost.models.blocks import PNL
 from vidcost.models.cost import Cost
+from vidcost.papers import catalog
 
 from .command_line import commands
 
@@ -44,7 +44,7 @@ def test_help_shows_an_example(name):
 # those need a repository of two versions, or counts: tests/bench/gate/test_cli_gate.py and
 # test_report.py run them
 @pytest.mark.parametrize(
-    "name", [name for name in commands() if name.split()[0] not in ("gate", "history", "report")]
+    "name", [name for name in commands() if name.split()[0] not in ("gate", "report")]
 )
 def test_the_example_runs(name, vidcost, witnesses, operators, monkeypatch, tmp_path):
     monkeypatch.setattr(cache, "folder", lambda: tmp_path / "cache")
@@ -300,6 +300,6 @@ def test_what_ends_a_command_has_a_status_of_its_own(status, kind, monkeypatch, 
     def ends(*_, **__):
         raise kind("said so")
 
-    monkeypatch.setattr(rows, "select", ends)
+    monkeypatch.setattr(catalog, "select", ends)
     ended = vidcost("list")
     assert (status, "", "vidcost: said so\n") == (ended.status, ended.out, ended.err)

@@ -8,7 +8,7 @@ import shutil
 
 from vidcost.bench.count import record
 from vidcost.bench.count.record import count_row
-from vidcost.models.rows import ROWS
+from vidcost.papers.pnl2020.rows import ROWS
 
 BUILDABLE = [row.name for row in ROWS if row.build]
 LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"

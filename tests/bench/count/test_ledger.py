@@ -10,7 +10,8 @@ from vidcost.bench.count import conventions, record, thop_convention
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.ledger import complaints, examine, reconcile
 from vidcost.bench.count.rules import RULES
-from vidcost.models.rows import ROWS, select
+from vidcost.papers.catalog import select
+from vidcost.papers.pnl2020.rows import ROWS
 
 BUILDABLE = [row for row in ROWS if row.build is not None]
 (MFNET,) = select(["mfnet"])

@@ -9,7 +9,7 @@ import pytest
 from vidcost.bench.count import measure as measuring
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.measure import measure, steps
-from vidcost.models.rows import select
+from vidcost.papers.catalog import select
 
 FAILED = Answer(version="7", status="crashed", error="exit status -9: no message")
 

@@ -16,7 +16,8 @@ from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.count.record import COUNTS, Record, count_row, read, write
 from vidcost.models.blocks import CGD
 from vidcost.models.cost import Cost
-from vidcost.models.rows import Row, select
+from vidcost.papers.catalog import select
+from vidcost.papers.row import Row
 
 RECORD = Record(
     row="a-row",

@@ -15,7 +15,7 @@ from vidcost.bench.count import asking, cache, witness, witness_process
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.memory import large_modules
 from vidcost.bench.count.witness import ask
-from vidcost.models.rows import select
+from vidcost.papers.catalog import select
 
 (MFNET,) = select(["mfnet"])
 (SMALL,) = (row.at(frames=4, size=32, classes=3) for row in select(["r3d18"]))

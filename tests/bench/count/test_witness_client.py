@@ -11,7 +11,7 @@ from vidcost.bench.count import witness_client
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.witness import ask, version
 from vidcost.bench.count.witness_client import COMMAND, Question, WitnessProcess
-from vidcost.models.rows import select
+from vidcost.papers.catalog import select
 
 QUESTION = Question(row="mfnet", classes=7, frames=5, size=96)
 (SMALL,) = (row.at(frames=4, size=32, classes=3) for row in select(["r3d18"]))

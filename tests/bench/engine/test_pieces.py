@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from vidcost.bench import published
 from vidcost.bench.audit import recipe_grid
 from vidcost.bench.audit.recipe_search import search
 from vidcost.bench.count import ledger, measure
@@ -13,7 +12,8 @@ from vidcost.bench.engine.work import Lost, Outcome
 from vidcost.bench.inspection.comparison import count_all, variants
 from vidcost.bench.inspection.counted import accounts_of_all
 from vidcost.bench.timing.cell import Cell
-from vidcost.models.rows import select
+from vidcost.papers import catalog
+from vidcost.papers.catalog import select
 
 (C3D,) = select(["c3d"])
 
@@ -35,13 +35,13 @@ def test_recipes_come_in_the_order_of_one_machine(monkeypatch):
     monkeypatch.setattr(recipe_grid, "AT_ONCE", 5)
     expected = list(recipe_grid.grid(C3D))
     assert expected == list(recipe_grid.grid_on(Backwards(), C3D))
-    paper = published.pnl2020()
+    paper = catalog.paper()
     assert search(C3D, paper) == search(C3D, paper, engine=Backwards())
 
 
 def test_a_search_that_lost_recipes_says_so():
     with pytest.raises(Lost, match="lost 3 times"):
-        search(C3D, published.pnl2020(), engine=Backwards(lost=0))
+        search(C3D, catalog.paper(), engine=Backwards(lost=0))
 
 
 def test_the_ledger_of_rows_is_theirs_in_order(witnesses):

@@ -1,14 +1,14 @@
 import pytest
 
-from vidcost.bench.published import pnl2020
 from vidcost.bench.report.page.accuracy import SETS, axes, points
 from vidcost.bench.report.page.accuracy_plot import accuracy_plot
 from vidcost.bench.report.page.measured import devices
+from vidcost.papers import catalog
 
 
 @pytest.fixture
 def drawn(committed):
-    return points(pnl2020(), committed, [])
+    return points(catalog.paper(), committed, [])
 
 
 def of(drawn, set_, axis):
@@ -39,7 +39,7 @@ def test_the_front_has_no_row_that_another_beats(drawn):
 
 def test_a_cheaper_and_better_row_takes_the_front(committed):
     cheap = committed["mfnet-pnl-x5"].model_copy(update={"conv": 1, "linear": 0, "matmul": 0})
-    found = points(pnl2020(), committed | {"mfnet-pnl-x5": cheap}, [])
+    found = points(catalog.paper(), committed | {"mfnet-pnl-x5": cheap}, [])
     front = {row for row, point in of(found, "table-5", "macs").items() if point.on_front}
     assert {"mfnet-pnl-x5"} == front
 
@@ -55,7 +55,7 @@ def test_timed_costs_are_those_at_the_rows_own_clips(small, committed):
     assert ["latency@Abacus", "memory@Abacus", "energy@Abacus"] == [
         axis.key for axis in axes(timed)
     ][3:]
-    found = points(pnl2020(), committed, timed)
+    found = points(catalog.paper(), committed, timed)
     latency = {row: point.cost for row, point in of(found, "table-5", "latency@Abacus").items()}
     assert {"mfnet": pytest.approx(500), "mfnet-nl": pytest.approx(700)} == latency
     memory = of(found, "table-5", "memory@Abacus")["mfnet"]

@@ -1,4 +1,4 @@
-"""The paper's printed figures, and what it means that ours equals one."""
+"""The figures that a paper prints, and what it means that ours equals one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 import tomllib
 from dataclasses import dataclass
 from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
-from functools import cache
-from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Annotated, Literal
 
@@ -110,12 +108,6 @@ class Paper(_Frozen):
         if not rows:
             raise ValueError(f"no table {number}: the paper has Tables 1 to 6")
         return rows
-
-
-@cache
-def pnl2020() -> Paper:
-    """Xu et al. 2020, arXiv:2006.05091."""
-    return load(files("vidcost.published") / "pnl2020.toml")
 
 
 def load(path: Traversable) -> Paper:
