@@ -117,7 +117,7 @@ def compare(
             "precise.",
         ),
     ] = None,
-    witness: Annotated[
+    reference_counter: Annotated[
         bool, typer.Option("--fvcore/--no-fvcore", help="Ask fvcore, which runs each for real.")
     ] = True,
     time_limit: TimeLimit = "5m",
@@ -205,7 +205,7 @@ def compare(
         with progress(len(chosen)) as advance:
             counts = count_all(
                 chosen,
-                witnesses=("fvcore",) if witness else (),
+                reference_counters=("fvcore",) if reference_counter else (),
                 limit_s=limit,
                 advance=advance,
                 engine=machines,

@@ -52,7 +52,7 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     """Count every row and compare with counts.jsonl, exactly; any difference fails.
 
     The answers of fvcore, thop and torch are computed from our account of their conventions, which
-    `vidcost ledger` checks against their real answers.
+    `vidcost explain` checks against their real answers.
     """
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.gate.counts import compare

@@ -24,8 +24,8 @@ from vidcost.bench import files
 from vidcost.bench.count import record
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.distribution import version
-from vidcost.bench.count.ledger import Examined, complaints, examine, reconcile
 from vidcost.bench.count.measure import measure, steps
+from vidcost.bench.count.reconcile import Examined, complaints, examine, reconcile
 from vidcost.bench.count.record import COUNTS, Record
 from vidcost.bench.gate.versions import git
 from vidcost.papers.row import Row
@@ -215,9 +215,9 @@ def _presence(found: Record | str | None) -> str | None:
 
 def _figures(record: Record) -> dict[str, Figure]:
     """Every figure of a record by its field, including fields that are added to it later."""
-    known: dict[str, Any] = record.model_dump(exclude={"row", "witnesses"})
+    known: dict[str, Any] = record.model_dump(exclude={"row", "reference_counters"})
     known["inputs"] = ", ".join("x".join(map(str, clip)) for clip in record.inputs)
-    for name, answer in record.witnesses.items():
+    for name, answer in record.reference_counters.items():
         known[f"{name}.flops"] = answer.flops
         known[f"{name}.params"] = answer.params
         known |= {f"{name}.flops.{heading}": amount for heading, amount in answer.parts.items()}
@@ -254,7 +254,7 @@ def _explained(examined: Examined) -> Record:
         )
         for name, account in examined.explanations.items()
     }
-    return examined.record.model_copy(update={"witnesses": answers})
+    return examined.record.model_copy(update={"reference_counters": answers})
 
 
 def _asked(rows: Sequence[Row], progress: Progress) -> dict[str, Record]:
@@ -269,7 +269,7 @@ def _asked(rows: Sequence[Row], progress: Progress) -> dict[str, Record]:
         for line in complaints(entry)
     ]
     if wrong:
-        raise ValueError(f"cannot accept {_one_line(wrong)}; `vidcost ledger` shows the accounts")
+        raise ValueError(f"cannot accept {_one_line(wrong)}; `vidcost explain` shows the accounts")
     return {each.record.row: each.record for each in examined}
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from vidcost import models, papers
 from vidcost.bench import cli
-from vidcost.bench.count import conformance, ledger, measure, record
+from vidcost.bench.count import conformance, measure, reconcile, record
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.operators import OPERATORS
 from vidcost.bench.count.record import Record
@@ -66,7 +66,7 @@ def by_name() -> dict[str, Row]:
 
 @pytest.fixture(scope="session")
 def made_up() -> Callable[..., Record]:
-    """Make a record of zeros, but for what is given; a witness gives a number or an error."""
+    """Make a record of zeros, but for what is given; a counter gives a number or an error."""
 
     def make(row: str, *, fvcore: int | str | None = None, thop: int | str | None = None, **known):
         zeros = dict.fromkeys(
@@ -79,7 +79,9 @@ def made_up() -> Callable[..., Record]:
             elif said is not None:
                 answers[name] = Answer(version=version, flops=said, params=7)
         clip = (3, 16, 224, 224)
-        return Record(row=row, classes=200, inputs=(clip,), witnesses=answers, **(zeros | known))
+        return Record(
+            row=row, classes=200, inputs=(clip,), reference_counters=answers, **(zeros | known)
+        )
 
     return make
 
@@ -116,7 +118,7 @@ def timed() -> Callable[..., Timing]:
 
 
 class Questions(dict[tuple[str, str], str | dict[str, Any]]):
-    """By question (witness, row) an error, or fields to answer otherwise; the questions asked."""
+    """By question (counter, row) an error, or fields to answer otherwise; the questions asked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,19 +126,21 @@ class Questions(dict[tuple[str, str], str | dict[str, Any]]):
 
 
 @pytest.fixture
-def witnesses(monkeypatch: pytest.MonkeyPatch) -> Questions:
-    """Have every witness answer at once what the ledger expects of it.
+def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
+    """Have every reference counter answer at once what the ledger expects of it.
 
     An error written under ("thop", "mfnet") becomes that answer; fields replace those of it.
     """
     questions = Questions()
 
-    def ask(witness: Any, row: Row, *, use_cache: bool = True, process: Any = None) -> Answer:
-        questions.asked.append((witness, row.name, use_cache))
-        other = questions.get((witness, row.name), {})
+    def ask(
+        reference_counter: Any, row: Row, *, use_cache: bool = True, process: Any = None
+    ) -> Answer:
+        questions.asked.append((reference_counter, row.name, use_cache))
+        other = questions.get((reference_counter, row.name), {})
         if isinstance(other, str):
             return Answer(version="0", status="crashed", error=other)
-        expected = ledger.examine(row).explanations[witness]
+        expected = reconcile.examine(row).explanations[reference_counter]
         answer = Answer(
             version="0",
             flops=expected.flops,
@@ -151,14 +155,14 @@ def witnesses(monkeypatch: pytest.MonkeyPatch) -> Questions:
 
 @pytest.fixture
 def operators(monkeypatch):
-    """Have fvcore and thop answer 7 on every single operator at once; errors by witness."""
+    """Have fvcore and thop answer 7 on every single operator at once; errors by counter."""
     errors = {}
     answers = {operator.name: conformance.Said(figure=7) for operator in OPERATORS}
 
-    def ask(witness):
-        if error := errors.get(witness):
-            return conformance._unasked(witness, "crashed", error)
-        return conformance.Statement(witness, "1.2", answers)
+    def ask(reference_counter):
+        if error := errors.get(reference_counter):
+            return conformance._unasked(reference_counter, "crashed", error)
+        return conformance.Statement(reference_counter, "1.2", answers)
 
     monkeypatch.setattr(conformance, "_ask_process", ask)
     return errors

@@ -281,7 +281,9 @@ def test_four_notes_on_parameters_name_a_command():
 
 
 @pytest.mark.parametrize(("figure", "command"), COMMANDS)
-def test_a_command_in_a_note_meets_the_printed_parameters(figure, command, vidcost, witnesses):
+def test_a_command_in_a_note_meets_the_printed_parameters(
+    figure, command, vidcost, reference_counters
+):
     status, out, _ = vidcost(*command, "--format", "json")
     assert 0 == status
     (line,) = json.loads(out)

@@ -97,7 +97,9 @@ def test_the_comparison_stands_in_readme_as_the_tool_prints_it(vidcost, in_this_
     assert ran.out.strip() == shown.split("<!-- end of compare -->", 1)[0].strip()
 
 
-def test_every_number_of_what_is_left_out_is_printed_by_the_command_beside_it(vidcost, witnesses):
+def test_every_number_of_what_is_left_out_is_printed_by_the_command_beside_it(
+    vidcost, reference_counters
+):
     page = (CHECKOUT / "docs/counting.md").read_text(encoding="utf-8")
     section = page.split("## What the published FLOPs leave out\n", 1)[1].split("\n## ", 1)[0]
     commands = re.findall(r"^\$ vidcost (.*)$", section, re.MULTILINE)

@@ -60,7 +60,7 @@ def accepted_line(acceptance: Acceptance, results: Path) -> str:
     rows = len({change.row for change in acceptance.changes})
     return (
         f"{len(acceptance.changes):,} differences in {rows:,} rows accepted. Written: "
-        f"{results / COUNTS}, {results / HISTORY}. Now run `vidcost tables`, `vidcost ledger` and "
+        f"{results / COUNTS}, {results / HISTORY}. Now run `vidcost tables`, `vidcost explain` and "
         "`vidcost audit`, which derive their files from the counts, and commit all of them."
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidcost.bench.audit.verdicts import Judged, judge
 from vidcost.bench.count import record
-from vidcost.bench.count.ledger import Entry
+from vidcost.bench.count.reconcile import Entry
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.page.accounts import accounts
 from vidcost.bench.report.page.growth import Size, growth

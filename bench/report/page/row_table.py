@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vidcost.bench.count.record import Record
-from vidcost.bench.report.paper import WITNESSES
+from vidcost.bench.report.paper import REFERENCE_COUNTERS
 from vidcost.bench.report.table import Column, Table, billions, integer, millions
 from vidcost.papers.catalog import every_row
 
@@ -35,8 +35,8 @@ def row_table(records: Mapping[str, Record]) -> Table:
                 "closed_forms": record.closed_forms,
             } | {
                 name: answer.flops
-                for name in WITNESSES
-                if (answer := record.witnesses.get(name)) is not None
+                for name in REFERENCE_COUNTERS
+                if (answer := record.reference_counters.get(name)) is not None
             }
         lines.append(line)
     return Table(

@@ -15,7 +15,6 @@ from vidcost.bench.report.audit.tables import claim_table, figure_table, verdict
 from vidcost.bench.report.fast import alike, fast_tables, of_study, rows_table
 from vidcost.bench.report.fast import findings as fast_findings
 from vidcost.bench.report.formulas import value_table, verdict_table
-from vidcost.bench.report.ledger import ledger_table, term_table
 from vidcost.bench.report.page.accounts import steps
 from vidcost.bench.report.page.accuracy import axes, points
 from vidcost.bench.report.page.accuracy_plot import accuracy_plot
@@ -36,6 +35,7 @@ from vidcost.bench.report.page.roofline import Roofline
 from vidcost.bench.report.page.roofline_plot import roofline_plot
 from vidcost.bench.report.page.row_table import row_table
 from vidcost.bench.report.paper import paper_table
+from vidcost.bench.report.reconciliation import reconciliation_table, term_table
 from vidcost.bench.report.table import Column, Table
 from vidcost.bench.report.timing import share_table, timing_table
 from vidcost.papers.catalog import every_row, rows_of
@@ -166,7 +166,7 @@ class Sections:
         entries = self._found.entries
         return (
             ledger_plot(steps(entries)),
-            self._table("ledger-rows", ledger_table(entries)),
+            self._table("ledger-rows", reconciliation_table(entries)),
             self._table("ledger-terms", term_table(entries)),
         )
 

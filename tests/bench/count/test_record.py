@@ -33,12 +33,12 @@ RECORD = Record(
     softmax=127,
     activation=131,
     closed_forms=1,
-    witnesses={
+    reference_counters={
         "fvcore": Answer(version="0.1.5", flops=137, params=2),
         "thop": Answer(version="0.1.1", error="exit status 1: no"),
     },
 )
-OTHER = RECORD.model_copy(update={"row": "other-row", "witnesses": {}})
+OTHER = RECORD.model_copy(update={"row": "other-row", "reference_counters": {}})
 
 
 # a record

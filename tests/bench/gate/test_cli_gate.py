@@ -68,7 +68,7 @@ def test_counts_that_changed_fail_everywhere(vidcost, baseline, monkeypatch, tmp
     assert "mfnet-nl" in (tmp_path / "summary.md").read_text()
 
 
-def test_the_example_of_accept_runs(vidcost, baseline, witnesses):
+def test_the_example_of_accept_runs(vidcost, baseline, reference_counters):
     baseline("mfnet-nl", linear=153601)
     status, out, err = vidcost(*example("gate accept"))
     assert (0, "") == (status, err)

@@ -15,7 +15,7 @@ import pytest
 from vidcost.bench.count import record
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.counter import UncountedOperator
-from vidcost.bench.count.ledger import examine
+from vidcost.bench.count.reconcile import examine
 from vidcost.bench.count.record import Record
 from vidcost.bench.gate import counts
 from vidcost.bench.gate.counts import Change, Comparison, accept, compare, differences, history
@@ -73,7 +73,7 @@ def one_more(record, path):
 
 def field(path):
     """The field that names the integer at ``path``."""
-    if path[0] != "witnesses":
+    if path[0] != "reference_counters":
         return path[0]
     return ".".join(path[1:]).replace(".parts.", ".flops.")
 
@@ -131,7 +131,7 @@ def test_a_counter_on_one_side_only(made_up):
     assert added == differences({"a": none}, {"a": both}).changes
     # a stored failure has no figure, and a version is none
     failed, newer = made_up("a", fvcore="exit status -9"), made_up("a", fvcore=11)
-    newer.witnesses["fvcore"] = Answer(version="9", flops=11, params=7)
+    newer.reference_counters["fvcore"] = Answer(version="9", flops=11, params=7)
     assert added == differences({"a": failed}, {"a": both}).changes
     assert () == differences({"a": both}, {"a": newer}).changes
 
@@ -139,7 +139,7 @@ def test_a_counter_on_one_side_only(made_up):
 def test_categories_are_named_if_they_cancel_out_in_the_total(made_up):
     def answered(total, **parts):
         answer = Answer(version="1", flops=total, params=2, parts=parts)
-        return {"a": made_up("a").model_copy(update={"witnesses": {"thop": answer}})}
+        return {"a": made_up("a").model_copy(update={"reference_counters": {"thop": answer}})}
 
     moved = differences(answered(18, norm=7, pool=11), answered(18, norm=5, softmax=13))
     assert (
@@ -170,10 +170,10 @@ def test_the_committed_counts_are_those_of_now(store):
 
 @pytest.mark.parametrize("counter", ["fvcore", "thop", "thop-2020", "torch"])
 def test_one_more_in_a_counters_answer_is_found(store, committed, counter):
-    answers = committed["c3d"].witnesses
+    answers = committed["c3d"].reference_counters
     right = answers[counter].flops
     planted = answers | {counter: answers[counter].model_copy(update={"flops": right + 1})}
-    folder = store({"c3d": {"witnesses": planted, "conv": 7}})
+    folder = store({"c3d": {"reference_counters": planted, "conv": 7}})
     assert {"conv", f"{counter}.flops"} == {each.field for each in compare(ROWS, folder).changes}
 
 
@@ -220,7 +220,7 @@ def test_a_damaged_baseline(store):
         accept(ROWS, path.parent, "why")
 
 
-def test_steps_are_reported(store, witnesses):
+def test_steps_are_reported(store, reference_counters):
     begun = []
 
     @contextmanager
@@ -242,7 +242,7 @@ def test_steps_are_reported(store, witnesses):
 # accept
 
 
-def test_accepted_counts_are_the_new_baseline(store, witnesses, committed):
+def test_accepted_counts_are_the_new_baseline(store, reference_counters, committed):
     folder = store(C3D_ONE_LESS)
     begun = datetime.now(UTC) - timedelta(seconds=1)
     acceptance = accept(ROWS, folder, "  the head is smaller\n")
@@ -253,8 +253,8 @@ def test_accepted_counts_are_the_new_baseline(store, witnesses, committed):
     records = record.read(folder)
     assert NAMES == list(records)
     # only what changed was asked about; the rest keeps its answers
-    assert [("c3d", True)] * 4 == [(row, cached) for _, row, cached in witnesses.asked]
-    assert {"0"} == {answer.version for answer in records["c3d"].witnesses.values()}
+    assert [("c3d", True)] * 4 == [(row, cached) for _, row, cached in reference_counters.asked]
+    assert {"0"} == {answer.version for answer in records["c3d"].reference_counters.values()}
     assert committed["r50-cgnl"] == records["r50-cgnl"]
     assert (
         "vidcost gate accept"
@@ -262,7 +262,7 @@ def test_accepted_counts_are_the_new_baseline(store, witnesses, committed):
     )
 
 
-def test_a_line_of_the_history(store, witnesses):
+def test_a_line_of_the_history(store, reference_counters):
     folder = store(C3D_ONE_LESS)
     accept(ROWS, folder, 'a "reason"')
     (line,) = (folder / "counts-history.jsonl").read_text().splitlines()
@@ -276,7 +276,7 @@ def test_a_line_of_the_history(store, witnesses):
     } == written
 
 
-def test_the_history_grows(store, witnesses):
+def test_the_history_grows(store, reference_counters):
     accept(ROWS, store(C3D_ONE_LESS), "first")
     folder = store({"r50-cgnl": {"conv": 7}, "resframe-ts": {"inputs": ((3, 5, 7, 11),)}})
     path = folder / "counts-history.jsonl"
@@ -288,21 +288,21 @@ def test_the_history_grows(store, witnesses):
     assert [("r50-cgnl", "conv", 7), ("resframe-ts", "inputs", "3x5x7x11")] == [
         (change.row, change.field, change.before) for change in second.changes
     ]
-    assert {"r50-cgnl", "resframe-ts", "c3d"} == {row for _, row, _ in witnesses.asked}
+    assert {"r50-cgnl", "resframe-ts", "c3d"} == {row for _, row, _ in reference_counters.asked}
 
 
-def test_new_and_removed_rows_are_accepted(store, witnesses):
+def test_new_and_removed_rows_are_accepted(store, reference_counters):
     folder = store(names=["resframe-ts", "c3d"])
     assert (Change("r50-cgnl", "row", None, "present"),) == accept(ROWS, folder, "new").changes
     assert NAMES == list(record.read(folder))
-    witnesses.asked.clear()
+    reference_counters.asked.clear()
     assert (Change("c3d", "row", "present", None),) == accept(ROWS[:3], folder, "gone").changes
     assert NAMES[:2] == list(record.read(folder))
-    assert [] == witnesses.asked
+    assert [] == reference_counters.asked
     assert () == compare(ROWS[:3], folder).changes
 
 
-def test_the_commit_is_that_of_the_folder(store, witnesses):
+def test_the_commit_is_that_of_the_folder(store, reference_counters):
     folder = store(C3D_ONE_LESS)
 
     def git(*command):
@@ -346,33 +346,33 @@ def test_nothing_to_accept(store, rejected):
     rejected(f"nothing to accept: the counts are those of {folder}/counts.jsonl", folder)
 
 
-def test_a_counter_that_fails(store, rejected, witnesses):
-    witnesses["thop", "c3d"] = "exit status -9: no message"
+def test_a_counter_that_fails(store, rejected, reference_counters):
+    reference_counters["thop", "c3d"] = "exit status -9: no message"
     # its FLOPs and its parameters
     message = (
         "cannot accept c3d: thop crashed: exit status -9: no message (and 1 more); "
-        "`vidcost ledger` shows the accounts"
+        "`vidcost explain` shows the accounts"
     )
     rejected(message, store(C3D_ONE_LESS))
 
 
-def test_a_counter_that_answers_otherwise_than_explained(store, rejected, witnesses):
-    witnesses["fvcore", "c3d"] = {"params": C3D_PARAMS + 5}
-    message = "cannot accept c3d: fvcore: params: +5 params are not explained; `vidcost ledger`"
+def test_a_counter_that_answers_otherwise_than_explained(store, rejected, reference_counters):
+    reference_counters["fvcore", "c3d"] = {"params": C3D_PARAMS + 5}
+    message = "cannot accept c3d: fvcore: params: +5 params are not explained; `vidcost explain`"
     rejected(message, store(C3D_ONE_LESS))
 
 
-def test_a_folder_that_cannot_be_written(store, rejected, witnesses, monkeypatch):
+def test_a_folder_that_cannot_be_written(store, rejected, reference_counters, monkeypatch):
     def fail(*args, **known):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("tempfile.TemporaryFile", fail)
     folder = store(C3D_ONE_LESS)
     rejected(f"cannot write results to {folder}: Read-only file system; choose another", folder)
-    assert [] == witnesses.asked
+    assert [] == reference_counters.asked
 
 
-def test_a_damaged_history(store, rejected, witnesses):
+def test_a_damaged_history(store, rejected, reference_counters):
     folder = store(C3D_ONE_LESS)
     accept(ROWS, folder, "first")
     store(C3D_ONE_LESS)
@@ -403,7 +403,7 @@ def test_a_history_that_cannot_be_read(store, rejected):
     ],
 )
 def test_both_files_are_written_or_neither(
-    store, witnesses, monkeypatch, file, accepted_before, error, said
+    store, reference_counters, monkeypatch, file, accepted_before, error, said
 ):
     folder = store(C3D_ONE_LESS)
     if accepted_before:
@@ -427,7 +427,7 @@ def test_both_files_are_written_or_neither(
     assert () == compare(ROWS, folder).changes
 
 
-def test_until_both_are_written_the_gate_fails(store, witnesses, monkeypatch):
+def test_until_both_are_written_the_gate_fails(store, reference_counters, monkeypatch):
     folder = store(C3D_ONE_LESS)
     seen = []
 

@@ -132,7 +132,7 @@ def test_notes_of_the_paper_stand_at_the_printed_figures(records):
     assert notes(table)[flops[-1]].startswith("close: thop-2020, which")
 
 
-def test_a_witness_that_failed_is_a_footnote(records, made_up):
+def test_a_reference_counter_that_failed_is_a_footnote(records, made_up):
     records["mfnet"] = made_up("mfnet", fvcore=5 * 10**9, thop="exit status 1: out of memory")
     table = paper_table(3, catalog.paper(), ALL, records)
     baseline = lines(table)[0]
@@ -140,7 +140,7 @@ def test_a_witness_that_failed_is_a_footnote(records, made_up):
     assert "thop crashed: exit status 1: out of memory" == notes(table)["¹"]
 
 
-def test_a_witness_that_was_not_asked_is_a_dash(records, made_up):
+def test_a_reference_counter_that_was_not_asked_is_a_dash(records, made_up):
     records["mfnet"] = made_up("mfnet")
     baseline = lines(paper_table(3, catalog.paper(), ALL, records))[0]
     assert ("–", "–") == (baseline["fvcore"], baseline["thop"])
@@ -151,7 +151,7 @@ def test_a_network_without_attention_has_0(records, made_up):
     assert "0" == lines(paper_table(3, catalog.paper(), ALL, records))[0]["of which attention"]
 
 
-def test_the_legend_names_the_witnesses_and_their_versions(records):
+def test_the_legend_names_the_reference_counters_and_their_versions(records):
     (legend,) = paper_table(3, catalog.paper(), ALL, records).legend
     assert "(fvcore 1.2, thop 3.4)" in legend
 

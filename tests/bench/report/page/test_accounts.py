@@ -36,10 +36,10 @@ def test_each_step_begins_where_the_last_one_ended(found):
 
 def test_what_is_left_over_is_a_step_of_its_own(committed):
     record = committed["mfnet-nl"]
-    answer = record.witnesses["fvcore"].model_copy(
-        update={"flops": record.witnesses["fvcore"].flops + 5}
+    answer = record.reference_counters["fvcore"].model_copy(
+        update={"flops": record.reference_counters["fvcore"].flops + 5}
     )
-    wrong = record.model_copy(update={"witnesses": {"fvcore": answer}})
+    wrong = record.model_copy(update={"reference_counters": {"fvcore": answer}})
     left = of(accounts({"mfnet-nl": wrong}), "fvcore")[-2]
     assert ("not explained", "unexplained", 5) == (left.what, left.kind, left.amount)
 
@@ -47,8 +47,10 @@ def test_what_is_left_over_is_a_step_of_its_own(committed):
 def test_a_counter_without_an_answer_is_said(committed):
     silent = Answer(version="1", status="crashed", error="boom")
     record = committed["mfnet-nl"]
-    witnesses = record.witnesses | {"thop": silent}
-    found = accounts({"mfnet-nl": record.model_copy(update={"witnesses": witnesses})})
+    reference_counters = record.reference_counters | {"thop": silent}
+    found = accounts(
+        {"mfnet-nl": record.model_copy(update={"reference_counters": reference_counters})}
+    )
     other = accounts({"mfnet": committed["mfnet"]})
     plot = ledger_plot(steps([*found, *other]))
     assert {("mfnet-nl", "thop"): "thop gave no answer for mfnet-nl."} == plot.said

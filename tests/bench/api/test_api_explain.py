@@ -1,4 +1,4 @@
-"""vidcost.ledger: the accounts of a network that lives here."""
+"""vidcost.explain: the entries of a network that lives here."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def test_every_counter_is_explained():
     model = Network()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     random_state = torch.get_rng_state()
-    found = vidcost.ledger(model, INPUTS)
+    found = vidcost.explain(model, INPUTS)
     assert ("Network", True) == (found.network, found.balanced)
-    assert COUNTERS == list(dict.fromkeys(account.counter for account in found.accounts))
-    thop = found.account("thop")
+    assert COUNTERS == list(dict.fromkeys(entry.counter for entry in found.entries))
+    thop = found.entry("thop")
     assert (7_425 + 1_925, 7_425 + 4 * 275, 0, {}) == (
         thop.ours,
         thop.printed,
@@ -50,7 +50,7 @@ def test_every_counter_is_explained():
     assert {"BatchNorm, 4 per element": 1_100, "attention products unseen": -1_925} == {
         term.name: term.amount for term in thop.terms
     }
-    assert 145 == found.account("fvcore", "params").printed
+    assert 145 == found.entry("fvcore", "params").printed
     # no counter leaves a trace
     assert before.keys() == model.state_dict().keys()
     assert all(torch.equal(t, model.state_dict()[name]) for name, t in before.items())
@@ -63,13 +63,13 @@ def test_what_counters_log_and_how_they_set_logging_up_stays_with_them(monkeypat
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     # thop warns of trilinear upsampling by a function that gives the root logger a handler
-    assert vidcost.ledger(Network(), INPUTS).balanced
+    assert vidcost.explain(Network(), INPUTS).balanced
     assert ([], 0) == (root.handlers, root.manager.disable)
     assert ("", "") == capsys.readouterr()
 
 
 def test_a_table_of_terms():
-    table = vidcost.ledger(Network(), INPUTS).to_pandas()
+    table = vidcost.explain(Network(), INPUTS).to_pandas()
     fvcore = table[(table["counter"] == "fvcore") & (table["quantity"] == "flops")]
     assert [
         ("ours", 9_350),
@@ -80,11 +80,11 @@ def test_a_table_of_terms():
 
 
 def test_an_unknown_account_is_refused():
-    found = vidcost.ledger(nn.Linear(3, 5), torch.ones(2, 3))
+    found = vidcost.explain(nn.Linear(3, 5), torch.ones(2, 3))
     with pytest.raises(
-        ValueError, match=r"^no account of params with 'torch': choose from fvcore, thop, "
+        ValueError, match=r"^no entry of params with 'torch': choose from fvcore, thop, "
     ):
-        found.account("torch", "params")
+        found.entry("torch", "params")
 
 
 def test_what_a_counter_cannot_do_is_said():
@@ -93,24 +93,24 @@ def test_what_a_counter_cannot_do_is_said():
             return x @ y
 
     # fvcore does not expect a vector
-    found = vidcost.ledger(Product(), (torch.ones(3, 5), torch.ones(5)))
-    account = found.account("fvcore")
+    found = vidcost.explain(Product(), (torch.ones(3, 5), torch.ones(5)))
+    entry = found.entry("fvcore")
     assert ("crashed", None, None, False) == (
-        account.status,
-        account.printed,
-        account.remainder,
+        entry.status,
+        entry.printed,
+        entry.remainder,
         found.balanced,
     )
-    assert account.error.startswith("IndexError: ")
-    assert found.account("thop").balanced
+    assert entry.error.startswith("IndexError: ")
+    assert found.entry("thop").balanced
 
 
 def test_what_is_not_explained_is_a_remainder(monkeypatch):
     from vidcost.bench.count import fvcore_convention
 
     monkeypatch.setattr(fvcore_convention, "_norm", lambda *args: None)
-    account = vidcost.ledger(Network(), INPUTS).account("fvcore")
-    assert (550, {"BatchNorm": 550}, False) == (account.remainder, account.off, account.balanced)
+    entry = vidcost.explain(Network(), INPUTS).entry("fvcore")
+    assert (550, {"BatchNorm": 550}, False) == (entry.remainder, entry.off, entry.balanced)
 
 
 def test_an_error_of_the_network_is_its_own():
@@ -119,7 +119,7 @@ def test_an_error_of_the_network_is_its_own():
             raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
-        vidcost.ledger(Broken(), torch.ones(1))
+        vidcost.explain(Broken(), torch.ones(1))
 
 
 def test_a_network_that_leaves_is_an_error():
@@ -128,16 +128,16 @@ def test_a_network_that_leaves_is_an_error():
             sys.exit("enough")
 
     with pytest.raises(NetworkExit, match=r"sys\.exit\('enough'\)"):
-        vidcost.ledger(Leaves(), torch.ones(1))
+        vidcost.explain(Leaves(), torch.ones(1))
 
 
 def test_what_cannot_run_for_real_is_refused():
     with pytest.raises(ValueError, match=r"^fvcore and thop run the network: it cannot be on the"):
-        vidcost.ledger(nn.Linear(3, 5, device="meta"), torch.ones(2, 3))
+        vidcost.explain(nn.Linear(3, 5, device="meta"), torch.ones(2, 3))
     model = nn.Linear(3, 5)
     model.lock = threading.Lock()
     with pytest.raises(ValueError, match=r"^Linear cannot be copied: TypeError"):
-        vidcost.ledger(model, torch.ones(2, 3))
+        vidcost.explain(model, torch.ones(2, 3))
 
 
 def test_attention_that_is_fused_is_explained():
@@ -145,11 +145,11 @@ def test_attention_that_is_fused_is_explained():
         def forward(self, x):
             return F.scaled_dot_product_attention(x, x, x, is_causal=True)
 
-    found = vidcost.ledger(Attention(), torch.ones(2, 3, 5, 7))
+    found = vidcost.explain(Attention(), torch.ones(2, 3, 5, 7))
     ours = 2 * 2 * 3 * 5 * 5 * 7
     assert (True, ours, ours) == (
         found.balanced,
-        found.account("torch").printed,
-        found.account("fvcore").ours,
+        found.entry("torch").printed,
+        found.entry("fvcore").ours,
     )
-    assert 0 == found.account("fvcore").printed
+    assert 0 == found.entry("fvcore").printed

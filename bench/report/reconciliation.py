@@ -1,4 +1,4 @@
-"""The ledger for people: a statement for each row, and what each counter adds and leaves out."""
+"""Tables of the reconciliation: a statement for each row, and the terms of each counter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vidcost.bench.count.answer import Status
-from vidcost.bench.count.ledger import Entry
+from vidcost.bench.count.reconcile import Entry
 from vidcost.bench.report.table import Column, Table, integer, text
 
 _QUANTITIES = {
@@ -40,14 +40,14 @@ def statement_table(entries: Sequence[Entry]) -> Table:
             {"what": "remainder", **{c: e.remainder for c, e in accounts.items()}},
         ]
     return Table(
-        title=f"Ledger of {row}",
+        title=f"Reconciliation of {row}",
         columns=(Column("what", ""), *_counters(entries)),
         lines=lines,
         legend=(_LEGEND.format(versions=_versions(entries)),),
     )
 
 
-def ledger_table(entries: Sequence[Entry]) -> Table:
+def reconciliation_table(entries: Sequence[Entry]) -> Table:
     """A line for each row: what every counter prints, and the remainders."""
     lines = []
     for row in dict.fromkeys(entry.row for entry in entries):
@@ -56,19 +56,19 @@ def ledger_table(entries: Sequence[Entry]) -> Table:
         left = [f"{e.counter} {e.quantity}: {_left(e)}" for e in accounts if not e.balanced]
         line: dict[str, Any] = {"row": row, "macs": flops[0].ours}
         line |= {entry.counter: _printed(entry) for entry in flops}
-        lines.append(line | {"accounts": len(accounts), "remainder": "; ".join(left) or "0"})
+        lines.append(line | {"entries": len(accounts), "remainder": "; ".join(left) or "0"})
     return Table(
-        title="Ledger",
+        title="Reconciliation",
         columns=(
             Column("row", "Row"),
             Column("macs", "MACs", integer),
             *_counters(entries),
-            Column("accounts", "Accounts", integer),
+            Column("entries", "Entries", integer),
             Column("remainder", "Remainder"),
         ),
         lines=lines,
         legend=(
-            "FLOPs as each counter prints them. Accounts: FLOPs and parameters of each counter, "
+            "FLOPs as each counter prints them. Entries: FLOPs and parameters of each counter, "
             "each explained from ours by named terms; remainder 0 means that all of them add up, "
             f"in total and under each heading of the counter. {_versions(entries)}",
         ),
@@ -120,21 +120,21 @@ def tidy_table(entries: Iterable[Entry]) -> Table:
         lines += [account | {"what": what, "amount": amount} for what, amount in amounts]
     columns = ("row", "counter", "version", "status", "quantity", "what", "amount")
     return Table(
-        title="Ledger",
+        title="Reconciliation",
         columns=[Column(key, key, integer if key == "amount" else text) for key in columns],
         lines=lines,
     )
 
 
-def ledger_markdown(entries: Sequence[Entry]) -> str:
-    """The whole ledger: overview, terms, and the statement of each row."""
+def reconciliation_markdown(entries: Sequence[Entry]) -> str:
+    """The whole reconciliation: overview, terms, and the statement of each row."""
     rows = dict.fromkeys(entry.row for entry in entries)
     balanced = sum(entry.balanced for entry in entries)
     return "\n".join(
         [
-            "# Ledger\n",
-            f"{len(rows)} rows, {len(entries)} accounts, {balanced} of them with remainder 0.\n",
-            ledger_table(entries).markdown(),
+            "# Reconciliation\n",
+            f"{len(rows)} rows, {len(entries)} entries, {balanced} of them with remainder 0.\n",
+            reconciliation_table(entries).markdown(),
             term_table(entries).markdown(),
             *(
                 statement_table([entry for entry in entries if entry.row == row]).markdown()
@@ -161,8 +161,8 @@ def _left(entry: Entry) -> str:
     """What an account leaves, by heading; why there is none."""
     if entry.printed is None:
         return entry.answer.status
-    by_heading = entry.off or {"total": entry.remainder or 0}
-    return ", ".join(f"{heading} {amount:+,}" for heading, amount in by_heading.items())
+    by_category = entry.off or {"total": entry.remainder or 0}
+    return ", ".join(f"{heading} {amount:+,}" for heading, amount in by_category.items())
 
 
 def _signed(amount: int | str) -> str:

@@ -1,4 +1,4 @@
-"""The ledger: our MACs, what each counter adds and leaves out, and the integer that it prints."""
+"""Reconciliation: our MACs, what each counter adds and leaves out, and what it prints."""
 
 from __future__ import annotations
 
@@ -53,6 +53,21 @@ class Entry:
     answer: Answer
 
     @property
+    def version(self) -> str:
+        """The counter's version."""
+        return self.answer.version
+
+    @property
+    def status(self) -> str:
+        """``answered``, or why there is no answer."""
+        return self.answer.status
+
+    @property
+    def error(self) -> str:
+        """One line on what happened, empty if the counter answered."""
+        return self.answer.error
+
+    @property
     def explained(self) -> int:
         """Ours and all terms."""
         return self.ours + sum(term.amount for term in self.terms)
@@ -87,7 +102,7 @@ def examine(row: Row) -> Examined:
 def reconcile(examined: Examined) -> list[Entry]:
     """The accounts of a row with every counter that was asked."""
     record = examined.record
-    return accounts(record.row, examined.explanations, record.witnesses)
+    return accounts(record.row, examined.explanations, record.reference_counters)
 
 
 def reconcile_network(name: str, model: nn.Module, inputs: Sequence[Tensor]) -> list[Entry]:

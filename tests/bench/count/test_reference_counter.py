@@ -1,4 +1,4 @@
-"""The witnesses: their integers on real rows, the cache, and processes that go wrong."""
+"""The reference counters: their integers on real rows, the cache, and processes that go wrong."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from types import ModuleType
 import pytest
 import torch
 
-from vidcost.bench.count import asking, cache, witness, witness_process
+from vidcost.bench.count import asking, cache, reference_counter, reference_counter_process
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.memory import large_modules
-from vidcost.bench.count.witness import ask
+from vidcost.bench.count.reference_counter import ask
 from vidcost.papers.catalog import select
 
 (MFNET,) = select(["mfnet"])
@@ -22,15 +22,15 @@ from vidcost.papers.catalog import select
 
 
 class Processes:
-    """Stands in for the processes of witnesses: they answer at once; keeps the questions."""
+    """Stands in for the processes of counters: they answer at once; keeps the questions."""
 
     def __init__(self):
         self.questions = []
         self.closed = 0
         self.answer = Answer(version="7", flops=1_009, params=211)
 
-    def __call__(self, witness, *, threads=None):
-        self.witness = witness
+    def __call__(self, reference_counter, *, threads=None):
+        self.reference_counter = reference_counter
         return self
 
     def __enter__(self):
@@ -47,7 +47,7 @@ class Processes:
 @pytest.fixture
 def processes(monkeypatch):
     fake = Processes()
-    monkeypatch.setattr(witness, "WitnessProcess", fake)
+    monkeypatch.setattr(reference_counter, "ReferenceCounterProcess", fake)
     return fake
 
 
@@ -57,7 +57,7 @@ def no_process(monkeypatch):
         def start(*args, **kwargs):
             raise AssertionError("a process was started")
 
-        monkeypatch.setattr(witness, "WitnessProcess", start)
+        monkeypatch.setattr(reference_counter, "ReferenceCounterProcess", start)
 
     return refuse
 
@@ -73,7 +73,7 @@ def real_answers():
         return dict(zip(questions, answers, strict=True))
 
 
-@pytest.mark.witness
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "row", "flops", "params", "parts"),
     [
@@ -97,7 +97,7 @@ def real_answers():
     ],
 )
 def test_answers_on_real_rows(real_answers, name, row, flops, params, parts):
-    version = witness.version(name)
+    version = reference_counter.version(name)
     expected = Answer(version=version, flops=flops, params=params, parts=parts)
     assert expected == real_answers[name, row]
 
@@ -130,7 +130,7 @@ def test_answers_of_the_counters_that_run_here(
     assert answer == ask(name, MFNET)
 
 
-@pytest.mark.witness
+@pytest.mark.slow
 def test_a_real_answer_is_kept(no_process, cache_folder):
     answer = ask("thop", SMALL)
     assert "" == answer.error
@@ -146,7 +146,7 @@ def test_the_question_says_all_that_the_row_is_built_from(processes):
     ask("thop", MFNET.at(classes=7, frames=5, size=96))
     assert [{"row": "mfnet", "classes": 7, "frames": 5, "size": 96}] == processes.questions
     # a process of its own ends with the question
-    assert ("thop", 1) == (processes.witness, processes.closed)
+    assert ("thop", 1) == (processes.reference_counter, processes.closed)
 
 
 def test_a_process_that_is_given_is_asked_and_stays(processes, no_process):
@@ -200,8 +200,8 @@ def test_another_question_is_asked_by_itself(processes, name, row):
 
 def pretend(monkeypatch, distribution):
     """Have another version of a distribution installed."""
-    version = witness.version
-    for module in (asking, witness):
+    version = reference_counter.version
+    for module in (asking, reference_counter):
         monkeypatch.setattr(
             module, "version", lambda name: "0" if name == distribution else version(name)
         )
@@ -215,7 +215,7 @@ def test_another_version_is_asked_by_itself(processes, monkeypatch, distribution
     assert 2 == len(processes.questions)
 
 
-def test_another_version_of_the_other_witness_changes_nothing(processes, monkeypatch):
+def test_another_version_of_the_other_reference_counter_changes_nothing(processes, monkeypatch):
     ask("thop", MFNET)
     pretend(monkeypatch, "fvcore")
     ask("thop", MFNET)
@@ -224,7 +224,7 @@ def test_another_version_of_the_other_witness_changes_nothing(processes, monkeyp
 
 def test_other_sources_are_asked_by_themselves(processes, monkeypatch):
     ask("thop", MFNET)
-    monkeypatch.setattr(witness, "_sources", lambda: "other")
+    monkeypatch.setattr(reference_counter, "_sources", lambda: "other")
     ask("thop", MFNET)
     assert 2 == len(processes.questions)
 
@@ -296,7 +296,7 @@ def test_what_is_no_answer_is_not_kept(processes, cache_folder, status):
 def test_another_package_of_the_same_import_name_is_refused(monkeypatch, owners):
     monkeypatch.setitem(sys.modules, "thop", ModuleType("thop"))
     monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"thop": owners})
-    answer = witness_process.answer("thop", SMALL)
+    answer = reference_counter_process.answer("thop", SMALL)
     assert ("wrong distribution", None) == (answer.status, answer.flops)
     assert answer.error == (
         f"module thop belongs to {', '.join(owners) or 'no distribution'}, not to thop alone: "
@@ -304,27 +304,27 @@ def test_another_package_of_the_same_import_name_is_refused(monkeypatch, owners)
     )
 
 
-def test_a_witness_that_is_not_installed_is_missing(monkeypatch):
+def test_a_reference_counter_that_is_not_installed_is_missing(monkeypatch):
     # None in sys.modules is an import that fails as if there were no such module
     monkeypatch.setitem(sys.modules, "fvcore", None)
-    answer = witness_process.answer("fvcore", SMALL)
+    answer = reference_counter_process.answer("fvcore", SMALL)
     assert ("missing", None) == (answer.status, answer.flops)
     assert "fvcore is not installed: `pip install fvcore` adds it" == answer.error
 
 
-@pytest.mark.witness
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["fvcore", "thop"])
 def test_half_precision_changes_no_number(monkeypatch, name):
     small = select(["mfnet-pnl"])[0].at(frames=4, size=128)
-    whole = witness_process.answer(name, small)
+    whole = reference_counter_process.answer(name, small)
     halved = []
     halve = asking.halve
     monkeypatch.setattr(asking, "halve", lambda m: (halved.append(m), halve(m)))
     monkeypatch.setattr(
-        witness_process, "large_modules", lambda count: {"conv4.after_B05.operations.0"}
+        reference_counter_process, "large_modules", lambda count: {"conv4.after_B05.operations.0"}
     )
-    assert whole == witness_process.answer(name, small)
+    assert whole == reference_counter_process.answer(name, small)
     (operation,) = halved
     assert {torch.bfloat16} == {p.dtype for p in operation.parameters()}
     assert whole.flops
@@ -332,10 +332,12 @@ def test_half_precision_changes_no_number(monkeypatch, name):
 
 def test_the_row_that_needs_gigabytes_is_found():
     (large,) = select(["mfnet-pnl-n2-conv2"])
-    assert {"conv2.after_B02.operations.0"} == large_modules(witness_process._count(large))
+    assert {"conv2.after_B02.operations.0"} == large_modules(
+        reference_counter_process._count(large)
+    )
     (small,) = select(["mfnet-pnl-n2-conv3"])
-    assert set() == large_modules(witness_process._count(small))
+    assert set() == large_modules(reference_counter_process._count(small))
 
 
 def test_version_of_what_is_not_installed():
-    assert "not installed" == witness.version("vidcost-nowhere")
+    assert "not installed" == reference_counter.version("vidcost-nowhere")

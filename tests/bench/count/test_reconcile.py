@@ -8,7 +8,7 @@ import pytest
 
 from vidcost.bench.count import conventions, record, thop_convention
 from vidcost.bench.count.answer import Answer
-from vidcost.bench.count.ledger import complaints, examine, reconcile
+from vidcost.bench.count.reconcile import complaints, examine, reconcile
 from vidcost.bench.count.rules import RULES
 from vidcost.papers.catalog import select
 from vidcost.papers.pnl2020.rows import ROWS
@@ -20,9 +20,9 @@ BUILDABLE = [row for row in ROWS if row.build is not None]
 
 def answered(examined, committed):
     """``examined`` with the answers of results/counts.jsonl."""
-    answers = committed[examined.record.row].witnesses
+    answers = committed[examined.record.row].reference_counters
     return dataclasses.replace(
-        examined, record=examined.record.model_copy(update={"witnesses": answers})
+        examined, record=examined.record.model_copy(update={"reference_counters": answers})
     )
 
 
@@ -118,14 +118,14 @@ def test_a_term_that_is_missing_is_named(monkeypatch, committed):
 def test_errors_that_cancel_out_are_still_seen(committed):
     """The total is right, but it is made up otherwise."""
     record = committed["mfnet"]
-    answer = record.witnesses["fvcore"]
+    answer = record.reference_counters["fvcore"]
     parts = answer.parts | {
         "convolutions": answer.parts["convolutions"] - 7,
         "pooling": 7,
     }
     moved = {"fvcore": answer.model_copy(update={"parts": parts})}
     case = dataclasses.replace(
-        examine(MFNET), record=record.model_copy(update={"witnesses": moved})
+        examine(MFNET), record=record.model_copy(update={"reference_counters": moved})
     )
     flops, params = reconcile(case)
     assert (0, False, True) == (flops.remainder, flops.balanced, params.balanced)
@@ -137,10 +137,10 @@ def test_errors_that_cancel_out_are_still_seen(committed):
 
 def test_a_total_that_is_not_the_sum_of_its_headings_is_seen(committed):
     record = committed["mfnet"]
-    answer = record.witnesses["fvcore"]
+    answer = record.reference_counters["fvcore"]
     other = {"fvcore": answer.model_copy(update={"flops": answer.flops + 3})}
     case = dataclasses.replace(
-        examine(MFNET), record=record.model_copy(update={"witnesses": other})
+        examine(MFNET), record=record.model_copy(update={"reference_counters": other})
     )
     flops, _ = reconcile(case)
     assert (3, {}, False) == (flops.remainder, flops.off, flops.balanced)
@@ -149,10 +149,10 @@ def test_a_total_that_is_not_the_sum_of_its_headings_is_seen(committed):
 
 def test_parameters_that_are_not_explained(committed):
     record = committed["mfnet"]
-    answer = record.witnesses["thop"]
+    answer = record.reference_counters["thop"]
     other = {"thop": answer.model_copy(update={"params": answer.params - 5})}
     case = dataclasses.replace(
-        examine(MFNET), record=record.model_copy(update={"witnesses": other})
+        examine(MFNET), record=record.model_copy(update={"reference_counters": other})
     )
     flops, params = reconcile(case)
     assert flops.balanced
@@ -163,7 +163,7 @@ def test_a_counter_without_an_answer_says_why(committed):
     missing = Answer(version="not installed", status="missing", error="no thop: install it")
     case = dataclasses.replace(
         examine(MFNET),
-        record=committed["mfnet"].model_copy(update={"witnesses": {"thop": missing}}),
+        record=committed["mfnet"].model_copy(update={"reference_counters": {"thop": missing}}),
     )
     for entry in reconcile(case):
         assert (None, None, False) == (entry.printed, entry.remainder, entry.balanced)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from vidcost.bench.count.answer import Answer
-from vidcost.bench.count.ledger import Entry
+from vidcost.bench.count.reconcile import Entry
 from vidcost.bench.count.term import Term
-from vidcost.bench.report.ledger import (
-    ledger_markdown,
-    ledger_table,
+from vidcost.bench.report.reconciliation import (
+    reconciliation_markdown,
+    reconciliation_table,
     statement_table,
     term_table,
     tidy_table,
@@ -67,11 +67,11 @@ def test_a_statement_is_of_one_row(entries):
 
 def test_the_overview_says_what_is_left(entries):
     assert [
-        ["Row", "MACs", "fvcore", "thop", "Accounts", "Remainder"],
+        ["Row", "MACs", "fvcore", "thop", "Entries", "Remainder"],
         ["a", "1,000", "1,130", "missing", "3", "thop flops: missing"],
         ["b", "2,003", "2,150", "2,003", "2", "fvcore flops: BatchNorm +7"],
-    ] == [line for line in cells(ledger_table(entries)) if not line[0].startswith(":")]
-    assert "0" == cells(ledger_table(entries[:2]))[-1][-1]
+    ] == [line for line in cells(reconciliation_table(entries)) if not line[0].startswith(":")]
+    assert "0" == cells(reconciliation_table(entries[:2]))[-1][-1]
 
 
 def test_the_terms_of_all_rows(entries):
@@ -101,9 +101,13 @@ def test_data_has_a_line_for_each_amount(entries):
 
 
 def test_the_document_has_every_row(entries):
-    document = ledger_markdown(entries)
+    document = reconciliation_markdown(entries)
     assert document.startswith(
-        "# Ledger\n\n2 rows, 5 accounts, 3 of them with remainder 0.\n\n**Ledger**\n"
+        "# Reconciliation\n\n2 rows, 5 entries, 3 of them with remainder 0.\n\n**Reconciliation**\n"
     )
-    for title in ("Ledger of a", "Ledger of b", "What each counter adds and leaves out"):
+    for title in (
+        "Reconciliation of a",
+        "Reconciliation of b",
+        "What each counter adds and leaves out",
+    ):
         assert 1 == document.count(f"**{title}**")

@@ -1,4 +1,4 @@
-"""Processes of witnesses: conversations, and every way in which one ends too early."""
+"""Processes of reference counters: conversations, and every way in which one ends too early."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from vidcost.bench.count import witness_client
+from vidcost.bench.count import reference_counter_client
 from vidcost.bench.count.answer import Answer
-from vidcost.bench.count.witness import ask, version
-from vidcost.bench.count.witness_client import COMMAND, Question, WitnessProcess
+from vidcost.bench.count.reference_counter import ask, version
+from vidcost.bench.count.reference_counter_client import COMMAND, Question, ReferenceCounterProcess
 from vidcost.papers.catalog import select
 
 QUESTION = Question(row="mfnet", classes=7, frames=5, size=96)
@@ -22,7 +22,7 @@ def script(tmp_path, monkeypatch):
     """Has a script of the given body stand in for the process; ``line`` is each question."""
 
     def write(*body, before=""):
-        path = tmp_path / "witness.py"
+        path = tmp_path / "reference_counter.py"
         lines = [
             "import json, os, signal, sys, time",
             before,
@@ -30,7 +30,7 @@ def script(tmp_path, monkeypatch):
             *(f"    {statement}" for statement in body),
         ]
         path.write_text("\n".join(lines), encoding="utf-8")
-        monkeypatch.setattr(witness_client, "COMMAND", (sys.executable, str(path)))
+        monkeypatch.setattr(reference_counter_client, "COMMAND", (sys.executable, str(path)))
 
     return write
 
@@ -45,7 +45,7 @@ def test_questions_are_answered_by_one_process(script):
         "print(json.dumps({'version': sys.argv[1], 'flops': number, 'params': os.getpid()}))",
         "sys.stdout.flush()",
     )
-    with WitnessProcess("fvcore") as process:
+    with ReferenceCounterProcess("fvcore") as process:
         answers = [
             process.ask(QUESTION.model_copy(update={"classes": n}), version="9") for n in (3, 5)
         ]
@@ -57,7 +57,7 @@ def test_the_threads_are_told(script, monkeypatch):
     script("print(json.dumps({'version': os.environ['OMP_NUM_THREADS']}), flush=True)")
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     for threads, told in ((3, "3"), (None, "5")):
-        with WitnessProcess("thop", threads=threads) as process:
+        with ReferenceCounterProcess("thop", threads=threads) as process:
             assert told == process.ask(QUESTION, version="9").version
 
 
@@ -74,7 +74,7 @@ def test_a_crash_costs_one_answer(script, tmp_path, end, error):
         f"if json.loads(line)['classes'] == 7: {end}",
         say(flops=1_009),
     )
-    with WitnessProcess("thop") as process:
+    with ReferenceCounterProcess("thop") as process:
         other = QUESTION.model_copy(update={"classes": 3})
         assert 1_009 == process.ask(other, version="9").flops
         crashed = process.ask(QUESTION, version="9")
@@ -83,11 +83,14 @@ def test_a_crash_costs_one_answer(script, tmp_path, end, error):
 
 
 def test_a_process_that_ends_before_the_question(script):
-    script("pass", before="sys.exit('no witness here')")
-    with WitnessProcess("thop") as process:
+    script("pass", before="sys.exit('no reference counter here')")
+    with ReferenceCounterProcess("thop") as process:
         for _ in range(2):
             answer = process.ask(QUESTION, version="9")
-            assert ("crashed", "exit status 1: no witness here") == (answer.status, answer.error)
+            assert ("crashed", "exit status 1: no reference counter here") == (
+                answer.status,
+                answer.error,
+            )
 
 
 def test_one_that_hangs_is_ended(script, monkeypatch):
@@ -95,21 +98,21 @@ def test_one_that_hangs_is_ended(script, monkeypatch):
         "if json.loads(line)['classes'] == 7: time.sleep(600)",
         say(flops=1_009),
     )
-    with WitnessProcess("thop") as process:
+    with ReferenceCounterProcess("thop") as process:
         other = QUESTION.model_copy(update={"classes": 3})
         assert 1_009 == process.ask(other, version="9").flops
-        monkeypatch.setattr(witness_client, "TIME_LIMIT_S", 0.05)
+        monkeypatch.setattr(reference_counter_client, "TIME_LIMIT_S", 0.05)
         late = process.ask(QUESTION, version="9")
         expected = Answer(version="9", status="timed out", error="no answer within 0.05 s")
         assert expected == late
-        monkeypatch.setattr(witness_client, "TIME_LIMIT_S", 60)
+        monkeypatch.setattr(reference_counter_client, "TIME_LIMIT_S", 60)
         assert 1_009 == process.ask(other, version="9").flops
 
 
 @pytest.mark.parametrize("said", ["hello", "{}", '{"version": "7", "speed": 3}', ""])
 def test_an_answer_that_cannot_be_read(script, said):
     script(f"print({said!r}, flush=True)")
-    with WitnessProcess("thop") as process:
+    with ReferenceCounterProcess("thop") as process:
         answer = process.ask(QUESTION, version="9")
         assert ("unreadable", "9") == (answer.status, answer.version)
         # nothing of it is taken for the next answer
@@ -120,7 +123,7 @@ def test_an_answer_that_cannot_be_read(script, said):
 def test_closing_ends_a_conversation_from_another_thread(script, tmp_path):
     flag = tmp_path / "asked"
     script(f"open({str(flag)!r}, 'w').close()", "time.sleep(600)")
-    process, answers = WitnessProcess("thop"), []
+    process, answers = ReferenceCounterProcess("thop"), []
     asking = threading.Thread(target=lambda: answers.append(process.ask(QUESTION, version="9")))
     asking.start()
     while not flag.exists():
@@ -133,12 +136,12 @@ def test_closing_ends_a_conversation_from_another_thread(script, tmp_path):
 
 
 def test_a_process_that_was_never_asked_closes():
-    with WitnessProcess("thop"):
+    with ReferenceCounterProcess("thop"):
         pass
 
 
-def test_files_of_the_current_folder_do_not_stand_in_for_a_witness():
-    assert (sys.executable, "-P", "-m", "vidcost.bench.count.witness_process") == COMMAND
+def test_files_of_the_current_folder_do_not_stand_in_for_a_reference_counter():
+    assert (sys.executable, "-P", "-m", "vidcost.bench.count.reference_counter_process") == COMMAND
 
 
 # the real process
@@ -172,16 +175,16 @@ def fake_thop(tmp_path, monkeypatch):
     ],
     ids=["broken install", "no integers", "dies"],
 )
-@pytest.mark.witness
-def test_a_witness_that_fails(fake_thop, cache_folder, source, error):
+@pytest.mark.slow
+def test_a_reference_counter_that_fails(fake_thop, cache_folder, source, error):
     fake_thop(source)
     answer = ask("thop", SMALL)
     assert ("crashed", error) == (answer.status, answer.error)
     assert not cache_folder.exists()
 
 
-@pytest.mark.witness
-def test_a_process_without_the_witness(fake_thop, cache_folder):
+@pytest.mark.slow
+def test_a_process_without_the_reference_counter(fake_thop, cache_folder):
     fake_thop("raise ModuleNotFoundError(\"No module named 'thop'\", name='thop')")
     answer = ask("thop", SMALL)
     assert ("missing", "thop is not installed: `pip install thop` adds it") == (
@@ -191,7 +194,7 @@ def test_a_process_without_the_witness(fake_thop, cache_folder):
     assert not cache_folder.exists()
 
 
-@pytest.mark.witness
+@pytest.mark.slow
 def test_a_process_with_another_distribution(fake_thop, cache_folder, tmp_path):
     fake_thop("def profile(*args, **kwargs): return 1.0, 1.0, {}")
     metadata = tmp_path / "before" / "ultralytics_thop-2.0.18.dist-info"
@@ -204,7 +207,7 @@ def test_a_process_with_another_distribution(fake_thop, cache_folder, tmp_path):
     assert not cache_folder.exists()
 
 
-@pytest.mark.witness
+@pytest.mark.slow
 def test_chatter_does_not_spoil_the_answer(fake_thop):
     fake_thop(
         "import sys\n"

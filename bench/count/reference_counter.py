@@ -1,7 +1,7 @@
-"""The witnesses, asked what a row costs, and their answers kept.
+"""The reference counters, asked what a row costs, and their answers kept.
 
 fvcore and thop trace or hook the network on dense tensors and leave marks in it, so they run in a
-process of their own (:mod:`vidcost.bench.count.witness_process`). thop's convention of May 2020 and
+process of their own (:mod:`vidcost.bench.count.reference_counter_process`). thop of May 2020 and
 torch's FlopCounterMode run here, on the meta device.
 """
 
@@ -21,52 +21,52 @@ from vidcost.bench.count.asking import RUN_FOR_REAL, ask_about, version_of
 from vidcost.bench.count.conventions import CONVENTIONS, Convention
 from vidcost.bench.count.distribution import version
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.witness_client import Question, WitnessProcess
+from vidcost.bench.count.reference_counter_client import Question, ReferenceCounterProcess
 from vidcost.papers.catalog import row_files
 from vidcost.papers.row import Row
 
-WITNESSES = CONVENTIONS
+REFERENCE_COUNTERS = CONVENTIONS
 PROCESSES = RUN_FOR_REAL
 """Those that run in a process of their own."""
 
 
 def ask(
-    witness: Convention,
+    reference_counter: Convention,
     row: Row,
     *,
     use_cache: bool = True,
-    process: WitnessProcess | None = None,
+    process: ReferenceCounterProcess | None = None,
 ) -> Answer:
-    """The answer of ``witness`` for ``row`` at batch 1, from the cache or counted now.
+    """The answer of ``reference_counter`` for ``row`` at batch 1, from the cache or counted now.
 
     ``process`` is where fvcore or thop is asked; without one, it gets one for this question. A
-    witness that is missing, crashes or hangs gives an answer with another ``status``; it is not
+    counter that is missing, crashes or hangs gives an answer with another ``status``; it is not
     cached.
     """
-    key = _key(witness, row)
+    key = _key(reference_counter, row)
     if use_cache and (kept := answers.load(key)) is not None:
         # a damaged answer is asked for again
         with contextlib.suppress(ValidationError):
             return Answer.model_validate_json(kept)
-    if witness in PROCESSES:
+    if reference_counter in PROCESSES:
         question = Question(row=row.name, classes=row.classes, frames=row.frames, size=row.size)
         if process is not None:
-            answer = process.ask(question, version=version(witness))
+            answer = process.ask(question, version=version(reference_counter))
         else:
-            with WitnessProcess(witness) as its_own:
-                answer = its_own.ask(question, version=version(witness))
+            with ReferenceCounterProcess(reference_counter) as its_own:
+                answer = its_own.ask(question, version=version(reference_counter))
     else:
-        answer = ask_about(witness, *on_meta(row))
+        answer = ask_about(reference_counter, *on_meta(row))
     if use_cache and answer.status == "answered":
         answers.store(key, answer.model_dump_json())
     return answer
 
 
-def _key(witness: Convention, row: Row) -> str:
+def _key(reference_counter: Convention, row: Row) -> str:
     """Names an answer by all that it depends on."""
     parts = [
-        witness,
-        version_of(witness),
+        reference_counter,
+        version_of(reference_counter),
         version("torch"),
         version("numpy"),
         row.name,
@@ -80,9 +80,9 @@ def _key(witness: Convention, row: Row) -> str:
 _ASKING = (
     "asking",
     "distribution",
-    "witness",
-    "witness_client",
-    "witness_process",
+    "reference_counter",
+    "reference_counter_client",
+    "reference_counter_process",
     "thop2020",
     "thop_convention",
     "thop_recurrent",
@@ -94,7 +94,7 @@ _ASKING = (
 
 @cache
 def _sources() -> str:
-    """A digest of the code that builds the rows and asks the witnesses."""
+    """A digest of the code that builds the rows and asks the reference counters."""
     digest = hashlib.sha256()
     asking = (Path(__file__).with_name(f"{name}.py") for name in _ASKING)
     for path in (*row_files(), *asking, Path(outputs.__file__)):

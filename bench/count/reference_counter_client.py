@@ -1,4 +1,4 @@
-"""Our side of a witness's process: starts it, asks it, and survives it."""
+"""Our side of a reference counter's process: starts it, asks it, and survives it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vidcost.bench.count.answer import Answer
 
 TIME_LIMIT_S = 900.0
 """For one question."""
-# -P keeps files of the current folder from standing in for the witness's modules
-COMMAND = (sys.executable, "-P", "-m", "vidcost.bench.count.witness_process")
+# -P keeps files of the current folder from standing in for the reference counter's modules
+COMMAND = (sys.executable, "-P", "-m", "vidcost.bench.count.reference_counter_process")
 
 
 class Question(BaseModel):
-    """What a witness is asked: a row by its name, and what it may be changed to."""
+    """What a reference counter is asked: a row by its name, and what it may be changed to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,16 +31,16 @@ class Question(BaseModel):
     size: int
 
 
-class WitnessProcess:
-    """A process in which one witness answers questions, one after the other.
+class ReferenceCounterProcess:
+    """A process in which one reference counter answers questions, one after the other.
 
     It starts with the first question. One that crashes or does not answer in time costs that
     answer, and the next question starts another. ``threads`` are those it computes on; None leaves
     that to torch. One conversation at a time; ``close`` may be called from another thread.
     """
 
-    def __init__(self, witness: str, *, threads: int | None = None) -> None:
-        self.witness = witness
+    def __init__(self, reference_counter: str, *, threads: int | None = None) -> None:
+        self.reference_counter = reference_counter
         self.threads = threads
         self._environment = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
         self._process: subprocess.Popen[str] | None = None
@@ -60,7 +60,7 @@ class WitnessProcess:
         self.close()
 
     def ask(self, question: Question, *, version: str) -> Answer:
-        """The witness's answer; ``version`` is what an answer that we give for it says of it."""
+        """The counter's answer; ``version`` is what an answer that we give for it says of it."""
         with self._talking:
             if self._closed:
                 return Answer(version=version, status="crashed", error="the process was closed")
@@ -120,7 +120,7 @@ class WitnessProcess:
                 "w+", encoding="utf-8", errors="replace"
             )
             self._process = subprocess.Popen(
-                [*COMMAND, self.witness],
+                [*COMMAND, self.reference_counter],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,

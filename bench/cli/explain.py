@@ -27,14 +27,14 @@ from vidcost.bench.cli.options import (
 )
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
-ledger_app = typer.Typer()
+explain_app = typer.Typer()
 
 SHOWN_BY_TERM = 4
-"""Up to so many rows ``ledger`` shows term by term."""
+"""Up to so many rows ``explain`` shows term by term."""
 
 
-@ledger_app.command("ledger", epilog="Example: `vidcost ledger mfnet-nl mfnet-pnl-x5`")
-def ledger(
+@explain_app.command("explain", epilog="Example: `vidcost explain mfnet-nl mfnet-pnl-x5`")
+def explain(
     rows: Rows = None,
     table: PaperTable = None,
     classes: Classes = None,
@@ -51,20 +51,21 @@ def ledger(
 ) -> None:
     """From our MACs to what each counter prints, by named terms; fails if anything is left over.
 
-    Up to four rows are shown term by term. Over all rows it writes ledger.md and ledger.jsonl to
-    the results folder, with every row's terms; --format json or csv prints a line for each term.
+    Up to four rows are shown term by term. Over all rows it writes reconciliation.md and
+    reconciliation.jsonl, with every row's terms, to the results folder; --format json or csv prints
+    a line for each term.
     With --engine ray the counters run on the nodes of a cluster, each of which keeps the answers
     given on it.
     """
     from vidcost.bench.cli.engines import Choice
     from vidcost.bench.cli.networks import limit_s, network_cells, parted
     from vidcost.bench.cli.rows import at, buildable, measured, progress
-    from vidcost.bench.count.ledger import Entry, complaints, reconcile
     from vidcost.bench.count.measure import accounts_on, steps
+    from vidcost.bench.count.reconcile import Entry, complaints, reconcile
     from vidcost.bench.inspection.counted import accounts_of_all
-    from vidcost.bench.report.ledger import (
-        ledger_markdown,
-        ledger_table,
+    from vidcost.bench.report.reconciliation import (
+        reconciliation_markdown,
+        reconciliation_table,
         statement_table,
         tidy_table,
     )
@@ -101,9 +102,11 @@ def ledger(
         for each in entries.values():
             print_table(statement_table(each), as_)
     else:
-        print_table(ledger_table(accounts), as_)
+        print_table(reconciliation_table(accounts), as_)
     if everything:
-        write_document(results / "ledger.md", ledger_markdown(accounts), command="ledger")
-        write_lines(results / "ledger.jsonl", tidy_table(accounts).lines, command="ledger")
+        write_document(
+            results / "reconciliation.md", reconciliation_markdown(accounts), command="explain"
+        )
+        write_lines(results / "reconciliation.jsonl", tidy_table(accounts).lines, command="explain")
     off = (line for entry in accounts if not entry.balanced for line in complaints(entry))
     report((*failed, *off))
