@@ -36,7 +36,7 @@ from gate_study_figures import (
 )
 
 from vidcost.bench import files
-from vidcost.bench.gate.interleave import Campaign, launches, new_run, prepare_refs
+from vidcost.bench.gate import interleave
 from vidcost.bench.gate.record import Rule
 from vidcost.bench.gate.versions import cache_folder
 from vidcost.bench.report.table import Column, Table, integer
@@ -119,12 +119,14 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
 
     Raises: ValueError if there is no git repository or no such device.
     """
-    prepared = prepare_refs(Path(), None, None, cache=cache_folder())
+    prepared = interleave.prepare_refs(Path(), None, None, cache=cache_folder())
     # another seed for each trial, the same one if it is repeated
     seed = round(1000 * factor) * 1000 + number
-    run = new_run(prepared, cells, rule=Rule(), seed=seed, visit_s=visit_s)
+    run = interleave.new_run(prepared, cells, rule=Rule(), seed=seed, visit_s=visit_s)
     load, _, _ = os.getloadavg()
-    campaign = Campaign(run, launches(prepared), stages=("screen", "confirm"), slowdown=factor - 1)
+    campaign = interleave.Campaign(
+        run, interleave.launches(prepared), stages=("screen", "confirm"), slowdown=factor - 1
+    )
     return reduced(campaign.finish(), factor=factor, number=number, load=load)
 
 

@@ -16,6 +16,7 @@ from vidcost.bench import files
 from vidcost.bench.cli import completion
 from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size
 from vidcost.bench.cli.output import complain, print_table, report
+from vidcost.bench.extras import require
 from vidcost.bench.progress import bar
 
 if TYPE_CHECKING:
@@ -44,7 +45,19 @@ Margin = Annotated[
     float, typer.Option(min=0.001, max=1, help="Fraction by which head may be slower.")
 ]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="Raw samples and verdicts, as JSON.")]
-Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="The verdicts as JUnit XML too.")]
+
+
+def _with_junitparser(path: Path | None) -> Path | None:
+    """Check the extra before anything is measured."""
+    if path is not None:
+        require("junit")
+    return path
+
+
+Junit = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", callback=_with_junitparser, help="The verdicts as JUnit XML too."),
+]
 
 
 @gate_app.command("counts", epilog="Example: `vidcost gate counts --results results`")

@@ -334,8 +334,8 @@ def judge_samples(comparison: SampleComparison) -> list[Verdict]:
     slower = holm_adjusted([s.p_above(limit) for s, limit in zip(shifts, limits, strict=True)])
     faster = holm_adjusted([s.p_below(limit) for s, limit in zip(shifts, limits, strict=True)])
     verdicts = {
-        each.target: _samples_verdict(each, comparison, *found)
-        for each, *found in zip(tested, shifts, slower, faster, strict=True)
+        each.target: _samples_verdict(each, comparison, shift, more, less)
+        for each, shift, more, less in zip(tested, shifts, slower, faster, strict=True)
     }
     return [
         verdicts.get(each.target) or (_too_few(each, level) if each in both else _one_sided(each))

@@ -170,8 +170,7 @@ def _process(
 
 def _seconds(value: object, where: str) -> float:
     # JSON's true would pass as 1
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f"{where}: {value!r} is not a time in seconds: run pytest again")
     return float(value)
 

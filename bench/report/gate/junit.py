@@ -33,8 +33,8 @@ def junit(verdicts: Sequence[Verdict], properties: Mapping[str, str]) -> str:
             suite.add_property(_legal(name), _legal(value))
         suite.add_testcases([_case(verdict) for verdict in verdicts if verdict.metric == metric])
         root.add_testsuite(suite)
-    root.update_statistics()
-    written: bytes = root.tostring()
+    root.update_statistics()  # type: ignore[no-untyped-call]
+    written: bytes = root.tostring()  # type: ignore[no-untyped-call]
     return written.decode() + "\n"
 
 
