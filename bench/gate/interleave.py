@@ -21,11 +21,10 @@ from vidcost.bench.gate.versions import Prepared, check_out, prepare
 from vidcost.bench.timing import plan
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machine_of
-from vidcost.bench.timing.dialogue import Dialogue
 from vidcost.bench.timing.messages import Chunk, Limits, Task
+from vidcost.bench.timing.parent import COMMAND, WorkerProcess
 from vidcost.bench.timing.record import Machine, Telemetry, Timing
 from vidcost.bench.timing.telemetry import Telemeter, is_throttled
-from vidcost.bench.timing.worker_process import COMMAND, WorkerProcess
 from vidcost.papers.catalog import rows_of
 
 LONGEST_VISIT_S = 60.0
@@ -197,10 +196,11 @@ def interleave(
     whether it is to be left out. A worker that fails ends it for both.
     """
     turns = Turns()
-    dialogues: dict[Side, Dialogue] = {}
+    asked: list[Side] = []
     for side in workers:
-        dialogues[side] = Dialogue(workers[side], tasks[side])
-        _listen(dialogues, side, turns)
+        workers[side].give(tasks[side])
+        asked.append(side)
+        _listen(workers, side, turns)
         if side in turns.timings:
             break
     started, rounds = time.monotonic(), 0
@@ -209,22 +209,22 @@ def interleave(
     while not turns.timings and not enough(rounds - len(turns.void), time.monotonic() - started):
         for side in order.sample(list(workers), len(workers)):
             workers[side].reply("keep")
-            _listen(dialogues, side, turns)
+            _listen(workers, side, turns)
             if turns.timings:
                 break
         else:
             if is_void():
                 turns.void.add(rounds)
             rounds += 1
-    for side in dialogues:
+    for side in asked:
         while side not in turns.timings:
             workers[side].reply("stop")
-            _listen(dialogues, side, turns)
+            _listen(workers, side, turns)
     return turns
 
 
-def _listen(dialogues: Mapping[Side, Dialogue], side: Side, turns: Turns) -> None:
-    said = dialogues[side].listen()
+def _listen(workers: Mapping[Side, WorkerProcess], side: Side, turns: Turns) -> None:
+    said = workers[side].listen()
     if not isinstance(said, Chunk):
         assert isinstance(said, Timing), "no energy is measured while interleaved"
         turns.timings[side] = said
