@@ -54,7 +54,10 @@ INSTEAD = {
         "vidcost time --budget 9m",
         "there may be no GPU, and on a CPU no campaign: its rows there",
     ),
-    "vidcost fast --device cuda --dtype fp32": ("vidcost fast nl --dtype fp32", CUDA),
+    "vidcost time --blocks all --impl reference,optimized --device cuda": (
+        "vidcost time --blocks nl --impl reference,optimized",
+        CUDA,
+    ),
     **{
         f"vidcost compare mfnet --at conv4:before-last {blocks}": (
             f"vidcost compare mfnet --at conv4:before-last {blocks} --no-fvcore",
