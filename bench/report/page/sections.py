@@ -35,7 +35,7 @@ from vidcost.bench.report.page.row_table import row_table
 from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.reconciliation import reconciliation_table, term_table
 from vidcost.bench.report.table import Column, Table
-from vidcost.bench.report.timing import share_table, timing_table
+from vidcost.bench.report.timing import contribution_table, timing_table
 from vidcost.papers.catalog import every_row, rows_of
 
 NO_TIMINGS = (
@@ -182,12 +182,14 @@ class Sections:
         known = every_row()
         # of a share the network without its blocks is counted, which runs no code of users here
         shares = [
-            t for t in device.timings if t.cell.share and t.cell.row in known and not t.cell.code
+            t
+            for t in device.timings
+            if t.cell.contribution and t.cell.row in known and not t.cell.code
         ]
         if alone:
             yield self._table(f"timings-{name}", timing_table(alone))
         if shares:
-            yield self._table(f"shares-{name}", share_table(shares))
+            yield self._table(f"shares-{name}", contribution_table(shares))
 
     def _audit(self) -> Iterator[Part]:
         found = self._found

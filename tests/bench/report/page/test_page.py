@@ -87,7 +87,7 @@ def test_a_hostile_name_stays_text(few):
     # in the data of plots it is a string
     spec = next(script for script in reader.scripts if "Latency, ms (log scale)" in script)
     assert HOSTILE in {
-        x.get("subject") for d in json.loads(spec)["spec"]["data"] for x in d.get("values", [])
+        x.get("target") for d in json.loads(spec)["spec"]["data"] for x in d.get("values", [])
     }
 
 
