@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
@@ -73,16 +72,12 @@ def set_against_textbook(
     folder. Of all blocks it writes fast.md there, from everything that is stored; --format prints
     the figures alone.
     """
+    from vidcost.bench.cli.engines import take
     from vidcost.bench.report.fast import alike, fast_markdown, fast_tables
-    from vidcost.bench.session.timing import (
-        PAIRS,
-        Taken,
-        check_device,
-        default_threads,
-        stored_anywhere,
-        take,
-    )
     from vidcost.bench.timing import fast_plan, plan
+    from vidcost.bench.timing.machine import check_device, default_threads
+    from vidcost.bench.timing.stored import PAIRS, stored_anywhere
+    from vidcost.bench.timing.sweep import Swept
 
     budget_s = None if budget is None else plan.seconds(budget)
     conditions = {
@@ -104,12 +99,11 @@ def set_against_textbook(
         cells += fast_plan.tried_cells(conditions)
         files.check_folder(results)
     files.check_folder(results / PAIRS)
-    taken = Taken()
+    taken = Swept()
     if budget_s != 0:
         taken = take(
             cells,
             results / PAIRS,
-            console=Console(stderr=True),
             resume=resume,
             budget_s=budget_s,
             command="vidcost fast",

@@ -165,8 +165,8 @@ def gate_time(
     from vidcost.bench.gate.campaign import Campaign
     from vidcost.bench.gate.record import Rule
     from vidcost.bench.session.gate_progress import gate_progress
-    from vidcost.bench.session.timing import check_device
     from vidcost.bench.timing.cell import Cell
+    from vidcost.bench.timing.machine import check_device
     from vidcost.bench.timing.plan import Conditions, checked_cell
     from vidcost.bench.timing.sweep import Interrupted
 
@@ -309,11 +309,11 @@ def gate_study(
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.gate import comparison, study, trial, versions
     from vidcost.bench.report.gate.study_document import write_study
-    from vidcost.bench.session.cluster_timing import one_kind
     from vidcost.bench.session.gate_progress import gate_progress
-    from vidcost.bench.session.timing import check_device, slug
     from vidcost.bench.timing.conditions import machine_of
-    from vidcost.bench.timing.sweep import Interrupted
+    from vidcost.bench.timing.machine import check_device
+    from vidcost.bench.timing.stored import slug
+    from vidcost.bench.timing.sweep import Interrupted, one_kind
 
     where = Choice(engine, address, gpu, device)
     if not where.is_ray:

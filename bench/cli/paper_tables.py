@@ -5,27 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from vidcost.bench.cli.engines import take
 from vidcost.bench.cli.output import write_document
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.gpu import gpu_summary, gpu_tables
 from vidcost.bench.report.gpu_records import Gpu, gpus
 from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.table import Table
-from vidcost.bench.session.timing import (
-    Taken,
-    chosen,
-    default_threads,
-    slug,
-    stored,
-    stored_files,
-    take,
-)
-from vidcost.bench.timing import plan
+from vidcost.bench.timing import machine, plan
 from vidcost.bench.timing.campaign import TABLES, printed_rows
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.store import Contents
+from vidcost.bench.timing.stored import chosen, slug, stored, stored_files
+from vidcost.bench.timing.sweep import Swept
 from vidcost.papers import catalog
 from vidcost.papers.catalog import every_row
 
@@ -58,11 +50,11 @@ def _documents(tables: Iterable[Table]) -> str:
     return "\n".join(table.markdown() for table in tables)
 
 
-def time_printed_rows(records: Mapping[str, Record], results: Path, budget_s: float) -> Taken:
+def time_printed_rows(records: Mapping[str, Record], results: Path, budget_s: float) -> Swept:
     """Time the rows of the printed tables on this CPU, as far as the budget is expected to go."""
     if not budget_s:
-        return Taken()
-    threads = default_threads("cpu")
+        return Swept()
+    threads = machine.default_threads("cpu")
     rows = printed_rows()
     macs = {name: found.macs for name, found in records.items()}
     fit = plan.affordable(rows, macs, budget_s, threads=threads)
@@ -70,8 +62,7 @@ def time_printed_rows(records: Mapping[str, Record], results: Path, budget_s: fl
     known = stored(everything, results)
     affordable = {row.name for row in fit}
     missing = [cell for cell in everything if cell.row in affordable and cell not in known]
-    console = Console(stderr=True)
-    taken = take(missing, results, console=console, budget_s=budget_s, command="vidcost run")
+    taken = take(missing, results, budget_s=budget_s, command="vidcost run")
     taken.timings = [*known.values(), *taken.timings]
     return taken
 

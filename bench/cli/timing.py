@@ -139,7 +139,7 @@ def time_rows(
     cluster for itself. --campaign chooses subjects and conditions itself; with --budget 9m it is
     done in slices: give the same command again to go on. Fails if a measurement failed.
     """
-    from vidcost.bench.cli.engines import NO_BUDGET, Choice
+    from vidcost.bench.cli.engines import NO_BUDGET, Choice, take
     from vidcost.bench.cli.networks import limit_s, parted, refuse_batch, refuse_inputs
     from vidcost.bench.cli.rows import at, buildable
     from vidcost.bench.count.record import count_row
@@ -200,10 +200,10 @@ def time_rows(
             if campaign is None
             else campaign_cells(campaign.split(","), device)
         )
-        taken = where.take(
-            machines,
+        taken = take(
             cells,
             results,
+            engine=machines,
             resume=resume,
             start_up_s=limit_s(time_limit),
             budget_s=budget_s,

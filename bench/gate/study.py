@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from vidcost.bench.engine.work import Engine, Lost, Piece, Unfit
+from vidcost.bench.engine.calls import Call, Engine, Lost, Unfit
 from vidcost.bench.gate.campaign import Campaign, Progress
 from vidcost.bench.gate.comparison import launches, new_run
 from vidcost.bench.gate.record import Rule
@@ -16,7 +16,7 @@ from vidcost.bench.gate.trial import Trial, append, read
 from vidcost.bench.gate.versions import Prepared, cache_folder, installed
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machine_of
-from vidcost.bench.timing.spread import needs_of
+from vidcost.bench.timing.sweep import needs_of
 
 FACTORS = (1.02, 1.03, 1.05, 1.10, 1.20)
 """Slow-downs that are injected."""
@@ -102,8 +102,8 @@ def carry_out_on(
     """
     side, _ = prepared
     common = (side.checkout.ref, side.checkout.commit, side.code, tuple(cells), visit_s)
-    pieces = (
-        Piece(
+    calls = (
+        Call(
             f"trial {number} of x{factor:g}",
             _measured_there,
             (*common, factor, number),
@@ -112,12 +112,12 @@ def carry_out_on(
         for factor, number in trials
     )
     lost = []
-    with contextlib.closing(engine.run(pieces)) as outcomes:
+    with contextlib.closing(engine.run(calls)) as outcomes:
         for outcome in outcomes:
             try:
                 trial = _placed(outcome.get(), outcome.host, outcome.node)
             except Lost as error:
-                lost.append(f"{outcome.piece.name}: {error}")
+                lost.append(f"{outcome.name}: {error}")
                 continue
             append(path, trial)
             on_trial(trial)

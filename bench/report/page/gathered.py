@@ -19,8 +19,8 @@ from vidcost.bench.report.page.growth import Size, growth
 from vidcost.bench.report.page.measured import Device, devices
 from vidcost.bench.report.page.provenance import Source, sources
 from vidcost.bench.report.page.roofline import Roofline, roofline
-from vidcost.bench.session.timing import PAIRS
 from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.stored import PAIRS
 from vidcost.papers import catalog
 from vidcost.papers.figures import Paper
 

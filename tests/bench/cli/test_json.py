@@ -79,7 +79,7 @@ def prepared(
     sides({"mfnet": SLOW}, {"mfnet": SLOW})
     monkeypatch.setattr(study, "study_cells", lambda device, threads: [Cell(row="mfnet")])
     cell = Cell(row="mfnet", threads=3)
-    monkeypatch.setattr("vidcost.bench.session.timing.default_threads", lambda _: 3)
+    monkeypatch.setattr("vidcost.bench.timing.machine.default_threads", lambda _: 3)
     stopwatch[cell] = timed(cell)
     reference = Cell(block="nl", shape=(8, 2, 3, 5), threads=3)
     pair = Cell(block="nl:path=fast", shape=(8, 2, 3, 5), threads=3, against=reference)

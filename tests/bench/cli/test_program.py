@@ -17,7 +17,7 @@ from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli import app
 from vidcost.bench.count import cache, measure, reconcile, record
 from vidcost.bench.count.closed_form import ClosedFormMismatch
-from vidcost.bench.engine.work import Lost
+from vidcost.bench.engine.calls import Lost
 from vidcost.bench.timing.sweep import Interrupted
 from vidcost.models.blocks import PNL
 from vidcost.models.cost import Cost

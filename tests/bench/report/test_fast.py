@@ -10,10 +10,10 @@ import pytest
 
 from vidcost.bench.block_spec import fast
 from vidcost.bench.report.fast import fast_markdown, fast_tables, findings
-from vidcost.bench.session.timing import stored_anywhere
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.fast_plan import tried_cells
 from vidcost.bench.timing.store import Store
+from vidcost.bench.timing.stored import stored_anywhere
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -159,7 +159,7 @@ def test_the_latest_record_of_a_cell_counts_whatever_the_code(pair, tmp_path):
 
 
 def test_the_command_of_some_blocks(vidcost, stopwatch, timed, monkeypatch):
-    monkeypatch.setattr("vidcost.bench.session.timing.default_threads", lambda _: 1)
+    monkeypatch.setattr("vidcost.bench.timing.machine.default_threads", lambda _: 1)
     reference = Cell(block="nl", shape=(8, 2, 3, 5))
     cell = Cell(block="nl:path=fast", shape=(8, 2, 3, 5), against=reference)
     stopwatch[cell] = timed(cell, samples_s={"subject": (1.0,) * 6, "reference": (2.0,) * 6})
