@@ -19,7 +19,7 @@ from vidcost.bench.progress import bar
 from vidcost.bench.report.timing import milliseconds
 from vidcost.bench.timing import conditions, machine, sweep
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.predict import foresee_with_peak
+from vidcost.bench.timing.predict import predict_with_peak
 from vidcost.bench.timing.stored import store_of
 from vidcost.bench.user.reference import is_reference
 
@@ -123,14 +123,14 @@ def take(
                 limits=limits,
                 resume=resume,
                 budget_s=budget_s,
-                predict=foresee_with_peak,
+                predict=predict_with_peak,
                 on_event=show,
             )
         return sweep.sweep_on(
             engine,
             cells,
             partial(store_of, results, command=command),
-            site=sweep.Site(foresee_with_peak),
+            site=sweep.Site(predict_with_peak),
             limits=limits,
             resume=resume,
             on_event=show,
@@ -144,16 +144,16 @@ def _progress(console: Console, total: int) -> Iterator[Callable[[sweep.Event], 
         done: set[Cell] = set()
 
         def show(event: sweep.Event) -> None:
-            subject = event.cell.subject
+            target = event.cell.target
             if event.kind == "started":
                 again = ", again" if event.again else ""
-                shown.update(task, description=escape(f"{subject}{again}: warming up"))
+                shown.update(task, description=escape(f"{target}{again}: warming up"))
             elif event.chunk is not None:
                 median = milliseconds(event.chunk.median_s)
                 reached = event.chunk.precision
                 precision = "" if reached is None else f" ± {reached:.1%}"
                 void = ", throttled" if event.void else ""
-                text = f"{subject}: {event.chunk.samples} samples, {median} ms{precision}{void}"
+                text = f"{target}: {event.chunk.samples} samples, {median} ms{precision}{void}"
                 shown.update(task, description=escape(text))
             else:
                 # one that is measured twice is done once

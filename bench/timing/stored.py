@@ -12,9 +12,6 @@ from vidcost.bench.timing.figures import of_one_machine
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Contents, Store
 
-PAIRS = "fast"
-"""The folder in results/ with timings of the optimized implementation beside the reference."""
-
 
 def store_of(results: Path, machine: Machine, *, command: str = "vidcost time") -> Store:
     """The file for timings of ``machine``: ``timings/<device>-torch<version>.jsonl``."""

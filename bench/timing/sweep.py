@@ -18,7 +18,6 @@ from vidcost.bench.exit_status import INTERRUPTED, Ending
 from vidcost.bench.timing.budget import Budget
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import conditions, machine_of, machines_here
-from vidcost.bench.timing.figures import first_difference
 from vidcost.bench.timing.messages import Chunk, Limits, Reply
 from vidcost.bench.timing.parent import COMMAND, Predicted, Supervisor
 from vidcost.bench.timing.plan import check_code
@@ -74,7 +73,7 @@ def failure(timing: Timing) -> str:
     """A cell that was not measured, in a line."""
     cell = timing.cell
     where = f"batch {cell.batch}, {cell.dtype}, {cell.mode}, {cell.phase}"
-    line = f"{cell.subject} on {cell.device} ({where}): {timing.status}"
+    line = f"{cell.target} on {cell.device} ({where}): {timing.status}"
     return f"{line}: {timing.error}" if timing.error else line
 
 
@@ -162,7 +161,7 @@ class _Sweep:
                 continue
             given = budget.first(len(self._cells) - position) if budget else limits
             if given is None:
-                left = dict.fromkeys(cell.subject for cell in self._cells[position:])
+                left = dict.fromkeys(cell.target for cell in self._cells[position:])
                 self._notes.append(f"no time was left for {', '.join(left)}: raise --budget")
                 return
             later = itertools.islice(self._cells, position + 1, None)
@@ -267,7 +266,7 @@ def sweep_on(
     notes: list[str] = []
     waiting = [cell for cell in cells if cell not in timings]
     limits = limits or Limits()
-    calls = (Call(cell.subject, site.measure, (cell, limits), needs) for cell in waiting)
+    calls = (Call(cell.target, site.measure, (cell, limits), needs) for cell in waiting)
     try:
         with contextlib.closing(engine.run(calls)) as outcomes:
             for outcome in outcomes:
@@ -287,25 +286,6 @@ def sweep_on(
     except KeyboardInterrupt:
         raise _interrupted(len(timings), len(cells), "stored") from None
     return Swept([timings[cell] for cell in cells], list(filter(None, notes)))
-
-
-def one_kind(engine: Engine, device: str) -> Machine:
-    """A machine of the cluster, if all that could measure on ``device`` are alike.
-
-    Raises: ValueError naming the difference if they are not, or nothing is known of them.
-    """
-    answers = engine.everywhere(machines_here, device, needs=needs_of(device))
-    machines = [machine for each in answers for machine in each]
-    if not machines:
-        raise ValueError("no node says what its GPUs are: NVML is not to be had there")
-    kinds = list(dict.fromkeys(machine.kind for machine in machines))
-    if len(kinds) > 1:
-        field, one, other = first_difference(*kinds[:2])
-        raise ValueError(
-            f"a study is of one kind of machine, and the nodes differ: {field} {one} and {other}: "
-            "choose one kind, of GPUs by --gpu"
-        )
-    return machines[0]
 
 
 def _interrupted(done: int, of: int, where: str) -> Interrupted:
