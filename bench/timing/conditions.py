@@ -20,7 +20,7 @@ PROBE_LIMIT_S = 120
 
 PARENT = frozenset(
     (
-        "budget campaign conditions fast_plan figures pairs parent plan "
+        "budget campaign conditions figures pairs parent plan "
         "predict residency store stored sweep telemetry"
     ).split()
 )
