@@ -51,16 +51,16 @@ class Row:
         all inputs are scaled alike, but for stills.
         Raises: ValueError if an input would not have whole frames or sides.
         """
-        changed = {} if classes is None else {"classes": classes}
+        row = self if classes is None else replace(self, classes=classes)
         if not self.inputs:
-            return replace(self, **changed)
+            return row
         longer = 1 if frames is None else Fraction(frames, self.frames)
         larger = 1 if size is None else Fraction(size, self.size)
         clips = tuple(
             self._scaled(clip, 1 if index in self.stills else longer, larger)
             for index, clip in enumerate(self.inputs)
         )
-        return replace(self, inputs=clips, **changed)
+        return replace(row, inputs=clips)
 
     def _scaled(self, clip: Clip, longer: Fraction | int, larger: Fraction | int) -> Clip:
         channels, frames, height, width = clip

@@ -233,7 +233,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
     [
         ("count mfnet mfnet-pnl", "mfnet-pnl: conv4.after_B05"),
         ("count mfnet mfnet-pnl --training", "mfnet-pnl: conv4.after_B05"),
-        ("tables 3", "mfnet-pnl: conv4.after_B05"),
+        ("tables 3", "mfnet-pnl-concat: conv4.after_B05"),
         ("run", "mfnet-pnl: conv4.after_B05"),
         ("block nl pnl", "pnl: the whole"),
     ],

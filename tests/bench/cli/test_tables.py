@@ -25,7 +25,7 @@ def test_run_writes_records_and_tables_and_prints_three(vidcost, reference_count
     for number in (3, 5, 6):
         written = (tmp_path / f"here/tables/pnl2020/table{number}.md").read_text()
         head, _, body = written.partition("\n\n")
-        assert f"<!-- written by: vidcost tables {number} -->" == head
+        assert f"<!-- written by: vidcost tables pnl2020 {number} -->" == head
         assert body in out
     assert out.splitlines()[-1].startswith(f"{len(BUILDABLE)} rows built and counted; ")
     assert out.splitlines()[-1].endswith("Written: here/counts.jsonl, here/tables/*.md")
