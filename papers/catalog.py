@@ -129,14 +129,14 @@ def select(
 
     Patterns choose among the rows of all papers, or of ``paper_name``. Without patterns, or with
     a ``table``, the rows are those of that paper, or of DEFAULT.
-    The name of any row with blocks and -fast behind it is a row too, after all others.
+    The name of any row with such blocks and -optimized behind it is a row too, after all others.
     Raises: ValueError if a pattern matches nothing, with the nearest name, there is no such paper
             or table, or none of its rows matches.
     """
     of_paper = paper_name or DEFAULT
     among_all = bool(patterns) and paper_name is None and table is None
     base = tuple(every_row().values()) if among_all else rows_of(of_paper)
-    rows = (*base, *_fast_by_name(patterns, base))
+    rows = (*base, *_optimized_by_name(patterns, base))
     if table is not None:
         printed = {each.row for each in paper(of_paper).table(table)}
         in_table = tuple(row for row in rows if row.name in printed)
@@ -164,10 +164,14 @@ def row_files() -> list[Path]:
     return [*sorted(networks), *sorted(rows)]
 
 
-def _fast_by_name(names: Sequence[str], rows: Iterable[Row]) -> list[Row]:
-    """Fast variants of ``rows`` that are asked for by name and are none of them."""
+def _optimized_by_name(names: Sequence[str], rows: Iterable[Row]) -> list[Row]:
+    """Optimized variants of ``rows`` that are asked for by name and are none of them."""
     known = {row.name for row in rows}
-    bases = {f"{row.name}-fast": row for row in rows if row.has_blocks and not row.is_fast}
+    bases = {
+        f"{row.name}-optimized": row for row in rows if row.has_blocks and not row.is_optimized
+    }
     return [
-        bases[name].fast() for name in dict.fromkeys(names) if name in bases and name not in known
+        bases[name].optimized()
+        for name in dict.fromkeys(names)
+        if name in bases and name not in known
     ]

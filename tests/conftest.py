@@ -1,4 +1,4 @@
-"""What tests of all folders share."""
+"""What tests of all folders share: groups for xdist, papers of their own."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ Shelf = Callable[..., Path]
 def _forget() -> None:
     for cached in (catalog.paper, catalog.rows_of, catalog._owners):
         cached.cache_clear()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group tests by file, which shares fixtures; only one Ray cluster runs at a time."""
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            group = "ray" if item.get_closest_marker("ray") else str(item.path)
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def _merged(
 ) -> tuple[dict[str, Record], list[str]]:
     """What to store: ``records``, and what is stored of other papers' rows; and what differs."""
     from vidcost.bench.count import record
-    from vidcost.bench.gate.baseline import unlike_baseline
+    from vidcost.bench.gate.counts import unlike_baseline
     from vidcost.papers.catalog import paper_of
 
     try:

@@ -95,8 +95,8 @@ def test_a_paper_that_is_not_there():
         # the order is that of ROWS, and no row comes twice
         (["s3d", "mfnet", "mfnet*"], "3", ["mfnet", "mfnet-pnl", "mfnet-pnl-concat"]),
         (["mfnet-pnl-n[34]*"], None, ["mfnet-pnl-n3"]),
-        # any row with blocks has a fast variant, if only by its name
-        (["mfnet-pnl-n2-fast", "mfnet"], None, ["mfnet", "mfnet-pnl-n2-fast"]),
+        # any row with such blocks has an optimized variant, if only by its name
+        (["mfnet-pnl-n2-optimized", "mfnet"], None, ["mfnet", "mfnet-pnl-n2-optimized"]),
     ],
 )
 def test_select(patterns, table, expected):
@@ -108,7 +108,7 @@ def test_select(patterns, table, expected):
     [
         ("mfnet-pln", "no row 'mfnet-pln': did you mean 'mfnet-pnl'? `vidcost list` shows all"),
         ("I3D-RGB", "no row 'I3D-RGB': `vidcost list` shows all rows"),
-        ("mfnet-nl-fast-fast", "no row 'mfnet-nl-fast-fast': did you mean 'mfnet-nl-fast'"),
+        ("mfnet-nl-optimize", "no row 'mfnet-nl-optimize': did you mean 'mfnet-nl-optimized'"),
         ("qqq*", "no row 'qqq*': `vidcost list` shows all rows"),
         ("", "no row '': `vidcost list` shows all rows"),
     ],

@@ -102,10 +102,9 @@ def test_blocks_are_taken_out():
     assert (False, only("mfnet").network) == (row.has_blocks, row.network)
 
 
-@pytest.mark.parametrize("change", ["without_blocks", "fast"])
-def test_a_row_without_blocks_has_none_to_change(change):
+def test_a_row_without_blocks_has_none_to_take_out():
     with pytest.raises(ValueError, match="mfnet has no blocks: choose a row with one"):
-        getattr(only("mfnet"), change)()
+        only("mfnet").without_blocks()
 
 
 def test_a_network_that_takes_no_blocks_gets_none():
@@ -113,6 +112,14 @@ def test_a_network_that_takes_no_blocks_gets_none():
         only("i3d-ts").with_blocks({})
 
 
-def test_a_fast_row_is_not_made_faster():
-    with pytest.raises(ValueError, match="mfnet-nl-fast takes the fast path already"):
-        only("mfnet-nl-fast").fast()
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mfnet-nl-optimized", "mfnet-nl-optimized is optimized already"),
+        ("mfnet", "mfnet has no blocks: choose a row with one"),
+        ("r50-cgd", "r50-cgd has a block of one implementation"),
+    ],
+)
+def test_a_row_that_has_no_optimized_variant(name, message):
+    with pytest.raises(ValueError, match=message):
+        only(name).optimized()

@@ -11,7 +11,7 @@ from vidcost.papers.catalog import select, tables_of
 from vidcost.papers.pnl2020.rows import ROWS
 
 BUILDABLE = [row.name for row in ROWS if row.build is not None]
-FAST = [row.name for row in ROWS if row.is_fast]
+OPTIMIZED = [row.name for row in ROWS if row.is_optimized]
 
 
 def only(name):
@@ -34,35 +34,32 @@ def test_only_one_row_cannot_be_built():
     assert ["2plus-c1-d"] == [row.name for row in ROWS if row.name not in BUILDABLE]
 
 
-@pytest.mark.parametrize("name", FAST)
-def test_a_fast_row_differs_in_its_path_alone(name):
-    fast, textbook = only(name), only(name.removesuffix("-fast"))
-    assert (fast.classes, fast.inputs) == (textbook.classes, textbook.inputs)
-    (one, _), (other, _) = on_meta(fast), on_meta(textbook)
+@pytest.mark.parametrize("name", OPTIMIZED)
+def test_an_optimized_row_differs_in_its_implementation_alone(name):
+    optimized, plain = only(name), only(name.removesuffix("-optimized"))
+    assert (optimized.classes, optimized.inputs) == (plain.classes, plain.inputs)
+    (one, _), (other, _) = on_meta(optimized), on_meta(plain)
     shapes = [{key: x.shape for key, x in model.state_dict().items()} for model in (one, other)]
     assert shapes[0] == shapes[1]
-    blocks = (NonLocal, PNL, CGNL, CGD)
-    for model, path in ((one, "fast"), (other, "textbook")):
-        paths = {
-            m.path
-            for m in model.modules()
-            if isinstance(m, (*blocks, NonLocalOperation)) and hasattr(m, "path")
-        }
-        assert {path} == paths
+    for model, impl in ((one, "optimized"), (other, "reference")):
+        kinds = (CGNL, NonLocalOperation)
+        assert {impl} == {m.impl for m in model.modules() if isinstance(m, kinds)}
 
 
 @pytest.mark.parametrize("name", ["mfnet-pnl-x5", "r50-cgnl"])
-def test_a_fast_row_computes_the_same(name):
+def test_an_optimized_row_computes_the_same(name):
     torch.manual_seed(0)
-    textbook, fast = (only(n).at(frames=4, size=128).model() for n in (name, f"{name}-fast"))
-    for parameter in textbook.parameters():
+    reference, optimized = (
+        only(n).at(frames=4, size=128).model() for n in (name, f"{name}-optimized")
+    )
+    for parameter in reference.parameters():
         # the blocks are the identity as they are built
         if not parameter.any():
             torch.nn.init.normal_(parameter)
-    fast.load_state_dict(textbook.state_dict())
+    optimized.load_state_dict(reference.state_dict())
     x = torch.randn(1, 3, 4, 128, 128)
     with torch.no_grad():
-        torch.testing.assert_close(fast.eval()(x), textbook.eval()(x), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(optimized.eval()(x), reference.eval()(x), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", BUILDABLE)
