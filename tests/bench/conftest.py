@@ -45,7 +45,10 @@ class Ran(NamedTuple):
 def results() -> Path:
     """The results folder of the checkout, with the files that `vidcost run` writes."""
     folder = CHECKOUT / "results"
-    needed = [folder / "counts.jsonl", *(folder / f"tables/table{n}.md" for n in range(1, 7))]
+    needed = [
+        folder / "counts.jsonl",
+        *(folder / f"tables/pnl2020/table{n}.md" for n in range(1, 7)),
+    ]
     missing = [str(path.relative_to(CHECKOUT)) for path in needed if not path.is_file()]
     if missing:
         pytest.fail(f"the checkout lacks {', '.join(missing)}: `vidcost run` writes them")

@@ -175,7 +175,7 @@ def test_run_times_the_rows_it_prints(
     assert 2 == len(re.findall(r"^\| MFNet.* 500\.0 \| +20 \| +8 \|", out, re.MULTILINE))
     assert "Conditions: batch 1, fp32, contiguous, eager, inference, 2 threads." in out
     # a CPU's timings are shown, not written
-    assert "Latency" not in (tmp_path / "results/tables/table3.md").read_text()
+    assert "Latency" not in (tmp_path / "results/tables/pnl2020/table3.md").read_text()
 
 
 def test_run_without_a_budget_times_nothing(vidcost, reference_counters, stopwatch):
@@ -226,7 +226,7 @@ def test_tables_show_timings_of_one_device_and_write_none(
     status, out, err = vidcost("tables", "3", "--timings", "slide")
     assert (0, "", True) == (status, err, "Device: Slide rule" in out)
     assert re.search(r"^\| MFNet.* 500\.0 \|", out, re.MULTILINE)
-    assert plain.strip() in (tmp_path / "results/tables/table3.md").read_text()
+    assert plain.strip() in (tmp_path / "results/tables/pnl2020/table3.md").read_text()
     (line, *_) = json.loads(vidcost("tables", "3", "--timings", "aba", "--format", "json").out)
     assert 0.5 == pytest.approx(line["median_s"])
 
@@ -283,7 +283,7 @@ def on_gpu(timed, tmp_path):
 
 
 def written(tmp_path):
-    return {path.name: path.read_text() for path in (tmp_path / "results/tables").iterdir()}
+    return {path.name: path.read_text() for path in (tmp_path / "results/tables/pnl2020").iterdir()}
 
 
 def test_timings_of_a_cpu_leave_the_files_as_they_are(
