@@ -163,7 +163,7 @@ def compare_blocks(
         list[str],
         typer.Argument(
             metavar="BLOCK...",
-            help="nl, cgnl, cgd or pnl, with options behind a colon: pnl:n=3,combine=concat; or "
+            help="A block, as nl, with options behind a colon: pnl:n=3,combine=concat; or "
             "your own, my_block.py:MyBlock.",
             autocompletion=completion.blocks,
         ),

@@ -19,7 +19,8 @@ from vidcost.bench.report.audit.fits import (
     other_networks,
 )
 from vidcost.bench.report.table import billions, integer, millions
-from vidcost.models.blocks import PNL, NonLocal
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.figures import Figure, Paper
 
 

@@ -19,7 +19,7 @@ from vidcost.bench.count import cache, measure, reconcile, record
 from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.engine.calls import Lost
 from vidcost.bench.timing.sweep import Interrupted
-from vidcost.models.blocks import PNL
+from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 from vidcost.papers import catalog
 

@@ -14,7 +14,7 @@ from vidcost.bench import files
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.count.record import COUNTS, Record, count_row, read, write
-from vidcost.models.blocks import CGD
+from vidcost.models.blocks.cgd import CGD
 from vidcost.models.cost import Cost
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row

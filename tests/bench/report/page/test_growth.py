@@ -6,7 +6,7 @@ from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.report.page import growth as module
 from vidcost.bench.report.page.growth import growth
 from vidcost.bench.report.page.growth_plot import APART, growth_plot
-from vidcost.models.blocks import NonLocal
+from vidcost.models.blocks.non_local import NonLocal
 
 
 @pytest.fixture(scope="module")
