@@ -17,15 +17,21 @@ cache_app = typer.Typer(
 @cache_app.command("clear", epilog="Example: `vidcost cache clear`")
 def clear_cache(json: Json = False) -> None:
     """Forget the answers of fvcore and thop, and remove the copies of large files of timings."""
-    from vidcost.bench.count import cache
+    from vidcost.bench.count.references import asking
     from vidcost.bench.query import copies
 
-    answers, copied = cache.clear(), copies.clear()
+    answers, copied = asking.clear_answers(), copies.clear()
     if json:
-        line = {"removed": answers, "folder": str(cache.folder()), "copies_removed": copied}
+        line = {
+            "removed": answers,
+            "folder": str(asking.answers_folder()),
+            "copies_removed": copied,
+        }
         print_table(Table(title="", columns=(), lines=[line]), Format.JSON)
         return
-    typer.echo(f"{answers} {'answer' if answers == 1 else 'answers'} removed from {cache.folder()}")
+    typer.echo(
+        f"{answers} {'answer' if answers == 1 else 'answers'} removed from {asking.answers_folder()}"
+    )
     if copied:
         what = "copy of timings" if copied == 1 else "copies of timings"
         typer.echo(f"{copied} {what} removed from {copies.folder()}")

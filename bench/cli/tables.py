@@ -91,7 +91,7 @@ def run(
     from vidcost.bench.cli import paper_tables
     from vidcost.bench.cli.rows import buildable, measured
     from vidcost.bench.count import record
-    from vidcost.bench.count.reconcile import complaints, reconcile
+    from vidcost.bench.count.reconcile import reconcile
     from vidcost.bench.gate.baseline import unlike_baseline
     from vidcost.bench.report.timing import with_timings
     from vidcost.bench.timing.campaign import TABLES
@@ -126,5 +126,5 @@ def run(
     )
     for line in filter(None, (note, *taken.notes)):
         typer.echo(line, err=True)
-    unexplained = (line for entry in entries if not entry.balanced for line in complaints(entry))
+    unexplained = (line for entry in entries if not entry.balanced for line in entry.complaints)
     report((*unexplained, *taken.failures, *differing))

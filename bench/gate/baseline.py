@@ -3,10 +3,9 @@
 ``results/counts.jsonl`` is the baseline, ``results/counts-history.jsonl`` says when and why it was
 changed.
 
-fvcore and thop take minutes on real tensors, and a gate must not. What is held against a counter's
-stored answer is the integer that our account of its convention gives
-(:mod:`vidcost.bench.count.conventions`), computed from the trace without asking it. The stored side
-is what the counter really answered; the ledger holds the account to it with remainder 0, and
+fvcore and thop take minutes on real tensors, and a gate must not. A counter's stored answer
+is compared with the integer that we explain for its convention, computed without asking it. The
+stored side is what the counter really answered; `vidcost explain` holds the two equal, and
 :func:`accept` asks it again before it stores another integer.
 """
 
@@ -21,11 +20,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from vidcost.bench import files
 from vidcost.bench.count import record
-from vidcost.bench.count.answer import Answer
-from vidcost.bench.count.distribution import version
-from vidcost.bench.count.measure import measure, steps
-from vidcost.bench.count.reconcile import Examined, complaints, examine, reconcile
+from vidcost.bench.count.reconcile import Examined, examine, measure, reconcile, steps
 from vidcost.bench.count.record import COUNTS, Record
+from vidcost.bench.count.references.reference import version
 from vidcost.bench.gate.count_changes import ROW, Change, Comparison, differences
 from vidcost.bench.gate.git import git
 from vidcost.papers.row import Row
@@ -165,13 +162,8 @@ def _recounted(rows: Sequence[Row], progress: Progress) -> dict[str, Record | st
 
 
 def _explained(examined: Examined) -> Record:
-    """The record with the answer that our account of each convention gives."""
-    answers = {
-        name: Answer(
-            version="", flops=account.flops, params=account.seen_params, parts=account.parts
-        )
-        for name, account in examined.explanations.items()
-    }
+    """The record with the answers that we explain for each counter."""
+    answers = {name: each.answer(version="") for name, each in examined.explained.items()}
     return examined.record.model_copy(update={"reference_counters": answers})
 
 
@@ -184,10 +176,10 @@ def _asked(rows: Sequence[Row], progress: Progress) -> dict[str, Record]:
         for each in examined
         for entry in reconcile(each)
         if not entry.balanced
-        for line in complaints(entry)
+        for line in entry.complaints
     ]
     if wrong:
-        raise ValueError(f"cannot accept {_one_line(wrong)}; `vidcost explain` shows the accounts")
+        raise ValueError(f"cannot accept {_one_line(wrong)}; `vidcost explain` shows the entries")
     return {each.record.row: each.record for each in examined}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vidcost.bench.count.conventions import Convention
+from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.engine.here import Here
 from vidcost.bench.engine.work import Engine, Lost, Piece
 from vidcost.bench.inspection.counted import Counted, counted

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from vidcost.bench.block_spec import block_factory
-from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import count
+from vidcost.bench.count.modules import verify
 
 BLOCKS = ("nl", "pnl:n=2", "pnl:n=3", "pnl:n=4", "cgnl", "cgd")
 CHANNELS, FRAMES = 384, 8

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from vidcost.bench.count import cache as answers
+from vidcost.bench import files
+from vidcost.bench.count.references import asking
 from vidcost.bench.gate import study
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.store import Store
@@ -86,8 +87,8 @@ def prepared(
     stopwatch[pair] = timed(pair, samples_s={"subject": (1.0,) * 6, "reference": (2.0,) * 6})
     for name, seconds in (("base", 0.1), ("head", 0.2)):
         Store(Path(f"{name}.jsonl")).append(timed(cell, seconds))
-    monkeypatch.setattr(answers, "folder", lambda: tmp_path / "answers")
-    answers.store("a", "{}")
+    monkeypatch.setattr(asking, "answers_folder", lambda: tmp_path / "answers")
+    files.write(tmp_path / "answers/a.json", "{}")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -47,20 +47,20 @@ def test_a_search_that_lost_recipes_says_so():
 def test_the_ledger_of_rows_is_theirs_in_order(reference_counters):
     rows = select(["mfnet", "mfnet-nl", "c3d"])
     told = []
-    found, lost = measure.accounts_on(Backwards(), rows, advance=told.append)
-    expected = {each.record.row: reconcile.reconcile(each) for each in measure.measure(rows)}
+    found, lost = reconcile.entries_on(Backwards(), rows, advance=told.append)
+    expected = {each.record.row: reconcile.reconcile(each) for each in reconcile.measure(rows)}
     assert (expected, list(expected), []) == (found, list(found), lost)
     assert measure.steps(rows) == len(told)
 
 
 def test_a_row_that_was_lost_is_said(reference_counters):
-    found, lost = measure.accounts_on(Backwards("mfnet"), select(["mfnet", "mfnet-nl"]))
+    found, lost = reconcile.entries_on(Backwards("mfnet"), select(["mfnet", "mfnet-nl"]))
     assert (["mfnet-nl"], ["mfnet: lost 3 times"]) == (list(found), lost)
 
 
 def test_rows_that_need_gigabytes_have_a_machine_to_themselves(by_name):
     rows = [row for row in by_name.values() if row.build]
-    needs = {measure._needs(row): reconcile.examine(row).is_large for row in rows}
+    needs = {reconcile._needs(row): reconcile.examine(row).is_large for row in rows}
     assert {"core": False, "machine": True} == needs
 
 

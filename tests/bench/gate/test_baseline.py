@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from vidcost.bench.count import record
-from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.count.counter import UncountedOperator
+from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.count.reconcile import examine
 from vidcost.bench.gate import baseline
 from vidcost.bench.gate.baseline import accept, compare, history

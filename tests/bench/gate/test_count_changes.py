@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.record import Record
+from vidcost.bench.count.references.reference import Answer
 from vidcost.bench.gate.count_changes import Change, Comparison, differences
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.reconcile import Entry
-from vidcost.bench.count.term import Term
+from vidcost.bench.count.references.reference import Answer, Term
 from vidcost.bench.report.reconciliation import (
     reconciliation_markdown,
     reconciliation_table,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vidcost.bench.block_spec import block_factory
-from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import count
+from vidcost.bench.count.modules import verify
 from vidcost.bench.count.training import count_training
 from vidcost.models.blocks import (
     CGD,

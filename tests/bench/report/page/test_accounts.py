@@ -1,6 +1,6 @@
 import pytest
 
-from vidcost.bench.count.answer import Answer
+from vidcost.bench.count.references.reference import Answer
 from vidcost.bench.report.page.accounts import accounts, steps
 from vidcost.bench.report.page.ledger_plot import ledger_plot
 

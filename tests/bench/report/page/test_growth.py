@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from vidcost.bench.count.closed_form import ClosedFormMismatch
+from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.report.page import growth as module
 from vidcost.bench.report.page.growth import growth
 from vidcost.bench.report.page.growth_plot import APART, growth_plot

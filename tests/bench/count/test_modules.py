@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from vidcost.bench.count.closed_form import ClosedFormMismatch, closed_forms, verify
 from vidcost.bench.count.counter import count
+from vidcost.bench.count.modules import ClosedFormMismatch, closed_forms, verify
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
 from vidcost.models.blocks.operation import PAIRWISE, NonLocalOperation
 from vidcost.models.cost import Cost
