@@ -20,11 +20,10 @@ from vidcost.bench.count.operators import OPERATORS
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.references import asking
 from vidcost.bench.count.references.reference import Answer
-from vidcost.bench.gate import comparison, study, versions
-from vidcost.bench.gate.campaign import Launch
+from vidcost.bench.gate import interleave, versions
+from vidcost.bench.gate.interleave import Launch
 from vidcost.bench.inspection import counted as inspection
 from vidcost.bench.isolation import Failed
-from vidcost.bench.query import copies
 from vidcost.bench.timing import events, sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
@@ -215,7 +214,6 @@ def vidcost(
 ) -> Callable[..., Ran]:
     """Run the command line in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(copies, "folder", lambda: tmp_path / "copies")
 
     def run(*args: str) -> Ran:
         monkeypatch.setattr(sys, "argv", ["vidcost", *args])
@@ -342,12 +340,11 @@ def sides(monkeypatch, tmp_path):
     names = [row.name for row in ROWS if row.build]
     monkeypatch.setattr(versions.Prepared, "rows", lambda _: names)
 
-    new_run = comparison.new_run
+    new_run = interleave.new_run
     brief = {"visit_s": 0.001, "visit_turns": 3}
-    for module in (comparison, study):
-        monkeypatch.setattr(
-            module, "new_run", lambda *a, **k: new_run(*a, **k).model_copy(update=brief)
-        )
+    monkeypatch.setattr(
+        interleave, "new_run", lambda *a, **k: new_run(*a, **k).model_copy(update=brief)
+    )
 
     def plant(base, head):
         def launches(prepared):
@@ -359,8 +356,7 @@ def sides(monkeypatch, tmp_path):
                 for side, plan in (("base", base), ("head", head))
             }
 
-        monkeypatch.setattr(comparison, "launches", launches)
-        monkeypatch.setattr(study, "launches", launches)
+        monkeypatch.setattr(interleave, "launches", launches)
 
     return plant
 

@@ -87,7 +87,7 @@ def test_bash_completes_for_real(ask, tmp_path):
     ("expected", "words"),
     [
         (["cpu", "cuda"], "time --device "),
-        (["cuda"], "gate study --device cu"),
+        (["cuda"], "gate time --device cu"),
         (["all", "nl", "cgnl", "cgd", "pnl"], "time --blocks "),
         (["cgnl", "cgd"], "block c"),
         (["fp32,bf16", "fp32,bf16-autocast"], "time --dtype fp32,b"),

@@ -1,20 +1,22 @@
-"""The exact baseline of counts: holding the code against it, and accepting what differs.
+"""The gate of exact counts: compare the code with the baseline, and accept what differs.
 
-``results/counts.jsonl`` is the baseline, ``results/counts-history.jsonl`` says when and why it was
+``results/counts.jsonl`` is the baseline; ``results/counts-history.jsonl`` says when and why it was
 changed.
 
-fvcore and thop take minutes on real tensors, and a gate must not. A counter's stored answer
-is compared with the integer that we explain for its convention, computed without asking it. The
-stored side is what the counter really answered; `vidcost explain` holds the two equal, and
-:func:`accept` asks it again before it stores another integer.
+fvcore and thop take minutes on real tensors, too long for a gate. The gate compares their stored
+answers with the integers that we explain for them (:mod:`vidcost.bench.count.reconcile`), computed
+from the count without running them. The stored answers are real ones, and :func:`accept` asks them
+again before it stores another integer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -23,25 +25,70 @@ from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Examined, examine, measure, reconcile, steps
 from vidcost.bench.count.record import COUNTS, Record
 from vidcost.bench.count.references.reference import version
-from vidcost.bench.gate.count_changes import ROW, Change, Comparison, differences
-from vidcost.bench.gate.git import git
+from vidcost.bench.gate.versions import git
 from vidcost.papers.row import Row
 
 HISTORY = "counts-history.jsonl"
 
+ROW = "row"
+"""The field of a change of the whole row: new, gone, or no longer counted."""
+PRESENT = "present"
+
+Figure = int | str
+
 Progress = Callable[[int], AbstractContextManager[Callable[[str], None]]]
-"""Given the number of steps, what is called with a few words after each."""
+"""Given the number of steps, a function to call with a few words after each."""
 
 
 @contextmanager
 def _silent(total: int) -> Iterator[Callable[[str], None]]:
-    yield lambda what: None
+    yield lambda words: None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of one row that differs from the baseline.
+
+    ``field`` is a field of ``Record``, or of a counter: ``fvcore.flops``, ``fvcore.params``, and
+    ``fvcore.flops.BatchNorm`` for a category; ``row`` if the whole row is new, gone, or cannot be
+    counted. ``before`` is the figure in the baseline, ``after`` the one counted now; None if there
+    is none.
+    """
+
+    row: str
+    field: str
+    before: Figure | None
+    after: Figure | None
+
+    @property
+    def percent(self) -> float | None:
+        """The change in percent of ``before``; None if that is 0 or not a number."""
+        if not isinstance(self.before, int) or not isinstance(self.after, int) or not self.before:
+            return None
+        return 100 * (self.after - self.before) / self.before
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The changes, in the order of rows and fields, and how much was compared.
+
+    ``rows`` are on both sides; ``figures`` are theirs.
+    """
+
+    changes: tuple[Change, ...]
+    rows: int
+    figures: int
+
+    @property
+    def changed_rows(self) -> tuple[str, ...]:
+        """The rows with a change, each once."""
+        return tuple(dict.fromkeys(change.row for change in self.changes))
 
 
 class Acceptance(BaseModel):
     """One change of the baseline.
 
-    ``commit`` is what git had checked out, which the change is on top of; None outside of git.
+    ``commit`` is the one that git had checked out; None outside of git.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,11 +101,11 @@ class Acceptance(BaseModel):
 
 
 def compare(rows: Sequence[Row], results: Path, *, progress: Progress = _silent) -> Comparison:
-    """Count ``rows`` and compare with the baseline in ``results``, every figure exactly.
+    """Count ``rows`` and compare every figure with the baseline in ``results``.
 
-    ``rows`` are all there are: one of the baseline that is not among them is gone. Rows that cannot
-    be built are left out. A row whose network or count fails is a change, so that the others are
-    compared all the same.
+    ``rows`` must be all rows: a row of the baseline that is not among them is gone. Rows that
+    cannot be built are left out. A row that fails to count is a change, and the others are still
+    compared.
     Raises: ValueError if there is no baseline or it is damaged.
     """
     baseline = _baseline(results)
@@ -66,9 +113,9 @@ def compare(rows: Sequence[Row], results: Path, *, progress: Progress = _silent)
 
 
 def unlike_baseline(records: Mapping[str, Record], results: Path) -> list[str]:
-    """A line if ``records``, of all rows, differ from the baseline; none if there is no other.
+    """A line if ``records``, of all rows, differ from the baseline; none without a baseline.
 
-    One that is damaged is no baseline, and an answer that a counter did not give then may be added.
+    A damaged file is no baseline, and an answer that a counter did not give then may be added.
     """
     try:
         stored = record.read(results)
@@ -86,12 +133,12 @@ def unlike_baseline(records: Mapping[str, Record], results: Path) -> list[str]:
 def accept(
     rows: Sequence[Row], results: Path, reason: str, *, progress: Progress = _silent
 ) -> Acceptance:
-    """Make what is counted now the baseline, and append the reason to its history.
+    """Make the counts of now the baseline, and append the reason to its history.
 
-    fvcore, thop and the others are asked about the rows that changed; the rest keep the answers
-    they have. Either both files are written, or neither.
+    The reference counters are asked about the rows that changed; the rest keep their answers.
+    Both files are written, or neither.
     Raises: ValueError if the reason is blank, nothing differs, a row cannot be counted, a counter
-        fails or does not answer what our account of its convention says, or a file is damaged or
+        fails or does not answer as our account of its convention says, or a file is damaged or
         cannot be written.
     """
     if not reason.strip():
@@ -106,7 +153,7 @@ def accept(
     if not comparison.changes:
         raise ValueError(f"nothing to accept: the counts are those of {results / COUNTS}")
     changed = [row for row in _buildable(rows) if row.name in comparison.changed_rows]
-    asked = _asked(changed, progress)
+    records = baseline | _asked(changed, progress)
     acceptance = Acceptance(
         accepted=datetime.now(UTC).replace(microsecond=0),
         reason=reason.strip(),
@@ -114,7 +161,6 @@ def accept(
         commit=_commit(results),
         changes=comparison.changes,
     )
-    records = baseline | asked
     _write(
         results,
         [records[row.name] for row in _buildable(rows)],
@@ -132,28 +178,65 @@ def history(results: Path) -> list[Acceptance]:
     return _parsed(results / HISTORY, _history_text(results))
 
 
+# comparing
+
+
+def differences(baseline: Mapping[str, Record], now: Mapping[str, Record | str]) -> Comparison:
+    """Compare the records of two sides exactly, in any order of rows.
+
+    A row of ``now`` that could not be counted is its error. Versions are not compared. A change in
+    a counter's categories is reported only if its total is the same, otherwise the total is.
+    """
+    changes: list[Change] = []
+    rows = figures = 0
+    for row in dict.fromkeys((*now, *baseline)):
+        old, new = baseline.get(row), now.get(row)
+        if old is None or not isinstance(new, Record):
+            changes.append(Change(row, ROW, _presence(old), _presence(new)))
+            continue
+        before, after = _figures(old), _figures(new)
+        rows += 1
+        fields = dict.fromkeys((*after, *before))
+        figures += len(fields)
+        changed = [field for field in fields if before.get(field) != after.get(field)]
+        changes += [
+            Change(row, field, before.get(field), after.get(field))
+            for field in changed
+            if field.rpartition(".")[0] not in changed
+        ]
+    return Comparison(tuple(changes), rows, figures)
+
+
+def _presence(found: Record | str | None) -> str | None:
+    return PRESENT if isinstance(found, Record) else found
+
+
+def _figures(record: Record) -> dict[str, Figure]:
+    """Every figure of a record by its field, including fields that are added to it later."""
+    known: dict[str, Any] = record.model_dump(exclude={"row", "reference_counters"})
+    known["inputs"] = ", ".join("x".join(map(str, clip)) for clip in record.inputs)
+    for name, answer in record.reference_counters.items():
+        known[f"{name}.flops"] = answer.flops
+        known[f"{name}.params"] = answer.params
+        known |= {f"{name}.flops.{heading}": amount for heading, amount in answer.parts.items()}
+    return {field: figure for field, figure in known.items() if figure is not None}
+
+
+# counting
+
+
 def _buildable(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.build is not None]
 
 
-def _baseline(results: Path) -> dict[str, Record]:
-    baseline = record.read(results)
-    if not baseline:
-        raise ValueError(
-            f"no baseline {results / COUNTS}: `vidcost run` writes it, --results names another "
-            "folder"
-        )
-    return baseline
-
-
 def _recounted(rows: Sequence[Row], progress: Progress) -> dict[str, Record | str]:
-    """What is counted now, or why a row cannot be."""
+    """The counts of now, or why a row cannot be counted."""
     now: dict[str, Record | str] = {}
     with progress(len(_buildable(rows))) as advance:
         for row in _buildable(rows):
             try:
                 now[row.name] = _explained(examine(row))
-            # whatever a change of the code has broken is news of that row
+            # whatever a change of the code broke is reported for its row
             except Exception as error:
                 why = " ".join(str(error).split())
                 now[row.name] = f"not counted, {type(error).__name__}: {why}"
@@ -168,7 +251,7 @@ def _explained(examined: Examined) -> Record:
 
 
 def _asked(rows: Sequence[Row], progress: Progress) -> dict[str, Record]:
-    """The records of ``rows`` with what the counters really answer."""
+    """The records of ``rows`` with real answers of the counters."""
     with progress(steps(rows)) as advance:
         examined = measure(rows, advance=advance)
     wrong = [
@@ -188,6 +271,19 @@ def _one_line(found: Sequence[str]) -> str:
     return found[0] + (f" (and {more} more)" if more else "")
 
 
+# files
+
+
+def _baseline(results: Path) -> dict[str, Record]:
+    baseline = record.read(results)
+    if not baseline:
+        raise ValueError(
+            f"no baseline {results / COUNTS}: `vidcost run` writes it, --results names another "
+            "folder"
+        )
+    return baseline
+
+
 def _commit(folder: Path) -> str | None:
     try:
         return git(folder, "rev-parse", "HEAD")
@@ -196,7 +292,7 @@ def _commit(folder: Path) -> str | None:
 
 
 def _history_text(results: Path) -> str | None:
-    """The history as it stands; None if there is no such file."""
+    """The history as it is; None if there is no such file."""
     path = results / HISTORY
     try:
         text = path.read_bytes().decode("utf-8")
@@ -226,7 +322,7 @@ def _write(results: Path, records: Sequence[Record], *, past: str | None, line: 
     before = past or ""
     if before and not before.endswith("\n"):
         before += "\n"
-    # first the history: if the process dies in between, the gate stays red
+    # the history first: if the process dies in between, the gate still fails
     files.write(path, f"{before}{line}\n")
     try:
         record.write(results, records, command="vidcost gate accept")
