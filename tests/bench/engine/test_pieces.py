@@ -6,7 +6,7 @@ import pytest
 
 from vidcost.bench.audit import recipe_grid
 from vidcost.bench.audit.recipe_search import search
-from vidcost.bench.count import measure, reconcile
+from vidcost.bench.count import reconcile
 from vidcost.bench.engine.here import Here
 from vidcost.bench.engine.work import Lost, Outcome
 from vidcost.bench.inspection.comparison import count_all, variants
@@ -50,7 +50,7 @@ def test_the_ledger_of_rows_is_theirs_in_order(reference_counters):
     found, lost = reconcile.entries_on(Backwards(), rows, advance=told.append)
     expected = {each.record.row: reconcile.reconcile(each) for each in reconcile.measure(rows)}
     assert (expected, list(expected), []) == (found, list(found), lost)
-    assert measure.steps(rows) == len(told)
+    assert reconcile.steps(rows) == len(told)
 
 
 def test_a_row_that_was_lost_is_said(reference_counters):
