@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 
 import torch
@@ -16,70 +17,90 @@ from vidcost.models.backbones.positions import Blocks
 
 @dataclass(frozen=True)
 class Row:
-    """One row: a network at one clip size, and where its paper prints it.
+    """One row: a network at one clip size.
 
     ``build`` takes the keywords classes, frames and size; None where no definition is public.
-    ``inputs`` are the clips without the batch: one, or two for a two-stream network.
-    ``tables`` are the numbers of the paper's tables the row stands in, none for a variant.
-    ``note`` says what is assumed, or why there is nothing to build. ``stills`` are the indices of
-    inputs that are one frame whatever the clip.
+    ``inputs`` are the clips without the batch, (channels, frames, height, width) each: one, or
+    more for a network of several streams. ``note`` says what is assumed, or why there is nothing
+    to build. ``stills`` are the indices of inputs that are one frame whatever the clip.
     """
 
     name: str
     build: Callable[..., nn.Module] | None
     classes: int
     inputs: tuple[Clip, ...]
-    tables: tuple[int, ...] = ()
     note: str = ""
     stills: tuple[int, ...] = ()
 
     @property
     def frames(self) -> int:
-        """Frames of the (first) clip."""
-        return self.inputs[0][1]
+        """Frames of the longest input."""
+        return max(frames for _, frames, _, _ in self.inputs)
 
     @property
     def size(self) -> int:
-        """Height and width of the (first) clip."""
-        return self.inputs[0][2]
+        """The shorter side of the first input."""
+        return min(self.inputs[0][2:])
 
     def at(
         self, *, classes: int | None = None, frames: int | None = None, size: int | None = None
     ) -> Row:
-        """The same network for other classes or clips; None keeps what the row has."""
+        """The same network for other classes or clips; None keeps what the row has.
+
+        ``frames`` are those of the longest input and ``size`` is the shorter side of the first:
+        all inputs are scaled alike, but for stills.
+        Raises: ValueError if an input would not have whole frames or sides.
+        """
+        row = self if classes is None else replace(self, classes=classes)
+        if not self.inputs:
+            return row
+        longer = 1 if frames is None else Fraction(frames, self.frames)
+        larger = 1 if size is None else Fraction(size, self.size)
         clips = tuple(
-            (
-                channels,
-                old if frames is None or index in self.stills else frames,
-                height if size is None else size,
-                width if size is None else size,
-            )
-            for index, (channels, old, height, width) in enumerate(self.inputs)
+            self._scaled(clip, 1 if index in self.stills else longer, larger)
+            for index, clip in enumerate(self.inputs)
         )
-        return replace(self, classes=self.classes if classes is None else classes, inputs=clips)
+        return replace(row, inputs=clips)
 
-    def fast(self) -> Row:
-        """A variant of this row whose blocks take the fast path, named with -fast behind.
+    def _scaled(self, clip: Clip, longer: Fraction | int, larger: Fraction | int) -> Clip:
+        channels, frames, height, width = clip
+        scaled = (frames * longer, height * larger, width * larger)
+        if any(extent != int(extent) for extent in scaled):
+            old = "x".join(map(str, clip[1:]))
+            new = "x".join(map(str, scaled))
+            raise ValueError(
+                f"{self.name}: an input of {old} would be {new}: choose frames and a size that "
+                "leave it whole"
+            )
+        new_frames, new_height, new_width = map(int, scaled)
+        return channels, new_frames, new_height, new_width
 
-        Raises: ValueError if it has no blocks, or takes the fast path already.
+    def optimized(self) -> Row:
+        """A variant of this row whose blocks are optimized, named with -optimized behind.
+
+        Raises: ValueError if it has no blocks, is optimized already, or a block of it has one
+                implementation only.
         """
         if not self.has_blocks:
             raise ValueError(f"{self.name} has no blocks: choose a row with one")
-        if self.is_fast:
-            raise ValueError(f"{self.name} takes the fast path already: choose another row")
+        if self.is_optimized:
+            raise ValueError(f"{self.name} is optimized already: choose another row")
         assert isinstance(self.build, partial), self
         blocks: Blocks = self.build.keywords["blocks"]
-        fast = {
-            position: partial(block, path="fast")  # type: ignore[call-arg]
+        if not all("impl" in inspect.signature(block).parameters for block in blocks.values()):
+            raise ValueError(f"{self.name} has a block of one implementation: choose another row")
+        changed = {
+            position: partial(block, impl="optimized")  # type: ignore[call-arg]
             for position, block in blocks.items()
         }
-        note = f"variant: {self.name} with blocks that compute the same faster"
-        return replace(self.with_blocks(fast), name=f"{self.name}-fast", tables=(), note=note)
+        note = f"variant: {self.name} with the optimized implementation of its blocks"
+        name = f"{self.name}-optimized"
+        return replace(self.with_blocks(changed), name=name, note=note)
 
     @property
-    def is_fast(self) -> bool:
-        """Whether it is another row with blocks that compute the same faster."""
-        return self.name.endswith("-fast")
+    def is_optimized(self) -> bool:
+        """Whether it is another row with the optimized implementation of its blocks."""
+        return self.name.endswith("-optimized")
 
     @property
     def has_blocks(self) -> bool:

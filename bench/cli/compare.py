@@ -78,7 +78,7 @@ def compare(
         typer.Option(
             "--modes",
             help="Compare ways to run the networks instead: channels_last_3d, tf32, bf16 autocast, "
-            "torch.compile, CUDA graphs, the fast path.",
+            "torch.compile, CUDA graphs, the optimized implementation.",
         ),
     ] = False,
     inputs: Inputs = None,
@@ -132,19 +132,20 @@ def compare(
     """Compare blocks in one network: counts, latency, memory, and what they add to it.
 
     The network is built with each block in turn at all the positions given, counted in a process of
-    its own, checked against the block's closed form if it has one, and timed in turns with the same
+    its own, checked against the block's closed form if it has one, and timed interleaved with
+    the same
     network without any block. Timings are stored like those of `vidcost time`. With --engine
     ray both are done on the nodes of a cluster.
     """
     from vidcost.bench.cli.compare_modes import print_modes
-    from vidcost.bench.cli.engines import NO_BUDGET, Choice
+    from vidcost.bench.cli.engines import NO_BUDGET, Choice, take
     from vidcost.bench.cli.networks import limit_s
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
     from vidcost.bench.report.compare import compare_table
-    from vidcost.bench.session.timing import Taken
     from vidcost.bench.timing.figures import most_of_one_kind
     from vidcost.bench.timing.plan import seconds
+    from vidcost.bench.timing.sweep import Swept
 
     place = Choice(engine, address, gpu, device)
     place.check_device()
@@ -210,12 +211,12 @@ def compare(
                 advance=advance,
                 engine=machines,
             )
-        taken = Taken()
+        taken = Swept()
         if budget_s:
-            taken = place.take(
-                machines,
+            taken = take(
                 to_time(chosen, counts),
                 results,
+                engine=machines,
                 resume=resume,
                 start_up_s=limit,
                 budget_s=budget_s,
@@ -235,7 +236,7 @@ def compare(
         typer.echo(f"drawn: {plot}", err=True)
     print_table(table, as_)
     report(
-        f"{each.variant.cell.subject}: {each.status}: {each.error}"
+        f"{each.variant.cell.target}: {each.status}: {each.error}"
         for each in found
         # that a block does not fit a clip is a fact of the sweep, not a failure
         if each.status != "ok" and not (each.status == "refused" and swept)

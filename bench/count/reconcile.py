@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,7 +18,7 @@ from vidcost.bench.count.references.asking import (
     large_modules,
 )
 from vidcost.bench.count.references.reference import Answer, Convention, Term, by_category
-from vidcost.bench.engine.work import Engine, Lost, Needs, Piece
+from vidcost.bench.engine.calls import Call, Engine, Lost, Needs, results
 from vidcost.papers.row import Row
 
 Quantity = Literal["flops", "params"]
@@ -243,22 +242,18 @@ def entries_on(
     A machine caches the answers that were given on it.
     Raises: as :func:`examine`.
     """
-    pieces = (
-        Piece(f"reconciling {row.name}", _measured_entries, (row, use_cache), _needs(row), row.name)
+    calls = [
+        Call(f"reconciling {row.name}", _measured_entries, (row, use_cache), _needs(row))
         for row in rows
-    )
-    found: dict[str, list[Entry]] = {}
-    lost = []
-    with contextlib.closing(engine.run(pieces)) as outcomes:
-        for outcome in outcomes:
-            name = outcome.piece.tag
-            try:
-                found[name] = outcome.get()
-            except Lost as error:
-                lost.append(f"{name}: {error}")
-            for _ in range(steps([name])):
-                advance(f"counters answered on {name}")
-    return {row.name: found[row.name] for row in rows if row.name in found}, lost
+    ]
+
+    def advanced(name: str) -> None:
+        for _ in range(steps([name])):
+            advance(name)
+
+    found = dict(zip(rows, results(engine, calls, advance=advanced), strict=True))
+    lost = [f"{row.name}: {each}" for row, each in found.items() if isinstance(each, Lost)]
+    return {row.name: each for row, each in found.items() if not isinstance(each, Lost)}, lost
 
 
 def _measured_entries(row: Row, use_cache: bool) -> list[Entry]:

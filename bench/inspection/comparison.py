@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vidcost.bench.count.references.reference import Convention
-from vidcost.bench.engine.here import Here
-from vidcost.bench.engine.work import Engine, Lost, Piece
+from vidcost.bench.engine.calls import Call, Engine, Here, Lost, results
 from vidcost.bench.inspection.counted import Counted, counted
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.figures import figures, share_figures
+from vidcost.bench.timing.figures import contribution_figures, figures
 from vidcost.bench.timing.plan import check_code, checked_cell, code_of
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.statistics import summary
@@ -31,7 +29,8 @@ _COUNTED = ("ok", "differs", "uncounted")
 class Variant:
     """The network with ``block`` at every position, None for none; at ``value`` of a swept axis.
 
-    ``cell`` is what is counted; ``share`` what is timed, in turns with the network without.
+    ``cell`` is what is counted; ``contribution`` what is timed, interleaved with the network
+    without.
     """
 
     block: str | None
@@ -39,9 +38,9 @@ class Variant:
     cell: Cell
 
     @property
-    def share(self) -> Cell:
-        """The cell of the block's share."""
-        return self.cell.model_copy(update={"share": True})
+    def contribution(self) -> Cell:
+        """The cell of the block's contribution."""
+        return self.cell.model_copy(update={"contribution": True})
 
 
 def variants(
@@ -85,47 +84,38 @@ def count_all(
     ``advance`` is called with the name of each when it is done.
     Raises: ValueError if no block can be built, or the plain network.
     """
-    by_number: dict[int, Counted] = {}
-    pieces = (
-        Piece(
-            f"counting {variant.cell.subject}",
-            _counted,
-            (variant.cell, tuple(reference_counters), limit_s),
-            tag=number,
+    calls = [
+        Call(variant.block or PLAIN, _counted, (variant, tuple(reference_counters), limit_s))
+        for variant in chosen
+    ]
+    found = [
+        Counted(variant.cell, status="killed", error=str(each)) if isinstance(each, Lost) else each
+        for variant, each in zip(
+            chosen, results(engine or Here(), calls, advance=advance), strict=True
         )
-        for number, variant in enumerate(chosen)
-    )
-    with contextlib.closing((engine or Here()).run(pieces)) as outcomes:
-        for outcome in outcomes:
-            variant = chosen[outcome.piece.tag]
-            try:
-                count = outcome.get()
-            except Lost as error:
-                count = Counted(variant.cell, status="killed", error=str(error))
-            except ValueError as error:
-                if variant.block is None:
-                    raise
-                count = Counted(variant.cell, status="refused", error=str(error))
-            by_number[outcome.piece.tag] = count
-            advance(variant.block or PLAIN)
-    found = [by_number[number] for number in range(len(chosen))]
+    ]
     refused = [each for each in found if each.status == "refused"]
     if refused and len(refused) == sum(variant.block is not None for variant in chosen):
         raise ValueError(refused[0].error)
     return found
 
 
-def _counted(cell: Cell, reference_counters: Sequence[Convention], limit_s: float) -> Counted:
-    check_code(cell)
-    return counted(cell, reference_counters=reference_counters, limit_s=limit_s)
+def _counted(variant: Variant, reference_counters: Sequence[Convention], limit_s: float) -> Counted:
+    check_code(variant.cell)
+    try:
+        return counted(variant.cell, reference_counters=reference_counters, limit_s=limit_s)
+    except ValueError as error:
+        if variant.block is None:
+            raise
+        return Counted(variant.cell, status="refused", error=str(error))
 
 
 def to_time(chosen: Sequence[Variant], counts: Sequence[Counted]) -> list[Cell]:
     """The cells of what could be built: on a GPU also each by itself, for its energy."""
     sound = [v for v, c in zip(chosen, counts, strict=True) if c.status in _COUNTED]
-    shares = [variant.share for variant in sound if variant.block is not None]
+    contributions = [variant.contribution for variant in sound if variant.block is not None]
     alone = [variant.cell for variant in sound if variant.cell.device != "cpu"]
-    return [*shares, *alone]
+    return [*contributions, *alone]
 
 
 @dataclass(frozen=True)
@@ -159,12 +149,18 @@ def compared(
     """The variants side by side, each beside the plain network at the same value."""
     by_cell = {timing.cell: timing for timing in timings}
     plain = {v.value: c for v, c in zip(chosen, counts, strict=True) if v.block is None}
-    shares = {variant: by_cell.get(variant.share) for variant in chosen if variant.block}
-    shown = {v: share_figures(t) for v, t in shares.items() if t and t.status == "ok"}
+    contributions = {
+        variant: by_cell.get(variant.contribution) for variant in chosen if variant.block
+    }
+    shown = {v: contribution_figures(t) for v, t in contributions.items() if t and t.status == "ok"}
     return [
-        _plain(variant, count, by_cell, {v: t for v, t in shares.items() if v in shown and t})
+        _plain(
+            variant, count, by_cell, {v: t for v, t in contributions.items() if v in shown and t}
+        )
         if variant.block is None
-        else _with_block(variant, count, plain[variant.value], by_cell, shares[variant], shown)
+        else _with_block(
+            variant, count, plain[variant.value], by_cell, contributions[variant], shown
+        )
         for variant, count in zip(chosen, counts, strict=True)
     ]
 
@@ -173,9 +169,9 @@ def _plain(
     variant: Variant,
     count: Counted,
     by_cell: Mapping[Cell, Timing],
-    shares: Mapping[Variant, Timing],
+    contributions: Mapping[Variant, Timing],
 ) -> Compared:
-    beside = [timing for other, timing in shares.items() if other.value == variant.value]
+    beside = [timing for other, timing in contributions.items() if other.value == variant.value]
     samples = [second for timing in beside for second in timing.samples_s["without"]]
     memory = beside[0].memory_without if beside else None
     return Compared(

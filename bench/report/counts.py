@@ -14,6 +14,7 @@ from vidcost.bench.count.training import count_training
 from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.report.table import Cell as Position
 from vidcost.bench.report.table import Column, Table, integer
+from vidcost.papers.catalog import tables_of
 from vidcost.papers.row import Row
 
 _QUANTITIES = (
@@ -53,7 +54,7 @@ def list_table(rows: Iterable[Row]) -> Table:
         lines=[
             {
                 "row": row.name,
-                "tables": ", ".join(map(str, row.tables)) or None,
+                "tables": ", ".join(map(str, tables_of(row.name))) or None,
                 "classes": row.classes,
                 "input": " + ".join("x".join(map(str, clip)) for clip in row.inputs) or None,
                 "note": row.note or None,
@@ -87,7 +88,7 @@ def network_table(networks: Sequence[Counted]) -> Table:
             *((Column("shown_status", "Status"),) if failed else ()),
         ),
         lines=[
-            {"row": each.cell.subject, "inputs": " + ".join(each.cell.inputs), **_figures(each)}
+            {"row": each.cell.target, "inputs": " + ".join(each.cell.inputs), **_figures(each)}
             for each in networks
         ],
         footnotes=failed,
@@ -240,7 +241,7 @@ def network_tree_table(network: Counted, depth: int) -> Table:
     """The same of a user's network."""
     inputs = " + ".join(network.cell.inputs)
     units = f"At the inputs given. {_UNITS.removeprefix('Batch 1. ')}"
-    return _tree(network.cell.subject, inputs, network.modules, depth, units)
+    return _tree(network.cell.target, inputs, network.modules, depth, units)
 
 
 def _tree(name: str, inputs: str, inside: Iterable[Module], depth: int, units: str) -> Table:

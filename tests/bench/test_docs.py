@@ -42,8 +42,8 @@ INSTEAD = {
         "vidcost time 'mfnet*' --dtype fp32,bf16 --budget 30m",
         CUDA,
     ),
-    "vidcost time --share --device cuda --budget 30m": (
-        "vidcost time --share --budget 30m",
+    "vidcost time --contribution --device cuda --budget 30m": (
+        "vidcost time --contribution --budget 30m",
         CUDA,
     ),
     "vidcost time --blocks all --sweep --device cuda --mode eager,cuda-graph --budget 30m": (
@@ -54,7 +54,10 @@ INSTEAD = {
         "vidcost time --budget 9m",
         "there may be no GPU, and on a CPU no campaign: its rows there",
     ),
-    "vidcost fast --device cuda --dtype fp32": ("vidcost fast nl --dtype fp32", CUDA),
+    "vidcost time --blocks all --impl reference,optimized --device cuda": (
+        "vidcost time --blocks nl --impl reference,optimized",
+        CUDA,
+    ),
     **{
         f"vidcost compare mfnet --at conv4:before-last {blocks}": (
             f"vidcost compare mfnet --at conv4:before-last {blocks} --no-fvcore",

@@ -16,18 +16,13 @@ from vidcost.bench.report.page.growth import Size, growth
 from vidcost.bench.report.page.measured import Device, devices
 from vidcost.bench.report.page.provenance import Source, sources
 from vidcost.bench.report.page.roofline import Roofline, roofline
-from vidcost.bench.session.timing import PAIRS
-from vidcost.bench.timing.record import Timing
 from vidcost.papers import catalog
 from vidcost.papers.figures import Paper
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The data of a report.
-
-    ``paths`` are timings of the fast path of blocks against the textbook's.
-    """
+    """The data of a report."""
 
     results: Path
     made: datetime.datetime
@@ -36,7 +31,6 @@ class Gathered:
     entries: tuple[Entry, ...]
     sizes: tuple[Size, ...]
     devices: tuple[tuple[Device, Roofline], ...]
-    paths: tuple[Timing, ...]
     judged: tuple[Judged, ...]
     sources: tuple[Source, ...]
 
@@ -51,9 +45,6 @@ def gather(results: Path) -> Gathered:
         raise ValueError(f"no {record.COUNTS} in {results}: `vidcost run` writes it")
     paper = catalog.paper()
     timed = devices(results)
-    paths = devices(results / PAIRS)
-    # a cell that was timed by other code too is shown as it is by now
-    latest = {(device.name, timing.cell): timing for device in paths for timing in device.timings}
     made = datetime.datetime.now(datetime.UTC)
     return Gathered(
         results=results,
@@ -63,13 +54,11 @@ def gather(results: Path) -> Gathered:
         entries=tuple(accounts(records)),
         sizes=tuple(growth()),
         devices=tuple((device, roofline(device)) for device in timed),
-        paths=tuple(latest.values()),
         judged=judge(paper),
         sources=tuple(
             sources(
                 results,
                 timed,
-                paths,
                 now=made,
             )
         ),

@@ -39,13 +39,10 @@ class Source:
 def sources(
     results: Path,
     devices: Sequence[Device],
-    paths: Sequence[Device],
     *,
     now: datetime.datetime,
 ) -> list[Source]:
     """All sources, in the order in which the report shows them.
-
-    ``paths`` are the devices that blocks were timed on by either path.
 
     Raises: ValueError if the first line of counts.jsonl cannot be read.
     """
@@ -81,7 +78,6 @@ def sources(
             day,
         ),
         *(_timings(device, "timings", "vidcost time") for device in devices),
-        *(_timings(device, "timings of both paths", "vidcost fast") for device in paths),
         Source(
             "This page and its plots",
             "from the above",

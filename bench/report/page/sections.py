@@ -12,8 +12,6 @@ from vidcost.bench.audit.verdicts import Verdict
 from vidcost.bench.report.audit.claims import judge_claims
 from vidcost.bench.report.audit.findings import findings
 from vidcost.bench.report.audit.tables import claim_table, figure_table, verdict_counts
-from vidcost.bench.report.fast import alike, fast_tables, of_study, rows_table
-from vidcost.bench.report.fast import findings as fast_findings
 from vidcost.bench.report.formulas import value_table, verdict_table
 from vidcost.bench.report.page.accounts import steps
 from vidcost.bench.report.page.accuracy import axes, points
@@ -37,7 +35,7 @@ from vidcost.bench.report.page.row_table import row_table
 from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.reconciliation import reconciliation_table, term_table
 from vidcost.bench.report.table import Column, Table
-from vidcost.bench.report.timing import share_table, timing_table
+from vidcost.bench.report.timing import contribution_table, timing_table
 from vidcost.papers.catalog import every_row, rows_of
 
 NO_TIMINGS = (
@@ -101,7 +99,6 @@ class Sections:
             Section("growth", "Growth", "How cost grows with N", tuple(self._growth())),
             Section("ledger", "Ledger", "What each counter prints, explained", self._ledger()),
             Section("timings", "Timings", "Timings", tuple(self._timings())),
-            Section("fast", "Fast path", "The same blocks, faster", tuple(self._fast())),
             Section("audit", "Audit", "What the audit found", tuple(self._audit())),
             Section("rows", "Rows", "Every row", (self._every_row(),)),
             Section("sources", "Sources", "Where every number comes from", tuple(self._sources())),
@@ -185,20 +182,14 @@ class Sections:
         known = every_row()
         # of a share the network without its blocks is counted, which runs no code of users here
         shares = [
-            t for t in device.timings if t.cell.share and t.cell.row in known and not t.cell.code
+            t
+            for t in device.timings
+            if t.cell.contribution and t.cell.row in known and not t.cell.code
         ]
         if alone:
             yield self._table(f"timings-{name}", timing_table(alone))
         if shares:
-            yield self._table(f"shares-{name}", share_table(shares))
-
-    def _fast(self) -> Iterator[Part]:
-        yield self._table("fast-rows", rows_table())
-        for heading, timings in alike(of_study(self._found.paths)):
-            name = f"fast-{anchor(heading)}"
-            yield Prose("", heading=heading, items=tuple(fast_findings(timings)))
-            for table in fast_tables(timings):
-                yield self._table(f"{name}-{anchor(table.title.lower())}", table)
+            yield self._table(f"shares-{name}", contribution_table(shares))
 
     def _audit(self) -> Iterator[Part]:
         found = self._found

@@ -33,10 +33,6 @@ CASES = {
     "tables": ("3 5", {"table": 3, "row": "mfnet"}),
     "run": ("--budget 0s", {"table": 3, "row": "mfnet"}),
     "time": ("mfnet", {"row": "mfnet", "n": 8}),
-    "fast": (
-        "nl --shape 8x2x3x5 --phase inference",
-        {"block": "nl", "tried": "nl:path=fast", "pairs": 6, "speed": 2.0},
-    ),
     "explain": ("mfnet", {"row": "mfnet", "counter": "fvcore"}),
     "formulas": ("", {}),
     "conformance": ("", {}),
@@ -75,11 +71,8 @@ def prepared(
     git.commit("Other counts")
     sides({"mfnet": SLOW}, {"mfnet": SLOW})
     cell = Cell(row="mfnet", threads=3)
-    monkeypatch.setattr("vidcost.bench.session.timing.default_threads", lambda _: 3)
+    monkeypatch.setattr("vidcost.bench.timing.machine.default_threads", lambda _: 3)
     stopwatch[cell] = timed(cell)
-    reference = Cell(block="nl", shape=(8, 2, 3, 5), threads=3)
-    pair = Cell(block="nl:path=fast", shape=(8, 2, 3, 5), threads=3, against=reference)
-    stopwatch[pair] = timed(pair, samples_s={"subject": (1.0,) * 6, "reference": (2.0,) * 6})
     for name, seconds in (("base", 0.1), ("head", 0.2)):
         benchmarks = [{"fullname": "bench.py::nl", "stats": {"median": seconds}}]
         stored = {"machine_info": {}, "benchmarks": benchmarks}

@@ -32,7 +32,7 @@ def test_a_version_runs_its_own_models_under_this_harness(repository):
     base, head = both(repository, "main", None)
     assert [row.name for row in ROWS if row.build] == base.rows()
     renamed = {
-        f"{name}{path}" for name in ("mfnet-nl", "mfnet-non-local") for path in ("", "-fast")
+        f"{name}{impl}" for name in ("mfnet-nl", "mfnet-non-local") for impl in ("", "-optimized")
     }
     assert renamed == set(base.rows()) ^ set(head.rows())
     for side in (base, head):
