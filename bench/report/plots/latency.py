@@ -1,0 +1,109 @@
+"""Latencies on one device with their confidence intervals."""
+
+from __future__ import annotations
+
+import altair as alt
+
+from vidcost.bench.report.page.html_table import anchor
+from vidcost.bench.report.page.measured import Device, conditions, measured_alone
+from vidcost.bench.report.plots.plot import (
+    BLUE,
+    INK,
+    MUTED,
+    Choice,
+    Plot,
+    conditions_choice,
+    tooltips,
+)
+from vidcost.bench.report.table import Column, Table, integer
+from vidcost.bench.report.timing import milliseconds
+from vidcost.bench.timing.figures import figures
+
+
+def latency_plot(device: Device) -> Plot | None:
+    """Medians with their 95% intervals; None if nothing was timed alone."""
+    lines = []
+    for timing in measured_alone(device.timings):
+        found = figures(timing)
+        if found["median_s"] is None:
+            continue
+        seconds = {key: found[f"{key}_s"] for key in ("median", "ci_low", "ci_high")}
+        lines.append(
+            {
+                "subject": timing.cell.subject,
+                "row": timing.cell.row,
+                "conditions": conditions(timing.cell),
+                **{f"{key}_s": value for key, value in seconds.items()},
+                **{f"{k}_ms": None if v is None else v * 1e3 for k, v in seconds.items()},
+                "samples": found["n"],
+                "started": timing.started,
+            }
+        )
+    if not lines:
+        return None
+    choice = conditions_choice(line["conditions"] for line in lines)
+    return Plot(
+        name=f"latency-{anchor(device.name).lower()}",
+        title=f"Latency on {device.name}",
+        caption=(
+            "Median of the samples; the whisker is its 95% confidence interval. "
+            f"torch {device.machine.torch}."
+        ),
+        chart=_chart(choice),
+        data=Table(
+            title=f"Latency on {device.name}",
+            columns=(
+                Column("subject", "Target"),
+                Column("conditions", "Conditions"),
+                Column("median_s", "Median, ms", milliseconds),
+                Column("ci_low_s", "at least", milliseconds),
+                Column("ci_high_s", "at most", milliseconds),
+                Column("samples", "Samples", integer),
+                Column("started", "Started"),
+            ),
+            lines=lines,
+        ),
+        choices=(choice,),
+    )
+
+
+def _chart(choice: Choice) -> alt.LayerChart:
+    x = (
+        alt.X("median_ms:Q")
+        .scale(type="log", nice=False, padding=44)
+        .axis(
+            title="Latency, ms (log scale)",
+            tickCount=6,
+            format="~g",
+            grid=False,
+            labelSeparation=8,
+        )
+    )
+    base = (
+        alt.Chart()
+        .transform_filter(choice.filter)
+        .encode(
+            x=x,
+            y=alt.Y("subject:N")
+            .sort(field="median_ms", op="min")
+            .axis(title=None, labelLimit=170, labelColor=INK, grid=True),
+        )
+    )
+    point = base.mark_point(filled=True, size=80, opacity=1, color=BLUE).encode(
+        tooltip=tooltips(
+            ("subject", "Target"),
+            ("median_ms", "Median, ms", ",.4~r"),
+            ("ci_low_ms", "at least", ",.4~r"),
+            ("ci_high_ms", "at most", ",.4~r"),
+            ("samples", "Samples"),
+        ),
+    )
+    return alt.layer(
+        base.transform_filter("isValid(datum.ci_low_ms)")
+        .mark_rule(strokeWidth=2, color=BLUE)
+        .encode(x="ci_low_ms:Q", x2="ci_high_ms:Q"),
+        point,
+        base.mark_text(align="left", dx=10, dy=-9, color=MUTED).encode(
+            text=alt.Text("median_ms:Q", format=",.4~r")
+        ),
+    ).properties(height=alt.Step(30))
