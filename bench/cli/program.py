@@ -15,7 +15,6 @@ from vidcost.bench.cli.counts import counts_app
 from vidcost.bench.cli.fast import fast_app
 from vidcost.bench.cli.formulas import formulas_app
 from vidcost.bench.cli.gate import gate_app
-from vidcost.bench.cli.history import history_app
 from vidcost.bench.cli.ledger import ledger_app
 from vidcost.bench.cli.query import query_app
 from vidcost.bench.cli.report import report_app
@@ -38,7 +37,6 @@ app.add_typer(ledger_app)
 app.add_typer(formulas_app)
 app.add_typer(audit_app)
 app.add_typer(gate_app, name="gate")
-app.add_typer(history_app)
 app.add_typer(report_app)
 app.add_typer(query_app)
 app.add_typer(cache_app, name="cache")

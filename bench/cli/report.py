@@ -28,7 +28,7 @@ def write_report(
 ) -> None:
     """Put everything stored on one page that works offline, and every plot into files.
 
-    Tables, plots, ledger, timings, the audit's findings, the gate's study, history, and where each
+    Tables, plots, ledger, timings, the audit's findings, the gate's study and where each
     number comes from. Nothing is timed and no other counter is asked. SVG, PNG and CSV of the plots
     go to figures/ in the results folder.
     """

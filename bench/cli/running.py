@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from typing import Any
 
 import typer
 
+from vidcost.bench.cli.moved import check_moved
 from vidcost.bench.cli.output import complain
 from vidcost.bench.exit_status import BAD_INPUT, DONE, FAULT, Ending
 
@@ -20,6 +22,7 @@ def run(app: typer.Typer) -> int:
     An :class:`Ending` has its own; ValueError and OSError are what a user did wrong.
     """
     try:
+        check_moved(sys.argv[1:])
         # what a command returns, or raises in typer.Exit
         return app(standalone_mode=False) or DONE
     except _UsageError as error:

@@ -15,7 +15,6 @@ from vidcost.bench.count.record import Record
 from vidcost.bench.gate import trial
 from vidcost.bench.gate.study_figures import Comparison, compare
 from vidcost.bench.gate.trial import Trial
-from vidcost.bench.history.series import History, history
 from vidcost.bench.published import Paper
 from vidcost.bench.report.page.accounts import accounts
 from vidcost.bench.report.page.growth import Size, growth
@@ -46,7 +45,6 @@ class Gathered:
     """The data of a report.
 
     ``paths`` are timings of the fast path of blocks against the textbook's.
-    ``history`` is None where there is no git history of the results; ``no_history`` says why.
     """
 
     results: Path
@@ -59,8 +57,6 @@ class Gathered:
     paths: tuple[Timing, ...]
     studies: tuple[Study, ...]
     judged: tuple[Judged, ...]
-    history: History | None
-    no_history: str
     sources: tuple[Source, ...]
 
 
@@ -82,11 +78,6 @@ def gather(results: Path) -> Gathered:
     paths = devices(results / PAIRS)
     # a cell that was timed by other code too is shown as it is by now
     latest = {(device.name, timing.cell): timing for device in paths for timing in device.timings}
-    past, no_history = None, ""
-    try:
-        past = history(results)
-    except ValueError as error:
-        no_history = str(error)
     made = datetime.datetime.now(datetime.UTC)
     return Gathered(
         results=results,
@@ -99,8 +90,6 @@ def gather(results: Path) -> Gathered:
         paths=tuple(latest.values()),
         studies=tuple(studies),
         judged=judge(paper),
-        history=past,
-        no_history=no_history,
         sources=tuple(
             sources(
                 results,

@@ -18,7 +18,6 @@ from vidcost.bench.report.fast import findings as fast_findings
 from vidcost.bench.report.formulas import value_table, verdict_table
 from vidcost.bench.report.gate.study import noise_table, of, power_table, rules_table, same_table
 from vidcost.bench.report.gate.study_document import goals
-from vidcost.bench.report.history import change_table, series_table
 from vidcost.bench.report.ledger import ledger_table, term_table
 from vidcost.bench.report.page.accounts import steps
 from vidcost.bench.report.page.accuracy import axes, points
@@ -109,7 +108,6 @@ class Sections:
             Section("fast", "Fast path", "The same blocks, faster", tuple(self._fast())),
             Section("audit", "Audit", "What the audit found", tuple(self._audit())),
             Section("gate", "Gate", "The gate on trial", tuple(self._gate())),
-            Section("history", "History", "What changed over time", tuple(self._history())),
             Section("rows", "Rows", "Every row", (self._every_row(),)),
             Section("sources", "Sources", "Where every number comes from", tuple(self._sources())),
         ]
@@ -239,22 +237,6 @@ class Sections:
             ("noise", noise_table(noise(study.trials), study.comparisons)),
         ):
             yield self._table(f"{name}-{kind}", table)
-
-    def _history(self) -> Iterator[Part]:
-        past = self._found.history
-        if past is None:
-            yield Prose(f"No history to show: {self._found.no_history}.")
-            return
-        if past.warnings:
-            yield Prose("", items=past.warnings)
-        if past.changes:
-            yield self._table("history-changes", change_table(past))
-        else:
-            yield Prose(
-                f"Nothing changed in the {past.commits} commits of {past.branch} that wrote "
-                "counts or timings."
-            )
-        yield self._table("history-series", series_table(past))
 
     def _sources(self) -> Iterator[Part]:
         yield self._table("sources-table", _source_table(self._found.sources))

@@ -48,7 +48,6 @@ CASES = {
     "gate samples": ("base.jsonl head.jsonl", {"subject": "mfnet", "word": "INCONCLUSIVE"}),
     "gate replay": ("gate.json", {"subject": "mfnet", "word": "EQUIVALENT"}),
     "gate study": ("--comparisons 1 --per-factor 0", {"rule": "vidcost gate", "alarms": 0}),
-    "history": ("mfnet-nl", {"series": "mfnet-nl", "field": "macs"}),
     "report": ("--out page.html", {"written": "page.html"}),
     "query": ("'select row, params from counts'", {"row": "mfnet", "params": 7_842_568}),
     "export": ("--parquet parquet", {"view": "counts", "lines": 43}),

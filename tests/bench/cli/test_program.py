@@ -44,7 +44,7 @@ def test_help_shows_an_example(name):
 # those need a repository of two versions, or counts: tests/bench/gate/test_cli_gate.py and
 # test_report.py run them
 @pytest.mark.parametrize(
-    "name", [name for name in commands() if name.split()[0] not in ("gate", "history", "report")]
+    "name", [name for name in commands() if name.split()[0] not in ("gate", "report")]
 )
 def test_the_example_runs(name, vidcost, witnesses, operators, monkeypatch, tmp_path):
     monkeypatch.setattr(cache, "folder", lambda: tmp_path / "cache")

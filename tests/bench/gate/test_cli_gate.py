@@ -1,11 +1,10 @@
-"""The commands of the gate and of the history, as a user runs them."""
+"""The commands of the gate, as a user runs them."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
-import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -247,7 +246,7 @@ def test_single_runs_are_judged_against_a_noise_that_is_known(vidcost):
     assert "**Gate: 1 REGRESSED**" in out
 
 
-# study and history
+# study
 
 
 def test_the_example_of_the_study_runs_and_resumes(git, vidcost, sides, monkeypatch, tmp_path):
@@ -283,21 +282,6 @@ def test_the_example_of_the_study_runs_and_resumes(git, vidcost, sides, monkeypa
     _, _, trials = run(4)
     assert before == trials[:2]
     assert [("A/A", 1)] == [(trial["kind"], trial["number"]) for trial in trials[2:]]
-
-
-def test_the_example_of_the_history_runs(git, vidcost):
-    shutil.copytree(RESULTS, "results", ignore=lambda *_: ["tables", "published", "gate"])
-    git.commit("Counts")
-    status, out, err = vidcost(*example("history"))
-    assert (0, "") == (status, err)
-    assert "mfnet-pnl" in out
-
-
-@pytest.mark.parametrize("words", [("history",), ("history", "--series")])
-def test_without_a_repository_there_is_no_history(complaint, words, monkeypatch, tmp_path):
-    (tmp_path / "results").mkdir()
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert "git" in complaint(*words)
 
 
 # for real

@@ -122,12 +122,10 @@ def test_without_timings_the_section_says_what_makes_them(gathered_small):
     assert (Prose(NO_TIMINGS),) == timings.parts
 
 
-def test_without_a_study_or_git_the_sections_say_so(small_sections):
+def test_without_a_study_the_section_says_so(small_sections):
     sections = {each.name: each.parts for each in small_sections}
     (gate,) = sections["gate"]
     assert "`vidcost gate study` makes one" in gate.text
-    (history,) = sections["history"]
-    assert history.text.startswith("No history to show: ")
 
 
 def test_timings_have_plots_and_tables_and_their_failures(few):

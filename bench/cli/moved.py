@@ -1,0 +1,20 @@
+"""Commands of earlier versions, and what to use now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+MOVED: Mapping[str, str] = {
+    "history": "`git log -p results/counts.jsonl` shows the history of the committed counts",
+}
+"""By the words of a command, and an option of it if only that went: what to use instead."""
+
+
+def check_moved(arguments: Sequence[str]) -> None:
+    """Raise ValueError that names the replacement if ``arguments`` call a command that moved."""
+    for old, now in MOVED.items():
+        words = old.split()
+        command = [word for word in words if not word.startswith("-")]
+        given = [argument.partition("=")[0] for argument in arguments[len(command) :]]
+        if [*arguments[: len(command)]] == command and set(words) <= {*command, *given}:
+            raise ValueError(f"`vidcost {old}` is gone: {now}")
