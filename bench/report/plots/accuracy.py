@@ -13,7 +13,7 @@ import altair as alt
 
 from vidcost.bench.count.record import Record
 from vidcost.bench.published import Paper, PrintedRow
-from vidcost.bench.report.page.measured import Device, at_own_clips, conditions
+from vidcost.bench.report.page.data import Device, conditions
 from vidcost.bench.report.plots.plot import (
     BLUE,
     GREEN,
@@ -81,7 +81,7 @@ def accuracy_lines(
 ) -> list[dict[str, Any]]:
     """Every printed accuracy beside every known cost, with the front of each table and cost."""
     lines: list[dict[str, Any]] = []
-    timings = {device.name: at_own_clips(device.timings) for device in devices}
+    timings = {device.name: device.rows for device in devices}
     for number in paper.titles:
         for axis in axes(devices):
             points = [
@@ -117,7 +117,13 @@ def accuracy_plot(
     tables = {str(number): f"Table {number}: {title}" for number, title in paper.titles.items()}
     choices = (
         Choice("table", "Rows", tables, max(rows, key=lambda table: rows[table])),
-        Choice("axis", "Cost", {axis.key: f"{axis.words} (log scale)" for axis in known}, "macs", is_filed=True),
+        Choice(
+            "axis",
+            "Cost",
+            {axis.key: f"{axis.words} (log scale)" for axis in known},
+            "macs",
+            is_filed=True,
+        ),
     )
     return Plot(
         name="accuracy",
@@ -155,7 +161,7 @@ def accuracy_plot(
 def _chart(choices: Sequence[Choice], lines: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
     rows = Counter(line["family"] for line in lines if line["axis"] == "macs")
     rows.pop(OTHER, None)
-    largest = [family for family, _ in rows.most_common(len(STYLES))]
+    largest = [family for family, of in rows.most_common(len(STYLES)) if of > 1]
     families = dict(zip(largest, STYLES, strict=False)) | {OTHER: (GREY, "triangle-up")}
     colors, shapes = ([style[place] for style in families.values()] for place in (0, 1))
     base = alt.Chart().encode(

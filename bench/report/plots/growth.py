@@ -39,9 +39,7 @@ def growth_lines(blocks: Sequence[str], channels: int, frames: int) -> list[dict
     ]
 
 
-def growth_plot(
-    blocks: Sequence[str], shape: tuple[int, int, int, int], where: str
-) -> Plot:
+def growth_plot(blocks: Sequence[str], shape: tuple[int, int, int, int], where: str) -> Plot:
     """Closed forms as curves with counts on them; ``shape``, (C, T, H, W), is that of ``where``.
 
     Raises: ClosedFormMismatch if a count is not what the closed form says.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import altair as alt
 
+from vidcost.bench.report.page.data import Device, conditions
 from vidcost.bench.report.page.html_table import anchor
-from vidcost.bench.report.page.measured import Device, conditions, measured_alone
 from vidcost.bench.report.plots.plot import (
     BLUE,
     INK,
@@ -23,7 +23,7 @@ from vidcost.bench.timing.figures import figures
 def latency_plot(device: Device) -> Plot | None:
     """Medians with their 95% intervals; None if nothing was timed alone."""
     lines = []
-    for timing in measured_alone(device.timings):
+    for timing in device.alone:
         found = figures(timing)
         if found["median_s"] is None:
             continue

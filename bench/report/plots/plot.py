@@ -112,9 +112,9 @@ class Plot:
 
     def vega(self, *, width: int | None = None, chosen: Mapping[str, str] | None = None) -> Vega:
         """The plot in Vega, ``width`` pixels wide or, without, as wide as its container."""
-        chart = self.chart
+        chart = self.chart.copy()
         if self.empty:
-            chart = alt.layer(*chart.layer, self._empty_layer()).properties(height=chart.height)
+            chart.layer = [*chart.layer, self._empty_layer()]
         chart = chart.properties(
             data=alt.Data(values=[dict(line) for line in self.data.lines]),
             width=width or "container",
@@ -126,7 +126,7 @@ class Plot:
         vega: Vega = chart.configure(**{**CONFIG, **background}).to_dict(format="vega")
         for signal in vega["signals"]:
             signal["value"] = (chosen or {}).get(signal["name"], signal.get("value"))
-        _place_labels(vega)
+        _place_labels(vega, has_canvas=width is None)
         return vega
 
     def svg(self, chosen: Mapping[str, str] | None = None) -> str:
@@ -176,24 +176,27 @@ def tooltips(*fields: tuple[str, str] | tuple[str, str, str]) -> Sequence[alt.To
     ]
 
 
-def _place_labels(vega: Vega) -> None:
-    """Have Vega place the labels beside their points: Vega-Lite has no such transform."""
-    for mark in vega["marks"]:
-        if mark.get("name") == f"{LABELS}_marks":
-            mark["from"] = {"data": f"{POINTS}_marks"}
-            look = {"fill": {"value": INK}, "fontSize": {"value": 12}}
-            mark["encode"] = {"update": {"text": {"field": "datum.label"}} | look}
-            mark["transform"] = [
-                {
-                    "type": "label",
-                    "size": {"signal": "[width + 4, height + 4]"},
-                    "anchor": [
-                        *("right", "left", "top", "bottom"),
-                        *("top-right", "bottom-right", "top-left", "bottom-left"),
-                    ],
-                    "offset": [5, 5, 4, 4, 2, 2, 2, 2],
-                    "padding": 12,
-                    # measuring other marks takes a canvas, which vl-convert has not
-                    "avoidBaseMark": False,
-                }
-            ]
+def _place_labels(vega: Vega, *, has_canvas: bool) -> None:
+    """Have Vega place the labels beside their points: Vega-Lite has no such transform.
+
+    Vega needs a canvas, which a browser has and vl-convert has not, to keep them off other marks.
+    """
+    place = {
+        "type": "label",
+        "size": {"signal": "[width + 4, height + 4]"},
+        "anchor": [
+            *("right", "left", "top", "bottom"),
+            *("top-right", "bottom-right", "top-left", "bottom-left"),
+        ],
+        "offset": [5, 5, 4, 4, 2, 2, 2, 2],
+        "padding": 12,
+        "avoidBaseMark": has_canvas,
+    }
+    text = {"text": {"field": "datum.label"}, "fontSize": {"value": 12}, "fill": {"value": INK}}
+    # letters stay legible on the lines that they cross
+    halo = {"stroke": {"value": "white"}, "strokeWidth": {"value": 4}}
+    for mark in [each for each in vega["marks"] if each.get("name") == f"{LABELS}_marks"]:
+        mark |= {"from": {"data": f"{POINTS}_marks"}, "transform": [place]}
+        behind = mark | {"name": "halo", "encode": {"update": text | halo}}
+        vega["marks"].insert(vega["marks"].index(mark), behind)
+        mark["encode"] = {"update": text}

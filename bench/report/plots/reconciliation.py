@@ -96,7 +96,9 @@ def _steps(entry: Entry, printed: int) -> Iterator[dict[str, Any]]:
         amounts[term.name] = amounts.get(term.name, 0) + term.amount
     at = entry.ours
     yield {"what": "our MACs", "kind": "ours", "amount": at, "start": at, "end": at}
-    terms = [(name, "added" if amount > 0 else "unseen", amount) for name, amount in amounts.items()]
+    terms = [
+        (name, "added" if amount > 0 else "unseen", amount) for name, amount in amounts.items()
+    ]
     if entry.remainder:
         terms.append(("not explained", "unexplained", entry.remainder))
     for name, kind, amount in terms:
@@ -128,7 +130,9 @@ def _chart(choices: Sequence[Choice]) -> alt.LayerChart:
     )
     drawn = base.encode(
         x=alt.X("start:Q").scale(zero=False, padding=24).axis(axis),
-        color=alt.Color("kind:N").scale(domain=list(KINDS), range=list(KINDS.values())).legend(None),
+        color=alt.Color("kind:N")
+        .scale(domain=list(KINDS), range=list(KINDS.values()))
+        .legend(None),
         tooltip=tooltips(("what", "Term"), ("said", "Amount"), ("end", "Running total", ",")),
     )
     terms = drawn.transform_filter("!datum.total")

@@ -10,8 +10,8 @@ from typing import Any
 import altair as alt
 
 from vidcost.bench.count.traffic import Traffic, traffic
+from vidcost.bench.report.page.data import Device, conditions
 from vidcost.bench.report.page.html_table import anchor
-from vidcost.bench.report.page.measured import Device, conditions, measured_alone
 from vidcost.bench.report.plots.plot import (
     BLUE,
     GREEN,
@@ -62,7 +62,7 @@ def roofline(device: Device) -> Roofline:
     reached: list[dict[str, Any]] = []
     ceilings: dict[tuple[str, str], float] = {}
     left_out: dict[str, None] = {}
-    for timing in measured_alone(device.timings):
+    for timing in device.alone:
         cell = timing.cell
         if cell.phase != "inference" or not figures(timing)["macs_per_s"]:
             continue
@@ -71,7 +71,10 @@ def roofline(device: Device) -> Roofline:
         except ValueError as error:
             left_out[f"{cell.subject} is not drawn: {error}"] = None
             continue
-        limits = {MATMUL: timing.peak_macs_per_s, DATA_SHEET: peak.macs_per_s(device.name, cell.dtype)}
+        limits = {
+            MATMUL: timing.peak_macs_per_s,
+            DATA_SHEET: peak.macs_per_s(device.name, cell.dtype),
+        }
         for kind, limit in limits.items():
             if limit:
                 key = (kind, cell.dtype)
@@ -126,8 +129,9 @@ def _reached(timing: Timing) -> dict[str, Any]:
     # only fields that change how many elements one input moves
     kept = ("row", "classes", "frames", "size", "block", "shape", "blocks")
     moved = _traffic(Cell.model_validate({name: getattr(cell, name) for name in kept}))
-    macs, bytes_ = timing.macs_total or 0, moved.bytes(
-        batch=cell.batch, element=DTYPES[cell.dtype].itemsize
+    macs, bytes_ = (
+        timing.macs_total or 0,
+        moved.bytes(batch=cell.batch, element=DTYPES[cell.dtype].itemsize),
     )
     if macs / bytes_ < LEAST_INTENSITY:
         raise ValueError("it computes hardly any products")
