@@ -12,8 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from vidcost.bench.user.failure import UserCodeError, of_user_code
-from vidcost.bench.user.reference import is_reference, load
+from vidcost.bench.user.reference import UserCodeError, is_reference, load, of_user_code
 from vidcost.models.backbones.positions import BlockFactory
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
 

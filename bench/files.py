@@ -12,6 +12,11 @@ from typing import BinaryIO
 from pydantic_core import from_json
 
 
+def cache_folder() -> Path:
+    """The user's cache folder: ``$XDG_CACHE_HOME/vidcost``, by default ``~/.cache/vidcost``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vidcost"
+
+
 def write(path: Path, content: str | bytes) -> None:
     """Write ``content`` to ``path`` atomically, making its folder; text as UTF-8.
 

@@ -61,8 +61,8 @@ def run(*command: str) -> int:
 
 interrupted = Event()
 with tempfile.TemporaryDirectory() as results, ThreadPoolExecutor() as pool:
-    ledger = (sys.executable, "-m", "vidcost.bench", "ledger", "--no-cache", "--results", results)
-    meanwhile = pool.submit(beside, interrupted, marked("ray"), TYPES, ledger)
+    explain = (sys.executable, "-m", "vidcost.bench", "explain", "--no-cache", "--results", results)
+    meanwhile = pool.submit(beside, interrupted, marked("ray"), TYPES, explain)
     try:
         statuses = run(*OTHERS, *sys.argv[1:]), run(*BROWSER)
         other_status, said = meanwhile.result()

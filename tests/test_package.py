@@ -70,7 +70,7 @@ def test_every_module_is_in_the_wheel(names):
         ("models", "vidcost/models"),
         ("bench", "vidcost/bench"),
         ("src/vidcost", "vidcost"),
-        ("results/published", "vidcost/published"),
+        ("papers", "vidcost/papers"),
     ):
         for path in (CHECKOUT / folder).rglob("*.py"):
             inside = path.relative_to(CHECKOUT / folder)
@@ -84,7 +84,7 @@ ASSETS = {
     f"vidcost/bench/report/page/assets/{name}"
     for name in ("plots.js", "report.css", "report.html.j2", "tables.js")
 }
-DATA = {"vidcost/published/pnl2020.toml", "vidcost/py.typed", *ASSETS}
+DATA = {"vidcost/papers/pnl2020/figures.toml", "vidcost/py.typed", *ASSETS}
 
 
 @pytest.mark.parametrize("name", sorted(DATA))
@@ -99,8 +99,8 @@ def test_the_wheel_holds_nothing_else(names):
 
 def test_the_installed_wheel_reads_the_printed_figures(installed, tmp_path):
     program = (
-        "import vidcost.bench.published as p; print(p.__file__); "
-        "print(p.pnl2020().table(3)[0].params.printed)"
+        "import vidcost.papers.catalog as p; print(p.__file__); "
+        "print(p.paper().table(3)[0].params.printed)"
     )
     file, printed = run("-c", program, cwd=tmp_path, PYTHONPATH=str(installed)).splitlines()
     assert "7.843M" == printed
@@ -120,9 +120,9 @@ def test_the_wheel_installs_the_command(wheel):
 
 
 def test_models_import_nothing_but_torch(installed, tmp_path):
-    program = "import sys, vidcost.models, vidcost.models.rows; print(*sys.modules)"
+    program = "import sys, vidcost.models.blocks; print(*sys.modules)"
     modules = run("-c", program, cwd=tmp_path, PYTHONPATH=str(installed)).split()
     tops = {module.split(".")[0] for module in modules}
     assert "torch" in tops
-    assert set() == tops & {"fvcore", "thop", "pandas", "rich", "typer", "pydantic", "tabulate"}
+    assert set() == tops & {"fvcore", "thop", "pandas", "rich", "typer", "pydantic"}
     assert "vidcost.bench" not in modules

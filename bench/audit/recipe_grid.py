@@ -26,7 +26,7 @@ from vidcost.bench.audit.recipes import (
 )
 from vidcost.bench.count.counter import Count, count
 from vidcost.bench.engine.work import Engine, Piece
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 Settings = tuple[tuple[str, str], ...]
 BlockCounts = dict[tuple[str, tuple[int, ...], Settings], Figures]

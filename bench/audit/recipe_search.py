@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from vidcost.bench.audit.recipe_grid import grid, grid_on
 from vidcost.bench.audit.recipes import Figures, Recipe
 from vidcost.bench.engine.work import Engine
-from vidcost.bench.published import Figure, Paper
-from vidcost.models.rows import Row
+from vidcost.papers.figures import Figure, Paper
+from vidcost.papers.row import Row
 
 CLOSE = 0.01
 """The relative difference below which a count is close to a printed figure."""

@@ -24,7 +24,8 @@ from vidcost.models.backbones.c2d import C2DResNet50
 from vidcost.models.backbones.i3d import I3D
 from vidcost.models.backbones.s3d import S3D
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
-from vidcost.models.rows import Row, select
+from vidcost.papers.catalog import select
+from vidcost.papers.row import Row
 
 CONVENTIONS = ("macs", "fvcore", "thop", "thop-2020")
 """What a printed FLOPs figure is held against. torch's own counter, halved, prints our MACs."""

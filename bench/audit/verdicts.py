@@ -12,8 +12,9 @@ from vidcost.bench.audit.recipe_grid import size
 from vidcost.bench.audit.recipe_search import CLOSE, difference
 from vidcost.bench.audit.recipes import Figures, Recipe, figures
 from vidcost.bench.exit_status import Ending
-from vidcost.bench.published import Figure, Paper
-from vidcost.models.rows import ROWS, Row
+from vidcost.papers.catalog import every_row, rows_of
+from vidcost.papers.figures import Figure, Paper
+from vidcost.papers.row import Row
 
 
 class FindingGone(Ending):
@@ -154,14 +155,15 @@ def judge(
     paper: Paper,
     fits: Sequence[Fit] = FITS,
     *,
-    rows: Sequence[Row] = ROWS,
+    rows: Sequence[Row] | None = None,
     advance: Callable[[str], None] = lambda what: None,
 ) -> tuple[Judged, ...]:
     """Every printed parameter and FLOPs figure of the paper with its verdict, in order.
 
     ``advance`` is called for each of the :func:`printed_figures`.
     """
-    return tuple(_judged(paper, fits, {row.name: row for row in rows}, advance))
+    named = every_row() if rows is None else {row.name: row for row in rows}
+    return tuple(_judged(paper, fits, named, advance))
 
 
 def _judged(
@@ -204,7 +206,7 @@ def problems(judged: Sequence[Judged], fits: Sequence[Fit] = FITS) -> list[str]:
         if not exact and not each.note:
             found.append(
                 f"{each.place}: {each.printed.printed} is {each.verdict}, and no note in "
-                "results/published/pnl2020.toml says how ours differs"
+                "papers/pnl2020/figures.toml says how ours differs"
             )
         if exact and each.note:
             found.append(
@@ -241,4 +243,4 @@ def still(so: bool, what: str) -> None:
 
 def _buildable() -> list[Row]:
     # a fast variant costs what its row does, or what nobody printed
-    return [row for row in ROWS if row.build and not row.is_fast]
+    return [row for row in rows_of() if row.build and not row.is_fast]

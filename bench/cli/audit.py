@@ -41,11 +41,10 @@ def audit(
     """A verdict on every figure the paper prints and every cost it claims, counted on the spot.
 
     Writes audit.md and audit.jsonl to the results folder; --format prints the figures alone. Fails
-    if a figure that is not met has no note in results/published, if one that is met has one, or if
+    if a figure that is not met has no note in figures.toml, if one that is met has one, or if
     a recipe no longer gives its figure. --search tries the recipes around a row, with --engine ray
     on the nodes of a cluster; --recipe counts one.
     """
-    from vidcost.bench import published
     from vidcost.bench.audit.recipe_grid import size
     from vidcost.bench.audit.recipe_search import search as search_recipes
     from vidcost.bench.audit.recipes import Recipe
@@ -54,9 +53,10 @@ def audit(
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.report.audit.document import audit_markdown
     from vidcost.bench.report.audit.tables import figure_table, recipe_table, search_table
-    from vidcost.models.rows import select
+    from vidcost.papers import catalog
+    from vidcost.papers.catalog import select
 
-    paper = published.pnl2020()
+    paper = catalog.paper()
     where = Choice(engine, address)
     if where.is_ray and search is None:
         raise ValueError("--engine ray is for --search: the rest of the audit takes seconds")

@@ -117,7 +117,7 @@ def compare(
             "precise.",
         ),
     ] = None,
-    witness: Annotated[
+    reference_counter: Annotated[
         bool, typer.Option("--fvcore/--no-fvcore", help="Ask fvcore, which runs each for real.")
     ] = True,
     time_limit: TimeLimit = "5m",
@@ -205,7 +205,7 @@ def compare(
         with progress(len(chosen)) as advance:
             counts = count_all(
                 chosen,
-                witnesses=("fvcore",) if witness else (),
+                reference_counters=("fvcore",) if reference_counter else (),
                 limit_s=limit,
                 advance=advance,
                 engine=machines,
@@ -248,7 +248,7 @@ def _network(
     """The network as fields of a cell."""
     from vidcost.bench.cli.networks import refuse_batch, refuse_inputs
     from vidcost.bench.timing.plan import network_fields, row_fields
-    from vidcost.models.rows import select
+    from vidcost.papers.catalog import select
 
     if is_reference(name):
         refuse_batch(batch != 1)

@@ -17,9 +17,9 @@ from vidcost.bench.timing.choices import FULL, STAGES, Dtype, MemoryFormat, Mode
 
 def rows() -> list[str]:
     """Names of rows."""
-    from vidcost.models.rows import ROWS
+    from vidcost.papers.catalog import rows_of
 
-    return [row.name for row in ROWS]
+    return [row.name for row in rows_of()]
 
 
 def blocks() -> list[str]:
@@ -36,9 +36,9 @@ def blocks_or_all() -> list[str]:
 
 def positions() -> list[str]:
     """Positions at which some row has a block; in bash they, too, hold a colon."""
-    from vidcost.models.rows import ROWS
+    from vidcost.papers.catalog import rows_of
 
-    taken = (row.build.keywords["blocks"] for row in ROWS if isinstance(row.build, partial))
+    taken = (row.build.keywords["blocks"] for row in rows_of() if isinstance(row.build, partial))
     return sorted({position for blocks in taken for position in blocks})
 
 
@@ -49,9 +49,9 @@ def devices() -> list[str]:
 
 def tables() -> list[str]:
     """Numbers of the paper's tables."""
-    from vidcost.models.rows import ROWS
+    from vidcost.papers.catalog import rows_of
 
-    return sorted({str(number) for row in ROWS for number in row.tables})
+    return sorted({str(number) for row in rows_of() for number in row.tables})
 
 
 def one_of(kind: Any) -> Callable[[], list[str]]:

@@ -31,7 +31,7 @@ def list_rows(
 ) -> None:
     """List the rows: name, tables, input, what is assumed."""
     from vidcost.bench.report.counts import list_table
-    from vidcost.models.rows import select
+    from vidcost.papers.catalog import select
 
     print_table(list_table(select(rows or (), table=table)), as_)
 
@@ -43,8 +43,9 @@ def count_rows(
     classes: Classes = None,
     frames: Frames = None,
     size: Size = None,
-    witnesses: Annotated[
-        bool, typer.Option("--witnesses", help="Ask other counters too, which takes longer.")
+    reference_counters: Annotated[
+        bool,
+        typer.Option("--reference-counters", help="Ask other counters too, which takes longer."),
     ] = False,
     no_cache: NoCache = False,
     training: Annotated[
@@ -63,14 +64,14 @@ def count_rows(
     from vidcost.bench.cli.networks import failures, limit_s, network_cells, parted
     from vidcost.bench.cli.rows import at, buildable, measured
     from vidcost.bench.count.record import count_row
-    from vidcost.bench.count.witness import WITNESSES
+    from vidcost.bench.count.reference_counter import REFERENCE_COUNTERS
     from vidcost.bench.inspection.counted import counted
     from vidcost.bench.report.counts import count_table, network_table, training_table
 
-    if training and witnesses:
+    if training and reference_counters:
         raise ValueError(
-            "the witnesses are asked about the forward pass alone: leave out --training or "
-            "--witnesses"
+            "the counters are asked about the forward pass alone: leave out --training or "
+            "--reference-counters"
         )
     rows, references = parted(rows)
     networks = network_cells(references, inputs)
@@ -80,10 +81,11 @@ def count_rows(
                 "networks of your own are counted by themselves, at --input: leave out rows, "
                 "--table, --classes, --frames and --size"
             )
-        asked = WITNESSES if witnesses else ()
+        asked = REFERENCE_COUNTERS if reference_counters else ()
         limit = limit_s(time_limit)
         found = [
-            counted(cell, witnesses=asked, training=training, limit_s=limit) for cell in networks
+            counted(cell, reference_counters=asked, training=training, limit_s=limit)
+            for cell in networks
         ]
         print_table(network_table(found), as_)
         report(failures(found))
@@ -92,7 +94,7 @@ def count_rows(
     if training:
         print_table(training_table(chosen), as_)
         return
-    if witnesses:
+    if reference_counters:
         records = [each.record for each in measured(chosen, use_cache=not no_cache)]
     else:
         records = [count_row(row) for row in chosen]
@@ -121,7 +123,7 @@ def show_row(
     from vidcost.bench.cli.networks import failures, limit_s, network_cells, parted
     from vidcost.bench.inspection.counted import counted
     from vidcost.bench.report.counts import network_tree_table, tree_table
-    from vidcost.models.rows import select
+    from vidcost.papers.catalog import select
 
     _, references = parted([row])
     networks = network_cells(references, inputs)

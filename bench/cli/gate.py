@@ -59,15 +59,15 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     """Count every row and compare with counts.jsonl, exactly; any difference fails.
 
     What fvcore, thop and torch print is computed by our account of their conventions, which
-    `vidcost ledger` holds to what they answer.
+    `vidcost explain` holds to what they answer.
     """
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.gate.baseline import compare
     from vidcost.bench.report.gate.counts import change_table, summary_line
     from vidcost.bench.report.gate.github import annotated, announce, append_summary
-    from vidcost.models.rows import ROWS
+    from vidcost.papers.catalog import rows_of
 
-    comparison = compare(ROWS, results, progress=progress)
+    comparison = compare(rows_of(), results, progress=progress)
     summary, table = summary_line(comparison, results), change_table(comparison.changes)
     if comparison.changes or as_ is not None:
         print_table(table, as_)
@@ -101,9 +101,9 @@ def gate_accept(
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.gate.baseline import accept
     from vidcost.bench.report.gate.counts import accepted_line, change_table
-    from vidcost.models.rows import ROWS
+    from vidcost.papers.catalog import rows_of
 
-    acceptance = accept(ROWS, results, reason, progress=progress)
+    acceptance = accept(rows_of(), results, reason, progress=progress)
     if json:
         print_table(change_table(acceptance.changes), Format.JSON)
     typer.echo(accepted_line(acceptance, results), err=json)

@@ -54,8 +54,8 @@ def write_lines(path: Path, lines: Sequence[Mapping[str, Any]], *, command: str)
 
 
 def report_failures(records: Iterable[Record]) -> None:
-    """Name the witnesses that gave no answer, and exit accordingly."""
-    report(line for each in records for line in unanswered(each.row, each.witnesses))
+    """Name the reference counters that gave no answer, and exit accordingly."""
+    report(line for each in records for line in unanswered(each.row, each.reference_counters))
 
 
 def unanswered(subject: str, answers: Mapping[Any, Answer]) -> list[str]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from vidcost.bench import published
 from vidcost.bench.cli.output import write_document
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.gpu import gpu_summary, gpu_tables
@@ -27,14 +26,15 @@ from vidcost.bench.timing import plan
 from vidcost.bench.timing.campaign import TABLES, printed_rows
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.store import Contents
-from vidcost.models.rows import ROWS
+from vidcost.papers import catalog
+from vidcost.papers.catalog import every_row
 
-_ROWS = {row.name: row for row in ROWS}
+_ROWS = every_row()
 
 
 def counted_table(number: int, records: Mapping[str, Record]) -> Table:
     """A table of the paper with our counts beside."""
-    return paper_table(number, published.pnl2020(), _ROWS, records)
+    return paper_table(number, catalog.paper(), _ROWS, records)
 
 
 def write_tables(tables: Mapping[int, Table], measured: Sequence[Gpu], results: Path) -> None:

@@ -12,10 +12,10 @@ from vidcost.bench.cli.audit import audit_app
 from vidcost.bench.cli.cache import cache_app
 from vidcost.bench.cli.compare import compare_app
 from vidcost.bench.cli.counts import counts_app
+from vidcost.bench.cli.explain import explain_app
 from vidcost.bench.cli.fast import fast_app
 from vidcost.bench.cli.formulas import formulas_app
 from vidcost.bench.cli.gate import gate_app
-from vidcost.bench.cli.ledger import ledger_app
 from vidcost.bench.cli.query import query_app
 from vidcost.bench.cli.report import report_app
 from vidcost.bench.cli.tables import tables_app
@@ -33,7 +33,7 @@ app.add_typer(compare_app)
 app.add_typer(tables_app)
 app.add_typer(timing_app)
 app.add_typer(fast_app)
-app.add_typer(ledger_app)
+app.add_typer(explain_app)
 app.add_typer(formulas_app)
 app.add_typer(audit_app)
 app.add_typer(gate_app, name="gate")

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 
-from vidcost.bench.count.ledger import Examined
 from vidcost.bench.count.measure import measure, steps
+from vidcost.bench.count.reconcile import Examined
 from vidcost.bench.progress import bar
-from vidcost.models.rows import Row, select
+from vidcost.papers.catalog import select
+from vidcost.papers.row import Row
 
 
 def buildable(patterns: Sequence[str] | None = None, *, table: int | None = None) -> list[Row]:
@@ -31,7 +32,7 @@ def at(rows: Iterable[Row], classes: int | None, frames: int | None, size: int |
 
 
 def measured(rows: Sequence[Row], *, use_cache: bool) -> list[Examined]:
-    """What was counted for ``rows``, with the witnesses' answers, under a bar on a terminal."""
+    """What was counted for ``rows``, with the counters' answers, under a bar on a terminal."""
     with progress(steps(rows)) as advance:
         return measure(rows, use_cache=use_cache, advance=advance)
 

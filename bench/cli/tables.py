@@ -43,20 +43,22 @@ def tables(
     latency and memory too, of every GPU in timings/ that rows were timed on; those of Tables 3, 5
     and 6 together go to tables/gpu-*.md. Timings of a CPU are shown, with --timings, not written.
     """
-    from vidcost.bench import published
     from vidcost.bench.cli import paper_tables
     from vidcost.bench.cli.rows import measured
     from vidcost.bench.count import record
     from vidcost.bench.report.timing import with_timings
-    from vidcost.models.rows import ROWS
+    from vidcost.papers import catalog
+    from vidcost.papers.catalog import rows_of
 
-    paper = published.pnl2020()
+    paper = catalog.paper()
     numbers = list(dict.fromkeys(numbers or paper.titles))
     needed = [printed.row for number in numbers for printed in paper.table(number)]
     files.check_folder(results)
     timed, note, gpus = paper_tables.stored_timings(timings, results)
     records = record.read(results)
-    missing = [row for row in ROWS if row.name in needed and row.name not in records and row.build]
+    missing = [
+        row for row in rows_of() if row.name in needed and row.name not in records and row.build
+    ]
     if missing:
         records |= {
             each.record.row: each.record for each in measured(missing, use_cache=not no_cache)
@@ -86,18 +88,18 @@ def run(
     are, those with blocks first, as far as they are expected to fit into --budget. As those of
     `vidcost tables`, the files have what is stored of GPUs, and nothing of this CPU's timings.
     """
-    from vidcost.bench import published
     from vidcost.bench.cli import paper_tables
     from vidcost.bench.cli.rows import buildable, measured
     from vidcost.bench.count import record
-    from vidcost.bench.count.ledger import complaints, reconcile
+    from vidcost.bench.count.reconcile import complaints, reconcile
     from vidcost.bench.gate.baseline import unlike_baseline
     from vidcost.bench.report.timing import with_timings
     from vidcost.bench.timing.campaign import TABLES
     from vidcost.bench.timing.plan import seconds
+    from vidcost.papers import catalog
 
     budget_s = seconds(budget)
-    paper = published.pnl2020()
+    paper = catalog.paper()
     files.check_folder(results)
     _, note, gpus = paper_tables.stored_timings(None, results)
     examined = measured(buildable(), use_cache=not no_cache)

@@ -147,7 +147,7 @@ def time_rows(
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.campaign import campaign_cells
     from vidcost.bench.timing.figures import by_kind
-    from vidcost.models.rows import ROWS
+    from vidcost.papers.catalog import rows_of
 
     if campaign is not None:
         _refuse_choices(context)
@@ -172,7 +172,7 @@ def time_rows(
     reasons: list[str] = []
     if blocks:
         specs = plan.named_specs(blocks)
-        shapes = [plan.shape_of(text) for text in shape_ or ()] or plan.shared_shapes(ROWS)
+        shapes = [plan.shape_of(text) for text in shape_ or ()] or plan.shared_shapes(rows_of())
         alone, reasons = plan.fitting(specs, plan.swept(shapes) if sweep else shapes)
     if (classes, frames, size) != (None, None, None):
         chosen = at(chosen, classes, frames, size)

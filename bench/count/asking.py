@@ -1,7 +1,7 @@
-"""Asks another counter, in this process, what a network costs: the one way to every witness.
+"""Asks another counter, in this process, what a network costs: the one way to every counter.
 
 fvcore and thop run the network on dense tensors and leave marks in it: give them a copy, or ask in
-a process of their own, as :mod:`vidcost.bench.count.witness` does for rows. thop's convention of
+a process of their own, as :mod:`vidcost.bench.count.reference_counter` does for rows. thop of
 May 2020 and torch's FlopCounterMode run on any device, the meta device too.
 """
 
@@ -26,47 +26,51 @@ from vidcost.bench.count.distribution import (
     check_distribution,
     version,
 )
-from vidcost.bench.count.term import by_heading
+from vidcost.bench.count.term import by_category
 from vidcost.bench.errors import named
 from vidcost.bench.outputs import TensorsOut
 
 RUN_FOR_REAL: tuple[Convention, ...] = ("fvcore", "thop")
-"""The witnesses that are packages of others, and need dense tensors."""
+"""The reference counters that are packages of others, and need dense tensors."""
 
 
-def version_of(witness: Convention) -> str:
-    """The version of ``witness`` that is asked."""
-    return thop2020.VERSION if witness == "thop-2020" else version(witness)
+def version_of(reference_counter: Convention) -> str:
+    """The version of ``reference_counter`` that is asked."""
+    return thop2020.VERSION if reference_counter == "thop-2020" else version(reference_counter)
 
 
 def ask_about(
-    witness: Convention,
+    reference_counter: Convention,
     model: nn.Module,
     inputs: Sequence[Tensor],
     *,
     halved: Collection[str] = (),
 ) -> Answer:
-    """What ``witness`` says of one forward pass of ``model`` on ``inputs``, in evaluation mode.
+    """What ``reference_counter`` says of one pass of ``model`` on ``inputs`` in evaluation mode.
 
     The modules named in ``halved`` compute in half precision, which takes half the memory and
-    changes no number; they stay so. A witness that is missing, refuses or crashes gives an answer
+    changes no number; they stay so. A counter that is missing, refuses or crashes gives an answer
     with another ``status`` and one line, whatever it raised.
     """
     with _quiet():
         try:
-            if witness in RUN_FOR_REAL:
-                check_distribution(witness)
+            if reference_counter in RUN_FOR_REAL:
+                check_distribution(reference_counter)
         except WrongDistribution as error:
-            return Answer(version=version(witness), status="wrong distribution", error=str(error))
+            return Answer(
+                version=version(reference_counter), status="wrong distribution", error=str(error)
+            )
         except NotInstalled as error:
-            return Answer(version=version(witness), status="missing", error=str(error))
+            return Answer(version=version(reference_counter), status="missing", error=str(error))
         for name in halved:
             halve(model.get_submodule(name))
         try:
             with mode(model, training=False):
-                return _ASK[witness](model, tuple(inputs))
-        except Exception as error:  # whatever a witness raises, it is its answer
-            return Answer(version=version_of(witness), status="crashed", error=named(error))
+                return _ASK[reference_counter](model, tuple(inputs))
+        except Exception as error:  # whatever a reference counter raises, it is its answer
+            return Answer(
+                version=version_of(reference_counter), status="crashed", error=named(error)
+            )
 
 
 @contextmanager
@@ -161,22 +165,22 @@ def _torch(model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
 
 
 def _answer(
-    witness: Convention,
+    reference_counter: Convention,
     flops: float,
     params: float | None,
     parts: Iterator[tuple[str, float]] | Sequence[tuple[str, float]],
 ) -> Answer:
     return Answer(
-        version=version_of(witness),
-        flops=_integer(witness, flops),
-        params=None if params is None else _integer(witness, params),
-        parts=by_heading((part, _integer(witness, amount)) for part, amount in parts),
+        version=version_of(reference_counter),
+        flops=_integer(reference_counter, flops),
+        params=None if params is None else _integer(reference_counter, params),
+        parts=by_category((part, _integer(reference_counter, amount)) for part, amount in parts),
     )
 
 
-def _integer(witness: str, amount: float) -> int:
+def _integer(reference_counter: str, amount: float) -> int:
     if int(amount) != amount:
-        raise ValueError(f"{witness} answered {amount}, no integer")
+        raise ValueError(f"{reference_counter} answered {amount}, no integer")
     return int(amount)
 
 

@@ -1,17 +1,15 @@
-"""Answers of the witnesses, kept under the user's cache folder by the content of the question."""
+"""Answers of the counters, kept under the user's cache folder by the content of the question."""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-import platformdirs
 
 from vidcost.bench import files
 
 
 def folder() -> Path:
     """Where the answers lie."""
-    return platformdirs.user_cache_path("vidcost") / "witnesses"
+    return files.cache_folder() / "reference_counters"
 
 
 def load(key: str) -> str | None:

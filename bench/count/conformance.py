@@ -1,7 +1,7 @@
 """Asks every counter about every operator of :mod:`vidcost.bench.count.operators`.
 
 fvcore and thop leave marks in networks and in torch, so each answers all questions in a process of
-its own: this module is both sides, as :mod:`vidcost.bench.count.witness` is for rows.
+its own: this module is both sides, as :mod:`vidcost.bench.count.reference_counter` is for rows.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from vidcost.bench.count.distribution import (
     version,
 )
 from vidcost.bench.count.operators import OPERATORS, Operator
+from vidcost.bench.count.reference_counter import PROCESSES
 from vidcost.bench.count.training import count_training
-from vidcost.bench.count.witness import PROCESSES
 
 OURS = "ours"
 TIME_LIMIT_S = 120
@@ -47,7 +47,7 @@ class Said(BaseModel):
 class Statement:
     """What one counter said of the operators, by name: of a forward pass, and of a backward pass.
 
-    ``backward`` is empty for a counter that counts no backward pass. ``error`` says why a witness
+    ``backward`` is empty for a counter that counts no backward pass. ``error`` says why a counter
     could not be asked at all; every answer then is a status.
     """
 
@@ -59,7 +59,7 @@ class Statement:
 
 
 class _Reply(BaseModel):
-    """What the process of a witness answers."""
+    """What the process of a reference counter answers."""
 
     answers: dict[str, Said] = {}
     status: Status = "answered"
@@ -67,23 +67,29 @@ class _Reply(BaseModel):
 
 
 def ask_counters() -> tuple[Statement, ...]:
-    """Ours first, then the witnesses, thop of May 2020, and torch's counter on CPU and meta.
+    """Ours first, then the counters, thop of May 2020, and torch's counter on CPU and meta.
 
     FLOPs of torch's counter are halved: it counts a multiply-accumulate as two.
     """
     with ThreadPoolExecutor(len(PROCESSES)) as pool:
-        witnesses = [pool.submit(_ask_process, witness) for witness in PROCESSES]
+        reference_counters = [
+            pool.submit(_ask_process, reference_counter) for reference_counter in PROCESSES
+        ]
         ours = Statement(OURS, version("vidcost"), _each(_ours), _each_backward(_ours_backward))
         others = [
             Statement("thop-2020", thop2020.VERSION, _each(_thop_2020)),
             _torch_on("CPU", "cpu"),
             _torch_on("meta", "meta"),
         ]
-        return (ours, *(witness.result() for witness in witnesses), *others)
+        return (
+            ours,
+            *(reference_counter.result() for reference_counter in reference_counters),
+            *others,
+        )
 
 
 def failures(statements: Sequence[Statement]) -> list[str]:
-    """A line for each operator that ours gets wrong and each witness that could not be asked."""
+    """A line for each operator that ours gets wrong and each counter that could not be asked."""
     lines = []
     for statement in statements:
         if statement.error:
@@ -169,32 +175,34 @@ def _torch(operator: Operator, device: str) -> tuple[float, float]:
     return forward / 2, (counter.get_total_flops() - forward) / 2
 
 
-def _ask_process(witness: str) -> Statement:
-    # -P keeps files of the current folder from standing in for the witness's modules
-    command = [sys.executable, "-P", "-m", "vidcost.bench.count.conformance", witness]
+def _ask_process(reference_counter: str) -> Statement:
+    # -P keeps files of the current folder from standing in for the reference counter's modules
+    command = [sys.executable, "-P", "-m", "vidcost.bench.count.conformance", reference_counter]
     try:
         process = subprocess.run(
             command, capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return _unasked(witness, "timed out", f"no answer within {TIME_LIMIT_S} s")
+        return _unasked(reference_counter, "timed out", f"no answer within {TIME_LIMIT_S} s")
     if process.returncode != 0:
         last = process.stderr.strip().splitlines()[-1:] or ["no message"]
-        return _unasked(witness, "crashed", f"exit status {process.returncode}: {last[0]}")
+        return _unasked(
+            reference_counter, "crashed", f"exit status {process.returncode}: {last[0]}"
+        )
     try:
         reply = _Reply.model_validate_json(process.stdout)
     except ValidationError:
-        return _unasked(witness, "unreadable", "an answer that cannot be read")
+        return _unasked(reference_counter, "unreadable", "an answer that cannot be read")
     if reply.error:
-        return _unasked(witness, reply.status, reply.error)
+        return _unasked(reference_counter, reply.status, reply.error)
     if set(reply.answers) != {operator.name for operator in OPERATORS}:
-        return _unasked(witness, "unreadable", "not an answer for every operator")
-    return Statement(witness, version(witness), reply.answers)
+        return _unasked(reference_counter, "unreadable", "not an answer for every operator")
+    return Statement(reference_counter, version(reference_counter), reply.answers)
 
 
-def _unasked(witness: str, status: str, error: str) -> Statement:
+def _unasked(reference_counter: str, status: str, error: str) -> Statement:
     answers = {operator.name: Said(status=status) for operator in OPERATORS}
-    return Statement(witness, version(witness), answers, error=error)
+    return Statement(reference_counter, version(reference_counter), answers, error=error)
 
 
 def _fvcore(operator: Operator) -> float:
@@ -214,20 +222,20 @@ def _thop(operator: Operator) -> float:
     return float(thop.profile(network, inputs, verbose=False)[0])
 
 
-def _reply(witness: str) -> _Reply:
-    """All answers of ``witness`` in this process, or why it has none."""
+def _reply(reference_counter: str) -> _Reply:
+    """All answers of ``reference_counter`` in this process, or why it has none."""
     try:
-        check_distribution(witness)
+        check_distribution(reference_counter)
     except WrongDistribution as error:
         return _Reply(status="wrong distribution", error=str(error))
     except NotInstalled as error:
         return _Reply(status="missing", error=str(error))
-    return _Reply(answers=_each(_fvcore if witness == "fvcore" else _thop))
+    return _Reply(answers=_each(_fvcore if reference_counter == "fvcore" else _thop))
 
 
 def main() -> None:
-    """Let the witness named on the command line count every operator, for standard output."""
-    # whatever the witness prints must not mix with the answers
+    """Let the counter named on the command line count every operator, for standard output."""
+    # whatever the reference counter prints must not mix with the answers
     with contextlib.redirect_stdout(sys.stderr):
         reply = _reply(sys.argv[1])
     print(reply.model_dump_json())

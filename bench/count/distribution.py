@@ -1,4 +1,4 @@
-"""The packages that answer as witnesses: whether they are there, and are themselves."""
+"""The packages that answer as reference counters: whether they are there, and are themselves."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from functools import cache
 
 
 class NotInstalled(ImportError):
-    """There is no such witness here."""
+    """There is no such reference counter here."""
 
 
 class WrongDistribution(ImportError):
-    """Another distribution answers to the witness's import name."""
+    """Another distribution answers to the reference counter's import name."""
 
 
 @cache
@@ -24,22 +24,22 @@ def version(distribution: str) -> str:
         return "not installed"
 
 
-def check_distribution(witness: str) -> None:
-    """Refuse a witness that is not there, or not itself.
+def check_distribution(name: str) -> None:
+    """Refuse a reference counter that is not there, or not itself.
 
     Raises: NotInstalled, WrongDistribution.
     """
     try:
-        importlib.import_module(witness)
+        importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != witness:
+        if error.name != name:
             raise
-        raise NotInstalled(f"{witness} is not installed: `pip install {witness}` adds it") from None
+        raise NotInstalled(f"{name} is not installed: `pip install {name}` adds it") from None
     # ultralytics-thop answers to thop's import name and counts otherwise
-    owners = importlib.metadata.packages_distributions().get(witness, [])
-    if owners != [witness]:
+    owners = importlib.metadata.packages_distributions().get(name, [])
+    if owners != [name]:
         raise WrongDistribution(
-            f"module {witness} belongs to {', '.join(sorted(set(owners))) or 'no distribution'}, "
-            f"not to {witness} alone: `pip uninstall` the other, then "
-            f"`pip install --force-reinstall {witness}`"
+            f"module {name} belongs to {', '.join(sorted(set(owners))) or 'no distribution'}, "
+            f"not to {name} alone: `pip uninstall` the other, then "
+            f"`pip install --force-reinstall {name}`"
         )

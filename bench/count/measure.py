@@ -11,11 +11,11 @@ from queue import SimpleQueue
 
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.conventions import Convention
-from vidcost.bench.count.ledger import Entry, Examined, examine, reconcile
-from vidcost.bench.count.witness import PROCESSES, WITNESSES, ask
-from vidcost.bench.count.witness_client import WitnessProcess
+from vidcost.bench.count.reconcile import Entry, Examined, examine, reconcile
+from vidcost.bench.count.reference_counter import PROCESSES, REFERENCE_COUNTERS, ask
+from vidcost.bench.count.reference_counter_client import ReferenceCounterProcess
 from vidcost.bench.engine.work import Engine, Lost, Needs, Piece
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 Question = tuple[Convention, Row]
 
@@ -26,7 +26,7 @@ def measure(
     use_cache: bool = True,
     advance: Callable[[str], None] = lambda what: None,
 ) -> list[Examined]:
-    """What was counted for ``rows`` at batch 1, in order, with the witnesses' answers.
+    """What was counted for ``rows`` at batch 1, in order, with the reference counters' answers.
 
     ``advance`` is called with a few words after each of the :func:`steps` of the work.
     Raises: ClosedFormMismatch if a count and a closed form differ; ValueError as networks do.
@@ -37,14 +37,18 @@ def measure(
         advance(f"counted {row.name}")
     answers: dict[str, dict[Convention, Answer]] = {row.name: {} for row in rows}
     large = [row for row in rows if examined[row.name].is_large]
-    for (witness, row), answer in _answers(rows, large, use_cache=use_cache):
-        answers[row.name][witness] = answer
-        advance(f"{witness} answered on {row.name}")
+    for (reference_counter, row), answer in _answers(rows, large, use_cache=use_cache):
+        answers[row.name][reference_counter] = answer
+        advance(f"{reference_counter} answered on {row.name}")
     return [
         replace(
             examined[row.name],
             record=examined[row.name].record.model_copy(
-                update={"witnesses": {name: answers[row.name][name] for name in WITNESSES}}
+                update={
+                    "reference_counters": {
+                        name: answers[row.name][name] for name in REFERENCE_COUNTERS
+                    }
+                }
             ),
         )
         for row in rows
@@ -96,33 +100,47 @@ def _answers(
 ) -> Iterator[tuple[Question, Answer]]:
     cores = os.cpu_count() or 1
     # a row that needs gigabytes runs with nothing beside it
-    for witness in PROCESSES if large else ():
-        with WitnessProcess(witness, threads=cores) as process:
+    for reference_counter in PROCESSES if large else ():
+        with ReferenceCounterProcess(reference_counter, threads=cores) as process:
             for row in large:
-                yield (witness, row), ask(witness, row, use_cache=use_cache, process=process)
+                yield (
+                    (reference_counter, row),
+                    ask(reference_counter, row, use_cache=use_cache, process=process),
+                )
     # more threads than cores would wait for each other
     threads = max(1, cores // len(PROCESSES))
-    processes = {witness: WitnessProcess(witness, threads=threads) for witness in PROCESSES}
+    processes = {
+        reference_counter: ReferenceCounterProcess(reference_counter, threads=threads)
+        for reference_counter in PROCESSES
+    }
     answered: SimpleQueue[tuple[Question, Answer | BaseException]] = SimpleQueue()
     others = [row for row in rows if row not in large]
 
-    def interview(witness: Convention) -> None:
+    def interview(reference_counter: Convention) -> None:
         for row in others:
             try:
-                answer = ask(witness, row, use_cache=use_cache, process=processes[witness])
+                answer = ask(
+                    reference_counter,
+                    row,
+                    use_cache=use_cache,
+                    process=processes[reference_counter],
+                )
             except BaseException as error:
-                answered.put(((witness, row), error))
+                answered.put(((reference_counter, row), error))
                 return
-            answered.put(((witness, row), answer))
+            answered.put(((reference_counter, row), answer))
 
     with ThreadPoolExecutor(len(PROCESSES)) as pool:
         try:
-            for witness in PROCESSES:
-                pool.submit(interview, witness)
-            for witness in WITNESSES:
-                if witness not in PROCESSES:
+            for reference_counter in PROCESSES:
+                pool.submit(interview, reference_counter)
+            for reference_counter in REFERENCE_COUNTERS:
+                if reference_counter not in PROCESSES:
                     for row in rows:
-                        yield (witness, row), ask(witness, row, use_cache=use_cache)
+                        yield (
+                            (reference_counter, row),
+                            ask(reference_counter, row, use_cache=use_cache),
+                        )
             for _ in range(len(PROCESSES) * len(others)):
                 question, answer = answered.get()
                 if isinstance(answer, BaseException):
@@ -136,4 +154,4 @@ def _answers(
 
 def steps(rows: Sequence[object]) -> int:
     """How often :func:`measure` reports that it has advanced."""
-    return len(rows) * (1 + len(WITNESSES))
+    return len(rows) * (1 + len(REFERENCE_COUNTERS))

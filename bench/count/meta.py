@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 
 def on_meta(row: Row) -> tuple[nn.Module, tuple[Tensor, ...]]:

@@ -19,8 +19,8 @@ from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import Count, count
 from vidcost.bench.count.distribution import version
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.witness import PROCESSES
-from vidcost.models.rows import Row
+from vidcost.bench.count.reference_counter import PROCESSES
+from vidcost.papers.row import Row
 
 COUNTS = "counts.jsonl"
 
@@ -30,8 +30,8 @@ class Record(BaseModel):
 
     Units: ``params`` and ``buffers`` are elements; ``conv``, ``linear``, ``matmul`` are MACs;
     ``norm``, ``pool``, ``softmax``, ``activation`` are elements (see ``Cost``). ``closed_forms``
-    is the number of modules whose closed form the count equals. ``witnesses`` holds what other
-    counters print, each in its own convention.
+    is the number of modules whose closed form the count equals. ``reference_counters`` are the
+    answers of other counters, each in its own convention.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,7 +49,7 @@ class Record(BaseModel):
     softmax: int
     activation: int
     closed_forms: int
-    witnesses: dict[str, Answer] = {}
+    reference_counters: dict[str, Answer] = {}
 
     @property
     def macs(self) -> int:
@@ -97,7 +97,7 @@ def write(folder: Path, records: Iterable[Record], *, command: str) -> Path:
         "vidcost": version("vidcost"),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        **{witness: version(witness) for witness in PROCESSES},
+        **{reference_counter: version(reference_counter) for reference_counter in PROCESSES},
     }
     written = [record.model_dump_json() for record in records]
     lines = [json.dumps(made_by | {"records": len(written)}), *written]

@@ -50,7 +50,7 @@ class Explanation:
     @property
     def parts(self) -> dict[str, int]:
         """What the counter should book under each heading; headings of 0 left out."""
-        return by_heading(
+        return by_category(
             (*self.macs.items(), *((term.part, term.amount) for term in self.flop_terms))
         )
 
@@ -72,7 +72,7 @@ class Terms:
         )
 
 
-def by_heading(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
+def by_category(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
     """Sums of (heading, amount); headings of 0 left out."""
     sums: Counter[str] = Counter()
     for heading, amount in amounts:

@@ -55,7 +55,7 @@ Print = Callable[[Literal["nl", "pnl"]], Formula]
 class Verdict:
     """What is left of a claim about the formulas, under the printed form and under the derived one.
 
-    ``where`` and ``printed`` are those of the claim in ``published``.
+    ``where`` and ``printed`` are those of the claim in figures.toml.
     """
 
     where: str

@@ -23,12 +23,12 @@ from vidcost.bench import files
 from vidcost.bench.count import record
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.distribution import version
-from vidcost.bench.count.ledger import Examined, complaints, examine, reconcile
 from vidcost.bench.count.measure import measure, steps
+from vidcost.bench.count.reconcile import Examined, complaints, examine, reconcile
 from vidcost.bench.count.record import COUNTS, Record
 from vidcost.bench.gate.count_changes import ROW, Change, Comparison, differences
 from vidcost.bench.gate.git import git
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 HISTORY = "counts-history.jsonl"
 
@@ -172,7 +172,7 @@ def _explained(examined: Examined) -> Record:
         )
         for name, account in examined.explanations.items()
     }
-    return examined.record.model_copy(update={"witnesses": answers})
+    return examined.record.model_copy(update={"reference_counters": answers})
 
 
 def _asked(rows: Sequence[Row], progress: Progress) -> dict[str, Record]:
@@ -187,7 +187,7 @@ def _asked(rows: Sequence[Row], progress: Progress) -> dict[str, Record]:
         for line in complaints(entry)
     ]
     if wrong:
-        raise ValueError(f"cannot accept {_one_line(wrong)}; `vidcost ledger` shows the accounts")
+        raise ValueError(f"cannot accept {_one_line(wrong)}; `vidcost explain` shows the accounts")
     return {each.record.row: each.record for each in examined}
 
 

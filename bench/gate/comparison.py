@@ -16,7 +16,7 @@ from vidcost.bench.timing import plan
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machine_of
 from vidcost.bench.timing.worker_process import COMMAND
-from vidcost.models.rows import ROWS
+from vidcost.papers.catalog import rows_of
 
 
 def prepare_refs(
@@ -75,7 +75,7 @@ def blocks_alone(
             raise ValueError("--shape is for blocks alone: give --blocks too")
         return [], []
     specs = plan.named_specs(blocks)
-    at = [plan.shape_of(text) for text in shapes] or plan.shared_shapes(ROWS)
+    at = [plan.shape_of(text) for text in shapes] or plan.shared_shapes(rows_of())
     alone, reasons = plan.fitting(specs, at)
     return [{"block": spec, "shape": shape} for spec, shape in alone], reasons
 

@@ -93,9 +93,9 @@ def _of_row(
 def _figures(record: Record) -> dict[str, Figure]:
     """Every figure of a record by its field."""
     # whatever a record holds is compared, also what is added to it later
-    known: dict[str, Any] = record.model_dump(exclude={"row", "witnesses"})
+    known: dict[str, Any] = record.model_dump(exclude={"row", "reference_counters"})
     known["inputs"] = ", ".join("x".join(map(str, clip)) for clip in record.inputs)
-    for name, answer in record.witnesses.items():
+    for name, answer in record.reference_counters.items():
         known[f"{name}.flops"] = answer.flops
         known[f"{name}.params"] = answer.params
         known |= {f"{name}.flops.{heading}": amount for heading, amount in answer.parts.items()}

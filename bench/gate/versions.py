@@ -19,18 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import platformdirs
 from filelock import FileLock
 
+from vidcost.bench import files
 from vidcost.bench.gate.git import git
 
-HARNESS = ("vidcost", "vidcost.bench", "vidcost.published")
+HARNESS = ("vidcost", "vidcost.bench")
 """Packages that come from this installation, above those below them."""
+
+MEASURED = ("models", "papers")
+"""Folders that come from the version: networks, and the rows that are made of them."""
 
 _ROWS = """\
 import json
-from vidcost.models.rows import ROWS
-print(json.dumps([row.name for row in ROWS if row.build]))
+from vidcost.papers.catalog import rows_of
+print(json.dumps([row.name for row in rows_of() if row.build]))
 """
 
 
@@ -95,7 +98,7 @@ class Prepared:
 
 def cache_folder() -> Path:
     """Where checkouts and environments are kept."""
-    return Path(platformdirs.user_cache_dir("vidcost")) / "gate"
+    return files.cache_folder() / "gate"
 
 
 def check_out(repository: Path, ref: str | None, *, cache: Path) -> Checkout:
@@ -106,7 +109,7 @@ def check_out(repository: Path, ref: str | None, *, cache: Path) -> Checkout:
     """
     top = Path(git(repository, "rev-parse", "--show-toplevel"))
     if ref is None:
-        changed = git(top, "status", "--porcelain", "--", "models", "pyproject.toml")
+        changed = git(top, "status", "--porcelain", "--", *MEASURED, "pyproject.toml")
         commit = git(top, "rev-parse", "HEAD") + ("+changes" if changed else "")
         return Checkout("working tree", commit, top)
     try:
@@ -145,10 +148,11 @@ def prepare(
 
 def installed(ref: str, commit: str, *, cache: Path) -> tuple[Prepared, Prepared]:
     """Two copies of this installation's own models, which are those of ``ref`` and ``commit``."""
-    checkout = Checkout(ref, commit, _folder_of("vidcost.models"))
+    folders = [_folder_of(f"vidcost.{name}") for name in MEASURED]
+    checkout = Checkout(ref, commit, folders[0])
     return (
-        _copied(checkout, checkout.folder, None, name="a", cache=cache),
-        _copied(checkout, checkout.folder, None, name="b", cache=cache),
+        _copied(checkout, folders, None, name="a", cache=cache),
+        _copied(checkout, folders, None, name="b", cache=cache),
     )
 
 
@@ -156,16 +160,22 @@ def _prepared(
     checkout: Checkout, wanted: _Dependencies | None, *, name: str, cache: Path
 ) -> Prepared:
     """``wanted`` is for an environment of its own; ``name`` tells one side from the other."""
-    models = checkout.folder / "models"
-    if not (models / "rows.py").is_file():
-        raise ValueError(f"{checkout.ref} has no models/rows.py: is it a version of vidcost?")
-    return _copied(checkout, models, wanted, name=name, cache=cache)
+    folders = [checkout.folder / measured for measured in MEASURED]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"{checkout.ref} has no {folder.name}/: is it a version of vidcost?")
+    return _copied(checkout, folders, wanted, name=name, cache=cache)
 
 
 def _copied(
-    checkout: Checkout, models: Path, wanted: _Dependencies | None, *, name: str, cache: Path
+    checkout: Checkout,
+    measured: Sequence[Path],
+    wanted: _Dependencies | None,
+    *,
+    name: str,
+    cache: Path,
 ) -> Prepared:
-    code = _digest([models])
+    code = _digest(measured)
     harness = [_folder_of(package) for package in HARNESS]
     # two copies even of the same code, so that no side has the files to itself
     path = cache / "sides" / f"{name}-{code[:16]}-{_digest(harness)[:16]}"
@@ -176,7 +186,8 @@ def _copied(
             shutil.rmtree(draft, ignore_errors=True)
             for package, folder in zip(HARNESS, harness, strict=True):
                 _copy(folder, draft.joinpath(*package.split(".")))
-            _copy(models, draft / "vidcost" / "models")
+            for package, folder in zip(MEASURED, measured, strict=True):
+                _copy(folder, draft / "vidcost" / package)
             subprocess.run(
                 [python, "-m", "compileall", "-q", str(draft)], check=False, capture_output=True
             )

@@ -75,7 +75,7 @@ def variants(
 def count_all(
     chosen: Sequence[Variant],
     *,
-    witnesses: Sequence[Convention],
+    reference_counters: Sequence[Convention],
     limit_s: float,
     advance: Callable[[str], None] = lambda _: None,
     engine: Engine | None = None,
@@ -90,7 +90,7 @@ def count_all(
         Piece(
             f"counting {variant.cell.subject}",
             _counted,
-            (variant.cell, tuple(witnesses), limit_s),
+            (variant.cell, tuple(reference_counters), limit_s),
             tag=number,
         )
         for number, variant in enumerate(chosen)
@@ -115,9 +115,9 @@ def count_all(
     return found
 
 
-def _counted(cell: Cell, witnesses: Sequence[Convention], limit_s: float) -> Counted:
+def _counted(cell: Cell, reference_counters: Sequence[Convention], limit_s: float) -> Counted:
     check_code(cell)
-    return counted(cell, witnesses=witnesses, limit_s=limit_s)
+    return counted(cell, reference_counters=reference_counters, limit_s=limit_s)
 
 
 def to_time(chosen: Sequence[Variant], counts: Sequence[Counted]) -> list[Cell]:

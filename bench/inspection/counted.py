@@ -16,16 +16,16 @@ from vidcost.bench.count.asking import ask_about
 from vidcost.bench.count.closed_form import ClosedFormMismatch, verify
 from vidcost.bench.count.conventions import Convention
 from vidcost.bench.count.counter import Count, UncountedOperator, count
-from vidcost.bench.count.ledger import Entry, reconcile_network
+from vidcost.bench.count.reconcile import Entry, reconcile_network
 from vidcost.bench.count.training import count_training
 from vidcost.bench.engine.work import Engine, Lost, Piece
 from vidcost.bench.inspection.modules import Module, modules
-from vidcost.bench.isolation.call import LIMIT_S, Failed, isolated
+from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.plan import check_code
 from vidcost.bench.timing.predict import outline
 from vidcost.bench.timing.subject import Built, build
-from vidcost.bench.user.failure import UserCodeError, last_line
+from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.cost import Cost
 
 
@@ -54,21 +54,21 @@ class Counted:
 def counted(
     cell: Cell,
     *,
-    witnesses: Sequence[Convention] = (),
+    reference_counters: Sequence[Convention] = (),
     training: bool = False,
     limit_s: float = LIMIT_S,
 ) -> Counted:
-    """Count what ``cell`` is about, at its inputs, and ask ``witnesses`` about it.
+    """Count what ``cell`` is about, at its inputs, and ask ``reference_counters`` about it.
 
     ``training`` counts a step of training instead of a pass in evaluation mode.
-    What is ours alone and asks no witness is counted in this process.
+    What is ours alone and asks no reference counter is counted in this process.
     Raises: ValueError if there is no such row, position, file or object; ClosedFormMismatch for
             what is ours alone.
     """
-    if not cell.code and not witnesses:
+    if not cell.code and not reference_counters:
         return _counted(cell, (), training)
     try:
-        return isolated(limit_s, _counted, cell, tuple(witnesses), training)
+        return isolated(limit_s, _counted, cell, tuple(reference_counters), training)
     except Failed as failed:
         return Counted(cell, status=failed.status, error=str(failed))
 
@@ -117,7 +117,7 @@ def _accounts_there(cell: Cell, limit_s: float) -> tuple[list[Entry], str]:
     return accounts(cell, limit_s=limit_s)
 
 
-def _counted(cell: Cell, witnesses: Sequence[Convention], training: bool) -> Counted:
+def _counted(cell: Cell, reference_counters: Sequence[Convention], training: bool) -> Counted:
     try:
         model, found, backward = _run(cell, training=training)
     except UncountedOperator as error:
@@ -142,12 +142,13 @@ def _counted(cell: Cell, witnesses: Sequence[Convention], training: bool) -> Cou
             if not cell.code:
                 raise
             known = replace(known, status="raised", error=f"cost: {last_line(error)}")
-    if not witnesses:
+    if not reference_counters:
         return known
     built = _built(cell)
     # each leaves marks, but none that another sees: the one before has answered
     return replace(
-        known, answers={name: ask_about(name, built.model, built.inputs) for name in witnesses}
+        known,
+        answers={name: ask_about(name, built.model, built.inputs) for name in reference_counters},
     )
 
 

@@ -9,7 +9,7 @@ from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.pairs import speed
 from vidcost.bench.timing.plan import checked_cell
 from vidcost.bench.timing.record import Timing
-from vidcost.models.rows import select
+from vidcost.papers.catalog import select
 
 FAST = "fast path"
 

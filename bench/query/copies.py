@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import platformdirs
 from pydantic import BaseModel
 
 from vidcost.bench import files
@@ -57,7 +56,7 @@ class _Copy(BaseModel):
 
 def folder() -> Path:
     """Where the copies lie."""
-    return platformdirs.user_cache_path("vidcost") / "timings"
+    return files.cache_folder() / "timings"
 
 
 def clear() -> int:

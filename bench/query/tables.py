@@ -34,7 +34,7 @@ def _of(view: View, *but: str) -> dict[str, str]:
 
 
 _ANSWERS = {
-    f"{name.replace('-', '_')}_{quantity}": f"witnesses['{name}'].{quantity}"
+    f"{name.replace('-', '_')}_{quantity}": f"reference_counters['{name}'].{quantity}"
     for name in ("fvcore", "thop", "thop-2020", "torch")
     for quantity in ("flops", "params")
 }
@@ -46,7 +46,7 @@ FILES = (
         {
             **_of(COUNTS, "macs", "inputs", *_ANSWERS),
             "inputs": "BIGINT[][]",
-            "witnesses": "MAP(VARCHAR, STRUCT(flops BIGINT, params BIGINT))",
+            "reference_counters": "MAP(VARCHAR, STRUCT(flops BIGINT, params BIGINT))",
         },
         {
             "macs": "conv + linear + matmul",
@@ -57,8 +57,8 @@ FILES = (
     ),
     File(
         LEDGER,
-        "ledger.jsonl",
-        "vidcost ledger",
+        "reconciliation.jsonl",
+        "vidcost explain",
         _of(LEDGER, "kind"),
         {"kind": "case when what in ('ours', 'printed', 'remainder') then what else 'term' end"},
     ),

@@ -15,7 +15,7 @@ from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.inspection.modules import Module, modules
 from vidcost.bench.report.table import Cell as Position
 from vidcost.bench.report.table import Column, Table, integer
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 _QUANTITIES = (
     Column("params", "Params", integer),
@@ -37,7 +37,7 @@ _CLOSED_FORMS = (
     "Closed forms met: modules whose closed form, `cost(shape)`, the count equals; not checked: "
     "no module has one."
 )
-_WITNESSES = "fvcore and thop: as they print, by their own conventions."
+_REFERENCE_COUNTERS = "fvcore and thop: as they print, by their own conventions."
 
 
 def list_table(rows: Iterable[Row]) -> Table:
@@ -71,7 +71,9 @@ def checked(value: int) -> str:
 
 def network_table(networks: Sequence[Counted]) -> Table:
     """Users' networks at their own inputs, and all that was counted of them."""
-    witnesses = list(dict.fromkeys(name for each in networks for name in each.answers or ()))
+    reference_counters = list(
+        dict.fromkeys(name for each in networks for name in each.answers or ())
+    )
     failed = _failures(networks)
     return Table(
         title="Counts",
@@ -80,7 +82,7 @@ def network_table(networks: Sequence[Counted]) -> Table:
             Column("inputs", "Inputs"),
             *_QUANTITIES,
             *(_BACKWARD if any(each.backward for each in networks) else ()),
-            *(Column(name, name, integer) for name in witnesses),
+            *(Column(name, name, integer) for name in reference_counters),
             Column("buffers", "Buffers", integer),
             Column("closed_forms", "Closed forms met", checked),
             *((Column("shown_status", "Status"),) if failed else ()),
@@ -93,7 +95,7 @@ def network_table(networks: Sequence[Counted]) -> Table:
         legend=(
             f"At the inputs given. {_UNITS.removeprefix('Batch 1. ')}",
             _CLOSED_FORMS,
-            *([_WITNESSES] if witnesses else []),
+            *([_REFERENCE_COUNTERS] if reference_counters else []),
         ),
     )
 
@@ -136,27 +138,29 @@ def _figures(each: Counted) -> dict[str, Any]:
 
 
 def count_table(records: Sequence[Record]) -> Table:
-    """Rows, and all that was counted of them; what the witnesses said, if they were asked."""
-    witnesses = list(dict.fromkeys(name for record in records for name in record.witnesses))
+    """Rows, and all that was counted of them; what the counters said, if they were asked."""
+    reference_counters = list(
+        dict.fromkeys(name for record in records for name in record.reference_counters)
+    )
     return Table(
         title="Counts",
         columns=(
             Column("row", "Row"),
             *_QUANTITIES,
-            *(Column(name, name, integer) for name in witnesses),
+            *(Column(name, name, integer) for name in reference_counters),
             Column("buffers", "Buffers", integer),
             Column("closed_forms", "Closed forms met", checked),
         ),
         lines=[
-            record.model_dump(exclude={"witnesses", "inputs"})
+            record.model_dump(exclude={"reference_counters", "inputs"})
             | {"macs": record.macs}
-            | {name: answer.flops for name, answer in record.witnesses.items()}
+            | {name: answer.flops for name, answer in record.reference_counters.items()}
             for record in records
         ],
         legend=(
             _UNITS,
             _CLOSED_FORMS,
-            *([_WITNESSES] if witnesses else []),
+            *([_REFERENCE_COUNTERS] if reference_counters else []),
         ),
     )
 

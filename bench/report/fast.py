@@ -24,7 +24,7 @@ from vidcost.bench.timing.fast_plan import SHAPES, SPECS, TRIED, TRIED_ON_GPU
 from vidcost.bench.timing.figures import machine_of_all
 from vidcost.bench.timing.pairs import pair_figures
 from vidcost.bench.timing.record import Timing
-from vidcost.models.rows import ROWS, select
+from vidcost.papers.catalog import rows_of, select
 
 GOAL_POSITIONS = 6272
 GOALS = {"cpu": ("a CPU", 2.0), "cuda": ("a GPU", 3.0)}
@@ -287,7 +287,7 @@ def alike(timings: Iterable[Timing]) -> list[tuple[str, list[Timing]]]:
 def rows_table() -> Table:
     """The MACs of each fast row beside those of the row it is a variant of."""
     lines = []
-    for row in ROWS:
+    for row in rows_of():
         if not row.is_fast:
             continue
         fast, textbook = count_row(row), count_row(select([row.name.removesuffix("-fast")])[0])

@@ -11,7 +11,6 @@ import torch
 from sympy import Expr, Rational
 from torch import nn
 
-from vidcost.bench import published
 from vidcost.bench.formulas.claims import (
     CLAIMED_N,
     MAPS,
@@ -40,11 +39,12 @@ from vidcost.bench.formulas.symbols import (
 from vidcost.bench.report.table import Column, Table, integer
 from vidcost.models.backbones.positions import BlockFactory
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.papers import catalog
 
 
 def verdict_table(print_form: Print = printed) -> Table:
     """The paper's claims about its formulas, with a verdict under both forms."""
-    says = {(claim.where, claim.printed): claim.says for claim in published.pnl2020().claims}
+    says = {(claim.where, claim.printed): claim.says for claim in catalog.paper().claims}
     return Table(
         title="Claims about the formulas",
         columns=(

@@ -11,7 +11,7 @@ from vidcost.bench.report.gpu_legend import legend
 from vidcost.bench.report.gpu_records import SHOWN, Condition, Gpu, Measured
 from vidcost.bench.report.table import Cell, Column, Table, billions
 from vidcost.bench.report.timing import megabytes, milliseconds, said, spread
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 Rows = Mapping[str, Row]
 """Rows by name."""

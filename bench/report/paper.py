@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vidcost.bench.count.record import Record
-from vidcost.bench.published import Figure, Paper, PrintedRow
 from vidcost.bench.report.table import Cell, Column, Table, billions, millions
-from vidcost.models.rows import Row
+from vidcost.papers.figures import Figure, Paper, PrintedRow
+from vidcost.papers.row import Row
 
-WITNESSES = ("fvcore", "thop", "thop-2020")
+REFERENCE_COUNTERS = ("fvcore", "thop", "thop-2020")
 """The counters that have a column; torch's prints our MACs."""
-CONVENTIONS = ("macs", *WITNESSES)
-"""What a printed FLOPs figure is held against: our MACs, and each witness as it prints."""
+CONVENTIONS = ("macs", *REFERENCE_COUNTERS)
+"""What a printed FLOPs figure is held against: our MACs, and each counter as it prints."""
 
 _COLUMNS = (
     Column("method", "Method"),
@@ -56,7 +56,7 @@ def paper_table(
             equal |= {(index, key) for key in met_by(printed, record)}
             footnotes |= {
                 (index, name): f"{name} {answer.status}: {answer.error}"
-                for name, answer in record.witnesses.items()
+                for name, answer in record.reference_counters.items()
                 if answer.error
             }
         if printed.note.params:
@@ -97,8 +97,10 @@ def _ours(record: Record) -> dict[str, int | None]:
         "macs": record.macs,
         "matmul": record.matmul,
         **{
-            name: record.witnesses[name].flops if name in record.witnesses else None
-            for name in WITNESSES
+            name: record.reference_counters[name].flops
+            if name in record.reference_counters
+            else None
+            for name in REFERENCE_COUNTERS
         },
     }
 
@@ -123,8 +125,8 @@ def _legend(records: Iterable[Record]) -> list[str]:
     versions = {
         f"{name} {answer.version}"
         for record in records
-        for name, answer in record.witnesses.items()
-        if name in WITNESSES
+        for name, answer in record.reference_counters.items()
+        if name in REFERENCE_COUNTERS
     }
     return [
         "✓ equals the printed figure to its precision. Batch 1. MACs: multiply-accumulates of "

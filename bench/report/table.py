@@ -1,20 +1,20 @@
-"""Tables for people: the only place, with the report, where numbers become text."""
+"""Tables: raw values as JSON or CSV, formatted text as Markdown or on a terminal."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rich.box
 import rich.table
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.text import Text
-from tabulate import tabulate
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Format = Callable[[Any], str]
 Cell = tuple[int, str]
@@ -26,7 +26,7 @@ _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def text(value: Any) -> str:
-    """A value as it is."""
+    """The value as text."""
     return str(value)
 
 
@@ -47,7 +47,7 @@ def billions(value: int) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its key in the data, its heading, how a value is written."""
+    """A column: key in the data, heading, and the function that formats a value."""
 
     key: str
     heading: str
@@ -55,18 +55,17 @@ class Column:
 
     @property
     def is_text(self) -> bool:
-        """Whether the column is set flush left."""
+        """Whether the column is aligned left."""
         return self.format is text
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: raw values, and how people see them.
+    """A table: raw values, and how to print them.
 
-    ``lines`` are the raw values by key; None is a missing one. ``equal`` are the cells that carry
-    the mark for "equal to the printed precision", ``footnotes`` the texts below, by cell.
-    ``legend`` stands under the table, ``title``, if there is one, above it. Keys
-    without a column appear only in json and csv.
+    ``lines`` are the raw values by key; None is a missing value. ``equal`` are the cells marked as
+    equal to the printed precision; ``footnotes`` are texts by cell, ``legend`` the lines below the
+    table. Keys without a column appear only in JSON and CSV.
     """
 
     title: str
@@ -77,21 +76,17 @@ class Table:
     legend: Sequence[str] = ()
 
     def markdown(self) -> str:
-        """Title, table, footnotes and legend in GitHub's markdown."""
-        table = tabulate(
-            [[_inert(cell) for cell in cells] for cells in self._cells()],
-            headers=[_inert(column.heading) for column in self.columns],
-            tablefmt="pipe",
-            colalign=["left" if column.is_text else "right" for column in self.columns],
-            disable_numparse=True,
-        )
-        # our own sentences: what they quote as code stays code
+        """Title, table, footnotes and legend in GitHub's Markdown."""
+        cells = [[_inert(column.heading) for column in self.columns]]
+        cells += [[_inert(cell) for cell in line] for line in self._cells()]
+        table = _pipe_table(cells, [column.is_text for column in self.columns])
+        # these sentences quote code
         below = [_inert(line, keep="`") for line in (*self._notes(), *self.legend)]
         above = [f"**{_inert(self.title)}**"] if self.title else []
         return "\n\n".join([*above, table, *below]) + "\n"
 
     def rich(self) -> Group:
-        """The same for a terminal."""
+        """The table for a terminal."""
         table = rich.table.Table(title=escape(self.title) or None, box=rich.box.SIMPLE_HEAD)
         for column in self.columns:
             table.add_column(
@@ -104,22 +99,24 @@ class Table:
         return Group(table, *(Text(line) for line in (*self._notes(), *self.legend)), Text())
 
     def json(self) -> str:
-        """The raw values: a list of objects."""
-        return self._frame().to_json(orient="records", indent=2, force_ascii=False) + "\n"
+        """The raw values: a list of objects, all with the same keys."""
+        keys = self._keys()
+        lines = [{key: _plain(line.get(key)) for key in keys} for line in self.lines]
+        return json.dumps(lines, indent=2, ensure_ascii=False, default=str) + "\n"
 
     def csv(self) -> str:
         """The raw values; a missing one is empty."""
-        return str(self._frame().to_csv(index=False))
+        written = io.StringIO()
+        writer = csv.DictWriter(written, self._keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.lines)
+        return written.getvalue()
 
-    def _frame(self) -> pd.DataFrame:
-        # a seventh of a second, which a table drawn for people should not pay
-        import pandas as pd
-
-        # object, or a column with a gap would turn its integers into floats
-        return pd.DataFrame(list(self.lines), dtype=object)
+    def _keys(self) -> list[str]:
+        return list(dict.fromkeys(key for line in self.lines for key in line))
 
     def _cells(self) -> list[list[str]]:
-        numbers = {note: number for number, note in enumerate(self._distinct_notes(), start=1)}
+        numbers = {note: number for number, note in enumerate(self.distinct_notes(), start=1)}
         lines = []
         for index, line in enumerate(self.lines):
             cells = []
@@ -134,7 +131,8 @@ class Table:
             lines.append(cells)
         return lines
 
-    def _distinct_notes(self) -> list[str]:
+    def distinct_notes(self) -> list[str]:
+        """The footnotes in the order of their cells, each once."""
         order = {column.key: position for position, column in enumerate(self.columns)}
         cells = sorted(self.footnotes, key=lambda cell: (cell[0], order[cell[1]]))
         return list(dict.fromkeys(self.footnotes[cell] for cell in cells))
@@ -142,16 +140,50 @@ class Table:
     def _notes(self) -> list[str]:
         return [
             f"{_superscript(number)} {note}"
-            for number, note in enumerate(self._distinct_notes(), start=1)
+            for number, note in enumerate(self.distinct_notes(), start=1)
         ]
 
 
 def show(table: Table, console: Console) -> None:
-    """Print a table: drawn on a terminal, markdown into a pipe or file."""
+    """Print a table: drawn on a terminal, as Markdown into a pipe or file."""
     if console.is_terminal:
         console.print(table.rich())
     else:
         console.file.write(table.markdown() + "\n")
+
+
+def _pipe_table(lines: Sequence[Sequence[str]], left: Sequence[bool]) -> str:
+    """Lines of cells, the heading first, as a Markdown table with columns of equal width."""
+    heading, *rest = lines
+    # two more than the heading, as tabulate has it: results/ is full of such tables
+    widths = [len(cell) + 2 for cell in heading]
+    for line in rest:
+        widths = [max(width, len(cell)) for width, cell in zip(widths, line, strict=True)]
+    rule = [
+        ":" + "-" * (width + 1) if is_left else "-" * (width + 1) + ":"
+        for width, is_left in zip(widths, left, strict=True)
+    ]
+    written = ["|" + "|".join(rule) + "|"]
+    for line in lines:
+        padded = [
+            cell.ljust(width) if is_left else cell.rjust(width)
+            for cell, width, is_left in zip(line, widths, left, strict=True)
+        ]
+        written.append("| " + " | ".join(padded) + " |")
+    # the rule follows the heading
+    written[:2] = reversed(written[:2])
+    return "\n".join(written)
+
+
+def _plain(value: Any) -> Any:
+    """A value in JSON, which has no number for NaN and infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return value
 
 
 def _superscript(number: int) -> str:
@@ -159,5 +191,5 @@ def _superscript(number: int) -> str:
 
 
 def _inert(cell: str, *, keep: str = "") -> str:
-    """Text that markdown shows as it is."""
+    """``cell`` with the characters escaped that have a meaning in Markdown."""
     return "".join(f"\\{c}" if c in "\\|*_`<&" and c not in keep else c for c in cell)

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from vidcost.bench.count.record import counted
-from vidcost.models.rows import ROWS, Row
+from vidcost.papers.catalog import rows_of
+from vidcost.papers.row import Row
 
-BUILDABLE = [row for row in ROWS if row.build is not None]
+BUILDABLE = [row for row in rows_of() if row.build is not None]
 
 COMMAND_LIMIT_S = 10
 COMMAND_LIMIT_BYTES = 10**9

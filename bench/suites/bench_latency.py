@@ -21,7 +21,7 @@ from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.memory import measure_memory
 from vidcost.bench.timing.plan import BLOCK_SPECS
-from vidcost.models.rows import ROWS
+from vidcost.papers.catalog import rows_of
 
 THREADS = os.cpu_count() or 1
 BLOCKS = tuple(spec for textbook in BLOCK_SPECS for spec in (textbook, fast(textbook)))
@@ -55,7 +55,7 @@ def _cells():
     on = [(f"-{kind}", {"device": "cuda", "dtype": kind}) for kind in ("fp32", "tf32", "bf16")]
     printed = printed_rows()
     for suffix, conditions in [("", {"threads": THREADS}), *on]:
-        for row in ROWS:
+        for row in rows_of():
             # a fast variant stands beside its row
             if row in printed or (row.build and row.is_fast):
                 cell = Cell(row=row.name, **conditions)

@@ -15,7 +15,8 @@ from vidcost.bench.timing.plan import (
     shared_shapes,
     swept,
 )
-from vidcost.models.rows import ROWS, Row
+from vidcost.papers.catalog import rows_of
+from vidcost.papers.row import Row
 
 TABLES = (3, 5, 6)
 """The tables in which the paper prints costs."""
@@ -45,7 +46,7 @@ def campaign_cells(names: Iterable[str], device: str) -> list[Cell]:
 
 def printed_rows() -> list[Row]:
     """The rows of the tables with costs that can be built, as they stand there."""
-    return [row for row in ROWS if row.build is not None and {*TABLES} & {*row.tables}]
+    return [row for row in rows_of() if row.build is not None and {*TABLES} & {*row.tables}]
 
 
 def _rows(common: Conditions) -> Iterator[Cell]:
@@ -67,14 +68,14 @@ def _shares(common: Conditions) -> Iterator[Cell]:
 
 def _blocks(common: Conditions) -> Iterator[Cell]:
     """Alone at every shape where rows use them, with what they read in the cache and without."""
-    blocks, _ = fitting(BLOCK_SPECS, shared_shapes(ROWS))
+    blocks, _ = fitting(BLOCK_SPECS, shared_shapes(rows_of()))
     for batch, dtypes in ((BATCH, ("fp32", "bf16", "tf32")), (1, ("fp32", "bf16"))):
         yield from cells_for((), replace(common, batch=(batch,), dtype=dtypes), blocks=blocks)
 
 
 def _sweep(common: Conditions) -> Iterator[Cell]:
     """Alone on MFNet's map in 1 to 32 frames."""
-    first, *_ = shared_shapes(ROWS)
+    first, *_ = shared_shapes(rows_of())
     blocks, _ = fitting(BLOCK_SPECS, swept([first]))
     conditions = replace(common, dtype=("fp32", "bf16"))
     yield from (cell for cell in cells_for((), conditions, blocks=blocks) if not cell.cold)

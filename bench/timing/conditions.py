@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 
 import vidcost.bench.user
-import vidcost.models
 from vidcost.bench import block_spec, call, lifeline, outputs
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.record import Machine
 from vidcost.bench.timing.telemetry import gpus
+from vidcost.papers.catalog import row_files
 
 PROBE_LIMIT_S = 120
 
@@ -82,11 +82,10 @@ def conditions(machine: Machine) -> tuple[str, ...]:
 
 def worker_files() -> list[Path]:
     """The code that a worker runs."""
-    models = (path for folder in vidcost.models.__path__ for path in Path(folder).rglob("*.py"))
     timing = (path for path in Path(__file__).parent.glob("*.py") if path.stem not in PARENT)
     user = (path for folder in vidcost.bench.user.__path__ for path in Path(folder).glob("*.py"))
     beside = (Path(str(module.__file__)) for module in (block_spec, call, lifeline, outputs))
-    return [*sorted(models), *beside, *sorted(user), *sorted(timing)]
+    return [*row_files(), *beside, *sorted(user), *sorted(timing)]
 
 
 @cache

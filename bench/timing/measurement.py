@@ -26,7 +26,7 @@ from vidcost.bench.timing.record import Machine, Memory, Timing
 from vidcost.bench.timing.runner import Runner, held_bytes, set_products
 from vidcost.bench.timing.sampling import sample, without_collection
 from vidcost.bench.timing.subject import Built, build
-from vidcost.bench.user.failure import UserCodeError, last_line
+from vidcost.bench.user.reference import UserCodeError, last_line
 
 Exchange = Callable[[Chunk | Window], Reply]
 

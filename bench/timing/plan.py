@@ -20,7 +20,8 @@ from vidcost.bench.engine.work import Unfit
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.user.inputs import parse_all
 from vidcost.bench.user.reference import digest
-from vidcost.models.rows import Row, select
+from vidcost.papers.catalog import select
+from vidcost.papers.row import Row
 
 BLOCK_SPECS = ("nl", "cgnl", "cgd", "pnl:n=2", "pnl:n=3", "pnl:n=4")
 """The blocks that are timed alone when no others are asked for."""

@@ -13,14 +13,14 @@ from vidcost.bench.block_spec import block_factory
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.training import count_training
-from vidcost.bench.isolation.call import Failed, isolated
+from vidcost.bench.isolation import Failed, isolated
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.residency import Residency
 from vidcost.bench.timing.runner import is_logits, loss_of, starts
 from vidcost.bench.timing.subject import DTYPES, bare_row_of, blocks_of, row_of
 from vidcost.bench.timing.supervisor import Foreseen
 from vidcost.bench.user.network import called_on_meta
-from vidcost.models.rows import Row
+from vidcost.papers.row import Row
 
 FORESEE_LIMIT_S = 120.0
 """For what a user's code takes to be built and run once on shapes alone."""

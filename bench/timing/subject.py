@@ -11,7 +11,8 @@ from vidcost.bench.block_spec import block_factory
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.user.network import called
 from vidcost.models.backbones.positions import BlockFactory
-from vidcost.models.rows import Row, select
+from vidcost.papers.catalog import select
+from vidcost.papers.row import Row
 
 DTYPES = {
     "fp32": torch.float32,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcost.bench.call import name_inside
-from vidcost.bench.user.failure import of_user_code
+from vidcost.bench.user.reference import of_user_code
 
 Factory = Callable[[int], nn.Module]
 

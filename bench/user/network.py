@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from vidcost.bench.call import positional
-from vidcost.bench.user.failure import UserCodeError, of_user_code
 from vidcost.bench.user.inputs import parse_all, tensors
 from vidcost.bench.user.insertion import Factory, with_blocks
-from vidcost.bench.user.reference import load
+from vidcost.bench.user.reference import UserCodeError, load, of_user_code
 
 
 def built(reference: str) -> nn.Module:

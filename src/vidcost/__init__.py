@@ -1,6 +1,6 @@
 """What a long-range video block really costs: models, exact counts, measurements, verdicts.
 
-Of a network of your own: :func:`count`, :func:`time`, :func:`ledger`.
+Of a network of your own: :func:`count`, :func:`time`, :func:`explain`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vidcost.bench.api.count import count
-    from vidcost.bench.api.ledger import ledger
+    from vidcost.bench.api.explain import explain
     from vidcost.bench.api.time import time
 
-__all__ = ["count", "ledger", "time"]
+__all__ = ["count", "explain", "time"]
 
 
 def __getattr__(name: str) -> object:

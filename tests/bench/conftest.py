@@ -13,23 +13,24 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from vidcost import models
+from vidcost import models, papers
 from vidcost.bench import cli
-from vidcost.bench.count import conformance, ledger, measure, record
+from vidcost.bench.count import conformance, measure, reconcile, record
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.operators import OPERATORS
 from vidcost.bench.count.record import Record
 from vidcost.bench.gate import comparison, study, versions
 from vidcost.bench.gate.campaign import Launch
 from vidcost.bench.inspection import counted as inspection
-from vidcost.bench.isolation.call import Failed
+from vidcost.bench.isolation import Failed
 from vidcost.bench.query import copies
 from vidcost.bench.timing import events, sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store
-from vidcost.bench.user.failure import UserCodeError
-from vidcost.models.rows import ROWS, Row
+from vidcost.bench.user.reference import UserCodeError
+from vidcost.papers.pnl2020.rows import ROWS
+from vidcost.papers.row import Row
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FAKE_SIDE = Path(__file__).parent / "gate/fake_side.py"
@@ -65,7 +66,7 @@ def by_name() -> dict[str, Row]:
 
 @pytest.fixture(scope="session")
 def made_up() -> Callable[..., Record]:
-    """Make a record of zeros, but for what is given; a witness gives a number or an error."""
+    """Make a record of zeros, but for what is given; a counter gives a number or an error."""
 
     def make(row: str, *, fvcore: int | str | None = None, thop: int | str | None = None, **known):
         zeros = dict.fromkeys(
@@ -78,7 +79,9 @@ def made_up() -> Callable[..., Record]:
             elif said is not None:
                 answers[name] = Answer(version=version, flops=said, params=7)
         clip = (3, 16, 224, 224)
-        return Record(row=row, classes=200, inputs=(clip,), witnesses=answers, **(zeros | known))
+        return Record(
+            row=row, classes=200, inputs=(clip,), reference_counters=answers, **(zeros | known)
+        )
 
     return make
 
@@ -115,7 +118,7 @@ def timed() -> Callable[..., Timing]:
 
 
 class Questions(dict[tuple[str, str], str | dict[str, Any]]):
-    """By question (witness, row) an error, or fields to answer otherwise; the questions asked."""
+    """By question (counter, row) an error, or fields to answer otherwise; the questions asked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,19 +126,21 @@ class Questions(dict[tuple[str, str], str | dict[str, Any]]):
 
 
 @pytest.fixture
-def witnesses(monkeypatch: pytest.MonkeyPatch) -> Questions:
-    """Have every witness answer at once what the ledger expects of it.
+def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
+    """Have every reference counter answer at once what the ledger expects of it.
 
     An error written under ("thop", "mfnet") becomes that answer; fields replace those of it.
     """
     questions = Questions()
 
-    def ask(witness: Any, row: Row, *, use_cache: bool = True, process: Any = None) -> Answer:
-        questions.asked.append((witness, row.name, use_cache))
-        other = questions.get((witness, row.name), {})
+    def ask(
+        reference_counter: Any, row: Row, *, use_cache: bool = True, process: Any = None
+    ) -> Answer:
+        questions.asked.append((reference_counter, row.name, use_cache))
+        other = questions.get((reference_counter, row.name), {})
         if isinstance(other, str):
             return Answer(version="0", status="crashed", error=other)
-        expected = ledger.examine(row).explanations[witness]
+        expected = reconcile.examine(row).explanations[reference_counter]
         answer = Answer(
             version="0",
             flops=expected.flops,
@@ -150,14 +155,14 @@ def witnesses(monkeypatch: pytest.MonkeyPatch) -> Questions:
 
 @pytest.fixture
 def operators(monkeypatch):
-    """Have fvcore and thop answer 7 on every single operator at once; errors by witness."""
+    """Have fvcore and thop answer 7 on every single operator at once; errors by counter."""
     errors = {}
     answers = {operator.name: conformance.Said(figure=7) for operator in OPERATORS}
 
-    def ask(witness):
-        if error := errors.get(witness):
-            return conformance._unasked(witness, "crashed", error)
-        return conformance.Statement(witness, "1.2", answers)
+    def ask(reference_counter):
+        if error := errors.get(reference_counter):
+            return conformance._unasked(reference_counter, "crashed", error)
+        return conformance.Statement(reference_counter, "1.2", answers)
 
     monkeypatch.setattr(conformance, "_ask_process", ask)
     return errors
@@ -267,8 +272,10 @@ class Repository:
         folder.mkdir()
         self.git("init", "--quiet", "--initial-branch", "main")
         (folder / "pyproject.toml").write_text(PYPROJECT)
-        source = Path(next(iter(models.__path__)))
-        shutil.copytree(source, folder / "models", ignore=shutil.ignore_patterns("__pycache__"))
+        for package in (models, papers):
+            source = Path(next(iter(package.__path__)))
+            copy = folder / source.name
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
 
     def git(self, *arguments):
         author = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b.c"}

@@ -144,7 +144,16 @@ EXAMPLES = [(page, number) for page in PAGES for number in range(len(examples(pa
 
 @pytest.fixture
 def place(
-    git, vidcost, sides, witnesses, operators, stopwatch, timed, baseline, monkeypatch, tmp_path
+    git,
+    vidcost,
+    sides,
+    reference_counters,
+    operators,
+    stopwatch,
+    timed,
+    baseline,
+    monkeypatch,
+    tmp_path,
 ):
     """Where commands are run; returns how to prepare for those of a page."""
     shutil.copytree(CHECKOUT / "results", "results", ignore=lambda *_: ["gate"], dirs_exist_ok=True)

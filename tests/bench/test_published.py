@@ -7,8 +7,9 @@ import pytest
 
 from vidcost.bench.audit.recipes import Recipe, figures
 from vidcost.bench.count.record import count_row
-from vidcost.bench.published import Figure, load, pnl2020
-from vidcost.models.rows import ROWS
+from vidcost.papers import catalog
+from vidcost.papers.figures import Figure, load
+from vidcost.papers.pnl2020.rows import ROWS
 
 # --- figures
 
@@ -132,19 +133,19 @@ def test_every_row_is_as_the_paper_prints_it(number):
             row.params and row.params.printed,
             row.flops and row.flops.printed,
         )
-        for row in pnl2020().table(number)
+        for row in catalog.paper().table(number)
     ]
     assert PAPER[number] == printed
 
 
 def test_the_tables_hold_35_rows():
-    counts = [len(pnl2020().table(number)) for number in range(1, 7)]
+    counts = [len(catalog.paper().table(number)) for number in range(1, 7)]
     assert [5, 5, 3, 4, 14, 4] == counts
-    assert 35 == len(pnl2020().figures)
+    assert 35 == len(catalog.paper().figures)
 
 
 def test_table_5_is_grouped_as_printed():
-    groups = [(row.group, row.label.split()[0]) for row in pnl2020().table(5)]
+    groups = [(row.group, row.label.split()[0]) for row in catalog.paper().table(5)]
     assert [
         ("Two-stream CNNs", "MARS"),
         ("Two-stream CNNs", "ResFrame"),
@@ -165,12 +166,12 @@ def test_table_5_is_grouped_as_printed():
 
 def test_there_is_no_table_7():
     with pytest.raises(ValueError, match=r"^no table 7: the paper has Tables 1 to 6$"):
-        pnl2020().table(7)
+        catalog.paper().table(7)
 
 
 @pytest.mark.parametrize("number", PAPER)
 def test_printed_rows_and_rows_that_name_the_table_are_the_same(number):
-    rows = [printed.row for printed in pnl2020().table(number)]
+    rows = [printed.row for printed in catalog.paper().table(number)]
     assert {row.name for row in ROWS if number in row.tables} == set(rows)
     assert len(set(rows)) == len(rows)
 
@@ -193,13 +194,13 @@ def test_printed_rows_and_rows_that_name_the_table_are_the_same(number):
     ],
 )
 def test_claims_of_the_prose(where, printed, rows):
-    assert (where, printed, rows) in {(c.where, c.printed, c.rows) for c in pnl2020().claims}
+    assert (where, printed, rows) in {(c.where, c.printed, c.rows) for c in catalog.paper().claims}
 
 
 def test_every_claim_is_about_rows_that_exist():
     names = {row.name for row in ROWS}
-    assert set() == {row for claim in pnl2020().claims for row in claim.rows} - names
-    assert all(claim.rows and claim.says for claim in pnl2020().claims)
+    assert set() == {row for claim in catalog.paper().claims for row in claim.rows} - names
+    assert all(claim.rows and claim.says for claim in catalog.paper().claims)
 
 
 # --- notes
@@ -232,7 +233,7 @@ SIZES = [
 
 def sizes_in_notes():
     found = set()
-    for printed in pnl2020().figures:
+    for printed in catalog.paper().figures:
         for note in (printed.note.params, printed.note.flops):
             for size in re.findall(r"\d+(?:,\d{3})+|\d+(?:\.\d+)?[MG]\b", note):
                 found.add((printed.row, size))
@@ -270,7 +271,7 @@ def test_the_parameters_of_a_non_local_block_as_notes_give_them(
 
 COMMANDS = [
     pytest.param(printed.params, shlex.split(command), id=printed.row)
-    for printed in pnl2020().figures
+    for printed in catalog.paper().figures
     for command in re.findall("`vidcost ([^`]*)`", printed.note.params)
 ]
 
@@ -280,7 +281,9 @@ def test_four_notes_on_parameters_name_a_command():
 
 
 @pytest.mark.parametrize(("figure", "command"), COMMANDS)
-def test_a_command_in_a_note_meets_the_printed_parameters(figure, command, vidcost, witnesses):
+def test_a_command_in_a_note_meets_the_printed_parameters(
+    figure, command, vidcost, reference_counters
+):
     status, out, _ = vidcost(*command, "--format", "json")
     assert 0 == status
     (line,) = json.loads(out)
@@ -289,7 +292,7 @@ def test_a_command_in_a_note_meets_the_printed_parameters(figure, command, vidco
 
 @pytest.mark.parametrize("name", ["r50-nl-ucf101", "r50-cgnl-ucf101", "r50-pnl-ucf101"])
 def test_what_notes_call_not_reproduced_is_not_near(name, by_name):
-    (printed,) = (each for each in pnl2020().table(6) if each.row == name)
+    (printed,) = (each for each in catalog.paper().table(6) if each.row == name)
     for classes in (101, 200):
         for frames in (16, 32):
             counted = count_row(by_name[name].at(classes=classes, frames=frames))

@@ -6,11 +6,11 @@ import re
 import shlex
 from pathlib import Path
 
-from vidcost.bench import published
 from vidcost.bench.count import record
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.store import Store
+from vidcost.papers import catalog
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +30,7 @@ def body(path):
 
 
 def test_the_headline_is_what_was_printed_counted_and_measured():
-    printed = {row.row: row.flops for row in published.pnl2020().table(5)}
+    printed = {row.row: row.flops for row in catalog.paper().table(5)}
     counted = record.read(CHECKOUT / "results")
     path = CHECKOUT / "results/timings/nvidia-h100-80gb-hbm3-torch2.11.0.jsonl"
     timed = {timing.cell: timing for timing in Store(path).read().values()}
@@ -97,7 +97,9 @@ def test_the_comparison_stands_in_readme_as_the_tool_prints_it(vidcost, in_this_
     assert ran.out.strip() == shown.split("<!-- end of compare -->", 1)[0].strip()
 
 
-def test_every_number_of_what_is_left_out_is_printed_by_the_command_beside_it(vidcost, witnesses):
+def test_every_number_of_what_is_left_out_is_printed_by_the_command_beside_it(
+    vidcost, reference_counters
+):
     page = (CHECKOUT / "docs/counting.md").read_text(encoding="utf-8")
     section = page.split("## What the published FLOPs leave out\n", 1)[1].split("\n## ", 1)[0]
     commands = re.findall(r"^\$ vidcost (.*)$", section, re.MULTILINE)

@@ -9,7 +9,9 @@ import torch
 
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
 from vidcost.models.blocks.operation import NonLocalOperation
-from vidcost.models.rows import ROWS, Row, select
+from vidcost.papers.catalog import select
+from vidcost.papers.pnl2020.rows import ROWS
+from vidcost.papers.row import Row
 
 BUILDABLE = [row.name for row in ROWS if row.build is not None]
 

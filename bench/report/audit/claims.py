@@ -10,9 +10,9 @@ from vidcost.bench.audit.recipe_search import target_of
 from vidcost.bench.audit.recipes import Figures, Recipe, figures
 from vidcost.bench.audit.verdicts import Kind, values
 from vidcost.bench.formulas.claims import HOLDS, HOLDS_NOT, NEGLIGIBLE, verdicts
-from vidcost.bench.published import Claim, Figure, Paper, PrintedRow
 from vidcost.bench.report.table import billions, millions
-from vidcost.models.rows import select
+from vidcost.papers.catalog import select
+from vidcost.papers.figures import Claim, Figure, Paper, PrintedRow
 
 
 @dataclass(frozen=True)

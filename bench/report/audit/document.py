@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vidcost.bench.audit.verdicts import Judged
-from vidcost.bench.published import Paper
 from vidcost.bench.report.audit.claims import judge_claims
 from vidcost.bench.report.audit.findings import findings
 from vidcost.bench.report.audit.fits import Finding
 from vidcost.bench.report.audit.tables import claim_table, figure_table, verdict_counts
+from vidcost.papers.figures import Paper
 
 
 def audit_markdown(paper: Paper, judged: Sequence[Judged]) -> str:

@@ -10,7 +10,6 @@ from vidcost.bench.audit.verdicts import Judged, still
 from vidcost.bench.count.closed_form import closed_forms
 from vidcost.bench.formulas.claims import CLAIMED_N, SHAPE, at_place, for_one_clip, place
 from vidcost.bench.formulas.symbols import printed as as_printed
-from vidcost.bench.published import Figure, Paper
 from vidcost.bench.report.audit.claims import ours, printed, printed_gap, within_rounding
 from vidcost.bench.report.audit.fits import (
     Finding,
@@ -21,6 +20,7 @@ from vidcost.bench.report.audit.fits import (
 )
 from vidcost.bench.report.table import billions, integer, millions
 from vidcost.models.blocks import PNL, NonLocal
+from vidcost.papers.figures import Figure, Paper
 
 
 def findings(paper: Paper, judged: tuple[Judged, ...]) -> tuple[Finding, ...]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from vidcost.bench.audit.recipe_grid import size
 from vidcost.bench.audit.recipes import Recipe, figures
 from vidcost.bench.audit.verdicts import KINDS, Judged, Verdict, still
-from vidcost.bench.published import Paper
 from vidcost.bench.report.audit.claims import ours, printed, printed_gap
 from vidcost.bench.report.table import billions, integer, millions
-from vidcost.models.rows import select
+from vidcost.papers.catalog import select
+from vidcost.papers.figures import Paper
 
 IMAGENET = "classes=1000"
 _TABLE_6 = ("r50-ucf101", "r50-nl-ucf101", "r50-pnl-ucf101")

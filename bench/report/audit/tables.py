@@ -8,9 +8,9 @@ from typing import Any
 from vidcost.bench.audit.recipe_search import NEAR, Odds, Search, Target, match, target_of
 from vidcost.bench.audit.recipes import AXES, CONVENTIONS, Recipe, figures
 from vidcost.bench.audit.verdicts import Fit, Judged, Verdict, values
-from vidcost.bench.published import Figure, Paper
 from vidcost.bench.report.audit.claims import ClaimVerdict
 from vidcost.bench.report.table import Cell, Column, Table, billions, integer
+from vidcost.papers.figures import Figure, Paper
 
 _CONVENTIONS = (
     "macs: our count, products of two activations included. fvcore: 2 per BatchNorm element and 5 "

@@ -61,7 +61,7 @@ def accepted_line(acceptance: Acceptance, results: Path) -> str:
     rows = len({change.row for change in acceptance.changes})
     return (
         f"{len(acceptance.changes):,} differences in {rows:,} rows accepted. Written: "
-        f"{results / COUNTS}, {results / HISTORY}. Now `vidcost tables`, `vidcost ledger` and "
+        f"{results / COUNTS}, {results / HISTORY}. Now `vidcost tables`, `vidcost explain` and "
         "`vidcost audit` write anew what is made of the counts; commit it with them."
     )
 

@@ -12,18 +12,17 @@ from pathlib import Path
 
 import torch
 
-from vidcost.bench import published
 from vidcost.bench.audit.verdicts import Judged, judge
 from vidcost.bench.count import record
-from vidcost.bench.count.ledger import Entry, examine, reconcile
+from vidcost.bench.count.reconcile import Entry, examine, reconcile
 from vidcost.bench.count.record import Record
 from vidcost.bench.gate.git import git
-from vidcost.bench.published import Paper
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import of_one_machine, rows_timed_alike
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Store
-from vidcost.models.rows import ROWS
+from vidcost.papers import catalog
+from vidcost.papers.figures import Paper
 
 PACKAGES = ("vidcost", "torch", "numpy", "scipy", "sympy", "altair", "vl-convert-python")
 """The packages whose versions the page's own numbers and plots depend on."""
@@ -77,7 +76,7 @@ def gather(results: Path) -> Data:
     records = record.read(results)
     if not records:
         raise ValueError(f"no {record.COUNTS} in {results}: `vidcost run` writes it")
-    paper = published.pnl2020()
+    paper = catalog.paper()
     return Data(
         results=results,
         made=datetime.datetime.now(datetime.UTC),
@@ -95,7 +94,7 @@ def reconciled(records: Mapping[str, Record]) -> Iterator[Entry]:
     Rows are counted anew, in about 0.1 s each; no counter is asked.
     Raises: ClosedFormMismatch, UncountedOperator; ValueError as the networks do.
     """
-    for row in ROWS:
+    for row in catalog.every_row().values():
         if row.build is not None and row.name in records:
             yield from reconcile(replace(examine(row), record=records[row.name]))
 

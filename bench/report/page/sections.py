@@ -14,7 +14,6 @@ from vidcost.bench.report.audit.claims import judge_claims
 from vidcost.bench.report.audit.findings import findings
 from vidcost.bench.report.audit.tables import claim_table, figure_table, verdict_counts
 from vidcost.bench.report.formulas import value_table, verdict_table
-from vidcost.bench.report.ledger import ledger_table, term_table
 from vidcost.bench.report.page.data import Data, Device, sources
 from vidcost.bench.report.page.html_table import (
     HtmlTable,
@@ -22,16 +21,17 @@ from vidcost.bench.report.page.html_table import (
     html_table,
     without_empty_columns,
 )
-from vidcost.bench.report.paper import WITNESSES, paper_table
+from vidcost.bench.report.paper import REFERENCE_COUNTERS, paper_table
 from vidcost.bench.report.plots.accuracy import accuracy_plot
 from vidcost.bench.report.plots.growth import growth_plot
 from vidcost.bench.report.plots.latency import latency_plot
 from vidcost.bench.report.plots.plot import Plot
 from vidcost.bench.report.plots.reconciliation import reconciliation_plot
 from vidcost.bench.report.plots.roofline import roofline, roofline_plot
+from vidcost.bench.report.reconciliation import reconciliation_table, term_table
 from vidcost.bench.report.table import Column, Table, billions, integer, millions
 from vidcost.bench.report.timing import share_table, timing_table
-from vidcost.models.rows import ROWS
+from vidcost.papers.catalog import every_row
 
 NO_TIMINGS = (
     "No timings are stored yet: `vidcost time` makes them, on a GPU with `--device cuda`, and "
@@ -82,7 +82,7 @@ class Sections:
     def __init__(self, data: Data) -> None:
         """``data`` is all that is shown."""
         self._data = data
-        self._rows = dict.fromkeys((*(row.name for row in ROWS), *data.records))
+        self._rows = dict.fromkeys((*every_row(), *data.records))
 
     def all(self) -> list[Section]:
         """Every section, in order.
@@ -138,7 +138,7 @@ class Sections:
 
     def _tables(self) -> Iterator[Part]:
         data = self._data
-        known = {row.name: row for row in ROWS}
+        known = every_row()
         tables = {
             number: paper_table(number, data.paper, known, data.records)
             for number in data.paper.titles
@@ -156,7 +156,8 @@ class Sections:
             yield self._table(f"table-{number}", shown, "row")
 
     def _growth(self) -> Iterator[Part]:
-        yield growth_plot(("nl", "pnl:n=2", "cgnl"), (384, 8, 14, 14), "MFNet conv4")
+        if self._data.paper.growth:
+            yield growth_plot(self._data.paper.growth)
         with torch.device("meta"):
             yield self._table("formula-values", value_table())
             yield self._table("formula-claims", verdict_table())
@@ -164,7 +165,7 @@ class Sections:
     def _reconciliation(self) -> Iterator[Part]:
         entries = self._data.entries
         yield reconciliation_plot(entries)
-        yield self._table("reconciliation-rows", ledger_table(entries))
+        yield self._table("reconciliation-rows", reconciliation_table(entries))
         yield self._table("reconciliation-terms", term_table(entries))
 
     def _timings(self) -> Iterator[Part | None]:
@@ -181,7 +182,7 @@ class Sections:
         yield latency_plot(device)
         yield roofline_plot(device, reached)
         alone = [timing for timing in device.timings if not timing.cell.is_pair]
-        known = {row.name for row in ROWS}
+        known = every_row()
         # a share is counted without its blocks, and the page runs no code of users
         shares = [
             t for t in device.timings if t.cell.share and t.cell.row in known and not t.cell.code
@@ -207,7 +208,7 @@ class Sections:
 
     def _row_table(self) -> Table:
         """A line for each row that is stored or known, also one that cannot be built."""
-        known = {row.name: row for row in ROWS}
+        known = every_row()
         footnotes = {}
         lines: list[dict[str, Any]] = []
         for index, name in enumerate(self._rows):
@@ -223,8 +224,8 @@ class Sections:
                     "inputs": " + ".join("×".join(map(str, clip)) for clip in record.inputs),
                     **{
                         name: answer.flops
-                        for name in WITNESSES
-                        if (answer := record.witnesses.get(name))
+                        for name in REFERENCE_COUNTERS
+                        if (answer := record.reference_counters.get(name))
                     },
                 }
             lines.append(line)
@@ -238,7 +239,7 @@ class Sections:
                 Column("params", "Params", millions),
                 Column("macs", "MACs", billions),
                 Column("matmul", "of which attention", billions),
-                *(Column(name, name, billions) for name in WITNESSES),
+                *(Column(name, name, billions) for name in REFERENCE_COUNTERS),
                 Column("norm", "Normalised elements", integer),
                 Column("closed_forms", "Closed forms equal", integer),
             ),

@@ -6,102 +6,38 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
 from vidcost.bench.count.record import Record
-from vidcost.bench.published import Paper, PrintedRow
 from vidcost.bench.report.page.data import Device, conditions
 from vidcost.bench.report.plots.plot import (
-    BLUE,
-    GREEN,
-    GREY,
     INK,
     LABELS,
-    ORANGE,
     POINTS,
     Choice,
+    Color,
     Plot,
+    log,
     tooltips,
 )
 from vidcost.bench.report.table import Column, Table
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.record import Timing
-from vidcost.models.rows import ROWS
+from vidcost.papers import catalog
+from vidcost.papers.figures import Paper, PrintedRow
 
 OTHER = "other networks"
-STYLES = ((BLUE, "circle"), (ORANGE, "square"), (GREEN, "diamond"))
+STYLES = ((Color.BLUE, "circle"), (Color.ORANGE, "square"), (Color.GREEN, "diamond"))
 """Colour and shape of the networks with most rows; all others are grey triangles."""
 _CITATION = re.compile(r"\s*\[\d+\]$")
-_MEASURED: Mapping[str, tuple[str, str, float]] = {
+_MEASURED = {
     "latency": ("median_s", "Latency, ms", 1e-3),
     "memory": ("peak_bytes", "Peak memory above the weights, MB", 1e6),
     "energy": ("energy_j_per_clip", "Energy per clip, J", 1),
 }
-"""A measured cost: its key in ``figures``, its words and its unit."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A cost: its key, its words and unit, what a raw value is divided by, and how to get it."""
-
-    key: str
-    words: str
-    unit: float
-    missing: str
-
-
-COUNTED = (
-    Axis("params", "Parameters, millions", 1e6, "`vidcost run` counts them"),
-    Axis("macs", "MACs, billions", 1e9, "`vidcost run` counts them"),
-    Axis("flops_printed", "FLOPs as printed, billions", 1e9, "the paper prints none here"),
-)
-
-
-def axes(devices: Sequence[Device]) -> tuple[Axis, ...]:
-    """Every cost; measured ones once for each device, or once if there is none."""
-    measured = []
-    for key, (_, words, unit) in _MEASURED.items():
-        missing = "no row is stored that was timed at its own clip: " + (
-            "only a GPU reports its energy, `vidcost time --device cuda` stores it"
-            if key == "energy"
-            else "`vidcost time` makes timings"
-        )
-        measured += [
-            Axis(f"{key}@{device.name}", f"{words} ({device.name})", unit, missing)
-            for device in devices
-        ] or [Axis(key, words, unit, missing)]
-    return (*COUNTED, *measured)
-
-
-def accuracy_lines(
-    paper: Paper, records: Mapping[str, Record], devices: Sequence[Device]
-) -> list[dict[str, Any]]:
-    """Every printed accuracy beside every known cost, with the front of each table and cost."""
-    lines: list[dict[str, Any]] = []
-    timings = {device.name: device.rows for device in devices}
-    for number in paper.titles:
-        for axis in axes(devices):
-            points = [
-                {
-                    "table": str(number),
-                    "axis": axis.key,
-                    "cost_words": axis.words,
-                    "row": printed.row,
-                    "label": _CITATION.sub("", printed.label),
-                    "family": _network(printed.row),
-                    "top1": top1,
-                    "cost": raw / axis.unit,
-                    "source": source,
-                }
-                for printed in paper.table(number)
-                if (top1 := _percent(printed.top1)) is not None
-                for raw, source in _costs(axis, printed, records, timings)
-            ]
-            lines += [point | {"front": _is_on_front(point, points)} for point in points]
-    return lines
+"""Measured costs: a key in ``figures``, words, and the unit."""
 
 
 def accuracy_plot(
@@ -111,27 +47,20 @@ def accuracy_plot(
     lines = accuracy_lines(paper, records, devices)
     if not lines:
         return None
-    known = axes(devices)
-    rows = Counter(line["table"] for line in lines if line["axis"] == "macs")
-    drawn = {(line["table"], line["axis"]) for line in lines}
-    tables = {str(number): f"Table {number}: {title}" for number, title in paper.titles.items()}
+    sets = dict.fromkeys(line["set"] for line in lines)
+    rows = Counter(line["set"] for line in lines if line["set"] not in paper.datasets)
+    axes = {line["axis"]: line["cost_words"] for line in lines}
     choices = (
-        Choice("table", "Rows", tables, max(rows, key=lambda table: rows[table])),
-        Choice(
-            "axis",
-            "Cost",
-            {axis.key: f"{axis.words} (log scale)" for axis in known},
-            "macs",
-            is_filed=True,
-        ),
+        Choice("set", "Rows", {each: each for each in sets}, max(rows, key=lambda s: rows[s])),
+        Choice("axis", "Cost", axes, "macs", is_filed=True),
     )
     return Plot(
         name="accuracy",
         title="Top-1 as printed, and the Pareto front",
         caption=(
             "Top-1 as the paper prints it; costs as counted, printed or timed. The dashed line is "
-            "the Pareto front: no row of the table is as accurate at a lower cost. A click on a "
-            "point leads to its row."
+            "the Pareto front: no row shown is as accurate at a lower cost. A click on a point "
+            "leads to its row. `vidcost time` adds timings, on a GPU with energy."
         ),
         chart=_chart(choices, lines),
         data=Table(
@@ -139,7 +68,7 @@ def accuracy_plot(
             columns=(
                 Column("label", "Method"),
                 Column("row", "Row"),
-                Column("table", "Table"),
+                Column("set", "Rows of"),
                 Column("cost_words", "Cost"),
                 Column("cost", "there", lambda value: f"{value:,.3f}"),
                 Column("top1", "Top-1, %", lambda value: f"{value:.2f}"),
@@ -149,74 +78,42 @@ def accuracy_plot(
             lines=lines,
         ),
         choices=choices,
-        empty={
-            (table, axis.key): f"Nothing to draw: {axis.missing}."
-            for table in tables
-            for axis in known
-            if (table, axis.key) not in drawn
-        },
     )
 
 
-def _chart(choices: Sequence[Choice], lines: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
-    rows = Counter(line["family"] for line in lines if line["axis"] == "macs")
-    rows.pop(OTHER, None)
-    largest = [family for family, of in rows.most_common(len(STYLES)) if of > 1]
-    families = dict(zip(largest, STYLES, strict=False)) | {OTHER: (GREY, "triangle-up")}
-    colors, shapes = ([style[place] for style in families.values()] for place in (0, 1))
-    base = alt.Chart().encode(
-        alt.X("cost:Q")
-        .scale(type="log", nice=False, padding=40)
-        .axis(
-            title=None,
-            format="~g",
-            tickCount=8,
-            labelSeparation=8,
-            labelBound=True,
-            grid=False,
-        ),
-        alt.Y("top1:Q")
-        .scale(zero=False, padding=18)
-        .axis(title="Top-1 accuracy as printed, %", tickCount=6),
-    )
-    for choice in choices:
-        base = base.transform_filter(choice.filter)
-    family = f"indexof({largest!r}, datum.family) < 0 ? {OTHER!r} : datum.family"
-    points = (
-        base.transform_calculate(family=family, href="'#row-' + datum.row")
-        .mark_point(filled=True, size=90, opacity=1)
-        .encode(
-            color=alt.Color("family:N").scale(domain=list(families), range=colors),
-            shape=alt.Shape("family:N").scale(domain=list(families), range=shapes),
-            href="href:N",
-            tooltip=tooltips(
-                ("label", "Method"),
-                ("row", "Row"),
-                ("top1", "Top-1, %"),
-                ("cost_words", "Cost"),
-                ("cost", "there", ",.4~r"),
-                ("source", "The cost was"),
-            ),
-        )
-    )
-    front = (
-        base.transform_filter("datum.front === 'yes'")
-        .mark_line(
-            interpolate="step-after", color=INK, strokeWidth=1.2, strokeDash=[4, 3], opacity=0.7
-        )
-        .encode(order="cost:Q")
-    )
-    return alt.layer(
-        front,
-        points.properties(name=POINTS),
-        base.mark_text().encode(text="label:N").properties(name=LABELS),
-    ).properties(height=400, title=alt.Title(choices[1].words, orient="bottom", offset=12))
+def accuracy_lines(
+    paper: Paper, records: Mapping[str, Record], devices: Sequence[Device]
+) -> list[dict[str, Any]]:
+    """Every printed accuracy beside every known cost, by table and by dataset of several tables.
 
-
-def _network(row: str) -> str:
-    """The network that a row builds; OTHER if it has no public definition."""
-    builders = {each.name: each.network for each in ROWS}
-    return getattr(builders.get(row), "__name__", OTHER)
+    On the front of a set and cost is a row that no other row beats.
+    """
+    networks = {row.name: row.network for row in catalog.every_row().values()}
+    timings = {device.name: device.rows for device in devices}
+    sets = {f"Table {number}: {title}": (number,) for number, title in paper.titles.items()}
+    sets |= {name: tables for name, tables in paper.datasets.items() if len(tables) > 1}
+    lines: list[dict[str, Any]] = []
+    for name, tables in sets.items():
+        rows = [row for number in tables for row in paper.table(number)]
+        points = [
+            {
+                "set": name,
+                "axis": axis,
+                "cost_words": words,
+                "row": printed.row,
+                "label": _CITATION.sub("", printed.label),
+                "network": getattr(networks.get(printed.row), "__name__", OTHER),
+                "top1": top1,
+                "cost": cost,
+                "source": source,
+            }
+            # one network with one accuracy once, by its last table
+            for printed in {(row.row, row.top1): row for row in rows}.values()
+            if (top1 := _percent(printed.top1)) is not None
+            for axis, words, cost, source in _costs(printed, records, timings)
+        ]
+        lines += [point | {"front": _is_on_front(point, points)} for point in points]
+    return lines
 
 
 def _percent(printed: str) -> float | None:
@@ -228,25 +125,25 @@ def _percent(printed: str) -> float | None:
 
 
 def _costs(
-    axis: Axis,
     printed: PrintedRow,
     records: Mapping[str, Record],
     timings: Mapping[str, Mapping[str, Timing]],
-) -> Iterator[tuple[float, str]]:
-    """The raw cost of a row and where it comes from; nothing if it is not known."""
-    if axis.key == "flops_printed":
-        # a bound does not say where the figure lies
-        if printed.flops is not None and not printed.flops.is_bound:
-            yield printed.flops.value, f"printed in Table {printed.table}"
-        return
-    if axis.key in ("params", "macs"):
-        if printed.row in records:
-            yield getattr(records[printed.row], axis.key), "counted"
-        return
-    key, _, device = axis.key.partition("@")
-    timing = timings.get(device, {}).get(printed.row)
-    if timing is not None and (value := figures(timing)[_MEASURED[key][0]]):
-        yield value, f"timed on {device}, {conditions(timing.cell)}"
+) -> Iterator[tuple[str, str, float, str]]:
+    """Every known cost of a row: its key, its words, its value in that unit, its source."""
+    record = records.get(printed.row)
+    if record is not None:
+        yield "params", "Parameters, millions", record.params / 1e6, "counted"
+        yield "macs", "MACs, billions", record.macs / 1e9, "counted"
+    # a bound does not say where the figure lies
+    if printed.flops is not None and not printed.flops.is_bound:
+        source = f"printed in Table {printed.table}"
+        yield "flops_printed", "FLOPs as printed, billions", printed.flops.value / 1e9, source
+    for device, of_device in timings.items():
+        timing = of_device.get(printed.row)
+        for key, (figure, words, unit) in _MEASURED.items() if timing else ():
+            if value := figures(timing)[figure]:
+                source = f"timed on {device}, {conditions(timing.cell)}"
+                yield f"{key}@{device}", f"{words} ({device})", value / unit, source
 
 
 def _is_on_front(point: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> str:
@@ -255,5 +152,48 @@ def _is_on_front(point: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) 
         and other["top1"] >= point["top1"]
         and (other["cost"], other["top1"]) != (point["cost"], point["top1"])
         for other in points
+        if other["axis"] == point["axis"]
     )
     return "no" if is_beaten else "yes"
+
+
+def _chart(choices: Sequence[Choice], lines: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
+    rows = Counter({line["row"]: line["network"] for line in lines}.values())
+    del rows[OTHER]
+    largest = [network for network, of in rows.most_common(len(STYLES)) if of > 1]
+    styles = [*STYLES[: len(largest)], (Color.GREY, "triangle-up")]
+    colors, shapes = ([str(style[place]) for style in styles] for place in (0, 1))
+    base = alt.Chart().encode(
+        log(alt.X("cost:Q"), None, padding=40, format="~g", tickCount=8),
+        alt.Y("top1:Q")
+        .scale(zero=False, padding=18)
+        .axis(title="Top-1 accuracy as printed, %", tickCount=6),
+    )
+    for choice in choices:
+        base = base.transform_filter(choice.filter)
+    front = base.transform_filter("datum.front === 'yes'").mark_line(
+        interpolate="step-after", color=INK, strokeWidth=1.2, strokeDash=[4, 3], opacity=0.7
+    )
+    points = base.transform_calculate(
+        family=f"indexof({largest!r}, datum.network) < 0 ? '{OTHER}' : datum.network",
+        href="'#row-' + datum.row",
+    ).mark_point()
+    tooltip = tooltips(
+        label="Method",
+        row="Row",
+        top1="Top-1, %",
+        cost_words="Cost",
+        cost="there|,.4~r",
+        source="The cost was",
+    )
+    domain = [*largest, OTHER]
+    return alt.layer(
+        front.encode(order="cost:Q"),
+        points.encode(
+            color=alt.Color("family:N").scale(domain=domain, range=colors),
+            shape=alt.Shape("family:N").scale(domain=domain, range=shapes),
+            href="href:N",
+            tooltip=tooltip,
+        ).properties(name=POINTS),
+        base.mark_text().encode(text="label:N").properties(name=LABELS),
+    ).properties(height=400, title=choices[1].title(" (log scale)", orient="bottom", offset=12))

@@ -11,8 +11,9 @@ import torch
 from vidcost.bench.block_spec import block_factory
 from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import count
-from vidcost.bench.report.plots.plot import COLORS, MUTED, Choice, Plot, tooltips
+from vidcost.bench.report.plots.plot import MUTED, Choice, Color, Plot, log, tooltips
 from vidcost.bench.report.table import Column, Table, integer
+from vidcost.papers.figures import Growth
 
 COUNTED_SIDES = (8, 14, 20, 28, 40, 56, 80, 112)
 """From the smallest map that has room for four scales."""
@@ -25,33 +26,17 @@ QUANTITIES: Mapping[str, str] = {
 _CHOICE = Choice("quantity", "Cost", QUANTITIES, "macs", is_filed=True)
 
 
-def growth_lines(blocks: Sequence[str], channels: int, frames: int) -> list[dict[str, Any]]:
-    """Closed forms of every block and quantity over the sides, at batch 1, and counts of some.
+def growth_plot(of: Growth) -> Plot:
+    """Closed forms of the paper's blocks as curves, with counts on them.
 
     Raises: ClosedFormMismatch if a count is not what the closed form says.
     """
-    sides = sorted({*range(COUNTED_SIDES[0], COUNTED_SIDES[-1] + 1, STEP), *COUNTED_SIDES})
-    return [
-        line
-        for block in blocks
-        for side in sides
-        for line in _lines(block, (1, channels, frames, side, side))
-    ]
-
-
-def growth_plot(blocks: Sequence[str], shape: tuple[int, int, int, int], where: str) -> Plot:
-    """Closed forms as curves with counts on them; ``shape``, (C, T, H, W), is that of ``where``.
-
-    Raises: ClosedFormMismatch if a count is not what the closed form says.
-    """
-    channels, frames, height, width = shape
-    lines = growth_lines(blocks, channels, frames)
-    flat = _flat(lines)
+    channels, frames, height, width = of.shape
+    lines = growth_lines(of.blocks, channels, frames)
     constant = "".join(
         f" {block} needs {integer(macs)} MACs at every N and is not drawn."
-        for block, macs in flat.items()
+        for block, macs in _flat(lines).items()
     )
-    lines = [line | {"drawn": line["formula"] > 0 and line["block"] not in flat} for line in lines]
     return Plot(
         name="growth",
         title="What a block costs as N grows",
@@ -60,9 +45,7 @@ def growth_plot(blocks: Sequence[str], shape: tuple[int, int, int, int], where: 
             "N = T·H·W positions, one forward pass of one clip. Curves are closed forms; points "
             f"are counted from the operators and equal them as integers.{constant}"
         ),
-        chart=_chart(
-            [block for block in blocks if block not in flat], frames * height * width, where
-        ),
+        chart=_chart(of.blocks, frames * height * width, of.where),
         data=Table(
             title="MACs by N",
             columns=(
@@ -79,16 +62,25 @@ def growth_plot(blocks: Sequence[str], shape: tuple[int, int, int, int], where: 
     )
 
 
-def _lines(block: str, shape: tuple[int, int, int, int, int]) -> Iterator[dict[str, Any]]:
-    _, _, frames, side, _ = shape
+def growth_lines(blocks: Sequence[str], channels: int, frames: int) -> list[dict[str, Any]]:
+    """Closed forms of every block and quantity over the sides, at batch 1, and counts of some."""
+    sides = sorted({*range(COUNTED_SIDES[0], COUNTED_SIDES[-1] + 1, STEP), *COUNTED_SIDES})
+    shapes = [(1, channels, frames, side, side) for side in sides]
+    lines = [line for block in blocks for shape in shapes for line in _lines(block, shape)]
+    flat = _flat(lines)
+    return [line | {"drawn": line["formula"] > 0 and line["block"] not in flat} for line in lines]
+
+
+def _lines(block: str, shape: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+    _, channels, frames, side, _ = shape
     with torch.device("meta"):
-        module: Any = block_factory(block)(shape[1])
+        module: Any = block_factory(block)(channels)
     cost = module.cost(shape)
-    counted = None
+    total = None
     if side in COUNTED_SIDES:
-        found = count(module, torch.empty(shape, device="meta"))
-        verify(f"{block} at {'x'.join(map(str, shape))}", module, found)
-        counted = found.total
+        counted = count(module, torch.empty(shape, device="meta"))
+        verify(f"{block} at {'x'.join(map(str, shape))}", module, counted)
+        total = counted.total
     for quantity, words in QUANTITIES.items():
         yield {
             "block": block,
@@ -97,7 +89,7 @@ def _lines(block: str, shape: tuple[int, int, int, int, int]) -> Iterator[dict[s
             "side": side,
             "positions": frames * side * side,
             "formula": getattr(cost, quantity),
-            "counted": None if counted is None else getattr(counted, quantity),
+            "counted": total and getattr(total, quantity),
         }
 
 
@@ -111,46 +103,31 @@ def _flat(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _chart(blocks: Sequence[str], at: int, where: str) -> alt.LayerChart:
-    x = (
-        alt.X("positions:Q")
-        .scale(type="log", nice=False)
-        .axis(
-            title="N, positions (log scale)",
-            values=[1000, 10_000, 100_000],
-            format=",",
-            grid=False,
-        )
-    )
-    y = (
-        alt.Y("formula:Q")
-        .scale(type="log", nice=False)
-        .axis(
-            title=None,
-            labelExpr="format(datum.value, '~s')",
-            values=[10**power for power in range(4, 14)],
-        )
-    )
-    color = alt.Color("block:N").scale(domain=list(blocks), range=COLORS[: len(blocks)])
-    base = alt.Chart().transform_filter(_CHOICE.filter).transform_filter("datum.drawn")
-    mark = alt.Chart(alt.Data(values=[{"positions": at, "text": f"{where}: N = {at:,}"}]))
-    return alt.layer(
-        mark.mark_rule(color=MUTED, strokeDash=[2, 3]).encode(x=x),
-        mark.mark_text(align="left", baseline="bottom", dx=6, color=MUTED).encode(
-            x=x, y=alt.value("height"), text="text:N"
-        ),
-        base.mark_line(strokeWidth=1.8).encode(x=x, y=y, color=color),
-        base.transform_filter("isValid(datum.counted)")
-        .mark_point(filled=True, size=46, opacity=1)
+    base = (
+        alt.Chart()
+        .transform_filter(_CHOICE.filter)
+        .transform_filter("datum.drawn")
         .encode(
-            x=x,
-            y=y,
-            color=color,
-            tooltip=tooltips(
-                ("block", "Block"),
-                ("side", "H = W"),
-                ("positions", "N", ","),
-                ("formula", "Closed form", ","),
-                ("counted", "Counted", ","),
-            ),
-        ),
-    ).properties(height=420, title=alt.Title(_CHOICE.words, anchor="start"))
+            log(alt.X("positions:Q"), "N, positions", values=[10**k for k in range(9)], format=","),
+            log(alt.Y("formula:Q"), None, values=[10**k for k in range(20)], format="~s"),
+            alt.Color("block:N").sort(list(blocks)).scale(range=list(Color)),
+        )
+    )
+    points = base.transform_filter("isValid(datum.counted)").mark_point(size=46)
+    tooltip = tooltips(
+        block="Block",
+        side="H = W",
+        positions="N|,",
+        formula="Closed form|,",
+        counted="Counted|,",
+    )
+    mark = alt.Chart(alt.Data(values=[{"positions": at}])).encode(x="positions:Q")
+    words = mark.mark_text(
+        text=f"{where}: N = {at:,}", align="left", baseline="bottom", dx=6, color=MUTED
+    )
+    return alt.layer(
+        mark.mark_rule(color=MUTED, strokeDash=[2, 3]),
+        words.encode(y=alt.value("height")),
+        base.mark_line(strokeWidth=1.8),
+        points.encode(y="counted:Q", tooltip=tooltip),
+    ).properties(height=420, title=_CHOICE.title(anchor="start"))

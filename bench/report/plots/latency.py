@@ -7,12 +7,13 @@ import altair as alt
 from vidcost.bench.report.page.data import Device, conditions
 from vidcost.bench.report.page.html_table import anchor
 from vidcost.bench.report.plots.plot import (
-    BLUE,
     INK,
     MUTED,
     Choice,
+    Color,
     Plot,
     conditions_choice,
+    log,
     tooltips,
 )
 from vidcost.bench.report.table import Column, Table, integer
@@ -25,20 +26,19 @@ def latency_plot(device: Device) -> Plot | None:
     lines = []
     for timing in device.alone:
         found = figures(timing)
-        if found["median_s"] is None:
-            continue
         seconds = {key: found[f"{key}_s"] for key in ("median", "ci_low", "ci_high")}
-        lines.append(
-            {
-                "subject": timing.cell.subject,
-                "row": timing.cell.row,
-                "conditions": conditions(timing.cell),
-                **{f"{key}_s": value for key, value in seconds.items()},
-                **{f"{k}_ms": None if v is None else v * 1e3 for k, v in seconds.items()},
-                "samples": found["n"],
-                "started": timing.started,
-            }
-        )
+        if seconds["median"] is not None:
+            lines.append(
+                {
+                    "subject": timing.cell.subject,
+                    "row": timing.cell.row,
+                    "conditions": conditions(timing.cell),
+                    **{f"{key}_s": value for key, value in seconds.items()},
+                    **{f"{k}_ms": None if v is None else v * 1e3 for k, v in seconds.items()},
+                    "samples": found["n"],
+                    "started": timing.started,
+                }
+            )
     if not lines:
         return None
     choice = conditions_choice(line["conditions"] for line in lines)
@@ -68,42 +68,30 @@ def latency_plot(device: Device) -> Plot | None:
 
 
 def _chart(choice: Choice) -> alt.LayerChart:
-    x = (
-        alt.X("median_ms:Q")
-        .scale(type="log", nice=False, padding=44)
-        .axis(
-            title="Latency, ms (log scale)",
-            tickCount=6,
-            format="~g",
-            grid=False,
-            labelSeparation=8,
-        )
-    )
+    order = alt.EncodingSortField("median_ms", op="min")
     base = (
         alt.Chart()
         .transform_filter(choice.filter)
         .encode(
-            x=x,
-            y=alt.Y("subject:N")
-            .sort(field="median_ms", op="min")
-            .axis(title=None, labelLimit=170, labelColor=INK, grid=True),
+            log(alt.X("median_ms:Q"), "Latency, ms", padding=44, tickCount=6, format="~g"),
+            alt.Y("subject:N", sort=order).axis(
+                title=None, labelLimit=170, labelColor=INK, grid=True
+            ),
         )
     )
-    point = base.mark_point(filled=True, size=80, opacity=1, color=BLUE).encode(
-        tooltip=tooltips(
-            ("subject", "Target"),
-            ("median_ms", "Median, ms", ",.4~r"),
-            ("ci_low_ms", "at least", ",.4~r"),
-            ("ci_high_ms", "at most", ",.4~r"),
-            ("samples", "Samples"),
-        ),
+    measured = base.transform_filter("isValid(datum.ci_low_ms)")
+    tooltip = tooltips(
+        subject="Target",
+        median_ms="Median, ms|,.4~r",
+        ci_low_ms="at least|,.4~r",
+        ci_high_ms="at most|,.4~r",
+        samples="Samples",
     )
+    words = base.mark_text(align="left", dx=10, dy=-9, color=MUTED)
     return alt.layer(
-        base.transform_filter("isValid(datum.ci_low_ms)")
-        .mark_rule(strokeWidth=2, color=BLUE)
-        .encode(x="ci_low_ms:Q", x2="ci_high_ms:Q"),
-        point,
-        base.mark_text(align="left", dx=10, dy=-9, color=MUTED).encode(
-            text=alt.Text("median_ms:Q", format=",.4~r")
+        measured.mark_rule(strokeWidth=2, color=Color.BLUE).encode(
+            x="ci_low_ms:Q", x2="ci_high_ms:Q"
         ),
+        base.mark_point(color=Color.BLUE).encode(tooltip=tooltip),
+        words.encode(text=alt.Text("median_ms:Q", format=",.4~r")),
     ).properties(height=alt.Step(30))

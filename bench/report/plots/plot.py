@@ -1,11 +1,13 @@
-"""A plot: its data, its Altair chart, and how the chart becomes Vega, SVG and PNG."""
+"""A plot: its data, its Altair chart, and how the chart becomes Vega and SVG."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
 from typing import Any
 
 import altair as alt
@@ -18,12 +20,20 @@ Vega = dict[str, Any]
 
 WIDTH = 760
 INK, MUTED, GRID = "#1a1d21", "#59616b", "#e3e6ea"
-# Okabe and Ito (2008): distinguishable with any colour vision
-BLUE, ORANGE, GREEN, PURPLE, SKY, GREY = COLORS = (
-    *("#0072b2", "#d55e00", "#009e73", "#aa4f8b", "#3aa0d8", "#767d86"),
-)
 POINTS, LABELS = "points", "labels"
 """Names of the layers that `_place_labels` joins."""
+
+
+class Color(StrEnum):
+    """Colours of Okabe and Ito (2008): distinguishable with any colour vision."""
+
+    BLUE = "#0072b2"
+    ORANGE = "#d55e00"
+    GREEN = "#009e73"
+    PURPLE = "#aa4f8b"
+    SKY = "#3aa0d8"
+    GREY = "#767d86"
+
 
 CONFIG: Mapping[str, Any] = {
     "font": "Helvetica, Arial, sans-serif",
@@ -41,7 +51,9 @@ CONFIG: Mapping[str, Any] = {
         "labelPadding": 6,
         "titlePadding": 10,
         "labelOverlap": "greedy",
+        "labelSeparation": 8,
     },
+    "axisX": {"grid": False, "labelBound": True},
     "axisY": {
         "titleAngle": 0,
         "titleAlign": "left",
@@ -55,51 +67,51 @@ CONFIG: Mapping[str, Any] = {
         "title": None,
         "labelColor": INK,
         "labelFontSize": 12,
+        "labelLimit": 300,
         "symbolSize": 80,
         "offset": 34,
     },
+    "point": {"filled": True, "size": 80, "opacity": 1},
     "text": {"fontSize": 12, "color": INK},
-    "title": {"color": MUTED, "fontSize": 12, "fontWeight": "normal", "subtitleColor": MUTED},
+    "title": {"color": MUTED, "fontSize": 12, "fontWeight": "normal"},
 }
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A choice that a reader makes: a parameter of the chart, its label, values with their words.
+    """A choice of a reader: a field of the data, a label, values with their words, the first one.
 
-    ``is_filed``: every value becomes a file, not only the first one shown.
+    ``is_filed``: every value becomes a file, not only the first one.
     """
 
-    name: str
+    field: str
     label: str
     options: Mapping[str, str]
-    chosen: str
+    first: str
     is_filed: bool = False
 
-    @property
-    def parameter(self) -> alt.Parameter:
-        """The choice as a parameter of a chart, with a select element on a page."""
-        select = alt.binding_select(
-            options=list(self.options), labels=list(self.options.values()), name=self.label
-        )
-        return alt.param(name=self.name, value=self.chosen, bind=select)
-
-    @property
-    def words(self) -> alt.Expr:
-        """The chosen value's words, for a chart's title: an axis's title takes no expression."""
-        return alt.expr(f"({json.dumps(dict(self.options))})[{self.name}]")
+    def title(self, behind: str = "", **where: Any) -> alt.Title:
+        """The chosen value's words as a chart's title: an axis's title takes no expression."""
+        words = f"({json.dumps(dict(self.options))})[{self.field}] + '{behind}'"
+        return alt.Title(alt.expr(words), **where)
 
     @property
     def filter(self) -> str:
-        """The expression that holds for lines whose field of this name has the chosen value."""
-        return f"datum['{self.name}'] === {self.name}"
+        """The expression that holds for lines with the chosen value."""
+        return f"datum['{self.field}'] === {self.field}"
+
+    def select(self, value: str) -> alt.Parameter:
+        """A parameter of a chart that has ``value``, with a select element on a page."""
+        options, labels = list(self.options), list(self.options.values())
+        select = alt.binding_select(options=options, labels=labels, name=self.label)
+        return alt.param(name=self.field, value=value, bind=select)
 
 
 @dataclass(frozen=True)
 class Plot:
     """A chart without data, width and choices; ``data`` has its lines, ``name`` is a file's stem.
 
-    ``empty`` is shown in place of the drawing for choices (a value of each, in order) without data.
+    Choices without a line are said to have no data.
     """
 
     name: str
@@ -108,24 +120,21 @@ class Plot:
     chart: alt.LayerChart
     data: Table
     choices: tuple[Choice, ...] = ()
-    empty: Mapping[tuple[str, ...], str] | None = None
 
     def vega(self, *, width: int | None = None, chosen: Mapping[str, str] | None = None) -> Vega:
         """The plot in Vega, ``width`` pixels wide or, without, as wide as its container."""
         chart = self.chart.copy()
-        if self.empty:
-            chart.layer = [*chart.layer, self._empty_layer()]
+        chart.layer = [*chart.layer, self._no_data()]
         chart = chart.properties(
             data=alt.Data(values=[dict(line) for line in self.data.lines]),
             width=width or "container",
             autosize=alt.AutoSizeParams(type="pad" if width else "fit-x", contains="padding"),
             padding=16 if width else 4,
         )
-        chart = chart.add_params(*(choice.parameter for choice in self.choices))
+        values = {choice.field: choice.first for choice in self.choices} | dict(chosen or {})
+        chart = chart.add_params(*(each.select(values[each.field]) for each in self.choices))
         background = {"background": "white"} if width else {}
         vega: Vega = chart.configure(**{**CONFIG, **background}).to_dict(format="vega")
-        for signal in vega["signals"]:
-            signal["value"] = (chosen or {}).get(signal["name"], signal.get("value"))
         _place_labels(vega, has_canvas=width is None)
         return vega
 
@@ -133,53 +142,62 @@ class Plot:
         """The plot for a document."""
         return vl_convert.vega_to_svg(self.vega(width=WIDTH, chosen=chosen))
 
-    def png(self, chosen: Mapping[str, str] | None = None) -> bytes:
-        """The same in pixels."""
-        return vl_convert.vega_to_png(self.vega(width=WIDTH, chosen=chosen), scale=2)
-
     def files(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """The stem of each file and the choices that it shows, without those that are empty."""
-        first = {choice.name: choice.chosen for choice in self.choices}
+        """The stem of each file and the choices that it shows, but for those without data."""
+        first = {choice.field: choice.first for choice in self.choices}
         yield self.name, first
         for choice in self.choices:
             for value in choice.options if choice.is_filed else ():
-                chosen = first | {choice.name: value}
-                if value != choice.chosen and tuple(chosen.values()) not in (self.empty or {}):
+                chosen = first | {choice.field: value}
+                if value != choice.first and tuple(chosen.values()) not in self._empty():
                     yield anchor(self.name, value), chosen
 
-    def _empty_layer(self) -> alt.Chart:
-        names = [choice.name for choice in self.choices]
-        lines = [
-            dict(zip(names, values, strict=True)) | {"text": text}
-            for values, text in (self.empty or {}).items()
-        ]
-        layer = alt.Chart(alt.Data(values=lines)).mark_text(color=MUTED, fontSize=14)
+    def _empty(self) -> set[tuple[str, ...]]:
+        """The choices, a value of each in order, without data."""
+        fields = [choice.field for choice in self.choices]
+        drawn = {tuple(line[field] for field in fields) for line in self.data.lines}
+        return set(product(*(choice.options for choice in self.choices))) - drawn
+
+    def _no_data(self) -> alt.Chart:
+        fields = [choice.field for choice in self.choices]
+        lines = [dict(zip(fields, values, strict=True)) for values in sorted(self._empty())]
+        layer = alt.Chart(alt.Data(values=lines)).mark_text(color=MUTED, text="no data stored")
         for choice in self.choices:
             layer = layer.transform_filter(choice.filter)
-        return layer.encode(x=alt.value("width"), y=alt.value(40), text="text:N")
+        return layer.encode(x=alt.value("width"), y=alt.value(40))
 
 
 def conditions_choice(of_lines: Iterable[str]) -> Choice:
     """A choice of the conditions that lines have, at first those of most."""
     lines = Counter(of_lines)
-    most = max(lines, key=lambda words: lines[words])
-    return Choice("conditions", "Conditions", {words: words for words in lines}, most)
+    return Choice(
+        "conditions", "Conditions", dict(zip(lines, lines, strict=True)), max(lines, key=lines.get)
+    )
 
 
-def tooltips(*fields: tuple[str, str] | tuple[str, str, str]) -> Sequence[alt.Tooltip]:
-    """Tooltips of fields with their titles and, where there is one, their format."""
-    return [
-        alt.Tooltip(f"{field}:Q", title=title, format=form[0])
-        if form
-        else alt.Tooltip(f"{field}:N", title=title)
-        for field, title, *form in fields
-    ]
+def log(channel: Any, title: str | None, *, padding: int = 0, **axis: Any) -> Any:
+    """A position on a logarithmic scale, with ``padding`` pixels at its ends."""
+    scaled = channel.scale(type="log", nice=False, padding=padding)
+    return scaled.axis(title=title and f"{title} (log scale)", **axis)
+
+
+def tooltips(**titles: str) -> list[alt.Tooltip]:
+    """Tooltips by field, with a title and, behind a bar, a number's format."""
+    found = []
+    for field, words in titles.items():
+        title, _, form = words.partition("|")
+        found.append(
+            alt.Tooltip(f"{field}:Q", title=title, format=form)
+            if form
+            else alt.Tooltip(f"{field}:N", title=title)
+        )
+    return found
 
 
 def _place_labels(vega: Vega, *, has_canvas: bool) -> None:
     """Have Vega place the labels beside their points: Vega-Lite has no such transform.
 
-    Vega needs a canvas, which a browser has and vl-convert has not, to keep them off other marks.
+    Vega needs a canvas, which a browser has and vl-convert has not, to keep them off other points.
     """
     place = {
         "type": "label",
@@ -195,8 +213,11 @@ def _place_labels(vega: Vega, *, has_canvas: bool) -> None:
     text = {"text": {"field": "datum.label"}, "fontSize": {"value": 12}, "fill": {"value": INK}}
     # letters stay legible on the lines that they cross
     halo = {"stroke": {"value": "white"}, "strokeWidth": {"value": 4}}
-    for mark in [each for each in vega["marks"] if each.get("name") == f"{LABELS}_marks"]:
-        mark |= {"from": {"data": f"{POINTS}_marks"}, "transform": [place]}
-        behind = mark | {"name": "halo", "encode": {"update": text | halo}}
-        vega["marks"].insert(vega["marks"].index(mark), behind)
-        mark["encode"] = {"update": text}
+    for mark in list(vega["marks"]):
+        if mark.get("name") == f"{POINTS}_marks":
+            # above the halo
+            mark["zindex"] = 1
+        if mark.get("name") == f"{LABELS}_marks":
+            mark |= {"from": {"data": f"{POINTS}_marks"}, "transform": [place]}
+            vega["marks"].append(mark | {"name": "halo", "encode": {"update": text | halo}})
+            mark |= {"encode": {"update": text}, "zindex": 2}

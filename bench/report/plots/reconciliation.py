@@ -7,59 +7,34 @@ from typing import Any
 
 import altair as alt
 
-from vidcost.bench.count.ledger import Entry
-from vidcost.bench.report.plots.plot import (
-    BLUE,
-    GRID,
-    INK,
-    MUTED,
-    ORANGE,
-    PURPLE,
-    Choice,
-    Plot,
-    tooltips,
-)
+from vidcost.bench.count.reconcile import Entry
+from vidcost.bench.report.plots.plot import GRID, INK, MUTED, Choice, Color, Plot, tooltips
 from vidcost.bench.report.table import Column, Table, integer
 
 KINDS = {
-    "ours": BLUE,
-    "added": ORANGE,
-    "unseen": PURPLE,
+    "ours": Color.BLUE,
+    "added": Color.ORANGE,
+    "unseen": Color.PURPLE,
     "unexplained": "#b00020",
     "printed": INK,
 }
 """The kinds of steps, with their colours."""
 
 
-def steps(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """The FLOPs of every counter that answered as steps from ``start`` to ``end``, in order.
-
-    Our MACs and what is printed are positions: there ``start`` is ``end``, and ``amount`` is both.
-    """
-    return [
-        {"row": entry.row, "counter": entry.counter, "order": order, **step}
-        for entry in entries
-        if entry.quantity == "flops" and entry.printed is not None
-        for order, step in enumerate(_steps(entry, entry.printed))
-    ]
-
-
-def reconciliation_plot(entries: Sequence[Entry]) -> Plot:
+def reconciliation_plot(entries: Iterable[Entry]) -> Plot | None:
     """The terms of one row and counter, each beginning where the last one ended.
 
-    Shown first is the counter that is furthest from ours.
-    Raises: ValueError if no counter answered.
+    Shown first is the counter that is furthest from ours. None if no counter answered.
     """
     lines = steps(entries)
-    if not lines:
-        raise ValueError("no counter answered for any row: `vidcost run` asks them")
-    answered = {(line["row"], line["counter"]): line for line in lines if line["kind"] == "printed"}
+    printed = {(line["row"], line["counter"]): line for line in lines if line["kind"] == "printed"}
+    if not printed:
+        return None
     ours = {line["row"]: line["end"] for line in lines if line["kind"] == "ours"}
-    row, counter = max(answered, key=lambda key: abs(answered[key]["end"] / ours[key[0]] - 1))
-    rows, counters = (dict.fromkeys(key[place] for key in answered) for place in (0, 1))
+    row, counter = max(printed, key=lambda key: abs(printed[key]["end"] / ours[key[0]] - 1))
     choices = (
-        Choice("row", "Row", {each: each for each in rows}, row),
-        Choice("counter", "Counter", {each: each for each in counters}, counter),
+        Choice("row", "Row", {key[0]: key[0] for key in printed}, row),
+        Choice("counter", "Counter", {key[1]: key[1] for key in printed}, counter),
     )
     return Plot(
         name="reconciliation",
@@ -81,13 +56,20 @@ def reconciliation_plot(entries: Sequence[Entry]) -> Plot:
             lines=lines,
         ),
         choices=choices,
-        empty={
-            (row, counter): f"{counter} gave no answer for {row}."
-            for row in rows
-            for counter in counters
-            if (row, counter) not in answered
-        },
     )
+
+
+def steps(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """The FLOPs of every counter that answered as steps from ``start`` to ``end``, in order.
+
+    Our MACs and what is printed are positions: there ``start`` is ``end``, and ``amount`` is both.
+    """
+    return [
+        {"row": entry.row, "counter": entry.counter, "order": order, **step}
+        for entry in entries
+        if entry.quantity == "flops" and entry.printed is not None
+        for order, step in enumerate(_steps(entry, entry.printed))
+    ]
 
 
 def _steps(entry: Entry, printed: int) -> Iterator[dict[str, Any]]:
@@ -96,9 +78,7 @@ def _steps(entry: Entry, printed: int) -> Iterator[dict[str, Any]]:
         amounts[term.name] = amounts.get(term.name, 0) + term.amount
     at = entry.ours
     yield {"what": "our MACs", "kind": "ours", "amount": at, "start": at, "end": at}
-    terms = [
-        (name, "added" if amount > 0 else "unseen", amount) for name, amount in amounts.items()
-    ]
+    terms = [(name, "added" if more > 0 else "unseen", more) for name, more in amounts.items()]
     if entry.remainder:
         terms.append(("not explained", "unexplained", entry.remainder))
     for name, kind, amount in terms:
@@ -111,42 +91,35 @@ def _steps(entry: Entry, printed: int) -> Iterator[dict[str, Any]]:
 def _chart(choices: Sequence[Choice]) -> alt.LayerChart:
     is_total = "(datum.kind === 'ours' || datum.kind === 'printed')"
     signed = "(datum.amount < 0 ? '−' : '+') + format(abs(datum.amount), ',')"
-    base = alt.Chart()
+    base = alt.Chart().encode(y=alt.Y("order:O").axis(None).scale(padding=0))
     for choice in choices:
         base = base.transform_filter(choice.filter)
-    # the name of a term stands above its bar at the left, its amount at the right
-    base = base.transform_calculate(
-        said=f"{is_total} ? format(datum.amount, ',') : {signed}", total=is_total
-    ).encode(y=alt.Y("order:O").axis(None).scale(padding=0))
+    base = base.transform_calculate(said=f"{is_total} ? format(datum.amount, ',') : {signed}")
     axis = alt.Axis(
         title="FLOPs, the scale does not begin at zero",
         labelExpr="format(datum.value / 1e9, ',.6~g') + 'G'",
         tickCount=5,
-        grid=False,
         domain=True,
         domainColor=GRID,
         ticks=True,
         tickColor=GRID,
     )
+    kinds = alt.Scale(domain=list(KINDS), range=[str(color) for color in KINDS.values()])
     drawn = base.encode(
         x=alt.X("start:Q").scale(zero=False, padding=24).axis(axis),
-        color=alt.Color("kind:N")
-        .scale(domain=list(KINDS), range=list(KINDS.values()))
-        .legend(None),
-        tooltip=tooltips(("what", "Term"), ("said", "Amount"), ("end", "Running total", ",")),
+        color=alt.Color("kind:N").scale(kinds).legend(None),
+        tooltip=tooltips(what="Term", said="Amount", end="Running total|,"),
     )
-    terms = drawn.transform_filter("!datum.total")
+    terms = drawn.transform_filter(f"!{is_total}")
+    totals = drawn.transform_filter(is_total)
+    # the name of a term stands above its bar at the left, its amount at the right
+    names = base.mark_text(align="left", dy=-10, limit=alt.expr("width - 125"))
+    amounts = base.mark_text(align="right", dy=-10, color=MUTED)
     return alt.layer(
         terms.mark_bar(height=12, yOffset=9).encode(x2="end:Q"),
         # a small term would be invisible as a bar
         terms.mark_tick(thickness=2.5, size=18, yOffset=9).encode(x="end:Q"),
-        drawn.transform_filter("datum.total").mark_point(
-            shape="diamond", filled=True, size=130, opacity=1, yOffset=9
-        ),
-        base.mark_text(align="left", dy=-10, color=INK, limit=alt.expr("width - 125")).encode(
-            x=alt.value(0), text="what:N"
-        ),
-        base.mark_text(align="right", dy=-10, color=MUTED).encode(
-            x=alt.value("width"), text="said:N"
-        ),
+        totals.mark_point(shape="diamond", size=130, yOffset=9),
+        names.encode(x=alt.value(0), text="what:N"),
+        amounts.encode(x=alt.value("width"), text="said:N"),
     ).properties(height=alt.Step(46))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,17 +13,13 @@ from vidcost.bench.count.traffic import Traffic, traffic
 from vidcost.bench.report.page.data import Device, conditions
 from vidcost.bench.report.page.html_table import anchor
 from vidcost.bench.report.plots.plot import (
-    BLUE,
-    GREEN,
-    GREY,
     LABELS,
-    MUTED,
-    ORANGE,
     POINTS,
-    PURPLE,
     Choice,
+    Color,
     Plot,
     conditions_choice,
+    log,
     tooltips,
 )
 from vidcost.bench.report.table import Column, Table
@@ -38,27 +34,23 @@ from vidcost.bench.timing.subject import DTYPES
 
 LEAST_INTENSITY = 0.05
 """MACs per byte below which a rate in MACs says nothing of a device."""
-DTYPE_COLORS = {"fp32": BLUE, "tf32": GREEN, "bf16": ORANGE, "fp16": PURPLE}
-MATMUL, DATA_SHEET = "large matmul, measured", "data sheet"
+MATMUL, DATA_SHEET = "large matrix product, measured", "data sheet"
 
 
 @dataclass(frozen=True)
 class Roofline:
-    """What was reached on a device, and its flat ceilings in MACs per second by (kind, dtype).
+    """Lines of what was reached on a device, and ceilings in MACs per second by (kind, dtype).
 
-    ``left_out`` says what could not be drawn and why.
+    ``left_out`` says what is not drawn and why.
     """
 
-    reached: tuple[dict[str, Any], ...]
+    reached: list[dict[str, Any]]
     ceilings: dict[tuple[str, str], float]
     left_out: tuple[str, ...]
 
 
 def roofline(device: Device) -> Roofline:
-    """The roofline of the inference that was measured on ``device``.
-
-    Bytes are those of :class:`Traffic`.
-    """
+    """The roofline of the inference that was measured on ``device``."""
     reached: list[dict[str, Any]] = []
     ceilings: dict[tuple[str, str], float] = {}
     left_out: dict[str, None] = {}
@@ -71,15 +63,11 @@ def roofline(device: Device) -> Roofline:
         except ValueError as error:
             left_out[f"{cell.subject} is not drawn: {error}"] = None
             continue
-        limits = {
-            MATMUL: timing.peak_macs_per_s,
-            DATA_SHEET: peak.macs_per_s(device.name, cell.dtype),
-        }
-        for kind, limit in limits.items():
-            if limit:
-                key = (kind, cell.dtype)
-                ceilings[key] = max(limit, ceilings.get(key, 0))
-    return Roofline(tuple(reached), ceilings, tuple(left_out))
+        sheet = peak.macs_per_s(device.name, cell.dtype)
+        for kind, limit in ((MATMUL, timing.peak_macs_per_s), (DATA_SHEET, sheet)):
+            if limit and limit > ceilings.get((kind, cell.dtype), 0):
+                ceilings[kind, cell.dtype] = limit
+    return Roofline(reached, ceilings, tuple(left_out))
 
 
 def roofline_plot(device: Device, found: Roofline) -> Plot | None:
@@ -88,7 +76,6 @@ def roofline_plot(device: Device, found: Roofline) -> Plot | None:
         return None
     memory = bytes_per_s(device.name)
     choice = conditions_choice(line["conditions"] for line in found.reached)
-    dtypes = {line["dtype"] for line in found.reached}
     return Plot(
         name=f"roofline-{anchor(device.name).lower()}",
         title=f"Roofline of {device.name}",
@@ -101,15 +88,13 @@ def roofline_plot(device: Device, found: Roofline) -> Plot | None:
                 else "; this device's data sheet and its memory bandwidth are not known here."
             )
         ),
-        chart=_chart(
-            choice,
-            [dtype for dtype in DTYPE_COLORS if dtype in dtypes],
-            {kind for kind, _ in found.ceilings},
-        ),
+        chart=_chart(choice, found),
         data=Table(
             title=f"Rates on {device.name}",
             columns=(
-                Column("what", "What"),
+                Column("what", "Rate"),
+                Column("dtype", "Type"),
+                Column("ceiling", "Ceiling"),
                 Column("subject", "Target"),
                 Column("conditions", "Conditions"),
                 Column("intensity", "MACs per byte", digits),
@@ -129,11 +114,9 @@ def _reached(timing: Timing) -> dict[str, Any]:
     # only fields that change how many elements one input moves
     kept = ("row", "classes", "frames", "size", "block", "shape", "blocks")
     moved = _traffic(Cell.model_validate({name: getattr(cell, name) for name in kept}))
-    macs, bytes_ = (
-        timing.macs_total or 0,
-        moved.bytes(batch=cell.batch, element=DTYPES[cell.dtype].itemsize),
-    )
-    if macs / bytes_ < LEAST_INTENSITY:
+    moved_bytes = moved.bytes(batch=cell.batch, element=DTYPES[cell.dtype].itemsize)
+    macs, rate = timing.macs_total or 0, figures(timing)["macs_per_s"]
+    if macs / moved_bytes < LEAST_INTENSITY:
         raise ValueError("it computes hardly any products")
     return {
         "what": "reached",
@@ -142,33 +125,12 @@ def _reached(timing: Timing) -> dict[str, Any]:
         "label": cell.subject,
         "dtype": cell.dtype,
         "conditions": conditions(cell),
-        "intensity": macs / bytes_,
-        "macs_per_s": (rate := figures(timing)["macs_per_s"]),
+        "intensity": macs / moved_bytes,
+        "macs_per_s": rate,
         "gmacs_per_s": rate / 1e9,
         "macs": macs,
-        "traffic_bytes": bytes_,
+        "traffic_bytes": moved_bytes,
     }
-
-
-def _roofs(found: Roofline, memory: float | None) -> Iterator[dict[str, Any]]:
-    """The corners of every roof; below the knee it goes down with the memory's bandwidth."""
-    intensities = [line["intensity"] for line in found.reached]
-    low, high = min(intensities) / 1.6, max(intensities) * 1.6
-    for (kind, dtype), limit in found.ceilings.items():
-        corners = [low, high]
-        if memory:
-            corners.insert(1, min(max(limit / memory, low), high))
-        for intensity in corners:
-            rate = min(limit, memory * intensity) if memory else limit
-            yield {
-                "what": f"{dtype}, {kind}",
-                "dtype": dtype,
-                "conditions": None,
-                "intensity": intensity,
-                "macs_per_s": rate,
-                "gmacs_per_s": rate / 1e9,
-                "end": intensity == high,
-            }
 
 
 @cache
@@ -177,49 +139,44 @@ def _traffic(cell: Cell) -> Traffic:
     return traffic(model, *inputs)
 
 
-def _chart(choice: Choice, dtypes: Sequence[str], kinds: set[str]) -> alt.LayerChart:
-    is_sheet = f"indexof(datum.what, '{DATA_SHEET}') >= 0"
-    colors = [DTYPE_COLORS.get(dtype, GREY) for dtype in dtypes]
+def _roofs(found: Roofline, memory: float | None) -> Iterator[dict[str, Any]]:
+    """The corners of every roof, which falls with the memory's bandwidth at low intensity."""
+    intensities = [line["intensity"] for line in found.reached]
+    low, high = min(intensities) / 1.6, max(intensities) * 1.6
+    for (kind, dtype), limit in found.ceilings.items():
+        knee = min(max(limit / memory, low), high) if memory else low
+        for intensity in (low, knee, high):
+            rate = min(limit, memory * intensity) if memory else limit
+            yield {
+                "what": "roof",
+                "ceiling": kind,
+                "dtype": dtype,
+                "conditions": None,
+                "intensity": intensity,
+                "macs_per_s": rate,
+                "gmacs_per_s": rate / 1e9,
+            }
+
+
+def _chart(choice: Choice, found: Roofline) -> alt.LayerChart:
+    ticks = [10**power * step for power in range(-3, 7) for step in (1, 2, 5)]
     base = alt.Chart().encode(
-        alt.X("intensity:Q")
-        .scale(type="log", nice=False)
-        .axis(title="MACs per byte (log scale)", tickCount=6, grid=False),
-        alt.Y("gmacs_per_s:Q")
-        .scale(type="log", nice=True)
-        .axis(
-            title="GMAC/s (log scale)",
-            values=[10**power * step for power in range(-3, 7) for step in (1, 2, 5)],
-            format="~g",
-        ),
+        log(alt.X("intensity:Q"), "MACs per byte", tickCount=6),
+        log(alt.Y("gmacs_per_s:Q"), "GMAC/s", padding=20, values=ticks, format="~g"),
     )
-    color = alt.Color("dtype:N").scale(domain=list(dtypes), range=colors)
-    color = color if len(dtypes) > 1 else color.legend(None)
-    roofs = base.transform_filter("datum.what !== 'reached'")
-    names = [
-        roofs.transform_filter(f"datum.end && {test}")
-        .mark_text(align="right", dy=dy, color=MUTED)
-        .encode(text="what:N")
-        # the two roofs of a type lie close: one is named above its line, one below
-        for kind, test, dy in ((DATA_SHEET, is_sheet, -8), (MATMUL, f"!({is_sheet})", 9))
-        if kind in kinds
-    ]
+    roofs = base.transform_filter("datum.what === 'roof'").mark_line(strokeWidth=1.6)
     reached = base.transform_filter("datum.what === 'reached'").transform_filter(choice.filter)
-    points = reached.mark_point(filled=True, size=80, opacity=1).encode(
-        color=color,
-        tooltip=tooltips(
-            ("subject", "Target"),
-            ("conditions", "Conditions"),
-            ("intensity", "MACs per byte", ",.4~r"),
-            ("gmacs_per_s", "GMAC/s", ",.4~r"),
-        ),
+    dtypes = [each for each in DTYPES if each in {line["dtype"] for line in found.reached}]
+    color = alt.Color("dtype:N").scale(domain=dtypes, range=list(Color)[: len(dtypes)])
+    dash = alt.StrokeDash("ceiling:N").scale(domain=[MATMUL, DATA_SHEET], range=[[1, 0], [5, 4]])
+    tooltip = tooltips(
+        subject="Target",
+        conditions="Conditions",
+        intensity="MACs per byte|,.4~r",
+        gmacs_per_s="GMAC/s|,.4~r",
     )
     return alt.layer(
-        roofs.mark_line(strokeWidth=1.6).encode(
-            color=color,
-            detail="what:N",
-            strokeDash=alt.condition(is_sheet, alt.value([5, 4]), alt.value([1, 0])),
-        ),
-        *names,
-        points.properties(name=POINTS),
+        roofs.encode(color=color, strokeDash=dash),
+        reached.mark_point().encode(color=color, tooltip=tooltip).properties(name=POINTS),
         reached.mark_text().encode(text="label:N").properties(name=LABELS),
     ).properties(height=400)

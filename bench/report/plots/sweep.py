@@ -11,7 +11,7 @@ import vl_convert
 
 from vidcost.bench import files
 from vidcost.bench.inspection.comparison import Compared
-from vidcost.bench.report.plots.plot import COLORS, CONFIG
+from vidcost.bench.report.plots.plot import CONFIG, Color, log
 
 _QUANTITIES = {
     "added_macs": (1e-9, "added MACs, G"),
@@ -38,11 +38,8 @@ def sweep_chart(compared: Sequence[Compared], *, title: str, axis: str) -> alt.H
     Both axes are logarithmic: a straight line is a power of the swept value. An amount that is not
     above 0 has no place there and is left out; so is an interval that reaches below 0.
     """
-    panels = []
-    for quantity in _QUANTITIES:
-        lines = list(_lines(compared, quantity))
-        if lines or quantity == "added_macs":
-            panels.append(_panel(lines, quantity, axis))
+    lines = {quantity: list(_lines(compared, quantity)) for quantity in _QUANTITIES}
+    panels = [_panel(lines[each], each, axis) for each in lines if lines[each]]
     chart = alt.hconcat(*panels, title=f"What a block adds to {title}")
     return chart.configure(**{**CONFIG, "background": "white", "padding": 16})
 
@@ -61,20 +58,13 @@ def _lines(compared: Sequence[Compared], quantity: str) -> Iterator[dict[str, An
 
 
 def _panel(lines: Sequence[Mapping[str, Any]], quantity: str, axis: str) -> alt.LayerChart:
-    base = (
-        alt.Chart(alt.Data(values=[dict(line) for line in lines]))
-        .encode(
-            x=alt.X("value:Q")
-            .scale(type="log", nice=False, padding=12)
-            .axis(title=axis, values=sorted({line["value"] for line in lines}), grid=False),
-            y=alt.Y("amount:Q")
-            .scale(type="log")
-            .axis(title=_QUANTITIES[quantity][1], format="~g", tickCount=5),
-            color=alt.Color("block:N").scale(range=COLORS).sort(None),
-        )
-        .properties(width=260, height=260)
+    values = sorted({line["value"] for line in lines})
+    base = alt.Chart(alt.Data(values=[dict(line) for line in lines])).encode(
+        log(alt.X("value:Q"), axis, padding=12, values=values),
+        log(alt.Y("amount:Q"), _QUANTITIES[quantity][1], padding=12, format="~g", tickCount=5),
+        alt.Color("block:N", sort=None).scale(range=list(Color)),
     )
-    layers = [base.mark_line(), base.mark_point(filled=True, size=60).encode(shape="block:N")]
+    layers = [base.mark_line(), base.mark_point().encode(alt.Shape("block:N", sort=None))]
     if any("low" in line for line in lines):
         layers.append(base.mark_rule().encode(y="low:Q", y2="high:Q"))
-    return alt.layer(*layers)
+    return alt.layer(*layers).properties(width=260, height=260)

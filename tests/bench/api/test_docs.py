@@ -11,7 +11,7 @@ import pytest
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 
 
-@pytest.mark.parametrize("name", ["count", "ledger", "time"])
+@pytest.mark.parametrize("name", ["count", "explain", "time"])
 def test_examples_in_docstrings(name):
     failed, attempted = doctest.testmod(import_module(f"vidcost.bench.api.{name}"))
     assert (0, True) == (failed, attempted >= 4)

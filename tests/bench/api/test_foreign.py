@@ -251,13 +251,13 @@ def test_it_is_counted_as_its_configuration_says(foreign):
 
 
 def test_every_counter_is_explained(foreign):
-    found = vidcost.ledger(foreign.build(), foreign.inputs())
+    found = vidcost.explain(foreign.build(), foreign.inputs())
     assert [] == [
-        (account.counter, account.quantity, account.status, account.error, account.off)
-        for account in found.accounts
-        if not account.balanced
+        (entry.counter, entry.quantity, entry.status, entry.error, entry.off)
+        for entry in found.entries
+        if not entry.balanced
     ]
-    assert [0] * 7 == [account.remainder for account in found.accounts]
+    assert [0] * 7 == [entry.remainder for entry in found.entries]
 
 
 def test_a_step_of_training_costs_two_forward_passes_more(foreign):

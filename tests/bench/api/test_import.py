@@ -17,14 +17,14 @@ def test_importing_the_package_imports_neither_torch_nor_pandas():
 
 
 def test_three_functions_beside_the_subpackages():
-    from vidcost import bench, models, published
+    from vidcost import bench, models, papers
 
-    assert {"count", "time", "ledger"} <= set(dir(vidcost))
+    assert {"count", "time", "explain"} <= set(dir(vidcost))
     assert "vidcost.bench.api.count" == vidcost.count.__module__
     assert "vidcost.bench.api.time" == vidcost.time.__module__
-    assert "vidcost.bench.api.ledger" == vidcost.ledger.__module__
-    assert ["vidcost.bench", "vidcost.models", "vidcost.published"] == [
-        module.__name__ for module in (bench, models, published)
+    assert "vidcost.bench.api.explain" == vidcost.explain.__module__
+    assert ["vidcost.bench", "vidcost.models", "vidcost.papers"] == [
+        module.__name__ for module in (bench, models, papers)
     ]
 
 

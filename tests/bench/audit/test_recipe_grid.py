@@ -8,7 +8,8 @@ from vidcost.bench.audit.recipes import Recipe, figures
 from vidcost.models.backbones.c2d import C2DResNet50
 from vidcost.models.backbones.mfnet import MFNet
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
-from vidcost.models.rows import Row, select
+from vidcost.papers.catalog import select
+from vidcost.papers.row import Row
 
 CONV4, RES4 = "conv4:before-last", "res4:before-last"
 

@@ -3,8 +3,9 @@ import pytest
 from vidcost.bench.audit import recipe_search
 from vidcost.bench.audit.recipe_search import Odds, Target, match, search, target_of
 from vidcost.bench.audit.recipes import Figures, Recipe
-from vidcost.bench.published import Figure, pnl2020
-from vidcost.models.rows import select
+from vidcost.papers import catalog
+from vidcost.papers.catalog import select
+from vidcost.papers.figures import Figure
 
 (MFNET,) = select(["mfnet"])
 
@@ -32,7 +33,7 @@ def found(monkeypatch):
         )
         monkeypatch.setattr(recipe_search, "target_of", lambda row, paper: target)
         monkeypatch.setattr(recipe_search, "grid", lambda row: iter(grid))
-        return search(MFNET, pnl2020())
+        return search(MFNET, catalog.paper())
 
     return run
 
@@ -52,7 +53,7 @@ def found(monkeypatch):
     ],
 )
 def test_the_more_precise_figure_is_the_target(row, params, flops):
-    target = target_of(named(row), pnl2020())
+    target = target_of(named(row), catalog.paper())
     assert (params, flops) == tuple(
         figure and figure.printed for figure in (target.params, target.flops)
     )
@@ -61,7 +62,7 @@ def test_the_more_precise_figure_is_the_target(row, params, flops):
 @pytest.mark.parametrize("row", ["mars", "mfnet-pnl-n2", "r3d18"])
 def test_a_row_without_printed_costs(row):
     with pytest.raises(ValueError, match=f"prints no costs of {row} to search for: .*r50-nl"):
-        target_of(named(row), pnl2020())
+        target_of(named(row), catalog.paper())
 
 
 # --- one match
@@ -156,7 +157,7 @@ def test_many_recipes_give_many_figures(found):
 
 def test_progress_is_told(found):
     told = []
-    search(MFNET, pnl2020(), advance=told.append)
+    search(MFNET, catalog.paper(), advance=told.append)
     assert 12 == len(told)
 
 
@@ -164,12 +165,12 @@ def test_progress_is_told(found):
 
 
 def test_a_row_that_is_as_printed_is_found_first():
-    search_ = search(MFNET, pnl2020())
+    search_ = search(MFNET, catalog.paper())
     assert (2, ()) == (search_.matches[0].hits, search_.matches[0].recipe.settings)
 
 
 def test_table_6s_baseline_is_found_in_the_grid():
-    found = search(named("r50-ucf101"), pnl2020())
+    found = search(named("r50-ucf101"), catalog.paper())
     assert [(("classes", "200"), ("frames", "16"))] == [
         each.recipe.settings for each in found.matches if each.hits == 2
     ]

@@ -4,7 +4,8 @@ import shlex
 import pytest
 
 from vidcost.bench.audit.recipes import AXES, CONVENTIONS, Recipe, axes, built, figures
-from vidcost.models.rows import ROWS, select
+from vidcost.papers.catalog import select
+from vidcost.papers.pnl2020.rows import ROWS
 
 # ResNet-50 without its head has 23,508,032 parameters, a head 2049 for each class; the non-local
 # block on 1024 channels 2 x 1024^2 and BatchNorm's 2 x 1024

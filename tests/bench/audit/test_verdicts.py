@@ -15,13 +15,14 @@ from vidcost.bench.audit.verdicts import (
     printed_figures,
     problems,
 )
-from vidcost.bench.published import Figure, Note, pnl2020
-from vidcost.models.rows import select
+from vidcost.papers import catalog
+from vidcost.papers.catalog import select
+from vidcost.papers.figures import Figure, Note
 
 
 @pytest.fixture(scope="module")
 def judged():
-    return judge(pnl2020())
+    return judge(catalog.paper())
 
 
 def place(judged, table, row, kind):
@@ -76,7 +77,7 @@ def test_what_cannot_be_built_is_not_reproduced():
 def test_every_printed_figure_is_judged(judged):
     # Table 3 prints 6, Table 5 two for 11 rows and one for C3D, of which I3D (TS) has a bound,
     # Table 6 prints 8
-    assert 6 + 2 * 11 + 1 + 8 == len(judged) == printed_figures(pnl2020())
+    assert 6 + 2 * 11 + 1 + 8 == len(judged) == printed_figures(catalog.paper())
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_a_count_that_changes_makes_a_note_wrong(judged):
 
 
 def test_the_note_of_the_file_is_the_one_that_is_judged():
-    paper = pnl2020()
+    paper = catalog.paper()
     figures = tuple(
         entry.model_copy(update={"note": Note()}) if entry.row == "s3d" else entry
         for entry in paper.figures
@@ -159,7 +160,9 @@ def test_the_note_of_the_file_is_the_one_that_is_judged():
 
 def test_a_recipe_that_no_longer_gives_its_figure_is_named():
     broken = Fit(5, "r50-nl", ("params",), "r50-nl classes=400")
-    (problem,) = problems([place(judge(pnl2020(), (broken,)), 5, "r50-nl", "params")], (broken,))
+    (problem,) = problems(
+        [place(judge(catalog.paper(), (broken,)), 5, "r50-nl", "params")], (broken,)
+    )
     assert (
         "Table 5, r50-nl, params: recipe `r50-nl classes=400` gives 26,426,832, "
         "no longer 27.66M" == problem
@@ -168,7 +171,9 @@ def test_a_recipe_that_no_longer_gives_its_figure_is_named():
 
 def test_a_recipe_for_a_figure_that_is_met_is_named():
     needless = Fit(3, "mfnet", ("params",), "mfnet")
-    (problem,) = problems([place(judge(pnl2020(), (needless,)), 3, "mfnet", "params")], (needless,))
+    (problem,) = problems(
+        [place(judge(catalog.paper(), (needless,)), 3, "mfnet", "params")], (needless,)
+    )
     assert "Table 3, mfnet, params: 7.843M needs no recipe, but has one" == problem
 
 
@@ -195,7 +200,7 @@ def test_no_recipe_gives_the_parameters_of_table_6s_blocks(name, monkeypatch):
     monkeypatch.setattr(recipes, "AXES", kept)
     recipes.axes.cache_clear()
     try:
-        found = search(select([name])[0], pnl2020())
+        found = search(select([name])[0], catalog.paper())
     finally:
         recipes.axes.cache_clear()
     assert 0 == found.params.hits

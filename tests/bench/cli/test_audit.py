@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-from vidcost.bench import published
 from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.report.audit import document as audit_document
+from vidcost.papers import catalog
+from vidcost.papers.figures import Note
 
 
 def test_the_audit_writes_its_document_and_prints_it(vidcost, tmp_path):
@@ -35,13 +36,13 @@ def test_the_figures_alone_are_printed_and_nothing_is_written(vidcost, tmp_path)
 
 
 def test_a_figure_that_is_not_met_and_has_no_note_fails_the_audit(vidcost, monkeypatch):
-    paper = published.pnl2020()
+    paper = catalog.paper()
     figures = tuple(
-        entry.model_copy(update={"note": published.Note()}) if entry.row == "c3d" else entry
+        entry.model_copy(update={"note": Note()}) if entry.row == "c3d" else entry
         for entry in paper.figures
     )
     without = paper.model_copy(update={"figures": figures})
-    monkeypatch.setattr(published, "pnl2020", lambda: without)
+    monkeypatch.setattr(catalog, "paper", lambda: without)
     status, out, err = vidcost("audit")
     assert (1, 1) == (status, err.count("\n"))
     assert err.startswith("vidcost: Table 5, c3d, params: 33.3M is not reproduced, and no note")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vidcost.bench.cli import completion
-from vidcost.models.rows import ROWS
+from vidcost.papers.pnl2020.rows import ROWS
 
 PROGRAM = Path(sys.executable).with_name("vidcost")
 NAMES = [row.name for row in ROWS]

@@ -7,7 +7,7 @@ import json
 import pytest
 from packaging.version import Version
 
-from vidcost.bench.count import rules, witness
+from vidcost.bench.count import reference_counter, rules
 
 
 def test_conformance_writes_what_it_prints(vidcost, operators, tmp_path):
@@ -40,7 +40,7 @@ def test_conformance_fails_by_the_name_of_what_ours_gets_wrong(vidcost, operator
     assert "| ours          | 0.1.0 " in out
 
 
-def test_conformance_without_a_witness_prints_the_rest(vidcost, operators, tmp_path):
+def test_conformance_without_a_reference_counter_prints_the_rest(vidcost, operators, tmp_path):
     operators["thop"] = "exit status 1: boom"
     status, out, err = vidcost("conformance", "--format", "json")
     assert (1, "vidcost: thop could not be asked: exit status 1: boom\n") == (status, err)
@@ -51,7 +51,7 @@ def test_conformance_without_a_witness_prints_the_rest(vidcost, operators, tmp_p
     assert "not asked" in (tmp_path / "results/conformance.md").read_text()
 
 
-@pytest.mark.witness
+@pytest.mark.slow
 def test_the_committed_conformance_is_what_the_counters_say_now(results, vidcost, tmp_path):
     pinned = dict(
         line.split("==")
@@ -60,7 +60,7 @@ def test_the_committed_conformance_is_what_the_counters_say_now(results, vidcost
     )
     for name in ("torch", "fvcore", "thop"):
         # a version may write .post1 or -1
-        if Version(witness.version(name)).public != Version(pinned[name]).public:
+        if Version(reference_counter.version(name)).public != Version(pinned[name]).public:
             pytest.skip(f"{name} is not the version of constraints.txt, other figures are right")
     assert (0, "") == vidcost("conformance")[::2]
     written = (tmp_path / "results/conformance.md").read_text()

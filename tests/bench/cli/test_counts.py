@@ -9,10 +9,10 @@ import json
 import pytest
 
 from vidcost.bench.count.record import count_row
-from vidcost.models.rows import ROWS
+from vidcost.papers.pnl2020.rows import ROWS
 
 LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
-WITNESSES = ("fvcore", "thop", "thop-2020", "torch")
+REFERENCE_COUNTERS = ("fvcore", "thop", "thop-2020", "torch")
 QUANTITIES = "params macs conv linear matmul".split()
 
 
@@ -132,24 +132,24 @@ def test_count_of_training_takes_frames_and_says_what_is_left_out(vidcost):
     assert 204_800 == line["backward_linear"]
 
 
-def test_count_asks_the_witnesses_only_when_told_to(vidcost, witnesses):
+def test_count_asks_the_reference_counters_only_when_told_to(vidcost, reference_counters):
     out = vidcost("count", "mfnet", "--format", "json").out
-    assert ([], False) == (witnesses.asked, "fvcore" in out)
-    (line,) = json.loads(vidcost("count", "mfnet", "--witnesses", "--format", "json").out)
+    assert ([], False) == (reference_counters.asked, "fvcore" in out)
+    (line,) = json.loads(vidcost("count", "mfnet", "--reference-counters", "--format", "json").out)
     assert (11_176_355_840, 11_307_416_320) == (line["fvcore"], line["thop"])
     assert (11_176_356_608, 11_045_296_128) == (line["thop-2020"], line["torch"])
-    assert [(w, "mfnet", True) for w in WITNESSES] == sorted(witnesses.asked)
+    assert [(w, "mfnet", True) for w in REFERENCE_COUNTERS] == sorted(reference_counters.asked)
 
 
-@pytest.mark.parametrize("command", ["count mfnet --witnesses", "tables 4", "run"])
-def test_no_cache_asks_anew(command, vidcost, witnesses):
+@pytest.mark.parametrize("command", ["count mfnet --reference-counters", "tables 4", "run"])
+def test_no_cache_asks_anew(command, vidcost, reference_counters):
     vidcost(*command.split(), "--no-cache")
-    assert {False} == {use_cache for _, _, use_cache in witnesses.asked}
+    assert {False} == {use_cache for _, _, use_cache in reference_counters.asked}
 
 
-def test_count_names_a_witness_that_failed(vidcost, witnesses):
-    witnesses["thop", "mfnet"] = "exit status 1: boom"
-    status, out, err = vidcost("count", "mfnet", "--witnesses", "--format", "csv")
+def test_count_names_a_reference_counter_that_failed(vidcost, reference_counters):
+    reference_counters["thop", "mfnet"] = "exit status 1: boom"
+    status, out, err = vidcost("count", "mfnet", "--reference-counters", "--format", "csv")
     assert (1, "vidcost: mfnet: thop crashed: exit status 1: boom\n") == (status, err)
     (line,) = csv.DictReader(io.StringIO(out))
     assert ("11176355840", "") == (line["fvcore"], line["thop"])

@@ -38,7 +38,7 @@ CASES = {
         "nl --shape 8x2x3x5 --phase inference",
         {"block": "nl", "tried": "nl:path=fast", "pairs": 6, "speed": 2.0},
     ),
-    "ledger": ("mfnet", {"row": "mfnet", "counter": "fvcore"}),
+    "explain": ("mfnet", {"row": "mfnet", "counter": "fvcore"}),
     "formulas": ("", {}),
     "conformance": ("", {}),
     "audit": ("", {}),
@@ -59,7 +59,16 @@ FAILING = {"run": 1, "gate counts": 1}
 
 @pytest.fixture
 def prepared(
-    git, baseline, vidcost, sides, witnesses, operators, stopwatch, timed, monkeypatch, tmp_path
+    git,
+    baseline,
+    vidcost,
+    sides,
+    reference_counters,
+    operators,
+    stopwatch,
+    timed,
+    monkeypatch,
+    tmp_path,
 ):
     """A repository with a baseline that has changed, timings, kept answers."""
     shutil.copytree(tmp_path / "results", "results")

@@ -1,4 +1,4 @@
-"""Users' networks and blocks on the command line: count, show, block, ledger, time."""
+"""Users' networks and blocks on the command line: count, show, block, explain, time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def theirs(vidcost, in_this_process):
 
 def test_count_takes_networks(vidcost):
     status, out, err = vidcost(
-        "count", "nets.py:Net", "nets.py:Raises", "--input", INPUT, "--witnesses", "--json"
+        "count", "nets.py:Net", "nets.py:Raises", "--input", INPUT, "--reference-counters", "--json"
     )
     assert 1 == status
     net, raises = json.loads(out)
@@ -79,7 +79,7 @@ def test_a_step_of_training_is_counted(vidcost):
     (net,) = json.loads(out)
     # the weights' gradients; the clip takes none
     assert (1800, 1800, 3600) == (net["macs"], net["backward_macs"], net["training_macs"])
-    both = ["--training", "--witnesses"]
+    both = ["--training", "--reference-counters"]
     assert 2 == vidcost("count", "nets.py:Net", "--input", INPUT, *both).status
     _, out, _ = vidcost("count", "nets.py:Net", "--input", INPUT, "--training")
     assert "Backward MACs" in out
@@ -99,14 +99,14 @@ def test_show_of_a_network_that_fails(vidcost):
     assert "KeyError: 'theirs'" in err
 
 
-def test_ledger_takes_networks_beside_rows(vidcost, witnesses):
-    status, out, err = vidcost("ledger", "mfnet", "nets.py:Net", "--input", INPUT, "--json")
+def test_explain_takes_networks_beside_rows(vidcost, reference_counters):
+    status, out, err = vidcost("explain", "mfnet", "nets.py:Net", "--input", INPUT, "--json")
     assert (0, "") == (status, err)
     assert {"mfnet", "nets.py:Net"} == {line["row"] for line in json.loads(out)}
 
 
-def test_ledger_of_a_network_that_fails(vidcost):
-    status, out, err = vidcost("ledger", "nets.py:Raises", "--input", INPUT)
+def test_explain_of_a_network_that_fails(vidcost):
+    status, out, err = vidcost("explain", "nets.py:Raises", "--input", INPUT)
     assert (1, "") == (status, out)
     assert err.startswith("vidcost: nets.py:Raises: raised: KeyError: 'theirs'")
 
@@ -155,7 +155,7 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
         ("count nets.py:Net --input 1x3 --time-limit 0s", "--time-limit 0s is no time"),
         ("show nets.py:Net --input 1x3 --frames 3", "is shown at --input: leave out the rest"),
         ("show nets.py:Net", "needs its inputs"),
-        ("ledger nets.py:Net", "needs its inputs"),
+        ("explain nets.py:Net", "needs its inputs"),
         ("time nets.py:Net", "needs its inputs"),
         ("time nets.py:Net --input 2x3 --batch 4", "hold their batch: leave out --batch"),
         ("time nets.py:Net --input 2x3 --share", "--share is for rows: `vidcost compare`"),

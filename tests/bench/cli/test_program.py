@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli import app
-from vidcost.bench.count import cache, ledger, measure, record
+from vidcost.bench.count import cache, measure, reconcile, record
 from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.engine.work import Lost
 from vidcost.bench.timing.sweep import Interrupted
-from vidcost.models import rows
 from vidcost.models.blocks import PNL
 from vidcost.models.cost import Cost
+from vidcost.papers import catalog
 
 from .command_line import commands
 
@@ -46,7 +46,7 @@ def test_help_shows_an_example(name):
 @pytest.mark.parametrize(
     "name", [name for name in commands() if name.split()[0] not in ("gate", "report")]
 )
-def test_the_example_runs(name, vidcost, witnesses, operators, monkeypatch, tmp_path):
+def test_the_example_runs(name, vidcost, reference_counters, operators, monkeypatch, tmp_path):
     monkeypatch.setattr(cache, "folder", lambda: tmp_path / "cache")
     if name in ("query", "export"):
         # what they show is stored
@@ -101,7 +101,10 @@ def test_the_package_runs_as_a_module(tmp_path):
         ("count 2plus-c1-d", ["2plus-c1-d cannot be built", "no public definition"]),
         ("show 2plus-c1-d", ["2plus-c1-d cannot be built", "no public definition"]),
         ("show '2plus*'", ["2plus-c1-d cannot be built", "no public definition"]),
-        ("count mfnet --training --witnesses", ["forward pass alone", "leave out --training"]),
+        (
+            "count mfnet --training --reference-counters",
+            ["forward pass alone", "leave out --training"],
+        ),
         ("count 2plus-c1-d --training", ["2plus-c1-d cannot be built", "no public definition"]),
         ("show 'mfnet*'", ["'mfnet*' matches 24 rows: show one at a time"]),
         ("show mfnet --depth -1", ["--depth"]),
@@ -170,10 +173,10 @@ def test_the_package_runs_as_a_module(tmp_path):
         ("tables 3 --timings H100", ["no timings of 'H100'", "`vidcost time` makes some"]),
     ],
 )
-def test_bad_input_is_refused_in_one_line(command, words, complaint, witnesses):
+def test_bad_input_is_refused_in_one_line(command, words, complaint, reference_counters):
     message = complaint(*shlex.split(command))
     assert [] == [word for word in words if word not in message], message
-    assert [] == witnesses.asked
+    assert [] == reference_counters.asked
 
 
 HEAD = b'{"command": "vidcost run", "records": 1}\n'
@@ -192,13 +195,13 @@ HEAD = b'{"command": "vidcost run", "records": 1}\n'
         (HEAD + b"null\n", 2),
     ],
 )
-def test_damaged_records_are_refused(content, line, complaint, witnesses, tmp_path):
+def test_damaged_records_are_refused(content, line, complaint, reference_counters, tmp_path):
     (tmp_path / "r").mkdir()
     (tmp_path / "r/counts.jsonl").write_bytes(content)
     assert f"r/counts.jsonl, line {line} is damaged: `vidcost run` writes the file anew" == (
         complaint("tables", "3", "--results", "r")
     )
-    assert [] == witnesses.asked
+    assert [] == reference_counters.asked
 
 
 def test_records_that_are_cut_off_are_refused(complaint, tmp_path):
@@ -208,7 +211,7 @@ def test_records_that_are_cut_off_are_refused(complaint, tmp_path):
     )
 
 
-def test_records_that_are_no_text_are_refused(complaint, witnesses, tmp_path):
+def test_records_that_are_no_text_are_refused(complaint, reference_counters, tmp_path):
     (tmp_path / "counts.jsonl").write_bytes(b"\xff\xfe")
     assert "cannot read counts.jsonl" in complaint("tables", "3", "--results", ".")
 
@@ -216,13 +219,13 @@ def test_records_that_are_no_text_are_refused(complaint, witnesses, tmp_path):
 @pytest.mark.parametrize("command", ["run", "tables 3", "conformance"])
 @pytest.mark.parametrize("folder", ["file", "file/below"])
 def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
-    command, folder, complaint, witnesses, tmp_path
+    command, folder, complaint, reference_counters, tmp_path
 ):
     (tmp_path / "file").write_text("a file")
     message = complaint(*command.split(), "--results", folder)
     assert message.startswith(f"cannot write results to {folder}: ")
     assert "choose another folder with --results" in message
-    assert [] == witnesses.asked
+    assert [] == reference_counters.asked
 
 
 @pytest.mark.parametrize(
@@ -239,11 +242,11 @@ def test_a_closed_form_that_is_not_met_is_something_wrong(
     command, what, vidcost, monkeypatch, tmp_path
 ):
     # as in a process that has counted nothing yet
-    monkeypatch.setattr(measure, "examine", ledger.examine.__wrapped__)
+    monkeypatch.setattr(measure, "examine", reconcile.examine.__wrapped__)
     monkeypatch.setattr(record, "count_row", record.count_row.__wrapped__)
 
     def ask(*_, **__):
-        raise AssertionError("a witness was asked")
+        raise AssertionError("a reference counter was asked")
 
     monkeypatch.setattr(measure, "ask", ask)
     monkeypatch.setattr(PNL, "cost", lambda self, shape: Cost(params=1))
@@ -300,6 +303,6 @@ def test_what_ends_a_command_has_a_status_of_its_own(status, kind, monkeypatch, 
     def ends(*_, **__):
         raise kind("said so")
 
-    monkeypatch.setattr(rows, "select", ends)
+    monkeypatch.setattr(catalog, "select", ends)
     ended = vidcost("list")
     assert (status, "", "vidcost: said so\n") == (ended.status, ended.out, ended.err)

@@ -8,14 +8,14 @@ import shutil
 
 from vidcost.bench.count import record
 from vidcost.bench.count.record import count_row
-from vidcost.models.rows import ROWS
+from vidcost.papers.pnl2020.rows import ROWS
 
 BUILDABLE = [row.name for row in ROWS if row.build]
 LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
-WITNESSES = ("fvcore", "thop", "thop-2020", "torch")
+REFERENCE_COUNTERS = ("fvcore", "thop", "thop-2020", "torch")
 
 
-def test_run_writes_records_and_tables_and_prints_three(vidcost, witnesses, tmp_path):
+def test_run_writes_records_and_tables_and_prints_three(vidcost, reference_counters, tmp_path):
     status, out, err = vidcost("run", "--results", "here")
     assert 0 == status
     assert LEFT_OUT == err
@@ -32,14 +32,14 @@ def test_run_writes_records_and_tables_and_prints_three(vidcost, witnesses, tmp_
     records = record.read(tmp_path / "here")
     assert BUILDABLE == list(records)
     assert 7_842_568 == records["mfnet"].params
-    assert 11_176_356_608 == records["mfnet"].witnesses["thop-2020"].flops
-    assert {WITNESSES} == {tuple(r.witnesses) for r in records.values()}
-    assert sorted((w, row, True) for w in WITNESSES for row in BUILDABLE) == (
-        sorted(witnesses.asked)
+    assert 11_176_356_608 == records["mfnet"].reference_counters["thop-2020"].flops
+    assert {REFERENCE_COUNTERS} == {tuple(r.reference_counters) for r in records.values()}
+    assert sorted((w, row, True) for w in REFERENCE_COUNTERS for row in BUILDABLE) == (
+        sorted(reference_counters.asked)
     )
 
 
-def test_run_says_in_its_file_where_it_comes_from(vidcost, witnesses, tmp_path):
+def test_run_says_in_its_file_where_it_comes_from(vidcost, reference_counters, tmp_path):
     vidcost("run")
     head = json.loads((tmp_path / "results/counts.jsonl").read_text().splitlines()[0])
     assert "vidcost run" == head["command"]
@@ -47,21 +47,23 @@ def test_run_says_in_its_file_where_it_comes_from(vidcost, witnesses, tmp_path):
     assert len(BUILDABLE) == head["records"]
 
 
-def test_run_with_a_witness_that_fails_writes_the_rest(vidcost, witnesses, tmp_path):
-    witnesses["thop", "mfnet"] = "exit status 1: boom"
+def test_run_with_a_reference_counter_that_fails_writes_the_rest(
+    vidcost, reference_counters, tmp_path
+):
+    reference_counters["thop", "mfnet"] = "exit status 1: boom"
     status, out, err = vidcost("run")
     assert 1 == status
     assert f"{LEFT_OUT}vidcost: mfnet: thop crashed: exit status 1: boom\n" == err
     assert "thop crashed: exit status 1: boom" in out
     records = record.read(tmp_path / "results")
     assert (None, 11_176_355_840) == tuple(
-        records["mfnet"].witnesses[name].flops for name in ("thop", "fvcore")
+        records["mfnet"].reference_counters[name].flops for name in ("thop", "fvcore")
     )
-    assert 11_347_659_136 == records["mfnet-pnl"].witnesses["thop"].flops
+    assert 11_347_659_136 == records["mfnet-pnl"].reference_counters["thop"].flops
     assert 6 == len(list((tmp_path / "results/tables").glob("*.md")))
 
 
-def test_run_leaves_a_baseline_that_differs_as_it_is(vidcost, witnesses, tmp_path):
+def test_run_leaves_a_baseline_that_differs_as_it_is(vidcost, reference_counters, tmp_path):
     vidcost("run")
     records = record.read(tmp_path / "results")
     changed = records | {"mfnet": records["mfnet"].model_copy(update={"params": 7})}
@@ -73,48 +75,53 @@ def test_run_leaves_a_baseline_that_differs_as_it_is(vidcost, witnesses, tmp_pat
     assert out.splitlines()[-1].endswith("Written: results/tables/*.md")
 
 
-def test_run_adds_the_answer_of_a_counter_that_had_failed(vidcost, witnesses, tmp_path):
-    witnesses["thop", "mfnet"] = "exit status 1: boom"
+def test_run_adds_the_answer_of_a_counter_that_had_failed(vidcost, reference_counters, tmp_path):
+    reference_counters["thop", "mfnet"] = "exit status 1: boom"
     vidcost("run")
-    del witnesses["thop", "mfnet"]
+    del reference_counters["thop", "mfnet"]
     assert (0, LEFT_OUT) == (lambda ran: (ran.status, ran.err))(vidcost("run"))
-    assert 11_307_416_320 == record.read(tmp_path / "results")["mfnet"].witnesses["thop"].flops
+    assert (
+        11_307_416_320
+        == record.read(tmp_path / "results")["mfnet"].reference_counters["thop"].flops
+    )
 
 
-def test_tables_read_what_run_has_stored(vidcost, witnesses, tmp_path):
+def test_tables_read_what_run_has_stored(vidcost, reference_counters, tmp_path):
     ran = vidcost("run")
     written = {path.name: path.read_bytes() for path in (tmp_path / "results").rglob("*.*")}
-    witnesses.asked.clear()
+    reference_counters.asked.clear()
     shutil.rmtree(tmp_path / "results/tables")
     status, out, err = vidcost("tables")
-    assert (0, "", []) == (status, err, witnesses.asked)
+    assert (0, "", []) == (status, err, reference_counters.asked)
     titles = re.findall(r"^\*\*Table (\d)", out, re.MULTILINE)
     assert list("123456") == titles
     assert written == {path.name: path.read_bytes() for path in (tmp_path / "results").rglob("*.*")}
     assert vidcost("tables", "3").out in ran.out
 
 
-def test_tables_are_printed_in_the_order_asked_for_each_once(vidcost, witnesses):
+def test_tables_are_printed_in_the_order_asked_for_each_once(vidcost, reference_counters):
     out = vidcost("tables", "6", "3", "6").out
     assert ["6", "3"] == re.findall(r"^\*\*Table (\d)", out, re.MULTILINE)
 
 
-def test_tables_count_only_what_is_missing(vidcost, witnesses, tmp_path):
+def test_tables_count_only_what_is_missing(vidcost, reference_counters, tmp_path):
     vidcost("run")
     records = record.read(tmp_path / "results")
     del records["mfnet-pnl-n3"]
     path = record.write(tmp_path / "results", records.values(), command="vidcost run")
     before = path.read_bytes()
-    witnesses.asked.clear()
+    reference_counters.asked.clear()
     assert 0 == vidcost("tables", "3").status
-    assert [] == witnesses.asked
+    assert [] == reference_counters.asked
     assert 0 == vidcost("tables", "4").status
-    assert [(w, "mfnet-pnl-n3", True) for w in WITNESSES] == sorted(witnesses.asked)
+    assert [(w, "mfnet-pnl-n3", True) for w in REFERENCE_COUNTERS] == sorted(
+        reference_counters.asked
+    )
     # only run writes the baseline
     assert before == path.read_bytes()
 
 
-def test_tables_print_data(vidcost, witnesses):
+def test_tables_print_data(vidcost, reference_counters):
     lines = json.loads(vidcost("tables", "3", "--format", "json").out)
     assert ["mfnet", "mfnet-pnl-concat", "mfnet-pnl"] == [line["row"] for line in lines]
     assert ("7.843M", 7_842_568, ["fvcore", "params", "thop-2020"]) == tuple(
@@ -130,30 +137,30 @@ def test_the_committed_records_are_what_is_counted_now(committed):
     stale = [
         name
         for name, kept in committed.items()
-        if kept.model_copy(update={"witnesses": {}}) != now[name]
+        if kept.model_copy(update={"reference_counters": {}}) != now[name]
     ]
     assert [] == stale, "stale: `vidcost gate accept` writes results/counts.jsonl anew"
 
 
-def test_the_committed_records_hold_an_answer_of_every_witness(committed):
-    assert {WITNESSES} == {tuple(kept.witnesses) for kept in committed.values()}
+def test_the_committed_records_hold_an_answer_of_every_reference_counter(committed):
+    assert {REFERENCE_COUNTERS} == {tuple(kept.reference_counters) for kept in committed.values()}
     assert [] == [
-        (name, witness)
+        (name, reference_counter)
         for name, kept in committed.items()
-        for witness, answer in kept.witnesses.items()
+        for reference_counter, answer in kept.reference_counters.items()
         if answer.error or not answer.flops or not answer.parts
     ]
 
 
 def test_the_committed_tables_are_what_the_committed_records_give(
-    results, vidcost, witnesses, tmp_path
+    results, vidcost, reference_counters, tmp_path
 ):
     (tmp_path / "results").mkdir()
     shutil.copy(results / "counts.jsonl", tmp_path / "results")
     if (results / "timings").is_dir():
         shutil.copytree(results / "timings", tmp_path / "results/timings")
     assert (0, "") == vidcost("tables")[::2]
-    assert [] == witnesses.asked
+    assert [] == reference_counters.asked
     written = {path.name: path.read_text() for path in (tmp_path / "results/tables").iterdir()}
     committed = {path.name: path.read_text() for path in (results / "tables").glob("*.md")}
     stale = [name for name in written | committed if written.get(name) != committed.get(name)]

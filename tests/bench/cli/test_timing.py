@@ -156,7 +156,9 @@ def test_time_measures_a_block_for_real_once(vidcost, real_sweep):
 # --- run
 
 
-def test_run_times_the_rows_it_prints(vidcost, witnesses, stopwatch, timed, monkeypatch, tmp_path):
+def test_run_times_the_rows_it_prints(
+    vidcost, reference_counters, stopwatch, timed, monkeypatch, tmp_path
+):
     monkeypatch.setattr(timing_session, "default_threads", lambda _: 2)
     cell = Cell(row="mfnet", threads=2)
     stopwatch[cell] = timed(cell, 0.5)
@@ -174,12 +176,12 @@ def test_run_times_the_rows_it_prints(vidcost, witnesses, stopwatch, timed, monk
     assert "Latency" not in (tmp_path / "results/tables/table3.md").read_text()
 
 
-def test_run_without_a_budget_times_nothing(vidcost, witnesses, stopwatch):
+def test_run_without_a_budget_times_nothing(vidcost, reference_counters, stopwatch):
     status, out, _ = vidcost("run", "--budget", "0s")
     assert (0, [], False) == (status, stopwatch.asked, "Latency" in out)
 
 
-def test_run_times_what_is_not_stored(vidcost, witnesses, stopwatch, timed, tmp_path):
+def test_run_times_what_is_not_stored(vidcost, reference_counters, stopwatch, timed, tmp_path):
     threads = timing_session.default_threads("cpu")
     machine = conditions.machine_of("cpu")
     cell = Cell(row="mfnet-nl", threads=threads)
@@ -192,7 +194,7 @@ def test_run_times_what_is_not_stored(vidcost, witnesses, stopwatch, timed, tmp_
     assert re.search(r"^\| MFNet-NL.* 600\.0 \|", out, re.MULTILINE)
 
 
-def test_run_fails_if_a_timing_failed(vidcost, witnesses, stopwatch, timed):
+def test_run_fails_if_a_timing_failed(vidcost, reference_counters, stopwatch, timed):
     cell = Cell(row="mfnet", threads=timing_session.default_threads("cpu"))
     stopwatch[cell] = timed(cell, None, status="oom", error="not enough memory")
     status, out, err = vidcost("run")
@@ -215,7 +217,7 @@ def two_devices(timed, tmp_path):
 
 
 def test_tables_show_timings_of_one_device_and_write_none(
-    vidcost, witnesses, two_devices, tmp_path
+    vidcost, reference_counters, two_devices, tmp_path
 ):
     plain = vidcost("tables", "3").out
     assert "Latency" not in plain
@@ -227,11 +229,11 @@ def test_tables_show_timings_of_one_device_and_write_none(
     assert 0.5 == pytest.approx(line["median_s"])
 
 
-def test_tables_do_not_mix_devices(complaint, witnesses, two_devices):
+def test_tables_do_not_mix_devices(complaint, reference_counters, two_devices):
     message = complaint("tables", "3", "--timings", "s")
     assert message.startswith("timings of Abacus and Slide rule do not go into one table")
     assert message.endswith("--timings DEVICE")
-    assert [] == witnesses.asked
+    assert [] == reference_counters.asked
 
 
 def test_a_campaign_chooses_cells_itself(vidcost, stopwatch, monkeypatch, timed):
@@ -274,7 +276,9 @@ def written(tmp_path):
     return {path.name: path.read_text() for path in (tmp_path / "results/tables").iterdir()}
 
 
-def test_timings_of_a_cpu_leave_the_files_as_they_are(vidcost, witnesses, two_devices, tmp_path):
+def test_timings_of_a_cpu_leave_the_files_as_they_are(
+    vidcost, reference_counters, two_devices, tmp_path
+):
     assert 0 == vidcost("tables", "--results", "none").status
     assert 0 == vidcost("tables").status
     none = {path.name: path.read_text() for path in (tmp_path / "none/tables").iterdir()}
@@ -282,7 +286,7 @@ def test_timings_of_a_cpu_leave_the_files_as_they_are(vidcost, witnesses, two_de
     assert [f"table{number}.md" for number in range(1, 7)] == sorted(none)
 
 
-def test_a_gpus_timings_are_written_below_the_counts(vidcost, witnesses, on_gpu, tmp_path):
+def test_a_gpus_timings_are_written_below_the_counts(vidcost, reference_counters, on_gpu, tmp_path):
     assert 0 == vidcost("tables").status
     before = written(tmp_path)
     on_gpu("mfnet", 0.5)
@@ -305,7 +309,7 @@ def test_a_gpus_timings_are_written_below_the_counts(vidcost, witnesses, on_gpu,
     assert after == written(tmp_path)
 
 
-def test_run_writes_the_same_files(vidcost, witnesses, on_gpu, stopwatch, timed, tmp_path):
+def test_run_writes_the_same_files(vidcost, reference_counters, on_gpu, stopwatch, timed, tmp_path):
     on_gpu("mfnet", 0.5)
     assert 0 == vidcost("tables").status
     before = written(tmp_path)
@@ -316,7 +320,7 @@ def test_run_writes_the_same_files(vidcost, witnesses, on_gpu, stopwatch, timed,
 
 
 def test_two_gpus_have_two_tables_in_a_file_and_a_summary_each(
-    vidcost, witnesses, on_gpu, tmp_path
+    vidcost, reference_counters, on_gpu, tmp_path
 ):
     on_gpu("mfnet", 0.5)
     on_gpu("mfnet", 0.6, device="Slide rule")
@@ -334,13 +338,15 @@ def test_two_gpus_have_two_tables_in_a_file_and_a_summary_each(
     assert "Slide" not in found["gpu-abacus-gpu.md"]
 
 
-def test_a_summary_is_written_with_all_its_tables_alone(vidcost, witnesses, on_gpu, tmp_path):
+def test_a_summary_is_written_with_all_its_tables_alone(
+    vidcost, reference_counters, on_gpu, tmp_path
+):
     on_gpu("mfnet", 0.5)
     assert 0 == vidcost("tables", "3", "5").status
     assert ["table3.md", "table5.md"] == sorted(written(tmp_path))
 
 
-def test_stored_timings_are_read_once(vidcost, witnesses, on_gpu, monkeypatch):
+def test_stored_timings_are_read_once(vidcost, reference_counters, on_gpu, monkeypatch):
     on_gpu("mfnet", 0.5)
     load, read = timing_session.Store.load, []
     monkeypatch.setattr(timing_session.Store, "load", lambda s: read.append(s.path.name) or load(s))
@@ -351,11 +357,11 @@ def test_stored_timings_are_read_once(vidcost, witnesses, on_gpu, monkeypatch):
 
 
 def test_damaged_timings_are_refused_before_anything_is_counted(
-    complaint, witnesses, on_gpu, tmp_path
+    complaint, reference_counters, on_gpu, tmp_path
 ):
     on_gpu("mfnet", 0.5)
     (path,) = (tmp_path / "results/timings").glob("*.jsonl")
     path.write_text(path.read_text() + "{}\n{}\n")
     for command in ("tables", "run"):
         assert "line 3 is damaged" in complaint(command)
-    assert [] == witnesses.asked
+    assert [] == reference_counters.asked

@@ -1,16 +1,17 @@
-"""What the tests of the witnesses and of the records share."""
+"""What the tests of the reference counters and of the records share."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import platformdirs
 import pytest
+
+from vidcost.bench import files
 
 
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the witnesses' answers go in a test: never the user's own cache."""
+    """Where the reference counters' answers go in a test: never the user's own cache."""
     root = tmp_path / "cache"
-    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: root / name)
-    return root / "vidcost" / "witnesses"
+    monkeypatch.setattr(files, "cache_folder", lambda: root)
+    return root / "reference_counters"

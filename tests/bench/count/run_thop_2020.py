@@ -15,7 +15,7 @@ import warnings
 import torch
 from torch import nn
 
-from vidcost.models.rows import ROWS
+from vidcost.papers.pnl2020.rows import ROWS
 
 
 class Shared(nn.Module):

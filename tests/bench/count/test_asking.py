@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.count import ledger
+from vidcost.bench.count import reconcile
 from vidcost.bench.count.asking import ask_about
 from vidcost.bench.count.conventions import CONVENTIONS
 from vidcost.bench.count.counter import UncountedOperator
-from vidcost.bench.count.ledger import complaints, reconcile_network
+from vidcost.bench.count.reconcile import complaints, reconcile_network
 
 
 class Nested(nn.Module):
@@ -38,7 +38,7 @@ def network():
 
 
 @pytest.mark.parametrize(
-    ("witness", "flops", "parts"),
+    ("reference_counter", "flops", "parts"),
     [
         (
             "fvcore",
@@ -50,20 +50,20 @@ def network():
         ("torch", CONV + PRODUCT, {"convolutions": CONV, "products": PRODUCT}),
     ],
 )
-def test_a_network_of_two_inputs_with_a_nested_output(witness, flops, parts):
-    answer = ask_about(witness, *network())
+def test_a_network_of_two_inputs_with_a_nested_output(reference_counter, flops, parts):
+    answer = ask_about(reference_counter, *network())
     assert ("answered", "") == (answer.status, answer.error)
     assert (flops, parts) == (answer.flops, answer.parts)
-    assert (None if witness == "torch" else 3 * 5 * 9 + 10) == answer.params
+    assert (None if reference_counter == "torch" else 3 * 5 * 9 + 10) == answer.params
 
 
-@pytest.mark.parametrize("witness", CONVENTIONS)
-def test_a_network_that_raises_is_an_answer(witness):
+@pytest.mark.parametrize("reference_counter", CONVENTIONS)
+def test_a_network_that_raises_is_an_answer(reference_counter):
     class Broken(nn.Module):
         def forward(self, x):
             raise RuntimeError("two\nlines")
 
-    answer = ask_about(witness, Broken(), (torch.ones(1),))
+    answer = ask_about(reference_counter, Broken(), (torch.ones(1),))
     assert ("crashed", None) == (answer.status, answer.flops)
     assert "RuntimeError: two lines" == answer.error
 
@@ -83,7 +83,7 @@ def test_every_account_adds_up():
     assert {0} == {entry.remainder for entry in entries}
 
 
-def test_a_witness_that_is_missing_leaves_the_others(monkeypatch):
+def test_a_reference_counter_that_is_missing_leaves_the_others(monkeypatch):
     monkeypatch.setitem(sys.modules, "fvcore", None)
     entries = reconcile_network("mine", *network())
     status = {entry.counter: entry.answer.status for entry in entries}
@@ -92,13 +92,13 @@ def test_a_witness_that_is_missing_leaves_the_others(monkeypatch):
 
 
 def test_an_account_that_does_not_add_up_is_named(monkeypatch):
-    explain = ledger.explain
+    explain = reconcile.explain
 
     def without_norms(convention, model, count):
         kept = tuple(o for o in count.operations if o.kind != "norm")
         return explain(convention, model, type(count)(count.params, 0, kept, count.calls))
 
-    monkeypatch.setattr(ledger, "explain", without_norms)
+    monkeypatch.setattr(reconcile, "explain", without_norms)
     lines = [line for entry in reconcile_network("mine", *network()) for line in complaints(entry)]
     assert [
         f"mine: fvcore: BatchNorm: +{2 * NORM} flops are not explained",

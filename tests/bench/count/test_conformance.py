@@ -1,4 +1,4 @@
-"""Who is asked what, rules that are wrong, witnesses that fail, and real answers."""
+"""Who is asked what, rules that are wrong, reference counters that fail, and real answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ours():
 
 @pytest.fixture
 def no_process(monkeypatch):
-    """Have both witnesses answer 7 on every operator, in no process."""
+    """Have both reference counters answer 7 on every operator, in no process."""
     said = {name: Said(figure=7) for name in NAMES}
     monkeypatch.setattr(conformance, "_ask_process", lambda name: Statement(name, "1", said))
 
@@ -142,7 +142,7 @@ def test_what_is_no_integer_is_a_status(expected, answer):
     assert {expected} == set(conformance._each(figure).values())
 
 
-# witnesses that fail
+# reference counters that fail
 
 
 def process(monkeypatch, *, returncode=0, stdout="", stderr=""):
@@ -175,21 +175,23 @@ def process(monkeypatch, *, returncode=0, stdout="", stderr=""):
         ),
     ],
 )
-def test_a_witness_that_fails_has_a_status_on_every_operator(status, error, answer, monkeypatch):
+def test_a_reference_counter_that_fails_has_a_status_on_every_operator(
+    status, error, answer, monkeypatch
+):
     process(monkeypatch, **answer)
     statement = conformance._ask_process("thop")
     assert {name: Said(status=status) for name in NAMES} == statement.forward
     assert [f"thop could not be asked: {error}"] == failures((statement,))
 
 
-def test_a_witness_that_hangs_is_ended(monkeypatch):
+def test_a_reference_counter_that_hangs_is_ended(monkeypatch):
     monkeypatch.setattr(conformance, "TIME_LIMIT_S", 0.01)
     statement = conformance._ask_process("thop")
     assert "no answer within 0.01 s" == statement.error
     assert {Said(status="timed out")} == set(statement.forward.values())
 
 
-def test_files_of_the_current_folder_do_not_stand_in_for_a_witness(monkeypatch):
+def test_files_of_the_current_folder_do_not_stand_in_for_a_reference_counter(monkeypatch):
     commands = []
 
     def run(command, **_):
@@ -211,7 +213,7 @@ def test_another_package_of_the_same_import_name_is_refused(monkeypatch):
     assert "ultralytics-thop" in reply.error
 
 
-def test_a_witness_that_is_not_installed_is_missing():
+def test_a_reference_counter_that_is_not_installed_is_missing():
     reply = conformance._reply("vidcost_nowhere")
     assert ("missing", {}) == (reply.status, reply.answers)
     assert "vidcost_nowhere is not installed" in reply.error
@@ -220,7 +222,7 @@ def test_a_witness_that_is_not_installed_is_missing():
 # real answers
 
 
-@pytest.mark.witness
+@pytest.mark.slow
 def test_fvcore_on_single_operators():
     statement = conformance._ask_process("fvcore")
     assert (version("fvcore"), "") == (statement.version, statement.error)
@@ -231,7 +233,7 @@ def test_fvcore_on_single_operators():
     assert Said(status="raises IndexError") == statement.forward["2-D @ vector"]
 
 
-@pytest.mark.witness
+@pytest.mark.slow
 def test_thop_on_single_operators():
     statement = conformance._ask_process("thop")
     assert (version("thop"), "") == (statement.version, statement.error)

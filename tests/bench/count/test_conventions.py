@@ -298,7 +298,7 @@ def test_an_unknown_convention_is_refused():
     assert message == str(caught.value)
 
 
-@pytest.mark.witness
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_thop_answers_so(name):
@@ -309,7 +309,7 @@ def test_thop_answers_so(name):
     assert (flops("thop", model, counted), explain("thop", model, counted).seen_params) == answer
 
 
-@pytest.mark.witness
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_fvcore_answers_so(name):

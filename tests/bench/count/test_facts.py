@@ -9,7 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.record import count_row
 from vidcost.models.blocks import PNL, NonLocal
-from vidcost.models.rows import ROWS, select
+from vidcost.papers.catalog import select
+from vidcost.papers.pnl2020.rows import ROWS
 
 BUILDABLE = [row.name for row in ROWS if row.build is not None]
 

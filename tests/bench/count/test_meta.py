@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from vidcost.bench.count.meta import _Unfilled, on_meta
-from vidcost.models.rows import Row, select
+from vidcost.papers.catalog import select
+from vidcost.papers.row import Row
 
 
 class Filled(nn.Module):

@@ -16,7 +16,8 @@ from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.count.record import COUNTS, Record, count_row, read, write
 from vidcost.models.blocks import CGD
 from vidcost.models.cost import Cost
-from vidcost.models.rows import Row, select
+from vidcost.papers.catalog import select
+from vidcost.papers.row import Row
 
 RECORD = Record(
     row="a-row",
@@ -32,12 +33,12 @@ RECORD = Record(
     softmax=127,
     activation=131,
     closed_forms=1,
-    witnesses={
+    reference_counters={
         "fvcore": Answer(version="0.1.5", flops=137, params=2),
         "thop": Answer(version="0.1.1", error="exit status 1: no"),
     },
 )
-OTHER = RECORD.model_copy(update={"row": "other-row", "witnesses": {}})
+OTHER = RECORD.model_copy(update={"row": "other-row", "reference_counters": {}})
 
 
 # a record

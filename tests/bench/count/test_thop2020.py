@@ -54,7 +54,7 @@ def real(tmp_path_factory):
     return said["answers"]
 
 
-@pytest.mark.witness
+@pytest.mark.slow
 def test_it_is_the_real_one_on_every_row_and_layer(real, ours):
     assert real.keys() == ours.keys()
     different = {
@@ -65,7 +65,7 @@ def test_it_is_the_real_one_on_every_row_and_layer(real, ours):
     assert {} == different
 
 
-@pytest.mark.witness
+@pytest.mark.slow
 def test_it_prints_the_papers_baseline(real):
     assert [11_176_356_608, 7_842_568, "11.176G", "7.843M"] == real["mfnet"]
 

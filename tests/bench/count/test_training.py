@@ -23,7 +23,8 @@ from vidcost.bench.count.training import count_training
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal, attention
 from vidcost.models.blocks.operation import NonLocalOperation
 from vidcost.models.cost import Cost
-from vidcost.models.rows import ROWS, select
+from vidcost.papers.catalog import select
+from vidcost.papers.pnl2020.rows import ROWS
 
 PRODUCTS = ("conv", "linear", "matmul")
 

@@ -79,11 +79,11 @@ def test_time_on_nodes(on_ray, tmp_path):
     assert 3 == len(path.read_text().splitlines())
 
 
-def test_ledger_of_a_row_and_of_a_network_of_ones_own(on_ray, vidcost, tmp_path):
+def test_explain_of_a_row_and_of_a_network_of_ones_own(on_ray, vidcost, tmp_path):
     (tmp_path / "my_net.py").write_text(MY_NET)
-    words = ("ledger", "mfnet-nl", "--frames", "8", "--size", "64", "--no-cache", "--json")
+    words = ("explain", "mfnet-nl", "--frames", "8", "--size", "64", "--no-cache", "--json")
     assert table(vidcost(*words)) == table(on_ray(*words))
-    words = ("ledger", "my_net.py:make_model", "--input", "2x3x5x7x11", "--json")
+    words = ("explain", "my_net.py:make_model", "--input", "2x3x5x7x11", "--json")
     assert table(vidcost(*words)) == table(on_ray(*words))
 
 

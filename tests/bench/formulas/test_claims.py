@@ -8,7 +8,6 @@ import pytest
 import torch
 from sympy import expand
 
-from vidcost.bench import published
 from vidcost.bench.formulas.claims import (
     CLAIMED_N,
     cheaper_above,
@@ -20,6 +19,7 @@ from vidcost.bench.formulas.claims import (
 )
 from vidcost.bench.formulas.symbols import POSITIONS, C, N, n, printed
 from vidcost.models.blocks import PNL
+from vidcost.papers import catalog
 
 
 def found(verdict_list):
@@ -69,7 +69,7 @@ def test_another_printed_form_gets_other_verdicts():
 
 
 def test_every_verdict_is_about_a_claim_of_the_paper():
-    claims = {(claim.where, claim.printed) for claim in published.pnl2020().claims}
+    claims = {(claim.where, claim.printed) for claim in catalog.paper().claims}
     assert {(v.where, v.printed) for v in verdicts()} <= claims
 
 

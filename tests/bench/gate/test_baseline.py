@@ -15,11 +15,11 @@ import pytest
 from vidcost.bench.count import record
 from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.count.counter import UncountedOperator
-from vidcost.bench.count.ledger import examine
+from vidcost.bench.count.reconcile import examine
 from vidcost.bench.gate import baseline
 from vidcost.bench.gate.baseline import accept, compare, history
 from vidcost.bench.gate.count_changes import Change
-from vidcost.models.rows import select
+from vidcost.papers.catalog import select
 
 # one has two inputs, one attention, one cannot be built
 ROWS = [*select(["r50-cgnl"]), *select(["resframe-ts"]), *select(["2plus-c1-d"]), *select(["c3d"])]
@@ -68,12 +68,12 @@ def test_one_more_in_the_baseline_is_found(store, committed, field):
 @pytest.mark.parametrize("counter", ["fvcore", "thop", "thop-2020", "torch"])
 @pytest.mark.parametrize("quantity", ["flops", "params"])
 def test_one_more_in_a_counters_answer_is_found(store, committed, counter, quantity):
-    answers = committed["c3d"].witnesses
+    answers = committed["c3d"].reference_counters
     right = getattr(answers[counter], quantity)
     # torch prints no parameters
     wrong = (right or 0) + 1
     planted = answers | {counter: answers[counter].model_copy(update={quantity: wrong})}
-    folder = store({"c3d": {"witnesses": planted}})
+    folder = store({"c3d": {"reference_counters": planted}})
     assert (Change("c3d", f"{counter}.{quantity}", wrong, right),) == compare(ROWS, folder).changes
 
 
@@ -133,7 +133,7 @@ def test_a_damaged_baseline(store):
         accept(ROWS, path.parent, "why")
 
 
-def test_steps_are_reported(store, witnesses):
+def test_steps_are_reported(store, reference_counters):
     begun = []
 
     @contextmanager
@@ -155,7 +155,7 @@ def test_steps_are_reported(store, witnesses):
 # accept
 
 
-def test_what_is_accepted_is_the_baseline_afterwards(store, witnesses, committed):
+def test_what_is_accepted_is_the_baseline_afterwards(store, reference_counters, committed):
     folder = store(C3D_ONE_LESS)
     begun = datetime.now(UTC) - timedelta(seconds=1)
     acceptance = accept(ROWS, folder, "  the head is smaller\n")
@@ -166,8 +166,8 @@ def test_what_is_accepted_is_the_baseline_afterwards(store, witnesses, committed
     records = record.read(folder)
     assert NAMES == list(records)
     # only what changed was asked about; the rest keeps its answers
-    assert [("c3d", True)] * 4 == [(row, cached) for _, row, cached in witnesses.asked]
-    assert {"0"} == {answer.version for answer in records["c3d"].witnesses.values()}
+    assert [("c3d", True)] * 4 == [(row, cached) for _, row, cached in reference_counters.asked]
+    assert {"0"} == {answer.version for answer in records["c3d"].reference_counters.values()}
     assert committed["r50-cgnl"] == records["r50-cgnl"]
     assert (
         "vidcost gate accept"
@@ -175,7 +175,7 @@ def test_what_is_accepted_is_the_baseline_afterwards(store, witnesses, committed
     )
 
 
-def test_a_line_of_the_history(store, witnesses):
+def test_a_line_of_the_history(store, reference_counters):
     folder = store(C3D_ONE_LESS)
     accept(ROWS, folder, 'a "reason"')
     (line,) = (folder / "counts-history.jsonl").read_text().splitlines()
@@ -189,7 +189,7 @@ def test_a_line_of_the_history(store, witnesses):
     } == written
 
 
-def test_the_history_grows(store, witnesses):
+def test_the_history_grows(store, reference_counters):
     accept(ROWS, store(C3D_ONE_LESS), "first")
     folder = store({"r50-cgnl": {"conv": 7}, "resframe-ts": {"inputs": ((3, 5, 7, 11),)}})
     path = folder / "counts-history.jsonl"
@@ -201,21 +201,21 @@ def test_the_history_grows(store, witnesses):
     assert [("r50-cgnl", "conv", 7), ("resframe-ts", "inputs", "3x5x7x11")] == [
         (change.row, change.field, change.before) for change in second.changes
     ]
-    assert {"r50-cgnl", "resframe-ts", "c3d"} == {row for _, row, _ in witnesses.asked}
+    assert {"r50-cgnl", "resframe-ts", "c3d"} == {row for _, row, _ in reference_counters.asked}
 
 
-def test_new_and_removed_rows_are_accepted(store, witnesses):
+def test_new_and_removed_rows_are_accepted(store, reference_counters):
     folder = store(names=["resframe-ts", "c3d"])
     assert (Change("r50-cgnl", "row", None, "present"),) == accept(ROWS, folder, "new").changes
     assert NAMES == list(record.read(folder))
-    witnesses.asked.clear()
+    reference_counters.asked.clear()
     assert (Change("c3d", "row", "present", None),) == accept(ROWS[:3], folder, "gone").changes
     assert NAMES[:2] == list(record.read(folder))
-    assert [] == witnesses.asked
+    assert [] == reference_counters.asked
     assert () == compare(ROWS[:3], folder).changes
 
 
-def test_the_commit_is_that_of_the_folder(store, witnesses):
+def test_the_commit_is_that_of_the_folder(store, reference_counters):
     folder = store(C3D_ONE_LESS)
 
     def git(*command):
@@ -232,7 +232,7 @@ def test_the_commit_is_that_of_the_folder(store, witnesses):
     assert git("rev-parse", "HEAD").strip() == accept(ROWS, folder, "why").commit
 
 
-def test_git_is_not_needed(store, witnesses, monkeypatch):
+def test_git_is_not_needed(store, reference_counters, monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert None is accept(ROWS, store(C3D_ONE_LESS), "why").commit
 
@@ -265,33 +265,33 @@ def test_nothing_to_accept(store, refused):
     refused(f"nothing to accept: the counts are those of {folder}/counts.jsonl", folder)
 
 
-def test_a_counter_that_fails(store, refused, witnesses):
-    witnesses["thop", "c3d"] = "exit status -9: no message"
+def test_a_counter_that_fails(store, refused, reference_counters):
+    reference_counters["thop", "c3d"] = "exit status -9: no message"
     # its FLOPs and its parameters
     message = (
         "cannot accept c3d: thop crashed: exit status -9: no message (and 1 more); "
-        "`vidcost ledger` shows the accounts"
+        "`vidcost explain` shows the accounts"
     )
     refused(message, store(C3D_ONE_LESS))
 
 
-def test_a_counter_that_answers_otherwise_than_explained(store, refused, witnesses):
-    witnesses["fvcore", "c3d"] = {"params": C3D_PARAMS + 5}
-    message = "cannot accept c3d: fvcore: params: +5 params are not explained; `vidcost ledger`"
+def test_a_counter_that_answers_otherwise_than_explained(store, refused, reference_counters):
+    reference_counters["fvcore", "c3d"] = {"params": C3D_PARAMS + 5}
+    message = "cannot accept c3d: fvcore: params: +5 params are not explained; `vidcost explain`"
     refused(message, store(C3D_ONE_LESS))
 
 
-def test_a_folder_that_cannot_be_written(store, refused, witnesses, monkeypatch):
+def test_a_folder_that_cannot_be_written(store, refused, reference_counters, monkeypatch):
     def fail(*args, **known):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("tempfile.TemporaryFile", fail)
     folder = store(C3D_ONE_LESS)
     refused(f"cannot write results to {folder}: Read-only file system; choose another", folder)
-    assert [] == witnesses.asked
+    assert [] == reference_counters.asked
 
 
-def test_a_damaged_history(store, refused, witnesses):
+def test_a_damaged_history(store, refused, reference_counters):
     folder = store(C3D_ONE_LESS)
     accept(ROWS, folder, "first")
     store(C3D_ONE_LESS)
@@ -323,7 +323,7 @@ def test_no_history_is_empty(tmp_path):
     ],
 )
 def test_both_files_are_written_or_neither(
-    store, witnesses, monkeypatch, file, accepted_before, error, said
+    store, reference_counters, monkeypatch, file, accepted_before, error, said
 ):
     folder = store(C3D_ONE_LESS)
     if accepted_before:
@@ -347,7 +347,7 @@ def test_both_files_are_written_or_neither(
     assert () == compare(ROWS, folder).changes
 
 
-def test_until_both_are_written_the_gate_is_red(store, witnesses, monkeypatch):
+def test_until_both_are_written_the_gate_is_red(store, reference_counters, monkeypatch):
     folder = store(C3D_ONE_LESS)
     seen = []
 

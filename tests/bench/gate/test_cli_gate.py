@@ -71,7 +71,7 @@ def test_counts_that_changed_fail_everywhere(vidcost, baseline, monkeypatch, tmp
     assert "mfnet-nl" in (tmp_path / "summary.md").read_text()
 
 
-def test_the_example_of_accept_runs(vidcost, baseline, witnesses):
+def test_the_example_of_accept_runs(vidcost, baseline, reference_counters):
     baseline("mfnet-nl", linear=153601)
     status, out, err = vidcost(*example("gate accept"))
     assert (0, "") == (status, err)
@@ -128,7 +128,7 @@ def test_a_version_that_crashes_cannot_be_judged(git, vidcost, sides):
 def test_a_row_of_one_version_is_left_out(git, vidcost, sides, monkeypatch):
     sides({"mfnet": SLOW}, {"mfnet": SLOW})
     monkeypatch.setattr(versions.Prepared, "rows", READ_ROWS)
-    git.edit("models/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
+    git.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
     status, out, _ = vidcost("gate", "time", "mfnet", "mfnet-n*", "--base", "main")
     assert 0 == status
     assert "Left out: mfnet-non-local is only in head: nothing to compare it with; " in out

@@ -33,7 +33,7 @@ def one_more(record, path):
 
 def field(path):
     """The field that names the integer at ``path``."""
-    if path[0] != "witnesses":
+    if path[0] != "reference_counters":
         return path[0]
     return ".".join(path[1:]).replace(".parts.", ".flops.")
 
@@ -122,7 +122,7 @@ def test_a_stored_failure_is_no_figure(made_up):
 def test_headings_are_named_where_they_cancel_out_in_the_total(made_up):
     def answered(total, **parts):
         answer = Answer(version="1", flops=total, params=2, parts=parts)
-        return {"a": made_up("a").model_copy(update={"witnesses": {"thop": answer}})}
+        return {"a": made_up("a").model_copy(update={"reference_counters": {"thop": answer}})}
 
     moved = differences(answered(18, norm=7, pool=11), answered(18, norm=5, softmax=13))
     assert (
@@ -137,7 +137,7 @@ def test_headings_are_named_where_they_cancel_out_in_the_total(made_up):
 
 def test_a_version_is_no_figure(made_up):
     older, newer = made_up("a", fvcore=11), made_up("a", fvcore=11)
-    newer.witnesses["fvcore"] = Answer(version="9", flops=11, params=7)
+    newer.reference_counters["fvcore"] = Answer(version="9", flops=11, params=7)
     assert () == differences({"a": older}, {"a": newer}).changes
 
 

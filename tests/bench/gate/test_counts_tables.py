@@ -109,5 +109,5 @@ def test_what_was_accepted():
         "4 differences in 2 rows accepted. Written: results/counts.jsonl, "
         "results/counts-history.jsonl."
     )
-    for command in ("tables", "ledger", "audit"):
+    for command in ("tables", "explain", "audit"):
         assert f"`vidcost {command}`" in line

@@ -12,11 +12,11 @@ import pytest
 
 from vidcost.bench.gate import versions
 from vidcost.bench.gate.versions import check_out, prepare
-from vidcost.models.rows import ROWS
+from vidcost.papers.pnl2020.rows import ROWS
 
 WHICH = """\
-import vidcost.bench.timing.worker, vidcost.models.rows, json
-print(json.dumps([vidcost.bench.timing.worker.__file__, vidcost.models.rows.__file__]))
+import vidcost.bench.timing.worker, vidcost.papers.pnl2020.rows, json
+print(json.dumps([vidcost.bench.timing.worker.__file__, vidcost.papers.pnl2020.rows.__file__]))
 """
 
 
@@ -28,7 +28,7 @@ def both(repository, base, head, **options):
 
 def test_a_version_runs_its_own_models_under_this_harness(repository):
     repository.commit()
-    repository.edit("models/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
+    repository.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
     base, head = both(repository, "main", None)
     assert [row.name for row in ROWS if row.build] == base.rows()
     renamed = {
@@ -44,7 +44,7 @@ def test_a_version_runs_its_own_models_under_this_harness(repository):
             check=True,
         )
         assert [str(side.path / "vidcost")] * 2 == [
-            name.rpartition("/bench/" if "bench" in name else "/models/")[0]
+            name.rpartition("/bench/" if "bench" in name else "/papers/")[0]
             for name in json.loads(process.stdout)
         ]
     assert base.code != head.code
@@ -65,7 +65,7 @@ def test_a_commit_is_named_with_its_changes(repository):
     assert ("working tree", commit) == (clean.checkout.ref, clean.checkout.commit)
     (repository.folder / "notes.txt").write_text("not a model")
     assert commit == both(repository, None, None)[0].checkout.commit
-    repository.edit("models/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
+    repository.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
     assert f"{commit}+changes" == both(repository, None, None)[0].checkout.commit
 
 
@@ -76,7 +76,7 @@ def test_a_checkout_is_kept_and_mended(repository):
     assert first == check_out(repository.folder, "main", cache=cache)
     shutil.rmtree(first.folder)
     assert first == check_out(repository.folder, "main", cache=cache)
-    assert (first.folder / "models" / "rows.py").is_file()
+    assert (first.folder / "papers" / "catalog.py").is_file()
     # the repository itself stays on its branch
     assert "main" == repository.git("branch", "--show-current")
 
@@ -84,7 +84,7 @@ def test_a_checkout_is_kept_and_mended(repository):
 def test_an_edited_working_tree_is_prepared_anew(repository):
     repository.commit()
     _, before = both(repository, "main", None)
-    repository.edit("models/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
+    repository.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
     _, after = both(repository, "main", None)
     assert before.path != after.path
     assert "mfnet-non-local" in after.rows()
@@ -115,12 +115,12 @@ def test_a_version_without_models_is_refused(repository):
     repository.git("rm", "-r", "--quiet", "--cached", "--ignore-unmatch", "models")
     shutil.rmtree(repository.folder / "models")
     repository.commit()
-    with pytest.raises(ValueError, match=r"main has no models/rows\.py"):
+    with pytest.raises(ValueError, match="main has no models/"):
         both(repository, "main", None)
 
 
 def test_models_that_do_not_import_are_named(repository):
-    (repository.folder / "models" / "rows.py").write_text("import no_such_module\n")
+    (repository.folder / "papers" / "catalog.py").write_text("import no_such_module\n")
     repository.commit()
     base, _ = both(repository, "main", None)
     with pytest.raises(ValueError, match="main cannot be run: ModuleNotFoundError"):

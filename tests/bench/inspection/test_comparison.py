@@ -50,7 +50,7 @@ def test_the_code_of_a_users_network_is_in_every_variant():
 def test_counts_of_variants_and_of_what_does_not_fit():
     names = []
     some = chosen("nl", "pnl:n=4")
-    plain, nl, pnl = count_all(some, witnesses=(), limit_s=60, advance=names.append)
+    plain, nl, pnl = count_all(some, reference_counters=(), limit_s=60, advance=names.append)
     assert [PLAIN, "nl", "pnl:n=4"] == names
     assert 295_680 == nl.total.params - plain.total.params
     assert ("refused", None) == (pnl.status, pnl.total)
@@ -59,7 +59,7 @@ def test_counts_of_variants_and_of_what_does_not_fit():
 
 def test_nothing_that_fits_is_refused():
     with pytest.raises(ValueError, match="at most n=3 scales"):
-        count_all(chosen("pnl:n=4"), witnesses=(), limit_s=60)
+        count_all(chosen("pnl:n=4"), reference_counters=(), limit_s=60)
 
 
 def test_what_is_timed():

@@ -32,7 +32,7 @@ def in_a_row(block: str, row: str = "mfnet") -> Cell:
 
 
 def test_a_network_is_counted_in_a_process_of_its_own():
-    found = counted(network("Net"), witnesses=("fvcore", "thop"))
+    found = counted(network("Net"), reference_counters=("fvcore", "thop"))
     assert ("ok", NET) == (found.status, found.total)
     assert {"fvcore": NET.macs, "thop": NET.macs} == {
         name: answer.flops for name, answer in found.answers.items()

@@ -32,11 +32,11 @@ def test_the_committed_counts_are_the_view(committed):
     lines = [dict(zip(answer.columns, line, strict=True)) for line in answer.lines]
     assert list(committed) == [line["row"] for line in lines]
     for line, known in zip(lines, committed.values(), strict=True):
-        fields = known.model_dump(exclude={"inputs", "witnesses"})
+        fields = known.model_dump(exclude={"inputs", "reference_counters"})
         assert fields | {"macs": known.macs} == {f: line[f] for f in (*fields, "macs")}
         clips = " + ".join("x".join(map(str, clip)) for clip in known.inputs)
         assert clips == line["inputs"]
-        for name, answer_ in known.witnesses.items():
+        for name, answer_ in known.reference_counters.items():
             prefix = name.replace("-", "_")
             assert answer_.flops == line[f"{prefix}_flops"]
             if f"{prefix}_params" in line:

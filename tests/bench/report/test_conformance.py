@@ -141,7 +141,7 @@ def test_the_summary_says_how_often_each_is_right():
     ] == [(line["counter"], line["forward"], line["backward"]) for line in lines]
 
 
-def test_the_summary_says_why_a_witness_was_not_asked():
+def test_the_summary_says_why_a_reference_counter_was_not_asked():
     table = summary_table([statement("thop", error="exit status 1: boom")])
     assert "thop could not be asked: exit status 1: boom" in table.legend
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from vidcost.bench.published import pnl2020
 from vidcost.bench.report.gpu import baseline_of, gpu_summary, gpu_tables
 from vidcost.bench.report.gpu_records import gpus
 from vidcost.bench.report.paper import paper_table
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Telemetry
-from vidcost.models.rows import ROWS
+from vidcost.papers import catalog
+from vidcost.papers.pnl2020.rows import ROWS
 
 ALL = {row.name: row for row in ROWS}
 DAY = "2026-11-26T20:00:00+00:00"
@@ -25,7 +25,7 @@ def cells(table):
 def table(made_up):
     """A table of the paper, every network of 1 GMAC."""
     records = {row.name: made_up(row.name, conv=10**9) for row in ROWS if row.build}
-    return lambda number: paper_table(number, pnl2020(), ALL, records)
+    return lambda number: paper_table(number, catalog.paper(), ALL, records)
 
 
 @pytest.fixture

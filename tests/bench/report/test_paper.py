@@ -4,10 +4,10 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from vidcost.bench.published import pnl2020
 from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.table import show
-from vidcost.models.rows import ROWS
+from vidcost.papers import catalog
+from vidcost.papers.pnl2020.rows import ROWS
 
 ALL = {row.name: row for row in ROWS}
 
@@ -45,14 +45,14 @@ def notes(table):
 
 @pytest.mark.parametrize(("number", "rows"), [(1, 5), (2, 5), (3, 3), (4, 4), (5, 14), (6, 4)])
 def test_every_table_prints_every_row(number, rows, records):
-    table = paper_table(number, pnl2020(), ALL, records)
+    table = paper_table(number, catalog.paper(), ALL, records)
     assert table.title.startswith(f"Table {number}: ")
     assert rows == len(lines(table))
 
 
 def test_there_is_no_table_0(records):
     with pytest.raises(ValueError, match=r"^no table 0: the paper has Tables 1 to 6$"):
-        paper_table(0, pnl2020(), ALL, records)
+        paper_table(0, catalog.paper(), ALL, records)
 
 
 def test_a_line_holds_the_printed_figures_and_ours(records):
@@ -68,7 +68,7 @@ def test_a_line_holds_the_printed_figures_and_ours(records):
         "thop 2020": "–",
         "MACs": "6.000G",
         "of which attention": "3.000G",
-    } == lines(paper_table(3, pnl2020(), ALL, records))[0]
+    } == lines(paper_table(3, catalog.paper(), ALL, records))[0]
 
 
 @pytest.mark.parametrize(
@@ -85,20 +85,20 @@ def test_a_line_holds_the_printed_figures_and_ours(records):
 )
 def test_the_mark_stands_where_ours_equals_the_printed_figure(equal, counts, made_up, records):
     records["mfnet"] = made_up("mfnet", **counts)
-    table = paper_table(3, pnl2020(), ALL, records)
+    table = paper_table(3, catalog.paper(), ALL, records)
     assert {(0, key) for key in equal} == table.equal
     assert equal == table.lines[0]["equal"]
 
 
 def test_a_bound_is_marked_too(records, made_up):
     records["i3d-ts"] = made_up("i3d-ts", conv=107_900_000_001, fvcore=107_900_000_000)
-    table = paper_table(5, pnl2020(), ALL, records)
+    table = paper_table(5, catalog.paper(), ALL, records)
     assert (2, "macs") in table.equal
     assert (2, "fvcore") not in table.equal
 
 
 def test_table_5_prints_the_row_that_cannot_be_built(records):
-    table = paper_table(5, pnl2020(), ALL, records)
+    table = paper_table(5, catalog.paper(), ALL, records)
     line = lines(table)[5]
     dashes = {line[key][0] for key in ("Params", "fvcore", "thop", "MACs", "of which attention")}
     assert {"–"} == dashes
@@ -111,20 +111,20 @@ def test_table_5_prints_the_row_that_cannot_be_built(records):
 
 
 def test_what_the_paper_does_not_print_is_said(records):
-    table = paper_table(5, pnl2020(), ALL, records)
+    table = paper_table(5, catalog.paper(), ALL, records)
     mars = lines(table)[0]
     assert ("–²", "–²") == (mars["Params printed"], mars["FLOPs printed"])
     assert "the paper prints no such figure" == notes(table)["²"]
 
 
 def test_what_is_assumed_of_a_row_stands_at_its_name(records):
-    table = paper_table(5, pnl2020(), ALL, records)
+    table = paper_table(5, catalog.paper(), ALL, records)
     assert "MARS [44]¹" == lines(table)[0]["Method"]
     assert notes(table)["¹"].startswith("the RGB stream at 16 frames")
 
 
 def test_notes_of_the_paper_stand_at_the_printed_figures(records):
-    table = paper_table(3, pnl2020(), ALL, records)
+    table = paper_table(3, catalog.paper(), ALL, records)
     concat = lines(table)[1]
     params, flops = concat["Params printed"], concat["FLOPs printed"]
     assert ("7.911M", "11.208G") == (params[:-1], flops[:-1])
@@ -132,39 +132,39 @@ def test_notes_of_the_paper_stand_at_the_printed_figures(records):
     assert notes(table)[flops[-1]].startswith("close: thop-2020, which")
 
 
-def test_a_witness_that_failed_is_a_footnote(records, made_up):
+def test_a_reference_counter_that_failed_is_a_footnote(records, made_up):
     records["mfnet"] = made_up("mfnet", fvcore=5 * 10**9, thop="exit status 1: out of memory")
-    table = paper_table(3, pnl2020(), ALL, records)
+    table = paper_table(3, catalog.paper(), ALL, records)
     baseline = lines(table)[0]
     assert ("5.000G", "–¹") == (baseline["fvcore"], baseline["thop"])
     assert "thop crashed: exit status 1: out of memory" == notes(table)["¹"]
 
 
-def test_a_witness_that_was_not_asked_is_a_dash(records, made_up):
+def test_a_reference_counter_that_was_not_asked_is_a_dash(records, made_up):
     records["mfnet"] = made_up("mfnet")
-    baseline = lines(paper_table(3, pnl2020(), ALL, records))[0]
+    baseline = lines(paper_table(3, catalog.paper(), ALL, records))[0]
     assert ("–", "–") == (baseline["fvcore"], baseline["thop"])
 
 
 def test_a_network_without_attention_has_0(records, made_up):
     records["mfnet"] = made_up("mfnet", conv=5)
-    assert "0" == lines(paper_table(3, pnl2020(), ALL, records))[0]["of which attention"]
+    assert "0" == lines(paper_table(3, catalog.paper(), ALL, records))[0]["of which attention"]
 
 
-def test_the_legend_names_the_witnesses_and_their_versions(records):
-    (legend,) = paper_table(3, pnl2020(), ALL, records).legend
+def test_the_legend_names_the_reference_counters_and_their_versions(records):
+    (legend,) = paper_table(3, catalog.paper(), ALL, records).legend
     assert "(fvcore 1.2, thop 3.4)" in legend
 
 
 def test_the_data_holds_top5_and_groups_which_are_no_columns(records):
-    line = paper_table(5, pnl2020(), ALL, records).lines[13]
+    line = paper_table(5, catalog.paper(), ALL, records).lines[13]
     assert ("Ours", None, "83.09%", "8.12M", "11.38G") == tuple(
         line[key] for key in ("group", "top5", "top1", "params_printed", "flops_printed")
     )
 
 
 def test_table_5_loses_nothing_at_80_columns(records):
-    table = paper_table(5, pnl2020(), ALL, records)
+    table = paper_table(5, catalog.paper(), ALL, records)
     written = {}
     for width in (80, 400):
         console = Console(force_terminal=True, width=width, file=io.StringIO(), color_system=None)

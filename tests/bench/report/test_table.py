@@ -1,7 +1,9 @@
 import csv
 import io
 import json
+import math
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -171,6 +173,20 @@ def test_json_holds_whole_numbers_even_beside_gaps():
 def test_csv_holds_whole_numbers_even_beside_gaps():
     assert [["name", "macs"], ["a", "11336626944"], ["b", ""], ["c", ""]] == list(
         csv.reader(io.StringIO(table(GAPS).csv()))
+    )
+
+
+def test_data_keeps_every_digit_of_a_float():
+    value = 1.23456789012e-08
+    what = table([{"name": "a", "macs": value}])
+    assert value == json.loads(what.json())[0]["macs"]
+    assert value == float(next(csv.DictReader(io.StringIO(what.csv())))["macs"])
+
+
+def test_json_has_null_for_what_is_not_finite_and_text_for_what_json_does_not_know():
+    what = table([{"name": Path("a/b"), "macs": [math.nan, {"x": math.inf}, (1,)]}])
+    assert [{"name": "a/b", "macs": [None, {"x": None}, [1]]}] == json.loads(
+        what.json(), parse_constant=lambda word: pytest.fail(word)
     )
 
 

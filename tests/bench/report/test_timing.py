@@ -2,7 +2,6 @@ import json
 
 import pytest
 
-from vidcost.bench.published import pnl2020
 from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.timing import (
     digits,
@@ -21,7 +20,8 @@ from vidcost.bench.timing.figures import (
     of_one_machine,
     share_figures,
 )
-from vidcost.models.rows import ROWS
+from vidcost.papers import catalog
+from vidcost.papers.pnl2020.rows import ROWS
 
 MFNET, NL = Cell(row="mfnet"), Cell(row="mfnet-nl")
 
@@ -290,7 +290,7 @@ def test_a_share_that_failed_is_a_status(timed):
 @pytest.fixture
 def table3(made_up):
     records = {row.name: made_up(row.name, conv=10**9) for row in ROWS if row.build}
-    return paper_table(3, pnl2020(), {row.name: row for row in ROWS}, records)
+    return paper_table(3, catalog.paper(), {row.name: row for row in ROWS}, records)
 
 
 def test_a_table_of_the_paper_gets_latency_and_memory(table3, timed):

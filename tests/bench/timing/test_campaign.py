@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vidcost.bench.timing.campaign import STAGES, campaign_cells, printed_rows
-from vidcost.models.rows import ROWS
+from vidcost.papers.pnl2020.rows import ROWS
 
 
 def test_the_full_campaign_is_all_stages_in_order():

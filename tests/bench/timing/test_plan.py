@@ -12,7 +12,8 @@ from vidcost.bench.timing.plan import (
     shared_shapes,
     swept,
 )
-from vidcost.models.rows import ROWS, select
+from vidcost.papers.catalog import select
+from vidcost.papers.pnl2020.rows import ROWS
 
 MFNET, NL = select(["mfnet", "mfnet-nl"])
 

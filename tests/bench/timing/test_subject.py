@@ -8,7 +8,8 @@ import torch
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.subject import build
 from vidcost.models.blocks import PNL
-from vidcost.models.rows import ROWS, select
+from vidcost.papers.catalog import select
+from vidcost.papers.pnl2020.rows import ROWS
 
 SMALL = {"row": "mfnet-nl", "frames": 4, "size": 64, "classes": 7}
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.user.failure import UserCodeError
 from vidcost.bench.user.network import built, called, called_on_meta
+from vidcost.bench.user.reference import UserCodeError
 
 NETS = """
 import torch

@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from vidcost.bench.user.failure import UserCodeError
-from vidcost.bench.user.reference import digest, is_reference, load
+from vidcost.bench.user.reference import UserCodeError, digest, is_reference, load
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,19 @@ import re
 
 import pytest
 
-from vidcost.bench.published import Figure, pnl2020
 from vidcost.bench.report.audit import claims as audit_claims
 from vidcost.bench.report.audit.claims import judge_claims, printed_gap, within_rounding
+from vidcost.papers import catalog
+from vidcost.papers.figures import Figure
 
 
 @pytest.fixture(scope="module")
 def judged():
-    return {(each.claim.where, each.claim.printed): each for each in judge_claims(pnl2020())}
+    return {(each.claim.where, each.claim.printed): each for each in judge_claims(catalog.paper())}
 
 
 def test_every_claim_is_judged_once(judged):
-    assert [(each.where, each.printed) for each in pnl2020().claims] == list(judged)
+    assert [(each.where, each.printed) for each in catalog.paper().claims] == list(judged)
     assert all(e.by_paper and e.by_count and e.because and e.command for e in judged.values())
 
 
@@ -76,7 +77,7 @@ def test_increases_without_a_figure_to_check_are_given(judged):
 
 
 def test_each_verdict_has_a_command(judged):
-    names = {row for claim in pnl2020().claims for row in claim.rows}
+    names = {row for claim in catalog.paper().claims for row in claim.rows}
     for verdict in judged.values():
         assert re.fullmatch("vidcost (formulas --format md|count .*)", verdict.command)
         if "count" in verdict.command:
@@ -85,7 +86,7 @@ def test_each_verdict_has_a_command(judged):
 
 def changed(**figures):
     """The paper with other figures printed for a row, as row=(parameters, FLOPs)."""
-    paper = pnl2020()
+    paper = catalog.paper()
     return paper.model_copy(
         update={
             "figures": tuple(
@@ -124,12 +125,14 @@ def test_a_network_that_costs_less_everywhere_is_judged_otherwise(monkeypatch):
     monkeypatch.setattr(
         audit_claims, "ours", lambda row: real("mfnet" if row == "mfnet-pnl-x5" else row)
     )
-    judged = {(each.claim.where, each.claim.printed): each for each in judge_claims(pnl2020())}
+    judged = {
+        (each.claim.where, each.claim.printed): each for each in judge_claims(catalog.paper())
+    }
     assert "holds" == judged["Abstract", "decreased computation cost"].by_count
 
 
 def test_a_claim_without_a_verdict_is_refused():
-    paper = pnl2020()
+    paper = catalog.paper()
     claim = paper.claims[0].model_copy(update={"printed": "another claim"})
     with pytest.raises(KeyError, match="another claim"):
         judge_claims(paper.model_copy(update={"claims": (claim,)}))

@@ -7,34 +7,34 @@ import pytest
 from vidcost.bench.audit.recipe_search import search
 from vidcost.bench.audit.recipes import Figures, Recipe
 from vidcost.bench.audit.verdicts import FindingGone, judge
-from vidcost.bench.published import pnl2020
 from vidcost.bench.report.audit import findings as audit_findings
 from vidcost.bench.report.audit.document import audit_markdown
 from vidcost.bench.report.audit.findings import findings
 from vidcost.bench.report.audit.tables import figure_table, recipe_table, search_table
-from vidcost.models.rows import select
+from vidcost.papers import catalog
+from vidcost.papers.catalog import select
 
 HEAD = "<!-- written by: vidcost audit -->\n\n"
 
 
 @pytest.fixture(scope="module")
 def judged():
-    return judge(pnl2020())
+    return judge(catalog.paper())
 
 
 @pytest.fixture(scope="module")
 def document(judged):
-    return audit_markdown(pnl2020(), judged)
+    return audit_markdown(catalog.paper(), judged)
 
 
 @pytest.fixture(scope="module")
 def found(judged):
-    return findings(pnl2020(), judged)
+    return findings(catalog.paper(), judged)
 
 
 @pytest.fixture(scope="module")
 def searched():
-    return search(select(["r50-ucf101"])[0], pnl2020())
+    return search(select(["r50-ucf101"])[0], catalog.paper())
 
 
 def test_the_committed_audit_is_fresh(results, document):
@@ -120,7 +120,7 @@ def test_a_finding_that_no_longer_holds_is_not_written(monkeypatch, judged):
 
     monkeypatch.setattr(audit_findings, "ours", cheap)
     with pytest.raises(FindingGone, match=r"finds no longer that thop-2020 gives 11\.38G"):
-        findings(pnl2020(), judged)
+        findings(catalog.paper(), judged)
 
 
 # --- tables
@@ -145,7 +145,7 @@ def test_the_figure_table_names_conventions_and_recipes(judged):
 
 
 def test_a_recipe_beside_what_is_printed():
-    table = recipe_table(Recipe.parse("r50-ucf101 classes=200 frames=16"), pnl2020())
+    table = recipe_table(Recipe.parse("r50-ucf101 classes=200 frames=16"), catalog.paper())
     (line,) = table.lines
     assert (23_917_832, "23.92M", "10.29G") == (
         line["params"],
@@ -156,7 +156,7 @@ def test_a_recipe_beside_what_is_printed():
 
 
 def test_a_recipe_of_a_row_without_printed_figures():
-    table = recipe_table(Recipe.parse("r3d18"), pnl2020())
+    table = recipe_table(Recipe.parse("r3d18"), catalog.paper())
     assert (None, frozenset()) == (table.lines[0]["params_printed"], table.equal)
 
 

@@ -1,0 +1,85 @@
+"""``vidcost.explain``: from our count of any network to what other counters print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from torch import nn
+
+from vidcost.bench.api.guest import called, copied, guarded
+from vidcost.bench.call import Inputs
+from vidcost.bench.count.reconcile import Entry, reconcile_network
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """The entries of a network with fvcore, thop, thop of May 2020 and torch's counter."""
+
+    network: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every counter answered and nothing is left of any entry."""
+        return all(entry.balanced for entry in self.entries)
+
+    def entry(self, counter: str, quantity: Literal["flops", "params"] = "flops") -> Entry:
+        """The entry with one counter.
+
+        Raises: ValueError if there is none.
+        """
+        for entry in self.entries:
+            if (entry.counter, entry.quantity) == (counter, quantity):
+                return entry
+        known = ", ".join(dict.fromkeys(entry.counter for entry in self.entries))
+        raise ValueError(f"no entry of {quantity} with {counter!r}: choose from {known}")
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One line for each term: ours first, what the counter prints and what is left last."""
+        import pandas as pd
+
+        return pd.DataFrame([line for entry in self.entries for line in _lines(entry)])
+
+
+def explain(model: nn.Module, inputs: Inputs) -> Reconciliation:
+    """Ask every counter what one pass of ``model`` on ``inputs`` costs, and explain its integer.
+
+    ``inputs`` are as for :func:`vidcost.count`. The counters run a copy of the network for real, on
+    its device; it and the random generators are left as they were. A counter that is missing,
+    refuses or crashes is an entry that says so.
+
+    >>> import torch, vidcost
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8))
+    >>> fvcore = vidcost.explain(network, torch.randn(1, 3, 5, 5)).entry("fvcore")
+    >>> fvcore.ours, fvcore.printed, fvcore.remainder
+    (1944, 2088, 0)
+    >>> [(term.name, term.amount) for term in fvcore.terms]
+    [('BatchNorm, 2 per element', 144)]
+
+    Raises: UncountedOperator; ValueError if ``model`` is no module, cannot be copied or is on the
+            meta device, or an input is no tensor; NetworkExit if it calls sys.exit; what the
+            network raises.
+    """
+    network, values = called(model, inputs)
+    if any(tensor.is_meta for tensor in (*values, *model.parameters(), *model.buffers())):
+        raise ValueError("fvcore and thop run the network: it cannot be on the meta device")
+    with guarded(*values, *model.parameters()):
+        entries = reconcile_network(
+            type(model).__name__, copied(network), [x.detach().clone() for x in values]
+        )
+    return Reconciliation(type(model).__name__, tuple(entries))
+
+
+def _lines(entry: Entry) -> list[dict[str, object]]:
+    head = {"counter": entry.counter, "quantity": entry.quantity}
+    return [
+        {**head, "term": "ours", "amount": entry.ours},
+        *({**head, "term": term.name, "amount": term.amount} for term in entry.terms),
+        {**head, "term": "not explained", "amount": entry.remainder},
+        {**head, "term": "printed", "amount": entry.printed},
+    ]

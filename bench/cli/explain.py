@@ -1,0 +1,112 @@
+"""The command that accounts for what other counters print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from vidcost.bench import files
+from vidcost.bench.cli.options import (
+    TIME_LIMIT,
+    Address,
+    As,
+    Classes,
+    EngineName,
+    Format,
+    Frames,
+    Inputs,
+    Json,
+    NoCache,
+    PaperTable,
+    Results,
+    Rows,
+    Size,
+    TimeLimit,
+    Where,
+)
+from vidcost.bench.cli.output import print_table, report, write_document, write_lines
+
+explain_app = typer.Typer()
+
+SHOWN_BY_TERM = 4
+"""Up to so many rows ``explain`` shows term by term."""
+
+
+@explain_app.command("explain", epilog="Example: `vidcost explain mfnet-nl mfnet-pnl-x5`")
+def explain(
+    rows: Rows = None,
+    table: PaperTable = None,
+    classes: Classes = None,
+    frames: Frames = None,
+    size: Size = None,
+    results: Results = Path("results"),
+    no_cache: NoCache = False,
+    inputs: Inputs = None,
+    time_limit: TimeLimit = TIME_LIMIT,
+    engine: EngineName = Where.HERE,
+    address: Address = None,
+    as_: As = None,
+    json: Json = False,
+) -> None:
+    """From our MACs to what each counter prints, by named terms; fails if anything is left over.
+
+    Up to four rows are shown term by term. Over all rows it writes reconciliation.md and
+    reconciliation.jsonl, with every row's terms, to the results folder; --format json or csv prints
+    a line for each term.
+    With --engine ray the counters run on the nodes of a cluster, each of which keeps the answers
+    given on it.
+    """
+    from vidcost.bench.cli.engines import Choice
+    from vidcost.bench.cli.networks import limit_s, network_cells, parted
+    from vidcost.bench.cli.rows import at, buildable, measured, progress
+    from vidcost.bench.count.measure import accounts_on, steps
+    from vidcost.bench.count.reconcile import Entry, complaints, reconcile
+    from vidcost.bench.inspection.counted import accounts_of_all
+    from vidcost.bench.report.reconciliation import (
+        reconciliation_markdown,
+        reconciliation_table,
+        statement_table,
+        tidy_table,
+    )
+
+    rows, references = parted(rows)
+    networks = network_cells(references, inputs)
+    everything = not any((rows, networks, table, classes, frames, size))
+    if everything:
+        files.check_folder(results)
+    entries: dict[str, list[Entry]] = {}
+    failed: list[str] = []
+    where = Choice(engine, address)
+    with where.engine(references) as machines:
+        if rows or not networks:
+            chosen = at(buildable(rows, table=table), classes, frames, size)
+            if where.is_ray:
+                with progress(steps(chosen)) as advance:
+                    entries, lost = accounts_on(
+                        machines, chosen, use_cache=not no_cache, advance=advance
+                    )
+                failed += lost
+            else:
+                examined = measured(chosen, use_cache=not no_cache)
+                entries = {each.record.row: reconcile(each) for each in examined}
+        found, failures = accounts_of_all(networks, limit_s=limit_s(time_limit), engine=machines)
+        entries |= found
+        failed += failures
+    accounts = [entry for each in entries.values() for entry in each]
+    if as_ in (Format.JSON, Format.CSV):
+        print_table(tidy_table(accounts), as_)
+    elif not entries:
+        pass
+    elif len(entries) <= SHOWN_BY_TERM:
+        for each in entries.values():
+            print_table(statement_table(each), as_)
+    else:
+        print_table(reconciliation_table(accounts), as_)
+    if everything:
+        write_document(
+            results / "reconciliation.md", reconciliation_markdown(accounts), command="explain"
+        )
+        write_lines(results / "reconciliation.jsonl", tidy_table(accounts).lines, command="explain")
+    off = (line for entry in accounts if not entry.balanced for line in complaints(entry))
+    report((*failed, *off))

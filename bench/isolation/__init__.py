@@ -1,1 +1,0 @@
-"""A function called in a process of its own, whatever it does there."""

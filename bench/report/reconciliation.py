@@ -1,0 +1,189 @@
+"""Tables of the reconciliation: a statement for each row, and the terms of each counter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vidcost.bench.count.answer import Status
+from vidcost.bench.count.reconcile import Entry
+from vidcost.bench.report.table import Column, Table, integer, text
+
+_QUANTITIES = {
+    "flops": ("our MACs", "FLOPs printed"),
+    "params": ("our parameters", "parameters printed"),
+}
+"""What is ours and what is printed, by the quantity of an entry."""
+_LEGEND = (
+    "Each column adds up: ours and the terms are what the counter prints, the remainder is what "
+    "they leave unexplained. An en dash: no such term, or a counter that prints no parameters. "
+    "{versions}"
+)
+
+
+def statement_table(entries: Sequence[Entry]) -> Table:
+    """The accounts of one row: terms down, counters across."""
+    (row,) = {entry.row for entry in entries}
+    lines: list[dict[str, Any]] = []
+    for quantity, (ours, printed) in _QUANTITIES.items():
+        accounts = {e.counter: e for e in entries if e.quantity == quantity}
+        if not accounts:
+            continue
+        names = dict.fromkeys(term.name for e in accounts.values() for term in e.terms)
+        lines += [
+            {"what": ours, **{counter: e.ours for counter, e in accounts.items()}},
+            *(
+                {"what": name, **{counter: _amount(e, name) for counter, e in accounts.items()}}
+                for name in names
+            ),
+            {"what": printed, **{c: _printed(e) for c, e in accounts.items()}},
+            {"what": "remainder", **{c: e.remainder for c, e in accounts.items()}},
+        ]
+    return Table(
+        title=f"Reconciliation of {row}",
+        columns=(Column("what", ""), *_counters(entries)),
+        lines=lines,
+        legend=(_LEGEND.format(versions=_versions(entries)),),
+    )
+
+
+def reconciliation_table(entries: Sequence[Entry]) -> Table:
+    """A line for each row: what every counter prints, and the remainders."""
+    lines = []
+    for row in dict.fromkeys(entry.row for entry in entries):
+        accounts = [entry for entry in entries if entry.row == row]
+        flops = [entry for entry in accounts if entry.quantity == "flops"]
+        left = [f"{e.counter} {e.quantity}: {_left(e)}" for e in accounts if not e.balanced]
+        line: dict[str, Any] = {"row": row, "macs": flops[0].ours}
+        line |= {entry.counter: _printed(entry) for entry in flops}
+        lines.append(line | {"entries": len(accounts), "remainder": "; ".join(left) or "0"})
+    return Table(
+        title="Reconciliation",
+        columns=(
+            Column("row", "Row"),
+            Column("macs", "MACs", integer),
+            *_counters(entries),
+            Column("entries", "Entries", integer),
+            Column("remainder", "Remainder"),
+        ),
+        lines=lines,
+        legend=(
+            "FLOPs as each counter prints them. Entries: FLOPs and parameters of each counter, "
+            "each explained from ours by named terms; remainder 0 means that all of them add up, "
+            f"in total and under each heading of the counter. {_versions(entries)}",
+        ),
+    )
+
+
+def term_table(entries: Iterable[Entry]) -> Table:
+    """What each counter adds to our figures and leaves out, over all rows."""
+    found: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in entries:
+        for term in entry.terms:
+            found.setdefault((entry.counter, entry.quantity, term.name), []).append(entry)
+    return Table(
+        title="What each counter adds and leaves out",
+        columns=(
+            Column("counter", "Counter"),
+            Column("quantity", "Of"),
+            Column("term", "Term"),
+            Column("rows", "Rows", integer),
+            Column("largest_row", "Largest in"),
+            Column("largest", "there", _signed),
+            Column("share", "of what it prints", lambda share: f"{share:+.2%}"),
+        ),
+        lines=[
+            _largest(counter, quantity, name, where)
+            for (counter, quantity, name), where in found.items()
+        ],
+        legend=("A negative amount is what the counter does not see.",),
+    )
+
+
+def tidy_table(entries: Iterable[Entry]) -> Table:
+    """A line for each amount, for programs."""
+    lines = []
+    for entry in entries:
+        amounts = [
+            ("ours", entry.ours),
+            *((term.name, term.amount) for term in entry.terms),
+            ("printed", entry.printed),
+            ("remainder", entry.remainder),
+        ]
+        account: dict[str, Any] = {
+            "row": entry.row,
+            "counter": entry.counter,
+            "version": entry.answer.version,
+            "status": entry.answer.status,
+            "quantity": entry.quantity,
+        }
+        lines += [account | {"what": what, "amount": amount} for what, amount in amounts]
+    columns = ("row", "counter", "version", "status", "quantity", "what", "amount")
+    return Table(
+        title="Reconciliation",
+        columns=[Column(key, key, integer if key == "amount" else text) for key in columns],
+        lines=lines,
+    )
+
+
+def reconciliation_markdown(entries: Sequence[Entry]) -> str:
+    """The whole reconciliation: overview, terms, and the statement of each row."""
+    rows = dict.fromkeys(entry.row for entry in entries)
+    balanced = sum(entry.balanced for entry in entries)
+    return "\n".join(
+        [
+            "# Reconciliation\n",
+            f"{len(rows)} rows, {len(entries)} entries, {balanced} of them with remainder 0.\n",
+            reconciliation_table(entries).markdown(),
+            term_table(entries).markdown(),
+            *(
+                statement_table([entry for entry in entries if entry.row == row]).markdown()
+                for row in rows
+            ),
+        ]
+    )
+
+
+def _counters(entries: Iterable[Entry]) -> list[Column]:
+    return [Column(name, name, _signed) for name in dict.fromkeys(e.counter for e in entries)]
+
+
+def _amount(entry: Entry, name: str) -> int | None:
+    amounts = [term.amount for term in entry.terms if term.name == name]
+    return sum(amounts) if amounts else None
+
+
+def _printed(entry: Entry) -> int | Status:
+    return entry.answer.status if entry.printed is None else entry.printed
+
+
+def _left(entry: Entry) -> str:
+    """What an account leaves, by heading; why there is none."""
+    if entry.printed is None:
+        return entry.answer.status
+    by_category = entry.off or {"total": entry.remainder or 0}
+    return ", ".join(f"{heading} {amount:+,}" for heading, amount in by_category.items())
+
+
+def _signed(amount: int | str) -> str:
+    """An integer with thousands separators, or the words that stand in its place."""
+    return f"{amount:,}" if isinstance(amount, int) else amount
+
+
+def _largest(counter: str, quantity: str, name: str, where: Sequence[Entry]) -> dict[str, Any]:
+    largest = max(where, key=lambda entry: abs(_amount(entry, name) or 0))
+    amount = _amount(largest, name) or 0
+    return {
+        "counter": counter,
+        "quantity": "FLOPs" if quantity == "flops" else "parameters",
+        "term": name,
+        "rows": len({entry.row for entry in where}),
+        "largest_row": largest.row,
+        "largest": amount,
+        "share": amount / largest.explained,
+    }
+
+
+def _versions(entries: Iterable[Entry]) -> str:
+    versions = dict.fromkeys(f"{entry.counter} {entry.answer.version}" for entry in entries)
+    return f"Versions: {', '.join(versions)}."

@@ -1,0 +1,171 @@
+"""Every row of the paper's Tables 1 to 6, and the labelled variants that explain them.
+
+Source: Xu et al. 2020, arXiv:2006.05091.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from vidcost.models.backbones.c2d import C2DResNet50
+from vidcost.models.backbones.c3d import C3D
+from vidcost.models.backbones.i3d import I3D
+from vidcost.models.backbones.mfnet import MFNet
+from vidcost.models.backbones.positions import Blocks
+from vidcost.models.backbones.r3d import R3D18
+from vidcost.models.backbones.resnext import ResNeXt101
+from vidcost.models.backbones.s3d import S3D
+from vidcost.models.backbones.two_stream import TwoStream
+from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.papers.row import Row
+
+MINI_KINETICS = 200
+UCF101 = 101
+
+
+def i3d_two_stream(*, classes: int, frames: int, size: int) -> TwoStream:
+    """I3D on RGB and on optical flow.  Source: Carreira & Zisserman, CVPR 2017."""
+    return TwoStream(
+        I3D(classes=classes, frames=frames, size=size),
+        I3D(classes=classes, frames=frames, size=size, in_channels=2),
+    )
+
+
+def resframe_two_stream(*, classes: int, frames: int, size: int) -> TwoStream:
+    """3D ResNet-18 on residual frames, 2D ResNet-50 on one frame: an assumed composition.
+
+    Source: Tao et al. 2020, arXiv:2001.05661, which leaves the 2D network and the fusion open. A
+    C2D ResNet-50 on clips of one frame is the 2D ResNet-50.
+    """
+    return TwoStream(
+        R3D18(classes=classes, frames=frames, size=size),
+        C2DResNet50(classes=classes, frames=1, size=size),
+    )
+
+
+CONV4 = "conv4:before-last"
+RES4 = "res4:before-last"
+
+
+def _mfnet(name: str, tables: Sequence[int], blocks: Blocks, note: str = "") -> Row:
+    clip = (3, 16, 224, 224)
+    return Row(name, partial(MFNet, blocks=blocks), MINI_KINETICS, (clip,), tuple(tables), note)
+
+
+def _resnet50(name: str, tables: Sequence[int], classes: int, blocks: Blocks) -> Row:
+    clip = (3, 32, 224, 224)
+    return Row(name, partial(C2DResNet50, blocks=blocks), classes, (clip,), tuple(tables))
+
+
+def _every_other(**settings: bool) -> Blocks:
+    """PNL after every other unit of conv3 and conv4: five modules."""
+    block = partial(PNL, **settings)  # type: ignore[arg-type]
+    return {"conv3:every-other": block, "conv4:every-other": block}
+
+
+_PER_SCALE = "variant: one set of weights per scale; the text shares one"
+_N2 = partial(PNL, n=2)
+
+_DESCRIBED: tuple[Row, ...] = (
+    # MFNet and its blocks: Tables 1 to 5, Mini-Kinetics, 16 frames
+    _mfnet("mfnet", (1, 2, 3, 4, 5), {}),
+    _mfnet("mfnet-nl", (5,), {CONV4: NonLocal}),
+    _mfnet("mfnet-pnl", (1, 3, 4, 5), {CONV4: PNL}),
+    _mfnet("mfnet-pnl-concat", (3,), {CONV4: partial(PNL, combine="concat")}),
+    _mfnet("mfnet-pnl-x5", (5,), _every_other()),
+    _mfnet("mfnet-pnl-gaussian", (1,), {CONV4: partial(PNL, pairwise="gaussian")}),
+    _mfnet("mfnet-pnl-dot-product", (1,), {CONV4: partial(PNL, pairwise="dot-product")}),
+    _mfnet("mfnet-pnl-concatenation", (1,), {CONV4: partial(PNL, pairwise="concatenation")}),
+    _mfnet("mfnet-pnl-n2-conv2", (2,), {"conv2:before-last": _N2}),
+    _mfnet("mfnet-pnl-n2-conv3", (2,), {"conv3:before-last": _N2}),
+    _mfnet("mfnet-pnl-n2-conv4", (2,), {CONV4: _N2}),
+    _mfnet("mfnet-pnl-n2-conv5", (2,), {"conv5:before-last": _N2}),
+    _mfnet("mfnet-pnl-n2", (4,), {CONV4: _N2}),
+    _mfnet("mfnet-pnl-n3", (4,), {CONV4: partial(PNL, n=3)}),
+    # C2D ResNet-50 and its blocks, 32 frames: Table 5 on Mini-Kinetics, Table 6 on UCF101
+    _resnet50("r50-nl", (5,), MINI_KINETICS, {RES4: NonLocal}),
+    _resnet50("r50-cgd", (5,), MINI_KINETICS, {"bottlenecks:after-conv1": CGD}),
+    _resnet50("r50-cgnl", (5,), MINI_KINETICS, {RES4: CGNL}),
+    _resnet50("r50-ucf101", (6,), UCF101, {}),
+    _resnet50("r50-nl-ucf101", (6,), UCF101, {RES4: NonLocal}),
+    _resnet50("r50-cgnl-ucf101", (6,), UCF101, {RES4: CGNL}),
+    _resnet50("r50-pnl-ucf101", (6,), UCF101, {RES4: PNL}),
+    # the networks that Table 5 compares with
+    Row(
+        "mars",
+        ResNeXt101,
+        MINI_KINETICS,
+        ((3, 16, 112, 112),),
+        (5,),
+        "the RGB stream at 16 frames, all that MARS runs at inference; its authors also trained "
+        "64 frames (mars-64f), and which one the printed accuracy belongs to is not known",
+    ),
+    Row(
+        "resframe-ts",
+        resframe_two_stream,
+        MINI_KINETICS,
+        ((3, 16, 112, 112), (3, 1, 112, 112)),
+        (5,),
+        "assumed: a 3D ResNet-18 on 16 residual frames and a 2D ResNet-50 on one frame, logits "
+        "summed; the 2D network, the fusion and the frame count are not public",
+        stills=(1,),
+    ),
+    Row("i3d-ts", i3d_two_stream, MINI_KINETICS, ((3, 64, 224, 224), (2, 64, 224, 224)), (5,)),
+    Row("c3d", C3D, MINI_KINETICS, ((3, 16, 112, 112),), (5,)),
+    Row("i3d-rgb", I3D, MINI_KINETICS, ((3, 64, 224, 224),), (5,)),
+    Row(
+        "2plus-c1-d",
+        None,
+        MINI_KINETICS,
+        (),
+        (5,),
+        "published only: no public definition of the network was found",
+    ),
+    Row("s3d", S3D, MINI_KINETICS, ((3, 64, 224, 224),), (5,)),
+    # variants that explain printed figures
+    _mfnet("mfnet-pnl-per-scale", (), {CONV4: partial(PNL, shared=False)}, _PER_SCALE),
+    _mfnet(
+        "mfnet-pnl-concat-per-scale",
+        (),
+        {CONV4: partial(PNL, combine="concat", shared=False)},
+        _PER_SCALE,
+    ),
+    _mfnet("mfnet-pnl-x5-per-scale", (), _every_other(shared=False), _PER_SCALE),
+    Row(
+        "mars-64f",
+        ResNeXt101,
+        MINI_KINETICS,
+        ((3, 64, 112, 112),),
+        (),
+        "variant: the RGB stream of MARS at 64 frames",
+    ),
+    Row(
+        "r3d18",
+        R3D18,
+        MINI_KINETICS,
+        ((3, 16, 112, 112),),
+        (),
+        "variant: the 3D ResNet-18 whose parameters fit what Table 5 prints for C3D",
+    ),
+)
+
+_FAST = (
+    # a row of each block, combination and pairwise function
+    "mfnet-nl",
+    "mfnet-pnl",
+    "mfnet-pnl-concat",
+    "mfnet-pnl-x5",
+    "mfnet-pnl-gaussian",
+    "mfnet-pnl-dot-product",
+    "mfnet-pnl-concatenation",
+    "r50-nl",
+    "r50-cgd",
+    "r50-cgnl",
+    "r50-pnl-ucf101",
+)
+
+ROWS: tuple[Row, ...] = (
+    *_DESCRIBED,
+    *(row.fast() for row in _DESCRIBED if row.name in _FAST),
+)

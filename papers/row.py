@@ -1,0 +1,123 @@
+"""A row: a network at one clip size, by the name that every command and record uses."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import nn
+
+from vidcost.models.backbones.clip import Clip
+from vidcost.models.backbones.positions import Blocks
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: a network at one clip size, and where its paper prints it.
+
+    ``build`` takes the keywords classes, frames and size; None where no definition is public.
+    ``inputs`` are the clips without the batch: one, or two for a two-stream network.
+    ``tables`` are the numbers of the paper's tables the row stands in, none for a variant.
+    ``note`` says what is assumed, or why there is nothing to build. ``stills`` are the indices of
+    inputs that are one frame whatever the clip.
+    """
+
+    name: str
+    build: Callable[..., nn.Module] | None
+    classes: int
+    inputs: tuple[Clip, ...]
+    tables: tuple[int, ...] = ()
+    note: str = ""
+    stills: tuple[int, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """Frames of the (first) clip."""
+        return self.inputs[0][1]
+
+    @property
+    def size(self) -> int:
+        """Height and width of the (first) clip."""
+        return self.inputs[0][2]
+
+    def at(
+        self, *, classes: int | None = None, frames: int | None = None, size: int | None = None
+    ) -> Row:
+        """The same network for other classes or clips; None keeps what the row has."""
+        clips = tuple(
+            (
+                channels,
+                old if frames is None or index in self.stills else frames,
+                height if size is None else size,
+                width if size is None else size,
+            )
+            for index, (channels, old, height, width) in enumerate(self.inputs)
+        )
+        return replace(self, classes=self.classes if classes is None else classes, inputs=clips)
+
+    def fast(self) -> Row:
+        """A variant of this row whose blocks take the fast path, named with -fast behind.
+
+        Raises: ValueError if it has no blocks, or takes the fast path already.
+        """
+        if not self.has_blocks:
+            raise ValueError(f"{self.name} has no blocks: choose a row with one")
+        if self.is_fast:
+            raise ValueError(f"{self.name} takes the fast path already: choose another row")
+        assert isinstance(self.build, partial), self
+        blocks: Blocks = self.build.keywords["blocks"]
+        fast = {
+            position: partial(block, path="fast")  # type: ignore[call-arg]
+            for position, block in blocks.items()
+        }
+        note = f"variant: {self.name} with blocks that compute the same faster"
+        return replace(self.with_blocks(fast), name=f"{self.name}-fast", tables=(), note=note)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether it is another row with blocks that compute the same faster."""
+        return self.name.endswith("-fast")
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether the network carries long-range blocks."""
+        return isinstance(self.build, partial) and bool(self.build.keywords.get("blocks"))
+
+    @property
+    def network(self) -> Callable[..., nn.Module] | None:
+        """What is built, whatever blocks are put into it."""
+        return self.build.func if isinstance(self.build, partial) else self.build
+
+    def without_blocks(self) -> Row:
+        """The same network without its long-range blocks.
+
+        Raises: ValueError if it has none.
+        """
+        if not self.has_blocks:
+            raise ValueError(f"{self.name} has no blocks: choose a row with one")
+        return self.with_blocks({})
+
+    def with_blocks(self, blocks: Blocks) -> Row:
+        """The same network with ``blocks`` instead of its own.
+
+        Raises: ValueError if it takes none; a position that it lacks is refused when it is built.
+        """
+        if self.build is None or "blocks" not in inspect.signature(self.build).parameters:
+            raise ValueError(f"{self.name} takes no blocks: choose a network of one stream")
+        return replace(self, build=partial(self.build, blocks=blocks))
+
+    def model(self) -> nn.Module:
+        """The network, with fresh weights, on torch's current default device.
+
+        Raises: ValueError if the row has no public definition or the clip does not suit it.
+        """
+        if self.build is None:
+            raise ValueError(f"{self.name} cannot be built: {self.note}")
+        return self.build(classes=self.classes, frames=self.frames, size=self.size)
+
+    def clips(self, batch: int = 1) -> tuple[torch.Tensor, ...]:
+        """Random clips for the network, each (batch, channels, frames, height, width)."""
+        return tuple(torch.randn(batch, *clip) for clip in self.inputs)

@@ -1,1 +1,0 @@
-"""The printed figures of papers, one TOML file a paper, carried in the installed package."""

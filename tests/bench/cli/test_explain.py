@@ -1,0 +1,115 @@
+"""The command that accounts for what other counters print."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import pytest
+
+from vidcost.papers.pnl2020.rows import ROWS
+
+BUILDABLE = [row.name for row in ROWS if row.build]
+LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
+
+
+def test_the_reconciliation_of_one_row_is_term_by_term(vidcost, reference_counters, tmp_path):
+    status, out, err = vidcost("explain", "mfnet-nl")
+    assert (0, "") == (status, err)
+    assert out.startswith("**Reconciliation of mfnet-nl**\n")
+    assert re.search(r"our MACs +\| +12,451,829,760 \|", out)
+    assert re.search(r"attention products unseen +\| +– \| +-944,111,616 \| +-944,111,616 \|", out)
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_the_reconciliation_of_all_rows_is_written(vidcost, reference_counters, tmp_path, results):
+    status, out, err = vidcost("explain")
+    assert (0, LEFT_OUT) == (status, err)
+    assert out.startswith("**Reconciliation**\n")
+    assert len(BUILDABLE) == len(re.findall(r" 7 \| 0 +\|$", out, re.MULTILINE))
+    assert {"reconciliation.jsonl", "reconciliation.md"} == {
+        p.name for p in (tmp_path / "results").iterdir()
+    }
+
+
+def test_the_committed_reconciliation_is_what_the_committed_records_give(
+    vidcost, reference_counters, committed, results, tmp_path
+):
+    for row, record_ in committed.items():
+        for name, answer in record_.reference_counters.items():
+            reference_counters[name, row] = answer.model_dump()
+    assert 0 == vidcost("explain").status
+    for name in ("reconciliation.md", "reconciliation.jsonl"):
+        fresh = (tmp_path / "results" / name).read_text()
+        kept = (results / name).read_text() if (results / name).is_file() else ""
+        assert fresh == kept, f"stale: `vidcost explain` writes results/{name} anew"
+
+
+@pytest.mark.parametrize("words", [["mfnet*"], ["--table", "6"], ["--classes", "7"]])
+def test_the_reconciliation_of_some_rows_leaves_the_file_alone(
+    words, vidcost, reference_counters, tmp_path
+):
+    status, out, _ = vidcost("explain", *words, "--results", "elsewhere")
+    assert 0 == status
+    assert out
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_the_reconciliation_as_data(vidcost, reference_counters):
+    lines = json.loads(vidcost("explain", "mfnet", "--format", "json").out)
+    amounts = {(line["counter"], line["quantity"], line["what"]): line["amount"] for line in lines}
+    assert 11_045_296_128 == amounts["thop-2020", "flops", "ours"]
+    assert 131_059_712 == amounts["thop-2020", "flops", "BatchNorm, 2 per element"]
+    assert 768 == amounts["thop-2020", "flops", "average pooling, 1 per output element"]
+    assert 11_176_356_608 == amounts["thop-2020", "flops", "printed"]
+    assert {0} == {amount for (_, _, what), amount in amounts.items() if what == "remainder"}
+    rows = list(csv.DictReader(io.StringIO(vidcost("explain", "mfnet", "--format", "csv").out)))
+    assert len(lines) == len(rows)
+
+
+def test_a_remainder_fails_and_is_named(vidcost, reference_counters):
+    reference_counters["thop", "mfnet-nl"] = {
+        "flops": 11_772_246_784 + 7,
+        "parts": {
+            "convolutions": 11_507_564_544,
+            "BatchNorm": 264_527_872 + 7,
+            "products": 153_600,
+            "pooling": 768,
+        },
+    }
+    status, out, err = vidcost("explain", "mfnet", "mfnet-nl")
+    assert 1 == status
+    assert "vidcost: mfnet-nl: thop: BatchNorm: +7 flops are not explained\n" == err
+    # the tables are printed all the same
+    assert 2 == out.count("**Reconciliation of ")
+    assert re.search(r"remainder +\| +0 \| +7 \| +0 \| +0 \|", out)
+
+
+def test_a_remainder_fails_a_run_too(vidcost, reference_counters, tmp_path):
+    reference_counters["fvcore", "c3d"] = {"params": 78_815_177}
+    status, out, err = vidcost("run")
+    assert 1 == status
+    assert f"{LEFT_OUT}vidcost: c3d: fvcore: params: +1 params are not explained\n" == err
+    assert "300 of 301 accounts of other counters add up" in out
+    assert (tmp_path / "results/counts.jsonl").is_file()
+
+
+def test_a_reference_counter_that_is_missing_is_a_status_in_its_column(vidcost, reference_counters):
+    for row in ("mfnet", "c3d"):
+        reference_counters["thop", row] = {
+            "version": "not installed",
+            "status": "missing",
+            "error": "thop is not installed",
+            "flops": None,
+            "params": None,
+            "parts": {},
+        }
+    status, out, err = vidcost("explain", "mfnet", "c3d")
+    assert 1 == status
+    assert (
+        "vidcost: mfnet: thop missing: thop is not installed\n"
+        "vidcost: c3d: thop missing: thop is not installed\n"
+    ) == err
+    assert 2 == len(re.findall(r"FLOPs printed +\| +[\d,]+ \| +missing \| +[\d,]+ \|", out))

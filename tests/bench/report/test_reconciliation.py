@@ -1,0 +1,113 @@
+"""The ledger for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from vidcost.bench.count.answer import Answer
+from vidcost.bench.count.reconcile import Entry
+from vidcost.bench.count.term import Term
+from vidcost.bench.report.reconciliation import (
+    reconciliation_markdown,
+    reconciliation_table,
+    statement_table,
+    term_table,
+    tidy_table,
+)
+
+ANSWER = Answer(version="7", flops=1_130, params=210, parts={"convolutions": 1_130})
+NORM = Term("BatchNorm, 2 per element", "BatchNorm", 140)
+UNSEEN = Term("attention products unseen", "products", -10)
+
+
+def entry(row="a", counter="fvcore", quantity="flops", terms=(NORM, UNSEEN), **known):
+    fields = {"ours": 1_000, "printed": 1_130, "off": {}, "answer": ANSWER} | known
+    return Entry(row=row, counter=counter, quantity=quantity, terms=tuple(terms), **fields)
+
+
+@pytest.fixture
+def entries():
+    missing = Answer(version="not installed", status="missing", error="install it")
+    return [
+        entry(),
+        entry(quantity="params", ours=211, printed=210, terms=(Term("unseen", "params", -1),)),
+        entry(counter="thop", printed=None, terms=(UNSEEN,), answer=missing),
+        entry(row="b", ours=2_003, printed=2_150, terms=(NORM,), off={"BatchNorm": 7}),
+        entry(row="b", counter="thop", ours=2_003, printed=2_003, terms=()),
+    ]
+
+
+def cells(table):
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table.markdown().splitlines()
+        if line.startswith("|")
+    ]
+
+
+def test_a_statement_leads_from_ours_to_what_is_printed(entries):
+    assert [
+        ["", "fvcore", "thop"],
+        ["our MACs", "1,000", "1,000"],
+        ["BatchNorm, 2 per element", "140", "–"],
+        ["attention products unseen", "-10", "-10"],
+        ["FLOPs printed", "1,130", "missing"],
+        ["remainder", "0", "–"],
+        ["our parameters", "211", "–"],
+        ["unseen", "-1", "–"],
+        ["parameters printed", "210", "–"],
+        ["remainder", "0", "–"],
+    ] == [line for line in cells(statement_table(entries[:3])) if not line[0].startswith(":")]
+
+
+def test_a_statement_is_of_one_row(entries):
+    with pytest.raises(ValueError, match="too many values"):
+        statement_table(entries)
+
+
+def test_the_overview_says_what_is_left(entries):
+    assert [
+        ["Row", "MACs", "fvcore", "thop", "Entries", "Remainder"],
+        ["a", "1,000", "1,130", "missing", "3", "thop flops: missing"],
+        ["b", "2,003", "2,150", "2,003", "2", "fvcore flops: BatchNorm +7"],
+    ] == [line for line in cells(reconciliation_table(entries)) if not line[0].startswith(":")]
+    assert "0" == cells(reconciliation_table(entries[:2]))[-1][-1]
+
+
+def test_the_terms_of_all_rows(entries):
+    assert [
+        ["fvcore", "FLOPs", "BatchNorm, 2 per element", "2", "a", "140", "+12.39%"],
+        ["fvcore", "FLOPs", "attention products unseen", "1", "a", "-10", "-0.88%"],
+        ["fvcore", "parameters", "unseen", "1", "a", "-1", "-0.48%"],
+        ["thop", "FLOPs", "attention products unseen", "1", "a", "-10", "-1.01%"],
+    ] == cells(term_table(entries))[2:]
+
+
+def test_data_has_a_line_for_each_amount(entries):
+    lines = [
+        line
+        for line in tidy_table(entries).lines
+        if ("a", "thop") == (line["row"], line["counter"])
+    ]
+    assert [
+        ("ours", 1_000),
+        ("attention products unseen", -10),
+        ("printed", None),
+        ("remainder", None),
+    ] == [(line["what"], line["amount"]) for line in lines]
+    assert {("missing", "not installed", "flops")} == {
+        (line["status"], line["version"], line["quantity"]) for line in lines
+    }
+
+
+def test_the_document_has_every_row(entries):
+    document = reconciliation_markdown(entries)
+    assert document.startswith(
+        "# Reconciliation\n\n2 rows, 5 entries, 3 of them with remainder 0.\n\n**Reconciliation**\n"
+    )
+    for title in (
+        "Reconciliation of a",
+        "Reconciliation of b",
+        "What each counter adds and leaves out",
+    ):
+        assert 1 == document.count(f"**{title}**")

@@ -1,0 +1,141 @@
+"""Calls in processes of their own, and everything that may become of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from vidcost.bench.isolation import Failed, Isolated, isolated
+from vidcost.bench.user.reference import UserCodeError, last_line, of_user_code
+
+
+def gone(pid):
+    """Whether a process ends within a while."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_results_come_back_from_one_process():
+    with Isolated(threads=3) as process:
+        assert (3, 2) == process.call(60, divmod, 17, 5)
+        assert [3, 2, 1] == process.call(60, sorted, [2, 1, 3], reverse=True)
+        assert "3" == process.call(60, os.getenv, "OMP_NUM_THREADS")
+        assert process.call(60, os.getpid) == process.call(60, os.getpid) != os.getpid()
+
+
+def test_what_it_prints_does_not_mix_with_the_answer():
+    code = "import os; print('x'); os.write(1, b'y' * 100000); os.write(2, b'z' * 100000)"
+    assert 7 == isolated(60, eval, f"exec({code!r}) or 7")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "message"),
+    [
+        ("1 / 0", "raised", r"^ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(3)", "raised", r"^sys.exit\(3\)"),
+        ("import os; os._exit(3)", "exited", r"^exit status 3: no message$"),
+        ("import os; os.write(2, b'a\\nb\\n'); os._exit(3)", "exited", r"^exit status 3: b$"),
+        ("import os; os.kill(os.getpid(), 9)", "killed", r"^killed by SIGKILL, probably out of"),
+        ("import os; os.kill(os.getpid(), 11)", "killed", r"^killed by SIGSEGV$"),
+        ("import os; os.kill(os.getpid(), 40)", "killed", r"^killed by signal 40$"),
+        ("raise KeyboardInterrupt", "raised", r"^KeyboardInterrupt"),
+        ("raise MemoryError", "raised", r"^MemoryError"),
+        ("raise RuntimeError('two\\nlines')", "raised", r"^RuntimeError: two lines$"),
+        (
+            "from vidcost.bench.user.reference import of_user_code\n"
+            "with of_user_code():\n    raise ValueError('theirs')",
+            "raised",
+            r"^ValueError: theirs",
+        ),
+    ],
+)
+def test_a_failure_has_a_status_and_costs_one_call(code, status, message):
+    with Isolated() as process:
+        with pytest.raises(Failed, match=message) as failed:
+            process.call(60, exec, code)
+        assert status == failed.value.status
+        assert 4 == process.call(60, abs, -4)
+
+
+def test_a_rejected_argument_is_a_value_error():
+    with pytest.raises(ValueError, match="invalid literal"):
+        isolated(60, int, "one")
+
+
+def test_a_call_that_hangs_is_killed_with_all_that_it_started(tmp_path):
+    pid = tmp_path / "pid"
+    code = (
+        "import subprocess, time, pathlib\n"
+        "child = subprocess.Popen(['sleep', '600'])\n"
+        f"pathlib.Path({str(pid)!r}).write_text(str(child.pid))\n"
+        "time.sleep(600)"
+    )
+    with pytest.raises(Failed, match=r"^not done within 2 s$") as failed:
+        isolated(2, exec, code)
+    assert "timed out" == failed.value.status
+    assert gone(int(pid.read_text()))
+
+
+def test_another_thread_ends_a_call():
+    process = Isolated()
+    process.call(60, abs, 1)
+    timer = threading.Timer(0.1, process.close)
+    timer.start()
+    with pytest.raises(Failed, match="killed by SIGKILL"):
+        process.call(60, exec, "import time; time.sleep(600)")
+    timer.join()
+    with pytest.raises(Failed, match="the process was closed"):
+        process.call(60, abs, 1)
+
+
+def test_threads_left_behind_do_not_hold_the_answer():
+    began = time.monotonic()
+    isolated(
+        60, exec, "import threading, time; threading.Thread(target=time.sleep, args=(600,)).start()"
+    )
+    assert time.monotonic() - began < 30
+
+
+def test_the_child_ends_with_its_parent(tmp_path):
+    pid = tmp_path / "pid"
+    its_own = (
+        f"import os, pathlib, time; pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(600)"
+    )
+    calling = f"from vidcost.bench.isolation import isolated\nisolated(600, exec, {its_own!r})"
+    with subprocess.Popen([sys.executable, "-c", calling]) as parent:
+        deadline = time.monotonic() + 60
+        while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        parent.kill()
+    assert gone(int(pid.read_text()))
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_memory_and_interruption_are_no_fault_of_the_code(error):
+    with pytest.raises(error), of_user_code():
+        raise error
+
+
+def test_the_message_names_the_place():
+    with (
+        pytest.raises(UserCodeError, match=rf"^KeyError: 'k' \({__file__}, line \d+\)$"),
+        of_user_code(),
+    ):
+        {}["k"]
+    with pytest.raises(SyntaxError) as raised:
+        compile("x = = 1", "their.py", "exec")
+    assert "SyntaxError: invalid syntax (their.py, line 1)" == last_line(raised.value)
