@@ -14,9 +14,9 @@ from vidcost.bench.gate.duet import Turns, play
 from vidcost.bench.gate.judge import still_to_confirm, to_confirm
 from vidcost.bench.gate.record import Run, Side, Stage, Visit
 from vidcost.bench.timing.messages import Limits, Task
+from vidcost.bench.timing.parent import WorkerProcess
 from vidcost.bench.timing.record import Machine, Telemetry
 from vidcost.bench.timing.telemetry import Telemeter, is_throttled
-from vidcost.bench.timing.worker_process import WorkerProcess
 
 SIDES: tuple[Side, Side] = ("base", "head")
 

@@ -15,7 +15,7 @@ from vidcost.bench.gate.versions import Prepared, check_out, prepare
 from vidcost.bench.timing import plan
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machine_of
-from vidcost.bench.timing.worker_process import COMMAND
+from vidcost.bench.timing.parent import COMMAND
 from vidcost.papers.catalog import rows_of
 
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vidcost.bench.gate.record import Side
-from vidcost.bench.timing.dialogue import Dialogue
 from vidcost.bench.timing.messages import Chunk, Task
+from vidcost.bench.timing.parent import WorkerProcess
 from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.worker_process import WorkerProcess
 
 Word = Literal["keep", "void"]
 
@@ -51,10 +50,11 @@ def play(
     is over whether it counts. A worker that ends without samples ends the duet.
     """
     turns = Turns()
-    dialogues: dict[Side, Dialogue] = {}
+    asked: list[Side] = []
     for side in workers:
-        dialogues[side] = Dialogue(workers[side], tasks[side])
-        _listen(dialogues, side, turns)
+        workers[side].give(tasks[side])
+        asked.append(side)
+        _listen(workers, side, turns)
         if side in turns.timings:
             break
     started, rounds = time.monotonic(), 0
@@ -63,22 +63,22 @@ def play(
     while not turns.timings and not enough(rounds - len(turns.void), time.monotonic() - started):
         for side in order.sample(list(workers), len(workers)):
             workers[side].reply("keep")
-            _listen(dialogues, side, turns)
+            _listen(workers, side, turns)
             if turns.timings:
                 break
         else:
             if last() == "void":
                 turns.void.add(rounds)
             rounds += 1
-    for side in dialogues:
+    for side in asked:
         while side not in turns.timings:
             workers[side].reply("stop")
-            _listen(dialogues, side, turns)
+            _listen(workers, side, turns)
     return turns
 
 
-def _listen(dialogues: Mapping[Side, Dialogue], side: Side, turns: Turns) -> None:
-    said = dialogues[side].listen()
+def _listen(workers: Mapping[Side, WorkerProcess], side: Side, turns: Turns) -> None:
+    said = workers[side].listen()
     if not isinstance(said, Chunk):
         assert isinstance(said, Timing), "no energy is measured in turns"
         turns.timings[side] = said

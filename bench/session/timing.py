@@ -18,11 +18,11 @@ from vidcost.bench.timing.choices import Dtype
 from vidcost.bench.timing.figures import of_one_machine
 from vidcost.bench.timing.machine import usable_cores
 from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.parent import Predicted
 from vidcost.bench.timing.peak import measured_macs_per_s
 from vidcost.bench.timing.predict import foresee
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Contents, Store
-from vidcost.bench.timing.supervisor import Foreseen
 
 PAIRS = "fast"
 """The folder in results/ with timings of the fast path against the textbook's."""
@@ -124,7 +124,7 @@ def limits_for(device: str, *, start_up_s: float | None = None) -> Limits:
     return limits.model_copy(update={"chunk_s": GPU_CHUNK_S, "least_s": GPU_LEAST_S})
 
 
-def foresee_with_peak(cell: Cell) -> Foreseen:
+def foresee_with_peak(cell: Cell) -> Predicted:
     """What is known of ``cell`` beforehand, and on a CPU what a large product reaches there.
 
     A GPU's worker measures that itself, after its cell: this process keeps off the GPU.

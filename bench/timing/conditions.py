@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import vidcost.bench.user
-from vidcost.bench import block_spec, call, lifeline, outputs
+from vidcost.bench import block_spec, call, outputs, process
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.record import Machine
 from vidcost.bench.timing.telemetry import gpus
@@ -20,8 +20,8 @@ PROBE_LIMIT_S = 120
 
 PARENT = frozenset(
     (
-        "budget campaign conditions crew dialogue events exchange fast_plan figures pairs plan "
-        "predict residency spread store supervisor sweep telemetry worker_process"
+        "budget campaign conditions events fast_plan figures pairs parent plan "
+        "predict residency spread store sweep telemetry"
     ).split()
 )
 """Modules beside this one that only the parent runs: no sample depends on them."""
@@ -84,7 +84,7 @@ def worker_files() -> list[Path]:
     """The code that a worker runs."""
     timing = (path for path in Path(__file__).parent.glob("*.py") if path.stem not in PARENT)
     user = (path for folder in vidcost.bench.user.__path__ for path in Path(folder).glob("*.py"))
-    beside = (Path(str(module.__file__)) for module in (block_spec, call, lifeline, outputs))
+    beside = (Path(str(module.__file__)) for module in (block_spec, call, outputs, process))
     return [*row_files(), *beside, *sorted(user), *sorted(timing)]
 
 

@@ -13,7 +13,6 @@ from functools import cache
 import torch
 
 from vidcost.bench.outputs import is_finite
-from vidcost.bench.timing.ahead import Ahead, built_for
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.delay import Delayed
@@ -34,9 +33,8 @@ BACK_TO_BACK_S = 0.1
 """Passes of the energy window that are launched before the host waits."""
 
 
-def measure(task: Task, exchange: Exchange, ahead: Ahead | None = None) -> Timing:
-    """Build what the task's cell times, unless it was built ``ahead``, time it, and say what memory
-    it took.
+def measure(task: Task, exchange: Exchange, ahead: Callable[..., Built] | None = None) -> Timing:
+    """Build what the task's cell times, by ``ahead`` if given, time it, and measure its memory.
 
     ``exchange`` passes messages to the parent and returns its replies. What the cell's device
     cannot do, a lack of memory, and whatever a user's code does are statuses of the record.
@@ -47,7 +45,7 @@ def measure(task: Task, exchange: Exchange, ahead: Ahead | None = None) -> Timin
     failed = Timing(key="", cell=cell, machine=machine, status="raised")
     try:
         _configure(cell)
-        return _measured(task, exchange, ahead).model_copy(update={"machine": machine})
+        return _measured(task, exchange, ahead or build).model_copy(update={"machine": machine})
     except UserCodeError as error:
         return failed.model_copy(update={"error": str(error)})
     except (KeyboardInterrupt, ParentGone):
@@ -62,11 +60,11 @@ def measure(task: Task, exchange: Exchange, ahead: Ahead | None = None) -> Timin
         return failed.model_copy(update={"error": last_line(error)})
 
 
-def _measured(task: Task, exchange: Exchange, ahead: Ahead | None) -> Timing:
+def _measured(task: Task, exchange: Exchange, build: Callable[..., Built]) -> Timing:
     cell, limits = task.cell, task.limits
     on_cuda = torch.device(cell.device).type == "cuda"
     clock = clock_for(cell.device)
-    built = built_for(task, ahead)
+    built = build(cell, seed=limits.seed)
     if task.slowdown:
         built = replace(built, model=Delayed(built.model, task.slowdown))
     runner = Runner(cell, built, clock, seed=limits.seed)

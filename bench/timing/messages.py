@@ -1,11 +1,9 @@
-"""What the parent and a worker say to each other: one JSON object a line.
+"""The messages between a worker and its parent, each a JSON object or a word.
 
-The worker says that it is ready, once it has imported what it needs, and again when it has built
-something ahead. The parent sends a :class:`Task`, and the next one when that is done. The worker
-answers with a :class:`Chunk` after each stretch of samples and waits for a reply, ``keep``,
-``void`` (the device was throttled: take them again) or ``stop`` (keep them, time is up); on a GPU
-it then announces a :class:`Window` for the energy. The last line of a task is a ``Timing`` with an
-empty key.
+The parent sends a :class:`Task`. The worker answers with a :class:`Chunk` after each stretch of
+samples and waits for a reply: ``keep``, ``void`` (the device was throttled: take them again) or
+``stop`` (keep them, time is up). On a GPU it then announces a :class:`Window` for the energy. The
+last message of a task is a ``Timing`` with an empty key. A worker ends when its parent hangs up.
 """
 
 from __future__ import annotations
@@ -31,15 +29,15 @@ class _Frozen(BaseModel):
 class Limits(_Frozen):
     """When sampling ends: at ``precision`` with ``min_samples``, or after ``sampling_s`` seconds.
 
-    ``precision`` is the half width of the median's 95% confidence interval over the median; of a
-    share, that of the sides' difference over the median with the blocks.
-    ``start_up_s`` is what a worker may take beside warm-up, sampling and energy: imports, building,
-    compiling, the memory pass, a last pass longer than what was left of its time.
-    ``warmup_s`` bounds the warm-up, a stretch of samples lasts ``chunk_s`` or longer, ``energy_s``
-    is how long the energy is measured (0: not at all). ``memory``: the memory of a pass is measured
-    too, after the time. ``least_s`` is what sampling may take however short the time for all cells
-    is. With ``turn_samples`` the worker takes as many whenever it is told to keep on, until it is
-    told to stop, so that two can take turns; only the warm-up's limit is its own to keep then.
+    ``precision`` is the half width of the median's 95% confidence interval over the median; of two
+    interleaved sides, that of their difference over the median with the blocks. ``start_up_s`` is
+    for everything beside warm-up, sampling and energy: imports, building, compiling, the memory
+    pass, a last pass that takes longer than its time. ``warmup_s`` bounds the warm-up. A stretch of
+    samples lasts ``chunk_s`` or longer. ``energy_s`` is the length of the energy measurement (0:
+    none). ``memory``: measure the memory of a pass after the time. ``least_s`` is the least
+    sampling time under any budget. With ``turn_samples`` the worker takes so many samples each time
+    it is told to keep on, until it is told to stop, so that two workers can be interleaved; then
+    only the limit of the warm-up applies.
     """
 
     start_up_s: PositiveFloat = 300.0
@@ -58,10 +56,9 @@ class Limits(_Frozen):
 class Task(_Frozen):
     """What the worker is to do.
 
-    Every pass takes longer by the share ``slowdown``, to see whether one of that size is found.
-    ``ahead``: only build it, in the host's memory, and say that it is ready; its turn comes with a
-    task of the same cell. ``peak_macs_per_s`` is what a large product reached in the same run, if
-    it was measured there.
+    Every pass takes longer by the fraction ``slowdown``: a planted regression. ``ahead``: only
+    build the cell in the host's memory and report that it is ready; the task to measure it follows.
+    ``peak_macs_per_s`` is the speed of a large product, if it was measured in the same run.
     """
 
     cell: Cell
@@ -87,10 +84,14 @@ class Window(_Frozen):
     passes: int = 0
 
 
-class Line(_Frozen):
-    """One line of the worker: exactly one of these."""
+class Message(_Frozen):
+    """What a worker sends: exactly one of these. ``ready``: the cell is built ahead."""
 
     ready: bool = False
     chunk: Chunk | None = None
     window: Window | None = None
     timing: Timing | None = None
+
+    def encoded(self) -> bytes:
+        """As it is sent."""
+        return self.model_dump_json(exclude_defaults=True).encode()

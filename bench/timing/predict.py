@@ -15,10 +15,10 @@ from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.training import count_training
 from vidcost.bench.isolation import Failed, isolated
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.parent import Predicted
 from vidcost.bench.timing.residency import Residency
 from vidcost.bench.timing.runner import is_logits, loss_of, starts
 from vidcost.bench.timing.subject import DTYPES, bare_row_of, blocks_of, row_of
-from vidcost.bench.timing.supervisor import Foreseen
 from vidcost.bench.user.network import called_on_meta
 from vidcost.papers.row import Row
 
@@ -29,7 +29,7 @@ Outline = tuple[nn.Module, tuple[Tensor, ...]]
 """A network or block, and its inputs."""
 
 
-def foresee(cell: Cell) -> Foreseen:
+def foresee(cell: Cell) -> Predicted:
     """Exact MACs of the cell at its batch, and the predicted peak.
 
     A user's code is run in a process of its own; if it fails there, nothing is foreseen, and the
@@ -42,17 +42,17 @@ def foresee(cell: Cell) -> Foreseen:
 
 
 @cache
-def _foreseen_apart(cell: Cell) -> Foreseen:
+def _foreseen_apart(cell: Cell) -> Predicted:
     # a process of seconds, and every share of a network asks about the same one without blocks
     try:
         return isolated(FORESEE_LIMIT_S, _foreseen_there, cell)
     except Failed:
-        return Foreseen()
+        return Predicted()
 
 
-def _foreseen_there(cell: Cell) -> Foreseen:
+def _foreseen_there(cell: Cell) -> Predicted:
     model, inputs = outline(cell)
-    known = Foreseen()
+    known = Predicted()
     # each is to be had without the other; what fails here is for the worker to say
     with contextlib.suppress(Exception):
         macs, total = _macs(cell, model, inputs)
@@ -62,7 +62,7 @@ def _foreseen_there(cell: Cell) -> Foreseen:
     return known
 
 
-def foresee_without(cell: Cell) -> Foreseen:
+def foresee_without(cell: Cell) -> Predicted:
     """The same of the row or network without its blocks, the other side of a share.
 
     Raises: ValueError as the network does.
@@ -120,9 +120,9 @@ def _macs(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[int
     return step.forward.total.macs, step.total.macs
 
 
-def _foreseen(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> Foreseen:
+def _foreseen(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> Predicted:
     macs, total = _macs(cell, model, inputs)
-    return Foreseen(macs, total, predicted_peak_bytes=_foreseen_peak(cell, model, inputs))
+    return Predicted(macs, total, predicted_peak_bytes=_foreseen_peak(cell, model, inputs))
 
 
 def _foreseen_peak(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> int | None:

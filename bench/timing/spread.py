@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Protocol
 
 from vidcost.bench.engine.work import Engine, Lost, Needs, Piece, Unfit
-from vidcost.bench.timing import events, worker_process
+from vidcost.bench.timing import events
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import conditions, machine_of, machines_here
 from vidcost.bench.timing.events import Event
 from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.parent import COMMAND, Predicted, Supervisor
 from vidcost.bench.timing.plan import check_code
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Place, Store
-from vidcost.bench.timing.supervisor import Foreseen, Supervisor
 
 NOWHERE = -1
 """Of a cell that has no record: it was lost, or its turn never came."""
@@ -45,8 +45,8 @@ class Site(Protocol):
 class Usual:
     """A worker process for each cell, as on one machine. ``foresee`` counts, before it starts."""
 
-    foresee: Callable[[Cell], Foreseen] = lambda _: Foreseen()
-    command: Sequence[str] = worker_process.COMMAND
+    foresee: Callable[[Cell], Predicted] = lambda _: Predicted()
+    command: Sequence[str] = COMMAND
     look: Callable[[str], Machine] = machine_of
     look_around: Callable[[str], list[Machine]] = machines_here
 
@@ -65,7 +65,7 @@ class Usual:
             machine = self.look(cell.device)
         except ValueError as error:
             raise Unfit(str(error)) from None
-        with Supervisor(self.command, self.foresee, lambda _: None, look=self.look) as supervisor:
+        with Supervisor(self.command, self.foresee, look=self.look) as supervisor:
             return conditions(machine), supervisor.measure(cell, limits)
 
 

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 
 from vidcost.bench.exit_status import INTERRUPTED, Ending
-from vidcost.bench.timing import events, worker_process
+from vidcost.bench.timing import events
 from vidcost.bench.timing.budget import Budget
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.events import Event
-from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.messages import Chunk, Limits, Reply
+from vidcost.bench.timing.parent import COMMAND, Predicted, Supervisor
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.store import Store
-from vidcost.bench.timing.supervisor import Foreseen, Supervisor
 
 
 class Interrupted(Ending):
@@ -30,8 +30,8 @@ def sweep(
     limits: Limits | None = None,
     resume: bool = False,
     budget_s: float | None = None,
-    command: Sequence[str] = worker_process.COMMAND,
-    foresee: Callable[[Cell], Foreseen] = lambda _: Foreseen(),
+    command: Sequence[str] = COMMAND,
+    foresee: Callable[[Cell], Predicted] = lambda _: Predicted(),
     on_event: Callable[[Event], None] = lambda _: None,
 ) -> list[Timing]:
     """Measure ``cells`` and append each record to ``store`` as soon as it is there.
@@ -49,11 +49,15 @@ def sweep(
     limits = limits or Limits()
     cells = list(dict.fromkeys(cells))
     timings: dict[Cell, Timing] = {}
+
+    def on_chunk(cell: Cell, chunk: Chunk, reply: Reply) -> None:
+        on_event(events.ChunkTaken(cell, chunk, reply))
+
     # the devices are looked at within the budget
     budget = None if budget_s is None else Budget(budget_s, limits)
     try:
         _warn(store.prepare(), on_event)
-        with Supervisor(command, foresee, on_event) as supervisor:
+        with Supervisor(command, foresee, on_chunk) as supervisor:
             work = _Sweep(cells, store, supervisor, timings, on_event)
             work.first(limits, resume=resume, budget=budget)
             if budget:

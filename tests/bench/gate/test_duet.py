@@ -13,7 +13,7 @@ import pytest
 from vidcost.bench.gate.duet import play
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.messages import Limits, Task
-from vidcost.bench.timing.worker_process import WorkerProcess
+from vidcost.bench.timing.parent import WorkerProcess
 
 FAKE = Path(__file__).with_name("fake_side.py")
 TASK = Task(cell=Cell(row="a"), limits=Limits(turn_samples=2, memory=False))

@@ -1,4 +1,4 @@
-"""Speaks the dialogue of a worker; the row of its cell says what becomes of it."""
+"""Stands in for a worker; the row of its cell says what becomes of it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 
-from vidcost.bench.lifeline import die_with_parent
+from vidcost.bench.process import connect
+
+PIPE = connect()
 
 
 def say(**line):
-    print(json.dumps(line), flush=True)
+    PIPE.send_bytes(json.dumps(line).encode())
 
 
 def ask(**line):
     say(**line)
-    return sys.stdin.readline().strip()
+    return PIPE.recv_bytes().decode()
 
 
 def chunk(precision=0.004, sampling_s=0.5):
@@ -43,8 +45,7 @@ def allocate():
 
 
 def main():
-    die_with_parent()
-    task = json.loads(sys.stdin.readline())
+    task = json.loads(PIPE.recv_bytes())
     kind = task["cell"]["row"].partition("-")[0]
     if kind == "hang" and "CALM" in os.environ:
         kind = "ok"
@@ -66,19 +67,19 @@ def main():
     elif kind == "oom":
         answer(task, status="oom", error="tried to allocate 77 GiB", samples_s={}, protocol=None)
     elif kind == "garbage":
-        print('{"chunk": 7}', flush=True)
+        say(chunk=7)
         signal.pause()
     elif kind == "mute":
         pass
     elif kind == "closed":
-        os.close(1)
+        PIPE.close()
         signal.pause()
     elif kind == "noisy":
         print("x" * (1 << 20), file=sys.stderr)
         answer(task)
     elif kind == "parent":
-        # a child that outlives its parent and holds its output open
-        child = subprocess.Popen(["sleep", "600"])
+        # a child that outlives its parent and holds its pipe open
+        child = subprocess.Popen(["sleep", "600"], pass_fds=[PIPE.fileno()])
         ask(chunk={"samples": child.pid, "median_s": 0.01, "precision": None, "sampling_s": 0.5})
         os.kill(os.getpid(), signal.SIGKILL)
     elif kind == "told":

@@ -209,7 +209,7 @@ def test_what_cannot_be_done_has_a_status(monkeypatch, error, status):
             raise error
 
     failing = Built(Failing(), (torch.zeros(2),))
-    monkeypatch.setattr(measurement, "built_for", lambda task, ahead: failing)
+    monkeypatch.setattr(measurement, "build", lambda cell, seed: failing)
     timing, chunks = run(**BLOCK)
     assert (status, []) == (timing.status, chunks)
     assert " ".join(str(error).split()) in timing.error
@@ -222,7 +222,7 @@ def test_any_other_error_is_the_workers_end(monkeypatch):
             raise RuntimeError("a bug")
 
     failing = Built(Failing(), (torch.zeros(2),))
-    monkeypatch.setattr(measurement, "built_for", lambda task, ahead: failing)
+    monkeypatch.setattr(measurement, "build", lambda cell, seed: failing)
     with pytest.raises(RuntimeError, match="a bug"):
         run(**BLOCK)
 

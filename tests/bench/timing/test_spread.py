@@ -211,7 +211,7 @@ def test_a_cpu_is_a_machine_and_a_gpu_is_one():
 def test_on_one_machine_afterwards_nothing_is_left_to_do(run, tmp_path, monkeypatch):
     """What a cluster stored counts for the other kind of sweep, and the other way round."""
     run("a")
-    monkeypatch.setattr("vidcost.bench.timing.supervisor.machine_of", lambda device: ABACUS)
+    monkeypatch.setattr("vidcost.bench.timing.parent.machine_of", lambda device: ABACUS)
     store = store_of(tmp_path, ABACUS)
     told = []
     sweep([Cell(row="a")], store, resume=True, on_event=told.append)

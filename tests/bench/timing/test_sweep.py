@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from vidcost.bench.timing import conditions, supervisor
+from vidcost.bench.timing import conditions
+from vidcost.bench.timing import parent as parent_side
 from vidcost.bench.timing.budget import Budget
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.events import (
@@ -24,11 +25,10 @@ from vidcost.bench.timing.events import (
     ChunkTaken,
     Warned,
 )
-from vidcost.bench.timing.exchange import Exchange
 from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.parent import Exchange, Predicted, Supervisor
 from vidcost.bench.timing.record import Machine
 from vidcost.bench.timing.store import Store
-from vidcost.bench.timing.supervisor import Foreseen, Supervisor
 from vidcost.bench.timing.sweep import Interrupted, sweep
 
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
@@ -54,7 +54,7 @@ def store(tmp_path):
 def run(store, monkeypatch):
     """Sweep rows with fake workers on a fake machine; ``run.events`` is what was told."""
     machines = {"cpu": MACHINE}
-    monkeypatch.setattr(supervisor, "machine_of", lambda device: machines[device])
+    monkeypatch.setattr(parent_side, "machine_of", lambda device: machines[device])
     events = []
 
     def sweep_rows(*rows, **options):
@@ -75,7 +75,7 @@ def rows(timings):
 
 
 def test_a_record_is_the_workers_with_what_the_parent_knows(run, store):
-    (timing,) = run("ok", foresee=lambda _: Foreseen(macs=7, macs_total=21, peak_macs_per_s=1e12))
+    (timing,) = run("ok", foresee=lambda _: Predicted(macs=7, macs_total=21, peak_macs_per_s=1e12))
     assert ("ok", {"latency": (0.011, 0.013)}) == (timing.status, timing.samples_s)
     assert (7, 21, None, 1e12) == (
         timing.macs,
@@ -124,7 +124,7 @@ def test_counting_is_over_before_a_worker_starts(run):
 
     def foresee(cell):
         told.append([type(event) for event in run.events])
-        return Foreseen()
+        return Predicted()
 
     run("ok-1", "ok-2", foresee=foresee)
     assert [[CellStarted], [CellStarted, ChunkTaken, CellDone, CellStarted]] == told
@@ -135,7 +135,7 @@ def test_counting_is_over_before_a_worker_starts(run):
     [
         ("crash", "crashed", "exit status 7: RuntimeError: no kernel"),
         ("mute", "crashed", "exit status 0: no message"),
-        ("garbage", "crashed", 'a line that cannot be read: {"chunk": 7}'),
+        ("garbage", "crashed", 'a message that cannot be read: {"chunk": 7}'),
         ("killed-SIGKILL", "killed", "killed by SIGKILL, probably out of memory"),
         ("killed-SIGSEGV", "killed", "killed by SIGSEGV"),
         ("killed-SIGRTMIN", "killed", "killed by SIGRTMIN"),
@@ -166,14 +166,14 @@ def test_a_worker_that_hangs_is_killed(run, row):
             assert not alive(event.chunk.samples)
 
 
-def test_a_worker_that_closes_its_output_is_killed(run, monkeypatch):
-    monkeypatch.setattr("vidcost.bench.timing.worker_process._LEAVE_S", 0.125)
+def test_a_worker_that_closes_its_pipe_is_killed(run, monkeypatch):
+    monkeypatch.setattr("vidcost.bench.process.LEAVE_S", 0.125)
     (failed,) = run("closed")
-    assert ("crashed", "it closed its output without a record") == (failed.status, failed.error)
+    assert ("crashed", "it closed its pipe without an answer") == (failed.status, failed.error)
 
 
 def test_what_a_worker_started_goes_with_it(run, monkeypatch):
-    monkeypatch.setattr("vidcost.bench.timing.worker_process._LOOK_S", 0.0625)
+    monkeypatch.setattr("vidcost.bench.process.LOOK_S", 0.0625)
     (failed,) = run("parent")
     assert "killed" == failed.status
     (child,) = (event.chunk.samples for event in run.events if isinstance(event, ChunkTaken))
@@ -297,13 +297,13 @@ def test_a_second_try_that_fails_takes_nothing_away(run, store):
 
 def test_when_the_budget_is_over_the_rest_is_named(run, monkeypatch):
     now = [500.0]
-    for name, owner in ((Budget, "sweep"), (Exchange, "supervisor")):
+    for name, owner in ((Budget, "sweep"), (Exchange, "parent")):
         planted = functools.partial(name, clock=lambda: now[0])
         monkeypatch.setattr(f"vidcost.bench.timing.{owner}.{name.__name__}", planted)
 
     def foresee(cell):
         now[0] += 7 if cell.row == "told-2" else 0
-        return Foreseen()
+        return Predicted()
 
     timings = run("told-1", "told-2", "told-3", "ok", budget_s=7, foresee=foresee)
     assert ["keep keep keep", "stop stop stop"] == [timing.error for timing in timings]

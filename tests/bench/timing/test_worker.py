@@ -1,52 +1,52 @@
-"""The worker as a process: its lines, what it imports, how it ends."""
+"""The worker: what it sends, what it imports, how it ends, and what it builds ahead."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import gc
 import os
+import select
 import subprocess
 import sys
+import time
+import weakref
 
 import pytest
+import torch
 
+from vidcost.bench.timing import subject, worker
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.messages import Limits, Line, Task
+from vidcost.bench.timing.messages import Chunk, Limits, Task
+from vidcost.bench.timing.parent import COMMAND, WorkerProcess
+from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.worker import Ahead
 
-COMMAND = [sys.executable, "-P", "-m", "vidcost.bench.timing.worker"]
 LIMITS = Limits(sampling_s=0.2, min_samples=3, precision=0.5, warmup_s=0.2, chunk_s=0.05)
 BLOCK = Cell(block="pnl:n=2", shape=(8, 2, 4, 4))
+ON_GPU = {"block": "pnl:n=2", "shape": (8, 2, 4, 4), "device": "cuda"}
+ROW = {"row": "mfnet-nl", "frames": 4, "size": 64}
 
 
-def talk(*cells, replies=500, reply="keep", limits=LIMITS, command=COMMAND):
-    """Have a worker time ``cells``, of whose lines so many are answered."""
-    tasks = iter([Task(cell=cell, limits=limits).model_dump_json() for cell in cells])
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    ) as process:
-        process.stdin.write(next(tasks) + "\n")
-        out = []
-        for line in process.stdout:
-            out.append(line)
-            if Line.model_validate_json(line).ready:
-                continue
-            answer = next(tasks, None) if Line.model_validate_json(line).timing else reply
-            if answer is None or len(out) > replies:
-                break
-            process.stdin.write(answer + "\n")
-        rest, err = process.communicate()
-    return subprocess.CompletedProcess(command, process.returncode, "".join(out) + rest, err)
+def script(code):
+    """A worker that runs ``code`` around the real one's main()."""
+    return [sys.executable, "-P", "-c", f"from vidcost.bench.timing import worker\n{code}"]
 
 
-def lines(process):
-    """What it said after it was ready."""
-    ready, *rest = [Line.model_validate_json(line) for line in process.stdout.splitlines()]
-    assert Line(ready=True) == ready
-    return rest
+def said_by(process, cell, *, limits=LIMITS, reply="keep"):
+    """Its messages on one task; the last is the record."""
+    process.give(Task(cell=cell, limits=limits))
+    said = [process.listen()]
+    while not isinstance(said[-1], Timing):
+        process.reply(reply)
+        said.append(process.listen())
+    return said
+
+
+@pytest.fixture(scope="module")
+def real():
+    """One worker for all the tests that do not end it."""
+    with WorkerProcess(COMMAND, threads=1) as process:
+        yield process
 
 
 @pytest.mark.parametrize(
@@ -54,145 +54,198 @@ def lines(process):
     [
         (BLOCK, {"latency"}),
         (BLOCK.model_copy(update={"cold": True}), {"latency"}),
-        (
-            Cell(row="mfnet-nl", frames=4, size=64, phase="training"),
-            {"latency", "forward", "backward", "optimizer"},
-        ),
-        (Cell(row="mfnet-nl", frames=4, size=64, share=True), {"with", "without"}),
+        (Cell(**ROW, phase="training"), {"latency", "forward", "backward", "optimizer"}),
+        (Cell(**ROW, share=True), {"with", "without"}),
     ],
-    ids=["block", "cold block", "training", "share"],
+    ids=["block", "cold block", "training", "contribution"],
 )
-def test_a_worker_says_chunks_and_at_last_a_timing(cell, parts):
-    process = talk(cell)
-    assert 0 == process.returncode, process.stderr
-    assert {1} == {len(json.loads(line)) for line in process.stdout.splitlines()}
-    *chunks, last = lines(process)
+def test_a_worker_sends_chunks_and_at_last_a_timing(real, cell, parts):
+    *chunks, timing = said_by(real, cell)
     assert chunks
-    assert all(line.chunk and not line.timing for line in chunks)
-    assert ("ok", cell, "") == (last.timing.status, last.timing.cell, last.timing.key)
-    assert parts == last.timing.samples_s.keys()
-    assert last.timing.machine.cores >= 1
+    assert all(isinstance(chunk, Chunk) for chunk in chunks)
+    assert ("ok", cell, "") == (timing.status, timing.cell, timing.key)
+    assert parts == timing.samples_s.keys()
+    assert timing.machine.cores >= 1
+    assert timing.memory is not None
 
 
-def test_it_times_one_cell_after_another():
-    other = BLOCK.model_copy(update={"block": "nl"})
-    process = talk(BLOCK, other)
-    assert 0 == process.returncode, process.stderr
-    assert [BLOCK, other] == [line.timing.cell for line in lines(process) if line.timing]
-
-
-def test_memory_is_left_out_if_it_is_not_asked_for():
-    process = talk(BLOCK, limits=LIMITS.model_copy(update={"memory": False}))
-    timing = lines(process)[-1].timing
+def test_memory_is_left_out_if_it_is_not_asked_for(real):
+    timing = said_by(real, BLOCK, limits=LIMITS.model_copy(update={"memory": False}))[-1]
     assert ("ok", None) == (timing.status, timing.memory)
 
 
-def test_it_computes_on_the_threads_of_the_cell_and_no_others():
-    script = (
-        "import os, sys\n"
-        "from vidcost.bench.timing import measurement, worker\n"
-        "import torch\n"
-        "worker.main()\n"
-        "print(torch.get_num_threads(), len(os.sched_getaffinity(0)), file=sys.stderr)\n"
-    )
-    process = talk(BLOCK, command=[sys.executable, "-c", script])
-    assert "1 1" == process.stderr.strip().splitlines()[-1]
-    (cpu,) = lines(process)[-1].timing.protocol.cpus
-    assert cpu in os.sched_getaffinity(0)
+def test_it_stops_when_it_is_told_to(real):
+    limits = LIMITS.model_copy(update={"sampling_s": 600, "precision": 1e-9})
+    assert 2 == len(said_by(real, BLOCK, reply="stop", limits=limits))
 
 
-def test_more_threads_than_cpus_are_unsupported():
+def test_more_threads_than_cpus_are_unsupported(real):
     many = len(os.sched_getaffinity(0)) + 1
-    process = talk(BLOCK.model_copy(update={"threads": many}))
-    (line,) = lines(process)
-    assert "unsupported" == line.timing.status
-    assert f"{many} threads have {many - 1} CPUs to run on" == line.timing.error
+    (timing,) = said_by(real, BLOCK.model_copy(update={"threads": many}))
+    expected = f"{many} threads have {many - 1} CPUs to run on"
+    assert ("unsupported", expected) == (timing.status, timing.error)
 
 
-def test_it_imports_no_counter():
-    """What traces or counts networks never runs where they are timed."""
-    script = (
-        "import sys\n"
-        "from vidcost.bench.timing import worker\n"
+def test_what_it_computes_on_and_what_it_imports():
+    """Nothing that traces or counts networks runs where they are timed."""
+    code = (
+        "import os, sys, torch\n"
+        "print('to nobody')\n"
+        "os.write(1, b'to nobody')\n"
         "worker.main()\n"
-        "print(*sorted(sys.modules), file=sys.stderr)\n"
+        "heavy = {'fvcore', 'thop', 'pandas', 'scipy', 'typer', 'rich'} & sys.modules.keys()\n"
+        "heavy |= {name for name in sys.modules if name.startswith('vidcost.bench.count')}\n"
+        "cpus = len(os.sched_getaffinity(0))\n"
+        "print(torch.get_num_threads(), cpus, *heavy, file=sys.stderr, flush=True)\n"
+        "os._exit(3)\n"
     )
-    process = talk(BLOCK, command=[sys.executable, "-c", script])
-    assert "ok" == lines(process)[-1].timing.status
-    modules = process.stderr.strip().splitlines()[-1].split()
-    roots = {name.partition(".")[0] for name in modules}
-    assert set() == roots & {"fvcore", "thop", "pandas", "scipy", "typer", "rich"}
-    assert [] == [name for name in modules if name.startswith("vidcost.bench.count")]
-    assert "torch.utils.flop_counter" not in modules
+    with WorkerProcess(script(code), threads=1) as process:
+        timing = said_by(process, BLOCK)[-1]
+        assert "ok" == timing.status
+        assert timing.protocol.cpus[0] in os.sched_getaffinity(0)
+        assert ("exited", "exit status 3: 1 1") == process.end()
 
 
-def test_what_torch_prints_does_not_mix_with_the_lines():
-    """In Python, from a library in C, and by a compiler that it starts."""
-    script = (
-        "import os\n"
-        "from vidcost.bench.timing import measurement, worker\n"
-        "build = measurement.built_for\n"
-        "def say(*args, **known):\n"
-        "    print('from Python')\n"
-        "    os.write(1, b'from C')\n"
-        "    os.system('echo from a compiler')\n"
-        "    return build(*args, **known)\n"
-        "measurement.built_for = say\n"
-        "worker.main()\n"
-    )
-    process = talk(BLOCK, command=[sys.executable, "-c", script])
-    for who in ("Python", "C", "a compiler"):
-        assert f"from {who}" in process.stderr
-    assert "ok" == lines(process)[-1].timing.status
-
-
-def test_it_ends_when_the_parent_is_gone():
-    process = talk(BLOCK, replies=0)
-    assert 1 == process.returncode
-    assert "ParentGone: '' is no reply" in process.stderr
-    (chunk,) = lines(process)
-    assert chunk.chunk
-
-
-def test_it_stops_when_it_is_told_to():
-    process = talk(BLOCK, reply="stop", limits=LIMITS.model_copy(update={"sampling_s": 600}))
-    assert 2 == len(lines(process))
-
-
-def test_a_task_that_cannot_be_read_is_an_error():
-    process = subprocess.run(
-        COMMAND, input='{"cell": {}}\n', capture_output=True, text=True, check=False
-    )
-    assert 1 == process.returncode
-    assert "a cell times a row, a block or a network" in process.stderr
-    assert [] == lines(process)
-
-
+@pytest.mark.slow
 def test_memory_that_is_not_there_is_a_status():
-    """12 GB of address space are enough to start, not for 2,508,800 positions among themselves."""
-    script = (
+    """12 GB of address space are enough to start, but not for 2,508,800 x 2,508,800 products."""
+    code = (
         "import resource\n"
-        "from vidcost.bench.timing import measurement, worker\n"
         "resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))\n"
         "worker.main()\n"
     )
-    cell = Cell(block="nl", shape=(2, 16, 280, 560))
-    process = talk(cell, command=[sys.executable, "-c", script])
-    assert 0 == process.returncode, process.stderr
-    timing = lines(process)[-1].timing
+    with WorkerProcess(script(code), threads=1) as process:
+        (timing,) = said_by(process, Cell(block="nl", shape=(2, 16, 280, 560)))
     assert ("oom", True) == (timing.status, "allocate" in timing.error)
 
 
-def test_what_is_built_ahead_is_timed_when_it_is_its_turn():
-    tasks = [Task(cell=BLOCK, ahead=True), Task(cell=BLOCK, limits=LIMITS)]
-    process = subprocess.run(
-        COMMAND,
-        input="".join(f"{task.model_dump_json()}\n" for task in tasks) + "keep\n" * 500,
-        capture_output=True,
-        text=True,
-        check=False,
+def test_a_task_that_cannot_be_read_is_an_error():
+    with WorkerProcess(COMMAND, threads=1) as process:
+        process.send(b'{"cell": {}}')
+        with pytest.raises(EOFError):
+            process.receive(time.monotonic() + 60)
+        how, error = process.end()
+    assert ("exited", True) == (how, error.startswith("exit status 1: "))
+
+
+@pytest.mark.slow
+def test_it_ends_with_its_parent():
+    """Even if others hold the pipe open, and in the middle of a measurement."""
+    code = (
+        "import sys, time\n"
+        "from vidcost.bench.timing.cell import Cell\n"
+        "from vidcost.bench.timing.messages import Limits, Task\n"
+        "from vidcost.bench.timing.parent import COMMAND, WorkerProcess\n"
+        "worker = WorkerProcess(COMMAND, threads=1)\n"
+        f"worker.give(Task(cell=Cell(**{ROW!r})))\n"
+        "worker.listen()\n"
+        "print(worker._process.pid, flush=True)\n"
+        "time.sleep(600)\n"
     )
-    first, second, *_ = said = [Line.model_validate_json(x) for x in process.stdout.splitlines()]
-    assert Line(ready=True) == first == second
-    (timing,) = (line.timing for line in said if line.timing)
-    assert ("ok", BLOCK) == (timing.status, timing.cell)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        pid = os.pidfd_open(int(parent.stdout.readline()))
+        try:
+            assert not select.select([pid], [], [], 0)[0]
+            parent.kill()
+            assert select.select([pid], [], [], 10)[0]
+        finally:
+            os.close(pid)
+            parent.kill()
+
+
+# what is built before its turn
+
+
+@pytest.fixture
+def on_cpu(monkeypatch):
+    """There may be no GPU: what is to go there stays on the CPU."""
+    real = torch.nn.Module.to, torch.Tensor.to
+    for kind, move in zip((torch.nn.Module, torch.Tensor), real, strict=True):
+
+        def to(self, *args, move=move, **kwargs):
+            return move(self, *("cpu" if arg == "cuda" else arg for arg in args), **kwargs)
+
+        monkeypatch.setattr(kind, "to", to)
+
+
+def prepared(cell, **limits):
+    ahead = Ahead()
+    ahead.prepare(Task(cell=cell, limits=Limits(**limits), ahead=True))
+    return ahead
+
+
+def tensors(built):
+    models = [built.model, *([built.without] if built.without is not None else [])]
+    found = [t for model in models for t in model.state_dict().values()]
+    other = [] if built.reference is None else tensors(built.reference)
+    return [*found, *built.inputs, *other]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        Cell(**ON_GPU, phase="training"),
+        Cell(**ON_GPU, batch=3, dtype="bf16", memory_format="channels_last_3d"),
+        Cell(**ROW, device="cuda", share=True),
+        Cell(**ON_GPU, against=Cell(**ON_GPU, dtype="bf16")),
+    ],
+    ids=["training", "layout", "contribution", "pair"],
+)
+def test_built_ahead_it_is_the_same(cell, on_cpu):
+    early, late = prepared(cell, seed=5).build(cell, seed=5), Ahead().build(cell, seed=5)
+    assert early.model is not late.model
+    for one, other in zip(tensors(late), tensors(early), strict=True):
+        assert torch.equal(one, other)
+        assert (one.dtype, one.stride()) == (other.dtype, other.stride())
+        assert (one.requires_grad, one.is_leaf) == (other.requires_grad, other.is_leaf)
+    assert early.model.training == late.model.training
+
+
+def test_another_cell_or_seed_is_built_anew(on_cpu):
+    cell = Cell(**ON_GPU)
+    for other, seed, taken in ((cell.model_copy(update={"batch": 2}), 0, False), (cell, 1, False)):
+        ahead = prepared(cell)
+        model = ahead._built[2].model
+        assert taken == (ahead.build(other, seed=seed).model is model)
+
+
+def test_nobody_holds_on_to_it_once_it_was_taken(on_cpu):
+    """Models are moved in place: they would be part of the memory that is measured later."""
+    cell = Cell(**ON_GPU)
+    ahead = prepared(cell)
+    model = weakref.ref(ahead._built[2].model)
+    built = ahead.build(cell, seed=0)
+    assert model() is built.model
+    del built
+    gc.collect()
+    assert model() is None
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        BLOCK,
+        Cell(row="i3d-ts", device="cuda", batch=64),
+        Cell(block="m.py:Mine", shape=(8, 2, 4, 4), device="cuda", code="7"),
+        Cell(block="pnl:n=3", shape=(8, 2, 4, 4), device="cuda"),
+    ],
+    ids=["on a CPU", "clips of 2.5 GB", "a user's code", "cannot be built"],
+)
+def test_what_is_not_built_ahead(cell, monkeypatch):
+    monkeypatch.setattr(subject, "called", pytest.fail)
+    assert prepared(cell)._built is None
+
+
+def test_the_limit_is_of_the_inputs_bytes(monkeypatch, on_cpu):
+    cell = Cell(**ON_GPU, batch=3)
+    monkeypatch.setattr(worker, "MOST_BYTES", 3 * 8 * 2 * 4 * 4 * 4)
+    assert prepared(cell)._built is not None
+    monkeypatch.setattr(worker, "MOST_BYTES", worker.MOST_BYTES - 1)
+    assert prepared(cell)._built is None
+
+
+def test_a_worker_measures_what_it_built_ahead():
+    with WorkerProcess(COMMAND, threads=1) as process, contextlib.suppress(EOFError):
+        process.give(Task(cell=BLOCK, ahead=True))
+        assert process.is_ready(time.monotonic() + 60)
+        assert "ok" == said_by(process, BLOCK)[-1].status

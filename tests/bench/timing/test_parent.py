@@ -1,0 +1,250 @@
+"""The parent's side: replies on a planted clock, and workers that start ahead."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from vidcost.bench.timing import parent
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.messages import Chunk, Limits, Window
+from vidcost.bench.timing.parent import Exchange, Predicted, Supervisor, WorkerProcess
+from vidcost.bench.timing.record import Telemetry
+
+# replies to one worker
+
+
+class Device:
+    """A clock, the readings since the last look, and an energy counter."""
+
+    def __init__(self):
+        self.now = 1_000.0
+        self.readings = []
+        self.energy = None
+
+    def clock(self):
+        return self.now
+
+    def at(self, now, *reasons, **known):
+        self.now = now
+        self.readings.append(Telemetry(at_s=now, throttle_reasons=reasons, **known))
+
+    def take(self):
+        taken, self.readings = self.readings, []
+        return taken
+
+    def energy_j(self):
+        return self.energy
+
+
+@pytest.fixture
+def device():
+    return Device()
+
+
+@pytest.fixture
+def exchange(device):
+    return Exchange(device, clock=device.clock)
+
+
+def chunk(sampling_s):
+    return Chunk(samples=7, median_s=0.01, precision=0.5, sampling_s=sampling_s)
+
+
+def test_a_clean_chunk_is_kept_a_throttled_one_is_void(device, exchange):
+    device.at(1_000.5, "sw power cap")
+    assert "keep" == exchange.reply(chunk(0.5))
+    device.at(1_000.7, "hw thermal slowdown")
+    device.at(1_001.0)
+    assert "void" == exchange.reply(chunk(1.0))
+    device.at(1_001.5)
+    assert "keep" == exchange.reply(chunk(1.5))
+
+
+def test_the_warm_up_is_not_the_measurement(device, exchange):
+    device.at(1_002.9, "hw slowdown")
+    device.at(1_003.25, "gpu idle")
+    device.at(1_003.5, "sync boost")
+    # sampling began at 1003.0
+    assert "keep" == exchange.reply(chunk(0.5))
+    assert [0.25, 0.5] == [reading.at_s for reading in exchange.telemetry]
+
+
+def test_after_its_time_a_worker_stops_but_not_on_void_samples(device):
+    exchange = Exchange(device, stop_at=1_010.0, clock=device.clock)
+    device.at(1_009.75)
+    assert "keep" == exchange.reply(chunk(0.5))
+    device.at(1_010.0, "hw power brake")
+    assert "void" == exchange.reply(chunk(1.0))
+    device.at(1_010.5)
+    assert "stop" == exchange.reply(chunk(1.5))
+
+
+def test_without_nvml_everything_is_kept(exchange):
+    assert "keep" == exchange.reply(chunk(0.5))
+    assert [] == exchange.telemetry
+
+
+def test_readings_are_kept_each_second_and_when_the_reasons_change(device, exchange):
+    for tenth in range(31):
+        device.at(1_000 + tenth / 8, *(["sync boost"] if tenth == 12 else []), temperature_c=tenth)
+    device.now = 1_004.0
+    assert "keep" == exchange.reply(chunk(4.0))
+    # at 0, 1 and 1.5 (another reason), 1.625 (none again), 2.625, 3.625 s
+    assert [0, 8, 12, 13, 21, 29] == [r.temperature_c for r in exchange.telemetry]
+
+
+@pytest.mark.parametrize(
+    ("fault", "energy_j"),
+    [
+        ({}, 6.0),
+        ({"reasons": ("sw power cap",)}, 6.0),
+        ({"seconds": 4.5}, None),
+        ({"passes": 0}, None),
+        ({"before": None}, None),
+        ({"after": None}, None),
+        ({"after": 100.0}, None),
+        ({"after": 7.0}, None),
+        ({"reasons": ("hw slowdown",)}, None),
+    ],
+    ids=str,
+)
+def test_energy_is_of_one_pass_if_it_means_anything(device, exchange, fault, energy_j):
+    known = {"seconds": 6.0, "passes": 50, "before": 100.0, "after": 400.0, "reasons": ()} | fault
+    exchange.reply(chunk(0.5))
+    device.now, device.energy = 2_000.0, known["before"]
+    assert "keep" == exchange.reply(Window(edge="start"))
+    device.at(2_000.0 + known["seconds"] / 2, *known["reasons"])
+    device.now, device.energy = 2_000.0 + known["seconds"], known["after"]
+    assert "keep" == exchange.reply(Window(edge="end", passes=known["passes"]))
+    assert energy_j == exchange.energy_j
+    assert known["reasons"] == exchange.telemetry[-1].throttle_reasons
+
+
+# workers that start ahead
+
+
+class Fake(WorkerProcess):
+    """Starts nothing; notes which there are, and is ready or not."""
+
+    all: list[Fake] = []  # noqa: RUF012  emptied by the fixture
+    ready = True
+
+    def __init__(self, command, *, threads):
+        Fake.all.append(self)
+        self.lives, self.tasks = True, []
+
+    def give(self, task):
+        self.tasks.append(task)
+
+    def is_ready(self, deadline):
+        # all were started before the first is waited for
+        assert all(worker.tasks for worker in Fake.all if worker.lives)
+        return Fake.ready
+
+    def close(self):
+        self.lives = False
+
+
+@pytest.fixture
+def workers(monkeypatch):
+    monkeypatch.setattr(parent, "WorkerProcess", Fake)
+    Fake.all, Fake.ready = [], True
+    return Fake
+
+
+@pytest.fixture
+def supervisor(workers):
+    """A supervisor on a machine with so many cores; ``predicted`` are the cells it asked about."""
+
+    def make(cores):
+        predicted = []
+
+        def predict(cell):
+            predicted.append(cell)
+            if cell.batch == 1:
+                raise ValueError("no such row")
+            return Predicted()
+
+        made = Supervisor(["none"], predict, cores=cores)
+        made.predicted = predicted
+        return made
+
+    return make
+
+
+def cells(device="cuda", threads=1):
+    return [Cell(row="mfnet", device=device, batch=n, threads=threads) for n in range(1, 20)]
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "left", "started"),
+    [
+        ("cuda", 8, 3, 3),
+        ("cuda:1", 8, 16, 4),
+        ("cuda", 64, 16, parent.MOST_AHEAD),
+        ("cuda", 2, 16, 0),
+        ("cuda", 8, 1, 0),
+        # a cell on a CPU has all of it
+        ("cpu", 64, 16, 0),
+    ],
+)
+def test_workers_start_ahead_for_as_many_cells_as_half_of_the_cores(
+    supervisor, workers, device, cores, left, started
+):
+    first, *following = asked = cells(device)[:left]
+    with supervisor(cores) as made:
+        made.prepare(first, Limits(), following)
+        assert asked[:started] == [worker.tasks[0].cell for worker in workers.all]
+        assert all(worker.tasks[0].ahead for worker in workers.all)
+        # that the first cannot be predicted is reported when it is measured
+        assert asked[:started] == made.predicted
+    assert not any(worker.lives for worker in workers.all)
+
+
+def test_they_are_used_up_before_more_start(supervisor, workers):
+    first, *following = asked = cells()
+
+    def fail():
+        pytest.fail("read")
+        yield
+
+    with supervisor(4) as made:
+        following = iter(following)
+        made.prepare(first, Limits(), following)
+        # no cell is read that no worker starts for: that costs a look into the results
+        assert asked[2] == next(following)
+        assert 2 == len(workers.all)
+        made._ahead.pop(first)
+        made.prepare(asked[1], Limits(), fail())
+        made._ahead.pop(asked[1])
+        made.prepare(asked[2], Limits(), asked[3:])
+        assert asked[2:4] == [worker.tasks[0].cell for worker in workers.all[2:]]
+
+
+@pytest.mark.parametrize("other", [{"threads": 2}, {"device": "cuda:1"}])
+def test_they_start_for_cells_of_one_kind_and_end_when_those_are_passed_over(
+    supervisor, workers, other
+):
+    alike = cells()[:3]
+    unlike = [cell.model_copy(update=other) for cell in cells()]
+    with supervisor(16) as made:
+        made.prepare(alike[0], Limits(), [*alike[1:], *unlike])
+        assert 3 == len(workers.all)
+        made.prepare(unlike[0], Limits(), unlike[1:])
+        assert [False] * 3 + [True] * 8 == [worker.lives for worker in workers.all]
+
+
+def test_one_that_is_not_ready_ends_and_is_started_anew(supervisor, workers):
+    Fake.ready = False
+    with supervisor(4) as made:
+        made.prepare(cells()[0], Limits(), cells()[1:])
+        assert [False, False] == [worker.lives for worker in workers.all]
+        assert {} == made._ahead
+
+
+def test_a_worker_is_not_ready_if_it_is_late_or_dead():
+    for code in ("import time; time.sleep(60)", "raise SystemExit"):
+        with WorkerProcess([sys.executable, "-c", code], threads=1) as worker:
+            assert not worker.is_ready(parent.time.monotonic() + 0.2)
