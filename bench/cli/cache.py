@@ -1,4 +1,4 @@
-"""Commands about what is kept in the cache folder: other counters' answers, copies of timings."""
+"""The command that removes the kept answers of reference counters."""
 
 from __future__ import annotations
 
@@ -8,24 +8,17 @@ from vidcost.bench.cli.options import Format, Json
 from vidcost.bench.cli.output import print_table
 from vidcost.bench.report.table import Table
 
-cache_app = typer.Typer(
-    help="The answers of fvcore and thop that are kept, and copies of large files of timings.",
-    no_args_is_help=True,
-)
+cache_app = typer.Typer(help="The kept answers of reference counters.", no_args_is_help=True)
 
 
 @cache_app.command("clear", epilog="Example: `vidcost cache clear`")
 def clear_cache(json: Json = False) -> None:
-    """Forget the answers of fvcore and thop, and remove the copies of large files of timings."""
+    """Remove the kept answers of reference counters."""
     from vidcost.bench.count import cache
-    from vidcost.bench.query import copies
 
-    answers, copied = cache.clear(), copies.clear()
+    removed, folder = cache.clear(), cache.folder()
     if json:
-        line = {"removed": answers, "folder": str(cache.folder()), "copies_removed": copied}
+        line = {"removed": removed, "folder": str(folder)}
         print_table(Table(title="", columns=(), lines=[line]), Format.JSON)
-        return
-    typer.echo(f"{answers} {'answer' if answers == 1 else 'answers'} removed from {cache.folder()}")
-    if copied:
-        what = "copy of timings" if copied == 1 else "copies of timings"
-        typer.echo(f"{copied} {what} removed from {copies.folder()}")
+    else:
+        typer.echo(f"{removed} {'answer' if removed == 1 else 'answers'} removed from {folder}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 MOVED: Mapping[str, str] = {
     "history": "`git log -p results/counts.jsonl` shows the history of the committed counts",
+    "export": "`vidcost query SQL --parquet FILE` writes an answer as Parquet",
 }
 """By the words of a command, and an option of it if only that went: what to use instead."""
 

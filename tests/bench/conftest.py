@@ -23,7 +23,6 @@ from vidcost.bench.gate import comparison, study, versions
 from vidcost.bench.gate.campaign import Launch
 from vidcost.bench.inspection import counted as inspection
 from vidcost.bench.isolation import Failed
-from vidcost.bench.query import copies
 from vidcost.bench.timing import events, sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
@@ -220,7 +219,6 @@ def vidcost(
 ) -> Callable[..., Ran]:
     """Run the command line in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(copies, "folder", lambda: tmp_path / "copies")
 
     def run(*args: str) -> Ran:
         monkeypatch.setattr(sys, "argv", ["vidcost", *args])

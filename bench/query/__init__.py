@@ -1,1 +1,0 @@
-"""Questions in SQL about what is stored in results/."""
