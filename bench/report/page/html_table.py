@@ -61,8 +61,8 @@ def html_table(
     """
     notes = table.distinct_notes()
     anchors: list[str] = []
-    for line in table.lines if anchored_by else ():
-        own = anchor(name, str(line[anchored_by]))
+    for line in table.lines:
+        own = anchor(name, str(line[anchored_by])) if anchored_by else ""
         # an id stands for the first of several lines of one row
         anchors.append("" if own in anchors else own)
     return HtmlTable(
@@ -73,7 +73,7 @@ def html_table(
             tuple(_cell(table, index, column, notes, rows) for column in table.columns)
             for index in range(len(table.lines))
         ),
-        anchors=tuple(anchors) or ("",) * len(table.lines),
+        anchors=tuple(anchors),
         notes=tuple(notes),
         legend=tuple(table.legend),
     )

@@ -162,7 +162,7 @@ class Sections:
             yield self._table("formula-values", value_table())
             yield self._table("formula-claims", verdict_table())
 
-    def _reconciliation(self) -> Iterator[Part]:
+    def _reconciliation(self) -> Iterator[Part | None]:
         entries = self._data.entries
         yield reconciliation_plot(entries)
         yield self._table("reconciliation-rows", reconciliation_table(entries))

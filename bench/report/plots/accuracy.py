@@ -90,8 +90,10 @@ def accuracy_lines(
     """
     networks = {row.name: row.network for row in catalog.every_row().values()}
     timings = {device.name: device.rows for device in devices}
-    sets = {f"Table {number}: {title}": (number,) for number, title in paper.titles.items()}
-    sets |= {name: tables for name, tables in paper.datasets.items() if len(tables) > 1}
+    sets: dict[str, tuple[int, ...]] = {
+        **{f"Table {number}: {title}": (number,) for number, title in paper.titles.items()},
+        **paper.datasets,
+    }
     lines: list[dict[str, Any]] = []
     for name, tables in sets.items():
         rows = [row for number in tables for row in paper.table(number)]
@@ -139,8 +141,9 @@ def _costs(
         source = f"printed in Table {printed.table}"
         yield "flops_printed", "FLOPs as printed, billions", printed.flops.value / 1e9, source
     for device, of_device in timings.items():
-        timing = of_device.get(printed.row)
-        for key, (figure, words, unit) in _MEASURED.items() if timing else ():
+        if (timing := of_device.get(printed.row)) is None:
+            continue
+        for key, (figure, words, unit) in _MEASURED.items():
             if value := figures(timing)[figure]:
                 source = f"timed on {device}, {conditions(timing.cell)}"
                 yield f"{key}@{device}", f"{words} ({device})", value / unit, source
@@ -187,13 +190,17 @@ def _chart(choices: Sequence[Choice], lines: Sequence[Mapping[str, Any]]) -> alt
         source="The cost was",
     )
     domain = [*largest, OTHER]
-    return alt.layer(
-        front.encode(order="cost:Q"),
-        points.encode(
-            color=alt.Color("family:N").scale(domain=domain, range=colors),
-            shape=alt.Shape("family:N").scale(domain=domain, range=shapes),
-            href="href:N",
-            tooltip=tooltip,
-        ).properties(name=POINTS),
-        base.mark_text().encode(text="label:N").properties(name=LABELS),
-    ).properties(height=400, title=choices[1].title(" (log scale)", orient="bottom", offset=12))
+    return alt.LayerChart(
+        layer=[
+            front.encode(order="cost:Q"),
+            points.encode(
+                color=alt.Color("family:N").scale(domain=domain, range=colors),
+                shape=alt.Shape("family:N").scale(domain=domain, range=shapes),
+                href="href:N",
+                tooltip=tooltip,
+            ).properties(name=POINTS),
+            base.mark_text().encode(text="label:N").properties(name=LABELS),
+        ],
+        height=400,
+        title=choices[1].title(" (log scale)", orient="bottom", offset=12),
+    )

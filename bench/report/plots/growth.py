@@ -121,13 +121,17 @@ def _chart(blocks: Sequence[str], at: int, where: str) -> alt.LayerChart:
         formula="Closed form|,",
         counted="Counted|,",
     )
-    mark = alt.Chart(alt.Data(values=[{"positions": at}])).encode(x="positions:Q")
+    mark = alt.Chart(alt.InlineData(values=[{"positions": at}])).encode(x="positions:Q")
     words = mark.mark_text(
         text=f"{where}: N = {at:,}", align="left", baseline="bottom", dx=6, color=MUTED
     )
-    return alt.layer(
-        mark.mark_rule(color=MUTED, strokeDash=[2, 3]),
-        words.encode(y=alt.value("height")),
-        base.mark_line(strokeWidth=1.8),
-        points.encode(y="counted:Q", tooltip=tooltip),
-    ).properties(height=420, title=_CHOICE.title(anchor="start"))
+    return alt.LayerChart(
+        layer=[
+            mark.mark_rule(color=MUTED, strokeDash=[2, 3]),
+            words.encode(y=alt.value("height")),
+            base.mark_line(strokeWidth=1.8),
+            points.encode(y="counted:Q", tooltip=tooltip),
+        ],
+        height=420,
+        title=_CHOICE.title(anchor="start"),
+    )

@@ -88,10 +88,13 @@ def _chart(choice: Choice) -> alt.LayerChart:
         samples="Samples",
     )
     words = base.mark_text(align="left", dx=10, dy=-9, color=MUTED)
-    return alt.layer(
-        measured.mark_rule(strokeWidth=2, color=Color.BLUE).encode(
-            x="ci_low_ms:Q", x2="ci_high_ms:Q"
-        ),
-        base.mark_point(color=Color.BLUE).encode(tooltip=tooltip),
-        words.encode(text=alt.Text("median_ms:Q", format=",.4~r")),
-    ).properties(height=alt.Step(30))
+    return alt.LayerChart(
+        layer=[
+            measured.mark_rule(strokeWidth=2, color=Color.BLUE).encode(
+                x="ci_low_ms:Q", x2="ci_high_ms:Q"
+            ),
+            base.mark_point(color=Color.BLUE).encode(tooltip=tooltip),
+            words.encode(text=alt.Text("median_ms:Q", format=",.4~r")),
+        ],
+        height=alt.Step(30),
+    )

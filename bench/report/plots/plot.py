@@ -126,7 +126,7 @@ class Plot:
         chart = self.chart.copy()
         chart.layer = [*chart.layer, self._no_data()]
         chart = chart.properties(
-            data=alt.Data(values=[dict(line) for line in self.data.lines]),
+            data=alt.InlineData(values=[dict(line) for line in self.data.lines]),
             width=width or "container",
             autosize=alt.AutoSizeParams(type="pad" if width else "fit-x", contains="padding"),
             padding=16 if width else 4,
@@ -158,10 +158,12 @@ class Plot:
         drawn = {tuple(line[field] for field in fields) for line in self.data.lines}
         return set(product(*(choice.options for choice in self.choices))) - drawn
 
-    def _no_data(self) -> alt.Chart:
+    def _no_data(self) -> Any:
         fields = [choice.field for choice in self.choices]
         lines = [dict(zip(fields, values, strict=True)) for values in sorted(self._empty())]
-        layer = alt.Chart(alt.Data(values=lines)).mark_text(color=MUTED, text="no data stored")
+        layer = alt.Chart(alt.InlineData(values=lines)).mark_text(
+            color=MUTED, text="no data stored"
+        )
         for choice in self.choices:
             layer = layer.transform_filter(choice.filter)
         return layer.encode(x=alt.value("width"), y=alt.value(40))
@@ -171,7 +173,10 @@ def conditions_choice(of_lines: Iterable[str]) -> Choice:
     """A choice of the conditions that lines have, at first those of most."""
     lines = Counter(of_lines)
     return Choice(
-        "conditions", "Conditions", dict(zip(lines, lines, strict=True)), max(lines, key=lines.get)
+        "conditions",
+        "Conditions",
+        dict(zip(lines, lines, strict=True)),
+        max(lines, key=lambda words: lines[words]),
     )
 
 

@@ -115,11 +115,14 @@ def _chart(choices: Sequence[Choice]) -> alt.LayerChart:
     # the name of a term stands above its bar at the left, its amount at the right
     names = base.mark_text(align="left", dy=-10, limit=alt.expr("width - 125"))
     amounts = base.mark_text(align="right", dy=-10, color=MUTED)
-    return alt.layer(
-        terms.mark_bar(height=12, yOffset=9).encode(x2="end:Q"),
-        # a small term would be invisible as a bar
-        terms.mark_tick(thickness=2.5, size=18, yOffset=9).encode(x="end:Q"),
-        totals.mark_point(shape="diamond", size=130, yOffset=9),
-        names.encode(x=alt.value(0), text="what:N"),
-        amounts.encode(x=alt.value("width"), text="said:N"),
-    ).properties(height=alt.Step(46))
+    return alt.LayerChart(
+        layer=[
+            terms.mark_bar(height=12, yOffset=9).encode(x2="end:Q"),
+            # a small term would be invisible as a bar
+            terms.mark_tick(thickness=2.5, size=18, yOffset=9).encode(x="end:Q"),
+            totals.mark_point(shape="diamond", size=130, yOffset=9),
+            names.encode(x=alt.value(0), text="what:N"),
+            amounts.encode(x=alt.value("width"), text="said:N"),
+        ],
+        height=alt.Step(46),
+    )

@@ -175,8 +175,11 @@ def _chart(choice: Choice, found: Roofline) -> alt.LayerChart:
         intensity="MACs per byte|,.4~r",
         gmacs_per_s="GMAC/s|,.4~r",
     )
-    return alt.layer(
-        roofs.encode(color=color, strokeDash=dash),
-        reached.mark_point().encode(color=color, tooltip=tooltip).properties(name=POINTS),
-        reached.mark_text().encode(text="label:N").properties(name=LABELS),
-    ).properties(height=400)
+    return alt.LayerChart(
+        layer=[
+            roofs.encode(color=color, strokeDash=dash),
+            reached.mark_point().encode(color=color, tooltip=tooltip).properties(name=POINTS),
+            reached.mark_text().encode(text="label:N").properties(name=LABELS),
+        ],
+        height=400,
+    )

@@ -40,8 +40,8 @@ def sweep_chart(compared: Sequence[Compared], *, title: str, axis: str) -> alt.H
     """
     lines = {quantity: list(_lines(compared, quantity)) for quantity in _QUANTITIES}
     panels = [_panel(lines[each], each, axis) for each in lines if lines[each]]
-    chart = alt.hconcat(*panels, title=f"What a block adds to {title}")
-    return chart.configure(**{**CONFIG, "background": "white", "padding": 16})
+    look = alt.Config(**{**CONFIG, "background": "white", "padding": 16})
+    return alt.HConcatChart(hconcat=panels, title=f"What a block adds to {title}", config=look)
 
 
 def _lines(compared: Sequence[Compared], quantity: str) -> Iterator[dict[str, Any]]:
@@ -59,7 +59,7 @@ def _lines(compared: Sequence[Compared], quantity: str) -> Iterator[dict[str, An
 
 def _panel(lines: Sequence[Mapping[str, Any]], quantity: str, axis: str) -> alt.LayerChart:
     values = sorted({line["value"] for line in lines})
-    base = alt.Chart(alt.Data(values=[dict(line) for line in lines])).encode(
+    base = alt.Chart(alt.InlineData(values=[dict(line) for line in lines])).encode(
         log(alt.X("value:Q"), axis, padding=12, values=values),
         log(alt.Y("amount:Q"), _QUANTITIES[quantity][1], padding=12, format="~g", tickCount=5),
         alt.Color("block:N", sort=None).scale(range=list(Color)),
@@ -67,4 +67,4 @@ def _panel(lines: Sequence[Mapping[str, Any]], quantity: str, axis: str) -> alt.
     layers = [base.mark_line(), base.mark_point().encode(alt.Shape("block:N", sort=None))]
     if any("low" in line for line in lines):
         layers.append(base.mark_rule().encode(y="low:Q", y2="high:Q"))
-    return alt.layer(*layers).properties(width=260, height=260)
+    return alt.LayerChart(layer=layers, width=260, height=260)
