@@ -95,9 +95,8 @@ class Claim(_Frozen):
 
 
 class Growth(_Frozen):
-    """The blocks whose cost is drawn as N grows, and the map (C, T, H, W) that is marked."""
+    """Where blocks' costs are drawn as N grows: the map (C, T, H, W) that is marked."""
 
-    blocks: tuple[str, ...]
     shape: tuple[int, int, int, int]
     where: str
 

@@ -78,7 +78,7 @@ def compare(
         typer.Option(
             "--modes",
             help="Compare ways to run the networks instead: channels_last_3d, tf32, bf16 autocast, "
-            "torch.compile, CUDA graphs, the fast path.",
+            "torch.compile, CUDA graphs, the optimized implementation.",
         ),
     ] = False,
     inputs: Inputs = None,

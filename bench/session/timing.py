@@ -24,10 +24,6 @@ from vidcost.bench.timing.predict import foresee
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Contents, Store
 
-PAIRS = "fast"
-"""The folder in results/ with timings of the fast path against the textbook's."""
-
-
 GPU_CHUNK_S = 0.25
 """A stretch of samples on a GPU."""
 

@@ -8,7 +8,6 @@ from typing import Any
 from vidcost.bench.timing import predict
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Memory, Part, Timing
-from vidcost.bench.timing.roofs import least_s
 from vidcost.bench.timing.statistics import Summary, ratios, summary
 
 _PARTS: tuple[tuple[str, Part, Part], ...] = (
@@ -36,9 +35,8 @@ def pair_figures(timing: Timing) -> dict[str, Any]:
 
     ``speed`` is the median of the pairs' ratios, as in :func:`speed`, with its 95% confidence
     interval; ``forward_speed`` and ``backward_speed`` those of the parts of a step, None at
-    inference. ``memory_ratio`` is the subject's peak over the reference's. ``macs_total`` are those
-    of all that was timed. ``share_of_roofline`` is the least time by :func:`least_s` over the
-    measured one.
+    inference. ``ratio`` is the inverse, the subject's time over the reference's; ``memory_ratio``
+    the subject's peak over the reference's. ``macs_total`` are those of all that was timed.
     Raises: ValueError if the cell was timed against none.
     """
     cell = timing.cell
@@ -65,16 +63,11 @@ def pair_figures(timing: Timing) -> dict[str, Any]:
         "reference_macs_total": reference_macs,
         "peak_bytes": peak,
         "reference_peak_bytes": reference_peak,
+        **_ratio(timing),
         "memory_ratio": peak / reference_peak if peak and reference_peak else None,
         "macs_per_s": _rate(timing.macs_total, figures["subject_s"]),
         "reference_macs_per_s": _rate(reference_macs, figures["reference_s"]),
         "peak_macs_per_s": timing.peak_macs_per_s,
-        "share_of_roofline": _share_of_roofline(
-            timing, cell, timing.macs_total, figures["subject_s"]
-        ),
-        "reference_share_of_roofline": _share_of_roofline(
-            timing, cell.against, reference_macs, figures["reference_s"]
-        ),
         "status": timing.status,
         "error": timing.error or None,
     }
@@ -90,15 +83,14 @@ def _peak(memory: Memory | None) -> int | None:
     return memory.peak if memory else None
 
 
-def _share_of_roofline(
-    timing: Timing, cell: Cell, macs: int | None, seconds: float | None
-) -> float | None:
-    if not seconds or timing.machine is None:
-        return None
-    # a product's rate is of the subject's type
-    rate = timing.peak_macs_per_s if cell.dtype == timing.cell.dtype else None
-    least = least_s(cell, macs=macs, macs_per_s=rate, device_name=timing.machine.device)
-    return None if least is None else least / seconds
+def _ratio(timing: Timing) -> dict[str, float | None]:
+    mine, theirs = (timing.samples_s.get(part, ()) for part in ("subject", "reference"))
+    of = summary(ratios(mine, theirs)) if mine else None
+    return {
+        "ratio": of and of.median,
+        "ratio_low": of and of.low,
+        "ratio_high": of and of.high,
+    }
 
 
 def _rate(macs: int | None, seconds: float | None) -> float | None:

@@ -18,7 +18,7 @@ from vidcost.bench.timing.store import Store
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 SQL = "select row, macs from counts where row like 'mfnet-pnl-x5-%' order by row"
-ROWS = [("mfnet-pnl-x5-fast", 16_033_195_008), ("mfnet-pnl-x5-per-scale", 16_033_195_008)]
+ROWS = [("mfnet-pnl-x5-optimized", 16_033_195_008), ("mfnet-pnl-x5-per-scale", 16_033_195_008)]
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vidcost.bench.block_spec import fast as spec_on_the_fast_path
+from vidcost.bench.block_spec import with_impl
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.memory import measure_memory
 from vidcost.bench.timing.predict import foresee, foresee_without, peak_bytes
@@ -55,14 +55,14 @@ def test_the_peak_grows_with_the_batch_and_halves_with_the_type():
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
 @pytest.mark.parametrize("block", ["nl", "nl:pairwise=gaussian"])
-def test_the_fast_path_is_foreseen_without_the_matrix(block, phase):
-    # 6,272 positions: the scores alone are 157 MB, which the textbook's softmax doubles
+def test_optimized_blocks_are_foreseen_without_the_matrix(block, phase):
+    # 6,272 positions: the scores alone are 157 MB, which the reference's softmax doubles
     matrix = 4 * (32 * 14 * 14) ** 2
-    textbook, fast = (
+    reference, optimized = (
         peak_bytes(Cell(block=spec, shape=(384, 32, 14, 14), phase=phase))
-        for spec in (block, spec_on_the_fast_path(block))
+        for spec in (block, with_impl(block, "optimized"))
     )
-    assert fast < matrix < 2 * matrix < textbook
+    assert optimized < matrix < 2 * matrix < reference
 
 
 @pytest.mark.parametrize("block", ["cgnl", "cgd"])
