@@ -343,7 +343,7 @@ class Campaign:
                 alive = True
                 while left and alive:
                     cell = left.pop(0)
-                    self._on_progress(Progress(stage, pair, of, self.run.cells[cell].subject))
+                    self._on_progress(Progress(stage, pair, of, self.run.cells[cell].target))
                     visits = self._measure(workers, stage, pair, cell)
                     alive = all(visit.status in _ALIVE for visit in visits)
                     yield cell, visits

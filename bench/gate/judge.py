@@ -69,7 +69,7 @@ def judge(run: Run) -> list[Verdict]:
         visits = [visit for visit in run.visits if visit.cell == number]
         why = _failure(visits) if verdict.word == "INVALID" else ""
         verdicts.append(
-            verdict.model_copy(update={"target": cell.subject, "why": why or verdict.why})
+            verdict.model_copy(update={"target": cell.target, "why": why or verdict.why})
         )
     return verdicts + [_memory_verdict(run, number) for number in range(len(run.cells))]
 
@@ -266,7 +266,7 @@ def _is_equal(low: float, high: float, rule: Rule) -> bool:
 
 def _memory_verdict(run: Run, number: int) -> Verdict:
     """By the least peak of each side: allocations do not vary as latencies do."""
-    target, rule = run.cells[number].subject, run.rule
+    target, rule = run.cells[number].target, run.rule
     visits = [visit for visit in run.visits if visit.stage == "memory" and visit.cell == number]
     base, head = (
         min(

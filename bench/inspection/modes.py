@@ -65,7 +65,7 @@ def changed(plain: Cell, names: Sequence[str]) -> Cell:
 
 def _optimized(plain: Cell) -> dict[str, Any]:
     if plain.row is None or plain.blocks is not None:
-        raise ValueError(f"{plain.subject} has no optimized implementation of its own")
+        raise ValueError(f"{plain.target} has no optimized implementation of its own")
     (row,) = select([f"{plain.row}-optimized"])
     return {"row": row.name}
 

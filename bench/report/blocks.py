@@ -24,7 +24,7 @@ from vidcost.papers.catalog import rows_of, select
 
 COLUMNS = (
     Column("reference_s", "Reference, ms", milliseconds),
-    Column("subject_s", "Optimized, ms", milliseconds),
+    Column("target_s", "Optimized, ms", milliseconds),
     Column("shown_ratio", "Ratio"),
     Column("shown_pairs", "Pairs"),
     Column("reference_peak_bytes", "Peak reference, MB", megabytes),

@@ -66,7 +66,7 @@ def _line(network: str, name: str, timing: Timing, winner: str) -> dict[str, Any
         "network": network,
         "way": name,
         "plain_s": figures["reference_s"],
-        "way_s": figures["subject_s"],
+        "way_s": figures["target_s"],
         "speed": figures["speed"],
         "speed_low": figures["speed_low"],
         "speed_high": figures["speed_high"],

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from vidcost.bench.block_spec import with_impl
-from vidcost.bench.timing import subject
+from vidcost.bench.timing.build import build
 from vidcost.bench.timing.campaign import printed_rows
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import describe
@@ -103,9 +103,9 @@ def conditions(cell):
     "cell",
     [pytest.param(cell, id=name, marks=_marks(cell, group)) for name, group, cell in _cells()],
 )
-def test_latency(benchmark, cell, conditions, foreseen):
+def test_latency(benchmark, cell, conditions, predicted):
     """A forward pass in evaluation mode."""
-    built = subject.build(cell)
+    built = build(cell)
 
     def step() -> object:
         with torch.inference_mode():
@@ -113,7 +113,7 @@ def test_latency(benchmark, cell, conditions, foreseen):
 
     step()
     machine = describe(cell.device)
-    benchmark.extra_info |= foreseen[cell] | {
+    benchmark.extra_info |= predicted[cell] | {
         "conditions": cell.model_dump(mode="json"),
         "machine": machine.model_dump(mode="json"),
     }

@@ -61,9 +61,9 @@ def _rows(common: Conditions) -> Iterator[Cell]:
         yield from cells_for(printed_rows(), replace(common, batch=(batch,), dtype=(dtype,)))
 
 
-def _shares(common: Conditions) -> Iterator[Cell]:
+def _contributions(common: Conditions) -> Iterator[Cell]:
     conditions = replace(common, batch=(BATCH,), dtype=("fp32", "bf16"))
-    yield from cells_for(printed_rows(), conditions, share=True)
+    yield from cells_for(printed_rows(), conditions, contribution=True)
 
 
 def _blocks(common: Conditions) -> Iterator[Cell]:
@@ -105,5 +105,5 @@ def _large(common: Conditions) -> Iterator[Cell]:
     yield from cells_for(printed_rows(), conditions)
 
 
-_OF_STAGES = (_rows, _blocks, _shares, _sweep, _training, _modes, _large)
+_OF_STAGES = (_rows, _blocks, _contributions, _sweep, _training, _modes, _large)
 _CELLS = dict(zip(STAGES, _OF_STAGES, strict=True))

@@ -69,40 +69,43 @@ def cells_for(
     rows: Iterable[Row],
     conditions: Conditions | None = None,
     *,
-    share: bool = False,
+    contribution: bool = False,
     blocks: Iterable[tuple[str, Shape]] = (),
     networks: Iterable[tuple[str, Sequence[str]]] = (),
 ) -> list[Cell]:
     """The cells of ``rows``, ``blocks`` and ``networks`` under all combinations of ``conditions``.
 
-    With ``share`` a row is timed in turns with the same network without its blocks; rows that have
-    none are left out. ``blocks`` are specs and shapes (C, T, H, W) of blocks alone; they are
+    With ``contribution`` a row is timed interleaved with the same network without its blocks;
+    rows that have none are left out. ``blocks`` are specs and shapes (C, T, H, W) of blocks
+    alone; they are
     timed with what they read in the device's cache, and without. ``networks`` are references to a
     user's, with their inputs in words, which have the batch of their own.
     Raises: ValueError for conditions that contradict each other, rows that cannot be built, or if
-            ``share`` is asked of rows without blocks alone.
+            ``contribution`` is asked of rows without blocks alone.
     """
     conditions = conditions or Conditions()
     chosen = list(rows)
     for row in chosen:
         if row.build is None:
             raise ValueError(f"{row.name} cannot be built: {row.note}")
-    if share and chosen:
+    if contribution and chosen:
         chosen = [row for row in chosen if row.has_blocks]
         if not chosen:
-            raise ValueError("none of these rows has a block, so none has a share: choose others")
-    subjects: list[dict[str, Any]] = [row_fields(row) | {"share": share} for row in chosen]
-    subjects += [
+            raise ValueError("none of these rows has a block, so none contributes: choose others")
+    targets: list[dict[str, Any]] = [
+        row_fields(row) | {"contribution": contribution} for row in chosen
+    ]
+    targets += [
         {"block": spec, "shape": shape, "cold": cold, "code": code_of([spec])}
         for spec, shape in blocks
         for cold in (False, True)
     ]
-    subjects += [network_fields(reference, inputs) for reference, inputs in networks]
+    targets += [network_fields(reference, inputs) for reference, inputs in networks]
     cells = (
         # the inputs of a network have a batch, which is not the conditions' to change
-        checked_cell(combination | subject)
+        checked_cell(combination | target)
         for combination in conditions.combinations()
-        for subject in subjects
+        for target in targets
     )
     return list(dict.fromkeys(cells))
 
@@ -141,7 +144,7 @@ def check_code(cell: Cell) -> None:
     except ValueError as error:
         raise Unfit(str(error)) from None
     if code != cell.code:
-        raise Unfit(f"the code behind {cell.subject} is another one there")
+        raise Unfit(f"the code behind {cell.target} is another one there")
 
 
 def shared_shapes(rows: Iterable[Row]) -> list[Shape]:

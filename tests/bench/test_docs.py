@@ -42,8 +42,8 @@ INSTEAD = {
         "vidcost time 'mfnet*' --dtype fp32,bf16 --budget 30m",
         CUDA,
     ),
-    "vidcost time --share --device cuda --budget 30m": (
-        "vidcost time --share --budget 30m",
+    "vidcost time --contribution --device cuda --budget 30m": (
+        "vidcost time --contribution --budget 30m",
         CUDA,
     ),
     "vidcost time --blocks all --sweep --device cuda --mode eager,cuda-graph --budget 30m": (

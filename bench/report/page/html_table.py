@@ -11,7 +11,7 @@ from vidcost.bench.report.table import MISSING, Column, Table
 
 _NUMBER = re.compile(r">?(?P<digits>-?[\d,]+(?:\.\d+)?)(?P<unit>[kMGT%]?)")
 _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "%": 1.0}
-ROW_KEYS = ("row", "subject", "target", "largest_row")
+ROW_KEYS = ("row", "target", "largest_row")
 """Columns whose value may be the name of a row."""
 LABEL_KEYS = ("method", "label")
 """Columns whose value is a label of the line's ``row``."""

@@ -30,7 +30,7 @@ from vidcost.bench.report.plots.reconciliation import reconciliation_plot
 from vidcost.bench.report.plots.roofline import roofline, roofline_plot
 from vidcost.bench.report.reconciliation import reconciliation_table, term_table
 from vidcost.bench.report.table import Column, Table, billions, integer, millions
-from vidcost.bench.report.timing import share_table, timing_table
+from vidcost.bench.report.timing import contribution_table, timing_table
 from vidcost.papers.catalog import every_row
 
 NO_TIMINGS = (
@@ -183,14 +183,16 @@ class Sections:
         yield roofline_plot(device, reached)
         alone = [timing for timing in device.timings if not timing.cell.is_pair]
         known = every_row()
-        # a share is counted without its blocks, and the page runs no code of users
-        shares = [
-            t for t in device.timings if t.cell.share and t.cell.row in known and not t.cell.code
+        # a contribution is counted without its blocks, and the page runs no code of users
+        contributions = [
+            t
+            for t in device.timings
+            if t.cell.contribution and t.cell.row in known and not t.cell.code
         ]
         if alone:
             yield self._table(f"timings-{name}", timing_table(alone))
-        if shares:
-            yield self._table(f"shares-{name}", share_table(shares))
+        if contributions:
+            yield self._table(f"contributions-{name}", contribution_table(contributions))
 
     def _audit(self) -> Iterator[Part]:
         data = self._data

@@ -30,7 +30,7 @@ def latency_plot(device: Device) -> Plot | None:
         if seconds["median"] is not None:
             lines.append(
                 {
-                    "subject": timing.cell.subject,
+                    "target": timing.cell.target,
                     "row": timing.cell.row,
                     "conditions": conditions(timing.cell),
                     **{f"{key}_s": value for key, value in seconds.items()},
@@ -53,7 +53,7 @@ def latency_plot(device: Device) -> Plot | None:
         data=Table(
             title=f"Latency on {device.name}",
             columns=(
-                Column("subject", "Target"),
+                Column("target", "Target"),
                 Column("conditions", "Conditions"),
                 Column("median_s", "Median, ms", milliseconds),
                 Column("ci_low_s", "at least", milliseconds),
@@ -74,14 +74,14 @@ def _chart(choice: Choice) -> alt.LayerChart:
         .transform_filter(choice.filter)
         .encode(
             log(alt.X("median_ms:Q"), "Latency, ms", padding=44, tickCount=6, format="~g"),
-            alt.Y("subject:N", sort=order).axis(
+            alt.Y("target:N", sort=order).axis(
                 title=None, labelLimit=170, labelColor=INK, grid=True
             ),
         )
     )
     measured = base.transform_filter("isValid(datum.ci_low_ms)")
     tooltip = tooltips(
-        subject="Target",
+        target="Target",
         median_ms="Median, ms|,.4~r",
         ci_low_ms="at least|,.4~r",
         ci_high_ms="at most|,.4~r",

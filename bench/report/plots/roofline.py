@@ -26,11 +26,11 @@ from vidcost.bench.report.table import Column, Table
 from vidcost.bench.report.timing import digits
 from vidcost.bench.timing import peak
 from vidcost.bench.timing.bandwidth import bytes_per_s
+from vidcost.bench.timing.build import DTYPES
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.predict import outline
 from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.subject import DTYPES
 
 LEAST_INTENSITY = 0.05
 """MACs per byte below which a rate in MACs says nothing of a device."""
@@ -61,7 +61,7 @@ def roofline(device: Device) -> Roofline:
         try:
             reached.append(_reached(timing))
         except ValueError as error:
-            left_out[f"{cell.subject} is not drawn: {error}"] = None
+            left_out[f"{cell.target} is not drawn: {error}"] = None
             continue
         sheet = peak.macs_per_s(device.name, cell.dtype)
         for kind, limit in ((MATMUL, timing.peak_macs_per_s), (DATA_SHEET, sheet)):
@@ -95,7 +95,7 @@ def roofline_plot(device: Device, found: Roofline) -> Plot | None:
                 Column("what", "Rate"),
                 Column("dtype", "Type"),
                 Column("ceiling", "Ceiling"),
-                Column("subject", "Target"),
+                Column("target", "Target"),
                 Column("conditions", "Conditions"),
                 Column("intensity", "MACs per byte", digits),
                 Column("gmacs_per_s", "GMAC/s", digits),
@@ -120,9 +120,9 @@ def _reached(timing: Timing) -> dict[str, Any]:
         raise ValueError("it computes hardly any products")
     return {
         "what": "reached",
-        "subject": cell.subject,
+        "target": cell.target,
         "row": cell.row,
-        "label": cell.subject,
+        "label": cell.target,
         "dtype": cell.dtype,
         "conditions": conditions(cell),
         "intensity": macs / moved_bytes,
@@ -170,7 +170,7 @@ def _chart(choice: Choice, found: Roofline) -> alt.LayerChart:
     color = alt.Color("dtype:N").scale(domain=dtypes, range=list(Color)[: len(dtypes)])
     dash = alt.StrokeDash("ceiling:N").scale(domain=[MATMUL, DATA_SHEET], range=[[1, 0], [5, 4]])
     tooltip = tooltips(
-        subject="Target",
+        target="Target",
         conditions="Conditions",
         intensity="MACs per byte|,.4~r",
         gmacs_per_s="GMAC/s|,.4~r",

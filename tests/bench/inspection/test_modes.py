@@ -15,7 +15,7 @@ PLAIN = Cell(row="mfnet-pnl")
 def way(timed):
     def make(cell, ratio, status="ok", spread=0.0):
         ratios = [ratio - spread, *[ratio] * 4, ratio + spread]
-        samples = {"subject": (1.0,) * 6, "reference": tuple(ratios)}
+        samples = {"target": (1.0,) * 6, "reference": tuple(ratios)}
         known = {"samples_s": samples if status == "ok" else {}, "status": status}
         return timed(cell, **known)
 

@@ -1,4 +1,4 @@
-"""Two cells in turns: how they are built and run, and what is made of their samples."""
+"""Two cells interleaved: how they are built and run, and what is made of their samples."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from vidcost.bench.timing import measurement
+from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import HostClock
 from vidcost.bench.timing.figures import figures, rows_timed_alike
@@ -14,10 +15,9 @@ from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.pairs import pair_figures
 from vidcost.bench.timing.plan import Conditions, checked_cell, implemented, pairs_for
-from vidcost.bench.timing.predict import foresee
+from vidcost.bench.timing.predict import predict
 from vidcost.bench.timing.runner import Runner
 from vidcost.bench.timing.sampling import precision_of
-from vidcost.bench.timing.subject import build
 
 QUICK = Limits(sampling_s=0.3, min_samples=5, precision=0.5, warmup_s=0.3, chunk_s=0.05)
 SHAPE = (8, 2, 3, 5)
@@ -78,18 +78,18 @@ def test_they_run_in_pairs_and_random_order_each_with_its_own_switches():
     tf32 = Cell.model_construct(**REFERENCE.model_dump() | {"dtype": "tf32", "against": plain})
     log: list[tuple[str, str]] = []
     built = build(against())
-    object.__setattr__(built, "model", Sides(log, "subject"))
+    object.__setattr__(built, "model", Sides(log, "target"))
     object.__setattr__(built.reference, "model", Sides(log, "reference"))
     before = torch.get_float32_matmul_precision()
     try:
         taken = Runner(tf32, built, HostClock()).take(100)
     finally:
         torch.set_float32_matmul_precision(before)
-    assert {"subject", "reference"} == taken.keys()
-    assert {("subject", "high"), ("reference", "highest")} == set(log)
+    assert {"target", "reference"} == taken.keys()
+    assert {("target", "high"), ("reference", "highest")} == set(log)
     pairs = [{log[k][0], log[k + 1][0]} for k in range(0, 200, 2)]
-    assert all({"subject", "reference"} == pair for pair in pairs)
-    first = sum(log[k][0] == "subject" for k in range(0, 200, 2))
+    assert all({"target", "reference"} == pair for pair in pairs)
+    first = sum(log[k][0] == "target" for k in range(0, 200, 2))
     assert 20 < first < 80
 
 
@@ -100,7 +100,7 @@ def test_a_step_is_compared_by_its_parts(monkeypatch):
     timing = measure(Task(cell=cell, limits=QUICK), lambda _: "keep")
     assert ("ok", "") == (timing.status, timing.error)
     samples = timing.samples_s
-    for side in ("subject", "reference"):
+    for side in ("target", "reference"):
         for whole, forward, backward in zip(
             *(samples[part] for part in (side, f"{side}_forward", f"{side}_backward")), strict=True
         ):
@@ -121,31 +121,31 @@ def test_the_memory_is_that_of_each_side_alone(monkeypatch):
     assert timing.memory.weights == timing.memory_without.weights
 
 
-def timing_of(timed, subject, reference, **known):
-    samples = {"subject": tuple(subject), "reference": tuple(reference)}
+def timing_of(timed, target, reference, **known):
+    samples = {"target": tuple(target), "reference": tuple(reference)}
     return timed(against(), samples_s=samples, **known)
 
 
 def test_the_speed_is_the_median_of_the_ratios_of_pairs(timed):
     # the second pass of both was disturbed, and their ratio was not
-    subject, reference = [1.0, 9.0, 1.0, 1.0, 1.0, 1.0], [2.0, 18.0, 2.2, 1.8, 2.0, 2.0]
-    shown = pair_figures(timing_of(timed, subject, reference))
+    target, reference = [1.0, 9.0, 1.0, 1.0, 1.0, 1.0], [2.0, 18.0, 2.2, 1.8, 2.0, 2.0]
+    shown = pair_figures(timing_of(timed, target, reference))
     assert pytest.approx(2.0) == shown["speed"]
     assert pytest.approx((0.5, 1 / 2.2, 1 / 1.8)) == tuple(
         shown[key] for key in ("ratio", "ratio_low", "ratio_high")
     )
     assert pytest.approx((1.8, 2.2)) == (shown["speed_low"], shown["speed_high"])
-    assert (1.0, 2.0, 6) == (shown["subject_s"], shown["reference_s"], shown["pairs"])
+    assert (1.0, 2.0, 6) == (shown["target_s"], shown["reference_s"], shown["pairs"])
     assert None is shown["forward_speed"]
 
 
 def test_the_precision_is_that_of_the_ratio():
     steady = {
-        "subject": [1.0, 5.0, 2.0, 7.0, 3.0, 9.0],
+        "target": [1.0, 5.0, 2.0, 7.0, 3.0, 9.0],
         "reference": [2.0, 10.0, 4.0, 14.0, 6.0, 18.0],
     }
     assert pytest.approx(0) == precision_of(steady)
-    assert precision_of({"latency": steady["subject"]}) > 0.5
+    assert precision_of({"latency": steady["target"]}) > 0.5
 
 
 def test_macs_and_memory_of_both_sides(timed):
@@ -154,7 +154,7 @@ def test_macs_and_memory_of_both_sides(timed):
     shown = pair_figures(
         timing_of(timed, [0.5] * 6, [1.0] * 6, macs_total=10, memory=memory, memory_without=without)
     )
-    expected = foresee(REFERENCE).macs_total
+    expected = predict(REFERENCE).macs_total
     assert (10, expected) == (shown["macs_total"], shown["reference_macs_total"])
     assert (20.0, float(expected)) == (shown["macs_per_s"], shown["reference_macs_per_s"])
     assert (100, 400, 0.25) == (
@@ -193,8 +193,8 @@ def test_autocast_computes_in_half_precision_from_single():
     built.model.operation.theta.register_forward_hook(lambda *args: seen.append(args[2].dtype))
     Runner(training, built, HostClock()).step()
     assert [torch.bfloat16] * 2 == seen
-    assert None is foresee(cell).predicted_peak_bytes
-    assert foresee(cell).macs == foresee(REFERENCE).macs
+    assert None is predict(cell).predicted_peak_bytes
+    assert predict(cell).macs == predict(REFERENCE).macs
 
 
 # the plan

@@ -78,8 +78,8 @@ def summary(tmp_path, monkeypatch):
 
 
 def markdown(rows):
-    columns = (Column("subject", "Subject"), Column("n", "Number", integer))
-    lines = [{"subject": f"row{n:04}", "n": n} for n in range(rows)]
+    columns = (Column("target", "Target"), Column("n", "Number", integer))
+    lines = [{"target": f"row{n:04}", "n": n} for n in range(rows)]
     return Table("Many – rows", columns, lines, legend=("The end.",)).markdown()
 
 
@@ -126,7 +126,7 @@ def test_two_tables_keep_their_headings(summary, monkeypatch):
     monkeypatch.setattr(gate_github, "SUMMARY_BYTES", 7919)
     assert append_summary(markdown(7) + "\n" + markdown(1000)) is None
     written = summary.read_text(encoding="utf-8")
-    assert 2 == written.count("| Subject ") == written.count("|:--")
+    assert 2 == written.count("| Target ") == written.count("|:--")
 
 
 def test_the_limit_is_a_mebibyte(summary):

@@ -76,7 +76,7 @@ def test_a_hostile_name_stays_text(whole, read):
     assert whole.count(str(escape(HOSTILE))) > 3
     # in the data of plots it is a string
     spec = next(each for each in read.scripts if "Latency, ms (log scale)" in each)
-    names = {x.get("subject") for d in json.loads(spec)["data"] for x in d.get("values", [])}
+    names = {x.get("target") for d in json.loads(spec)["data"] for x in d.get("values", [])}
     assert HOSTILE in names
 
 

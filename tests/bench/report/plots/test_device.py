@@ -49,7 +49,7 @@ def test_bandwidth_by_the_name_torch_gives(expected, name):
 
 
 def test_intensity_is_macs_over_the_traffic_of_all_operators(abacus):
-    (nl,) = [p for p in roofline(abacus).reached if p["subject"] == "nl at 384x8x14x14"]
+    (nl,) = [p for p in roofline(abacus).reached if p["target"] == "nl at 384x8x14x14"]
     # 10**9 MACs were made up, in 10 ms
     assert (10**9, pytest.approx(1e11)) == (nl["macs"], nl["macs_per_s"])
     c, d, n = 384, 192, 8 * 14 * 14
@@ -67,8 +67,8 @@ def test_intensity_is_macs_over_the_traffic_of_all_operators(abacus):
 
 def test_what_cannot_be_drawn_is_named(abacus):
     found = roofline(abacus)
-    subjects = [point["subject"] for point in found.reached]
-    assert ["mfnet", "mfnet-nl", "mfnet", "nl at 384x8x14x14"] == subjects
+    targets = [point["target"] for point in found.reached]
+    assert ["mfnet", "mfnet-nl", "mfnet", "nl at 384x8x14x14"] == targets
     assert {(MATMUL, "fp32"): 4e10} == found.ceilings
     (left_out,) = found.left_out
     assert left_out.startswith("<script>document.title='run'</script> is not drawn: no row")
@@ -99,7 +99,7 @@ def test_a_gpu_has_the_ceilings_of_its_data_sheet(device_of, timed):
 def test_latencies_have_their_intervals(abacus):
     plot = latency_plot(abacus)
     assert "latency-abacus" == plot.name
-    (line,) = [x for x in plot.data.lines if x["subject"] == "mfnet-nl"]
+    (line,) = [x for x in plot.data.lines if x["target"] == "mfnet-nl"]
     # the samples are within 4% of 700 ms
     assert [700, 672, 728] == [
         pytest.approx(line[key]) for key in ("median_ms", "ci_low_ms", "ci_high_ms")

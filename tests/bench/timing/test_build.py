@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.subject import build
 from vidcost.models.blocks import PNL
 from vidcost.papers.catalog import select
 from vidcost.papers.pnl2020.rows import ROWS
@@ -38,7 +38,7 @@ def test_the_same_seed_gives_the_same_numbers_and_no_zeros():
 
 
 def test_a_share_has_the_network_without_its_blocks():
-    built = build(Cell(**SMALL, share=True))
+    built = build(Cell(**SMALL, contribution=True))
     blocks = [name for name, _ in built.model.named_modules() if name.endswith("after_B05")]
     assert ["conv4.after_B05"] == blocks
     bare = dict(built.without.named_modules())

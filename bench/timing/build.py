@@ -28,7 +28,7 @@ DTYPES = {
 class Built:
     """A model and its inputs on the cell's device, in its type and layout.
 
-    ``without`` is the same network without its blocks, on the same inputs, for a share;
+    ``without`` is the same network without its blocks, on the same inputs, for a contribution;
     ``reference`` what a cell is timed against.
     """
 
@@ -56,7 +56,7 @@ def build(cell: Cell, *, seed: int = 0) -> Built:
     torch.manual_seed(seed)
     if cell.network is not None:
         model, inputs = called(cell.network, cell.inputs, blocks_of(cell), seed=seed)
-        plain = called(cell.network, cell.inputs, {}, seed=seed)[0] if cell.share else None
+        plain = called(cell.network, cell.inputs, {}, seed=seed)[0] if cell.contribution else None
         return Built(
             _ready(cell, model),
             tuple(_given(cell, x) for x in inputs),
@@ -64,7 +64,7 @@ def build(cell: Cell, *, seed: int = 0) -> Built:
         )
     if cell.row is not None:
         row = row_of(cell)
-        without = _ready(cell, bare_row_of(cell).model()) if cell.share else None
+        without = _ready(cell, bare_row_of(cell).model()) if cell.contribution else None
         return Built(_ready(cell, row.model()), _inputs(cell, row), without)
     assert cell.block is not None, cell
     assert cell.shape is not None, cell
