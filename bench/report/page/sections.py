@@ -31,7 +31,7 @@ from vidcost.bench.report.plots.roofline import roofline, roofline_plot
 from vidcost.bench.report.reconciliation import reconciliation_table, term_table
 from vidcost.bench.report.table import Column, Table, billions, integer, millions
 from vidcost.bench.report.timing import contribution_table, timing_table
-from vidcost.papers.catalog import every_row
+from vidcost.papers.catalog import every_row, tables_of
 
 NO_TIMINGS = (
     "No timings are stored yet: `vidcost time` makes them, on a GPU with `--device cuda`, and "
@@ -164,7 +164,7 @@ class Sections:
 
     def _reconciliation(self) -> Iterator[Part | None]:
         entries = self._data.entries
-        yield reconciliation_plot(entries)
+        yield reconciliation_plot(entries, self._data.paper.shown_first)
         yield self._table("reconciliation-rows", reconciliation_table(entries))
         yield self._table("reconciliation-terms", term_table(entries))
 
@@ -217,7 +217,7 @@ class Sections:
             row, record = known.get(name), self._data.records.get(name)
             if row and row.note:
                 footnotes[index, "row"] = row.note
-            tables = ", ".join(map(str, row.tables)) if row else ""
+            tables = ", ".join(map(str, tables_of(name)))
             line: dict[str, Any] = {"row": name, "tables": tables or None}
             if record:
                 keys = ("classes", "params", "macs", "matmul", "norm", "closed_forms")

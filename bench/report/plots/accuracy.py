@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,12 +24,17 @@ from vidcost.bench.report.plots.plot import (
 from vidcost.bench.report.table import Column, Table
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.record import Timing
-from vidcost.papers import catalog
 from vidcost.papers.figures import Paper, PrintedRow
 
-OTHER = "other networks"
-STYLES = ((Color.BLUE, "circle"), (Color.ORANGE, "square"), (Color.GREEN, "diamond"))
-"""Colour and shape of the networks with most rows; all others are grey triangles."""
+STYLES = (
+    (Color.BLUE, "circle"),
+    (Color.ORANGE, "square"),
+    (Color.GREY, "triangle-up"),
+    (Color.GREEN, "diamond"),
+    (Color.PURPLE, "cross"),
+    (Color.SKY, "triangle-down"),
+)
+"""Colour and shape of the families of networks."""
 _CITATION = re.compile(r"\s*\[\d+\]$")
 _MEASURED = {
     "latency": ("median_s", "Latency, ms", 1e-3),
@@ -47,11 +51,10 @@ def accuracy_plot(
     lines = accuracy_lines(paper, records, devices)
     if not lines:
         return None
-    sets = dict.fromkeys(line["set"] for line in lines)
-    rows = Counter(line["set"] for line in lines if line["set"] not in paper.datasets)
+    sets = {line["set"]: line["set"] for line in lines}
     axes = {line["axis"]: line["cost_words"] for line in lines}
     choices = (
-        Choice("set", "Rows", {each: each for each in sets}, max(rows, key=lambda s: rows[s])),
+        Choice("set", "Rows", sets, next(iter(sets))),
         Choice("axis", "Cost", axes, "macs", is_filed=True),
     )
     return Plot(
@@ -62,7 +65,7 @@ def accuracy_plot(
             "the Pareto front: no row shown is as accurate at a lower cost. A click on a point "
             "leads to its row. `vidcost time` adds timings, on a GPU with energy."
         ),
-        chart=_chart(choices, lines),
+        chart=_chart(choices, [*paper.families], lines),
         data=Table(
             title="Accuracy and cost",
             columns=(
@@ -84,15 +87,13 @@ def accuracy_plot(
 def accuracy_lines(
     paper: Paper, records: Mapping[str, Record], devices: Sequence[Device]
 ) -> list[dict[str, Any]]:
-    """Every printed accuracy beside every known cost, by table and by dataset of several tables.
+    """Every printed accuracy beside every known cost, by dataset or, without any, by table.
 
     On the front of a set and cost is a row that no other row beats.
     """
-    networks = {row.name: row.network for row in catalog.every_row().values()}
     timings = {device.name: device.rows for device in devices}
-    sets: dict[str, tuple[int, ...]] = {
-        **{f"Table {number}: {title}": (number,) for number, title in paper.titles.items()},
-        **paper.datasets,
+    sets = {each.title: each.tables for each in paper.datasets} or {
+        f"Table {number}: {title}": (number,) for number, title in paper.titles.items()
     }
     lines: list[dict[str, Any]] = []
     for name, tables in sets.items():
@@ -104,7 +105,7 @@ def accuracy_lines(
                 "cost_words": words,
                 "row": printed.row,
                 "label": _CITATION.sub("", printed.label),
-                "network": getattr(networks.get(printed.row), "__name__", OTHER),
+                "family": paper.family(printed.row),
                 "top1": top1,
                 "cost": cost,
                 "source": source,
@@ -118,9 +119,9 @@ def accuracy_lines(
     return lines
 
 
-def _percent(printed: str) -> float | None:
+def _percent(printed: str | None) -> float | None:
     try:
-        value = float(printed.rstrip("%"))
+        value = float((printed or "").rstrip("%"))
     except ValueError:
         return None
     return value if math.isfinite(value) else None
@@ -160,12 +161,14 @@ def _is_on_front(point: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) 
     return "no" if is_beaten else "yes"
 
 
-def _chart(choices: Sequence[Choice], lines: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
-    rows = Counter({line["row"]: line["network"] for line in lines}.values())
-    del rows[OTHER]
-    largest = [network for network, of in rows.most_common(len(STYLES)) if of > 1]
-    styles = [*STYLES[: len(largest)], (Color.GREY, "triangle-up")]
-    colors, shapes = ([str(style[place]) for style in styles] for place in (0, 1))
+def _chart(
+    choices: Sequence[Choice], families: list[str], lines: Sequence[Mapping[str, Any]]
+) -> alt.LayerChart:
+    known = {line["family"] for line in lines}
+    families = [*(each for each in families if each in known), *sorted(known - set(families))]
+    styles = dict(zip(families, STYLES, strict=False))
+    color = alt.Scale(domain=families, range=[str(color) for color, _ in styles.values()])
+    shape = alt.Scale(domain=families, range=[shape for _, shape in styles.values()])
     base = alt.Chart().encode(
         log(alt.X("cost:Q"), None, padding=40, format="~g", tickCount=8),
         alt.Y("top1:Q")
@@ -177,10 +180,7 @@ def _chart(choices: Sequence[Choice], lines: Sequence[Mapping[str, Any]]) -> alt
     front = base.transform_filter("datum.front === 'yes'").mark_line(
         interpolate="step-after", color=INK, strokeWidth=1.2, strokeDash=[4, 3], opacity=0.7
     )
-    points = base.transform_calculate(
-        family=f"indexof({largest!r}, datum.network) < 0 ? '{OTHER}' : datum.network",
-        href="'#row-' + datum.row",
-    ).mark_point()
+    points = base.transform_calculate(href="'#row-' + datum.row").mark_point()
     tooltip = tooltips(
         label="Method",
         row="Row",
@@ -189,13 +189,12 @@ def _chart(choices: Sequence[Choice], lines: Sequence[Mapping[str, Any]]) -> alt
         cost="there|,.4~r",
         source="The cost was",
     )
-    domain = [*largest, OTHER]
     return alt.LayerChart(
         layer=[
             front.encode(order="cost:Q"),
             points.encode(
-                color=alt.Color("family:N").scale(domain=domain, range=colors),
-                shape=alt.Shape("family:N").scale(domain=domain, range=shapes),
+                color=alt.Color("family:N").scale(color),
+                shape=alt.Shape("family:N").scale(shape),
                 href="href:N",
                 tooltip=tooltip,
             ).properties(name=POINTS),

@@ -13,7 +13,6 @@ from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import count
 from vidcost.bench.report.plots.plot import MUTED, Choice, Color, Plot, log, tooltips
 from vidcost.bench.report.table import Column, Table, integer
-from vidcost.models.registry import specs
 from vidcost.papers.figures import Growth
 
 COUNTED_SIDES = (8, 14, 20, 28, 40, 56, 80, 112)
@@ -28,12 +27,11 @@ _CHOICE = Choice("quantity", "Cost", QUANTITIES, "macs", is_filed=True)
 
 
 def growth_plot(of: Growth) -> Plot:
-    """Closed forms of the registered blocks as curves, with counts on them.
+    """Closed forms of the paper's blocks as curves, with counts on them.
 
     Raises: ClosedFormMismatch if a count is not what the closed form says.
     """
-    channels, frames, height, width = of.shape
-    lines = growth_lines(specs(), channels, frames)
+    lines = growth_lines(of.blocks, of.channels, of.frames)
     constant = "".join(
         f" {block} needs {integer(macs)} MACs at every N and is not drawn."
         for block, macs in _flat(lines).items()
@@ -42,11 +40,11 @@ def growth_plot(of: Growth) -> Plot:
         name="growth",
         title="What a block costs as N grows",
         caption=(
-            f"One block at {channels} channels and {frames} frames on maps of growing size, "
+            f"One block at {of.channels} channels and {of.frames} frames on maps of growing size, "
             "N = T·H·W positions, one forward pass of one clip. Curves are closed forms; points "
             f"are counted from the operators and equal them as integers.{constant}"
         ),
-        chart=_chart(frames * height * width, of.where),
+        chart=_chart(of),
         data=Table(
             title="MACs by N",
             columns=(
@@ -103,7 +101,8 @@ def _flat(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {block: min(values) for block, values in macs.items() if len(values) == 1}
 
 
-def _chart(at: int, where: str) -> alt.LayerChart:
+def _chart(of: Growth) -> alt.LayerChart:
+    at = of.frames * of.side**2
     base = (
         alt.Chart()
         .transform_filter(_CHOICE.filter)
@@ -111,7 +110,7 @@ def _chart(at: int, where: str) -> alt.LayerChart:
         .encode(
             log(alt.X("positions:Q"), "N, positions", values=[10**k for k in range(9)], format=","),
             log(alt.Y("formula:Q"), None, values=[10**k for k in range(20)], format="~s"),
-            alt.Color("block:N").sort(list(specs())).scale(range=list(Color)),
+            alt.Color("block:N").sort(list(of.blocks)).scale(range=list(Color)),
         )
     )
     points = base.transform_filter("isValid(datum.counted)").mark_point(size=46)
@@ -124,7 +123,7 @@ def _chart(at: int, where: str) -> alt.LayerChart:
     )
     mark = alt.Chart(alt.InlineData(values=[{"positions": at}])).encode(x="positions:Q")
     words = mark.mark_text(
-        text=f"{where}: N = {at:,}", align="left", baseline="bottom", dx=6, color=MUTED
+        text=f"the paper: N = {at:,}", align="left", baseline="bottom", dx=6, color=MUTED
     )
     return alt.LayerChart(
         layer=[

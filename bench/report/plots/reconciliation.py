@@ -21,20 +21,21 @@ KINDS = {
 """The kinds of steps, with their colours."""
 
 
-def reconciliation_plot(entries: Iterable[Entry]) -> Plot | None:
+def reconciliation_plot(
+    entries: Iterable[Entry], first: tuple[str, str] | None = None
+) -> Plot | None:
     """The terms of one row and counter, each beginning where the last one ended.
 
-    Shown first is the counter that is furthest from ours. None if no counter answered.
+    Shown first are the row and the counter of ``first``. None if no counter answered.
     """
     lines = steps(entries)
-    printed = {(line["row"], line["counter"]): line for line in lines if line["kind"] == "printed"}
-    if not printed:
+    answered = list(dict.fromkeys((line["row"], line["counter"]) for line in lines))
+    if not answered:
         return None
-    ours = {line["row"]: line["end"] for line in lines if line["kind"] == "ours"}
-    row, counter = max(printed, key=lambda key: abs(printed[key]["end"] / ours[key[0]] - 1))
+    row, counter = first if first in answered else answered[0]
     choices = (
-        Choice("row", "Row", {key[0]: key[0] for key in printed}, row),
-        Choice("counter", "Counter", {key[1]: key[1] for key in printed}, counter),
+        Choice("row", "Row", {key[0]: key[0] for key in answered}, row),
+        Choice("counter", "Counter", {key[1]: key[1] for key in answered}, counter),
     )
     return Plot(
         name="reconciliation",

@@ -4,7 +4,7 @@ from vidcost.bench.report.page.data import devices
 from vidcost.bench.report.plots.accuracy import accuracy_lines, accuracy_plot
 from vidcost.papers import catalog
 
-TABLE_5 = "Table 5: Comparison with the state of the art, Mini-Kinetics"
+TABLE_5 = "Table 5, Mini-Kinetics"
 MACS = "macs"
 
 
@@ -24,11 +24,11 @@ def front(lines, axis=MACS):
 def test_a_point_has_the_printed_accuracy_and_the_counted_cost(lines):
     point = of(lines, TABLE_5, MACS)["mfnet-nl"]
     assert (79.74, 12.451829760, "counted") == (point["top1"], point["cost"], point["source"])
-    assert ("MFNet-NL", "MFNet") == (point["label"], point["network"])
+    assert ("MFNet-NL", "MFNet") == (point["label"], point["family"])
 
 
 def test_printed_flops_are_the_paper_s(lines):
-    point = of(lines, "Table 6: ResNet-50 and its variants, UCF101", "flops_printed")["r50-ucf101"]
+    point = of(lines, "Table 6, UCF101", "flops_printed")["r50-ucf101"]
     assert (10.29, "printed in Table 6") == (point["cost"], point["source"])
 
 
@@ -65,7 +65,14 @@ def test_timed_costs_are_those_at_the_rows_own_clips(small, committed):
     assert expected == (memory["cost"], memory["source"])
 
 
-def test_the_table_with_most_rows_is_shown_first(committed):
-    plot = accuracy_plot(catalog.paper(), committed, [])
-    assert [TABLE_5, "macs"] == [choice.first for choice in plot.choices]
-    assert accuracy_plot(catalog.paper(), {}, []).choices[1].options.keys() == {"flops_printed"}
+def test_a_paper_without_datasets_has_a_set_for_each_table(committed):
+    paper = catalog.paper().model_copy(update={"datasets": ()})
+    sets, _ = accuracy_plot(paper, committed, []).choices
+    assert 6 == len(sets.options)
+    assert "Table 5: Comparison with the state of the art, Mini-Kinetics" in sets.options
+
+
+def test_a_paper_without_accuracies_has_no_plot(committed):
+    bare = [row.model_copy(update={"top1": None}) for row in catalog.paper().figures]
+    paper = catalog.paper().model_copy(update={"figures": tuple(bare)})
+    assert accuracy_plot(paper, committed, []) is None

@@ -8,7 +8,7 @@ from vidcost.papers.figures import Growth
 
 @pytest.fixture(scope="module")
 def plot():
-    return growth_plot(Growth(shape=(384, 8, 14, 14), where="conv4"))
+    return growth_plot(Growth(blocks=("nl", "cgd"), channels=384, frames=8, side=14))
 
 
 def test_costs_are_the_hand_worked_integers(plot):

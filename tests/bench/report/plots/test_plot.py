@@ -56,7 +56,7 @@ def test_a_plot_is_written_with_its_data(plots, tmp_path):
     lines = list(csv.DictReader(io.StringIO(paths[0].read_text("utf-8"))))
     assert len(plot.data.lines) == len(lines)
     found = texts(paths[1].read_text("utf-8"))
-    assert {"nl", "pnl:n=4", "cgnl", "MACs", "MFNet conv4: N = 1,568"} <= set(found)
+    assert {"nl", "pnl:n=4", "cgnl", "MACs", "the paper: N = 1,568"} <= set(found)
     assert "MACs of attention, products of two activations" in texts(paths[2].read_text("utf-8"))
 
 

@@ -46,9 +46,11 @@ def test_an_unexplained_remainder_is_a_step_of_its_own(committed):
     assert ("not explained", "unexplained", 5) == (left["what"], left["kind"], left["amount"])
 
 
-def test_the_counter_furthest_from_ours_is_shown_first(entries):
-    row, counter = reconciliation_plot(entries).choices
+def test_the_paper_chooses_what_is_shown_first(entries):
+    row, counter = reconciliation_plot(entries, ("mfnet-nl", "thop-2020")).choices
     assert ("mfnet-nl", "thop-2020") == (row.first, counter.first)
+    row, _ = reconciliation_plot(entries, ("gone", "thop")).choices
+    assert "mfnet" == row.first
 
 
 def test_a_counter_without_an_answer_is_a_choice_without_data(committed):
