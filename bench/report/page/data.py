@@ -94,7 +94,7 @@ def reconciled(records: Mapping[str, Record]) -> Iterator[Entry]:
     Rows are counted anew, in about 0.1 s each; no counter is asked.
     Raises: ClosedFormMismatch, UncountedOperator; ValueError as the networks do.
     """
-    for row in catalog.every_row().values():
+    for row in catalog.rows_beside(records):
         if row.build is not None and row.name in records:
             yield from reconcile(replace(examine(row), record=records[row.name]))
 

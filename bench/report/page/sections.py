@@ -31,7 +31,7 @@ from vidcost.bench.report.plots.roofline import roofline, roofline_plot
 from vidcost.bench.report.reconciliation import reconciliation_table, term_table
 from vidcost.bench.report.table import Column, Table, billions, integer, millions
 from vidcost.bench.report.timing import contribution_table, timing_table
-from vidcost.papers.catalog import every_row, tables_of
+from vidcost.papers.catalog import printed_rows, rows_beside, tables_of
 
 NO_TIMINGS = (
     "No timings are stored yet: `vidcost time` makes them, on a GPU with `--device cuda`, and "
@@ -82,7 +82,8 @@ class Sections:
     def __init__(self, data: Data) -> None:
         """``data`` is all that is shown."""
         self._data = data
-        self._rows = dict.fromkeys((*every_row(), *data.records))
+        self._known = {row.name: row for row in rows_beside(data.records)}
+        self._rows = dict.fromkeys((*self._known, *data.records))
 
     def all(self) -> list[Section]:
         """Every section, in order.
@@ -138,9 +139,9 @@ class Sections:
 
     def _tables(self) -> Iterator[Part]:
         data = self._data
-        known = every_row()
+        rows = printed_rows(data.paper.name)
         tables = {
-            number: paper_table(number, data.paper, known, data.records)
+            number: paper_table(number, data.paper, rows, data.records)
             for number in data.paper.titles
         }
         # one legend for all
@@ -182,12 +183,11 @@ class Sections:
         yield latency_plot(device)
         yield roofline_plot(device, reached)
         alone = [timing for timing in device.timings if not timing.cell.is_pair]
-        known = every_row()
         # a contribution is counted without its blocks, and the page runs no code of users
         contributions = [
             t
             for t in device.timings
-            if t.cell.contribution and t.cell.row in known and not t.cell.code
+            if t.cell.contribution and t.cell.row in self._known and not t.cell.code
         ]
         if alone:
             yield self._table(f"timings-{name}", timing_table(alone))
@@ -210,11 +210,10 @@ class Sections:
 
     def _row_table(self) -> Table:
         """A line for each row that is stored or known, also one that cannot be built."""
-        known = every_row()
         footnotes = {}
         lines: list[dict[str, Any]] = []
         for index, name in enumerate(self._rows):
-            row, record = known.get(name), self._data.records.get(name)
+            row, record = self._known.get(name), self._data.records.get(name)
             if row and row.note:
                 footnotes[index, "row"] = row.note
             tables = ", ".join(map(str, tables_of(name)))
