@@ -67,12 +67,13 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     `vidcost explain` checks against their real answers.
     """
     from vidcost.bench.cli.rows import progress
+    from vidcost.bench.count import record
     from vidcost.bench.gate.counts import compare
     from vidcost.bench.report.gate.counts import change_table, summary_line
     from vidcost.bench.report.gate.github import annotated, announce, append_summary
-    from vidcost.papers.catalog import rows_of
+    from vidcost.papers.catalog import rows_beside
 
-    comparison = compare(rows_of(), results, progress=progress)
+    comparison = compare(rows_beside(record.read(results)), results, progress=progress)
     summary, table = summary_line(comparison, results), change_table(comparison.changes)
     if comparison.changes or as_ is not None:
         print_table(table, as_)
@@ -104,11 +105,12 @@ def gate_accept(
     fvcore, thop and the others are asked about the rows that changed.
     """
     from vidcost.bench.cli.rows import progress
+    from vidcost.bench.count import record
     from vidcost.bench.gate.counts import accept
     from vidcost.bench.report.gate.counts import accepted_line, change_table
-    from vidcost.papers.catalog import rows_of
+    from vidcost.papers.catalog import rows_beside
 
-    acceptance = accept(rows_of(), results, reason, progress=progress)
+    acceptance = accept(rows_beside(record.read(results)), results, reason, progress=progress)
     if json:
         print_table(change_table(acceptance.changes), Format.JSON)
     typer.echo(accepted_line(acceptance, results), err=json)
@@ -168,8 +170,8 @@ def gate_time(
     """
     from vidcost.bench.gate import interleave, record, versions
     from vidcost.bench.gate.judge import judged
-    from vidcost.bench.session.timing import check_device
     from vidcost.bench.timing.cell import Cell
+    from vidcost.bench.timing.machine import check_device
     from vidcost.bench.timing.plan import Conditions, checked_cell
     from vidcost.bench.timing.sweep import Interrupted
 

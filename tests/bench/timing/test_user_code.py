@@ -85,7 +85,8 @@ def network(name, **known) -> Cell:
 @pytest.fixture
 def measure(tmp_path):
     def measure(cell, limits=QUICK):
-        (timing,) = sweep.sweep([cell], Store(tmp_path / "t.jsonl"), limits=limits, predict=predict)
+        store = Store(tmp_path / "t.jsonl")
+        (timing,) = sweep.sweep([cell], store, limits=limits, predict=predict).timings
         return timing
 
     return measure
