@@ -56,7 +56,7 @@ def process(monkeypatch):
 def test_a_second_answer_comes_from_the_cache(process):
     assert ANSWER == ask("thop", MFNET)
     # texts about the row do not change the answer
-    assert ANSWER == ask("thop", replace(MFNET, note="other", tables=()))
+    assert ANSWER == ask("thop", replace(MFNET, note="other"))
     assert [("thop", MFNET)] == process.questions
 
 
