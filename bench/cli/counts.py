@@ -78,7 +78,7 @@ def count_rows(
     from vidcost.bench.cli.networks import failures, limit_s, network_cells, parted
     from vidcost.bench.cli.rows import at, buildable, measured
     from vidcost.bench.count.record import count_row
-    from vidcost.bench.count.reference_counter import REFERENCE_COUNTERS
+    from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
     from vidcost.bench.inspection.counted import counted
     from vidcost.bench.report.counts import count_table, network_table, training_table
 

@@ -8,7 +8,7 @@ import pytest
 import sympy
 from sympy import Integer
 
-from vidcost.bench.count.closed_form import ClosedFormMismatch
+from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.formulas import crossover as module
 from vidcost.bench.formulas.crossover import crossover
 from vidcost.bench.report.formulas import crossover_table

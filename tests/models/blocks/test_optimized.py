@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
-from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import count
+from vidcost.bench.count.modules import verify
 from vidcost.bench.count.training import count_training
 from vidcost.models.blocks import attention, operation, rectified
 from vidcost.models.blocks.cgnl import CGNL
