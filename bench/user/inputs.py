@@ -1,4 +1,4 @@
-"""Inputs of a user's network in words: ``1x3x16x224x224``, ``1x128:int64``, ``mask=1x128:bool``."""
+"""Inputs of a user's network as text: ``1x3x16x224x224``, ``1x128:int64``, ``mask=1x128:bool``."""
 
 from __future__ import annotations
 
