@@ -1,6 +1,9 @@
+import json
+from dataclasses import replace
+
 import pytest
 
-from vidcost.bench.report.page.measured import at_own_clips, conditions, devices
+from vidcost.bench.report.page.data import conditions, devices, gather, reconciled, sources
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.store import Store
 
@@ -9,12 +12,17 @@ def test_no_timings_are_no_devices(tmp_path):
     assert [] == devices(tmp_path)
 
 
-def test_a_damaged_file_is_refused(tmp_path):
+def test_a_damaged_file_is_rejected(tmp_path):
     path = tmp_path / "timings" / "x.jsonl"
     path.parent.mkdir()
     path.write_text("nonsense\n")
     with pytest.raises(ValueError, match="line 1 is not the first line of a file of timings"):
         devices(tmp_path)
+
+
+def test_no_counts_are_rejected(tmp_path):
+    with pytest.raises(ValueError, match=r"no counts.jsonl in .*: `vidcost run` writes it"):
+        gather(tmp_path)
 
 
 def test_two_devices_are_kept_apart(tmp_path, timed):
@@ -24,7 +32,7 @@ def test_two_devices_are_kept_apart(tmp_path, timed):
     assert [("Abacus", 1), ("Zeta", 1)] == [(d.name, len(d.timings)) for d in devices(tmp_path)]
 
 
-def test_timings_unlike_the_latest_are_left_out_and_said(tmp_path, timed):
+def test_timings_unlike_the_latest_are_left_out_with_a_note(tmp_path, timed):
     old = timed(Cell(row="mfnet"), started="2026-11-01")
     new = old.machine.model_copy(update={"torch": "2.12.0"})
     store = Store(tmp_path / "timings" / "a.jsonl")
@@ -37,12 +45,12 @@ def test_timings_unlike_the_latest_are_left_out_and_said(tmp_path, timed):
 
 def test_conditions_in_words():
     cell = Cell(row="mfnet", frames=8, batch=2, cudnn_benchmark=True, threads=2)
-    assert "batch 2, fp32, eager, inference, cuDNN benchmark, 8 frames, 2 threads" == conditions(
-        cell
-    )
+    expected = "batch 2, fp32, eager, inference, cuDNN benchmark, 8 frames, 2 threads"
+    assert expected == conditions(cell)
 
 
-def test_the_conditions_with_most_rows_stand_beside_an_accuracy(timed):
+def test_rows_are_those_of_the_conditions_with_most_rows(small, timed):
+    (device,) = devices(small)
     timings = [
         timed(Cell(row="mfnet", batch=8)),
         timed(Cell(row="mfnet")),
@@ -53,5 +61,26 @@ def test_the_conditions_with_most_rows_stand_beside_an_accuracy(timed):
         timed(Cell(row="mfnet-pnl", contribution=True)),
         timed(Cell(row="mfnet-pnl", blocks=(("conv4:before-last", "nl"),))),
     ]
-    found = at_own_clips(timings)
+    found = replace(device, timings=tuple(timings)).rows
     assert {"mfnet": 1, "mfnet-nl": 1} == {row: t.cell.batch for row, t in found.items()}
+
+
+def test_a_row_that_no_longer_exists_is_not_reconciled(made_up):
+    assert [] == list(reconciled({"gone": made_up("gone", fvcore=7)}))
+
+
+def test_every_source_of_numbers_is_named(data):
+    by_what = {line["what"]: line for line in sources(data)}
+    counts = by_what["Counts, and what other counters print"]
+    assert "vidcost run" == counts["command"]
+    header = json.loads((data.results / "counts.jsonl").read_text().splitlines()[0])
+    assert f"torch {header['torch']}" in counts["versions"]
+    timings = by_what["6 timings on Abacus"]
+    assert ("vidcost time", "2026-11-25") == (timings["command"], timings["date"])
+    assert timings["device"].startswith("Abacus, 2 cores")
+
+
+def test_a_file_of_counts_without_a_header_is_rejected(data, tmp_path):
+    (tmp_path / "counts.jsonl").write_text("[]\n")
+    with pytest.raises(ValueError, match="cannot read the first line of"):
+        sources(replace(data, results=tmp_path))

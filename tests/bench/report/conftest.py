@@ -1,9 +1,7 @@
-"""What the tests of the report share: a small results folder, and the real one read once."""
+"""What the tests of the page and its plots share: a small results folder."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 
 from vidcost.bench.count import record
 from vidcost.bench.count.record import Record
-from vidcost.bench.report.page.gathered import Gathered, gather
+from vidcost.bench.report.page.data import Data, gather
 from vidcost.bench.report.page.sections import Section, Sections
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Timing
@@ -19,44 +17,6 @@ from vidcost.bench.timing.store import Store
 
 HOSTILE = "<script>document.title='run'</script>"
 """The name of a row that must stay text."""
-
-
-@pytest.fixture(scope="session")
-def gathered(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Gathered:
-    """Everything of the checkout's results, read once.
-
-    As far as git knows them: `vidcost run` leaves timings of whatever machine this is.
-    """
-    top = results.parent
-    clone = tmp_path_factory.mktemp("checkout") / "clone"
-    try:
-        known = git("-C", str(top), "ls-files", "-z", "results").split("\0")
-        git("clone", "--quiet", str(top), str(clone))
-    except subprocess.CalledProcessError:
-        # no checkout of git's, or not ours
-        return gather(results)
-    shutil.rmtree(clone / "results")
-    # what is edited and not committed yet is meant all the same
-    for name in known:
-        if name and (top / name).is_file():
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(top / name, clone / name)
-    return gather(clone / "results")
-
-
-def git(*words: str) -> str:
-    ran = subprocess.run(["git", *words], capture_output=True, text=True, check=True)
-    return ran.stdout
-
-
-@pytest.fixture(scope="session")
-def sections(gathered: Gathered) -> Sections:
-    return Sections(gathered)
-
-
-@pytest.fixture(scope="session")
-def every_section(sections: Sections) -> list[Section]:
-    return sections.all()
 
 
 @pytest.fixture(scope="session")
@@ -87,10 +47,10 @@ def small(
 
 
 @pytest.fixture(scope="session")
-def gathered_small(small: Path) -> Gathered:
+def data(small: Path) -> Data:
     return gather(small)
 
 
 @pytest.fixture(scope="session")
-def small_sections(gathered_small: Gathered) -> list[Section]:
-    return Sections(gathered_small).all()
+def sections(data: Data) -> list[Section]:
+    return Sections(data).all()
