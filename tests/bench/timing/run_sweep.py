@@ -1,7 +1,6 @@
-"""A sweep of fake workers as a process of its own: FILE ROW..., with RESUME or LIMIT set."""
+"""A sweep of fake workers as a process of its own: FILE ROW..., with or without RESUME set."""
 
 import os
-import resource
 import signal
 import sys
 from pathlib import Path
@@ -22,8 +21,6 @@ if __name__ == "__main__":
     # a job that a script started in the background begins with Ctrl-C ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)
     path, *rows = sys.argv[1:]
-    if limit := int(os.environ.get("LIMIT", 0)):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         sweep(
             [Cell(row=row) for row in rows],
