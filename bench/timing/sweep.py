@@ -119,7 +119,7 @@ def sweep(
         on_event(Event("sampled", cell, chunk=chunk, void=reply == "void"))
 
     def stored(cell: Cell) -> Timing | None:
-        # read anew for each: another sweep may work on the same file
+        # read again for each: another sweep may work on the same file
         known = store.read().get(supervisor.key(cell)) if resume else None
         return known if known is not None and known.status == "ok" else None
 
