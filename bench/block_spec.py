@@ -14,22 +14,22 @@ from torch import nn
 
 from vidcost.bench.user.reference import UserCodeError, is_reference, load, of_user_code
 from vidcost.models.backbones.positions import BlockFactory
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
-
-BLOCKS: Mapping[str, type] = {"nl": NonLocal, "cgnl": CGNL, "cgd": CGD, "pnl": PNL}
+from vidcost.models.blocks.impl import Impl, checked
+from vidcost.models.registry import BLOCKS
 
 
 def block_factory(spec: str) -> BlockFactory:
     """The factory that ``name:option=value,...`` describes; options are the class's keywords.
 
-    ``name`` is one of :data:`BLOCKS`, or a reference to a user's own, ``my_block.py:MyBlock``: then
+    ``name`` is one of the registry's, or a reference to a user's own, ``my_block.py:MyBlock``: then
     that code is run, and the block is built from a number of channels.
     Raises: ValueError for an unknown block or option, or a value of the wrong kind; UserCodeError,
             from the factory too.
     """
     name, options = _parted(spec)
     if name in BLOCKS:
-        return partial(BLOCKS[name], **_settings(name, BLOCKS[name], options))
+        build = BLOCKS[name].build
+        return partial(build, **_settings(name, build, options))
     made = load(name)
     if not callable(made) or isinstance(made, nn.Module):
         raise ValueError(f"{name} is no block: give a class or function that takes the channels")
@@ -37,7 +37,7 @@ def block_factory(spec: str) -> BlockFactory:
 
 
 def reference_of(spec: str) -> str | None:
-    """What of a user's code ``spec`` names, None for a block of ours.
+    """The reference to a user's code in ``spec``, None for a block of the registry.
 
     Raises: ValueError if it is neither.
     """
@@ -60,14 +60,22 @@ def _parted(spec: str) -> tuple[str, str]:
     )
 
 
-def fast(spec: str) -> str:
-    """``spec`` on the fast path.  Raises: ValueError if it is no block of ours or names a path."""
+def with_impl(spec: str, impl: Impl) -> str:
+    """``spec`` with the implementation ``impl``; the reference is the default and not written.
+
+    Raises: ValueError if it is no block of the registry, has no such implementation or names one.
+    """
+    checked(impl)
     name, _, options = spec.partition(":")
     if name not in BLOCKS:
-        raise ValueError(f"{name} has no fast path: choose from {', '.join(BLOCKS)}")
-    if "path=" in options:
-        raise ValueError(f"{spec} names its path: leave it out, both are timed")
-    return f"{spec}{',' if options else ':'}path=fast"
+        raise ValueError(f"{name} has no implementations: choose from {', '.join(BLOCKS)}")
+    if "impl=" in options:
+        raise ValueError(f"{spec} names its implementation: leave it out")
+    if impl not in BLOCKS[name].implementations:
+        raise ValueError(f"{name} has no {impl} implementation")
+    return (
+        spec if impl == "reference" else f"{spec.rstrip(':')}{',' if options else ':'}impl={impl}"
+    )
 
 
 def _built(name: str, made: Callable[..., Any], settings: Mapping[str, Any], channels: int) -> Any:
@@ -83,6 +91,8 @@ def _settings(name: str, made: Callable[..., Any], options: str) -> dict[str, An
     settings: dict[str, Any] = {}
     for option in filter(None, options.split(",")):
         key, separator, value = option.partition("=")
+        if key == "path" and "impl" in parameters:
+            raise ValueError(f"path is impl now: write {name}:impl=optimized")
         if key not in parameters:
             near = difflib.get_close_matches(key, parameters, n=1)
             hint = (

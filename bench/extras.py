@@ -10,6 +10,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "query": ("duckdb", "pandas"),
     "reference": ("fvcore", "thop"),
     "ray": ("ray",),
+    "junit": ("junitparser",),
 }
 """The modules that each extra installs."""
 

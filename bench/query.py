@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vidcost.bench import files
 from vidcost.bench.count import record
 from vidcost.bench.extras import require
-from vidcost.bench.timing.figures import figures, share_figures
+from vidcost.bench.timing.figures import contribution_figures, figures
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.store import TIMINGS, Store
 
@@ -91,7 +91,7 @@ def _register(
             for each in timings
             if not each.cell.is_pair
         ),
-        "contributions": (share_figures(each) for each in timings if each.cell.share),
+        "contributions": (contribution_figures(each) for each in timings if each.cell.contribution),
         "reconciliation": _lines(results / "reconciliation.jsonl", "vidcost explain"),
         "audit": _lines(results / "audit.jsonl", "vidcost audit"),
     }
@@ -182,6 +182,7 @@ def _one_line_errors() -> Iterator[None]:
         if isinstance(error, duckdb.CatalogException) and said.startswith("Catalog Error: Table"):
             said = (
                 f"{said.splitlines()[0]} The tables are {', '.join(TABLES)}, as far as "
-                "`vidcost run`, `time`, `time --share`, `explain` and `audit` have written records"
+                "`vidcost run`, `time`, `time --contribution`, `explain` and `audit` have written "
+                "records"
             )
         raise ValueError(said) from None

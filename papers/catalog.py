@@ -73,7 +73,7 @@ def select(
 
     Patterns choose among the rows of all papers, or of ``paper_name``. No pattern means all rows
     of that paper, or of DEFAULT; so does ``table``, a table of it, with what it prints alone.
-    The name of any row with blocks and -fast behind it is a row too, after all others.
+    The name of any row with such blocks and -optimized behind it is a row too, after all others.
     Raises: ValueError if a pattern matches nothing, with the nearest name, there is no such paper
             or table, or none of its rows matches.
     """
@@ -82,7 +82,7 @@ def select(
         paper(chosen_paper).table(table)
     everything = patterns and paper_name is None and table is None
     base = every_row().values() if everything else rows_of(chosen_paper)
-    rows = (*base, *_fast_by_name(patterns, base))
+    rows = (*base, *_optimized_by_name(patterns, base))
     names = [row.name for row in rows]
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
@@ -100,10 +100,14 @@ def select(
     return chosen
 
 
-def _fast_by_name(names: Sequence[str], rows: Iterable[Row]) -> list[Row]:
-    """Fast variants of ``rows`` that are asked for by name and are none of them."""
+def _optimized_by_name(names: Sequence[str], rows: Iterable[Row]) -> list[Row]:
+    """Optimized variants of ``rows`` that are asked for by name and are none of them."""
     known = {row.name for row in rows}
-    bases = {f"{row.name}-fast": row for row in rows if row.has_blocks and not row.is_fast}
+    bases = {
+        f"{row.name}-optimized": row for row in rows if row.has_blocks and not row.is_optimized
+    }
     return [
-        bases[name].fast() for name in dict.fromkeys(names) if name in bases and name not in known
+        bases[name].optimized()
+        for name in dict.fromkeys(names)
+        if name in bases and name not in known
     ]

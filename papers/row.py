@@ -58,28 +58,32 @@ class Row:
         )
         return replace(self, classes=self.classes if classes is None else classes, inputs=clips)
 
-    def fast(self) -> Row:
-        """A variant of this row whose blocks take the fast path, named with -fast behind.
+    def optimized(self) -> Row:
+        """A variant of this row whose blocks are optimized, named with -optimized behind.
 
-        Raises: ValueError if it has no blocks, or takes the fast path already.
+        Raises: ValueError if it has no blocks, is optimized already, or a block of it has one
+                implementation only.
         """
         if not self.has_blocks:
             raise ValueError(f"{self.name} has no blocks: choose a row with one")
-        if self.is_fast:
-            raise ValueError(f"{self.name} takes the fast path already: choose another row")
+        if self.is_optimized:
+            raise ValueError(f"{self.name} is optimized already: choose another row")
         assert isinstance(self.build, partial), self
         blocks: Blocks = self.build.keywords["blocks"]
-        fast = {
-            position: partial(block, path="fast")  # type: ignore[call-arg]
+        if not all("impl" in inspect.signature(block).parameters for block in blocks.values()):
+            raise ValueError(f"{self.name} has a block of one implementation: choose another row")
+        changed = {
+            position: partial(block, impl="optimized")  # type: ignore[call-arg]
             for position, block in blocks.items()
         }
-        note = f"variant: {self.name} with blocks that compute the same faster"
-        return replace(self.with_blocks(fast), name=f"{self.name}-fast", tables=(), note=note)
+        note = f"variant: {self.name} with the optimized implementation of its blocks"
+        name = f"{self.name}-optimized"
+        return replace(self.with_blocks(changed), name=name, tables=(), note=note)
 
     @property
-    def is_fast(self) -> bool:
-        """Whether it is another row with blocks that compute the same faster."""
-        return self.name.endswith("-fast")
+    def is_optimized(self) -> bool:
+        """Whether it is another row with the optimized implementation of its blocks."""
+        return self.name.endswith("-optimized")
 
     @property
     def has_blocks(self) -> bool:

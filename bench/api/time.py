@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vidcost.bench.api.guest import called, copied, guarded
 from vidcost.bench.call import Inputs
 from vidcost.bench.outputs import is_finite
+from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.choices import Phase
 from vidcost.bench.timing.clock import clock_for
@@ -23,7 +24,6 @@ from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.runner import Runner, held_bytes
 from vidcost.bench.timing.sampling import sample, without_collection
 from vidcost.bench.timing.statistics import Summary, summary
-from vidcost.bench.timing.subject import Built
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -243,4 +243,4 @@ def still(so: bool, what: str) -> None:
 
 def _buildable() -> list[Row]:
     # a fast variant costs what its row does, or what nobody printed
-    return [row for row in rows_of() if row.build and not row.is_fast]
+    return [row for row in rows_of() if row.build and not row.is_optimized]

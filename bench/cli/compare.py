@@ -78,7 +78,7 @@ def compare(
         typer.Option(
             "--modes",
             help="Compare ways to run the networks instead: channels_last_3d, tf32, bf16 autocast, "
-            "torch.compile, CUDA graphs, the fast path.",
+            "torch.compile, CUDA graphs, the optimized implementation.",
         ),
     ] = False,
     inputs: Inputs = None,
@@ -132,7 +132,8 @@ def compare(
     """Compare blocks in one network: counts, latency, memory, and what they add to it.
 
     The network is built with each block in turn at all the positions given, counted in a process of
-    its own, checked against the block's closed form if it has one, and timed in turns with the same
+    its own, checked against the block's closed form if it has one, and timed interleaved with
+    the same
     network without any block. Timings are stored like those of `vidcost time`. With --engine
     ray both are done on the nodes of a cluster.
     """
@@ -235,7 +236,7 @@ def compare(
         typer.echo(f"drawn: {plot}", err=True)
     print_table(table, as_)
     report(
-        f"{each.variant.cell.subject}: {each.status}: {each.error}"
+        f"{each.variant.cell.target}: {each.status}: {each.error}"
         for each in found
         # that a block does not fit a clip is a fact of the sweep, not a failure
         if each.status != "ok" and not (each.status == "refused" and swept)

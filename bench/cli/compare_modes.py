@@ -77,7 +77,7 @@ def print_modes(
     for cell, (name, way) in combined.items():
         if way in second:
             single[cell][name] = second[way]
-    print_table(modes_table({cell.subject: found for cell, found in single.items()}), as_)
+    print_table(modes_table({cell.target: found for cell, found in single.items()}), as_)
     report(failures)
 
 

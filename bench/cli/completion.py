@@ -24,9 +24,16 @@ def rows() -> list[str]:
 
 def blocks() -> list[str]:
     """Names of blocks; their options follow a colon, at which bash begins a new word."""
-    from vidcost.bench.block_spec import BLOCKS
+    from vidcost.models.registry import BLOCKS
 
     return list(BLOCKS)
+
+
+def impls() -> list[str]:
+    """Implementations of blocks, and both."""
+    from vidcost.models.blocks.impl import IMPLS
+
+    return [*IMPLS, ",".join(IMPLS)]
 
 
 def blocks_or_all() -> list[str]:

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.options import (
-    Address,
-    As,
-    Device,
-    EngineName,
-    Format,
-    Frames,
-    GpuTypes,
-    Json,
-    Results,
-    Size,
-    Where,
-)
+from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size
 from vidcost.bench.cli.output import complain, print_table, report
+from vidcost.bench.extras import require
+from vidcost.bench.progress import bar
 
 if TYPE_CHECKING:
-    from vidcost.bench.gate.result import Result
+    from vidcost.bench.gate.interleave import Progress
+    from vidcost.bench.gate.record import Result
 
 gate_app = typer.Typer(
     help="Regressions caught: exact counts, and timings of two versions.", no_args_is_help=True
@@ -47,10 +41,22 @@ Shapes = Annotated[
     typer.Option("--shape", metavar="CxTxHxW", help="Input of the blocks alone."),
 ]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of each process.")]
-Margin = Annotated[float, typer.Option(min=0.001, max=1, help="Share by which head may be slower.")]
+Margin = Annotated[
+    float, typer.Option(min=0.001, max=1, help="Fraction by which head may be slower.")
+]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="Raw samples and verdicts, as JSON.")]
+
+
+def _with_junitparser(path: Path | None) -> Path | None:
+    """Check the extra before anything is measured."""
+    if path is not None:
+        require("junit")
+    return path
+
+
 Junit = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The verdicts as JUnit's XML too.")
+    Path | None,
+    typer.Option(metavar="FILE", callback=_with_junitparser, help="The verdicts as JUnit XML too."),
 ]
 
 
@@ -58,11 +64,11 @@ Junit = Annotated[
 def gate_counts(results: Results = Path("results"), as_: As = None, json: Json = False) -> None:
     """Count every row and compare with counts.jsonl, exactly; any difference fails.
 
-    What fvcore, thop and torch print is computed by our account of their conventions, which
-    `vidcost explain` holds to what they answer.
+    The answers of fvcore, thop and torch are computed from our account of their conventions, which
+    `vidcost explain` checks against their real answers.
     """
     from vidcost.bench.cli.rows import progress
-    from vidcost.bench.gate.baseline import compare
+    from vidcost.bench.gate.counts import compare
     from vidcost.bench.report.gate.counts import change_table, summary_line
     from vidcost.bench.report.gate.github import annotated, announce, append_summary
     from vidcost.papers.catalog import rows_of
@@ -94,12 +100,12 @@ def gate_accept(
     results: Results = Path("results"),
     json: Json = False,
 ) -> None:
-    """Make what is counted now the baseline of `vidcost gate counts`, with the reason.
+    """Make the counts of now the baseline of `vidcost gate counts`, with the reason.
 
     fvcore, thop and the others are asked about the rows that changed.
     """
     from vidcost.bench.cli.rows import progress
-    from vidcost.bench.gate.baseline import accept
+    from vidcost.bench.gate.counts import accept
     from vidcost.bench.report.gate.counts import accepted_line, change_table
     from vidcost.papers.catalog import rows_of
 
@@ -139,7 +145,7 @@ def gate_time(
     threads: Threads = 1,
     margin: Margin = 0.03,
     visit: Annotated[
-        float, typer.Option(min=0.01, help="Seconds in which a pair takes turns at a subject.")
+        float, typer.Option(min=0.01, help="Seconds for which a pair is interleaved at a target.")
     ] = 1.0,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Chooses the orders; default: any, recorded.")
@@ -155,16 +161,14 @@ def gate_time(
     as_: As = None,
     json: Json = False,
 ) -> None:
-    """Time two versions of the models in turns on this machine, and judge the difference.
+    """Time two versions of the models interleaved on this machine, and judge the difference.
 
-    Both are checked out and measured by this installation's harness. Every subject is screened on
-    eight pairs of processes; what looks changed is confirmed on fresh ones. Exit status 0: nothing
-    regressed; 1: something did; 3: something could not be judged.
+    This installation's harness measures both. Every target is screened on eight pairs of
+    processes, and confirmed on fresh pairs if it looks changed. Exit status 0: nothing regressed;
+    1: something did; 3: something could not be judged.
     """
-    from vidcost.bench.gate import comparison, result, versions
-    from vidcost.bench.gate.campaign import Campaign
-    from vidcost.bench.gate.record import Rule
-    from vidcost.bench.session.gate_progress import gate_progress
+    from vidcost.bench.gate import interleave, record, versions
+    from vidcost.bench.gate.judge import judged
     from vidcost.bench.session.timing import check_device
     from vidcost.bench.timing.cell import Cell
     from vidcost.bench.timing.plan import Conditions, checked_cell
@@ -179,56 +183,56 @@ def gate_time(
     def cell_of_row(name: str) -> Cell:
         return checked_cell({"row": name, "frames": frames, "size": size} | common)
 
-    # what is wrong in any version is said before two are prepared, which takes seconds to minutes
-    alone, left_out = comparison.blocks_alone(blocks or (), shapes or ())
+    # bad input is reported before two versions are prepared, which takes seconds to minutes
+    alone, left_out = interleave.blocks_alone(blocks or (), shapes or ())
     cells = [checked_cell(block | common) for block in alone]
-    # of a row by any name, which only the versions know
+    # only the versions know the names of their rows
     for name in rows or (() if blocks else ("any",)):
         cell_of_row(name)
-    prepared = comparison.prepare_refs(
+    prepared = interleave.prepare_refs(
         Path(), base, head, cache=versions.cache_folder(), same_environment=same_environment
     )
-    # a version whose models do not import says so here, whatever is measured
+    # also reports a version whose models do not import
     base_rows, head_rows = (side.rows() for side in prepared)
     if rows or not blocks:
-        names, of_one = comparison.common_rows(base_rows, head_rows, rows or ())
+        names, of_one = interleave.common_rows(base_rows, head_rows, rows or ())
         cells = [*map(cell_of_row, names), *cells]
         left_out = [*of_one, *left_out]
-    run = comparison.new_run(
+    run = interleave.new_run(
         prepared,
         cells,
         left_out=left_out,
-        rule=Rule(margin=margin),
+        rule=record.Rule(margin=margin),
         seed=random.SystemRandom().randrange(1 << 32) if seed is None else seed,
         visit_s=visit,
     )
-    with gate_progress(Console(stderr=True)) as show:
-        campaign = Campaign(
+    with _progress() as show:
+        campaign = interleave.Campaign(
             run,
-            comparison.launches(prepared),
-            save=lambda run: result.write(out, result.Result.of(run)),
+            interleave.launches(prepared),
+            save=lambda run: record.write(out, judged(run)),
             on_progress=show,
         )
         try:
             campaign.finish()
         except KeyboardInterrupt:
             raise Interrupted(
-                f"stopped before all pairs were measured: {out} has those that were, which are "
-                "not enough to judge by"
+                f"stopped before all pairs were measured: {out} holds those that were, too few to "
+                "judge"
             ) from None
-    _conclude(result.Result.of(campaign.run), junit, as_)
+    _conclude(judged(campaign.run), junit, as_)
 
 
-@gate_app.command("samples", epilog="Example: `vidcost gate samples base.jsonl head.jsonl`")
+@gate_app.command("samples", epilog="Example: `vidcost gate samples base.json head.json`")
 def gate_samples(
-    base: Annotated[Path, typer.Argument(help="A file, or a folder of files.")],
-    head: Annotated[Path, typer.Argument(help="The other one, of the same kind.")],
+    base: Annotated[Path, typer.Argument(help="A JSON file of pytest-benchmark, or a folder.")],
+    head: Annotated[Path, typer.Argument(help="The same of the other version.")],
     noise: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE",
-            help="Spread of process medians known from a study, such as 0.01: judges even single "
-            "processes.",
+            metavar="FRACTION",
+            help="The standard deviation of process medians, known from an A/A study, as 0.01: "
+            "judges even single processes.",
         ),
     ] = None,
     allow: Annotated[
@@ -241,20 +245,20 @@ def gate_samples(
     as_: As = None,
     json: Json = False,
 ) -> None:
-    """Judge stored records: files of `vidcost time`, or JSON of pytest-benchmark.
+    """Judge stored benchmarks: the JSON that pytest-benchmark writes of two versions.
 
-    The unit is a process: its samples are correlated. Records of unlike machines are refused. Exit
-    statuses are those of `vidcost gate time`.
+    One run of pytest is one process, and so one value: its samples are correlated. Runs on unlike
+    machines are rejected. Exit statuses are those of `vidcost gate time`.
     """
-    from vidcost.bench.gate import result
-    from vidcost.bench.gate.record import Rule
-    from vidcost.bench.gate.sample_files import compare_samples
+    from vidcost.bench.gate import record
+    from vidcost.bench.gate.judge import judged
+    from vidcost.bench.gate.pytest_benchmark import compare_files
 
     files.check_folder(out.parent)
-    found = compare_samples(base, head, rule=Rule(margin=margin), noise=noise, allow=allow or ())
-    judged = result.Result.of(found)
-    result.write(out, judged)
-    _conclude(judged, junit, as_)
+    rule = record.Rule(margin=margin)
+    result = judged(compare_files(base, head, rule=rule, noise=noise, allow=allow or ()))
+    record.write(out, result)
+    _conclude(result, junit, as_)
 
 
 @gate_app.command("replay", epilog="Example: `vidcost gate replay gate.json`")
@@ -264,120 +268,54 @@ def gate_replay(
     as_: As = None,
     json: Json = False,
 ) -> None:
-    """Compute the verdicts anew from a gate's file alone, with its rule and its raw samples.
+    """Compute the verdicts again from a gate's file, with its rule and its raw samples.
 
-    Fails with exit status 3 if they are not those that the file holds.
+    Fails with exit status 3 if they differ from those in the file.
     """
-    from vidcost.bench.gate import result
-    from vidcost.bench.gate.verdict import INVALID
+    from vidcost.bench.exit_status import NOT_JUDGED
+    from vidcost.bench.gate import record
+    from vidcost.bench.gate.judge import judged
 
-    stored = result.read(file)
-    judged = result.Result.of(stored.measured)
-    if judged != stored:
+    stored = record.read(file)
+    result = judged(stored.measured)
+    if result != stored:
         complain(f"{file} holds other verdicts: it was edited, or judged by another version")
-        judged = judged.model_copy(update={"status": INVALID})
-    _conclude(judged, junit, as_)
+        result = result.model_copy(update={"status": NOT_JUDGED})
+    _conclude(result, junit, as_)
 
 
-@gate_app.command("study", epilog="Example: `vidcost gate study --comparisons 300`")
-def gate_study(
-    comparisons: Annotated[
-        int, typer.Option(min=0, help="Comparisons of equal code, at least.")
-    ] = 300,
-    per_factor: Annotated[
-        int, typer.Option(min=0, help="Comparisons with each injected slow-down, at least.")
-    ] = 40,
-    device: Device = "cpu",
-    threads: Threads = 1,
-    visit: Annotated[
-        float, typer.Option(min=0.01, help="Seconds in which a pair takes turns at a subject.")
-    ] = 0.4,
-    engine: EngineName = Where.HERE,
-    address: Address = None,
-    gpu: GpuTypes = None,
-    results: Results = Path("results"),
-    json: Json = False,
-) -> None:
-    """Measure the gate itself on this machine: false alarms on equal code, slow-downs found.
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """A bar of the pairs of a stage, on a terminal only."""
+    with bar(Console(stderr=True), "gate", 1) as (shown, task):
 
-    Trials are appended to gate/<device>/study.jsonl in the results folder, and the same command
-    goes on where it stopped. README.md and power.svg beside it say what came of it, and what the
-    usual tools would have said of the same samples. With --engine ray each trial has a GPU, or a
-    node's CPU, of a cluster for itself.
-    """
-    from vidcost.bench.cli.engines import Choice
-    from vidcost.bench.cli.rows import progress
-    from vidcost.bench.gate import comparison, study, trial, versions
-    from vidcost.bench.report.gate.study_document import write_study
-    from vidcost.bench.session.cluster_timing import one_kind
-    from vidcost.bench.session.gate_progress import gate_progress
-    from vidcost.bench.session.timing import check_device, slug
-    from vidcost.bench.timing.conditions import machine_of
-    from vidcost.bench.timing.sweep import Interrupted
+        def on_progress(at: Progress) -> None:
+            words = escape(f"{at.stage}: {at.target}")
+            shown.update(task, description=words, completed=at.pair, total=at.of)
 
-    where = Choice(engine, address, gpu, device)
-    if not where.is_ray:
-        check_device(device)
-    lost: list[str] = []
-    with where.engine() as machines:
-        machine = one_kind(machines, device) if where.is_ray else machine_of(device)
-        folder = results / "gate" / slug(machine)
-        files.check_folder(folder)
-        path, cells = folder / "study.jsonl", study.study_cells(device, threads)
-        missing = study.missing(path, cells, comparisons=comparisons, per_factor=per_factor)
-        if missing:
-            prepared = comparison.prepare_refs(Path(), None, None, cache=versions.cache_folder())
-            try:
-                if where.is_ray:
-                    with progress(len(missing)) as advance:
-                        lost = study.carry_out_on(
-                            machines,
-                            prepared,
-                            path,
-                            cells,
-                            missing,
-                            visit_s=visit,
-                            on_trial=lambda trial: advance(f"trial {trial.number}"),
-                        )
-                else:
-                    with gate_progress(Console(stderr=True)) as show:
-                        study.carry_out(
-                            prepared, path, cells, missing, visit_s=visit, on_progress=show
-                        )
-            except KeyboardInterrupt:
-                raise Interrupted(
-                    f"stopped; the trials that were finished are in {path}: give the same command "
-                    "to go on"
-                ) from None
-    if not path.exists():
-        report(lost)
-    written, alarms = write_study(trial.read(path), folder)
-    if json:
-        print_table(alarms, Format.JSON)
-    for document in written:
-        typer.echo(f"Written: {document}", err=json)
-    report(lost)
+        yield on_progress
 
 
-def _conclude(judged: Result, junit: Path | None, as_: Format | None) -> None:
-    """Show the verdicts wherever somebody looks, and exit accordingly."""
-    from vidcost.bench.report.gate import github as gate_github
-    from vidcost.bench.report.gate import junit as gate_junit
-    from vidcost.bench.report.gate import verdicts as gate_tables
+def _conclude(result: Result, junit: Path | None, as_: Format | None) -> None:
+    """Report the verdicts everywhere, and exit accordingly."""
+    from vidcost.bench.report.gate import github
+    from vidcost.bench.report.gate.verdicts import verdict_table, what_ran
 
-    table = gate_tables.verdict_table(
-        judged.verdicts,
-        ran=gate_tables.what_ran(judged.measured),
+    table = verdict_table(
+        result.verdicts,
+        ran=what_ran(result.measured),
         everything=as_ in (Format.JSON, Format.CSV),
     )
     print_table(table, as_)
     if junit is not None:
-        properties = gate_junit.properties_of(judged.measured)
-        files.write(junit, gate_junit.junit(judged.verdicts, properties))
-    gate_github.announce(gate_github.annotations(judged.verdicts), err=as_ is not None)
-    _note(gate_github.append_summary(table.markdown()))
-    if judged.status:
-        raise typer.Exit(judged.status)
+        # only who wants this file needs the package for it
+        from vidcost.bench.report.gate import junit as xml
+
+        files.write(junit, xml.junit(result.verdicts, xml.properties_of(result.measured)))
+    github.announce(github.annotations(result.verdicts), err=as_ is not None)
+    _note(github.append_summary(table.markdown()))
+    if result.status:
+        raise typer.Exit(result.status)
 
 
 def _note(warning: str | None) -> None:

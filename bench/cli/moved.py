@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 MOVED: Mapping[str, str] = {
+    "fast": "`vidcost time --blocks all --impl reference,optimized` compares the implementations",
     "history": "`git log -p results/counts.jsonl` shows the history of the committed counts",
     "export": "`vidcost query SQL --parquet FILE` writes an answer as Parquet",
 }

@@ -53,8 +53,8 @@ def failures(networks: Iterable[Counted]) -> list[str]:
     """What went wrong with each, in a line."""
     lines = []
     for each in networks:
-        subject = each.cell.subject
+        target = each.cell.target
         if each.status != "ok":
-            lines.append(f"{subject}: {each.status}: {each.error}")
-        lines += unanswered(subject, each.answers or {})
+            lines.append(f"{target}: {each.status}: {each.error}")
+        lines += unanswered(target, each.answers or {})
     return lines

@@ -58,10 +58,10 @@ def report_failures(records: Iterable[Record]) -> None:
     report(line for each in records for line in unanswered(each.row, each.reference_counters))
 
 
-def unanswered(subject: str, answers: Mapping[Any, Answer]) -> list[str]:
-    """A line for each counter that gave no answer about ``subject``."""
+def unanswered(target: str, answers: Mapping[Any, Answer]) -> list[str]:
+    """A line for each counter that gave no answer about ``target``."""
     return [
-        f"{subject}: {name} {answer.status}: {answer.error}"
+        f"{target}: {name} {answer.status}: {answer.error}"
         for name, answer in answers.items()
         if answer.error
     ]

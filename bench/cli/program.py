@@ -13,7 +13,6 @@ from vidcost.bench.cli.cache import cache_app
 from vidcost.bench.cli.compare import compare_app
 from vidcost.bench.cli.counts import counts_app
 from vidcost.bench.cli.explain import explain_app
-from vidcost.bench.cli.fast import fast_app
 from vidcost.bench.cli.formulas import formulas_app
 from vidcost.bench.cli.gate import gate_app
 from vidcost.bench.cli.query import query_app
@@ -32,7 +31,6 @@ app.add_typer(counts_app)
 app.add_typer(compare_app)
 app.add_typer(tables_app)
 app.add_typer(timing_app)
-app.add_typer(fast_app)
 app.add_typer(explain_app)
 app.add_typer(formulas_app)
 app.add_typer(audit_app)

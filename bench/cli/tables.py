@@ -92,7 +92,7 @@ def run(
     from vidcost.bench.cli.rows import buildable, measured
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import complaints, reconcile
-    from vidcost.bench.gate.baseline import unlike_baseline
+    from vidcost.bench.gate.counts import unlike_baseline
     from vidcost.bench.report.timing import with_timings
     from vidcost.bench.timing.campaign import TABLES
     from vidcost.bench.timing.plan import seconds

@@ -145,6 +145,9 @@ class _TrainingLog(Log):  # type: ignore[no-untyped-call]
         # the operations of a checkpoint run inside a node too, but record gradients
         if node is None or torch.is_grad_enabled():
             self._note(booked)
+            if node is not None and booked is not None and not self.module:
+                # a function that is computed again, outside of any module's call
+                return Booking(self._source(node).module, booked.kind, booked.amount)
             return booked
         source = self._source(node)
         # a mean in the backward pass is a statistic, as in that of a standard deviation

@@ -1,46 +1,124 @@
-"""Verdicts on a run: a pure function of what was measured."""
+"""Verdicts as pure functions of what was measured: of a run, of pairs, of stored benchmarks."""
 
 from __future__ import annotations
 
 import math
-import statistics as plain
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
 from typing import Literal
 
-from vidcost.bench.gate.decision import decide, is_equal
-from vidcost.bench.gate.evidence import Evidence, evidence
-from vidcost.bench.gate.memory import memory_verdict
-from vidcost.bench.gate.record import Rule, Run, Visit
+from vidcost.bench.gate.record import (
+    Result,
+    Rule,
+    Run,
+    SampleComparison,
+    Samples,
+    Side,
+    Stage,
+    Verdict,
+    Visit,
+    Word,
+    exit_status,
+)
 from vidcost.bench.gate.statistics import (
+    CONFIDENCE,
+    Shift,
     center,
     holm_adjusted,
     interval,
-    noise,
+    least_p,
     pairs_needed,
+    shift_by_noise,
+    shift_by_ranks,
     sign_flip_p,
+    standard_error,
+    values_needed,
 )
-from vidcost.bench.gate.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of processes of one cell at one stage.
+
+    ``base`` and ``head`` are medians of the processes in seconds. ``log_ratios``: by pair, the
+    median over its turns of log(head / base), positive if head was slower.
+    """
+
+    base: tuple[float, ...] = ()
+    head: tuple[float, ...] = ()
+    log_ratios: tuple[float, ...] = ()
+
+
+def judged(measured: Run | SampleComparison) -> Result:
+    """The verdicts on what was measured, with the exit status."""
+    if isinstance(measured, Run):
+        verdicts, complete = judge(measured), measured.complete
+    else:
+        verdicts, complete = judge_samples(measured), True
+    status = exit_status(verdicts, complete=complete)
+    return Result(status=status, verdicts=tuple(verdicts), measured=measured)
+
+
+def judge(run: Run) -> list[Verdict]:
+    """The verdicts on latency, then on memory, in the order of the cells."""
+    latency = judge_pairs(pairs_of(run, "screen"), pairs_of(run, "confirm"), run.rule)
+    verdicts = []
+    for number, (cell, verdict) in enumerate(zip(run.cells, latency, strict=True)):
+        visits = [visit for visit in run.visits if visit.cell == number]
+        why = _failure(visits) if verdict.word == "INVALID" else ""
+        verdicts.append(
+            verdict.model_copy(update={"target": cell.target, "why": why or verdict.why})
+        )
+    return verdicts + [_memory_verdict(run, number) for number in range(len(run.cells))]
+
+
+def pairs_of(run: Run, stage: Stage) -> list[Pairs]:
+    """The pairs of each cell at ``stage``; pairs with a failure are left out."""
+    visits: dict[int, dict[int, dict[Side, Visit]]] = defaultdict(lambda: defaultdict(dict))
+    for visit in run.visits:
+        if visit.stage == stage:
+            visits[visit.cell][visit.pair][visit.side] = visit
+    return [_pairs(visits[cell]) for cell in range(len(run.cells))]
+
+
+def _pairs(visits: Mapping[int, Mapping[Side, Visit]]) -> Pairs:
+    good = [
+        (pair["base"], pair["head"])
+        for pair in visits.values()
+        if len(pair) == 2
+        and all(visit.status == "ok" and visit.samples_ns for visit in pair.values())
+    ]
+    return Pairs(
+        base=tuple(median(base.samples_ns) / 1e9 for base, _ in good),
+        head=tuple(median(head.samples_ns) / 1e9 for _, head in good),
+        log_ratios=tuple(_log_ratio(base, head) for base, head in good),
+    )
+
+
+def _log_ratio(base: Visit, head: Visit) -> float:
+    """Turn by turn, because what slows a machine down lasts longer than a turn and hits both."""
+    turns = zip(_turns(base), _turns(head), strict=False)
+    return median(math.log(theirs / ours) for ours, theirs in turns)
+
+
+def _turns(visit: Visit) -> list[float]:
+    samples, size = visit.samples_ns, visit.turn_samples
+    return [median(samples[start : start + size]) for start in range(0, len(samples), size)]
+
+
+# screen and confirm
 
 
 def to_confirm(run: Run) -> dict[int, int]:
-    """Cells that the screen does not clear, with the pairs that they are to be confirmed on."""
-    doubtful = {}
-    for cell, screened in enumerate(evidence(run, "screen")):
-        logs = screened.log_ratios
-        if len(logs) < run.rule.screen_pairs or is_equal(*interval(logs), run.rule):
-            continue
-        either = min(sign_flip_p(logs), sign_flip_p(_turned(logs)))
-        if either <= run.rule.screen_level:
-            doubtful[cell] = logs
-    return {
-        cell: _pairs_to_confirm(logs, run.rule, together=len(doubtful))
-        for cell, logs in doubtful.items()
-    }
+    """Cells that the screen does not clear, with how many pairs are to confirm them."""
+    return _planned(pairs_of(run, "screen"), run.rule)
 
 
 def still_to_confirm(run: Run, planned: Mapping[int, int]) -> dict[int, int]:
-    """Those of ``planned``, which is :func:`to_confirm`'s, that need more pairs yet."""
-    confirmed = evidence(run, "confirm")
+    """Those of ``planned``, which :func:`to_confirm` returned, that still need pairs."""
+    confirmed = pairs_of(run, "confirm")
     return {
         cell: pairs
         for cell, pairs in planned.items()
@@ -48,79 +126,22 @@ def still_to_confirm(run: Run, planned: Mapping[int, int]) -> dict[int, int]:
     }
 
 
-def judge(run: Run) -> list[Verdict]:
-    """The verdicts on latency, then on memory, in the order of the cells."""
-    planned = to_confirm(run)
-    screened, confirmed = evidence(run, "screen"), evidence(run, "confirm")
-    slower = _adjusted(confirmed, planned, run.rule, sign=1)
-    faster = _adjusted(confirmed, planned, run.rule, sign=-1)
-    latency = []
-    for number, cell in enumerate(run.cells):
-        failures = tuple(
-            visit for visit in run.visits if visit.cell == number and visit.status != "ok"
-        )
-        if number in planned:
-            found, needed = confirmed[number], planned[number]
-            enough = _is_settled(found.log_ratios, needed, run.rule)
-        else:
-            found, needed = screened[number], run.rule.screen_pairs
-            enough = len(found.base) >= needed
-        if not enough:
-            verdict = _invalid(cell.subject, failures, len(found.base), needed)
-        else:
-            verdict = latency_verdict(
-                cell.subject, found, run.rule, slower=slower.get(number), faster=faster.get(number)
-            )
-        latency.append(verdict)
-    return latency + [_memory_verdict(run, number) for number in range(len(run.cells))]
-
-
-def latency_verdict(
-    subject: str, found: Evidence, rule: Rule, *, slower: float | None, faster: float | None
-) -> Verdict:
-    """The verdict on pairs, of which there are enough.
-
-    ``slower`` and ``faster`` are the adjusted p that head is not so by more than the margin; None
-    if that was not asked, because the screen had no doubt.
-    """
-    logs = found.log_ratios
-    low, high = interval(logs)
-    margin = rule.margin_at(noise(logs))
-    word, why = decide(
-        low,
-        high,
-        rule,
-        margin=margin,
-        slower=slower,
-        faster=faster,
-        undecided=_undecided(low, high, margin, confirmed=slower is not None),
-    )
-    return Verdict(
-        subject=subject,
-        metric="latency",
-        word=word,
-        why=why,
-        ratio=math.exp(center(logs)),
-        low=math.exp(low),
-        high=math.exp(high),
-        margin=margin,
-        noise=noise(logs),
-        pairs=len(logs),
-        p=faster if word == "IMPROVED" else slower,
-        base=plain.median(found.base),
-        head=plain.median(found.head),
-    )
-
-
-def _undecided(low: float, high: float, margin: float, *, confirmed: bool) -> str:
-    where = f"{math.expm1(low):+.1%} to {math.expm1(high):+.1%}"
-    if confirmed:
-        return f"{where} on fresh pairs: not shown to differ by more than {margin:.1%}"
-    return f"{where}: too noisy to show that nothing changed; no change was seen"
+def _planned(screened: Sequence[Pairs], rule: Rule) -> dict[int, int]:
+    doubtful = {}
+    for cell, pairs in enumerate(screened):
+        logs = pairs.log_ratios
+        if len(logs) < rule.screen_pairs or _is_equal(*interval(logs), rule):
+            continue
+        if min(sign_flip_p(logs), sign_flip_p([-log for log in logs])) <= rule.screen_level:
+            doubtful[cell] = logs
+    return {
+        cell: _pairs_to_confirm(logs, rule, together=len(doubtful))
+        for cell, logs in doubtful.items()
+    }
 
 
 def _pairs_to_confirm(logs: Sequence[float], rule: Rule, *, together: int) -> int:
-    """What is shown to have changed by more than ``find`` already needs the fewer pairs for it."""
+    """Fewer pairs are needed if the screen already proves a change larger than ``find``."""
     low, high = interval(logs)
     shift = max(math.log1p(rule.find), low, -high)
     distance = shift - math.log1p(rule.margin)
@@ -135,54 +156,245 @@ def _pairs_to_confirm(logs: Sequence[float], rule: Rule, *, together: int) -> in
 
 
 def _is_settled(logs: Sequence[float], pairs: int, rule: Rule) -> bool:
-    """Whether a cell has all its ``pairs``, or after the first ones no sign of any change.
+    """Whether a cell has all its ``pairs``, or after ``confirm_pairs`` shows no change.
 
-    To give up a suspicion early can only prevent an alarm.
+    Stopping early because nothing is seen can only prevent an alarm.
     """
     if len(logs) >= pairs:
         return True
     return len(logs) >= rule.confirm_pairs and abs(center(logs)) <= math.log1p(rule.margin)
 
 
-def _adjusted(
-    confirmed: Sequence[Evidence], planned: Mapping[int, int], rule: Rule, *, sign: Literal[1, -1]
+# latency
+
+
+def judge_pairs(screened: Sequence[Pairs], confirmed: Sequence[Pairs], rule: Rule) -> list[Verdict]:
+    """The verdicts on latency, in the order of the cells, without names of targets."""
+    planned = _planned(screened, rule)
+    slower = _adjusted_p(confirmed, planned, rule, sign=1)
+    faster = _adjusted_p(confirmed, planned, rule, sign=-1)
+    verdicts = []
+    for cell in range(len(screened)):
+        if cell in planned:
+            pairs, needed = confirmed[cell], planned[cell]
+            enough = _is_settled(pairs.log_ratios, needed, rule)
+        else:
+            pairs, needed = screened[cell], rule.screen_pairs
+            enough = len(pairs.base) >= needed
+        if enough:
+            verdict = _pairs_verdict(pairs, rule, slower=slower.get(cell), faster=faster.get(cell))
+        else:
+            verdict = _invalid("", "latency", "", len(pairs.base), needed)
+        verdicts.append(verdict)
+    return verdicts
+
+
+def _adjusted_p(
+    confirmed: Sequence[Pairs], planned: Mapping[int, int], rule: Rule, *, sign: Literal[1, -1]
 ) -> dict[int, float]:
-    """By cell the p that it is not slower (faster) by its margin, adjusted for all of them."""
+    """Holm-adjusted one-sided p by cell; H0: head is slower (faster) by at most the margin."""
     p_values = []
     for cell, pairs in planned.items():
         logs = [sign * log for log in confirmed[cell].log_ratios]
+        margin = rule.margin_at(standard_error(logs))
         settled = _is_settled(logs, pairs, rule)
-        margin = rule.margin_at(noise(logs))
         p_values.append(sign_flip_p(logs, math.log1p(margin)) if settled else 1.0)
     return dict(zip(planned, holm_adjusted(p_values), strict=True))
 
 
-def _turned(logs: Sequence[float]) -> list[float]:
-    return [-log for log in logs]
+def _pairs_verdict(
+    pairs: Pairs, rule: Rule, *, slower: float | None, faster: float | None
+) -> Verdict:
+    """The verdict on enough pairs; ``slower`` and ``faster`` are None if the screen cleared it."""
+    logs = pairs.log_ratios
+    low, high = interval(logs)
+    margin = rule.margin_at(standard_error(logs))
+    where = f"{math.expm1(low):+.1%} to {math.expm1(high):+.1%}"
+    undecided = (
+        f"{where}: too noisy to show that nothing changed; no change was seen"
+        if slower is None
+        else f"{where} on fresh pairs: not shown to differ by more than {margin:.1%}"
+    )
+    word, why = _decided(low, high, rule, margin, slower, faster, undecided)
+    return Verdict(
+        target="",
+        metric="latency",
+        word=word,
+        why=why,
+        ratio=math.exp(center(logs)),
+        low=math.exp(low),
+        high=math.exp(high),
+        margin=margin,
+        standard_error=standard_error(logs),
+        pairs=len(logs),
+        p=faster if word == "IMPROVED" else slower,
+        base=median(pairs.base),
+        head=median(pairs.head),
+    )
+
+
+def _decided(
+    low: float,
+    high: float,
+    rule: Rule,
+    margin: float,
+    slower: float | None,
+    faster: float | None,
+    undecided: str,
+) -> tuple[Word, str]:
+    """The word on the interval ``low`` to ``high`` of a log ratio, and why.
+
+    ``slower`` and ``faster`` are adjusted p values; H0: head is slower (faster) by at most
+    ``margin``; None if that was not tested.
+    """
+    if slower is not None and slower <= rule.confirm_level:
+        return "REGRESSED", f"slower by more than {margin:.1%}"
+    if faster is not None and faster <= rule.confirm_level:
+        return "IMPROVED", f"faster by more than {margin:.1%}"
+    if _is_equal(low, high, rule):
+        return "EQUIVALENT", f"within {rule.margin:.1%}"
+    return "INCONCLUSIVE", undecided
+
+
+def _is_equal(low: float, high: float, rule: Rule) -> bool:
+    """Whether the interval of a log ratio lies within the margin."""
+    return -math.log1p(rule.margin) <= low and high <= math.log1p(rule.margin)
+
+
+# memory
 
 
 def _memory_verdict(run: Run, number: int) -> Verdict:
-    """Of what a pass allocates, which does not vary as its time does: the least of each side."""
-    subject = run.cells[number].subject
+    """By the least peak of each side: allocations do not vary as latencies do."""
+    target, rule = run.cells[number].target, run.rule
     visits = [visit for visit in run.visits if visit.stage == "memory" and visit.cell == number]
-    peaks = {
-        side: min(
+    base, head = (
+        min(
             (v.peak_bytes for v in visits if v.side == side and v.peak_bytes is not None),
             default=None,
         )
         for side in ("base", "head")
-    }
-    base, head = peaks["base"], peaks["head"]
-    if base is None or head is None:
-        failures = tuple(visit for visit in visits if visit.status != "ok")
-        return _invalid(subject, failures, 0, 1).model_copy(update={"metric": "memory"})
-    return memory_verdict(subject, base, head, run.rule)
-
-
-def _invalid(subject: str, failures: Sequence[Visit], pairs: int, needed: int) -> Verdict:
-    why = (
-        f"{failures[-1].side} {failures[-1].status}: {failures[-1].error}"
-        if failures
-        else f"{pairs} of {needed} pairs were measured"
     )
-    return Verdict(subject=subject, metric="latency", word="INVALID", why=why, pairs=pairs)
+    if base is None or head is None:
+        return _invalid(target, "memory", _failure(visits), 0, 1)
+    allowed = max(rule.memory_margin * base, rule.memory_bytes)
+    word: Word
+    if head - base > allowed:
+        word, why = "REGRESSED", f"{head - base:+,} bytes, {allowed:,.0f} are allowed"
+    elif base - head > allowed:
+        word, why = "IMPROVED", f"{head - base:+,} bytes"
+    else:
+        word, why = "EQUIVALENT", f"{head - base:+,} bytes" if head != base else "the same"
+    return Verdict(
+        target=target,
+        metric="memory",
+        word=word,
+        why=why,
+        ratio=head / base if base else None,
+        margin=allowed / base if base else None,
+        pairs=1,
+        base=base,
+        head=head,
+    )
+
+
+def _failure(visits: Sequence[Visit]) -> str:
+    """The last failure of ``visits`` in words; empty if there is none."""
+    failed = [visit for visit in visits if visit.status != "ok"]
+    return f"{failed[-1].side} {failed[-1].status}: {failed[-1].error}" if failed else ""
+
+
+def _invalid(
+    target: str, metric: Literal["latency", "memory"], why: str, pairs: int, needed: int
+) -> Verdict:
+    why = why or f"{pairs} of {needed} pairs were measured"
+    return Verdict(target=target, metric=metric, word="INVALID", why=why, pairs=pairs)
+
+
+# stored benchmarks
+
+
+def judge_samples(comparison: SampleComparison) -> list[Verdict]:
+    """The verdicts on stored benchmarks, in their order.
+
+    A process is one value, its median: samples within a process are correlated. The sides were not
+    measured in pairs, so the test is one of two samples.
+    """
+    rule, noise = comparison.rule, comparison.noise
+    both = [each for each in comparison.samples if each.base and each.head]
+    # the level that one test must be able to reach: Holm's first, and the interval's
+    level = min(rule.confirm_level / max(1, len(both)), (1 - CONFIDENCE) / 2)
+    tested = [
+        each
+        for each in both
+        if noise is not None or least_p(len(each.base), len(each.head)) <= level
+    ]
+    shifts = [_shift(each, noise) for each in tested]
+    limits = [math.log1p(rule.margin_at(shift.error)) for shift in shifts]
+    slower = holm_adjusted([s.p_above(limit) for s, limit in zip(shifts, limits, strict=True)])
+    faster = holm_adjusted([s.p_below(limit) for s, limit in zip(shifts, limits, strict=True)])
+    verdicts = {
+        each.target: _samples_verdict(each, comparison, shift, more, less)
+        for each, shift, more, less in zip(tested, shifts, slower, faster, strict=True)
+    }
+    return [
+        verdicts.get(each.target) or (_too_few(each, level) if each in both else _one_sided(each))
+        for each in comparison.samples
+    ]
+
+
+def _shift(samples: Samples, noise: float | None) -> Shift:
+    base, head = ([math.log(value) for value in side] for side in (samples.base, samples.head))
+    return shift_by_ranks(base, head) if noise is None else shift_by_noise(base, head, noise)
+
+
+def _samples_verdict(
+    samples: Samples, comparison: SampleComparison, shift: Shift, slower: float, faster: float
+) -> Verdict:
+    rule = comparison.rule
+    margin = rule.margin_at(shift.error)
+    undecided = f"the ratio is only known to ±{math.expm1((shift.high - shift.low) / 2):.1%}"
+    word, why = _decided(shift.low, shift.high, rule, margin, slower, faster, undecided)
+    why += f"; {_counts(samples)}"
+    if comparison.noise is not None:
+        why += f", a noise of {comparison.noise:.2%} was given"
+    return _on_samples(samples, word, why, shift).model_copy(
+        update={
+            "low": math.exp(shift.low),
+            "high": math.exp(shift.high),
+            "margin": margin,
+            "standard_error": shift.error,
+            "p": faster if word == "IMPROVED" else slower,
+        }
+    )
+
+
+def _too_few(samples: Samples, level: float) -> Verdict:
+    why = (
+        f"{_counts(samples)}: {values_needed(level)} of each are needed (run pytest several times, "
+        "with --benchmark-json into one folder), or the noise of a process from an A/A study "
+        "(--noise)"
+    )
+    return _on_samples(samples, "INCONCLUSIVE", why, _shift(samples, None))
+
+
+def _counts(samples: Samples) -> str:
+    base, head = len(samples.base), len(samples.head)
+    return f"{base} {'process' if base == 1 else 'processes'} of base, {head} of head"
+
+
+def _on_samples(samples: Samples, word: Word, why: str, shift: Shift) -> Verdict:
+    return Verdict(
+        target=samples.target,
+        metric="latency",
+        word=word,
+        why=why,
+        ratio=math.exp(shift.center),
+        base=median(samples.base),
+        head=median(samples.head),
+    )
+
+
+def _one_sided(samples: Samples) -> Verdict:
+    why = f"only in {'base' if samples.base else 'head'}"
+    return Verdict(target=samples.target, metric="latency", word="INVALID", why=why)

@@ -1,17 +1,24 @@
-"""What pytest-benchmark stored of one run: a process, with a median of each benchmark."""
+"""JSON files of pytest-benchmark: read, checked, and matched between two versions."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import statistics
-from collections.abc import Mapping
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
 from typing import Any
 
-from vidcost.bench.gate.processes import Contents, Fields, Process, checked_seconds
+from vidcost.bench.gate.record import Rule, SampleComparison, Samples
 from vidcost.bench.timing.machine import UNKNOWN
 
 COMMIT = "commit_info.id"
+"""The version that was measured: one on each side, and it may differ between the sides."""
 
 MACHINE = (
     "cpu.brand_raw",
@@ -23,81 +30,237 @@ MACHINE = (
 )
 """What two runs must have in common; not the host's name or its kernel."""
 
+DRIFT = "measured at different times: a drift of the machine is not excluded"
+SWAPPED = "every run of base was started after those of head: swap them if that is not intended"
+NO_GPU = "pytest-benchmark names no GPU and no torch: whether both sides had the same is unknown"
 
-def is_pytest_benchmark(found: object) -> bool:
-    """Whether parsed JSON is a run that pytest-benchmark stored."""
-    return isinstance(found, dict) and {"machine_info", "benchmarks"} <= set(found)
+_Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
-def read_pytest_benchmark(name: str, found: Mapping[str, Any]) -> Contents:
-    """The benchmarks of a run; their ``extra_info`` is not looked at.
+@dataclass(frozen=True)
+class _Process:
+    """One benchmark in one run of pytest.
 
-    Rounds are read where they were stored (``--benchmark-save-data``), else their median.
-    Raises: ValueError naming the file and the benchmark if it is damaged or has times that cannot
-        be.
+    ``name`` and ``details`` (parameters and the clock) identify the benchmark; ``where`` is its
+    place in the ``file``. ``identity`` is equal only for copies.
     """
-    info = _mapping(found["machine_info"])
-    machine = {field: _at(info, field) for field in MACHINE}
+
+    name: str
+    details: tuple[tuple[str, str], ...]
+    file: str
+    where: str
+    identity: bytes
+    started: str
+    machine: Mapping[str, str]
+    median_s: float
+
+
+def compare_files(
+    base: Path, head: Path, *, rule: Rule, noise: float | None = None, allow: Sequence[str] = ()
+) -> SampleComparison:
+    """Read two files, or two folders of files, and match equal benchmarks.
+
+    Each run is one process. All processes of a benchmark must have run on equal machines but for
+    the fields in ``allow``, and each side measured one commit. ``noise``: the known standard
+    deviation of the logarithm of process medians.
+    Raises: ValueError naming the file if it cannot be read or is a copy, and naming the field and
+    both values if machines differ.
+    """
+    if noise is not None and not 0 < noise < 1:
+        raise ValueError(f"noise is {noise}: give a standard deviation between 0 and 1, as 0.01")
+    fields = (*MACHINE, COMMIT)
+    if unknown := [field for field in allow if field not in fields]:
+        raise ValueError(
+            f"no field {unknown[0]!r} can be allowed to differ: choose {', '.join(fields)}"
+        )
+    old, new = _read(base), _read(head)
+    _reject_copies((*old, *new))
+    sides = _by_key(old), _by_key(new)
+    keys = list(dict.fromkeys((*sides[0], *sides[1])))
+    notes = [DRIFT, NO_GPU]
+    if _all_after(old, new):
+        notes.append(SWAPPED)
+    for key in keys:
+        notes += _differences(sides[0][key], sides[1][key], allow)
+    labels = _labels(keys)
+    return SampleComparison(
+        vidcost=version("vidcost"),
+        base=str(base),
+        head=str(head),
+        rule=rule,
+        noise=noise,
+        allow=tuple(allow),
+        machines=tuple(
+            {tuple(each.machine.items()): dict(each.machine) for each in (*old, *new)}.values()
+        ),
+        samples=tuple(
+            Samples(
+                target=labels[key],
+                base=tuple(each.median_s for each in sides[0][key]),
+                head=tuple(each.median_s for each in sides[1][key]),
+            )
+            for key in keys
+        ),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+# reading
+
+
+def _read(path: Path) -> list[_Process]:
+    """All benchmarks of a file, or of the files in a folder."""
+    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise ValueError(f"{path} holds no .json file: name another folder")
+    processes = [process for file in files for process in _read_file(file)]
+    if not processes:
+        raise ValueError(f"{path} holds no benchmark: run pytest with --benchmark-json")
+    return processes
+
+
+def _read_file(path: Path) -> list[_Process]:
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise ValueError(f"{path} is not JSON, or cut short: run pytest again") from None
+    if isinstance(found, dict) and str(found.get("file")).startswith("vidcost gate"):
+        raise ValueError(f"{path} is a gate's result: `vidcost gate replay` judges it again")
+    if not isinstance(found, dict) or not {"machine_info", "benchmarks"} <= set(found):
+        raise ValueError(f"{path} is another kind of file: name one of pytest's --benchmark-json")
+    if not isinstance(found["benchmarks"], list):
+        raise ValueError(f"{path}: 'benchmarks' is not a list: run pytest again")
+    machine = {field: _at(found["machine_info"], field) for field in MACHINE}
     machine[COMMIT] = _at(found, COMMIT)
     started = str(found.get("datetime", ""))
-    benchmarks = found["benchmarks"]
-    if not isinstance(benchmarks, list):
-        raise ValueError(f"{name}: 'benchmarks' is no list: run pytest again")
-    processes: dict[tuple[str, Fields], Process] = {}
-    for number, benchmark in enumerate(benchmarks, start=1):
-        process = _process(name, number, _mapping(benchmark), machine, started)
+    processes: dict[_Key, _Process] = {}
+    for number, benchmark in enumerate(found["benchmarks"], start=1):
+        process = _process(str(path), number, _mapping(benchmark), machine, started)
         key = process.name, process.details
         if key in processes:
             raise ValueError(f"{process.where} is there twice: one run is one process")
         processes[key] = process
-    return Contents("pytest-benchmark", list(processes.values()), [])
+    return list(processes.values())
 
 
 def _process(
-    name: str,
-    number: int,
-    benchmark: Mapping[str, Any],
-    machine: Mapping[str, str],
-    started: str,
-) -> Process:
-    fullname, stats = benchmark.get("fullname"), benchmark.get("stats")
-    if not isinstance(fullname, str) or not isinstance(stats, dict):
-        raise ValueError(f"{name}: benchmark {number} has no name or no stats: run pytest again")
-    where = f"{name}, {fullname}"
+    file: str, number: int, benchmark: Mapping[str, Any], machine: Mapping[str, str], started: str
+) -> _Process:
+    name, stats = benchmark.get("fullname"), benchmark.get("stats")
+    if not isinstance(name, str) or not isinstance(stats, dict):
+        raise ValueError(f"{file}: benchmark {number} has no name or no stats: run pytest again")
+    where = f"{file}, {name}"
+    # rounds are stored by --benchmark-save-data, else there is only their median
     rounds = stats.get("data", [stats.get("median")])
-    if not isinstance(rounds, list):
-        raise ValueError(f"{where}: 'data' is no list of rounds: run pytest again")
-    text = json.dumps([started, benchmark], sort_keys=True)
-    return Process(
-        name=fullname,
+    if not isinstance(rounds, list) or not rounds:
+        raise ValueError(f"{where}: 'data' is not a list of rounds: run pytest again")
+    return _Process(
+        name=name,
         details=_details(benchmark),
-        file=name,
+        file=file,
         where=where,
-        identity=hashlib.sha256(text.encode()).digest(),
+        identity=hashlib.sha256(json.dumps([started, benchmark], sort_keys=True).encode()).digest(),
         started=started,
         machine=machine,
-        median_s=statistics.median(checked_seconds(rounds, where)),
+        median_s=median(_seconds(value, where) for value in rounds),
     )
 
 
-def _details(benchmark: Mapping[str, Any]) -> Fields:
+def _seconds(value: object, where: str) -> float:
+    # JSON's true would pass as 1
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"{where}: {value!r} is not a time in seconds: run pytest again")
+    return float(value)
+
+
+def _details(benchmark: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Parameters and the clock, as far as their text is the same in every process."""
     params = _mapping(benchmark.get("params"))
     known = {f"params.{key}": value for key, value in sorted(params.items())}
     known["timer"] = _mapping(benchmark.get("options")).get("timer", UNKNOWN)
     texts = {key: json.dumps(value, sort_keys=True) for key, value in known.items()}
-    # what JSON cannot hold is stored as its repr, often with an address in memory
+    # a value that JSON cannot hold is stored as its repr, often with an address in memory
     return tuple(
         (key, text.strip('"')) for key, text in texts.items() if "UNSERIALIZABLE[" not in text
     )
 
 
-def _at(found: Mapping[str, Any], path: str) -> str:
-    value: Any = found
+def _at(found: object, path: str) -> str:
     for key in path.split("."):
-        value = _mapping(value).get(key)
-    return UNKNOWN if value is None else str(value)
+        found = _mapping(found).get(key)
+    return UNKNOWN if found is None else str(found)
 
 
 def _mapping(found: object) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
+
+
+# matching
+
+
+def _reject_copies(processes: Iterable[_Process]) -> None:
+    """A process counts once; the same one on both sides would hide a difference."""
+    seen: dict[bytes, str] = {}
+    for process in processes:
+        before = seen.get(process.identity)
+        if before == process.where:
+            raise ValueError(f"{before} is on both sides: name another file for one of them")
+        if before is not None:
+            raise ValueError(
+                f"{process.where} is a copy of {before}: a process counts once, remove one"
+            )
+        seen[process.identity] = process.where
+
+
+def _by_key(processes: Iterable[_Process]) -> defaultdict[_Key, list[_Process]]:
+    found = defaultdict(list)
+    for process in processes:
+        found[process.name, process.details].append(process)
+    return found
+
+
+def _labels(keys: Sequence[_Key]) -> dict[_Key, str]:
+    """A name for each, with the details in which benchmarks of that name differ."""
+    same = defaultdict(list)
+    for name, details in keys:
+        same[name].append(dict(details))
+    labels = {}
+    for name, details in keys:
+        varying = [
+            f"{field}={value}"
+            for field, value in details
+            if any(other.get(field) != value for other in same[name])
+        ]
+        labels[name, details] = f"{name} ({', '.join(varying)})" if varying else name
+    return labels
+
+
+def _differences(
+    base: Sequence[_Process], head: Sequence[_Process], allow: Sequence[str]
+) -> Iterator[str]:
+    """Notes on allowed differences.  Raises: ValueError if a field differs that may not."""
+    within = [(side[0], other) for side in (base, head) for other in side[1:]]
+    across = [(base[0], head[0])] if base and head else []
+    for first, second in (*within, *across):
+        for field, was in first.machine.items():
+            now = second.machine[field]
+            if now == was or (field == COMMIT and (first, second) in across):
+                continue
+            if field not in allow:
+                raise ValueError(
+                    f"incompatible: {field} was {was!r}, is {now!r} ({first.file}, {second.file})"
+                )
+            yield f"{field} was {was!r}, is {now!r}: allowed"
+
+
+def _all_after(base: Iterable[_Process], head: Iterable[_Process]) -> bool:
+    try:
+        old, new = (
+            [datetime.fromisoformat(each.started) for each in side] for side in (base, head)
+        )
+        return min(old) > max(new)
+    except (ValueError, TypeError):
+        # a run without a time, or with and without a time zone
+        return False

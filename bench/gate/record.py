@@ -1,22 +1,31 @@
-"""What a gate measured: two versions, processes in pairs, raw samples, and the rule that judges."""
+"""What a gate measured and what it says of it: the rule, processes in pairs, verdicts, the file."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from vidcost.bench import files
+from vidcost.bench.exit_status import DONE, FOUND_WRONG, NOT_JUDGED
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Status
 
 Side = Literal["base", "head"]
 Stage = Literal["memory", "screen", "confirm"]
-Share = Annotated[float, Field(gt=0, lt=1)]
+Metric = Literal["latency", "memory"]
+Word = Literal["REGRESSED", "IMPROVED", "EQUIVALENT", "INCONCLUSIVE", "INVALID"]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+SIDES: tuple[Side, Side] = ("base", "head")
 
 FEWEST_PAIRS = 6
-"""With fewer no interval of 95% exists: all of five differences lie on one side by chance in 1 of
-16 cases."""
+"""Fewer pairs have no 95% interval: five differences have the same sign by chance in 1 of 16
+cases."""
 
 
 class _Frozen(BaseModel):
@@ -26,43 +35,43 @@ class _Frozen(BaseModel):
 class Rule(_Frozen):
     """How pairs of processes are judged.
 
-    ``margin``: the share by which a version may be slower; a row whose noise is higher has
-    ``noise_factor`` times its noise. The screen's ``screen_pairs`` only choose the rows that are
-    measured again: those at which a one-sided test reaches ``screen_level`` in either direction
-    and which are not shown to be equal. They are confirmed on fresh pairs, so many that a
-    slow-down by ``find``, or by what the screen proves if that is more, is found with probability
-    ``power``, within ``confirm_pairs`` and ``most_pairs``; from the former on a row is left alone
-    as soon as its pairs show no change beyond ``margin``. Over all rows together the chance of a
-    false alarm is ``confirm_level``. Eight and fourteen are the fewest that tolerate one pair in
-    which something else disturbed a process. Memory may grow by ``memory_margin`` or
-    ``memory_bytes``, whichever is more.
+    Head may be slower by ``margin``, or by ``standard_error_factor`` standard errors if that is
+    more. The screen takes ``screen_pairs`` pairs and only selects the cells to measure again: those
+    at which a one-sided test reaches ``screen_level`` in either direction and which are not shown
+    to be equal. They are confirmed on fresh pairs: as many as find a slow-down by ``find``, or by
+    what the screen proves if that is more, with probability ``power``, but at least
+    ``confirm_pairs`` and at most ``most_pairs``. After ``confirm_pairs`` a cell is left as soon as
+    its pairs show no change beyond ``margin``. ``confirm_level`` bounds the chance of any false
+    alarm over all cells together. The defaults of 8 and 14 pairs are the fewest that tolerate one
+    disturbed pair. Memory may grow by ``memory_margin`` or ``memory_bytes``, whichever is more.
     """
 
-    margin: Share = 0.03
-    noise_factor: Annotated[float, Field(ge=0)] = 3.0
+    margin: Fraction = 0.03
+    standard_error_factor: Annotated[float, Field(ge=0)] = 3.0
     screen_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = 8
-    screen_level: Share = 0.10
+    screen_level: Fraction = 0.10
     confirm_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = 14
     most_pairs: PositiveInt = 40
-    confirm_level: Share = 0.01
-    find: Share = 0.05
-    power: Share = 0.95
-    memory_margin: Share = 0.01
+    confirm_level: Fraction = 0.01
+    find: Fraction = 0.05
+    power: Fraction = 0.95
+    memory_margin: Fraction = 0.01
     memory_bytes: NonNegativeInt = 1 << 20
 
-    def margin_at(self, noise: float) -> float:
-        """The share by which a version may be slower, at a standard error of the log ratio."""
-        return max(self.margin, math.expm1(self.noise_factor * noise))
+    def margin_at(self, standard_error: float) -> float:
+        """The fraction by which head may be slower, given the log ratio's standard error."""
+        return max(self.margin, math.expm1(self.standard_error_factor * standard_error))
 
 
 class Visit(_Frozen):
     """One cell in one process.
 
-    Processes come in pairs, base and head at once, and take turns; ``second``: this one warmed up
-    after the other. ``samples_ns`` are raw nanoseconds of single passes, as many to a turn as the
-    other's, in the same order. ``void_samples`` were left out on both sides: the device was
-    throttled. ``peak_bytes`` is what a pass needs above the weights, measured at the ``memory``
-    stage alone. ``slowdown`` is the share by which every pass was made to take longer.
+    Processes come in pairs, one of base and one of head, which are alive together and interleaved
+    turn by turn. ``second``: this process warmed up after the other. ``samples_ns`` are raw
+    nanoseconds of single passes, ``turn_samples`` of them a turn; both sides have the same turns in
+    the same order. ``void_samples`` were left out on both sides because the device was throttled.
+    ``peak_bytes`` is the peak above the weights, measured at the ``memory`` stage only.
+    ``slowdown`` is the fraction by which every pass was delayed on purpose.
     """
 
     stage: Stage
@@ -82,10 +91,10 @@ class Visit(_Frozen):
 
 
 class Version(_Frozen):
-    """One of the two: ``ref`` as it was given, the ``commit`` it is, and what it ran with.
+    """One side: the ``ref`` as given, its ``commit``, and what it ran with.
 
-    ``code`` is a digest of the models; ``environment`` names the dependencies: "this" is those of
-    the gate itself.
+    ``code`` is a digest of the models; ``environment`` names the installed dependencies, "this" is
+    the gate's own environment.
     """
 
     ref: str
@@ -98,9 +107,9 @@ class Version(_Frozen):
 class Run(_Frozen):
     """A comparison of ``head`` with ``base``, from which every verdict can be computed again.
 
-    ``cells`` are what both versions can run; ``left_out`` says of others why. ``seed`` chose the
-    orders. ``visit_s`` is how long a pair takes turns at a cell, or longer for ``visit_turns``.
-    ``complete`` is False while pairs are still to be measured.
+    ``cells`` are those that both versions can run; ``left_out`` says why others are missing.
+    ``seed`` chose the orders. A pair is interleaved on a cell for ``visit_s`` seconds and at least
+    ``visit_turns`` turns. ``complete`` is False until all pairs are measured.
     """
 
     file: Literal["vidcost gate"] = "vidcost gate"
@@ -116,3 +125,89 @@ class Run(_Frozen):
     visit_turns: PositiveInt = 10
     complete: bool = False
     visits: tuple[Visit, ...] = ()
+
+
+class Samples(_Frozen):
+    """Medians of the processes of one benchmark; a side that lacks the benchmark is empty."""
+
+    target: str
+    base: tuple[Seconds, ...] = ()
+    head: tuple[Seconds, ...] = ()
+
+
+class SampleComparison(_Frozen):
+    """Stored benchmarks of two versions, from which every verdict can be computed again.
+
+    ``base`` and ``head`` are the paths as given, ``machines`` are those of their records.
+    ``noise``: the known standard deviation of the logarithm of process medians. ``allow``: fields
+    of a machine that may differ. ``notes`` are sentences for people.
+    """
+
+    file: Literal["vidcost gate samples"] = "vidcost gate samples"
+    vidcost: str
+    base: str
+    head: str
+    rule: Rule
+    noise: Fraction | None = None
+    allow: tuple[str, ...] = ()
+    machines: tuple[dict[str, str], ...] = ()
+    samples: tuple[Samples, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Verdict(_Frozen):
+    """The verdict on one target.
+
+    ``ratio`` is head over base with its 95% interval ``low`` to ``high``. ``margin`` is the
+    fraction by which head may be slower, ``standard_error`` that of the ratio's logarithm.
+    ``pairs``: the pairs that the verdict rests on. ``p``: Holm-adjusted over all confirmed cells,
+    one-sided; H0: head is slower (faster, if IMPROVED) by at most the margin. ``base`` and
+    ``head`` are seconds or bytes. ``why`` is a sentence for people.
+    """
+
+    target: str
+    metric: Metric
+    word: Word
+    why: str = ""
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    margin: float | None = None
+    standard_error: float | None = None
+    pairs: int = 0
+    p: float | None = None
+    base: float | None = None
+    head: float | None = None
+
+
+class Result(_Frozen):
+    """The file that a gate writes: ``verdicts`` on what was ``measured``, and the exit status."""
+
+    status: int
+    verdicts: tuple[Verdict, ...]
+    measured: Annotated[Run | SampleComparison, Field(discriminator="file")]
+
+
+def exit_status(verdicts: Sequence[Verdict], *, complete: bool = True) -> int:
+    """1 if anything regressed, else 3 if anything is invalid or incomplete, else 0."""
+    words = {verdict.word for verdict in verdicts}
+    if "REGRESSED" in words:
+        return FOUND_WRONG
+    return DONE if complete and verdicts and "INVALID" not in words else NOT_JUDGED
+
+
+def write(path: Path, result: Result) -> None:
+    """Write the whole file or nothing.  Raises: ValueError if it cannot be written."""
+    files.write(path, result.model_dump_json() + "\n")
+
+
+def read(path: Path) -> Result:
+    """Read the file of :func:`write`.  Raises: ValueError if it is no such file."""
+    try:
+        return Result.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise ValueError(
+            f"{path} is not a gate's result, or damaged: `vidcost gate time` writes one"
+        ) from None

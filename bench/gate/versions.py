@@ -1,20 +1,23 @@
-"""Two versions side by side: checked out, each with the environment it asks for.
+"""Two versions side by side: unpacked from git, each with the environment that it asks for.
 
-What is compared are the models. Both versions' are measured by this installation's own harness, so
-that a change of the way of measuring is never taken for a change of what is measured.
+The models are compared. Both versions' models are measured by this installation's harness, so that
+a change of the measurement is never taken for a change of the models.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,13 +25,15 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from vidcost.bench import files
-from vidcost.bench.gate.git import git
 
 HARNESS = ("vidcost", "vidcost.bench")
-"""Packages that come from this installation, above those below them."""
+"""Packages taken from this installation; parents before children."""
+
 
 MEASURED = ("models", "papers")
-"""Folders that come from the version: networks, and the rows that are made of them."""
+"""Folders taken from each version: networks, and the rows made of them."""
+
+_NEEDED = (*MEASURED, "pyproject.toml", "constraints.txt")
 
 _ROWS = """\
 import json
@@ -39,9 +44,9 @@ print(json.dumps([row.name for row in rows_of() if row.build]))
 
 @dataclass(frozen=True)
 class Checkout:
-    """The files of one version.
+    """The files of one version in ``folder``.
 
-    ``commit`` is its hash, with ``+changes`` where the folder has some that are not committed.
+    ``commit`` is its hash, with ``+changes`` if the folder has uncommitted changes.
     """
 
     ref: str
@@ -64,9 +69,9 @@ class _Dependencies(NamedTuple):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A version that is ready to run: what ``python`` and PYTHONPATH it runs with.
+    """A version that is ready to run, with ``python`` and the PYTHONPATH ``path``.
 
-    ``code`` is a digest of its models, ``environment`` names its dependencies.
+    ``code`` is a digest of its models; ``environment`` names its dependencies.
     """
 
     checkout: Checkout
@@ -77,11 +82,11 @@ class Prepared:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Environment variables by which a process runs this version."""
+        """The environment variables of a process that runs this version."""
         return {"PYTHONPATH": str(self.path), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def rows(self) -> list[str]:
-        """Names of the rows that it can build.  Raises: ValueError if its models fail to import."""
+        """Names of its rows that can be built.  Raises: ValueError if its models do not import."""
         process = subprocess.run(
             [self.python, "-P", "-c", _ROWS],
             env=os.environ | self.variables,
@@ -101,15 +106,32 @@ def cache_folder() -> Path:
     return files.cache_folder() / "gate"
 
 
-def check_out(repository: Path, ref: str | None, *, cache: Path) -> Checkout:
-    """The files of ``ref``; None is ``repository`` as it stands, with what is not committed.
+def git(folder: Path, *arguments: str) -> str:
+    """The output of git.  Raises: ValueError, in a line, if it fails or is not installed."""
+    return _git(folder, *arguments).decode().strip()
 
-    A ref is checked out into a git worktree, which is kept for the next time.
+
+def _git(folder: Path, *arguments: str) -> bytes:
+    try:
+        process = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, check=False
+        )
+    except OSError:
+        raise ValueError("git is not installed: two versions are read from it") from None
+    if process.returncode:
+        last = process.stderr.decode().strip().splitlines()[-1:] or ["it failed"]
+        raise ValueError(f"git {arguments[0]}: {last[0].removeprefix('fatal: ')}")
+    return process.stdout
+
+
+def check_out(repository: Path, ref: str | None, *, cache: Path) -> Checkout:
+    """The files of ``ref``, unpacked once; None: ``repository`` with its uncommitted changes.
+
     Raises: ValueError if there is no repository or no such ref.
     """
     top = Path(git(repository, "rev-parse", "--show-toplevel"))
     if ref is None:
-        changed = git(top, "status", "--porcelain", "--", *MEASURED, "pyproject.toml")
+        changed = git(top, "status", "--porcelain", "--", *_NEEDED)
         commit = git(top, "rev-parse", "HEAD") + ("+changes" if changed else "")
         return Checkout("working tree", commit, top)
     try:
@@ -119,83 +141,58 @@ def check_out(repository: Path, ref: str | None, *, cache: Path) -> Checkout:
             f"no ref {ref!r} in {top}: name a branch, tag or commit; "
             "a shallow clone needs `git fetch --unshallow`"
         ) from None
-    folder = cache / "worktrees" / commit
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / "worktrees.lock"):
-        if not (folder / ".git").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            # git may still know of one that was deleted by hand
-            git(top, "worktree", "prune")
-            git(top, "worktree", "add", "--detach", "--force", str(folder), commit)
+    folder = cache / "checkouts" / commit
+    with _locked(cache):
+        if not folder.is_dir():
+            there = git(top, "ls-tree", "--name-only", commit, *_NEEDED).splitlines()
+            draft = _draft(folder)
+            with tarfile.open(fileobj=io.BytesIO(_git(top, "archive", commit, *there))) as archive:
+                archive.extractall(draft, filter="data")
+            draft.rename(folder)
     return Checkout(ref, commit, folder)
 
 
 def prepare(
     base: Checkout, head: Checkout, *, cache: Path, same_environment: bool = False
 ) -> tuple[Prepared, Prepared]:
-    """Make both ready to run: with environments of their own if they ask for different packages.
+    """Make both ready to run, in environments of their own if they ask for different packages.
 
-    ``same_environment``: with this one's packages, whatever they ask for.
+    ``same_environment``: in the gate's environment, whatever they ask for.
     Raises: ValueError if a version has no models or its dependencies cannot be installed.
     """
     asked = [_dependencies(checkout.folder) for checkout in (base, head)]
     own = asked[0] != asked[1] and not same_environment
-    return (
-        _prepared(base, asked[0] if own else None, name="a", cache=cache),
-        _prepared(head, asked[1] if own else None, name="b", cache=cache),
-    )
+    with _locked(cache):
+        first, second = (
+            _prepared(checkout, wanted if own else None, name, cache)
+            for checkout, wanted, name in zip((base, head), asked, "ab", strict=True)
+        )
+    return first, second
 
 
-def installed(ref: str, commit: str, *, cache: Path) -> tuple[Prepared, Prepared]:
-    """Two copies of this installation's own models, which are those of ``ref`` and ``commit``."""
-    folders = [_folder_of(f"vidcost.{name}") for name in MEASURED]
-    checkout = Checkout(ref, commit, folders[0])
-    return (
-        _copied(checkout, folders, None, name="a", cache=cache),
-        _copied(checkout, folders, None, name="b", cache=cache),
-    )
-
-
-def _prepared(
-    checkout: Checkout, wanted: _Dependencies | None, *, name: str, cache: Path
-) -> Prepared:
-    """``wanted`` is for an environment of its own; ``name`` tells one side from the other."""
+def _prepared(checkout: Checkout, wanted: _Dependencies | None, name: str, cache: Path) -> Prepared:
+    """``wanted`` is for an environment of its own; ``name`` tells the sides apart."""
     folders = [checkout.folder / measured for measured in MEASURED]
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"{checkout.ref} has no {folder.name}/: is it a version of vidcost?")
-    return _copied(checkout, folders, wanted, name=name, cache=cache)
-
-
-def _copied(
-    checkout: Checkout,
-    measured: Sequence[Path],
-    wanted: _Dependencies | None,
-    *,
-    name: str,
-    cache: Path,
-) -> Prepared:
-    code = _digest(measured)
-    harness = [_folder_of(package) for package in HARNESS]
-    # two copies even of the same code, so that no side has the files to itself
-    path = cache / "sides" / f"{name}-{code[:16]}-{_digest(harness)[:16]}"
-    python, environment = sys.executable, "this"
-    with FileLock(cache / "sides.lock"):
-        if not path.is_dir():
-            draft = path.with_suffix(".draft")
-            shutil.rmtree(draft, ignore_errors=True)
-            for package, folder in zip(HARNESS, harness, strict=True):
-                _copy(folder, draft.joinpath(*package.split(".")))
-            for package, folder in zip(MEASURED, measured, strict=True):
-                _copy(folder, draft / "vidcost" / package)
-            subprocess.run(
-                [python, "-m", "compileall", "-q", str(draft)], check=False, capture_output=True
-            )
-            draft.rename(path)
-        if wanted is not None:
-            environment = wanted.name
-            python = _environment(checkout, wanted, cache / "environments" / environment)
-    return Prepared(checkout, python, path, code, environment)
+    code, harness = _digest(folders), _digest([_folder_of(package) for package in HARNESS])
+    # two copies even of equal code, so that neither side has the files to itself
+    path = cache / "sides" / f"{name}-{code[:16]}-{harness[:16]}"
+    if not path.is_dir():
+        draft = _draft(path)
+        for package in HARNESS:
+            _copy(_folder_of(package), draft.joinpath(*package.split(".")))
+        for folder in folders:
+            _copy(folder, draft / "vidcost" / folder.name)
+        subprocess.run(
+            [sys.executable, "-m", "compileall", "-q", str(draft)], check=False, capture_output=True
+        )
+        draft.rename(path)
+    if wanted is None:
+        return Prepared(checkout, sys.executable, path, code, "this")
+    python = _environment(checkout, wanted, cache / "environments" / wanted.name)
+    return Prepared(checkout, python, path, code, wanted.name)
 
 
 def _dependencies(folder: Path) -> _Dependencies:
@@ -210,7 +207,7 @@ def _dependencies(folder: Path) -> _Dependencies:
 
 
 def _environment(checkout: Checkout, wanted: _Dependencies, folder: Path) -> str:
-    """The python of an environment with the version's dependencies, made if need be."""
+    """The python of an environment with the version's dependencies, made if it is missing."""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     done = folder / "complete"
     if done.is_file():
@@ -231,6 +228,21 @@ def _environment(checkout: Checkout, wanted: _Dependencies, folder: Path) -> str
     return str(python)
 
 
+@contextlib.contextmanager
+def _locked(cache: Path) -> Iterator[None]:
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / "lock"):
+        yield
+
+
+def _draft(folder: Path) -> Path:
+    """An empty folder, to be renamed to ``folder`` when it is complete."""
+    draft = folder.with_suffix(".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    return draft
+
+
 def _folder_of(package: str) -> Path:
     return Path(next(iter(importlib.import_module(package).__path__)))
 
@@ -238,7 +250,7 @@ def _folder_of(package: str) -> Path:
 def _copy(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     if source == _folder_of("vidcost"):
-        # the root's own files alone: the packages in it are copied one by one
+        # only the files of the root: its packages are copied one by one
         for file in source.iterdir():
             if file.is_file():
                 shutil.copy2(file, target)

@@ -12,7 +12,7 @@ from vidcost.bench.engine.here import Here
 from vidcost.bench.engine.work import Engine, Lost, Piece
 from vidcost.bench.inspection.counted import Counted, counted
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.figures import figures, share_figures
+from vidcost.bench.timing.figures import contribution_figures, figures
 from vidcost.bench.timing.plan import check_code, checked_cell, code_of
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.statistics import summary
@@ -31,7 +31,8 @@ _COUNTED = ("ok", "differs", "uncounted")
 class Variant:
     """The network with ``block`` at every position, None for none; at ``value`` of a swept axis.
 
-    ``cell`` is what is counted; ``share`` what is timed, in turns with the network without.
+    ``cell`` is what is counted; ``contribution`` what is timed, interleaved with the network
+    without.
     """
 
     block: str | None
@@ -39,9 +40,9 @@ class Variant:
     cell: Cell
 
     @property
-    def share(self) -> Cell:
-        """The cell of the block's share."""
-        return self.cell.model_copy(update={"share": True})
+    def contribution(self) -> Cell:
+        """The cell of the block's contribution."""
+        return self.cell.model_copy(update={"contribution": True})
 
 
 def variants(
@@ -88,7 +89,7 @@ def count_all(
     by_number: dict[int, Counted] = {}
     pieces = (
         Piece(
-            f"counting {variant.cell.subject}",
+            f"counting {variant.cell.target}",
             _counted,
             (variant.cell, tuple(reference_counters), limit_s),
             tag=number,
@@ -123,9 +124,9 @@ def _counted(cell: Cell, reference_counters: Sequence[Convention], limit_s: floa
 def to_time(chosen: Sequence[Variant], counts: Sequence[Counted]) -> list[Cell]:
     """The cells of what could be built: on a GPU also each by itself, for its energy."""
     sound = [v for v, c in zip(chosen, counts, strict=True) if c.status in _COUNTED]
-    shares = [variant.share for variant in sound if variant.block is not None]
+    contributions = [variant.contribution for variant in sound if variant.block is not None]
     alone = [variant.cell for variant in sound if variant.cell.device != "cpu"]
-    return [*shares, *alone]
+    return [*contributions, *alone]
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,18 @@ def compared(
     """The variants side by side, each beside the plain network at the same value."""
     by_cell = {timing.cell: timing for timing in timings}
     plain = {v.value: c for v, c in zip(chosen, counts, strict=True) if v.block is None}
-    shares = {variant: by_cell.get(variant.share) for variant in chosen if variant.block}
-    shown = {v: share_figures(t) for v, t in shares.items() if t and t.status == "ok"}
+    contributions = {
+        variant: by_cell.get(variant.contribution) for variant in chosen if variant.block
+    }
+    shown = {v: contribution_figures(t) for v, t in contributions.items() if t and t.status == "ok"}
     return [
-        _plain(variant, count, by_cell, {v: t for v, t in shares.items() if v in shown and t})
+        _plain(
+            variant, count, by_cell, {v: t for v, t in contributions.items() if v in shown and t}
+        )
         if variant.block is None
-        else _with_block(variant, count, plain[variant.value], by_cell, shares[variant], shown)
+        else _with_block(
+            variant, count, plain[variant.value], by_cell, contributions[variant], shown
+        )
         for variant, count in zip(chosen, counts, strict=True)
     ]
 
@@ -173,9 +180,9 @@ def _plain(
     variant: Variant,
     count: Counted,
     by_cell: Mapping[Cell, Timing],
-    shares: Mapping[Variant, Timing],
+    contributions: Mapping[Variant, Timing],
 ) -> Compared:
-    beside = [timing for other, timing in shares.items() if other.value == variant.value]
+    beside = [timing for other, timing in contributions.items() if other.value == variant.value]
     samples = [second for timing in beside for second in timing.samples_s["without"]]
     memory = beside[0].memory_without if beside else None
     return Compared(

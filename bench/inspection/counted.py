@@ -21,10 +21,10 @@ from vidcost.bench.count.training import count_training
 from vidcost.bench.engine.work import Engine, Lost, Piece
 from vidcost.bench.inspection.modules import Module, modules
 from vidcost.bench.isolation import LIMIT_S, Failed, isolated
+from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.plan import check_code
 from vidcost.bench.timing.predict import outline
-from vidcost.bench.timing.subject import Built, build
 from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.cost import Cost
 
@@ -81,18 +81,18 @@ def accounts(cell: Cell, *, limit_s: float = LIMIT_S) -> tuple[list[Entry], str]
     try:
         return isolated(limit_s, _accounts, cell), ""
     except Failed as failed:
-        return [], f"{cell.subject}: {failed.status}: {failed}"
+        return [], f"{cell.target}: {failed.status}: {failed}"
 
 
 def accounts_of_all(
     cells: Sequence[Cell], *, limit_s: float, engine: Engine
 ) -> tuple[dict[str, list[Entry]], list[str]]:
-    """The ledger of each, by subject in order, made by ``engine``; a line on each that has none.
+    """The ledger of each, by target in order, made by ``engine``; a line on each that has none.
 
     Raises: ValueError as :func:`counted`.
     """
     pieces = (
-        Piece(f"the ledger of {cell.subject}", _accounts_there, (cell, limit_s), tag=number)
+        Piece(f"the ledger of {cell.target}", _accounts_there, (cell, limit_s), tag=number)
         for number, cell in enumerate(cells)
     )
     found: dict[int, list[Entry]] = {}
@@ -103,13 +103,13 @@ def accounts_of_all(
             try:
                 entries, failure = outcome.get()
             except Lost as error:
-                entries, failure = [], f"{cells[number].subject}: {error}"
+                entries, failure = [], f"{cells[number].target}: {error}"
             if failure:
                 failures[number] = failure
             else:
                 found[number] = entries
-    by_subject = {cells[number].subject: found[number] for number in sorted(found)}
-    return by_subject, [failures[number] for number in sorted(failures)]
+    by_target = {cells[number].target: found[number] for number in sorted(found)}
+    return by_target, [failures[number] for number in sorted(failures)]
 
 
 def _accounts_there(cell: Cell, limit_s: float) -> tuple[list[Entry], str]:
@@ -131,7 +131,7 @@ def _counted(cell: Cell, reference_counters: Sequence[Convention], training: boo
             modules=modules(model, found),
         )
         try:
-            known = replace(known, closed_forms=verify(cell.block or cell.subject, model, found))
+            known = replace(known, closed_forms=verify(cell.block or cell.target, model, found))
         except ClosedFormMismatch as error:
             # of ours it is a bug, which ends the command
             if not cell.code:
@@ -155,7 +155,7 @@ def _counted(cell: Cell, reference_counters: Sequence[Convention], training: boo
 def _accounts(cell: Cell) -> list[Entry]:
     built = _built(cell)
     try:
-        return reconcile_network(cell.subject, built.model, built.inputs)
+        return reconcile_network(cell.target, built.model, built.inputs)
     except UncountedOperator:
         raise
     except Exception as error:
@@ -186,8 +186,8 @@ def _run(cell: Cell, *, training: bool) -> tuple[nn.Module, Count, Cost | None]:
 
 
 def _built(cell: Cell) -> Built:
-    """For real; of a share the side with the blocks alone."""
-    return build(cell.model_copy(update={"share": False}))
+    """For real; of a contribution the side with the blocks alone."""
+    return build(cell.model_copy(update={"contribution": False}))
 
 
 def _pass(

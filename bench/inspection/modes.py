@@ -11,7 +11,7 @@ from vidcost.bench.timing.plan import checked_cell
 from vidcost.bench.timing.record import Timing
 from vidcost.papers.catalog import select
 
-FAST = "fast path"
+OPTIMIZED = "optimized"
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "channels_last_3d": {"memory_format": "channels_last_3d"},
@@ -19,15 +19,15 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "bf16-autocast": {"dtype": "bf16-autocast"},
     "compile": {"mode": "compile"},
     "cuda-graph": {"mode": "cuda-graph"},
-    FAST: {},
+    OPTIMIZED: {},
 }
-"""What is changed of a plain cell, by name: of its fields, or, of the fast path, its row."""
+"""The fields of a plain cell that are changed, by name; of the optimized implementation the row."""
 
 
 def alone(plain: Cell) -> dict[str, Cell]:
     """Each change by itself against ``plain``; those that device, phase or network do not know not.
 
-    ``plain`` is eager, contiguous, in fp32, on the textbook path.
+    ``plain`` is eager, contiguous, in fp32, with the reference implementation.
     """
     found = {}
     for name in CHANGES:
@@ -45,7 +45,7 @@ def together(plain: Cell, timings: Mapping[str, Timing]) -> tuple[str, Cell] | N
     Of changes of the same field the faster one.
     """
     # the faster comes later and takes the field
-    helped = {next(iter(CHANGES[name]), FAST): name for name in _faster(timings)}
+    helped = {next(iter(CHANGES[name]), OPTIMIZED): name for name in _faster(timings)}
     names = [name for name in CHANGES if name in helped.values()]
     if len(names) < 2:
         return None
@@ -58,15 +58,15 @@ def changed(plain: Cell, names: Sequence[str]) -> Cell:
     Raises: ValueError if they contradict each other or the cell.
     """
     fields = {key: value for name in names for key, value in CHANGES[name].items()}
-    if FAST in names:
-        fields |= _fast(plain)
+    if OPTIMIZED in names:
+        fields |= _optimized(plain)
     return checked_cell(plain.model_dump() | fields | {"against": plain})
 
 
-def _fast(plain: Cell) -> dict[str, Any]:
+def _optimized(plain: Cell) -> dict[str, Any]:
     if plain.row is None or plain.blocks is not None:
-        raise ValueError(f"{plain.subject} has no fast path of its own")
-    (row,) = select([f"{plain.row}-fast"])
+        raise ValueError(f"{plain.target} has no optimized implementation of its own")
+    (row,) = select([f"{plain.row}-optimized"])
     return {"row": row.name}
 
 

@@ -138,10 +138,10 @@ def _legend(
     return (
         " ".join(words),
         "Latency: median. Added: median of the differences of pairs of passes, with the block and "
-        "without, in turns in one process, ± half of its 95% confidence interval. Not separated "
+        "without, interleaved in one process, ± half of its 95% confidence interval. Not separated "
         f"from: the intervals overlap, so these data do not tell which costs more; {PLAIN}: nor "
         "that it costs anything. Processes differ by more than passes, so of two that are barely "
-        "separated ask `vidcost time --share` again.",
+        "separated ask `vidcost time --contribution` again.",
         "Peak: most that was allocated at once above the weights. Conditions: "
         f"{conditions_in_words(done)}.",
         machine_in_words(machine_of_all(done), done),

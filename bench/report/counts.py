@@ -88,7 +88,7 @@ def network_table(networks: Sequence[Counted]) -> Table:
             *((Column("shown_status", "Status"),) if failed else ()),
         ),
         lines=[
-            {"row": each.cell.subject, "inputs": " + ".join(each.cell.inputs), **_figures(each)}
+            {"row": each.cell.target, "inputs": " + ".join(each.cell.inputs), **_figures(each)}
             for each in networks
         ],
         footnotes=failed,
@@ -240,7 +240,7 @@ def network_tree_table(network: Counted, depth: int) -> Table:
     """The same of a user's network."""
     inputs = " + ".join(network.cell.inputs)
     units = f"At the inputs given. {_UNITS.removeprefix('Batch 1. ')}"
-    return _tree(network.cell.subject, inputs, network.modules, depth, units)
+    return _tree(network.cell.target, inputs, network.modules, depth, units)
 
 
 def _tree(name: str, inputs: str, inside: Iterable[Module], depth: int, units: str) -> Table:

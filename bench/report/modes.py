@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from vidcost.bench.inspection.modes import best
-from vidcost.bench.report.fast import speed_in_words
 from vidcost.bench.report.table import Column, Table
 from vidcost.bench.report.timing import (
     conditions_in_words,
@@ -52,10 +51,10 @@ def modes_table(timed: Mapping[str, Mapping[str, Timing]]) -> Table:
         lines=lines,
         footnotes=footnotes,
         legend=(
-            f"Plain: {conditions_in_words(plain)}, on the textbook path. Each way in turns with "
-            "it in one process: the median of the ratios of pairs of passes, with its 95% "
-            "interval; peak memory is the part of the plain one's. Best: the fastest of those "
-            "that are faster beyond noise. tf32 and bf16 round more than fp32 does.",
+            f"Plain: {conditions_in_words(plain)}, with the reference implementation. Each way is "
+            "interleaved with it in one process: the median of the ratios of pairs of passes, with "
+            "its 95% interval; peak memory is the part of the plain one's. Best: the fastest of "
+            "those that are faster beyond noise. tf32 and bf16 round more than fp32 does.",
             machine_in_words(machine_of_all(every), every),
         ),
     )
@@ -67,12 +66,12 @@ def _line(network: str, name: str, timing: Timing, winner: str) -> dict[str, Any
         "network": network,
         "way": name,
         "plain_s": figures["reference_s"],
-        "way_s": figures["subject_s"],
+        "way_s": figures["target_s"],
         "speed": figures["speed"],
         "speed_low": figures["speed_low"],
         "speed_high": figures["speed_high"],
         "pairs": figures["pairs"],
-        "shown_speed": speed_in_words(figures),
+        "shown_speed": _speed_in_words(figures),
         "peak_bytes": figures["peak_bytes"],
         "plain_peak_bytes": figures["reference_peak_bytes"],
         "memory_ratio": figures["memory_ratio"],
@@ -82,6 +81,15 @@ def _line(network: str, name: str, timing: Timing, winner: str) -> dict[str, Any
         "shown_status": None if timing.status == "ok" else timing.status,
         "error": timing.error or None,
     }
+
+
+def _speed_in_words(figures: Mapping[str, Any]) -> str | None:
+    """1.62 (1.60 to 1.65)."""
+    speed, low, high = (figures[key] for key in ("speed", "speed_low", "speed_high"))
+    if speed is None:
+        return None
+    interval = f"({low:.2f} to {high:.2f})" if low is not None else "(too few pairs)"
+    return f"{speed:.2f} {interval}"
 
 
 def _best_line(network: str, winner: str) -> dict[str, Any]:

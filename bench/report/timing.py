@@ -1,4 +1,4 @@
-"""Tables of timings: rows and blocks, the share of blocks, and columns for the paper's tables."""
+"""Tables of timings: rows, blocks, what blocks add, and columns for the paper's tables."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from vidcost.bench.report.table import Cell as Position
 from vidcost.bench.report.table import Column, Table, integer
 from vidcost.bench.timing.figures import (
     PARTS,
+    contribution_figures,
     figures,
     machine_of_all,
     rows_timed_alike,
-    share_figures,
 )
 from vidcost.bench.timing.record import Machine, Timing
 
@@ -96,24 +96,24 @@ def timing_table(timings: Iterable[Timing]) -> Table:
 
     Raises: ValueError if the records are of more than one kind of machine.
     """
-    chosen, lines, machine = _shown(timings, figures, share=False)
+    chosen, lines, machine = _shown(timings, figures, contribution=False)
     varying = _varying(chosen)
     measured = present(lines, (*_LATENCY, *_STEP, *_RATES, *_MEMORY, *_ENERGY))
     return Table(
         title="Timings",
-        columns=(Column("subject", "Subject"), *varying, *measured, *_status_column(lines)),
+        columns=(Column("target", "Target"), *varying, *measured, *_status_column(lines)),
         lines=lines,
         footnotes=_errors(chosen),
         legend=_legend(machine, chosen, measured),
     )
 
 
-def share_table(timings: Iterable[Timing]) -> Table:
+def contribution_table(timings: Iterable[Timing]) -> Table:
     """What blocks add to their networks: latency in pairs, MACs, memory.
 
     Raises: ValueError if the records are of more than one kind of machine.
     """
-    chosen, lines, machine = _shown(timings, share_figures, share=True)
+    chosen, lines, machine = _shown(timings, contribution_figures, contribution=True)
     columns = (
         Column("with_s", "With, ms", milliseconds),
         Column("without_s", "Without, ms", milliseconds),
@@ -132,7 +132,7 @@ def share_table(timings: Iterable[Timing]) -> Table:
     return Table(
         title="What the blocks add",
         columns=(
-            Column("subject", "Row"),
+            Column("target", "Row"),
             *_varying(chosen),
             *measured,
             *_status_column(lines),
@@ -140,7 +140,7 @@ def share_table(timings: Iterable[Timing]) -> Table:
         lines=lines,
         footnotes=_errors(chosen),
         legend=(
-            "The network with its blocks minus the same without, in turns: the median of the "
+            "The network with its blocks minus the same without, interleaved: the median of the "
             "differences of pairs, ± half of its 95% confidence interval; "
             f"{conditions_in_words(chosen)}. MACs are exact and their difference is too. Memory: "
             "the peak above the weights, and how much higher it is with the blocks, measured and "
@@ -151,9 +151,9 @@ def share_table(timings: Iterable[Timing]) -> Table:
 
 
 def _shown(
-    timings: Iterable[Timing], figures_of: Callable[[Timing], dict[str, Any]], *, share: bool
+    timings: Iterable[Timing], figures_of: Callable[[Timing], dict[str, Any]], *, contribution: bool
 ) -> tuple[list[Timing], list[dict[str, Any]], Machine | None]:
-    """Those that are a ``share`` or are none, and their figures; the machine of all.
+    """Those that are a ``contribution`` or are none, and their figures; the machine of all.
 
     They come back without their samples, of which there may be gigabytes.
     """
@@ -162,7 +162,7 @@ def _shown(
     machines: dict[Machine | None, Timing] = {}
     for timing in timings:
         machine = machines.setdefault(timing.machine, timing).machine
-        if timing.cell.share == share and timing.cell.against is None:
+        if timing.cell.contribution == contribution and timing.cell.against is None:
             left: dict[str, Any] = {"samples_s": {}, "telemetry": (), "machine": machine}
             chosen.append(timing.model_copy(update=left))
             lines.append(figures_of(timing))
@@ -268,7 +268,7 @@ _CONDITION_WORDS: Mapping[str, Callable[[Any], str]] = {
 
 
 def conditions_in_words(timings: Sequence[Timing]) -> str:
-    """The conditions that all share, in words."""
+    """The conditions common to all, in words."""
     words = []
     for name, write in _CONDITION_WORDS.items():
         values = {getattr(timing.cell, name) for timing in timings}

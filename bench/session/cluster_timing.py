@@ -12,8 +12,8 @@ from vidcost.bench.engine.work import Engine
 from vidcost.bench.session.timing import (
     Taken,
     failure,
-    foresee_with_peak,
     limits_for,
+    predict_with_peak,
     store_of,
 )
 from vidcost.bench.session.timing_progress import progress
@@ -64,7 +64,7 @@ def take_on(
                 found,
                 engine,
                 partial(store_of, results, command=command),
-                site=site or Usual(foresee_with_peak),
+                site=site or Usual(predict_with_peak),
                 limits=limits_for(cells[0].device, start_up_s=start_up_s),
                 resume=resume,
                 on_event=on_event,

@@ -20,13 +20,9 @@ from vidcost.bench.timing.machine import usable_cores
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.parent import Predicted
 from vidcost.bench.timing.peak import measured_macs_per_s
-from vidcost.bench.timing.predict import foresee
+from vidcost.bench.timing.predict import predict
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Contents, Store
-
-PAIRS = "fast"
-"""The folder in results/ with timings of the fast path against the textbook's."""
-
 
 GPU_CHUNK_S = 0.25
 """A stretch of samples on a GPU."""
@@ -95,7 +91,7 @@ def take(
             show(event)
             match event:
                 case events.BudgetSpent():
-                    left = dict.fromkeys(cell.subject for cell in event.cells)
+                    left = dict.fromkeys(cell.target for cell in event.cells)
                     taken.notes.append(f"no time was left for {', '.join(left)}: raise --budget")
                 case events.Warned():
                     taken.notes.append(event.text)
@@ -108,7 +104,7 @@ def take(
             limits=limits_for(cells[0].device, start_up_s=start_up_s),
             resume=resume,
             budget_s=budget_s,
-            foresee=foresee_with_peak,
+            predict=predict_with_peak,
             on_event=on_event,
         )
     taken.failures = [failure(timing) for timing in timings if timing.status != "ok"]
@@ -124,13 +120,13 @@ def limits_for(device: str, *, start_up_s: float | None = None) -> Limits:
     return limits.model_copy(update={"chunk_s": GPU_CHUNK_S, "least_s": GPU_LEAST_S})
 
 
-def foresee_with_peak(cell: Cell) -> Predicted:
+def predict_with_peak(cell: Cell) -> Predicted:
     """What is known of ``cell`` beforehand, and on a CPU what a large product reaches there.
 
     A GPU's worker measures that itself, after its cell: this process keeps off the GPU.
     Raises: ValueError as the network or block does.
     """
-    known = foresee(cell)
+    known = predict(cell)
     if cell.device != "cpu":
         return known
     return replace(known, peak_macs_per_s=_matmul_on_cpu(cell.dtype, cell.threads))
@@ -224,5 +220,5 @@ def failure(timing: Timing) -> str:
     """A cell that was not measured, in a line."""
     cell = timing.cell
     conditions_ = f"batch {cell.batch}, {cell.dtype}, {cell.mode}, {cell.phase}"
-    what = f"{cell.subject} on {cell.device} ({conditions_}): {timing.status}"
+    what = f"{cell.target} on {cell.device} ({conditions_}): {timing.status}"
     return f"{what}: {timing.error}" if timing.error else what

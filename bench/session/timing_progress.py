@@ -30,10 +30,10 @@ def progress(console: Console, total: int) -> Iterator[Callable[[Event], None]]:
             match event:
                 case events.CellStarted():
                     again = ", again" if event.again else ""
-                    say(f"{event.cell.subject}{again}: warming up")
+                    say(f"{event.cell.target}{again}: warming up")
                 case events.ChunkTaken():
                     void = ", throttled" if event.reply == "void" else ""
-                    say(f"{event.cell.subject}: {estimate(event.chunk)}{void}")
+                    say(f"{event.cell.target}: {estimate(event.chunk)}{void}")
                 case events.CellDone() | events.CellSkipped():
                     done.add(event.cell)
                     shown.update(task, completed=len(done))

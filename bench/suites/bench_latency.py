@@ -1,5 +1,5 @@
-"""Latency of one pass: the rows of Tables 3, 5 and 6 and the fast ones, and blocks alone on both
-paths where rows put them.
+"""Latency of one pass: the rows of Tables 3, 5 and 6 and the optimized ones, and blocks alone in
+both implementations where rows put them.
 
 On a CPU timed by pytest-benchmark's clock, on a GPU by a clock of the device. A quick look, and
 what `--benchmark-compare` compares; `vidcost time` has the protocol with warm-up, telemetry and a
@@ -14,17 +14,21 @@ import time
 import pytest
 import torch
 
-from vidcost.bench.block_spec import fast
-from vidcost.bench.timing import subject
+from vidcost.bench.block_spec import with_impl
+from vidcost.bench.timing.build import build
 from vidcost.bench.timing.campaign import printed_rows
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.memory import measure_memory
-from vidcost.bench.timing.plan import BLOCK_SPECS
+from vidcost.models.registry import BLOCKS, specs
 from vidcost.papers.catalog import rows_of
 
 THREADS = os.cpu_count() or 1
-BLOCKS = tuple(spec for textbook in BLOCK_SPECS for spec in (textbook, fast(textbook)))
+SPECS = tuple(
+    with_impl(spec, impl)
+    for spec in specs()
+    for impl in BLOCKS[spec.partition(":")[0]].implementations
+)
 SHAPES = ((384, 8, 14, 14), (1024, 4, 14, 14))
 """Where rows put different blocks: MFNet's conv4 and ResNet-50's res4."""
 
@@ -56,13 +60,13 @@ def _cells():
     printed = printed_rows()
     for suffix, conditions in [("", {"threads": THREADS}), *on]:
         for row in rows_of():
-            # a fast variant stands beside its row
-            if row in printed or (row.build and row.is_fast):
+            # an optimized variant stands beside its row
+            if row in printed or (row.build and row.is_optimized):
                 cell = Cell(row=row.name, **conditions)
                 yield f"{row.name}{suffix}", f"{row.network.__name__}{suffix}", cell
         for shape in SHAPES:
             at = "x".join(map(str, shape))
-            for spec in BLOCKS:
+            for spec in SPECS:
                 # 1024 channels do not split into 3 groups of even width
                 if shape[0] % 6 and spec.startswith("pnl:n=3"):
                     continue
@@ -99,9 +103,9 @@ def conditions(cell):
     "cell",
     [pytest.param(cell, id=name, marks=_marks(cell, group)) for name, group, cell in _cells()],
 )
-def test_latency(benchmark, cell, conditions, foreseen):
+def test_latency(benchmark, cell, conditions, predicted):
     """A forward pass in evaluation mode."""
-    built = subject.build(cell)
+    built = build(cell)
 
     def step() -> object:
         with torch.inference_mode():
@@ -109,7 +113,7 @@ def test_latency(benchmark, cell, conditions, foreseen):
 
     step()
     machine = describe(cell.device)
-    benchmark.extra_info |= foreseen[cell] | {
+    benchmark.extra_info |= predicted[cell] | {
         "conditions": cell.model_dump(mode="json"),
         "machine": machine.model_dump(mode="json"),
     }

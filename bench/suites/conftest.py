@@ -10,15 +10,15 @@ import pytest
 
 from vidcost.bench.timing.cell import Cell
 
-_FORESEE = """\
+_PREDICT = """\
 import json, sys
 from dataclasses import asdict
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.predict import foresee, outline
+from vidcost.bench.timing.predict import predict, outline
 for line in sys.stdin:
     cell = Cell.model_validate_json(line)
     params = sum(p.numel() for p in outline(cell)[0].parameters())
-    print(json.dumps({"params": params} | asdict(foresee(cell))))
+    print(json.dumps({"params": params} | asdict(predict(cell))))
 """
 
 
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def foreseen(request: pytest.FixtureRequest) -> dict[Cell, dict[str, int | None]]:
+def predicted(request: pytest.FixtureRequest) -> dict[Cell, dict[str, int | None]]:
     """Parameters, MACs and predicted peak of the session's cells, counted in another process."""
     cells = list(
         dict.fromkeys(
@@ -38,7 +38,7 @@ def foreseen(request: pytest.FixtureRequest) -> dict[Cell, dict[str, int | None]
         )
     )
     counted = subprocess.run(
-        [sys.executable, "-P", "-c", _FORESEE],
+        [sys.executable, "-P", "-c", _PREDICT],
         input="".join(f"{cell.model_dump_json()}\n" for cell in cells),
         stdout=subprocess.PIPE,
         text=True,

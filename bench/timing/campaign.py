@@ -8,13 +8,13 @@ from dataclasses import replace
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.choices import FULL, STAGES
 from vidcost.bench.timing.plan import (
-    BLOCK_SPECS,
     Conditions,
     cells_for,
     fitting,
     shared_shapes,
     swept,
 )
+from vidcost.models.registry import specs
 from vidcost.papers.catalog import rows_of
 from vidcost.papers.row import Row
 
@@ -61,14 +61,14 @@ def _rows(common: Conditions) -> Iterator[Cell]:
         yield from cells_for(printed_rows(), replace(common, batch=(batch,), dtype=(dtype,)))
 
 
-def _shares(common: Conditions) -> Iterator[Cell]:
+def _contributions(common: Conditions) -> Iterator[Cell]:
     conditions = replace(common, batch=(BATCH,), dtype=("fp32", "bf16"))
-    yield from cells_for(printed_rows(), conditions, share=True)
+    yield from cells_for(printed_rows(), conditions, contribution=True)
 
 
 def _blocks(common: Conditions) -> Iterator[Cell]:
     """Alone at every shape where rows use them, with what they read in the cache and without."""
-    blocks, _ = fitting(BLOCK_SPECS, shared_shapes(rows_of()))
+    blocks, _ = fitting(specs(), shared_shapes(rows_of()))
     for batch, dtypes in ((BATCH, ("fp32", "bf16", "tf32")), (1, ("fp32", "bf16"))):
         yield from cells_for((), replace(common, batch=(batch,), dtype=dtypes), blocks=blocks)
 
@@ -76,7 +76,7 @@ def _blocks(common: Conditions) -> Iterator[Cell]:
 def _sweep(common: Conditions) -> Iterator[Cell]:
     """Alone on MFNet's map in 1 to 32 frames."""
     first, *_ = shared_shapes(rows_of())
-    blocks, _ = fitting(BLOCK_SPECS, swept([first]))
+    blocks, _ = fitting(specs(), swept([first]))
     conditions = replace(common, dtype=("fp32", "bf16"))
     yield from (cell for cell in cells_for((), conditions, blocks=blocks) if not cell.cold)
 
@@ -105,5 +105,5 @@ def _large(common: Conditions) -> Iterator[Cell]:
     yield from cells_for(printed_rows(), conditions)
 
 
-_OF_STAGES = (_rows, _blocks, _shares, _sweep, _training, _modes, _large)
+_OF_STAGES = (_rows, _blocks, _contributions, _sweep, _training, _modes, _large)
 _CELLS = dict(zip(STAGES, _OF_STAGES, strict=True))

@@ -11,15 +11,16 @@ from vidcost.bench.timing.choices import Dtype, MemoryFormat, Mode, Phase
 
 
 class Cell(BaseModel):
-    """One measurement: a subject under conditions, each an axis of its own.
+    """One measurement: a target under conditions, each an axis of its own.
 
-    The subject is a ``row``, at its own classes, frames and size or others, with its own blocks or
+    The target is a ``row``, at its own classes, frames and size or others, with its own blocks or
     with ``blocks`` (position, spec) instead; or a ``block`` (a spec such as ``pnl:n=3``) alone on
     inputs of ``shape`` (C, T, H, W); or a user's ``network``, by reference, on ``inputs`` in words,
     of which ``batch`` is the first axis; ``blocks`` then go behind modules by their names.
-    ``share``: the row is timed in turns with the same network without its blocks. ``against`` is
-    another cell that it is timed in turns with, on the same device, at the same batch and phase.
-    ``code`` is a digest of the user's code that the subject is made of, empty if there is none.
+    ``contribution``: the row is timed interleaved with the same network without its blocks.
+    ``against`` is
+    another cell that it is timed interleaved with, on the same device, at the same batch and phase.
+    ``code`` is a digest of the user's code that the target is made of, empty if there is none.
     ``device`` is torch's name, as this process numbers its devices. ``tf32`` is fp32 data with
     TF32 products, ``fp32`` has them off; ``bf16-autocast`` is fp32 data under torch's autocast to
     bf16. ``cold``: the device's cache is emptied before every
@@ -39,7 +40,7 @@ class Cell(BaseModel):
     network: str | None = None
     inputs: tuple[str, ...] = ()
     code: str = ""
-    share: bool = False
+    contribution: bool = False
     against: Cell | None = None
     device: str = "cpu"
     batch: PositiveInt = 1
@@ -53,7 +54,7 @@ class Cell(BaseModel):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        if sum(subject is not None for subject in (self.row, self.block, self.network)) != 1:
+        if sum(target is not None for target in (self.row, self.block, self.network)) != 1:
             raise ValueError("a cell times a row, a block or a network: give one of them")
         if (self.network is None) != (not self.inputs):
             raise ValueError("a network of your own needs its inputs, and only that does")
@@ -61,8 +62,8 @@ class Cell(BaseModel):
             raise ValueError("blocks have positions in a row or a network")
         if (self.block is None) != (self.shape is None):
             raise ValueError("a block alone needs the shape of its input, and only a block does")
-        if self.share and self.row is None and not self.blocks:
-            raise ValueError("the share of a block is measured inside a row or a network")
+        if self.contribution and self.row is None and not self.blocks:
+            raise ValueError("the contribution of a block is measured inside a row or a network")
         if self.row is None and any((self.classes, self.frames, self.size)):
             raise ValueError("classes, frames and size are a row's")
         if self.cold and self.block is None:
@@ -78,16 +79,16 @@ class Cell(BaseModel):
         return self
 
     def _check_pair(self, other: Cell) -> None:
-        if self.share or other.is_pair or self.cold or other.cold:
-            raise ValueError("a cell is timed in turns with one other, neither a pair nor cold")
+        if self.contribution or other.is_pair or self.cold or other.cold:
+            raise ValueError("a cell is timed interleaved with one other, neither a pair nor cold")
         for name in ("device", "batch", "phase", "threads"):
             if getattr(self, name) != getattr(other, name):
-                raise ValueError(f"two cells that are timed in turns have one {name}")
+                raise ValueError(f"two cells that are timed interleaved have one {name}")
 
     @property
     def is_pair(self) -> bool:
-        """Whether two sides are timed in turns."""
-        return self.share or self.against is not None
+        """Whether two sides are timed interleaved."""
+        return self.contribution or self.against is not None
 
     @property
     def is_row_itself(self) -> bool:
@@ -96,7 +97,7 @@ class Cell(BaseModel):
         return self.row is not None and all(other is None for other in others)
 
     @property
-    def subject(self) -> str:
+    def target(self) -> str:
         """The row with what was put into it, the block with its shape, the network: for people."""
         if self.block is None:
             whole = self.row if self.network is None else self.network

@@ -12,5 +12,5 @@ Phase = Literal["inference", "training"]
 FULL = "full"
 """The campaign of all stages."""
 
-STAGES = ("rows", "blocks", "shares", "sweep", "training", "modes", "large")
+STAGES = ("rows", "blocks", "contributions", "sweep", "training", "modes", "large")
 """What a full campaign measures, in order of value."""

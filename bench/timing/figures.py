@@ -101,7 +101,7 @@ def most_of_one_kind(timings: Iterable[Timing]) -> tuple[list[Timing], list[str]
 def rows_timed_alike(timings: Iterable[Timing]) -> dict[str, Timing]:
     """Rows as they stand, by name, under the conditions that most of them were timed under.
 
-    Of inference alone, and no shares.
+    Of inference alone, and no contributions.
     """
     groups: dict[str, dict[str, Timing]] = {}
     for timing in timings:
@@ -162,8 +162,8 @@ def figures(timing: Timing) -> dict[str, Any]:
     }
 
 
-def share_figures(timing: Timing) -> dict[str, Any]:
-    """What blocks add to a network that was timed in turns with and without them.
+def contribution_figures(timing: Timing) -> dict[str, Any]:
+    """What blocks add to a network that was timed interleaved with and without them.
 
     ``macs`` are the blocks' own, ``block_bytes`` and ``predicted_bytes`` how much higher the
     measured and the predicted peak are with them.
@@ -173,7 +173,7 @@ def share_figures(timing: Timing) -> dict[str, Any]:
     difference = paired_difference(with_[:pairs], without[:pairs]) if pairs else None
     block = _of_summary(difference)
     with_s = _summary(with_)["median_s"]
-    bare = predict.foresee_without(timing.cell)
+    bare = predict.predict_without(timing.cell)
     macs = _minus(timing.macs_total, bare.macs_total)
     peak, peak_without = (
         memory.peak if memory else None for memory in (timing.memory, timing.memory_without)
@@ -196,7 +196,7 @@ def share_figures(timing: Timing) -> dict[str, Any]:
 def _head(timing: Timing) -> dict[str, Any]:
     cell, machine = timing.cell, timing.machine
     return {
-        "subject": cell.subject,
+        "target": cell.target,
         **cell.model_dump(),
         "shape": None if cell.shape is None else "x".join(map(str, cell.shape)),
         "status": timing.status,

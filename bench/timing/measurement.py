@@ -13,6 +13,7 @@ from functools import cache
 import torch
 
 from vidcost.bench.outputs import is_finite
+from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.delay import Delayed
@@ -24,7 +25,6 @@ from vidcost.bench.timing.peak import measured_macs_per_s
 from vidcost.bench.timing.record import Machine, Memory, Timing
 from vidcost.bench.timing.runner import Runner, held_bytes, set_products
 from vidcost.bench.timing.sampling import sample, without_collection
-from vidcost.bench.timing.subject import Built, build
 from vidcost.bench.user.reference import UserCodeError, last_line
 
 Exchange = Callable[[Chunk | Window], Reply]
@@ -93,7 +93,7 @@ def _measured(task: Task, exchange: Exchange, build: Callable[..., Built]) -> Ti
         memory = _memory_alone(cell, limits.seed)
         if cell.against is not None:
             without = _memory_alone(cell.against, limits.seed)
-        elif cell.share:
+        elif cell.contribution:
             without = _memory_alone(cell, limits.seed, without_blocks=True)
         if without is not None:
             # the process has held both
@@ -159,7 +159,7 @@ def _memory_alone(cell: Cell, seed: int, *, without_blocks: bool = False) -> Mem
         assert built.without is not None, cell
         built = replace(built, model=built.without)
     built = replace(built, without=None)
-    alone = cell.model_copy(update={"share": False, "cold": False})
+    alone = cell.model_copy(update={"contribution": False, "cold": False})
     runner = Runner(alone, built, clock_for(cell.device), seed=seed)
     # workspaces and the optimiser's state are made by the first pass
     runner.step()

@@ -13,24 +13,20 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from vidcost.bench.block_spec import BLOCKS, block_factory, fast, reference_of
+from vidcost.bench.block_spec import block_factory, reference_of, with_impl
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.engine.work import Unfit
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.user.inputs import parse_all
 from vidcost.bench.user.reference import digest
+from vidcost.models.blocks.impl import IMPLS, checked
+from vidcost.models.registry import block_types, specs
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
 
-BLOCK_SPECS = ("nl", "cgnl", "cgd", "pnl:n=2", "pnl:n=3", "pnl:n=4")
-"""The blocks that are timed alone when no others are asked for."""
-
-GROUPS: Mapping[str, Sequence[str]] = {
-    "all": BLOCK_SPECS,
-    "all-fast": tuple(map(fast, BLOCK_SPECS)),
-}
-"""Words that stand for several specs."""
+ALL = "all"
+"""The word for all blocks of the registry."""
 
 SWEEP_FRAMES = (1, 2, 4, 8, 16, 32)
 """Frames of a sweep over the number of positions."""
@@ -73,40 +69,43 @@ def cells_for(
     rows: Iterable[Row],
     conditions: Conditions | None = None,
     *,
-    share: bool = False,
+    contribution: bool = False,
     blocks: Iterable[tuple[str, Shape]] = (),
     networks: Iterable[tuple[str, Sequence[str]]] = (),
 ) -> list[Cell]:
     """The cells of ``rows``, ``blocks`` and ``networks`` under all combinations of ``conditions``.
 
-    With ``share`` a row is timed in turns with the same network without its blocks; rows that have
-    none are left out. ``blocks`` are specs and shapes (C, T, H, W) of blocks alone; they are
+    With ``contribution`` a row is timed interleaved with the same network without its blocks;
+    rows that have none are left out. ``blocks`` are specs and shapes (C, T, H, W) of blocks
+    alone; they are
     timed with what they read in the device's cache, and without. ``networks`` are references to a
     user's, with their inputs in words, which have the batch of their own.
     Raises: ValueError for conditions that contradict each other, rows that cannot be built, or if
-            ``share`` is asked of rows without blocks alone.
+            ``contribution`` is asked of rows without blocks alone.
     """
     conditions = conditions or Conditions()
     chosen = list(rows)
     for row in chosen:
         if row.build is None:
             raise ValueError(f"{row.name} cannot be built: {row.note}")
-    if share and chosen:
+    if contribution and chosen:
         chosen = [row for row in chosen if row.has_blocks]
         if not chosen:
-            raise ValueError("none of these rows has a block, so none has a share: choose others")
-    subjects: list[dict[str, Any]] = [row_fields(row) | {"share": share} for row in chosen]
-    subjects += [
+            raise ValueError("none of these rows has a block, so none contributes: choose others")
+    targets: list[dict[str, Any]] = [
+        row_fields(row) | {"contribution": contribution} for row in chosen
+    ]
+    targets += [
         {"block": spec, "shape": shape, "cold": cold, "code": code_of([spec])}
         for spec, shape in blocks
         for cold in (False, True)
     ]
-    subjects += [network_fields(reference, inputs) for reference, inputs in networks]
+    targets += [network_fields(reference, inputs) for reference, inputs in networks]
     cells = (
         # the inputs of a network have a batch, which is not the conditions' to change
-        checked_cell(combination | subject)
+        checked_cell(combination | target)
         for combination in conditions.combinations()
-        for subject in subjects
+        for target in targets
     )
     return list(dict.fromkeys(cells))
 
@@ -145,7 +144,7 @@ def check_code(cell: Cell) -> None:
     except ValueError as error:
         raise Unfit(str(error)) from None
     if code != cell.code:
-        raise Unfit(f"the code behind {cell.subject} is another one there")
+        raise Unfit(f"the code behind {cell.target} is another one there")
 
 
 def shared_shapes(rows: Iterable[Row]) -> list[Shape]:
@@ -165,7 +164,7 @@ def _placed(row: Row) -> tuple[tuple[type, Shape], ...]:
     placed = []
     for call in count(model, *clips).calls:
         module = model.get_submodule(call.module)
-        if isinstance(module, tuple(BLOCKS.values())) and call.input is not None:
+        if isinstance(module, block_types()) and call.input is not None:
             _, channels, frames, height, width = call.input
             placed.append((type(module), (channels, frames, height, width)))
     return tuple(placed)
@@ -177,16 +176,54 @@ def swept(shapes: Iterable[Shape]) -> list[Shape]:
     return list(dict.fromkeys(grown))
 
 
-def named_specs(words: Iterable[str]) -> list[str]:
-    """Specs of blocks, several in one text allowed, with :data:`GROUPS` spelled out.
+def implemented(blocks: Iterable[str], impls: str, *, every: bool) -> tuple[list[str], list[str]]:
+    """``blocks`` in the implementation ``impls``, or those that have both; and what was left out.
+
+    With ``every`` a block that lacks an implementation is left out.
+    Raises: ValueError for an unknown implementation, or unless ``every`` if a block lacks it.
+    """
+    found, reasons = [], []
+    wanted = impls.split(",")
+    for spec in blocks:
+        try:
+            names = [with_impl(spec, checked(impl)) for impl in wanted]  # type: ignore[arg-type]
+        except ValueError as error:
+            if not every or not set(wanted) <= set(IMPLS):
+                raise
+            reasons.append(f"{spec} left out: {error}")
+            continue
+        found.append(names[0] if len(wanted) == 1 else spec)
+    return found, reasons
+
+
+def pairs_for(blocks: Iterable[tuple[str, Shape]], conditions: Conditions) -> list[Cell]:
+    """Optimized ``blocks`` at their shapes, each interleaved with the reference implementation.
+
+    Raises: ValueError for conditions that contradict each other.
+    """
+    cells = []
+    chosen = list(blocks)
+    for combination in conditions.combinations():
+        for spec, shape in chosen:
+            reference = checked_cell(combination | {"block": spec, "shape": shape})
+            fields = {"block": with_impl(spec, "optimized"), "shape": shape, "against": reference}
+            cells.append(checked_cell(combination | fields))
+    return cells
+
+
+def named_specs(words: Iterable[str], *, functions: bool = False) -> list[str]:
+    """Specs of blocks, several in one text allowed, with :data:`ALL` spelled out.
+
+    With ``functions`` all includes blocks that compute other functions.
 
     Raises: ValueError for an unknown block.
     """
     named = [spec for text in words for spec in text.split()]
-    specs = [each for spec in named for each in GROUPS.get(spec, (spec,))]
-    for spec in specs:
+    every = specs(functions=functions)
+    spelled = [each for spec in named for each in (every if spec == ALL else (spec,))]
+    for spec in spelled:
         _factory(spec)
-    return specs
+    return spelled
 
 
 def _factory(spec: str) -> Callable[..., nn.Module] | None:

@@ -14,43 +14,44 @@ from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.training import count_training
 from vidcost.bench.isolation import Failed, isolated
+from vidcost.bench.timing.build import DTYPES, bare_row_of, blocks_of, row_of
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.parent import Predicted
 from vidcost.bench.timing.residency import Residency
 from vidcost.bench.timing.runner import is_logits, loss_of, starts
-from vidcost.bench.timing.subject import DTYPES, bare_row_of, blocks_of, row_of
 from vidcost.bench.user.network import called_on_meta
 from vidcost.papers.row import Row
 
-FORESEE_LIMIT_S = 120.0
+PREDICT_LIMIT_S = 120.0
 """For what a user's code takes to be built and run once on shapes alone."""
 
 Outline = tuple[nn.Module, tuple[Tensor, ...]]
 """A network or block, and its inputs."""
 
 
-def foresee(cell: Cell) -> Predicted:
+def predict(cell: Cell) -> Predicted:
     """Exact MACs of the cell at its batch, and the predicted peak.
 
-    A user's code is run in a process of its own; if it fails there, nothing is foreseen, and the
+    A user's code is run in a process of its own; if it fails there, nothing is predicted, and the
     cell is tried all the same.
     Raises: ValueError as the network or block does.
     """
     if not cell.code:
-        return _foreseen(cell, *outline(cell))
-    return _foreseen_apart(cell)
+        return _predicted(cell, *outline(cell))
+    return _predicted_apart(cell)
 
 
 @cache
-def _foreseen_apart(cell: Cell) -> Predicted:
-    # a process of seconds, and every share of a network asks about the same one without blocks
+def _predicted_apart(cell: Cell) -> Predicted:
+    # a process of seconds, and every contribution of a network asks about the same one without
+    # blocks
     try:
-        return isolated(FORESEE_LIMIT_S, _foreseen_there, cell)
+        return isolated(PREDICT_LIMIT_S, _predicted_there, cell)
     except Failed:
         return Predicted()
 
 
-def _foreseen_there(cell: Cell) -> Predicted:
+def _predicted_there(cell: Cell) -> Predicted:
     model, inputs = outline(cell)
     known = Predicted()
     # each is to be had without the other; what fails here is for the worker to say
@@ -58,20 +59,20 @@ def _foreseen_there(cell: Cell) -> Predicted:
         macs, total = _macs(cell, model, inputs)
         known = replace(known, macs=macs, macs_total=total)
     with contextlib.suppress(Exception):
-        known = replace(known, predicted_peak_bytes=_foreseen_peak(cell, model, inputs))
+        known = replace(known, predicted_peak_bytes=_predicted_peak(cell, model, inputs))
     return known
 
 
-def foresee_without(cell: Cell) -> Predicted:
-    """The same of the row or network without its blocks, the other side of a share.
+def predict_without(cell: Cell) -> Predicted:
+    """The same of the row or network without its blocks, the other side of a contribution.
 
     Raises: ValueError as the network does.
     """
     if cell.network is not None:
         its_own, _, _ = cell.code.partition("+")
-        bare = {"blocks": None, "share": False, "code": its_own}
-        return foresee(cell.model_copy(update=bare))
-    return _foreseen(cell, *_at(cell, bare_row_of(cell)))
+        bare = {"blocks": None, "contribution": False, "code": its_own}
+        return predict(cell.model_copy(update=bare))
+    return _predicted(cell, *_at(cell, bare_row_of(cell)))
 
 
 def peak_bytes(cell: Cell) -> int:
@@ -120,12 +121,12 @@ def _macs(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[int
     return step.forward.total.macs, step.total.macs
 
 
-def _foreseen(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> Predicted:
+def _predicted(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> Predicted:
     macs, total = _macs(cell, model, inputs)
-    return Predicted(macs, total, predicted_peak_bytes=_foreseen_peak(cell, model, inputs))
+    return Predicted(macs, total, predicted_peak_bytes=_predicted_peak(cell, model, inputs))
 
 
-def _foreseen_peak(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> int | None:
+def _predicted_peak(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> int | None:
     # there is no autocast on shapes alone
     return None if cell.dtype == "bf16-autocast" else _peak(cell, model, inputs)
 

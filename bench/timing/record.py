@@ -30,15 +30,15 @@ Part = Literal[
     "optimizer",
     "with",
     "without",
-    "subject",
+    "target",
     "reference",
-    "subject_forward",
-    "subject_backward",
+    "target_forward",
+    "target_backward",
     "reference_forward",
     "reference_backward",
 ]
-"""What was timed: a whole pass or training step; the parts of a step; the sides of a share; a cell
-and the one it is timed against, and the parts of their steps."""
+"""What was timed: a whole pass or training step; the parts of a step; the sides of a
+contribution; a cell and the one it is timed against, and the parts of their steps."""
 
 
 class _Frozen(BaseModel):
@@ -49,7 +49,8 @@ class Protocol(_Frozen):
     """How the samples were taken.
 
     Times in seconds. ``settled``: two windows of the warm-up agreed. ``precision`` is the half
-    width of the median's 95% confidence interval over the median, as reached; of a share, that of
+    width of the median's 95% confidence interval over the median, as reached; of a contribution,
+    that of
     the sides' difference over the median with the blocks; against another cell that of the ratio.
     ``cpus`` are the host's that the passes were pinned to, none on a GPU.
     """
@@ -128,10 +129,10 @@ class Timing(_Frozen):
 
     ``samples_s`` are raw seconds by part. ``macs`` are exact MACs of one forward pass at the cell's
     batch, ``macs_total`` of all that was timed (with the backward pass in training); both are
-    counted by the parent, never in the timed process. ``memory`` is of the subject alone on its
+    counted by the parent, never in the timed process. ``memory`` is of the target alone on its
     device, of two sides of the first; ``memory_without`` of the other, which is the network
     without its blocks or the cell it is timed against. ``predicted_peak_bytes`` is what was
-    foreseen of ``memory.peak``. ``energy_j`` is what one pass took, over a window of at least 5 s.
+    predicted of ``memory.peak``. ``energy_j`` is what one pass took, over a window of at least 5 s.
     """
 
     key: str
@@ -156,5 +157,5 @@ class Timing(_Frozen):
         """Seconds of whole passes or steps; where two sides took turns, of the first."""
         part: Part = "latency"
         if self.cell.is_pair:
-            part = "with" if self.cell.share else "subject"
+            part = "with" if self.cell.contribution else "target"
         return self.samples_s.get(part, ())

@@ -12,18 +12,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcost.bench.outputs import tensors_in
+from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import Clock
 from vidcost.bench.timing.failure import Unsupported, is_out_of_memory, one_line
 from vidcost.bench.timing.machine import last_cache_bytes
 from vidcost.bench.timing.record import Part
-from vidcost.bench.timing.subject import Built
 
 Pass = Callable[[], object]
-Side = Literal["subject", "reference"]
+Side = Literal["target", "reference"]
 
 _PARTS_OF_SIDES: tuple[tuple[Side, Part, Part], ...] = (
-    ("subject", "subject_forward", "subject_backward"),
+    ("target", "target_forward", "target_backward"),
     ("reference", "reference_forward", "reference_backward"),
 )
 
@@ -32,7 +32,7 @@ LEARNING_RATE = 1e-6
 
 
 class Runner:
-    """Takes samples of one subject. ``step`` is one pass without any mark."""
+    """Takes samples of one target. ``step`` is one pass without any mark."""
 
     def __init__(self, cell: Cell, built: Built, clock: Clock, *, seed: int = 0) -> None:
         self._clock = clock
@@ -43,12 +43,12 @@ class Runner:
         self._pair: dict[Side, Cell] = {}
         if cell.against is not None:
             assert built.reference is not None, cell
-            self._pair = {"subject": cell, "reference": cell.against}
+            self._pair = {"target": cell, "reference": cell.against}
             for side, its_cell in self._pair.items():
                 set_products(its_cell)
-                its_own = built if side == "subject" else built.reference
+                its_own = built if side == "target" else built.reference
                 self._passes[side] = self._whole(its_cell, its_own, seed)
-        elif cell.share:
+        elif cell.contribution:
             assert built.without is not None, cell
             baseline = Built(built.without, built.inputs)
             self._passes = {
@@ -72,7 +72,7 @@ class Runner:
         return sum(step.state_bytes for step in self._steps)
 
     def step(self) -> object:
-        """One pass, of a share both sides; what came out at inference, so nothing of a step."""
+        """One pass, of two sides both; the output at inference, None of a step."""
         if self._passes:
             return [self._run(part) for part in self._passes]
         self._steps[0].step()
@@ -81,7 +81,7 @@ class Runner:
     def take(self, count: int) -> dict[Part, list[float]]:
         """``count`` samples in seconds by part, read together at the end."""
         if self._pair and self._steps:
-            return self._take_steps_in_turns(count)
+            return self._take_steps_interleaved(count)
         if self._passes:
             return self._take_passes(count)
         return self._take_steps(count)
@@ -101,7 +101,7 @@ class Runner:
         self._clock.prepare(2 * len(parts) * count)
         marks: dict[Part, list[tuple[int, int]]] = {part: [] for part in parts}
         for _ in range(count):
-            # in turns and in random order, so that no side profits from being second
+            # interleaved and in random order, so that no side profits from being second
             for part in self._order.sample(parts, len(parts)):
                 self._switch(part)
                 if self._flush is not None:
@@ -115,7 +115,7 @@ class Runner:
             for part, pairs in marks.items()
         }
 
-    def _take_steps_in_turns(self, count: int) -> dict[Part, list[float]]:
+    def _take_steps_interleaved(self, count: int) -> dict[Part, list[float]]:
         training: dict[Side, _Training] = dict(zip(self._pair, self._steps, strict=True))
         self._clock.prepare(4 * len(training) * count)
         marks: dict[Side, list[tuple[int, int, int, int]]] = {side: [] for side in training}

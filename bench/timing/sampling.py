@@ -22,7 +22,7 @@ WINDOW_SAMPLES = 3
 WINDOW_S = 0.05
 """A window of the warm-up has at least so many samples and lasts at least so long."""
 AGREE = 0.02
-"""Two windows agree if their medians differ by less than this share."""
+"""Two windows agree if their medians differ by less than this fraction."""
 MOST_IN_A_CHUNK = 2000
 
 
@@ -80,7 +80,7 @@ def sample(
     each_s = _warm_up(take, limits, result, now)
     started = now()
     if limits.turn_samples is not None:
-        _in_turns(take, limits.turn_samples, exchange, result, now)
+        _interleaved(take, limits.turn_samples, exchange, result, now)
         return result
     while True:
         size = max(1, min(MOST_IN_A_CHUNK, math.ceil(limits.chunk_s / each_s)))
@@ -114,7 +114,7 @@ def sample(
                 return result
 
 
-def _in_turns(
+def _interleaved(
     take: Take,
     count: int,
     exchange: Callable[[Chunk], Reply],
@@ -137,7 +137,7 @@ def _in_turns(
 def drifts(samples: Samples, tolerance: float, resolution_s: float = 0.0) -> bool:
     """Whether medians of the earlier and the later half differ by more than ``tolerance``.
 
-    As for the precision, it is the difference that must not drift in a share.
+    As for the precision, it is the difference that must not drift in a contribution.
     """
     watched = _watched(samples)
     middle = len(watched.values) // 2
@@ -149,7 +149,8 @@ def drifts(samples: Samples, tolerance: float, resolution_s: float = 0.0) -> boo
 def precision_of(samples: Samples, resolution_s: float = 0.0) -> float | None:
     """Half the width of the median's interval over the median; None below six samples.
 
-    Of a share, the interval of the sides' difference over the median with the blocks: both sides
+    Of a contribution, the interval of the sides' difference over the median with the blocks:
+    both sides
     may wander together. Of a cell against another, that of their ratio. Parts of a training
     step do not count, and no clock is more precise than its resolution.
     """
@@ -170,9 +171,9 @@ class _Watched(NamedTuple):
 
 
 def _watched(samples: Samples) -> _Watched:
-    if "subject" in samples:
-        sides = samples["subject"], samples["reference"]
-        # the ratio of a pair, as time of the subject while the reference takes its median
+    if "target" in samples:
+        sides = samples["target"], samples["reference"]
+        # the ratio of a pair, as time of the target while the reference takes its median
         usual_s = statistics.median(sides[1])
         values = [usual_s * ratio for ratio in ratios(*sides)]
         return _Watched(values, statistics.median(values))

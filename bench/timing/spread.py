@@ -43,9 +43,9 @@ class Site(Protocol):
 
 @dataclass(frozen=True)
 class Usual:
-    """A worker process for each cell, as on one machine. ``foresee`` counts, before it starts."""
+    """A worker process for each cell, as on one machine. ``predict`` counts, before it starts."""
 
-    foresee: Callable[[Cell], Predicted] = lambda _: Predicted()
+    predict: Callable[[Cell], Predicted] = lambda _: Predicted()
     command: Sequence[str] = COMMAND
     look: Callable[[str], Machine] = machine_of
     look_around: Callable[[str], list[Machine]] = machines_here
@@ -58,14 +58,14 @@ class Usual:
         """See :class:`Site`.
 
         Raises: Unfit if the device is not there, or a user's code is not what it is where the cell
-                was made; what ``foresee`` raises.
+                was made; what ``predict`` raises.
         """
         check_code(cell)
         try:
             machine = self.look(cell.device)
         except ValueError as error:
             raise Unfit(str(error)) from None
-        with Supervisor(self.command, self.foresee, look=self.look) as supervisor:
+        with Supervisor(self.command, self.predict, look=self.look) as supervisor:
             return conditions(machine), supervisor.measure(cell, limits)
 
 
@@ -146,7 +146,7 @@ def spread(
                 on_event(events.CellSkipped(cell))
                 continue
             on_event(events.CellStarted(cell, number + 1, len(found.cells), limits))
-            yield Piece(cell.subject, site.measure, (cell, limits), needs, tag=number)
+            yield Piece(cell.target, site.measure, (cell, limits), needs, tag=number)
 
     with contextlib.closing(engine.run(pieces())) as outcomes:
         for outcome in outcomes:

@@ -31,7 +31,7 @@ def sweep(
     resume: bool = False,
     budget_s: float | None = None,
     command: Sequence[str] = COMMAND,
-    foresee: Callable[[Cell], Predicted] = lambda _: Predicted(),
+    predict: Callable[[Cell], Predicted] = lambda _: Predicted(),
     on_event: Callable[[Event], None] = lambda _: None,
 ) -> list[Timing]:
     """Measure ``cells`` and append each record to ``store`` as soon as it is there.
@@ -39,7 +39,7 @@ def sweep(
     A worker that fails is a status of its cell, and the next cell's turn. ``resume`` leaves out
     cells that are stored as ok under the same code, device, driver and torch. With ``budget_s``
     every cell is measured for a short time, and the worst again for longer; the cell that runs when
-    the time is over is finished, the rest are left out. ``foresee`` counts: it is called before a
+    the time is over is finished, the rest are left out. ``predict`` counts: it is called before a
     cell's worker is given it, so nothing is counted while one samples.
 
     Returns: the latest timing of each cell that has one, in the order of ``cells``.
@@ -57,7 +57,7 @@ def sweep(
     budget = None if budget_s is None else Budget(budget_s, limits)
     try:
         _warn(store.prepare(), on_event)
-        with Supervisor(command, foresee, on_chunk) as supervisor:
+        with Supervisor(command, predict, on_chunk) as supervisor:
             work = _Sweep(cells, store, supervisor, timings, on_event)
             work.first(limits, resume=resume, budget=budget)
             if budget:

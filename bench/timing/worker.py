@@ -14,10 +14,10 @@ from typing import get_args
 import torch
 
 from vidcost.bench.process import connect
+from vidcost.bench.timing.build import Built, build, build_on_host, moved, row_of
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.messages import Chunk, Message, ParentGone, Reply, Task, Window
-from vidcost.bench.timing.subject import Built, build, build_on_host, moved, row_of
 
 MOST_BYTES = 1 << 30
 """Of inputs in fp32 that are built ahead: several workers hold theirs at once."""
@@ -46,7 +46,7 @@ class Ahead:
     def build(self, cell: Cell, *, seed: int) -> Built:
         """The cell on its device: moved there if it was built ahead, else built now.
 
-        Raises: as :func:`vidcost.bench.timing.subject.build` does.
+        Raises: as :func:`vidcost.bench.timing.build.build` does.
         """
         # forgotten at once: the models are moved in place, and must be gone when memory is measured
         ahead, self._built = self._built, None

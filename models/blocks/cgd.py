@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vidcost.models.blocks.path import Path, checked
-from vidcost.models.blocks.pooling import mean_and_max
 from vidcost.models.cost import Cost
 
 
@@ -18,22 +16,21 @@ class CGD(nn.Module):
     With a the global average and m the global maximum of each channel over all frames and
     pixels, s = softmax over channels of a,  p = tanh((a . w0) s + b0),  q = tanh((m . w1) s + b1).
 
-    Initialisation: the authors define their own and it could not be confirmed, so w0 and w1 are
-    drawn uniformly in +-1/sqrt(C) and the rest is zero: like every other block here it starts as
-    the identity, and w2 has a gradient from the first step on.
-    ``path`` "fast" is the same function, whose gradient goes over the input fewer times.
+    The authors' initialisation could not be confirmed. Ours makes the block the identity at the
+    start and gives w2 a gradient from the first step on: w0 and w1 are uniform in +-1/sqrt(C), the
+    rest is zero.
 
     Shapes: (B, C, T, H, W) -> (B, C, T, H, W).
-    Cost:   params 6C;  MACs 3BC.  The two poolings and the scaling are no MACs.
-    Raises: ValueError if channels is below 1 or the path is unknown.
+    Cost:   params 6C;  MACs 3BC.  The two poolings and the scaling count 0.
+    Raises: ValueError if channels is below 1.
     Source: He et al. 2019, arXiv:1907.09665.
     """
 
-    def __init__(self, channels: int, *, path: Path = "textbook") -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         if channels < 1:
             raise ValueError(f"channels must be at least 1, got {channels}")
-        self.channels, self.path = channels, checked(path)
+        self.channels = channels
         self.w0 = nn.Parameter(torch.empty(channels, 1))
         self.w1 = nn.Parameter(torch.empty(channels, 1))
         self.w2 = nn.Parameter(torch.zeros(channels, 1))
@@ -44,18 +41,13 @@ class CGD(nn.Module):
             nn.init.uniform_(weight, -(channels**-0.5), channels**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        average, maximum = self._pools(x)  # B C
+        average, maximum = x.mean((2, 3, 4)), x.amax((2, 3, 4))  # B C
         share = average.softmax(dim=1)
         # B C @ C 1 -> B 1, spread over channels by share
         p = torch.tanh(average @ self.w0 * share + self.b0)
         q = torch.tanh(maximum @ self.w1 * share + self.b1)
         gate = torch.tanh(q @ self.w2 * p + self.b2)
         return x * (1 + gate)[:, :, None, None, None]
-
-    def _pools(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if self.path == "fast":
-            return mean_and_max(x)
-        return x.mean((2, 3, 4)), x.amax((2, 3, 4))
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """Closed form for an input of ``shape`` (B, C, T, H, W)."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from vidcost.models.blocks.impl import Impl
 from vidcost.models.blocks.operation import NonLocalOperation, Pairwise
-from vidcost.models.blocks.path import Path
 from vidcost.models.cost import Cost
 
 
@@ -16,10 +16,10 @@ class NonLocal(nn.Module):
 
     Shapes: x and z are (B, C, T, H, W); P = T*H*W positions; D = C // 2 inner channels.
     Cost:   params 2C^2 + 2C;  MACs B(2C^2 P + C P^2) with the embedded Gaussian and no bias.
-            Softmax, BatchNorm and the sum are no MACs; their elements are in ``cost``.
-            ``path`` "fast" takes as many or fewer: see :class:`NonLocalOperation`.
-    Raises: ValueError if channels is odd or below 2, or the pairwise function or the path is
-            unknown.
+            Softmax, BatchNorm and the sum count 0; their elements are in ``cost``.
+            For other pairwise functions and implementations see :class:`NonLocalOperation`.
+    Raises: ValueError if channels is odd or below 2, or the pairwise function or the
+            implementation is unknown.
     Source: Wang et al. 2018, arXiv:1711.07971, Eq. 1 and 6; the zero-initialised BatchNorm is
             section 4.1.
     """
@@ -31,11 +31,11 @@ class NonLocal(nn.Module):
         pairwise: Pairwise = "embedded-gaussian",
         pool_keys: bool = False,
         bias: bool = False,
-        path: Path = "textbook",
+        impl: Impl = "reference",
     ) -> None:
         super().__init__()
         self.operation = NonLocalOperation(
-            channels, pairwise=pairwise, pool_keys=pool_keys, bias=bias, path=path
+            channels, pairwise=pairwise, pool_keys=pool_keys, bias=bias, impl=impl
         )
         self.bn = nn.BatchNorm3d(channels)
         nn.init.zeros_(self.bn.weight)

@@ -13,16 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcost.models.blocks.attention import attend, attend_itself, holds
-from vidcost.models.blocks.kernels import wants_gradient
-from vidcost.models.blocks.path import Path, checked
-from vidcost.models.blocks.pointwise import (
-    has_own_weight,
-    is_for_products,
-    project,
-    project_back,
-    project_by,
-)
+from vidcost.models.blocks.attention import attend
+from vidcost.models.blocks.impl import Impl, checked, has_plain_weight
 from vidcost.models.blocks.rectified import MATRIX, rectified_sums
 from vidcost.models.cost import Cost
 
@@ -40,18 +32,20 @@ class NonLocalOperation(nn.Module):
       - ``concatenation``      ReLU(w_f . [theta(x_i), phi(x_j)]) / K, with w_f split into its two
         halves: w_f . [a, b] = w_a . a + w_b . b is the same function without a 2D x P x K tensor.
     ``pool_keys`` max-pools phi and g 2x2 in space, after their convolutions.
-    ``path`` "fast" is the same function: the Gaussians hold no large P x K matrix, the dot product
-    is multiplied in the order that takes fewer MACs, concatenation becomes running sums over sorted
-    keys, and its theta and phi are multiplied into w_f, weight by weight, and have no output that
-    a hook could see. With pooled keys they have.
+
+    ``impl`` "optimized": the Gaussians never materialize the P x K matrix, the dot product is
+    multiplied in the order that takes fewer MACs, and concatenation sums over sorted keys. Unless
+    keys are pooled, concatenation multiplies w_f into the weights of theta and phi, whose outputs
+    a hook then cannot see.
 
     Shapes: (B, C, T, H, W) -> (B, C, T, H, W).
-    Cost:   embedded-gaussian: params 2C^2; MACs B(2C^2 P + C P K). Bias counts no MACs. Of the
-            fast path, dot-product: the smaller of C P K and C^2 (P + K) / 4 instead of C P K;
+    Cost:   embedded-gaussian: params 2C^2; MACs B(2C^2 P + C P K). Bias counts 0. Optimized:
+            dot-product: the smaller of C P K and C^2 (P + K) / 4 instead of C P K;
             concatenation: B(C^2 P + 2 C P) + C^2, and C more with bias, unless keys are pooled;
-            and no matrix product, unless P K is below 2^18.
-    Raises: ValueError if channels is odd or below 2, or the pairwise function or the path is
-            unknown; from forward and cost, if ``pool_keys`` meets a map smaller than 2x2.
+            no matrix product, unless P K is at most 2^18.
+    Raises: ValueError if channels is odd or below 2, or the pairwise function or the
+            implementation is unknown; from forward and cost, if ``pool_keys`` meets a map smaller
+            than 2x2.
     Source: Wang et al. 2018, arXiv:1711.07971, Eq. 1 to 6 and section 3.3 (subsampling).
     """
 
@@ -62,7 +56,7 @@ class NonLocalOperation(nn.Module):
         pairwise: Pairwise = "embedded-gaussian",
         pool_keys: bool = False,
         bias: bool = False,
-        path: Path = "textbook",
+        impl: Impl = "reference",
     ) -> None:
         super().__init__()
         if channels < 2 or channels % 2:
@@ -73,7 +67,7 @@ class NonLocalOperation(nn.Module):
             )
         inner = channels // 2
         self.channels, self.pairwise, self.pool_keys = channels, pairwise, pool_keys
-        self.bias, self.path = bias, checked(path)
+        self.bias, self.impl = bias, checked(impl)
         if pairwise != "gaussian":
             self.theta = nn.Conv3d(channels, inner, 1, bias=bias)
             self.phi = nn.Conv3d(channels, inner, 1, bias=bias)
@@ -86,104 +80,71 @@ class NonLocalOperation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.pool_keys:
             self._check_poolable(x.shape)
-        if self.path == "fast" and not self.pool_keys and not self._is_as_the_textbooks(x):
-            return project_back(self._fast(*self._projected(x)), self.z, like=x)
-        query = x if self.pairwise == "gaussian" else self.theta(x)
-        key = x if self.pairwise == "gaussian" else self.phi(x)
-        value = self.g(x)  # B D T H W
-        if self.pool_keys:
-            key, value = F.max_pool3d(key, (1, 2, 2)), F.max_pool3d(value, (1, 2, 2))
-        if self.pairwise == "concatenation":
-            query, key = self.w_theta(query), self.w_phi(key)  # B 1 T H W
-        weigh = self._fast if self.path == "fast" and self.pool_keys else self._textbook
+        query, key = self._query_and_key(x)
+        value = self._pooled(self.g(x))
+        weigh = self._optimized if self.impl == "optimized" else self._reference
         y = weigh(query.flatten(2), key.flatten(2), value.flatten(2))
         # B D P -> B D T H W
         return self.z(y.reshape(x.shape[0], -1, *x.shape[2:]))  # type: ignore[no-any-return]
 
-    def _is_as_the_textbooks(self, x: Tensor) -> bool:
-        """Whether the fast path would be the textbook's operators, as for few positions.
-
-        Then it is the textbook's itself, and asks nothing more.
-        """
-        if is_for_products(x, x) or "gaussian" not in self.pairwise:
-            return False
-        inner = self.channels // 2
-        return holds(
-            x.shape[0] * x.shape[2:].numel() ** 2,
-            self.channels if self.pairwise == "gaussian" else inner,
-            inner,
-            x.is_cuda,
-            lambda: wants_gradient(x, *self.parameters()),
-        )
-
-    def _projected(self, x: Tensor) -> Sequence[Tensor]:
-        """Queries, keys and values on the fast path: B D P each, D = 1 with concatenation."""
+    def _query_and_key(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """B D T H W, keys pooled; D = C of the plain Gaussian, 1 of concatenation."""
         if self.pairwise == "gaussian":
-            return x.flatten(2), x.flatten(2), *project(x, self.g, side_by_side="channels")
-        if self.pairwise != "concatenation":
-            return project(x, self.theta, self.phi, self.g, side_by_side="channels")
-        if self._folds(len(x), x.shape[2:].numel()) and self._may_fold(x):
-            query, key = self._folded(x)
-        else:
-            query, key = (
-                last(first(x)).flatten(2)
-                for last, first in ((self.w_theta, self.theta), (self.w_phi, self.phi))
-            )
-        return query, key, *project(x, self.g, side_by_side="positions")
+            return x, self._pooled(x)
+        if self._folds and self._may_fold():
+            return self._folded(x)
+        query, key = self.theta(x), self._pooled(self.phi(x))
+        if self.pairwise == "concatenation":
+            return self.w_theta(query), self.w_phi(key)
+        return query, key
 
-    def _folded(self, x: Tensor) -> Sequence[Tensor]:
-        """w_f . [theta(x), phi(x)], its halves, by w_f times the weights of theta and phi."""
+    def _pooled(self, x: Tensor) -> Tensor:
+        return F.max_pool3d(x, (1, 2, 2)) if self.pool_keys else x
+
+    @property
+    def _folds(self) -> bool:
+        """Whether w_f is multiplied into the weights of theta and phi."""
+        concat = self.pairwise == "concatenation"
+        return self.impl == "optimized" and concat and not self.pool_keys
+
+    def _may_fold(self) -> bool:
+        """Whether the convolutions are as they were built; replacements are called instead."""
+        both = (self.theta, self.phi)
+        plain = all(map(has_plain_weight, (*both, self.w_theta, self.w_phi)))
+        return plain and all((each.bias is not None) == self.bias for each in both)
+
+    def _folded(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The halves of w_f . [theta(x), phi(x)], by w_f times the weights: B 1 T H W each."""
         pairs = ((self.w_theta, self.theta), (self.w_phi, self.phi))
         # 1 D @ D C -> 1 C
         weights = [last.weight.flatten(1) @ first.weight.flatten(1) for last, first in pairs]
-        biases = [
+        bias = None
+        if self.bias:
             # 1 D @ D -> 1
-            last.weight.flatten(1) @ first.bias
-            for last, first in pairs
-            if first.bias is not None
-        ]
-        bias = torch.cat(biases) if biases else None
-        return torch.split(project_by(x, torch.cat(weights), bias), 1, dim=1)
+            bias = torch.cat([last.weight.flatten(1) @ first.bias for last, first in pairs])
+        query, key = F.conv3d(x, torch.cat(weights)[:, :, None, None, None], bias).split(1, dim=1)
+        return query, key
 
-    def _folds(self, batch: int, positions: int) -> bool:
-        """Whether theta and phi are multiplied into w_f: where that takes no more MACs."""
-        concat = self.pairwise == "concatenation"
-        return self.path == "fast" and concat and not self.pool_keys and batch * positions > 1
-
-    def _may_fold(self, x: Tensor) -> bool:
-        """Whether the convolutions are what was built; what was put in their place is called."""
-        rows, both = (self.w_theta, self.w_phi), (self.theta, self.phi)
-        return (
-            all(has_own_weight(each, x) for each in (*both, *rows))
-            and all(each.bias is None for each in rows)
-            and len({each.bias is None for each in both}) == 1
-        )
-
-    def _textbook(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def _reference(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         if self.pairwise == "concatenation":
             # B P 1 + B 1 K -> B P K
-            scores = query.transpose(1, 2) + key
+            weights = F.relu(query.transpose(1, 2) + key) / key.shape[-1]
         else:
             # B P D @ B D K -> B P K
             scores = query.transpose(1, 2) @ key
-        if self.pairwise == "concatenation":
-            weights = F.relu(scores) / scores.shape[-1]
-        elif self.pairwise == "dot-product":
-            weights = scores / scores.shape[-1]
-        else:
-            weights = scores.softmax(dim=-1)
+            is_dot = self.pairwise == "dot-product"
+            weights = scores / key.shape[-1] if is_dot else scores.softmax(dim=-1)
         # B P K @ B K D -> B P D -> B D P
         return (weights @ value.transpose(1, 2)).transpose(1, 2)
 
-    def _fast(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        if self.pairwise == "gaussian" and not self.pool_keys:
-            return attend_itself(query, value)
+    def _optimized(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         if "gaussian" in self.pairwise:
             return attend(query, key, value)
         value = value / value.shape[-1]
         if self.pairwise == "concatenation":
             return rectified_sums(query[:, 0], key[:, 0], value)
-        if _keys_first(query.shape[2], key.shape[2], query.shape[1]):
+        inner, queries, keys = query.shape[1], query.shape[2], key.shape[2]
+        if inner * (queries + keys) < 2 * queries * keys:
             # B D K @ B K D -> B D D;  B D D @ B D P -> B D P
             return (value @ key.transpose(1, 2)) @ query
         # B K D @ B D P -> B K P;  B D K @ B K P -> B D P
@@ -199,52 +160,36 @@ class NonLocalOperation(nn.Module):
         batch, channels, frames, height, width = shape
         assert channels == self.channels, (channels, self.channels)
         inner = channels // 2
-        queries = frames * height * width
-        keys = queries
+        queries = keys = frames * height * width
         if self.pool_keys:
             self._check_poolable(shape)
             keys = frames * (height // 2) * (width // 2)
-        embedded = self.pairwise != "gaussian"
+        pairs = queries * keys
         concat = self.pairwise == "concatenation"
-        width_of_key = inner if embedded else channels
-        convs = 4 if embedded else 2  # theta, phi, g, z or only g, z
-        folded = self._folds(batch, queries)
+        optimized = self.impl == "optimized"
+        convs = 2 if self.pairwise == "gaussian" else 4  # only g and z, or theta and phi too
+        width_of_key = channels if self.pairwise == "gaussian" else inner
+        conv = convs * channels * inner * queries
+        matmul = pairs * (width_of_key + inner)
+        if concat:
+            conv += inner * (queries + keys)
+            # the pairs are summed element by element, or not formed at all
+            matmul = pairs * inner
+        if self._folds:
+            conv = 2 * channels * inner * queries + 2 * channels * queries
+        sums = optimized and concat and pairs > MATRIX
+        if sums:
+            matmul = 0
+        if optimized and self.pairwise == "dot-product":
+            matmul = min(matmul, inner * inner * (queries + keys))
         return Cost(
             params=convs * channels * inner
             + (2 * inner if concat else 0)
             + ((convs - 1) * inner + channels if self.bias else 0),
-            conv=batch * self._convolutions(convs, queries, keys, folded=folded),
-            linear=2 * inner * (channels + self.bias) if folded else 0,
-            matmul=batch * self._products(queries, keys),
+            conv=batch * conv,
+            linear=2 * inner * (channels + self.bias) if self._folds else 0,
+            matmul=batch * matmul,
             pool=batch * keys * (width_of_key + inner) if self.pool_keys else 0,
-            softmax=batch * queries * keys if "gaussian" in self.pairwise else 0,
-            activation=batch * queries * keys if concat and not self._sums(queries, keys) else 0,
+            softmax=batch * pairs if "gaussian" in self.pairwise else 0,
+            activation=batch * pairs if concat and not sums else 0,
         )
-
-    def _convolutions(self, convs: int, queries: int, keys: int, *, folded: bool) -> int:
-        """MACs of the convolutions, for one clip."""
-        channels, inner = self.channels, self.channels // 2
-        if folded:
-            return 2 * channels * inner * queries + 2 * channels * queries
-        rows = inner * (queries + keys) if self.pairwise == "concatenation" else 0
-        return convs * channels * inner * queries + rows
-
-    def _products(self, queries: int, keys: int) -> int:
-        """MACs of the products of activations, for one clip."""
-        inner = self.channels // 2
-        if self.pairwise == "concatenation":
-            return 0 if self._sums(queries, keys) else queries * keys * inner
-        if self.pairwise == "gaussian":
-            return queries * keys * (self.channels + inner)
-        if self.pairwise == "dot-product" and self.path == "fast":
-            return min(2 * queries * keys * inner, inner * inner * (queries + keys))
-        return 2 * queries * keys * inner
-
-    def _sums(self, queries: int, keys: int) -> bool:
-        """Whether concatenation goes without the matrix of all pairs."""
-        return self.path == "fast" and queries * keys > MATRIX
-
-
-def _keys_first(queries: int, keys: int, inner: int) -> bool:
-    """Whether values times keys, and that times queries, takes fewer MACs than the other order."""
-    return inner * (queries + keys) < 2 * queries * keys

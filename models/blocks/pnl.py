@@ -14,17 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcost.models.blocks.kernels import is_worth_a_launch, may_run, wants_gradient
+from vidcost.models.blocks.impl import Impl
 from vidcost.models.blocks.operation import NonLocalOperation, Pairwise
-from vidcost.models.blocks.path import Path
-from vidcost.models.blocks.pooling import max_pool_2x2
 from vidcost.models.cost import Cost, total
 
 Combine = Literal["concat", "attention"]
 COMBINE: tuple[Combine, ...] = get_args(Combine)
-
-MOST_IN_KERNEL = 4
-"""Scales up to which a kernel combines them: as many as it has inputs for."""
 
 
 class PNL(nn.Module):
@@ -42,16 +37,14 @@ class PNL(nn.Module):
     identity is reached: max-pooling, nearest, E -> E // 2 without bias, and a BatchNorm are ours.
     Each scale is averaged before it is upsampled. The convolution z belongs to the non-local
     operation, as in Eq. 4, so it is applied at every scale.
-    ``path`` "fast" is the same function, of fast non-local operations and a fast pooling; on a
-    GPU, at inference and with at most 4 scales, one kernel does all that follows the scales.
 
     Shapes: x and z are (B, C, T, H, W).
     Cost:   embedded Gaussian: params 2E^2 [n times if not shared] + 2C [+ 2EQ];
             MACs B(2E^2 sum_k P_k + E sum_k P_k^2 [+ 2nEQ + n^2 Q + nCP]), [] with ``attention``.
-            The fast path: as many or fewer, see :class:`NonLocalOperation`.
+            For other pairwise functions and implementations see :class:`NonLocalOperation`.
     Raises: ValueError if channels is not a positive multiple of 2n, combine, the pairwise
-            function or the path is unknown; from forward and cost, if the map is too small for n
-            scales.
+            function or the implementation is unknown; from forward and cost, if the map is too
+            small for n scales.
     Source: Xu et al. 2020, arXiv:2006.05091, section 3.2, Eq. 2, 3 and 7.
     """
 
@@ -63,7 +56,7 @@ class PNL(nn.Module):
         combine: Combine = "attention",
         pairwise: Pairwise = "embedded-gaussian",
         shared: bool = True,
-        path: Path = "textbook",
+        impl: Impl = "reference",
     ) -> None:
         super().__init__()
         if n < 1:
@@ -79,10 +72,9 @@ class PNL(nn.Module):
         if combine not in COMBINE:
             raise ValueError(f"unknown combination {combine!r}: choose from {', '.join(COMBINE)}")
         self.channels, self.n, self.combine, self.shared = channels, n, combine, shared
-        self.path = path
         group = channels // n
         self.operations = nn.ModuleList(
-            NonLocalOperation(group, pairwise=pairwise, path=path)
+            NonLocalOperation(group, pairwise=pairwise, impl=impl)
             for _ in range(1 if shared else n)
         )
         if combine == "attention":
@@ -94,56 +86,24 @@ class PNL(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self._check_scales(x.shape)
-        scales = self._operated(self._groups(x))
-        if self.path == "fast" and self._has_kernel(scales, x):
-            from vidcost.models.blocks.scales_kernel import combine_scales
-
-            weights = None if self.combine == "concat" else self._weights(scales)
-            return combine_scales(scales, weights, x, self.bn)
-        return self.bn(self._combined(scales, list(x.shape[2:]))) + x  # type: ignore[no-any-return]
-
-    def _groups(self, x: Tensor) -> list[Tensor]:
-        """Each scale's channels at its resolution: B E T H/2^k W/2^k."""
-        groups = []
+        scales = []  # B E T H/2^k W/2^k
         for k, group in enumerate(x.chunk(self.n, dim=1)):
             for _ in range(k):
-                group = max_pool_2x2(group) if self.path == "fast" else _max_pool(group)
-            groups.append(group)
-        return groups
+                group = F.max_pool3d(group, (1, 2, 2))
+            scales.append(self._operation_of(k)(group))
+        return self.bn(self._combined(scales, x.shape[2:])) + x  # type: ignore[no-any-return]
 
-    def _operated(self, groups: Sequence[Tensor]) -> list[Tensor]:
-        """What the non-local operations make of each: B E T H/2^k W/2^k."""
-        pairs = zip(self._operation_of_scales(), groups, strict=True)
-        return [operation(group) for operation, group in pairs]
-
-    def _has_kernel(self, scales: Sequence[Tensor], x: Tensor) -> bool:
-        """Whether one kernel can do all that follows the scales."""
-        if not is_worth_a_launch(x):
-            return False
-        # offsets within a clip are of 32 bits
-        if not x.is_contiguous() or x[0].numel() >= 1 << 31:
-            return False
-        bn = self.bn
-        # what was put in its place, or is to see what goes through it
-        if type(bn) is not nn.BatchNorm3d or bn._forward_hooks or bn._forward_pre_hooks:
-            return False
-        if bn.training or bn.running_mean is None or bn.running_var is None or not bn.affine:
-            return False
-        if wants_gradient(x, *scales, *self.parameters()):
-            return False
-        statistics = (bn.weight, bn.bias, bn.running_mean, bn.running_var)
-        return self.n <= MOST_IN_KERNEL and may_run(x, *scales, *statistics)
-
-    def _combined(self, scales: Sequence[Tensor], size: list[int]) -> Tensor:
-        full = [scales[0], *(F.interpolate(y, size=size, mode="nearest") for y in scales[1:])]
+    def _combined(self, scales: Sequence[Tensor], size: torch.Size) -> Tensor:
+        extents = list(size)
+        full = [scales[0], *(F.interpolate(y, size=extents, mode="nearest") for y in scales[1:])]
         if self.combine == "concat":
             return torch.cat(full, dim=1)
         # B n n @ B n EP -> B n EP -> B C T H W
         y = self._weights(scales) @ torch.stack(full, dim=1).flatten(2)
-        return y.reshape(len(y), self.channels, *size)
+        return y.reshape(len(y), self.channels, *extents)
 
     def _weights(self, scales: Sequence[Tensor]) -> Tensor:
-        """How much of each scale goes into each: B n n."""
+        """The attention over scales, Eq. 3: B n n."""
         pooled = torch.stack([self.pool(y).flatten(1) for y in scales], dim=1)  # B n E
         query, key = self.query(pooled), self.key(pooled)  # B n Q
         # B n Q @ B Q n -> B n n; the root is of E as printed in Eq. 3, not of Q
@@ -166,14 +126,10 @@ class PNL(nn.Module):
         n, group, positions = self.n, channels // self.n, frames * height * width
         scales = [(frames, height >> k, width >> k) for k in range(n)]
         at_scale = [
-            operation.cost((batch, group, *extents))
-            for operation, extents in zip(self._operation_of_scales(), scales, strict=True)
+            self._operation_of(k).cost((batch, group, *extents)) for k, extents in enumerate(scales)
         ]
-        # group k is pooled k times, and leaves P_1, ..., P_k positions behind; the maximum of two
-        # tensors, which the fast path takes, is no pooling by convention
+        # group k is pooled k times, to P_1, ..., P_k positions
         pooled = sum(f * h * w for k in range(n) for f, h, w in scales[1 : k + 1])
-        if self.path == "fast":
-            pooled = 0
         weights = at_scale[0].params * (1 if self.shared else n)
         whole = total(at_scale, params=weights + 2 * channels) + Cost(
             norm=batch * channels * positions, pool=batch * group * pooled
@@ -189,9 +145,5 @@ class PNL(nn.Module):
             softmax=batch * n * n,
         )
 
-    def _operation_of_scales(self) -> list[NonLocalOperation]:
-        return [self.operations[0 if self.shared else k] for k in range(self.n)]  # type: ignore[misc]
-
-
-def _max_pool(x: Tensor) -> Tensor:
-    return F.max_pool3d(x, (1, 2, 2))
+    def _operation_of(self, scale: int) -> NonLocalOperation:
+        return self.operations[0 if self.shared else scale]  # type: ignore[return-value]

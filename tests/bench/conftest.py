@@ -19,8 +19,8 @@ from vidcost.bench.count import conformance, measure, reconcile, record
 from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.operators import OPERATORS
 from vidcost.bench.count.record import Record
-from vidcost.bench.gate import comparison, study, versions
-from vidcost.bench.gate.campaign import Launch
+from vidcost.bench.gate import interleave, versions
+from vidcost.bench.gate.interleave import Launch
 from vidcost.bench.inspection import counted as inspection
 from vidcost.bench.isolation import Failed
 from vidcost.bench.timing import events, sweep
@@ -345,12 +345,11 @@ def sides(monkeypatch, tmp_path):
     names = [row.name for row in ROWS if row.build]
     monkeypatch.setattr(versions.Prepared, "rows", lambda _: names)
 
-    new_run = comparison.new_run
+    new_run = interleave.new_run
     brief = {"visit_s": 0.001, "visit_turns": 3}
-    for module in (comparison, study):
-        monkeypatch.setattr(
-            module, "new_run", lambda *a, **k: new_run(*a, **k).model_copy(update=brief)
-        )
+    monkeypatch.setattr(
+        interleave, "new_run", lambda *a, **k: new_run(*a, **k).model_copy(update=brief)
+    )
 
     def plant(base, head):
         def launches(prepared):
@@ -362,8 +361,7 @@ def sides(monkeypatch, tmp_path):
                 for side, plan in (("base", base), ("head", head))
             }
 
-        monkeypatch.setattr(comparison, "launches", launches)
-        monkeypatch.setattr(study, "launches", launches)
+        monkeypatch.setattr(interleave, "launches", launches)
 
     return plant
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from vidcost.bench.block_spec import block_factory, shape, two_specs
+from vidcost.bench.block_spec import block_factory, shape, two_specs, with_impl
 from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
 
 CHOICE = "choose from nl, cgnl, cgd, pnl, or name your own: my_block.py:MyBlock"
@@ -37,17 +37,19 @@ def test_whole_numbers():
         ("nll", f"no block 'nll': {CHOICE}"),
         ("", f"no block '': {CHOICE}"),
         ("NL", f"no block 'NL': {CHOICE}"),
-        ("pnl:m=3", "block pnl has no option 'm': it takes n, combine, pairwise, shared, path"),
+        ("pnl:m=3", "block pnl has no option 'm': it takes n, combine, pairwise, shared, impl"),
         ("pnl:combin=concat", "block pnl has no option 'combin': did you mean 'combine'?"),
-        ("cgd:n=3", "block cgd has no option 'n': it takes path"),
+        ("cgd:n=3", "block cgd has no option 'n': it takes none"),
         (
             "nl:channels=4",
-            "block nl has no option 'channels': it takes pairwise, pool_keys, bias, path",
+            "block nl has no option 'channels': it takes pairwise, pool_keys, bias, impl",
         ),
         ("pnl:n", "pnl:n needs a value: pnl:n=..."),
         ("pnl:n=", "pnl:n takes a whole number, not ''"),
         ("pnl:n=3.5", "pnl:n takes a whole number, not '3.5'"),
         ("pnl:shared=yes", "pnl:shared takes true or false, not 'yes'"),
+        ("nl:path=fast", "path is impl now: write nl:impl=optimized"),
+        ("cgd:path=fast", "block cgd has no option 'path': it takes none"),
         ("nl:bias=1", "nl:bias takes true or false, not '1'"),
     ],
 )
@@ -59,6 +61,27 @@ def test_a_bad_spec_says_what_would_be_good(spec, message):
 def test_a_value_that_the_block_refuses():
     with pytest.raises(ValueError, match="unknown combination 'sum': choose from concat"):
         block_factory("pnl:combine=sum")(48)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"), [("nl", "nl:impl=optimized"), ("pnl:n=2", "pnl:n=2,impl=optimized")]
+)
+def test_the_optimized_implementation_of_a_spec(spec, expected):
+    assert expected == with_impl(spec, "optimized")
+    assert spec == with_impl(spec, "reference")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("nl:impl=optimized", "nl:impl=optimized names its implementation: leave it out"),
+        ("my_block.py:MyBlock", "my_block.py has no implementations: choose from nl, cgnl"),
+        ("cgd", "cgd has no optimized implementation"),
+    ],
+)
+def test_a_spec_without_that_implementation(spec, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        with_impl(spec, "optimized")
 
 
 def test_a_shape():

@@ -35,12 +35,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of the committed counts and study, a hostile row, and timings of two rows."""
+    """A report of the committed counts, a hostile row, and timings of two rows."""
     folder = tmp_path_factory.mktemp("results")
     records = record.read(RESULTS)
     hostile = records["mfnet"].model_copy(update={"row": HOSTILE})
     record.write(folder, [*records.values(), hostile], command="vidcost run")
-    shutil.copytree(RESULTS / "gate", folder / "gate")
     machine = Machine(
         device="Abacus",
         cpu="Abacus",

@@ -58,18 +58,17 @@ VARIANTS = [
     "mars-64f",
     "r3d18",
 ]
-FAST = [
-    "mfnet-nl-fast",
-    "mfnet-pnl-fast",
-    "mfnet-pnl-concat-fast",
-    "mfnet-pnl-x5-fast",
-    "mfnet-pnl-gaussian-fast",
-    "mfnet-pnl-dot-product-fast",
-    "mfnet-pnl-concatenation-fast",
-    "r50-nl-fast",
-    "r50-cgd-fast",
-    "r50-cgnl-fast",
-    "r50-pnl-ucf101-fast",
+OPTIMIZED = [
+    "mfnet-nl-optimized",
+    "mfnet-pnl-optimized",
+    "mfnet-pnl-concat-optimized",
+    "mfnet-pnl-x5-optimized",
+    "mfnet-pnl-gaussian-optimized",
+    "mfnet-pnl-dot-product-optimized",
+    "mfnet-pnl-concatenation-optimized",
+    "r50-nl-optimized",
+    "r50-cgnl-optimized",
+    "r50-pnl-ucf101-optimized",
 ]
 
 
@@ -101,53 +100,53 @@ def test_numbers_of_rows():
 
 
 def test_every_row_stands_in_a_table_or_says_that_it_is_a_variant():
-    assert [*VARIANTS, *FAST] == [row.name for row in ROWS if not row.tables]
-    for name in [*VARIANTS, *FAST]:
+    assert [*VARIANTS, *OPTIMIZED] == [row.name for row in ROWS if not row.tables]
+    for name in [*VARIANTS, *OPTIMIZED]:
         assert only(name).note.startswith("variant: ")
-    assert {*VARIANTS, *FAST, *(name for table in TABLES.values() for name in table)} == set(
+    assert {*VARIANTS, *OPTIMIZED, *(name for table in TABLES.values() for name in table)} == set(
         names(ROWS)
     )
 
 
-@pytest.mark.parametrize("name", FAST)
-def test_a_fast_row_differs_in_its_path_alone(name):
-    fast, textbook = only(name), only(name.removesuffix("-fast"))
-    assert (fast.classes, fast.inputs) == (textbook.classes, textbook.inputs)
-    (one, _), (other, _) = on_meta(fast), on_meta(textbook)
+@pytest.mark.parametrize("name", OPTIMIZED)
+def test_an_optimized_row_differs_in_its_implementation_alone(name):
+    optimized, plain = only(name), only(name.removesuffix("-optimized"))
+    assert (optimized.classes, optimized.inputs) == (plain.classes, plain.inputs)
+    (one, _), (other, _) = on_meta(optimized), on_meta(plain)
     shapes = [{key: x.shape for key, x in model.state_dict().items()} for model in (one, other)]
     assert shapes[0] == shapes[1]
-    blocks = (NonLocal, PNL, CGNL, CGD)
-    for model, path in ((one, "fast"), (other, "textbook")):
-        paths = {
-            m.path
-            for m in model.modules()
-            if isinstance(m, (*blocks, NonLocalOperation)) and hasattr(m, "path")
-        }
-        assert {path} == paths
+    for model, impl in ((one, "optimized"), (other, "reference")):
+        kinds = (CGNL, NonLocalOperation)
+        assert {impl} == {m.impl for m in model.modules() if isinstance(m, kinds)}
 
 
 @pytest.mark.parametrize("name", ["mfnet-pnl-x5", "r50-cgnl"])
-def test_a_fast_row_computes_the_same(name):
+def test_an_optimized_row_computes_the_same(name):
     torch.manual_seed(0)
-    textbook, fast = (only(n).at(frames=4, size=128).model() for n in (name, f"{name}-fast"))
-    for parameter in textbook.parameters():
+    reference, optimized = (
+        only(n).at(frames=4, size=128).model() for n in (name, f"{name}-optimized")
+    )
+    for parameter in reference.parameters():
         # the blocks are the identity as they are built
         if not parameter.any():
             torch.nn.init.normal_(parameter)
-    fast.load_state_dict(textbook.state_dict())
+    optimized.load_state_dict(reference.state_dict())
     x = torch.randn(1, 3, 4, 128, 128)
     with torch.no_grad():
-        torch.testing.assert_close(fast.eval()(x), textbook.eval()(x), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(optimized.eval()(x), reference.eval()(x), rtol=1e-4, atol=1e-4)
 
 
-def test_a_fast_row_is_not_made_faster():
-    with pytest.raises(ValueError, match="mfnet-nl-fast takes the fast path already"):
-        only("mfnet-nl-fast").fast()
-
-
-def test_a_row_without_blocks_has_no_fast_path():
-    with pytest.raises(ValueError, match="mfnet has no blocks: choose a row with one"):
-        only("mfnet").fast()
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mfnet-nl-optimized", "mfnet-nl-optimized is optimized already"),
+        ("mfnet", "mfnet has no blocks: choose a row with one"),
+        ("r50-cgd", "r50-cgd has a block of one implementation"),
+    ],
+)
+def test_a_row_that_has_no_optimized_variant(name, message):
+    with pytest.raises(ValueError, match=message):
+        only(name).optimized()
 
 
 def test_rows_that_assume_something_say_so():
@@ -174,9 +173,9 @@ def test_a_row_cannot_be_changed():
         # the order is that of ROWS, and no row comes twice
         (["s3d", "mfnet", "mfnet*"], 3, TABLES[3]),
         (["mfnet-pnl-n[34]*"], None, ["mfnet-pnl-n3"]),
-        (["*-fast"], None, FAST),
-        # any row with blocks has a fast variant, if only by its name
-        (["mfnet-pnl-n2-fast", "mfnet"], None, ["mfnet", "mfnet-pnl-n2-fast"]),
+        (["*-optimized"], None, OPTIMIZED),
+        # any row with such blocks has an optimized variant, if only by its name
+        (["mfnet-pnl-n2-optimized", "mfnet"], None, ["mfnet", "mfnet-pnl-n2-optimized"]),
     ],
 )
 def test_select(patterns, table, expected):
@@ -197,8 +196,11 @@ def test_nothing_chosen_is_every_row():
     [
         ("mfnet-pln", "no row 'mfnet-pln': did you mean 'mfnet-pnl'? `vidcost list` shows all"),
         ("I3D-RGB", "no row 'I3D-RGB': `vidcost list` shows all rows"),
-        ("mfnet-fast", "no row 'mfnet-fast': did you mean 'mfnet-"),
-        ("mfnet-nl-fast-fast", "no row 'mfnet-nl-fast-fast': did you mean 'mfnet-nl-fast'"),
+        ("mfnet-optimized", "no row 'mfnet-optimized': did you mean 'mfnet-"),
+        (
+            "mfnet-nl-optimizedd",
+            "no row 'mfnet-nl-optimizedd': did you mean 'mfnet-nl-optimized'",
+        ),
         ("qqq*", "no row 'qqq*': `vidcost list` shows all rows"),
         ("", "no row '': `vidcost list` shows all rows"),
     ],

@@ -1,1 +1,0 @@
-"""What the gate and its study say to people and to CI systems."""

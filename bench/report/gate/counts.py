@@ -1,4 +1,4 @@
-"""The gate of exact counts for people."""
+"""Tables and lines of the gate of exact counts."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from decimal import Decimal
 from pathlib import Path
 
 from vidcost.bench.count.record import COUNTS
-from vidcost.bench.gate.baseline import HISTORY, Acceptance
-from vidcost.bench.gate.count_changes import Change, Comparison, Figure
+from vidcost.bench.gate.counts import HISTORY, Acceptance, Change, Comparison, Figure
 from vidcost.bench.report.table import Column, Table
 
 _LEGEND = (
-    "Before: the baseline, with what fvcore and thop answered on real tensors. After: counted now, "
-    "and for the other counters what our account of their convention gives, without running them. "
-    "An improvement fails as well. An en dash: no such figure.",
-    'If the change is meant: `vidcost gate accept --reason "..."`, which asks the other counters '
-    "about the changed rows and keeps the reason.",
+    "Before: the baseline, with the answers of fvcore and thop on real tensors. After: counted "
+    "now, and for the other counters computed from our account of their conventions, without "
+    "running them. An improvement fails as well. An en dash: no such figure.",
+    'If the change is intended: `vidcost gate accept --reason "..."`, which asks the other '
+    "counters about the changed rows and keeps the reason.",
 )
 
 
@@ -46,7 +45,7 @@ def change_table(changes: Sequence[Change]) -> Table:
 
 
 def summary_line(comparison: Comparison, results: Path) -> str:
-    """How much was compared, and how much of it differs."""
+    """How much was compared, and how much differs."""
     compared = f"{comparison.rows:,} rows, {comparison.figures:,} figures compared"
     if not comparison.changes:
         return f"{compared}: all as in {results / COUNTS}"
@@ -57,12 +56,12 @@ def summary_line(comparison: Comparison, results: Path) -> str:
 
 
 def accepted_line(acceptance: Acceptance, results: Path) -> str:
-    """What was accepted and written, and what is to be written anew."""
+    """What was accepted and written, and which commands to run next."""
     rows = len({change.row for change in acceptance.changes})
     return (
         f"{len(acceptance.changes):,} differences in {rows:,} rows accepted. Written: "
-        f"{results / COUNTS}, {results / HISTORY}. Now `vidcost tables`, `vidcost explain` and "
-        "`vidcost audit` write anew what is made of the counts; commit it with them."
+        f"{results / COUNTS}, {results / HISTORY}. Now run `vidcost tables`, `vidcost explain` and "
+        "`vidcost audit`, which derive their files from the counts, and commit all of them."
     )
 
 

@@ -1,6 +1,6 @@
-"""What a gate tells GitHub Actions: annotations, and the summary of the step.
+"""Output of a gate for GitHub Actions: annotations, and the summary of the step.
 
-Sources: GitHub's "Workflow commands for GitHub Actions"; the escapes are those of its own toolkit,
+Sources: GitHub's "Workflow commands for GitHub Actions"; the escapes are those of its toolkit,
 packages/core/src/command.ts.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from vidcost.bench.gate.verdict import Verdict
+from vidcost.bench.gate.record import Verdict
 from vidcost.bench.report.gate.verdicts import sentence
 
 Level = Literal["error", "warning", "notice"]
@@ -20,24 +20,24 @@ MOST_ANNOTATIONS = 10
 """GitHub shows so many of one level for a step and drops the rest."""
 
 SUMMARY_BYTES = 1 << 20
-"""GitHub refuses a step's summary that is larger."""
+"""GitHub rejects a larger summary of a step."""
 
 
 def annotations(verdicts: Sequence[Verdict]) -> list[str]:
-    """Errors of what regressed or is invalid, warnings, and notices of what improved.
+    """REGRESSED and INVALID are errors, IMPROVED is a notice.
 
-    INCONCLUSIVE is a warning where the screen saw something that fresh pairs did not settle.
+    INCONCLUSIVE is a warning if the screen saw a change that fresh pairs did not settle.
     """
     levels: dict[Level, list[tuple[str, str]]] = {"error": [], "warning": [], "notice": []}
     for verdict in verdicts:
         if level := _level(verdict):
-            title = f"{verdict.word}: {verdict.subject}, {verdict.metric}"
+            title = f"{verdict.word}: {verdict.target}, {verdict.metric}"
             levels[level].append((title, sentence(verdict)))
     return [line for level, found in levels.items() for line in annotated(level, found)]
 
 
 def annotated(level: Level, found: Sequence[tuple[str, str]]) -> list[str]:
-    """Workflow commands for titles and messages; the last says how many GitHub would drop."""
+    """Workflow commands of titles and messages; the last one counts those that GitHub drops."""
     shown = list(found)
     if len(found) > MOST_ANNOTATIONS:
         shown = shown[: MOST_ANNOTATIONS - 1]
@@ -46,9 +46,9 @@ def annotated(level: Level, found: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def announce(lines: Iterable[str], *, err: bool = False) -> None:
-    """Print workflow commands where GitHub reads them, and nowhere else.
+    """Print workflow commands if this runs on GitHub Actions, which reads both outputs of a step.
 
-    It reads both outputs of a step; ``err`` keeps standard output for data.
+    ``err`` keeps standard output for data.
     """
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in lines:
@@ -56,9 +56,10 @@ def announce(lines: Iterable[str], *, err: bool = False) -> None:
 
 
 def append_summary(markdown: str) -> str | None:
-    """Append to the summary of the step, if there is one; say why if it cannot be written.
+    """Append to the summary of the step, if there is one.
 
-    What is too long for GitHub loses rows of its table from below, and says how many.
+    A text too long for GitHub loses the last rows of its table, and says how many.
+    Returns: why it could not be written, or None.
     """
     name = os.environ.get("GITHUB_STEP_SUMMARY")
     if not name:
@@ -80,7 +81,7 @@ def _level(verdict: Verdict) -> Level | None:
     match verdict.word:
         case "REGRESSED" | "INVALID":
             return "error"
-        # only what was confirmed has a p
+        # only confirmed targets have a p
         case "INCONCLUSIVE" if verdict.p is not None:
             return "warning"
         case "IMPROVED":
@@ -97,12 +98,12 @@ def _property(text: str) -> str:
 
 
 def _fitting(markdown: str, most_bytes: int) -> str | None:
-    """The text, without as many rows as needed; None if the rest is too long as well."""
+    """The text without its last rows, as many as needed; None if the rest is too long as well."""
     excess = len(_encoded(markdown)) - most_bytes
     if excess <= 0:
         return markdown
     lines = markdown.split("\n")
-    # a table's heading and the line below it stay
+    # the first two are the heading
     rows = [number for number, line in enumerate(lines) if line.startswith("|")][2:]
     excess += len(_encoded(_left_out(len(rows))))
     cut = set()

@@ -7,25 +7,23 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vidcost.bench.gate.record import Run, Version
-from vidcost.bench.gate.sample_comparison import SampleComparison
-from vidcost.bench.gate.verdict import Verdict, Word
+from vidcost.bench.gate.record import Run, SampleComparison, Verdict, Version, Word
 from vidcost.bench.report.table import Column, Table, integer
 from vidcost.bench.report.timing import megabytes, milliseconds, percent
 from vidcost.bench.timing.machine import UNKNOWN
 from vidcost.bench.timing.record import Machine
 
 _MEANINGS: Mapping[Word, str] = {
-    "REGRESSED": "slower, or in need of more memory, by more than the margin",
-    "INVALID": "not measured as planned, which says nothing of the change",
+    "REGRESSED": "slower, or needs more memory, by more than the margin",
+    "INVALID": "not measured as planned, which says nothing about the change",
     "INCONCLUSIVE": "shown neither to differ by more than the margin nor to be equal",
-    "IMPROVED": "faster, or in need of less memory, by more than the margin",
+    "IMPROVED": "faster, or needs less memory, by more than the margin",
     "EQUIVALENT": "shown not to differ by more than is allowed",
 }
-"""In the order of the table: first what somebody has to act on."""
+"""In the order of the table: first what needs an action."""
 
 _FEW = 8
-"""So many memory verdicts that nothing changed stand in the table; of more only the number."""
+"""So many unchanged memory verdicts are listed; of more the table gives only the number."""
 
 
 def change(ratio: float) -> str:
@@ -34,7 +32,7 @@ def change(ratio: float) -> str:
 
 
 _COLUMNS = (
-    Column("subject", "Subject"),
+    Column("target", "Target"),
     Column("metric", "Metric"),
     Column("word", "Verdict"),
     Column("ratio", "Head/base", change),
@@ -56,8 +54,8 @@ def verdict_table(
 ) -> Table:
     """A line for each verdict, the worst first, otherwise in the order given.
 
-    ``ran`` says below what was compared, as :func:`what_ran` does. Where memory stayed as it was
-    in many subjects, only their number is given, unless ``everything`` is wanted, as data are.
+    ``ran``, of :func:`what_ran`, is part of the legend. If memory is unchanged for many targets,
+    the table gives only their number, unless ``everything`` is wanted, for data.
     """
     ordered = sorted(verdicts, key=lambda verdict: list(_MEANINGS).index(verdict.word))
     unchanged = [v for v in ordered if v.metric == "memory" and v.word == "EQUIVALENT"]
@@ -76,44 +74,8 @@ def verdict_table(
     )
 
 
-def what_ran(measured: Run | SampleComparison) -> tuple[str, ...]:
-    """What was compared, on which machine, how often, and what is missing."""
-    return _versions(measured) if isinstance(measured, Run) else _files(measured)
-
-
-def _versions(run: Run) -> tuple[str, ...]:
-    rule = run.rule
-    confirmed = len({visit.cell for visit in run.visits if visit.stage == "confirm"})
-    lines = [
-        f"Base: {_version(run.base)}. Head: {_version(run.head)}. Started {run.started}, "
-        f"seed {run.seed}, vidcost {run.vidcost}.",
-        *_machines(run.base.machine, run.head.machine),
-        f"Pairs of processes, base and head in random order: {rule.screen_pairs} for each of "
-        f"{len(run.cells):,} subjects; {confirmed:,} of them again on {rule.confirm_pairs} to "
-        f"{rule.most_pairs} fresh ones.",
-    ]
-    if run.left_out:
-        lines.append(f"Left out: {'; '.join(run.left_out)}.")
-    if not run.complete:
-        lines.append("Incomplete: pairs are still to be measured.")
-    return tuple(lines)
-
-
-def _files(samples: SampleComparison) -> tuple[str, ...]:
-    machines = (
-        ", ".join(f"{field} {value}" for field, value in machine.items() if value != UNKNOWN)
-        for machine in samples.machines
-    )
-    return (
-        f"Base: {samples.base}. Head: {samples.head}. Records: {samples.kind}; "
-        f"vidcost {samples.vidcost}.",
-        *(f"Machine: {machine}." for machine in machines),
-        *(f"Note: {note}." for note in samples.notes),
-    )
-
-
 def sentence(verdict: Verdict) -> str:
-    """Why, and the figures there are, without the subject."""
+    """The reason and the figures of a verdict, without its target."""
     line = _line(verdict)
     said = [line["why"]] if line["why"] else []
     if verdict.ratio is not None:
@@ -122,8 +84,12 @@ def sentence(verdict: Verdict) -> str:
             interval = f" (95%: {change(line['low'])} to {change(line['high'])})"
         said.append(f"head over base {change(verdict.ratio)}{interval}")
     if verdict.base is not None and verdict.head is not None:
-        write, unit = (milliseconds, "ms") if verdict.metric == "latency" else (_whole, "bytes")
-        said.append(f"base {write(verdict.base)} {unit}, head {write(verdict.head)} {unit}")
+        if verdict.metric == "latency":
+            said.append(
+                f"base {milliseconds(verdict.base)} ms, head {milliseconds(verdict.head)} ms"
+            )
+        else:
+            said.append(f"base {verdict.base:,.0f} bytes, head {verdict.head:,.0f} bytes")
     if verdict.pairs > 1:
         said.append(f"{verdict.pairs} pairs")
     return "; ".join(said)
@@ -132,11 +98,11 @@ def sentence(verdict: Verdict) -> str:
 def _line(verdict: Verdict) -> dict[str, Any]:
     latency = verdict.metric == "latency"
     return {
-        "subject": verdict.subject,
+        "target": verdict.target,
         "metric": verdict.metric,
         "word": verdict.word,
         "ratio": verdict.ratio,
-        # of too few pairs the interval is without an end
+        # too few pairs have an infinite interval
         "low": verdict.low if verdict.low else None,
         "high": verdict.high if verdict.high and math.isfinite(verdict.high) else None,
         "margin": verdict.margin,
@@ -145,12 +111,8 @@ def _line(verdict: Verdict) -> dict[str, Any]:
         "head_s": verdict.head if latency else None,
         "base_bytes": None if latency or verdict.base is None else int(verdict.base),
         "head_bytes": None if latency or verdict.head is None else int(verdict.head),
-        "why": _one_line(verdict.why) or None,
+        "why": " ".join(verdict.why.split()) or None,
     }
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _tally(verdicts: Iterable[Verdict]) -> str:
@@ -164,22 +126,56 @@ def _meanings(verdicts: Iterable[Verdict]) -> list[str]:
     if not said:
         return []
     return [
-        f"{said}. Head/base: by how much head is slower (+) or faster (-), or needs more or less "
-        "memory, with its 95% interval. Pairs: those the verdict rests on. Latency: medians of "
-        "processes; memory: the peak above the weights."
+        f"{said}. Head/base: how much slower (+) or faster (-) head is, or how much more or less "
+        "memory it needs, with the 95% interval. Pairs: those that the verdict rests on. Latency: "
+        "medians of processes; memory: the peak above the weights."
     ]
+
+
+# what was compared
+
+
+def what_ran(measured: Run | SampleComparison) -> tuple[str, ...]:
+    """The two sides, the machine, the number of pairs, and what is missing."""
+    return _versions(measured) if isinstance(measured, Run) else _files(measured)
+
+
+def _versions(run: Run) -> tuple[str, ...]:
+    rule = run.rule
+    confirmed = len({visit.cell for visit in run.visits if visit.stage == "confirm"})
+    machines = [_machine(run.base.machine), _machine(run.head.machine)]
+    lines = [
+        f"Base: {_version(run.base)}. Head: {_version(run.head)}. Started {run.started}, "
+        f"seed {run.seed}, vidcost {run.vidcost}.",
+        f"Machine: {machines[0]}."
+        if machines[0] == machines[1]
+        else f"Machine of base: {machines[0]}. Machine of head: {machines[1]}.",
+        f"Pairs of processes, base and head in random order: {rule.screen_pairs} for each of "
+        f"{len(run.cells):,} targets; {confirmed:,} of them again on {rule.confirm_pairs} to "
+        f"{rule.most_pairs} fresh ones.",
+    ]
+    if run.left_out:
+        lines.append(f"Left out: {'; '.join(run.left_out)}.")
+    if not run.complete:
+        lines.append("Incomplete: pairs are still to be measured.")
+    return tuple(lines)
+
+
+def _files(compared: SampleComparison) -> tuple[str, ...]:
+    machines = (
+        ", ".join(f"{field} {value}" for field, value in machine.items() if value != UNKNOWN)
+        for machine in compared.machines
+    )
+    return (
+        f"Base: {compared.base}. Head: {compared.head}. vidcost {compared.vidcost}.",
+        *(f"Machine: {machine}." for machine in machines),
+        *(f"Note: {note}." for note in compared.notes),
+    )
 
 
 def _version(version: Version) -> str:
     short = version.commit[:12]
     return short if version.ref == version.commit else f"{version.ref} ({short})"
-
-
-def _machines(base: Machine | None, head: Machine | None) -> list[str]:
-    words = [_machine(base), _machine(head)]
-    if words[0] == words[1]:
-        return [f"Machine: {words[0]}."]
-    return [f"Machine of base: {words[0]}.", f"Machine of head: {words[1]}."]
 
 
 def _machine(machine: Machine | None) -> str:
@@ -194,7 +190,3 @@ def _machine(machine: Machine | None) -> str:
     }
     known = [f"{name} {value}" for name, value in versions.items() if value != UNKNOWN]
     return ", ".join([machine.device, *known, f"{machine.cores} CPU cores"])
-
-
-def _whole(value: float) -> str:
-    return integer(int(value))

@@ -11,8 +11,8 @@ import torch
 from vidcost.bench.block_spec import block_factory
 from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import count
+from vidcost.models.registry import specs
 
-BLOCKS = ("nl", "pnl:n=2", "pnl:n=3", "pnl:n=4", "cgnl", "cgd")
 CHANNELS, FRAMES = 384, 8
 """Those of MFNet's conv4, where the paper puts its module."""
 PAPER_SIDE = 14
@@ -50,7 +50,7 @@ def growth() -> list[Size]:
     sides = sorted({*range(COUNTED_SIDES[0], COUNTED_SIDES[-1] + 1, STEP), *COUNTED_SIDES})
     return [
         size
-        for block in BLOCKS
+        for block in specs()
         for side in sides
         for size in _sizes(block, side, counted=side in COUNTED_SIDES)
     ]

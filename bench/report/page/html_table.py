@@ -11,7 +11,7 @@ from vidcost.bench.report.table import MISSING, Column, Table
 
 _NUMBER = re.compile(r">?(?P<digits>-?[\d,]+(?:\.\d+)?)(?P<unit>[kMGT%]?)")
 _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "%": 1.0}
-ROW_KEYS = ("row", "subject", "series", "largest_row")
+ROW_KEYS = ("row", "target", "series", "largest_row")
 """Columns whose value may be the name of a row."""
 LABEL_KEYS = ("method", "label")
 """Columns that say in words what a line's ``row`` is."""

@@ -22,7 +22,7 @@ def latency_plot(device: Device) -> Plot | None:
             continue
         lines.append(
             {
-                "subject": timing.cell.subject,
+                "target": timing.cell.target,
                 "row": timing.cell.row,
                 "conditions": conditions(timing.cell),
                 "median_s": found["median_s"],
@@ -48,7 +48,7 @@ def latency_plot(device: Device) -> Plot | None:
         data=Table(
             title=f"Latency on {device.name}",
             columns=(
-                Column("subject", "Subject"),
+                Column("target", "Target"),
                 Column("conditions", "Conditions"),
                 Column("median_s", "Median, ms", milliseconds),
                 Column("low_s", "at least", milliseconds),
@@ -68,7 +68,7 @@ def _ms(value_s: float | None) -> float | None:
 
 def _latency_spec() -> Spec:
     y = {
-        "field": "subject",
+        "field": "target",
         "type": "nominal",
         "sort": {"field": "median_ms", "op": "min"},
         "axis": {"title": None, "labelLimit": 170, "labelColor": INK, "grid": True},
@@ -107,7 +107,7 @@ def _latency_spec() -> Spec:
                     "x": x,
                     "cursor": {"value": "pointer"},
                     "tooltip": [
-                        {"field": "subject", "title": "Subject"},
+                        {"field": "target", "title": "Target"},
                         {"field": "median_ms", "title": "Median, ms", "format": ",.4~r"},
                         {"field": "low_ms", "title": "at least", "format": ",.4~r"},
                         {"field": "high_ms", "title": "at most", "format": ",.4~r"},

@@ -60,7 +60,7 @@ def devices(results: Path) -> list[Device]:
 
 
 def conditions(cell: Cell) -> str:
-    """What a cell was timed under, in words; the device and the subject are said elsewhere."""
+    """What a cell was timed under, in words; the device and the target are said elsewhere."""
     words = [
         f"batch {cell.batch}",
         cell.dtype,
@@ -86,5 +86,5 @@ def at_own_clips(timings: Iterable[Timing]) -> dict[str, Timing]:
 
 
 def measured_alone(timings: Iterable[Timing]) -> Sequence[Timing]:
-    """The timings that have a latency: measured, and not a share of a network."""
+    """The timings that have a latency: measured, and not a contribution of a network."""
     return [t for t in timings if t.status == "ok" and not t.cell.is_pair and t.samples_s]

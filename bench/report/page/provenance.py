@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 
 from vidcost.bench.count.record import COUNTS
-from vidcost.bench.gate.git import git
-from vidcost.bench.gate.trial import Trial
+from vidcost.bench.gate.versions import git
 from vidcost.bench.report.page.measured import Device
 
 HERE = ("vidcost", "torch", "numpy", "scipy", "sympy", "Jinja2", "vl-convert-python")
@@ -40,14 +39,10 @@ class Source:
 def sources(
     results: Path,
     devices: Sequence[Device],
-    paths: Sequence[Device],
-    studies: Iterable[tuple[Path, Sequence[Trial]]],
     *,
     now: datetime.datetime,
 ) -> list[Source]:
     """All sources, in the order in which the report shows them.
-
-    ``paths`` are the devices that blocks were timed on by either path.
 
     Raises: ValueError if the first line of counts.jsonl cannot be read.
     """
@@ -83,8 +78,6 @@ def sources(
             day,
         ),
         *(_timings(device, "timings", "vidcost time") for device in devices),
-        *(_timings(device, "timings of both paths", "vidcost fast") for device in paths),
-        *(_study(path, trials) for path, trials in studies if trials),
         Source(
             "This page and its plots",
             "from the above",
@@ -139,18 +132,4 @@ def _timings(device: Device, what: str, command: str) -> Source:
         ", ".join(f"{name} {value}" for name, value in known.items() if value != "not available"),
         f"{machine.device}, {machine.cores} cores ({machine.cpu}), {machine.platform}",
         first if first == last else f"{first} to {last}",
-    )
-
-
-def _study(path: Path, trials: Sequence[Trial]) -> Source:
-    run = trials[0].run
-    machine = run.head.machine
-    times = sorted(trial.run.started[:10] for trial in trials)
-    return Source(
-        f"{len(trials)} trials of the gate",
-        str(path),
-        "vidcost gate study",
-        f"vidcost {run.vidcost}" + (f", torch {machine.torch}" if machine else ""),
-        f"{machine.device}, {machine.cores} cores, {machine.platform}" if machine else "",
-        times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}",
     )

@@ -11,10 +11,10 @@ from vidcost.bench.count.traffic import Traffic, traffic
 from vidcost.bench.report.page.measured import Device, conditions, measured_alone
 from vidcost.bench.timing import peak
 from vidcost.bench.timing.bandwidth import bytes_per_s
+from vidcost.bench.timing.build import DTYPES
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.predict import outline
-from vidcost.bench.timing.subject import DTYPES
 
 LEAST_INTENSITY = 0.05
 """MACs per byte below which a rate in MACs says nothing of a device."""
@@ -27,7 +27,7 @@ class Reached:
     ``traffic_bytes`` is that of :class:`Traffic`, in inference; training is not drawn.
     """
 
-    subject: str
+    target: str
     row: str | None
     dtype: str
     conditions: str
@@ -70,15 +70,15 @@ def roofline(device: Device) -> Roofline:
         if cell.phase != "inference" or not found["macs_per_s"]:
             continue
         if cell.code or cell.network is not None:
-            left_out[f"{cell.subject} is not drawn: a report runs no code of users"] = None
+            left_out[f"{cell.target} is not drawn: a report runs no code of users"] = None
             continue
         try:
             moved = _traffic(_bare(cell))
         except ValueError as error:
-            left_out[f"{cell.subject} is not drawn: {error}"] = None
+            left_out[f"{cell.target} is not drawn: {error}"] = None
             continue
         point = Reached(
-            subject=cell.subject,
+            target=cell.target,
             row=cell.row,
             dtype=cell.dtype,
             conditions=conditions(cell),
@@ -87,7 +87,7 @@ def roofline(device: Device) -> Roofline:
             macs_per_s=found["macs_per_s"],
         )
         if point.intensity < LEAST_INTENSITY:
-            left_out[f"{cell.subject} is not drawn: what it does is hardly products"] = None
+            left_out[f"{cell.target} is not drawn: what it does is hardly products"] = None
             continue
         reached.append(point)
         for ceiling in _ceilings(device.name, cell, timing.peak_macs_per_s):

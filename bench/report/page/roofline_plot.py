@@ -37,9 +37,9 @@ def roofline_plot(device: Device, found: Roofline) -> Plot | None:
     lines: list[dict[str, Any]] = [
         {
             "what": "reached",
-            "subject": point.subject,
+            "target": point.target,
             "row": point.row,
-            "label": point.subject,
+            "label": point.target,
             "dtype": point.dtype,
             "conditions": point.conditions,
             "intensity": point.intensity,
@@ -92,7 +92,7 @@ def roofline_plot(device: Device, found: Roofline) -> Plot | None:
             title=f"Rates on {device.name}",
             columns=(
                 Column("what", "What"),
-                Column("subject", "Subject"),
+                Column("target", "Target"),
                 Column("conditions", "Conditions"),
                 Column("intensity", "MACs per byte", digits),
                 Column("gmacs_per_s", "GMAC/s", digits),
@@ -170,7 +170,7 @@ def _roofline_spec(dtypes: Sequence[str], kinds: AbstractSet[str]) -> Spec:
                     "color": color,
                     "cursor": {"value": "pointer"},
                     "tooltip": [
-                        {"field": "subject", "title": "Subject"},
+                        {"field": "target", "title": "Target"},
                         {"field": "conditions", "title": "Conditions"},
                         {"field": "intensity", "title": "MACs per byte", "format": ",.4~r"},
                         {"field": "gmacs_per_s", "title": "GMAC/s", "format": ",.4~r"},

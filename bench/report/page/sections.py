@@ -9,20 +9,14 @@ from dataclasses import dataclass, replace
 import torch
 
 from vidcost.bench.audit.verdicts import Verdict
-from vidcost.bench.gate.study_figures import OURS, SAME, alarm_rate, noise
 from vidcost.bench.report.audit.claims import judge_claims
 from vidcost.bench.report.audit.findings import findings
 from vidcost.bench.report.audit.tables import claim_table, figure_table, verdict_counts
-from vidcost.bench.report.fast import alike, fast_tables, of_study, rows_table
-from vidcost.bench.report.fast import findings as fast_findings
 from vidcost.bench.report.formulas import value_table, verdict_table
-from vidcost.bench.report.gate.study import noise_table, of, power_table, rules_table, same_table
-from vidcost.bench.report.gate.study_document import goals
 from vidcost.bench.report.page.accounts import steps
 from vidcost.bench.report.page.accuracy import axes, points
 from vidcost.bench.report.page.accuracy_plot import accuracy_plot
-from vidcost.bench.report.page.gate_plot import gate_plot
-from vidcost.bench.report.page.gathered import Gathered, Study
+from vidcost.bench.report.page.gathered import Gathered
 from vidcost.bench.report.page.growth_plot import growth_plot
 from vidcost.bench.report.page.html_table import (
     HtmlTable,
@@ -41,7 +35,7 @@ from vidcost.bench.report.page.row_table import row_table
 from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.reconciliation import reconciliation_table, term_table
 from vidcost.bench.report.table import Column, Table
-from vidcost.bench.report.timing import share_table, timing_table
+from vidcost.bench.report.timing import contribution_table, timing_table
 from vidcost.papers.catalog import every_row, rows_of
 
 NO_TIMINGS = (
@@ -105,9 +99,7 @@ class Sections:
             Section("growth", "Growth", "How cost grows with N", tuple(self._growth())),
             Section("ledger", "Ledger", "What each counter prints, explained", self._ledger()),
             Section("timings", "Timings", "Timings", tuple(self._timings())),
-            Section("fast", "Fast path", "The same blocks, faster", tuple(self._fast())),
             Section("audit", "Audit", "What the audit found", tuple(self._audit())),
-            Section("gate", "Gate", "The gate on trial", tuple(self._gate())),
             Section("rows", "Rows", "Every row", (self._every_row(),)),
             Section("sources", "Sources", "Where every number comes from", tuple(self._sources())),
         ]
@@ -117,7 +109,7 @@ class Sections:
         found = self._found
         verdicts = verdict_counts(found.judged)
         balanced = sum(entry.balanced for entry in found.entries)
-        numbers = [
+        return [
             Headline(
                 str(len(found.records)), "networks counted exactly, operator by operator", "rows"
             ),
@@ -132,10 +124,6 @@ class Sections:
                 "ledger",
             ),
         ]
-        for study in found.studies[:1]:
-            rate = alarm_rate(study.comparisons, OURS, SAME)
-            numbers.append(Headline(of(rate), "false alarms of the gate on equal code", "gate"))
-        return numbers
 
     def _table(self, name: str, table: Table, anchored_by: str | None = None) -> HtmlTable:
         return html_table(name, table, self._rows, anchored_by=anchored_by)
@@ -194,20 +182,14 @@ class Sections:
         known = every_row()
         # of a share the network without its blocks is counted, which runs no code of users here
         shares = [
-            t for t in device.timings if t.cell.share and t.cell.row in known and not t.cell.code
+            t
+            for t in device.timings
+            if t.cell.contribution and t.cell.row in known and not t.cell.code
         ]
         if alone:
             yield self._table(f"timings-{name}", timing_table(alone))
         if shares:
-            yield self._table(f"shares-{name}", share_table(shares))
-
-    def _fast(self) -> Iterator[Part]:
-        yield self._table("fast-rows", rows_table())
-        for heading, timings in alike(of_study(self._found.paths)):
-            name = f"fast-{anchor(heading)}"
-            yield Prose("", heading=heading, items=tuple(fast_findings(timings)))
-            for table in fast_tables(timings):
-                yield self._table(f"{name}-{anchor(table.title.lower())}", table)
+            yield self._table(f"shares-{name}", contribution_table(shares))
 
     def _audit(self) -> Iterator[Part]:
         found = self._found
@@ -219,24 +201,6 @@ class Sections:
             yield Prose("", f"{number}. {each.title}", (agree, differ), each.commands)
         yield self._table("audit-figures", figure_table(found.judged))
         yield self._table("audit-claims", claim_table(judge_claims(found.paper)))
-
-    def _gate(self) -> Iterator[Part]:
-        if not self._found.studies:
-            yield Prose("No study of the gate is stored yet: `vidcost gate study` makes one.")
-        for study in self._found.studies:
-            yield from self._study(study)
-
-    def _study(self, study: Study) -> Iterator[Part]:
-        name = f"gate-{anchor(study.path.parent.name)}"
-        yield Prose("", heading=study.device, items=tuple(goals(study.comparisons)))
-        yield gate_plot(name, study.device, study.comparisons)
-        for kind, table in (
-            ("same", same_table(study.comparisons)),
-            ("power", power_table(study.comparisons)),
-            ("rules", rules_table(study.comparisons)),
-            ("noise", noise_table(noise(study.trials), study.comparisons)),
-        ):
-            yield self._table(f"{name}-{kind}", table)
 
     def _sources(self) -> Iterator[Part]:
         yield self._table("sources-table", _source_table(self._found.sources))

@@ -10,7 +10,7 @@ import pytest
 
 CODE = """
 from torch import nn
-from vidcost.models import Cost
+from vidcost.models.cost import Cost
 
 class Block(nn.Module):
     def __init__(self, channels, ratio=2):

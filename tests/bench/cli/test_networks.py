@@ -158,7 +158,10 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
         ("explain nets.py:Net", "needs its inputs"),
         ("time nets.py:Net", "needs its inputs"),
         ("time nets.py:Net --input 2x3 --batch 4", "hold their batch: leave out --batch"),
-        ("time nets.py:Net --input 2x3 --share", "--share is for rows: `vidcost compare`"),
+        (
+            "time nets.py:Net --input 2x3 --contribution",
+            "--contribution is for rows: `vidcost compare`",
+        ),
         ("block nets.py:Block:width=3", "has no option 'width': it takes ratio, gain"),
         ("block nets.py:Block:gain=x", "gain takes a number, not 'x'"),
         ("formulas --cross nets.py:Block,nl", "--cross is for nl, cgnl, cgd and pnl"),

@@ -13,17 +13,17 @@ import pytest
 
 from vidcost.bench import query
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.figures import figures, share_figures
+from vidcost.bench.timing.figures import contribution_figures, figures
 from vidcost.bench.timing.store import Store
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 SQL = "select row, macs from counts where row like 'mfnet-pnl-x5-%' order by row"
-ROWS = [("mfnet-pnl-x5-fast", 16_033_195_008), ("mfnet-pnl-x5-per-scale", 16_033_195_008)]
+ROWS = [("mfnet-pnl-x5-optimized", 16_033_195_008), ("mfnet-pnl-x5-per-scale", 16_033_195_008)]
 
 
 @pytest.fixture
 def timings(timed):
-    cells = (Cell(row="mfnet", threads=3), Cell(row="mfnet-nl", threads=3, share=True))
+    cells = (Cell(row="mfnet", threads=3), Cell(row="mfnet-nl", threads=3, contribution=True))
     parts = {"samples_s": {"with": (0.3,) * 7, "without": (0.1,) * 7}}
     return timed(cells[0]), timed(cells[1], **parts)
 
@@ -59,7 +59,7 @@ def test_figures_are_those_of_the_tables(vidcost, results, timings):
     for sql, (expected, names) in {
         "from timings": (figures(timings[0]), ("median_s", "ci_low_s", "macs_total")),
         "from contributions": (
-            share_figures(timings[1]),
+            contribution_figures(timings[1]),
             ("with_s", "median_s", "share_of_network", "macs"),
         ),
     }.items():

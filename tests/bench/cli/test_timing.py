@@ -62,7 +62,7 @@ def test_time_leaves_out_what_cannot_be_built_and_says_so(vidcost, stopwatch):
     status, _, err = vidcost("time")
     assert 0 == status
     assert err.startswith("2plus-c1-d left out: published only")
-    assert 43 == len(stopwatch.asked)
+    assert 42 == len(stopwatch.asked)
 
 
 def test_time_takes_blocks_alone(vidcost, stopwatch):
@@ -98,10 +98,10 @@ def test_time_takes_rows_and_then_blocks(vidcost, stopwatch):
 
 
 def test_time_shows_the_share_of_blocks(vidcost, stopwatch, timed):
-    cell = Cell(row="mfnet-nl", share=True)
+    cell = Cell(row="mfnet-nl", contribution=True)
     parts = {"with": (0.3,) * 8, "without": (0.2,) * 8}
     stopwatch[cell] = timed(cell, samples_s=parts, macs_total=12_451_829_760)
-    status, out, _ = vidcost("time", "mfnet", "mfnet-nl", "--share", "--threads", "1")
+    status, out, _ = vidcost("time", "mfnet", "mfnet-nl", "--contribution", "--threads", "1")
     assert (0, [cell]) == (status, stopwatch.asked)
     assert out.startswith("**What the blocks add**")
     assert "1,406,533,632" in out
@@ -239,15 +239,23 @@ def test_tables_do_not_mix_devices(complaint, reference_counters, two_devices):
 def test_a_campaign_chooses_cells_itself(vidcost, stopwatch, monkeypatch, timed):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr(conditions, "machine_of", lambda _: timed(Cell(row="mfnet")).machine)
-    options = "--campaign shares,large --device cuda --budget 9m --resume"
+    options = "--campaign contributions,large --device cuda --budget 9m --resume"
     assert 0 == vidcost("time", *options.split()).status
-    assert campaign_cells(["shares", "large"], "cuda") == stopwatch.asked
+    assert campaign_cells(["contributions", "large"], "cuda") == stopwatch.asked
     assert 540.0 == stopwatch.conditions["budget_s"]
 
 
 @pytest.mark.parametrize(
     "choice",
-    ["mfnet", "--batch 8", "--blocks nl", "--share", "--dtype bf16", "--frames 8", "--threads 2"],
+    [
+        "mfnet",
+        "--batch 8",
+        "--blocks nl",
+        "--contribution",
+        "--dtype bf16",
+        "--frames 8",
+        "--threads 2",
+    ],
 )
 def test_what_a_campaign_chooses_is_not_chosen_again(vidcost, choice):
     status, out, err = vidcost("time", *choice.split(), "--campaign", "full", "--device", "cuda")

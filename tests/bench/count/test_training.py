@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -20,7 +19,7 @@ from vidcost.bench.count.counter import Call, UncountedOperator, count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.rules import RULES
 from vidcost.bench.count.training import count_training
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal, attention
+from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
 from vidcost.models.blocks.operation import NonLocalOperation
 from vidcost.models.cost import Cost
 from vidcost.papers.catalog import select
@@ -529,42 +528,24 @@ def difference(clips, forward, step):
     return {key: amount for key, amount in macs.items() if amount}
 
 
-def _computed_anew(scores, width):
-    return scores > (attention.HELD if width > attention.WIDE else attention.FEW)
-
-
 @pytest.mark.parametrize("row", [row for row in ROWS if row.build], ids=lambda row: row.name)
 def test_every_row_needs_two_products_for_each_but_the_first(row):
     model, clips = on_meta(row)
     forward, step = count(model, *clips), count_training(model, *clips)
-    # attention that holds no matrix computes its scores anew: a fifth product beside the four
+    # optimized attention computes its scores again: a fifth product beside the four
     again = Counter()
     for call in forward.calls:
         module, positions = model.get_submodule(call.module), math.prod(call.input[2:])
         if (
             isinstance(module, NonLocalOperation)
-            and (module.path, module.pairwise) == ("fast", "embedded-gaussian")
-            and _computed_anew(positions**2, module.channels // 2)
+            and module.impl == "optimized"
+            and "gaussian" in module.pairwise
         ):
-            again[call.module, "matmul"] += positions**2 * module.channels // 2
+            width = module.channels // (1 if module.pairwise == "gaussian" else 2)
+            again[call.module, "matmul"] += positions**2 * width
     assert again == difference(clips, forward, step)
-    # training mode changes nothing in the forward pass, but for the fast path's pooling
-    pools = {} if not row.is_fast else {"pool": forward.total.pool}
-    assert forward.total == replace(step.forward.total, **pools)
+    assert forward.total == step.forward.total
     assert forward.calls == step.forward.calls
-
-
-def test_symmetric_scores_save_one_product_and_half_of_another():
-    # 2 clips of 4 x 24 x 24 positions, more than are held; 48 channels, values half as wide
-    positions, width = 2304, 48
-    tiles = [512, 512, 512, 512, 256]
-    with torch.device("meta"):
-        operation = NonLocalOperation(width, pairwise="gaussian", path="fast")
-    backward = count_training(operation, zeros((2, width, 4, 24, 24))).backward.total
-    on_or_above_diagonal = (positions**2 + sum(p * p for p in tiles)) // 2
-    assert 2 * (positions**2 * (width + 2 * 24) + on_or_above_diagonal * width) == backward.matmul
-    # which is less than the textbook's, that holds the matrix
-    assert backward.matmul < 2 * 2 * positions**2 * (width + 24)
 
 
 BLOCKS = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import subprocess
@@ -10,10 +9,7 @@ import sys
 
 import pytest
 
-from vidcost.bench.gate import study, trial
-from vidcost.bench.gate.record import FEWEST_PAIRS, Rule
 from vidcost.bench.session import cluster_timing
-from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.store import Store
 
@@ -104,35 +100,6 @@ def test_compare_counts_and_times_a_block_of_ones_own(on_ray, vidcost, tmp_path)
         [line[each] for each in counts] for line in there
     ]
     assert all(line["latency_s"] > 0 for line in there)
-
-
-def few_pairs(*trial):
-    """A trial on the node, whose rule finds no slow-down doubtful enough to be confirmed."""
-    study.Rule = functools.partial(Rule, screen_pairs=FEWEST_PAIRS, margin=0.99)
-    return measured_there(*trial)
-
-
-measured_there = study._measured_there
-
-
-def test_a_study_of_the_gate(on_ray, ray, request, git, monkeypatch):
-    cell = Cell(block="nl", shape=(8, 1, 4, 4))
-    monkeypatch.setattr(study, "study_cells", lambda device, threads: [cell])
-    monkeypatch.setattr(study, "_measured_there", few_pairs)
-    # the nodes cannot import this file
-    ray.cloudpickle.register_pickle_by_value(request.module)
-    request.addfinalizer(
-        functools.partial(ray.cloudpickle.unregister_pickle_by_value, request.module)
-    )
-    words = ("gate", "study", "--comparisons", "1", "--per-factor", "0", "--visit", "0.01")
-    status, _, err = on_ray(*words)
-    assert 0 == status, err
-    (path,) = git.folder.glob("results/gate/*/study.jsonl")
-    (found,) = trial.read(path)
-    assert found.run.complete
-    assert found.run.base.machine == found.run.head.machine
-    assert found.run.base.machine.node
-    assert path.with_name("README.md").is_file()
 
 
 # refused

@@ -1,4 +1,4 @@
-"""Stands in for a worker: how long a pass takes, and what goes wrong, is in the environment.
+"""A fake worker; the environment says how long a pass takes and what goes wrong.
 
 PLAN is JSON by row or block: ``ns`` of a pass, ``peak`` in bytes, ``die`` or ``oom`` for a failure.
 Each process appends its side and the rows it was given to the file LOG.

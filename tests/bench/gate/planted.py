@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from vidcost.bench.gate.judge import to_confirm
-from vidcost.bench.gate.record import Rule, Run, Side, Stage, Version, Visit
+from vidcost.bench.gate.record import SIDES, Rule, Run, Side, Stage, Version, Visit
 from vidcost.bench.timing.cell import Cell
 
-SIDES: tuple[Side, Side] = ("base", "head")
 PASS_NS = 100_000_000
 MIB = 1 << 20
 

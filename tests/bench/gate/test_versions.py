@@ -1,4 +1,4 @@
-"""Checking out two versions and making them ready to run."""
+"""Unpacking two versions and making them ready to run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_version_runs_its_own_models_under_this_harness(repository):
     base, head = both(repository, "main", None)
     assert [row.name for row in ROWS if row.build] == base.rows()
     renamed = {
-        f"{name}{path}" for name in ("mfnet-nl", "mfnet-non-local") for path in ("", "-fast")
+        f"{name}{impl}" for name in ("mfnet-nl", "mfnet-non-local") for impl in ("", "-optimized")
     }
     assert renamed == set(base.rows()) ^ set(head.rows())
     for side in (base, head):
@@ -51,7 +51,7 @@ def test_a_version_runs_its_own_models_under_this_harness(repository):
     assert ("this", "this") == (base.environment, head.environment)
 
 
-def test_equal_code_lies_in_two_places(repository):
+def test_equal_code_is_copied_twice(repository):
     repository.commit()
     base, head = both(repository, "HEAD", None)
     assert base.code == head.code
@@ -61,37 +61,35 @@ def test_equal_code_lies_in_two_places(repository):
 
 def test_a_commit_is_named_with_its_changes(repository):
     commit = repository.commit()
-    clean, _ = both(repository, None, None)
+    clean, before = both(repository, None, None)
     assert ("working tree", commit) == (clean.checkout.ref, clean.checkout.commit)
     (repository.folder / "notes.txt").write_text("not a model")
     assert commit == both(repository, None, None)[0].checkout.commit
     repository.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
-    assert f"{commit}+changes" == both(repository, None, None)[0].checkout.commit
+    _, after = both(repository, None, None)
+    assert f"{commit}+changes" == after.checkout.commit
+    assert before.path != after.path
 
 
-def test_a_checkout_is_kept_and_mended(repository):
-    repository.commit()
+def test_a_version_is_unpacked_once_and_the_repository_left_alone(repository):
+    commit = repository.commit()
     cache = repository.folder.parent / "cache"
+    files = {path: path.read_bytes() for path in repository.folder.rglob("*") if path.is_file()}
     first = check_out(repository.folder, "main", cache=cache)
+    assert cache / "checkouts" / commit == first.folder
+    assert {"models", "papers", "pyproject.toml"} == {path.name for path in first.folder.iterdir()}
+    (first.folder / "kept").touch()
     assert first == check_out(repository.folder, "main", cache=cache)
+    assert (first.folder / "kept").is_file()
     shutil.rmtree(first.folder)
     assert first == check_out(repository.folder, "main", cache=cache)
-    assert (first.folder / "papers" / "catalog.py").is_file()
-    # the repository itself stays on its branch
-    assert "main" == repository.git("branch", "--show-current")
-
-
-def test_an_edited_working_tree_is_prepared_anew(repository):
-    repository.commit()
-    _, before = both(repository, "main", None)
-    repository.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
-    _, after = both(repository, "main", None)
-    assert before.path != after.path
-    assert "mfnet-non-local" in after.rows()
+    assert (first.folder / "models").is_dir()
+    assert files == {path: path.read_bytes() for path in files}
+    assert files.keys() == {path for path in repository.folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("ref", ["no-such-branch", "--upload-pack=evil", "HEAD~9"])
-def test_a_ref_that_is_none_is_named(repository, ref):
+def test_an_unknown_ref_is_named(repository, ref):
     repository.commit()
     with pytest.raises(ValueError, match="no ref") as error:
         check_out(repository.folder, ref, cache=repository.folder.parent / "cache")
@@ -111,7 +109,7 @@ def test_without_git(repository, monkeypatch):
         check_out(repository.folder, "main", cache=repository.folder.parent / "cache")
 
 
-def test_a_version_without_models_is_refused(repository):
+def test_a_version_without_models_is_rejected(repository):
     repository.git("rm", "-r", "--quiet", "--cached", "--ignore-unmatch", "models")
     shutil.rmtree(repository.folder / "models")
     repository.commit()
@@ -170,7 +168,7 @@ def test_versions_that_ask_for_other_packages_get_environments_of_their_own(
     assert 4 == len(installer.commands)
 
 
-def test_one_environment_for_both_if_that_is_asked_for(repository, monkeypatch):
+def test_one_environment_for_both_if_asked_for(repository, monkeypatch):
     installer = Installer(monkeypatch)
     repository.commit()
     repository.edit("pyproject.toml", '"torch"', '"torch>=2.12"')

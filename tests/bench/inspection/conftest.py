@@ -8,7 +8,7 @@ CODE = """
 import os, sys, time
 import torch
 from torch import nn
-from vidcost.models import Cost
+from vidcost.models.cost import Cost
 
 class Net(nn.Module):
     def __init__(self):

@@ -30,7 +30,7 @@ def test_each_block_after_none_at_all_positions():
     plain, nl, mine = variants(ROW, at, ["nl", "theirs.py:Scale", "nl"], CPU)
     assert (None, ()) == (plain.block, plain.cell.blocks)
     assert (("conv4:before-last", "nl"), ("conv3:every-other", "nl")) == nl.cell.blocks
-    assert ("", False, True) == (nl.cell.code, nl.cell.share, nl.share.share)
+    assert ("", False, True) == (nl.cell.code, nl.cell.contribution, nl.contribution.contribution)
     assert 64 == len(mine.cell.code)
 
 
@@ -68,13 +68,13 @@ def test_what_is_timed():
         Counted(v.cell, status=s)
         for v, s in zip(some, ["ok", "ok", "raised", "differs"], strict=True)
     ]
-    assert [some[1].share, some[3].share] == to_time(some, counts)
+    assert [some[1].contribution, some[3].contribution] == to_time(some, counts)
 
 
 def test_on_a_gpu_each_is_timed_by_itself_too():
     some = chosen("nl", conditions={"device": "cuda", "threads": 1})
     counts = [Counted(variant.cell) for variant in some]
-    assert [some[1].share, some[0].cell, some[1].cell] == to_time(some, counts)
+    assert [some[1].contribution, some[0].cell, some[1].cell] == to_time(some, counts)
 
 
 def timing(variant: Variant, adds: float, *, without: float = 1.0, n: int = 20, **fields) -> Timing:
@@ -82,7 +82,7 @@ def timing(variant: Variant, adds: float, *, without: float = 1.0, n: int = 20, 
     scatter = [0.01 * (k % 5 - 2) for k in range(n)]
     return Timing(
         key="k",
-        cell=variant.share,
+        cell=variant.contribution,
         samples_s={
             "with": tuple(without + adds + each for each in scatter),
             "without": (without,) * n,

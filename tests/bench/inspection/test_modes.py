@@ -15,7 +15,7 @@ PLAIN = Cell(row="mfnet-pnl")
 def way(timed):
     def make(cell, ratio, status="ok", spread=0.0):
         ratios = [ratio - spread, *[ratio] * 4, ratio + spread]
-        samples = {"subject": (1.0,) * 6, "reference": tuple(ratios)}
+        samples = {"target": (1.0,) * 6, "reference": tuple(ratios)}
         known = {"samples_s": samples if status == "ok" else {}, "status": status}
         return timed(cell, **known)
 
@@ -24,13 +24,13 @@ def way(timed):
 
 def test_one_change_at_a_time():
     ways = alone(PLAIN)
-    assert ["channels_last_3d", "bf16-autocast", "compile", "fast path"] == list(ways)
+    assert ["channels_last_3d", "bf16-autocast", "compile", "optimized"] == list(ways)
     assert {PLAIN} == {cell.against for cell in ways.values()}
-    assert "mfnet-pnl-fast" == ways["fast path"].row
+    assert "mfnet-pnl-optimized" == ways["optimized"].row
     assert ("compile", "contiguous") == (ways["compile"].mode, ways["compile"].memory_format)
 
 
-def test_a_gpu_knows_more_and_a_network_without_blocks_no_fast_path():
+def test_a_gpu_knows_more_and_a_network_without_blocks_no_optimized_row():
     assert ["channels_last_3d", "tf32", "bf16-autocast", "compile", "cuda-graph"] == list(
         alone(Cell(row="mfnet", device="cuda"))
     )
@@ -40,12 +40,12 @@ def test_a_gpu_knows_more_and_a_network_without_blocks_no_fast_path():
 
 def test_what_helped_is_put_together(way):
     ways = alone(PLAIN)
-    ratios = {"channels_last_3d": 1.2, "bf16-autocast": 0.7, "compile": 1.1, "fast path": 1.3}
+    ratios = {"channels_last_3d": 1.2, "bf16-autocast": 0.7, "compile": 1.1, "optimized": 1.3}
     timings = {name: way(cell, ratios[name]) for name, cell in ways.items()}
     name, cell = together(PLAIN, timings)
-    assert "channels_last_3d + compile + fast path" == name
-    assert cell == changed(PLAIN, ["channels_last_3d", "compile", "fast path"])
-    assert ("mfnet-pnl-fast", "compile", "channels_last_3d", "fp32", PLAIN) == (
+    assert "channels_last_3d + compile + optimized" == name
+    assert cell == changed(PLAIN, ["channels_last_3d", "compile", "optimized"])
+    assert ("mfnet-pnl-optimized", "compile", "channels_last_3d", "fp32", PLAIN) == (
         cell.row, cell.mode, cell.memory_format, cell.dtype, cell.against,
     )  # fmt: skip
 
@@ -80,13 +80,13 @@ def test_the_best_is_faster_beyond_noise(way):
 
 def test_the_table_names_the_best(way):
     ways = alone(PLAIN)
-    timings = {"compile": way(ways["compile"], 1.2), "fast path": way(ways["fast path"], 1.3)}
+    timings = {"compile": way(ways["compile"], 1.2), "optimized": way(ways["optimized"], 1.3)}
     slow = alone(Cell(row="mfnet"))
     table = modes_table({"mfnet-pnl": timings, "mfnet": {"compile": way(slow["compile"], 0.9)}})
     found = {(line["network"], line["way"]): line["is_best"] for line in table.lines}
     assert {
         ("mfnet-pnl", "compile"): False,
-        ("mfnet-pnl", "fast path"): True,
+        ("mfnet-pnl", "optimized"): True,
         ("mfnet", "compile"): False,
         ("mfnet", "plain"): True,
     } == found
@@ -99,10 +99,10 @@ def test_the_table_names_the_best(way):
 @pytest.fixture
 def timed_ways(stopwatch, way, monkeypatch):
     monkeypatch.setattr("vidcost.bench.session.timing.default_threads", lambda _: 1)
-    ratios = {"channels_last_3d": 1.2, "bf16-autocast": 0.7, "compile": 1.0, "fast path": 1.3}
+    ratios = {"channels_last_3d": 1.2, "bf16-autocast": 0.7, "compile": 1.0, "optimized": 1.3}
     for name, cell in alone(PLAIN).items():
         stopwatch[cell] = way(cell, ratios[name])
-    both = changed(PLAIN, ["channels_last_3d", "fast path"])
+    both = changed(PLAIN, ["channels_last_3d", "optimized"])
     stopwatch[both] = way(both, 1.5)
 
 
@@ -110,7 +110,7 @@ def test_the_command(vidcost, timed_ways):
     status, out, err = vidcost("compare", "mfnet-pnl", "--modes")
     assert (0, "") == (status, err)
     (line,) = (line for line in out.splitlines() if "best" in line and "1.50" in line)
-    assert "fast path" in line
+    assert "optimized" in line
 
 
 @pytest.mark.parametrize(

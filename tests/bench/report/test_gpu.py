@@ -154,7 +154,7 @@ def test_the_gpus_own_readings_stand_below(table, on):
         {"device": "cpu"},
         {"batch": 4},
         {"dtype": "fp16"},
-        {"share": True},
+        {"contribution": True},
         {"phase": "training"},
         {"frames": 8},
         {"classes": 7},

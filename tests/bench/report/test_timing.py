@@ -4,10 +4,10 @@ import pytest
 
 from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.timing import (
+    contribution_table,
     digits,
     megabytes,
     milliseconds,
-    share_table,
     spread,
     timing_table,
     with_timings,
@@ -15,10 +15,10 @@ from vidcost.bench.report.timing import (
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import (
     by_kind,
+    contribution_figures,
     figures,
     most_of_one_kind,
     of_one_machine,
-    share_figures,
 )
 from vidcost.papers import catalog
 from vidcost.papers.pnl2020.rows import ROWS
@@ -116,7 +116,7 @@ def test_a_training_step_has_parts(timed):
 def test_a_line_says_how_long_and_how_well_it_is_known(timed):
     (line,) = lines(timing_table([timed(MFNET, 0.5, predicted_peak_bytes=59_000_000)]))
     assert {
-        "Subject": "mfnet",
+        "Target": "mfnet",
         "Latency, ms": "500.0",
         "±": "20",
         # the quartiles lie between 0.485 and 0.49, and between 0.51 and 0.515
@@ -159,7 +159,7 @@ def test_the_data_holds_plain_numbers_and_all_conditions(timed):
     assert (61_000_000, 8, "ok") == (line["peak_bytes"], line["n"], line["status"])
 
 
-@pytest.mark.parametrize("write", [timing_table, share_table])
+@pytest.mark.parametrize("write", [timing_table, contribution_table])
 def test_timings_of_two_machines_are_refused(write, timed, elsewhere):
     other = timed(NL, machine=elsewhere(device="Slide rule"))
     with pytest.raises(ValueError, match=r"unlike machines .*: device Abacus and Slide rule"):
@@ -236,22 +236,22 @@ def test_of_several_kinds_that_of_the_latest_is_kept_with_all_that_are_like_it(e
     assert "1 timing left out: taken with driver 570, the latest with not available" == note
 
 
-# --- shares
+# --- contributions
 
 
 @pytest.fixture
-def share(timed):
+def contribution(timed):
     """mfnet-nl with a block of 50 ms in pairs that drift by as much again."""
     without = tuple(0.2 + k / 100 for k in range(8))
     parts = {"with": tuple(each + 0.05 for each in without), "without": without}
-    cell = Cell(row="mfnet-nl", share=True)
+    cell = Cell(row="mfnet-nl", contribution=True)
     known = {"macs_total": 12_451_829_760, "predicted_peak_bytes": 61_014_016}
     bare = {"weights": 31_000_000, "peak": 40_000_000}
     return timed(cell, samples_s=parts, memory_without=bare, **known)
 
 
-def test_a_share_is_of_pairs_so_drift_cancels(share):
-    found = share_figures(share)
+def test_a_share_is_of_pairs_so_drift_cancels(contribution):
+    found = contribution_figures(contribution)
     assert pytest.approx((0.05, 0.05, 0.05)) == tuple(
         found[key] for key in ("median_s", "ci_low_s", "ci_high_s")
     )
@@ -261,14 +261,14 @@ def test_a_share_is_of_pairs_so_drift_cancels(share):
     # 2C^2 N + C N^2 with C = 384 and N = 1568
     assert 1_406_533_632 == found["macs"]
     assert pytest.approx(0.05 / 1.406533632) == found["s_per_gmac"]
-    assert (True, 8, 0) == tuple(found[key] for key in ("share", "n", "predicted_bytes"))
+    assert (True, 8, 0) == tuple(found[key] for key in ("contribution", "n", "predicted_bytes"))
     assert (61_000_000, 21_000_000) == (found["peak_bytes"], found["block_bytes"])
 
 
-def test_shares_stand_in_a_table_of_their_own(share, timed):
-    both = [share, timed(MFNET)]
-    assert ["mfnet"] == [line["Subject"] for line in lines(timing_table(both))]
-    (line,) = lines(share_table(both))
+def test_shares_stand_in_a_table_of_their_own(contribution, timed):
+    both = [contribution, timed(MFNET)]
+    assert ["mfnet"] == [line["Target"] for line in lines(timing_table(both))]
+    (line,) = lines(contribution_table(both))
     assert ("mfnet-nl", "285.0", "235.0", "50.00", "17.5%", "8", "1,406,533,632", "35.55") == tuple(
         line[key]
         for key in (
@@ -279,8 +279,8 @@ def test_shares_stand_in_a_table_of_their_own(share, timed):
 
 
 def test_a_share_that_failed_is_a_status(timed):
-    cell = Cell(row="mfnet-nl", share=True)
-    (line,) = lines(share_table([timed(cell, None, status="timed out", error="no record")]))
+    cell = Cell(row="mfnet-nl", contribution=True)
+    (line,) = lines(contribution_table([timed(cell, None, status="timed out", error="no record")]))
     assert "timed out¹" == line["Status"]
 
 
@@ -320,7 +320,7 @@ def test_nothing_is_said_where_nothing_was_timed(table3, timed):
 @pytest.mark.parametrize(
     "other",
     [
-        {"share": True},
+        {"contribution": True},
         {"phase": "training"},
         {"frames": 8},
         {"classes": 7},

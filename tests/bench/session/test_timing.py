@@ -82,7 +82,7 @@ def test_timings_go_into_a_file_of_the_device_and_torch(abacus, stopwatch, tmp_p
     assert (tmp_path / "timings/abacus-torch2.11.0.jsonl", 7.0, False) == tuple(
         asked[key] for key in ("path", "budget_s", "resume")
     )
-    assert 12_451_829_760 == asked["foresee"](CELL).macs
+    assert 12_451_829_760 == asked["predict"](CELL).macs
 
 
 def test_what_failed_or_found_no_time_is_named(abacus, stopwatch, timed, tmp_path):
@@ -108,14 +108,14 @@ def test_a_cpus_product_is_measured_once_for_each_type_and_threads(monkeypatch):
     threads = torch.get_num_threads()
     block = Cell(block="nl", shape=(4, 1, 3, 5))
     for cell in (block, block.model_copy(update={"batch": 3})):
-        foreseen = timing_session.foresee_with_peak(cell)
-        assert 7e9 == foreseen.peak_macs_per_s
+        predicted = timing_session.predict_with_peak(cell)
+        assert 7e9 == predicted.peak_macs_per_s
         # 2 x 4^2 x 15 + 4 x 15^2 a clip
-        assert 1_380 * cell.batch == foreseen.macs
+        assert 1_380 * cell.batch == predicted.macs
     assert [("cpu", "fp32", 1)] == measured
     assert threads == torch.get_num_threads()
     on_gpu = block.model_copy(update={"device": "cuda"})
-    assert None is timing_session.foresee_with_peak(on_gpu).peak_macs_per_s
+    assert None is timing_session.predict_with_peak(on_gpu).peak_macs_per_s
     timing_session._matmul_on_cpu.cache_clear()
 
 

@@ -1,4 +1,4 @@
-"""Ours beside other stopwatches, in turns on the same networks."""
+"""Ours beside other stopwatches, interleaved on the same networks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.utils.benchmark import Timer
 
+from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import HostClock, clock_for
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.runner import Runner
-from vidcost.bench.timing.subject import build
 
 pytestmark = pytest.mark.alone
 
@@ -29,10 +29,11 @@ ROUNDS = 60
         Cell(row="r3d18", frames=4, size=32),
         Cell(row="r50-ucf101", frames=4, size=64),
     ],
-    ids=lambda cell: cell.subject,
+    ids=lambda cell: cell.target,
 )
 def test_the_host_clock_agrees_within_three_percent(cell):
-    """Both time one pass in turns, each after two that warm up, so that a busy machine slows both.
+    """Both time one pass interleaved, each after two that warm up, so that a busy machine
+    slows both.
 
     The median of the rounds' ratios is judged; a round in which one side was interrupted is an
     outlier to it. Turns of eight passes were off by 1% on a quiet machine and by 5% on a busy one.

@@ -47,7 +47,7 @@ def test_a_sweep_grows_the_map_and_nothing_else():
 @pytest.mark.parametrize(
     ("stage", "holds"),
     [
-        ("shares", lambda cell: cell.share),
+        ("contributions", lambda cell: cell.contribution),
         ("training", lambda cell: cell.phase == "training" and cell.batch == 8),
         ("large", lambda cell: cell.batch == 64),
         (
@@ -63,8 +63,8 @@ def test_a_stage_is_of_one_kind(stage, holds):
 
 
 def test_stages_may_be_chosen():
-    both = campaign_cells(["large", "shares"], "cuda")
-    assert campaign_cells(["large"], "cuda") + campaign_cells(["shares"], "cuda") == both
+    both = campaign_cells(["large", "contributions"], "cuda")
+    assert campaign_cells(["large"], "cuda") + campaign_cells(["contributions"], "cuda") == both
 
 
 def test_what_is_no_campaign_is_refused():

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.timing import failure, measurement, runner, subject
+from vidcost.bench.timing import build as building
+from vidcost.bench.timing import failure, measurement, runner
+from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import HostClock
 from vidcost.bench.timing.failure import Unsupported
@@ -18,7 +20,6 @@ from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.memory import measure_memory, rss_peak_bytes
 from vidcost.bench.timing.messages import Chunk, Limits, Task, Window
 from vidcost.bench.timing.runner import Runner
-from vidcost.bench.timing.subject import Built, build
 
 QUICK = Limits(sampling_s=0.3, min_samples=5, precision=0.5, warmup_s=0.3, chunk_s=0.05)
 SMALL = {"row": "mfnet-nl", "frames": 4, "size": 64, "classes": 7}
@@ -92,7 +93,7 @@ def test_a_share_is_taken_in_pairs_and_random_order():
             order.append(self.name)
             return x
 
-    cell = Cell(**SMALL, share=True)
+    cell = Cell(**SMALL, contribution=True)
     built = Built(Side("with"), (torch.zeros(2),), Side("without"))
     samples = Runner(cell, built, HostClock(), seed=3).take(40)
     assert {"with": 40, "without": 40} == {part: len(values) for part, values in samples.items()}
@@ -102,8 +103,8 @@ def test_a_share_is_taken_in_pairs_and_random_order():
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
-def test_a_share(phase):
-    timing, _ = run(**SMALL, share=True, phase=phase)
+def test_a_contribution(phase):
+    timing, _ = run(**SMALL, contribution=True, phase=phase)
     assert {"with", "without"} == timing.samples_s.keys()
     assert len(timing.samples_s["with"]) == len(timing.samples_s["without"])
 
@@ -255,8 +256,8 @@ def test_a_compiler_that_fails_is_unsupported(monkeypatch):
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
-@pytest.mark.parametrize("share", [False, True])
-def test_what_is_timed_as_compiled_is_the_compiled_network(monkeypatch, phase, share):
+@pytest.mark.parametrize("contribution", [False, True])
+def test_what_is_timed_as_compiled_is_the_compiled_network(monkeypatch, phase, contribution):
     passes = []
 
     def compile_(model, dynamic):
@@ -267,12 +268,12 @@ def test_what_is_timed_as_compiled_is_the_compiled_network(monkeypatch, phase, s
         return compiled
 
     monkeypatch.setattr(torch, "compile", compile_)
-    cell = Cell(**SMALL, mode="compile", phase=phase, share=share)
+    cell = Cell(**SMALL, mode="compile", phase=phase, contribution=contribution)
     built = build(cell)
     compiled = Runner(cell, built, HostClock())
     passes.clear()
     compiled.take(2)
-    models = [built.model, built.without] if share else [built.model]
+    models = [built.model, built.without] if contribution else [built.model]
     assert [2] * len(models) == [sum(each is model for each in passes) for model in models]
     assert 2 * len(models) == len(passes)
 
@@ -350,7 +351,7 @@ def test_training_holds_momenta_and_gradients():
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
 def test_the_memory_of_a_share_is_that_of_each_side_alone(phase):
-    timing, _ = run(**SMALL, share=True, phase=phase)
+    timing, _ = run(**SMALL, contribution=True, phase=phase)
     for row, side in (("mfnet-nl", timing.memory), ("mfnet", timing.memory_without)):
         alone, _ = run(**(SMALL | {"row": row}), phase=phase)
         assert None is alone.memory_without
@@ -388,9 +389,9 @@ def test_modes_and_types_on_a_gpu(mode, dtype):
 
 @pytest.mark.cuda
 @cuda
-@pytest.mark.parametrize("share", [False, True])
-def test_training_on_a_gpu(share):
-    timing, _ = run(**SMALL, device="cuda", phase="training", share=share)
+@pytest.mark.parametrize("contribution", [False, True])
+def test_training_on_a_gpu(contribution):
+    timing, _ = run(**SMALL, device="cuda", phase="training", contribution=contribution)
     assert "ok" == timing.status
 
 
@@ -437,4 +438,4 @@ def test_what_is_too_large_for_the_gpu_is_out_of_memory():
 
 def test_layouts_are_torchs():
     cell = Cell(**SMALL, memory_format="channels_last_3d")
-    assert torch.channels_last_3d == subject._layout(cell)
+    assert torch.channels_last_3d == building._layout(cell)

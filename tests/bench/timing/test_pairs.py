@@ -1,4 +1,4 @@
-"""Two cells in turns: how they are built and run, and what is made of their samples."""
+"""Two cells interleaved: how they are built and run, and what is made of their samples."""
 
 from __future__ import annotations
 
@@ -6,35 +6,26 @@ import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.block_spec import fast
 from vidcost.bench.timing import measurement
+from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import HostClock
-from vidcost.bench.timing.fast_plan import (
-    SHAPES,
-    SPECS,
-    TRIED,
-    TRIED_ON_GPU,
-    fast_cells,
-    tried_cells,
-)
 from vidcost.bench.timing.figures import figures, rows_timed_alike
 from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.pairs import pair_figures
-from vidcost.bench.timing.plan import checked_cell
-from vidcost.bench.timing.predict import foresee
+from vidcost.bench.timing.plan import Conditions, checked_cell, implemented, pairs_for
+from vidcost.bench.timing.predict import predict
 from vidcost.bench.timing.runner import Runner
 from vidcost.bench.timing.sampling import precision_of
-from vidcost.bench.timing.subject import build
 
 QUICK = Limits(sampling_s=0.3, min_samples=5, precision=0.5, warmup_s=0.3, chunk_s=0.05)
 SHAPE = (8, 2, 3, 5)
-TEXTBOOK = Cell(block="nl", shape=SHAPE)
+REFERENCE = Cell(block="nl", shape=SHAPE)
 
 
-def against(reference=TEXTBOOK, **fields):
-    return Cell(**({"block": "nl:path=fast", "shape": SHAPE} | fields), against=reference)
+def against(reference=REFERENCE, **fields):
+    return Cell(**({"block": "nl:impl=optimized", "shape": SHAPE} | fields), against=reference)
 
 
 @pytest.mark.parametrize(
@@ -49,20 +40,20 @@ def against(reference=TEXTBOOK, **fields):
 )
 def test_two_cells_that_do_not_go_together(fields, message):
     with pytest.raises(ValueError, match=message):
-        checked_cell({"block": "nl", "shape": SHAPE} | {"against": TEXTBOOK} | fields)
+        checked_cell({"block": "nl", "shape": SHAPE} | {"against": REFERENCE} | fields)
 
 
 def test_a_pair_is_another_measurement_than_either():
     pair = against()
     alone = pair.model_copy(update={"against": None})
-    assert 3 == len({pair.key(), alone.key(), TEXTBOOK.key()})
+    assert 3 == len({pair.key(), alone.key(), REFERENCE.key()})
     assert pair == Cell.model_validate_json(pair.model_dump_json())
 
 
 def test_both_sides_have_the_same_weights_and_inputs():
     built = build(against())
-    assert "fast" == built.model.operation.path
-    assert "textbook" == built.reference.model.operation.path
+    assert "optimized" == built.model.operation.impl
+    assert "reference" == built.reference.model.operation.impl
     for one, other in zip(
         built.model.state_dict().values(), built.reference.model.state_dict().values(), strict=True
     ):
@@ -83,33 +74,33 @@ class Sides(nn.Module):
 
 def test_they_run_in_pairs_and_random_order_each_with_its_own_switches():
     # on a CPU there is no TF32, but the switch can be seen
-    plain = Cell.model_construct(**TEXTBOOK.model_dump() | {"dtype": "fp32"})
-    tf32 = Cell.model_construct(**TEXTBOOK.model_dump() | {"dtype": "tf32", "against": plain})
+    plain = Cell.model_construct(**REFERENCE.model_dump() | {"dtype": "fp32"})
+    tf32 = Cell.model_construct(**REFERENCE.model_dump() | {"dtype": "tf32", "against": plain})
     log: list[tuple[str, str]] = []
     built = build(against())
-    object.__setattr__(built, "model", Sides(log, "subject"))
+    object.__setattr__(built, "model", Sides(log, "target"))
     object.__setattr__(built.reference, "model", Sides(log, "reference"))
     before = torch.get_float32_matmul_precision()
     try:
         taken = Runner(tf32, built, HostClock()).take(100)
     finally:
         torch.set_float32_matmul_precision(before)
-    assert {"subject", "reference"} == taken.keys()
-    assert {("subject", "high"), ("reference", "highest")} == set(log)
+    assert {"target", "reference"} == taken.keys()
+    assert {("target", "high"), ("reference", "highest")} == set(log)
     pairs = [{log[k][0], log[k + 1][0]} for k in range(0, 200, 2)]
-    assert all({"subject", "reference"} == pair for pair in pairs)
-    first = sum(log[k][0] == "subject" for k in range(0, 200, 2))
+    assert all({"target", "reference"} == pair for pair in pairs)
+    first = sum(log[k][0] == "target" for k in range(0, 200, 2))
     assert 20 < first < 80
 
 
 def test_a_step_is_compared_by_its_parts(monkeypatch):
     monkeypatch.setattr(measurement, "_configure", lambda cell: None)
-    reference = TEXTBOOK.model_copy(update={"phase": "training"})
+    reference = REFERENCE.model_copy(update={"phase": "training"})
     cell = against(reference, phase="training")
     timing = measure(Task(cell=cell, limits=QUICK), lambda _: "keep")
     assert ("ok", "") == (timing.status, timing.error)
     samples = timing.samples_s
-    for side in ("subject", "reference"):
+    for side in ("target", "reference"):
         for whole, forward, backward in zip(
             *(samples[part] for part in (side, f"{side}_forward", f"{side}_backward")), strict=True
         ):
@@ -124,34 +115,37 @@ def test_the_memory_is_that_of_each_side_alone(monkeypatch):
     shape = (8, 4, 24, 32)
     cell = against(Cell(block="nl", shape=shape), shape=shape)
     timing = measure(Task(cell=cell, limits=QUICK), lambda _: "keep")
-    # 3,072 positions: two matrices of 3,072 x 3,072 in the textbook's
+    # 3,072 positions: two matrices of 3,072 x 3,072 in the reference's
     assert timing.memory_without.peak > 2 * 3072**2 * 4
     assert timing.memory.peak < 0.3 * timing.memory_without.peak
     assert timing.memory.weights == timing.memory_without.weights
 
 
-def timing_of(timed, subject, reference, **known):
-    samples = {"subject": tuple(subject), "reference": tuple(reference)}
+def timing_of(timed, target, reference, **known):
+    samples = {"target": tuple(target), "reference": tuple(reference)}
     return timed(against(), samples_s=samples, **known)
 
 
 def test_the_speed_is_the_median_of_the_ratios_of_pairs(timed):
     # the second pass of both was disturbed, and their ratio was not
-    subject, reference = [1.0, 9.0, 1.0, 1.0, 1.0, 1.0], [2.0, 18.0, 2.2, 1.8, 2.0, 2.0]
-    shown = pair_figures(timing_of(timed, subject, reference))
+    target, reference = [1.0, 9.0, 1.0, 1.0, 1.0, 1.0], [2.0, 18.0, 2.2, 1.8, 2.0, 2.0]
+    shown = pair_figures(timing_of(timed, target, reference))
     assert pytest.approx(2.0) == shown["speed"]
+    assert pytest.approx((0.5, 1 / 2.2, 1 / 1.8)) == tuple(
+        shown[key] for key in ("ratio", "ratio_low", "ratio_high")
+    )
     assert pytest.approx((1.8, 2.2)) == (shown["speed_low"], shown["speed_high"])
-    assert (1.0, 2.0, 6) == (shown["subject_s"], shown["reference_s"], shown["pairs"])
+    assert (1.0, 2.0, 6) == (shown["target_s"], shown["reference_s"], shown["pairs"])
     assert None is shown["forward_speed"]
 
 
 def test_the_precision_is_that_of_the_ratio():
     steady = {
-        "subject": [1.0, 5.0, 2.0, 7.0, 3.0, 9.0],
+        "target": [1.0, 5.0, 2.0, 7.0, 3.0, 9.0],
         "reference": [2.0, 10.0, 4.0, 14.0, 6.0, 18.0],
     }
     assert pytest.approx(0) == precision_of(steady)
-    assert precision_of({"latency": steady["subject"]}) > 0.5
+    assert precision_of({"latency": steady["target"]}) > 0.5
 
 
 def test_macs_and_memory_of_both_sides(timed):
@@ -160,24 +154,12 @@ def test_macs_and_memory_of_both_sides(timed):
     shown = pair_figures(
         timing_of(timed, [0.5] * 6, [1.0] * 6, macs_total=10, memory=memory, memory_without=without)
     )
-    expected = foresee(TEXTBOOK).macs_total
+    expected = predict(REFERENCE).macs_total
     assert (10, expected) == (shown["macs_total"], shown["reference_macs_total"])
     assert (20.0, float(expected)) == (shown["macs_per_s"], shown["reference_macs_per_s"])
     assert (100, 400, 0.25) == (
         shown["peak_bytes"], shown["reference_peak_bytes"], shown["memory_ratio"],
     )  # fmt: skip
-
-
-def test_a_rate_is_of_one_type(timed):
-    """Of a pair in two types only one side is held against it."""
-    reference = TEXTBOOK.model_copy(update={"device": "cuda"})
-    cell = against(reference, device="cuda", dtype="bf16")
-    sides = {"subject": (0.5,) * 6, "reference": (1.0,) * 6}
-    timing = timed(cell, samples_s=sides, macs_total=10**9, peak_macs_per_s=1e12)
-    machine = timing.machine.model_copy(update={"device": "NVIDIA H100 80GB HBM3"})
-    shown = pair_figures(timing.model_copy(update={"machine": machine}))
-    assert pytest.approx(0.002) == shown["share_of_roofline"]
-    assert None is shown["reference_share_of_roofline"]
 
 
 def test_sides_that_are_no_pairs(timed):
@@ -187,7 +169,7 @@ def test_sides_that_are_no_pairs(timed):
 
 def test_what_is_no_pair_has_no_such_figures(timed):
     with pytest.raises(ValueError, match="was timed against no other cell"):
-        pair_figures(timed(TEXTBOOK))
+        pair_figures(timed(REFERENCE))
 
 
 def test_a_row_in_turns_with_another_is_not_the_row(timed):
@@ -211,51 +193,24 @@ def test_autocast_computes_in_half_precision_from_single():
     built.model.operation.theta.register_forward_hook(lambda *args: seen.append(args[2].dtype))
     Runner(training, built, HostClock()).step()
     assert [torch.bfloat16] * 2 == seen
-    assert None is foresee(cell).predicted_peak_bytes
-    assert foresee(cell).macs == foresee(TEXTBOOK).macs
+    assert None is predict(cell).predicted_peak_bytes
+    assert predict(cell).macs == predict(REFERENCE).macs
 
 
 # the plan
 
 
-@pytest.mark.parametrize(
-    ("spec", "expected"), [("nl", "nl:path=fast"), ("pnl:n=2", "pnl:n=2,path=fast")]
-)
-def test_the_fast_path_of_a_spec(spec, expected):
-    assert expected == fast(spec)
+def test_optimized_blocks_are_timed_against_the_reference():
+    (cell,) = pairs_for([("nl", SHAPE)], Conditions(threads=2))
+    assert ("nl:impl=optimized", "nl") == (cell.block, cell.against.block)
+    assert SHAPE == cell.shape == cell.against.shape
 
 
-@pytest.mark.parametrize("spec", ["nl:path=fast", "my_block.py:MyBlock"])
-def test_what_has_no_fast_path_of_its_own(spec):
-    with pytest.raises(ValueError, match=r"names its path|has no fast path"):
-        fast(spec)
-
-
-def test_every_block_at_every_number_of_positions():
-    cells, reasons = fast_cells(SPECS, SHAPES, {"threads": 2}, phase="training")
-    assert [] == reasons
-    assert len(SPECS) * 4 == len(cells)
-    assert {392, 1568, 6272, 25088} == {c.shape[1] * 14 * 14 for c in cells}
-    assert {"training"} == {c.phase for c in cells}
-    for cell in cells:
-        assert cell.against.shape == cell.shape
-        assert cell.block == fast(cell.against.block)
-
-
-def test_what_was_tried_is_set_against_the_fast_path_and_computes_the_same():
-    assert set(TRIED) == {cell.block for cell in tried_cells({"device": "cpu"})}
-    cells = tried_cells({"device": "cuda:1"})
-    assert {*TRIED, *TRIED_ON_GPU} == {cell.block for cell in cells}
-    for cell in cells[: len(TRIED) + len(TRIED_ON_GPU)]:
-        small = {"shape": (96, 2, 14, 14), "device": "cpu"}
-        other = cell.against.model_copy(update=small)
-        built = build(cell.model_copy(update={**small, "against": other}))
-        for model in (built.model, built.reference.model):
-            torch.manual_seed(7)
-            for parameter in model.parameters():
-                # the blocks are the identity as they are built
-                torch.nn.init.normal_(parameter, std=0.1)
-        with torch.no_grad():
-            got, expected = (b.model(*b.inputs) for b in (built, built.reference))
-        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
-        assert (got - built.inputs[0]).abs().max() > 1e-3
+def test_a_block_without_the_implementation_is_left_out_of_all_alone():
+    specs, reasons = implemented(["nl", "cgd"], "reference,optimized", every=True)
+    assert (["nl"], ["cgd left out: cgd has no optimized implementation"]) == (specs, reasons)
+    assert (["nl:impl=optimized"], []) == implemented(["nl"], "optimized", every=False)
+    with pytest.raises(ValueError, match="cgd has no optimized implementation"):
+        implemented(["nl", "cgd"], "reference,optimized", every=False)
+    with pytest.raises(ValueError, match="unknown implementation 'fast'"):
+        implemented(["nl", "cgd"], "fast", every=True)

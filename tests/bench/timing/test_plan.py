@@ -56,9 +56,9 @@ def test_a_row_at_another_clip_says_so_and_one_at_its_own_does_not():
 
 
 def test_a_share_is_of_rows_with_blocks():
-    assert [Cell(row="mfnet-nl", share=True)] == cells_for([MFNET, NL], share=True)
+    assert [Cell(row="mfnet-nl", contribution=True)] == cells_for([MFNET, NL], contribution=True)
     with pytest.raises(ValueError, match="none of these rows has a block"):
-        cells_for([MFNET], share=True)
+        cells_for([MFNET], contribution=True)
 
 
 def test_blocks_alone_are_timed_hot_and_cold():

@@ -1,41 +1,41 @@
 import pytest
 import torch
 
-from vidcost.bench.block_spec import fast as spec_on_the_fast_path
+from vidcost.bench.block_spec import with_impl
+from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.memory import measure_memory
-from vidcost.bench.timing.predict import foresee, foresee_without, peak_bytes
-from vidcost.bench.timing.subject import build
+from vidcost.bench.timing.predict import peak_bytes, predict, predict_without
 
 SMALL = (6, 2, 5, 7)
 
 
 def test_macs_are_those_of_the_batch():
     # 70 positions, 6 channels: 2 x 6^2 x 70 + 6 x 70^2 = 34,440 a clip
-    foreseen = foresee(Cell(block="nl", shape=SMALL, batch=3))
-    assert (103_320, 103_320) == (foreseen.macs, foreseen.macs_total)
+    predicted = predict(Cell(block="nl", shape=SMALL, batch=3))
+    assert (103_320, 103_320) == (predicted.macs, predicted.macs_total)
 
 
 def test_training_counts_the_backward_pass_too():
     # as inside a network, the block's input takes a gradient: every product counts once for each
     # of its operands
-    foreseen = foresee(Cell(block="nl", shape=SMALL, phase="training"))
+    predicted = predict(Cell(block="nl", shape=SMALL, phase="training"))
     convolution, products = 6 * 3 * 70, 6 * 70**2
-    assert 34_440 == foreseen.macs == 4 * convolution + products
-    assert 3 * foreseen.macs == foreseen.macs_total
+    assert 34_440 == predicted.macs == 4 * convolution + products
+    assert 3 * predicted.macs == predicted.macs_total
 
 
 def test_a_row_is_counted_at_the_clip_of_the_cell():
-    assert 11_045_296_128 == foresee(Cell(row="mfnet")).macs
+    assert 11_045_296_128 == predict(Cell(row="mfnet")).macs
     # but for the classifier's 768 x 200, in proportion to the frames
-    eight = foresee(Cell(row="mfnet", frames=8, batch=5)).macs
+    eight = predict(Cell(row="mfnet", frames=8, batch=5)).macs
     assert 5 * ((11_045_296_128 - 153_600) // 2 + 153_600) == eight
 
 
 def test_the_other_side_of_a_share_is_the_row_without_blocks():
-    assert 11_045_296_128 == foresee_without(Cell(row="mfnet-pnl-x5", share=True)).macs
+    assert 11_045_296_128 == predict_without(Cell(row="mfnet-pnl-x5", contribution=True)).macs
     with pytest.raises(ValueError, match="mfnet has no blocks"):
-        foresee_without(Cell(row="mfnet"))
+        predict_without(Cell(row="mfnet"))
 
 
 def test_the_peak_of_a_block_by_hand():
@@ -55,14 +55,14 @@ def test_the_peak_grows_with_the_batch_and_halves_with_the_type():
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
 @pytest.mark.parametrize("block", ["nl", "nl:pairwise=gaussian"])
-def test_the_fast_path_is_foreseen_without_the_matrix(block, phase):
-    # 6,272 positions: the scores alone are 157 MB, which the textbook's softmax doubles
+def test_optimized_blocks_are_predicted_without_the_matrix(block, phase):
+    # 6,272 positions: the scores alone are 157 MB, which the reference's softmax doubles
     matrix = 4 * (32 * 14 * 14) ** 2
-    textbook, fast = (
+    reference, optimized = (
         peak_bytes(Cell(block=spec, shape=(384, 32, 14, 14), phase=phase))
-        for spec in (block, spec_on_the_fast_path(block))
+        for spec in (block, with_impl(block, "optimized"))
     )
-    assert fast < matrix < 2 * matrix < textbook
+    assert optimized < matrix < 2 * matrix < reference
 
 
 @pytest.mark.parametrize("block", ["cgnl", "cgd"])

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import HostClock
 from vidcost.bench.timing.runner import Runner, loss_of, starts
-from vidcost.bench.timing.subject import Built
 
 CELL = Cell(row="mine", phase="training")
 

@@ -75,7 +75,7 @@ def rows(timings):
 
 
 def test_a_record_is_the_workers_with_what_the_parent_knows(run, store):
-    (timing,) = run("ok", foresee=lambda _: Predicted(macs=7, macs_total=21, peak_macs_per_s=1e12))
+    (timing,) = run("ok", predict=lambda _: Predicted(macs=7, macs_total=21, peak_macs_per_s=1e12))
     assert ("ok", {"latency": (0.011, 0.013)}) == (timing.status, timing.samples_s)
     assert (7, 21, None, 1e12) == (
         timing.macs,
@@ -122,11 +122,11 @@ def test_what_a_large_product_reaches_is_measured_once_for_each_type(run):
 def test_counting_is_over_before_a_worker_starts(run):
     told = []
 
-    def foresee(cell):
+    def predict(cell):
         told.append([type(event) for event in run.events])
         return Predicted()
 
-    run("ok-1", "ok-2", foresee=foresee)
+    run("ok-1", "ok-2", predict=predict)
     assert [[CellStarted], [CellStarted, ChunkTaken, CellDone, CellStarted]] == told
 
 
@@ -301,11 +301,11 @@ def test_when_the_budget_is_over_the_rest_is_named(run, monkeypatch):
         planted = functools.partial(name, clock=lambda: now[0])
         monkeypatch.setattr(f"vidcost.bench.timing.{owner}.{name.__name__}", planted)
 
-    def foresee(cell):
+    def predict(cell):
         now[0] += 7 if cell.row == "told-2" else 0
         return Predicted()
 
-    timings = run("told-1", "told-2", "told-3", "ok", budget_s=7, foresee=foresee)
+    timings = run("told-1", "told-2", "told-3", "ok", budget_s=7, predict=predict)
     assert ["keep keep keep", "stop stop stop"] == [timing.error for timing in timings]
     assert BudgetSpent((Cell(row="told-3"), Cell(row="ok"))) == run.events[-1]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from vidcost.bench.timing import predict, sweep
+from vidcost.bench.timing import predict as predict_module
+from vidcost.bench.timing import sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.plan import Conditions, cells_for, checked_cell, code_of, network_fields
-from vidcost.bench.timing.predict import foresee, foresee_without
+from vidcost.bench.timing.predict import predict, predict_without
 from vidcost.bench.timing.store import Store
 
 CODE = """
@@ -84,7 +85,7 @@ def network(name, **known) -> Cell:
 @pytest.fixture
 def measure(tmp_path):
     def measure(cell, limits=QUICK):
-        (timing,) = sweep.sweep([cell], Store(tmp_path / "t.jsonl"), limits=limits, foresee=foresee)
+        (timing,) = sweep.sweep([cell], Store(tmp_path / "t.jsonl"), limits=limits, predict=predict)
         return timing
 
     return measure
@@ -125,7 +126,7 @@ def test_what_it_does_instead_is_its_status(measure, name, status, error):
 
 
 def test_a_network_that_hangs_is_killed(measure, monkeypatch):
-    monkeypatch.setattr("vidcost.bench.timing.predict.FORESEE_LIMIT_S", 0.5)
+    monkeypatch.setattr("vidcost.bench.timing.predict.PREDICT_LIMIT_S", 0.5)
     timing = measure(network("Hangs"), QUICK.model_copy(update={"start_up_s": 8.0, "energy_s": 0}))
     assert "timed out" == timing.status
 
@@ -137,41 +138,41 @@ def test_a_value_error_of_theirs_is_a_status_too(measure):
 
 def test_whole_numbers_stay_what_they_are():
     cell = checked_cell(network_fields("theirs.py:Ids", ["2x7:int64"]) | {"dtype": "bf16"})
-    known = foresee(cell)
+    known = predict(cell)
     # ids of 8 bytes, embeddings and outputs of 2
     assert (12 * 14, 14 * (8 + 2 * (4 + 3))) == (known.macs, known.predicted_peak_bytes)
 
 
-def test_nothing_is_foreseen_of_code_that_needs_values_or_fails():
-    assert None is foresee(network("ReadsValues")).macs
-    assert None is foresee(network("fails")).macs
+def test_nothing_is_predicted_of_code_that_needs_values_or_fails():
+    assert None is predict(network("ReadsValues")).macs
+    assert None is predict(network("fails")).macs
 
 
 def test_a_share_of_a_network_is_of_the_blocks_put_into_it(measure):
-    cell = network("Net", blocks=(("stem", "cgd"),), share=True)
+    cell = network("Net", blocks=(("stem", "cgd"),), contribution=True)
     timing = measure(cell)
     assert "ok" == timing.status
     assert {"with", "without"} == set(timing.samples_s)
     # 6 parameters a channel
     assert 4 * 6 * 5 == timing.memory.weights - timing.memory_without.weights
-    assert 15 * 240 == foresee_without(cell).macs_total
+    assert 15 * 240 == predict_without(cell).macs_total
 
 
 def test_the_network_without_blocks_is_asked_about_once(monkeypatch):
     asked = []
-    real = predict.isolated
+    real = predict_module.isolated
 
     def isolated(limit_s, function, cell):
         asked.append(cell)
         return real(limit_s, function, cell)
 
-    monkeypatch.setattr(predict, "isolated", isolated)
-    fields = {"share": True, "code": code_of(["theirs.py:Block"], "theirs.py:Alone")}
-    shares = [
-        network("Alone", blocks=(("stem", "cgd"),), share=True),
+    monkeypatch.setattr(predict_module, "isolated", isolated)
+    fields = {"contribution": True, "code": code_of(["theirs.py:Block"], "theirs.py:Alone")}
+    contributions = [
+        network("Alone", blocks=(("stem", "cgd"),), contribution=True),
         network("Alone", blocks=(("stem", "theirs.py:Block"),), **fields),
     ]
-    assert {15 * 240} == {foresee_without(cell).macs for cell in shares}
+    assert {15 * 240} == {predict_without(cell).macs for cell in contributions}
     assert [network("Alone")] == asked
 
 
@@ -197,7 +198,10 @@ def test_cells_of_networks_keep_their_batch():
         ({"row": "mfnet", "inputs": ("1x3",)}, "needs its inputs, and only that does"),
         ({"row": "mfnet", "network": "theirs.py:Net", "inputs": ("1x3",)}, "give one of them"),
         ({"block": "nl", "shape": (4, 1, 2, 2), "blocks": ()}, "blocks have positions in a row"),
-        ({"network": "n.py:N", "inputs": ("1x3",), "share": True}, "measured inside a row or a"),
+        (
+            {"network": "n.py:N", "inputs": ("1x3",), "contribution": True},
+            "measured inside a row or a",
+        ),
         ({"network": "n.py:N", "inputs": ("1x3",), "frames": 3}, "are a row's"),
         ({"network": "n.py:N", "inputs": ("1x3",), "cold": True}, "only a block alone"),
     ],

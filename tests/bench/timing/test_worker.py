@@ -14,7 +14,7 @@ import weakref
 import pytest
 import torch
 
-from vidcost.bench.timing import subject, worker
+from vidcost.bench.timing import build, worker
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.messages import Chunk, Limits, Task
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
@@ -55,7 +55,7 @@ def real():
         (BLOCK, {"latency"}),
         (BLOCK.model_copy(update={"cold": True}), {"latency"}),
         (Cell(**ROW, phase="training"), {"latency", "forward", "backward", "optimizer"}),
-        (Cell(**ROW, share=True), {"with", "without"}),
+        (Cell(**ROW, contribution=True), {"with", "without"}),
     ],
     ids=["block", "cold block", "training", "contribution"],
 )
@@ -186,7 +186,7 @@ def tensors(built):
     [
         Cell(**ON_GPU, phase="training"),
         Cell(**ON_GPU, batch=3, dtype="bf16", memory_format="channels_last_3d"),
-        Cell(**ROW, device="cuda", share=True),
+        Cell(**ROW, device="cuda", contribution=True),
         Cell(**ON_GPU, against=Cell(**ON_GPU, dtype="bf16")),
     ],
     ids=["training", "layout", "contribution", "pair"],
@@ -232,7 +232,7 @@ def test_nobody_holds_on_to_it_once_it_was_taken(on_cpu):
     ids=["on a CPU", "clips of 2.5 GB", "a user's code", "cannot be built"],
 )
 def test_what_is_not_built_ahead(cell, monkeypatch):
-    monkeypatch.setattr(subject, "called", pytest.fail)
+    monkeypatch.setattr(build, "called", pytest.fail)
     assert prepared(cell)._built is None
 
 

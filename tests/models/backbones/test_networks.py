@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vidcost.models import c2d_resnet50, c3d, i3d, mfnet, r3d18, resnext101, s3d, two_stream
+from vidcost.models.backbones.c2d import C2DResNet50
+from vidcost.models.backbones.c3d import C3D
+from vidcost.models.backbones.i3d import I3D
+from vidcost.models.backbones.mfnet import MFNet
+from vidcost.models.backbones.r3d import R3D18
+from vidcost.models.backbones.resnext import ResNeXt101
+from vidcost.models.backbones.s3d import S3D
+from vidcost.models.backbones.two_stream import TwoStream
 
 META = torch.device("meta")
 
@@ -28,31 +35,31 @@ def params(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
 
 
-NETWORKS = [mfnet, c2d_resnet50, i3d, s3d, c3d, r3d18, resnext101]
+NETWORKS = [MFNet, C2DResNet50, I3D, S3D, C3D, R3D18, ResNeXt101]
 networks = pytest.mark.parametrize("build", NETWORKS)
 
 
 @pytest.mark.parametrize(
     ("build", "channels", "classes", "expected"),
     [
-        (mfnet, 3, 101, 7_766_437),
-        (mfnet, 3, 200, 7_842_568),
-        (c2d_resnet50, 3, 101, 23_714_981),
-        (c2d_resnet50, 3, 200, 23_917_832),
-        (i3d, 3, 200, 12_492_264),
-        (i3d, 3, 400, 12_697_264),
-        (i3d, 2, 200, 12_470_312),
-        (i3d, 2, 400, 12_675_312),
-        (s3d, 3, 200, 8_115_048),
-        (s3d, 3, 400, 8_320_048),
-        (c3d, 3, 101, 78_409_573),
-        (c3d, 3, 200, 78_815_176),
-        (r3d18, 3, 101, 33_255_717),
-        (r3d18, 3, 200, 33_306_504),
-        (resnext101, 3, 101, 47_728_165),
-        (resnext101, 3, 200, 47_931_016),
-        (resnext101, 2, 101, 47_706_213),
-        (resnext101, 2, 200, 47_909_064),
+        (MFNet, 3, 101, 7_766_437),
+        (MFNet, 3, 200, 7_842_568),
+        (C2DResNet50, 3, 101, 23_714_981),
+        (C2DResNet50, 3, 200, 23_917_832),
+        (I3D, 3, 200, 12_492_264),
+        (I3D, 3, 400, 12_697_264),
+        (I3D, 2, 200, 12_470_312),
+        (I3D, 2, 400, 12_675_312),
+        (S3D, 3, 200, 8_115_048),
+        (S3D, 3, 400, 8_320_048),
+        (C3D, 3, 101, 78_409_573),
+        (C3D, 3, 200, 78_815_176),
+        (R3D18, 3, 101, 33_255_717),
+        (R3D18, 3, 200, 33_306_504),
+        (ResNeXt101, 3, 101, 47_728_165),
+        (ResNeXt101, 3, 200, 47_931_016),
+        (ResNeXt101, 2, 101, 47_706_213),
+        (ResNeXt101, 2, 200, 47_909_064),
     ],
 )
 def test_params(
@@ -64,7 +71,7 @@ def test_params(
 
 def test_two_stream_params_are_those_of_both() -> None:
     with META:
-        network = two_stream(i3d(classes=200), i3d(classes=200, in_channels=2))
+        network = TwoStream(I3D(classes=200), I3D(classes=200, in_channels=2))
     assert params(network) == 24_962_576
 
 
@@ -72,33 +79,33 @@ def test_two_stream_params_are_those_of_both() -> None:
     ("build", "frames", "size"),
     [
         # the clips that the papers use
-        (mfnet, 16, 224),
-        (c2d_resnet50, 32, 224),
-        (i3d, 64, 224),
-        (s3d, 64, 224),
-        (c3d, 16, 112),
-        (r3d18, 16, 112),
-        (resnext101, 16, 112),
+        (MFNet, 16, 224),
+        (C2DResNet50, 32, 224),
+        (I3D, 64, 224),
+        (S3D, 64, 224),
+        (C3D, 16, 112),
+        (R3D18, 16, 112),
+        (ResNeXt101, 16, 112),
         # odd ones, where a pool of the papers' size would not fit
-        (mfnet, 5, 97),
-        (c2d_resnet50, 5, 97),
-        (i3d, 7, 97),
-        (s3d, 7, 97),
-        (r3d18, 5, 61),
-        (resnext101, 5, 61),
-        (c3d, 33, 61),
+        (MFNet, 5, 97),
+        (C2DResNet50, 5, 97),
+        (I3D, 7, 97),
+        (S3D, 7, 97),
+        (R3D18, 5, 61),
+        (ResNeXt101, 5, 61),
+        (C3D, 33, 61),
         # larger maps than the papers'
-        (i3d, 79, 257),
-        (s3d, 79, 257),
-        (r3d18, 64, 131),
+        (I3D, 79, 257),
+        (S3D, 79, 257),
+        (R3D18, 64, 131),
         # the smallest there are
-        (mfnet, 1, 1),
-        (c2d_resnet50, 1, 1),
-        (i3d, 1, 1),
-        (s3d, 5, 17),
-        (c3d, 16, 16),
-        (r3d18, 1, 1),
-        (resnext101, 1, 1),
+        (MFNet, 1, 1),
+        (C2DResNet50, 1, 1),
+        (I3D, 1, 1),
+        (S3D, 5, 17),
+        (C3D, 16, 16),
+        (R3D18, 1, 1),
+        (ResNeXt101, 1, 1),
     ],
 )
 def test_output_shape(build: Callable[..., nn.Module], frames: int, size: int) -> None:
@@ -110,13 +117,13 @@ def test_output_shape(build: Callable[..., nn.Module], frames: int, size: int) -
 @pytest.mark.parametrize(
     ("build", "clip"),
     [
-        (mfnet, (3, 16, 224, 224)),
-        (c2d_resnet50, (3, 32, 224, 224)),
-        (i3d, (3, 64, 224, 224)),
-        (s3d, (3, 64, 224, 224)),
-        (c3d, (3, 16, 112, 112)),
-        (r3d18, (3, 16, 112, 112)),
-        (resnext101, (3, 16, 112, 112)),
+        (MFNet, (3, 16, 224, 224)),
+        (C2DResNet50, (3, 32, 224, 224)),
+        (I3D, (3, 64, 224, 224)),
+        (S3D, (3, 64, 224, 224)),
+        (C3D, (3, 16, 112, 112)),
+        (R3D18, (3, 16, 112, 112)),
+        (ResNeXt101, (3, 16, 112, 112)),
     ],
 )
 def test_defaults(build: Callable[..., nn.Module], clip: tuple[int, ...]) -> None:
@@ -141,21 +148,21 @@ def map_after(network: nn.Module, name: str) -> tuple[int, ...]:
 @pytest.mark.parametrize(
     ("build", "name", "expected"),
     [
-        (mfnet, "conv4", (384, 8, 14, 14)),
-        (c2d_resnet50, "layer1", (256, 8, 56, 56)),
-        (c2d_resnet50, "layer3", (1024, 4, 14, 14)),
-        (i3d, "Mixed_3c", (480, 32, 28, 28)),
-        (i3d, "Mixed_4f", (832, 16, 14, 14)),
-        (i3d, "Mixed_5c", (1024, 8, 7, 7)),
-        (i3d, "avg_pool", (1024, 7, 1, 1)),
-        (s3d, "features.6", (480, 32, 28, 28)),
-        (s3d, "features.15", (1024, 8, 7, 7)),
-        (s3d, "avgpool", (1024, 7, 1, 1)),
-        (c3d, "pool1", (64, 16, 56, 56)),
-        (c3d, "pool5", (512, 1, 4, 4)),
-        (r3d18, "layer1", (64, 8, 28, 28)),
-        (r3d18, "layer4", (512, 1, 4, 4)),
-        (resnext101, "layer3", (1024, 2, 7, 7)),
+        (MFNet, "conv4", (384, 8, 14, 14)),
+        (C2DResNet50, "layer1", (256, 8, 56, 56)),
+        (C2DResNet50, "layer3", (1024, 4, 14, 14)),
+        (I3D, "Mixed_3c", (480, 32, 28, 28)),
+        (I3D, "Mixed_4f", (832, 16, 14, 14)),
+        (I3D, "Mixed_5c", (1024, 8, 7, 7)),
+        (I3D, "avg_pool", (1024, 7, 1, 1)),
+        (S3D, "features.6", (480, 32, 28, 28)),
+        (S3D, "features.15", (1024, 8, 7, 7)),
+        (S3D, "avgpool", (1024, 7, 1, 1)),
+        (C3D, "pool1", (64, 16, 56, 56)),
+        (C3D, "pool5", (512, 1, 4, 4)),
+        (R3D18, "layer1", (64, 8, 28, 28)),
+        (R3D18, "layer4", (512, 1, 4, 4)),
+        (ResNeXt101, "layer3", (1024, 2, 7, 7)),
     ],
 )
 def test_maps_of_the_default_clip(
@@ -170,7 +177,7 @@ def test_maps_of_the_default_clip(
     ("build", "keys"),
     [
         (
-            mfnet,
+            MFNet,
             {
                 "conv1.conv.weight": (16, 3, 3, 5, 5),
                 "conv1.bn.running_var": (16,),
@@ -181,7 +188,7 @@ def test_maps_of_the_default_clip(
             },
         ),
         (
-            c2d_resnet50,
+            C2DResNet50,
             {
                 "conv1.weight": (64, 3, 1, 7, 7),
                 "layer1.0.downsample.0.weight": (256, 64, 1, 1, 1),
@@ -191,7 +198,7 @@ def test_maps_of_the_default_clip(
             },
         ),
         (
-            i3d,
+            I3D,
             {
                 "Conv3d_1a_7x7.conv3d.weight": (64, 3, 7, 7, 7),
                 "Conv3d_2b_1x1.bn.weight": (64,),
@@ -205,7 +212,7 @@ def test_maps_of_the_default_clip(
             },
         ),
         (
-            s3d,
+            S3D,
             {
                 "features.0.0.0.weight": (64, 3, 1, 7, 7),
                 "features.0.1.0.weight": (64, 64, 7, 1, 1),
@@ -220,7 +227,7 @@ def test_maps_of_the_default_clip(
             },
         ),
         (
-            c3d,
+            C3D,
             {
                 "conv1a.conv.weight": (64, 3, 3, 3, 3),
                 "conv3b.conv.bias": (256,),
@@ -230,7 +237,7 @@ def test_maps_of_the_default_clip(
             },
         ),
         (
-            r3d18,
+            R3D18,
             {
                 "conv1.weight": (64, 3, 7, 7, 7),
                 "bn1.weight": (64,),
@@ -241,7 +248,7 @@ def test_maps_of_the_default_clip(
             },
         ),
         (
-            resnext101,
+            ResNeXt101,
             {
                 "conv1.weight": (64, 3, 7, 7, 7),
                 "layer1.0.conv1.weight": (128, 64, 1, 1, 1),
@@ -262,7 +269,7 @@ def test_published_keys(build: Callable[..., nn.Module], keys: dict[str, tuple[i
 @pytest.mark.parametrize(
     ("build", "count"),
     # 6 for each convolution with BatchNorm (57, 77, none, 20, 104 of them), 2 for each with bias
-    [(i3d, 344), (s3d, 464), (c3d, 22), (r3d18, 122), (resnext101, 626)],
+    [(I3D, 344), (S3D, 464), (C3D, 22), (R3D18, 122), (ResNeXt101, 626)],
 )
 def test_number_of_keys(build: Callable[..., nn.Module], count: int) -> None:
     with META:
@@ -272,16 +279,16 @@ def test_number_of_keys(build: Callable[..., nn.Module], count: int) -> None:
 @pytest.mark.parametrize(
     ("build", "position", "added"),
     [
-        (mfnet, "conv4:before-last", ["conv4.after_B05.weight"]),
-        (c2d_resnet50, "res4:before-last", ["layer3.after_4.weight"]),
-        (i3d, "mixed4:before-last", ["after_Mixed_4e.weight"]),
-        (s3d, "mixed4:before-last", ["features.after_11.weight"]),
-        (c3d, "conv4:before-last", ["after_conv4a.weight"]),
-        (r3d18, "res4:before-last", ["layer3.after_0.weight"]),
-        (resnext101, "res4:before-last", ["layer3.after_21.weight"]),
-        (mfnet, "conv3:every-other", ["conv3.after_B02.weight", "conv3.after_B04.weight"]),
-        (i3d, "mixed4:every-other", ["after_Mixed_4c.weight", "after_Mixed_4e.weight"]),
-        (s3d, "mixed4:every-other", ["features.after_9.weight", "features.after_11.weight"]),
+        (MFNet, "conv4:before-last", ["conv4.after_B05.weight"]),
+        (C2DResNet50, "res4:before-last", ["layer3.after_4.weight"]),
+        (I3D, "mixed4:before-last", ["after_Mixed_4e.weight"]),
+        (S3D, "mixed4:before-last", ["features.after_11.weight"]),
+        (C3D, "conv4:before-last", ["after_conv4a.weight"]),
+        (R3D18, "res4:before-last", ["layer3.after_0.weight"]),
+        (ResNeXt101, "res4:before-last", ["layer3.after_21.weight"]),
+        (MFNet, "conv3:every-other", ["conv3.after_B02.weight", "conv3.after_B04.weight"]),
+        (I3D, "mixed4:every-other", ["after_Mixed_4c.weight", "after_Mixed_4e.weight"]),
+        (S3D, "mixed4:every-other", ["features.after_9.weight", "features.after_11.weight"]),
     ],
 )
 def test_blocks_neither_rename_nor_reorder_the_rest(
@@ -297,13 +304,13 @@ def test_blocks_neither_rename_nor_reorder_the_rest(
 @pytest.mark.parametrize(
     ("build", "stages"),
     [
-        (mfnet, ["conv2", "conv3", "conv4", "conv5"]),
-        (c2d_resnet50, ["res2", "res3", "res4", "res5"]),
-        (i3d, ["mixed3", "mixed4", "mixed5"]),
-        (s3d, ["mixed3", "mixed4", "mixed5"]),
-        (c3d, ["conv3", "conv4", "conv5"]),
-        (r3d18, ["res2", "res3", "res4", "res5"]),
-        (resnext101, ["res2", "res3", "res4", "res5"]),
+        (MFNet, ["conv2", "conv3", "conv4", "conv5"]),
+        (C2DResNet50, ["res2", "res3", "res4", "res5"]),
+        (I3D, ["mixed3", "mixed4", "mixed5"]),
+        (S3D, ["mixed3", "mixed4", "mixed5"]),
+        (C3D, ["conv3", "conv4", "conv5"]),
+        (R3D18, ["res2", "res3", "res4", "res5"]),
+        (ResNeXt101, ["res2", "res3", "res4", "res5"]),
     ],
 )
 @pytest.mark.parametrize("place", ["before-last", "every-other", "after-1", "after-2"])
@@ -320,15 +327,15 @@ def test_blocks_at_every_stage_at_once(
 @pytest.mark.parametrize("stage", ["conv1", "conv2"])
 def test_c3d_stages_of_one_convolution(stage: str) -> None:
     with META:
-        network = c3d(classes=11, blocks={f"{stage}:after-1": Scale})
+        network = C3D(classes=11, blocks={f"{stage}:after-1": Scale})
         assert network(torch.zeros(2, *network.clip)).shape == (2, 11)
         with pytest.raises(ValueError, match=f"choose from {stage}:after-1$"):
-            c3d(blocks={f"{stage}:before-last": Scale})
+            C3D(blocks={f"{stage}:before-last": Scale})
 
 
 def test_c2d_blocks_inside_every_bottleneck() -> None:
     with META:
-        network = c2d_resnet50(classes=11, blocks={"bottlenecks:after-conv1": Scale})
+        network = C2DResNet50(classes=11, blocks={"bottlenecks:after-conv1": Scale})
         assert network(torch.zeros(2, *network.clip)).shape == (2, 11)
     blocks = [module for module in network.modules() if isinstance(module, Scale)]
     assert len(blocks) == 16
@@ -361,10 +368,10 @@ def test_nothing_to_build(
 @pytest.mark.parametrize(
     ("build", "wrong", "message"),
     [
-        (s3d, {"frames": 4}, "S3D: a clip of 4 frames is too short .* at least 5 are"),
-        (s3d, {"size": 16}, "S3D: frames of 16x16 are too small .* at least 17x17 are"),
-        (c3d, {"frames": 15}, "C3D: a clip of 15 frames is too short .* at least 16 are"),
-        (c3d, {"size": 15}, "C3D: frames of 15x15 are too small .* at least 16x16 are"),
+        (S3D, {"frames": 4}, "S3D: a clip of 4 frames is too short .* at least 5 are"),
+        (S3D, {"size": 16}, "S3D: frames of 16x16 are too small .* at least 17x17 are"),
+        (C3D, {"frames": 15}, "C3D: a clip of 15 frames is too short .* at least 16 are"),
+        (C3D, {"size": 15}, "C3D: frames of 15x15 are too small .* at least 16x16 are"),
     ],
 )
 def test_clip_below_the_strides(
@@ -377,10 +384,10 @@ def test_clip_below_the_strides(
 @pytest.mark.parametrize(
     ("build", "least", "frames", "size"),
     [
-        (s3d, (5, 17), 4, 17),
-        (s3d, (5, 17), 5, 16),
-        (c3d, (16, 16), 15, 16),
-        (c3d, (16, 16), 16, 15),
+        (S3D, (5, 17), 4, 17),
+        (S3D, (5, 17), 5, 16),
+        (C3D, (16, 16), 15, 16),
+        (C3D, (16, 16), 16, 15),
     ],
 )
 def test_the_least_clip_is_the_least(
@@ -424,7 +431,7 @@ def test_batch_axis_must_be_there(build: Callable[..., nn.Module]) -> None:
 def test_i3d_max_pool_pads_as_tensorflow_does(length: int, expected: list[float]) -> None:
     # MaxPool3d_4a stands behind one halving of time and three of space
     with META:
-        pool = i3d(frames=2 * length, size=8 * length).MaxPool3d_4a_3x3
+        pool = I3D(frames=2 * length, size=8 * length).MaxPool3d_4a_3x3
 
     def cube(ramp: Tensor) -> Tensor:
         # negative throughout, so that padding with zeros would show
@@ -438,12 +445,12 @@ def test_i3d_max_pool_pads_as_tensorflow_does(length: int, expected: list[float]
 @pytest.mark.parametrize(("size", "pad"), [(224, (2, 3)), (112, (2, 3)), (225, (3, 3))])
 def test_i3d_stem_pads_as_tensorflow_does(size: int, pad: tuple[int, int]) -> None:
     with META:
-        assert (*pad, *pad, 2, 3) == i3d(size=size).pad.padding
+        assert (*pad, *pad, 2, 3) == I3D(size=size).pad.padding
 
 
 @pytest.mark.parametrize(
     ("build", "frames", "size"),
-    [(mfnet, 2, 32), (c2d_resnet50, 2, 32), (i3d, 8, 32), (s3d, 5, 17), (r3d18, 2, 32)],
+    [(MFNet, 2, 32), (C2DResNet50, 2, 32), (I3D, 8, 32), (S3D, 5, 17), (R3D18, 2, 32)],
 )
 def test_real_numbers_stay_finite(build: Callable[..., nn.Module], frames: int, size: int) -> None:
     torch.manual_seed(0)
@@ -455,7 +462,7 @@ def test_real_numbers_stay_finite(build: Callable[..., nn.Module], frames: int, 
 
 
 def test_two_stream_sums_the_logits_of_its_own_inputs() -> None:
-    network = two_stream(nn.Linear(2, 3, bias=False), nn.Linear(1, 3, bias=False))
+    network = TwoStream(nn.Linear(2, 3, bias=False), nn.Linear(1, 3, bias=False))
     with torch.no_grad():
         network.first.weight.copy_(torch.tensor([[1.0, 0], [0, 1], [1, 1]]))
         network.second.weight.copy_(torch.tensor([[100.0], [200], [300]]))
@@ -466,8 +473,8 @@ def test_two_stream_sums_the_logits_of_its_own_inputs() -> None:
 
 def test_two_stream_takes_clips_of_different_channels() -> None:
     with META:
-        flow = i3d(classes=11, frames=16, size=64, in_channels=2)
-        network = two_stream(i3d(classes=11, frames=16, size=64), flow)
+        flow = I3D(classes=11, frames=16, size=64, in_channels=2)
+        network = TwoStream(I3D(classes=11, frames=16, size=64), flow)
         rgb, flow_clip = torch.zeros(2, 3, 16, 64, 64), torch.zeros(2, 2, 16, 64, 64)
         assert network(rgb, flow_clip).shape == (2, 11)
         with pytest.raises(ValueError, match=r"built for clips of shape \(B, 3,"):

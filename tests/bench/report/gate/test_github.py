@@ -1,20 +1,20 @@
-"""What GitHub Actions is told."""
+"""Annotations and summaries for GitHub Actions."""
 
 from __future__ import annotations
 
 import pytest
 
-from vidcost.bench.gate.verdict import Verdict
+from vidcost.bench.gate.record import Verdict
 from vidcost.bench.report.gate import github as gate_github
 from vidcost.bench.report.gate.github import annotated, annotations, announce, append_summary
 from vidcost.bench.report.table import Column, Table, integer
 
 
 def verdict(word, **known):
-    return Verdict(**{"subject": "mfnet", "metric": "latency", "why": "why"} | known, word=word)
+    return Verdict(**{"target": "mfnet", "metric": "latency", "why": "why"} | known, word=word)
 
 
-# --- annotations
+# annotations
 
 
 def test_each_word_has_its_level():
@@ -23,7 +23,7 @@ def test_each_word_has_its_level():
             verdict("EQUIVALENT"),
             verdict("IMPROVED"),
             verdict("INCONCLUSIVE"),
-            verdict("INCONCLUSIVE", p=0.2, subject="c3d"),
+            verdict("INCONCLUSIVE", p=0.2, target="c3d"),
             verdict("INVALID"),
             verdict("REGRESSED", metric="memory"),
         ]
@@ -36,13 +36,13 @@ def test_each_word_has_its_level():
     ] == found
 
 
-def test_what_would_end_a_command_is_escaped():
+def test_text_that_would_end_a_command_is_escaped():
     assert [
         "::error title=100%25%0D%0A%3A%3Aerror%3A%3A%2Cfile=x::100%25%0D%0A::error::a,b: c"
     ] == annotated("error", [("100%\r\n::error::,file=x", "100%\r\n::error::a,b: c")])
 
 
-def test_what_github_would_drop_is_counted():
+def test_annotations_that_github_drops_are_counted():
     ten, eleven = ([(f"{n}", "why") for n in range(number)] for number in (10, 11))
     assert [f"::error title={n}::why" for n in range(10)] == annotated("error", ten)
     shown = annotated("error", eleven)
@@ -57,7 +57,7 @@ def test_what_github_would_drop_is_counted():
 
 
 @pytest.mark.parametrize(("expected", "value"), [("a\nb\n", "true"), ("", "false"), ("", None)])
-def test_commands_are_printed_where_they_are_read(expected, value, monkeypatch, capsys):
+def test_commands_are_printed_on_github_only(expected, value, monkeypatch, capsys):
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     if value is not None:
         monkeypatch.setenv("GITHUB_ACTIONS", value)
@@ -67,7 +67,7 @@ def test_commands_are_printed_where_they_are_read(expected, value, monkeypatch, 
     assert ("", expected) == capsys.readouterr()
 
 
-# --- the summary
+# the summary
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def summary(tmp_path, monkeypatch):
 
 
 def markdown(rows):
-    columns = (Column("subject", "Subject"), Column("n", "Number", integer))
-    lines = [{"subject": f"row{n:04}", "n": n} for n in range(rows)]
+    columns = (Column("target", "Target"), Column("n", "Number", integer))
+    lines = [{"target": f"row{n:04}", "n": n} for n in range(rows)]
     return Table("Many – rows", columns, lines, legend=("The end.",)).markdown()
 
 
@@ -99,16 +99,9 @@ def test_it_is_appended(summary):
     assert "é\n\n**b**\n" == summary.read_text(encoding="utf-8")
 
 
-def test_what_cannot_be_encoded_is_written_all_the_same(summary):
+def test_text_that_cannot_be_encoded_is_written_escaped(summary):
     assert append_summary("a\ud800b\n") is None
     assert "a\\ud800b\n" == summary.read_text(encoding="utf-8")
-
-
-def test_a_table_that_just_fits_is_whole(summary, monkeypatch):
-    text = markdown(23)
-    monkeypatch.setattr(gate_github, "SUMMARY_BYTES", len(text.encode()))
-    assert append_summary(text) is None
-    assert text == summary.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("before", ["", "x" * 101])
@@ -133,14 +126,7 @@ def test_two_tables_keep_their_headings(summary, monkeypatch):
     monkeypatch.setattr(gate_github, "SUMMARY_BYTES", 7919)
     assert append_summary(markdown(7) + "\n" + markdown(1000)) is None
     written = summary.read_text(encoding="utf-8")
-    assert 2 == written.count("| Subject ") == written.count("|:--")
-
-
-def test_a_full_summary_is_left_as_it_is(summary, monkeypatch):
-    monkeypatch.setattr(gate_github, "SUMMARY_BYTES", 100)
-    summary.write_text("x" * 100, encoding="utf-8")
-    assert f"no summary: {summary} has no room left" == append_summary(markdown(3))
-    assert 100 == summary.stat().st_size
+    assert 2 == written.count("| Target ") == written.count("|:--")
 
 
 def test_the_limit_is_a_mebibyte(summary):
@@ -148,7 +134,7 @@ def test_the_limit_is_a_mebibyte(summary):
     assert append_summary("y") == f"no summary: {summary} has no room left"
 
 
-def test_one_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+def test_a_summary_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
     assert f"no summary, cannot write {tmp_path}: Is a directory" == append_summary("text")
     nowhere = tmp_path / "none" / "summary.md"

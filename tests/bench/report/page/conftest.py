@@ -23,7 +23,7 @@ HOSTILE = "<script>document.title='run'</script>"
 
 @pytest.fixture(scope="session")
 def gathered(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Gathered:
-    """Everything of the checkout's results, read once: its study alone takes seconds to judge.
+    """Everything of the checkout's results, read once.
 
     As far as git knows them: `vidcost run` leaves timings of whatever machine this is.
     """
@@ -66,7 +66,7 @@ def small(
     made_up: Callable[..., Record],
     timed: Callable[..., Timing],
 ) -> Path:
-    """A results folder of three rows, one with a hostile name, and of a few timings, no study."""
+    """A results folder of three rows, one with a hostile name, and of a few timings."""
     folder = tmp_path_factory.mktemp("small")
     rows = [committed["mfnet"], committed["mfnet-nl"], made_up(HOSTILE, params=7)]
     record.write(folder, rows, command="vidcost run")

@@ -50,7 +50,7 @@ def test_the_conditions_with_most_rows_stand_beside_an_accuracy(timed):
         timed(Cell(row="mfnet-pnl", frames=8)),
         timed(Cell(row="c3d"), None, status="oom", error="e"),
         timed(Cell(row="s3d", phase="training")),
-        timed(Cell(row="mfnet-pnl", share=True)),
+        timed(Cell(row="mfnet-pnl", contribution=True)),
         timed(Cell(row="mfnet-pnl", blocks=(("conv4:before-last", "nl"),))),
     ]
     found = at_own_clips(timings)

@@ -29,7 +29,7 @@ def test_bandwidth_by_the_name_torch_gives(expected, name):
 
 def test_intensity_is_macs_over_the_traffic_of_all_operators(small):
     (device,) = devices(small)
-    (nl,) = [p for p in roofline(device).reached if p.subject == "nl at 384x8x14x14"]
+    (nl,) = [p for p in roofline(device).reached if p.target == "nl at 384x8x14x14"]
     # 10**9 MACs were made up, in 10 ms
     assert (10**9, pytest.approx(1e11)) == (nl.macs, nl.macs_per_s)
     c, d, n = 384, 192, 8 * 14 * 14
@@ -49,7 +49,7 @@ def test_what_cannot_be_drawn_is_said(small):
     (device,) = devices(small)
     found = roofline(device)
     assert ["mfnet", "mfnet-nl", "mfnet", "nl at 384x8x14x14"] == [
-        point.subject for point in found.reached
+        point.target for point in found.reached
     ]
     assert (Ceiling("matmul", "fp32", 4e10),) == found.ceilings
     (left_out,) = found.left_out
@@ -88,7 +88,7 @@ def test_latencies_are_drawn_with_their_intervals(small):
     (device,) = devices(small)
     plot = latency_plot(device)
     assert "latency-abacus" == plot.name
-    (line,) = [x for x in plot.data.lines if x["subject"] == "mfnet-nl"]
+    (line,) = [x for x in plot.data.lines if x["target"] == "mfnet-nl"]
     # the samples are within 4% of 700 ms
     assert (700, 672, 728) == tuple(
         pytest.approx(line[key]) for key in ("median_ms", "low_ms", "high_ms")

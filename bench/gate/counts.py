@@ -1,0 +1,341 @@
+"""The gate of exact counts: compare the code with the baseline, and accept what differs.
+
+``results/counts.jsonl`` is the baseline; ``results/counts-history.jsonl`` says when and why it was
+changed.
+
+fvcore and thop take minutes on real tensors, too long for a gate. The gate compares their stored
+answers with the integers that our account of their conventions gives
+(:mod:`vidcost.bench.count.conventions`), computed from the trace without running them. The stored
+answers are real ones, and :func:`accept` asks them again before it stores another integer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from vidcost.bench import files
+from vidcost.bench.count import record
+from vidcost.bench.count.answer import Answer
+from vidcost.bench.count.distribution import version
+from vidcost.bench.count.measure import measure, steps
+from vidcost.bench.count.reconcile import Examined, complaints, examine, reconcile
+from vidcost.bench.count.record import COUNTS, Record
+from vidcost.bench.gate.versions import git
+from vidcost.papers.row import Row
+
+HISTORY = "counts-history.jsonl"
+
+ROW = "row"
+"""The field of a change of the whole row: new, gone, or no longer counted."""
+PRESENT = "present"
+
+Figure = int | str
+
+Progress = Callable[[int], AbstractContextManager[Callable[[str], None]]]
+"""Given the number of steps, a function to call with a few words after each."""
+
+
+@contextmanager
+def _silent(total: int) -> Iterator[Callable[[str], None]]:
+    yield lambda words: None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of one row that differs from the baseline.
+
+    ``field`` is a field of ``Record``, or of a counter: ``fvcore.flops``, ``fvcore.params``, and
+    ``fvcore.flops.BatchNorm`` for a category; ``row`` if the whole row is new, gone, or cannot be
+    counted. ``before`` is the figure in the baseline, ``after`` the one counted now; None if there
+    is none.
+    """
+
+    row: str
+    field: str
+    before: Figure | None
+    after: Figure | None
+
+    @property
+    def percent(self) -> float | None:
+        """The change in percent of ``before``; None if that is 0 or not a number."""
+        if not isinstance(self.before, int) or not isinstance(self.after, int) or not self.before:
+            return None
+        return 100 * (self.after - self.before) / self.before
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The changes, in the order of rows and fields, and how much was compared.
+
+    ``rows`` are on both sides; ``figures`` are theirs.
+    """
+
+    changes: tuple[Change, ...]
+    rows: int
+    figures: int
+
+    @property
+    def changed_rows(self) -> tuple[str, ...]:
+        """The rows with a change, each once."""
+        return tuple(dict.fromkeys(change.row for change in self.changes))
+
+
+class Acceptance(BaseModel):
+    """One change of the baseline.
+
+    ``commit`` is the one that git had checked out; None outside of git.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    accepted: AwareDatetime
+    reason: str
+    vidcost: str
+    commit: str | None
+    changes: tuple[Change, ...]
+
+
+def compare(rows: Sequence[Row], results: Path, *, progress: Progress = _silent) -> Comparison:
+    """Count ``rows`` and compare every figure with the baseline in ``results``.
+
+    ``rows`` must be all rows: a row of the baseline that is not among them is gone. Rows that
+    cannot be built are left out. A row that fails to count is a change, and the others are still
+    compared.
+    Raises: ValueError if there is no baseline or it is damaged.
+    """
+    baseline = _baseline(results)
+    return differences(baseline, _recounted(rows, progress))
+
+
+def unlike_baseline(records: Mapping[str, Record], results: Path) -> list[str]:
+    """A line if ``records``, of all rows, differ from the baseline; none without a baseline.
+
+    A damaged file is no baseline, and an answer that a counter did not give then may be added.
+    """
+    try:
+        stored = record.read(results)
+    except ValueError:
+        return []
+    changes = differences(stored, records).changes
+    if not stored or all(change.before is None and change.field != ROW for change in changes):
+        return []
+    return [
+        f"the counts differ from {results / COUNTS}, which was left as it is: "
+        '`vidcost gate counts` shows where, `vidcost gate accept --reason "..."` accepts them'
+    ]
+
+
+def accept(
+    rows: Sequence[Row], results: Path, reason: str, *, progress: Progress = _silent
+) -> Acceptance:
+    """Make the counts of now the baseline, and append the reason to its history.
+
+    The reference counters are asked about the rows that changed; the rest keep their answers.
+    Both files are written, or neither.
+    Raises: ValueError if the reason is blank, nothing differs, a row cannot be counted, a counter
+        fails or does not answer as our account of its convention says, or a file is damaged or
+        cannot be written.
+    """
+    if not reason.strip():
+        raise ValueError("the reason is blank: say why the counts change with --reason")
+    baseline = _baseline(results)
+    past = _history_text(results)
+    files.check_folder(results)
+    now = _recounted(rows, progress)
+    if failed := [f"{row}: {why}" for row, why in now.items() if isinstance(why, str)]:
+        raise ValueError(f"cannot accept {_one_line(failed)}")
+    comparison = differences(baseline, now)
+    if not comparison.changes:
+        raise ValueError(f"nothing to accept: the counts are those of {results / COUNTS}")
+    changed = [row for row in _buildable(rows) if row.name in comparison.changed_rows]
+    records = baseline | _asked(changed, progress)
+    acceptance = Acceptance(
+        accepted=datetime.now(UTC).replace(microsecond=0),
+        reason=reason.strip(),
+        vidcost=version("vidcost"),
+        commit=_commit(results),
+        changes=comparison.changes,
+    )
+    _write(
+        results,
+        [records[row.name] for row in _buildable(rows)],
+        past=past,
+        line=acceptance.model_dump_json(),
+    )
+    return acceptance
+
+
+def history(results: Path) -> list[Acceptance]:
+    """What was accepted, oldest first; empty if there is no history.
+
+    Raises: ValueError naming the file and line if it is damaged.
+    """
+    return _parsed(results / HISTORY, _history_text(results))
+
+
+# comparing
+
+
+def differences(baseline: Mapping[str, Record], now: Mapping[str, Record | str]) -> Comparison:
+    """Compare the records of two sides exactly, in any order of rows.
+
+    A row of ``now`` that could not be counted is its error. Versions are not compared. A change in
+    a counter's categories is reported only if its total is the same, otherwise the total is.
+    """
+    changes: list[Change] = []
+    rows = figures = 0
+    for row in dict.fromkeys((*now, *baseline)):
+        old, new = baseline.get(row), now.get(row)
+        if old is None or not isinstance(new, Record):
+            changes.append(Change(row, ROW, _presence(old), _presence(new)))
+            continue
+        before, after = _figures(old), _figures(new)
+        rows += 1
+        fields = dict.fromkeys((*after, *before))
+        figures += len(fields)
+        changed = [field for field in fields if before.get(field) != after.get(field)]
+        changes += [
+            Change(row, field, before.get(field), after.get(field))
+            for field in changed
+            if field.rpartition(".")[0] not in changed
+        ]
+    return Comparison(tuple(changes), rows, figures)
+
+
+def _presence(found: Record | str | None) -> str | None:
+    return PRESENT if isinstance(found, Record) else found
+
+
+def _figures(record: Record) -> dict[str, Figure]:
+    """Every figure of a record by its field, including fields that are added to it later."""
+    known: dict[str, Any] = record.model_dump(exclude={"row", "reference_counters"})
+    known["inputs"] = ", ".join("x".join(map(str, clip)) for clip in record.inputs)
+    for name, answer in record.reference_counters.items():
+        known[f"{name}.flops"] = answer.flops
+        known[f"{name}.params"] = answer.params
+        known |= {f"{name}.flops.{heading}": amount for heading, amount in answer.parts.items()}
+    return {field: figure for field, figure in known.items() if figure is not None}
+
+
+# counting
+
+
+def _buildable(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.build is not None]
+
+
+def _recounted(rows: Sequence[Row], progress: Progress) -> dict[str, Record | str]:
+    """The counts of now, or why a row cannot be counted."""
+    now: dict[str, Record | str] = {}
+    with progress(len(_buildable(rows))) as advance:
+        for row in _buildable(rows):
+            try:
+                now[row.name] = _explained(examine(row))
+            # whatever a change of the code broke is reported for its row
+            except Exception as error:
+                why = " ".join(str(error).split())
+                now[row.name] = f"not counted, {type(error).__name__}: {why}"
+            advance(f"counted {row.name}")
+    return now
+
+
+def _explained(examined: Examined) -> Record:
+    """The record with the answers that our accounts of the conventions give."""
+    answers = {
+        name: Answer(
+            version="", flops=account.flops, params=account.seen_params, parts=account.parts
+        )
+        for name, account in examined.explanations.items()
+    }
+    return examined.record.model_copy(update={"reference_counters": answers})
+
+
+def _asked(rows: Sequence[Row], progress: Progress) -> dict[str, Record]:
+    """The records of ``rows`` with real answers of the counters."""
+    with progress(steps(rows)) as advance:
+        examined = measure(rows, advance=advance)
+    wrong = [
+        line
+        for each in examined
+        for entry in reconcile(each)
+        if not entry.balanced
+        for line in complaints(entry)
+    ]
+    if wrong:
+        raise ValueError(f"cannot accept {_one_line(wrong)}; `vidcost explain` shows the accounts")
+    return {each.record.row: each.record for each in examined}
+
+
+def _one_line(found: Sequence[str]) -> str:
+    more = len(found) - 1
+    return found[0] + (f" (and {more} more)" if more else "")
+
+
+# files
+
+
+def _baseline(results: Path) -> dict[str, Record]:
+    baseline = record.read(results)
+    if not baseline:
+        raise ValueError(
+            f"no baseline {results / COUNTS}: `vidcost run` writes it, --results names another "
+            "folder"
+        )
+    return baseline
+
+
+def _commit(folder: Path) -> str | None:
+    try:
+        return git(folder, "rev-parse", "HEAD")
+    except ValueError:
+        return None
+
+
+def _history_text(results: Path) -> str | None:
+    """The history as it is; None if there is no such file."""
+    path = results / HISTORY
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from None
+    _parsed(path, text)
+    return text
+
+
+def _parsed(path: Path, text: str | None) -> list[Acceptance]:
+    found = []
+    for number, line in enumerate((text or "").splitlines(), start=1):
+        try:
+            found.append(Acceptance.model_validate_json(line))
+        except ValidationError:
+            raise ValueError(
+                f"{path}, line {number} is damaged: take the file from the last commit that has it"
+            ) from None
+    return found
+
+
+def _write(results: Path, records: Sequence[Record], *, past: str | None, line: str) -> None:
+    """Write both files or neither."""
+    path = results / HISTORY
+    before = past or ""
+    if before and not before.endswith("\n"):
+        before += "\n"
+    # the history first: if the process dies in between, the gate still fails
+    files.write(path, f"{before}{line}\n")
+    try:
+        record.write(results, records, command="vidcost gate accept")
+    except BaseException:
+        if past is None:
+            path.unlink(missing_ok=True)
+        else:
+            files.write(path, past)
+        raise

@@ -1,0 +1,459 @@
+"""Measures two versions interleaved: memory, a screen of all cells, fresh pairs to confirm."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from vidcost.bench.gate.judge import still_to_confirm, to_confirm
+from vidcost.bench.gate.record import SIDES, Rule, Run, Side, Stage, Version, Visit
+from vidcost.bench.gate.versions import Prepared, check_out, prepare
+from vidcost.bench.timing import plan
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.conditions import machine_of
+from vidcost.bench.timing.messages import Chunk, Limits, Task
+from vidcost.bench.timing.parent import COMMAND, WorkerProcess
+from vidcost.bench.timing.record import Machine, Telemetry, Timing
+from vidcost.bench.timing.telemetry import Telemeter, is_throttled
+from vidcost.papers.catalog import rows_of
+
+LONGEST_VISIT_S = 60.0
+"""However slow a pass is, or however long a device stays throttled."""
+
+WARM_UP_S = 5.0
+
+PASSIVE_WAIT = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+"""Otherwise the threads of a waiting worker keep spinning on the CPUs of the other one."""
+
+TURN_S = 0.02
+"""Of a turn on a GPU."""
+
+TRIES = 2
+"""How often a cell may fail on one side before it is given up."""
+
+_ALIVE = frozenset(("ok", "oom", "unsupported", "throttled"))
+"""Statuses after which a worker goes on."""
+
+
+# what is compared
+
+
+def prepare_refs(
+    repository: Path,
+    base: str | None,
+    head: str | None,
+    *,
+    cache: Path,
+    same_environment: bool = False,
+) -> tuple[Prepared, Prepared]:
+    """Check out and prepare both versions; None is the repository as it is.
+
+    Raises: ValueError as :func:`check_out` and :func:`prepare` do.
+    """
+    checkouts = [check_out(repository, ref, cache=cache) for ref in (base, head)]
+    return prepare(*checkouts, cache=cache, same_environment=same_environment)
+
+
+def common_rows(
+    base: Sequence[str], head: Sequence[str], patterns: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Rows of both versions that match one of ``patterns`` (all, if there are none), and why
+    others are left out.
+
+    Raises: ValueError if a pattern matches no row of either version, or nothing is left.
+    """
+    names = list(dict.fromkeys([*head, *base]))
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(
+                f"no row {pattern!r} in either version: `vidcost list` shows those of this one"
+            )
+    chosen = [n for n in names if not patterns or any(fnmatchcase(n, p) for p in patterns)]
+    left_out = [
+        f"{name} is only in {'head' if name in head else 'base'}: nothing to compare it with"
+        for name in chosen
+        if name not in head or name not in base
+    ]
+    both = [name for name in chosen if name in head and name in base]
+    if not both:
+        none = "the two versions have no row in common: name blocks with --blocks"
+        raise ValueError("; ".join(left_out) if patterns else none)
+    return both, left_out
+
+
+def blocks_alone(
+    blocks: Sequence[str], shapes: Sequence[str]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Blocks at ``shapes`` (by default those that rows share), as fields of cells; and why some
+    are left out.
+
+    Raises: ValueError for an unknown block or shape, or for shapes without a block.
+    """
+    if not blocks:
+        if shapes:
+            raise ValueError("--shape is for blocks alone: give --blocks too")
+        return [], []
+    specs = plan.named_specs(blocks)
+    at = [plan.shape_of(text) for text in shapes] or plan.shared_shapes(rows_of())
+    alone, reasons = plan.fitting(specs, at)
+    return [{"block": spec, "shape": shape} for spec, shape in alone], reasons
+
+
+def new_run(
+    prepared: tuple[Prepared, Prepared],
+    cells: Sequence[Cell],
+    *,
+    left_out: Sequence[str] = (),
+    rule: Rule,
+    seed: int,
+    visit_s: float,
+) -> Run:
+    """A run in which nothing has been measured yet.
+
+    Raises: ValueError if the cells' device is not there.
+    """
+    base, head = (
+        Version(
+            ref=side.checkout.ref,
+            commit=side.checkout.commit,
+            code=side.code,
+            environment=side.environment,
+            machine=machine_of(cells[0].device),
+        )
+        for side in prepared
+    )
+    return Run(
+        vidcost=version("vidcost"),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        base=base,
+        head=head,
+        cells=tuple(cells),
+        left_out=tuple(left_out),
+        rule=rule,
+        seed=seed,
+        visit_s=visit_s,
+    )
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the worker of a side is started."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def launches(prepared: tuple[Prepared, Prepared]) -> Mapping[Side, Launch]:
+    """Workers of both sides: this harness with the models of each side."""
+    base, head = (Launch((side.python, *COMMAND[1:]), side.variables) for side in prepared)
+    return {"base": base, "head": head}
+
+
+# one cell, two workers
+
+
+@dataclass
+class Turns:
+    """The record of each side, and the turns that are void on both."""
+
+    timings: dict[Side, Timing] = field(default_factory=dict)
+    void: set[int] = field(default_factory=set)
+
+    def samples_ns(self, side: Side, turn_samples: int) -> tuple[int, ...]:
+        """Nanoseconds of ``side`` in the turns that count; none if either side failed."""
+        if any(timing.status != "ok" for timing in self.timings.values()):
+            return ()
+        samples = self.timings[side].samples_s.get("latency", ())
+        return tuple(
+            max(1, round(1e9 * seconds))
+            for number, seconds in enumerate(samples)
+            if number // turn_samples not in self.void
+        )
+
+
+def interleave(
+    workers: Mapping[Side, WorkerProcess],
+    tasks: Mapping[Side, Task],
+    *,
+    enough: Callable[[int, float], bool],
+    is_void: Callable[[], bool],
+    order: random.Random,
+) -> Turns:
+    """Have the workers warm up one after the other, in their order, then take turns at one cell.
+
+    Only one of them computes at a time. In a round each has one turn, in random order. ``enough``
+    is given the rounds that count and the seconds since the first; ``is_void`` says after a round
+    whether it is to be left out. A worker that fails ends it for both.
+    """
+    turns = Turns()
+    asked: list[Side] = []
+    for side in workers:
+        workers[side].give(tasks[side])
+        asked.append(side)
+        _listen(workers, side, turns)
+        if side in turns.timings:
+            break
+    started, rounds = time.monotonic(), 0
+    # the state of the device during warm-up does not count
+    is_void()
+    while not turns.timings and not enough(rounds - len(turns.void), time.monotonic() - started):
+        for side in order.sample(list(workers), len(workers)):
+            workers[side].reply("keep")
+            _listen(workers, side, turns)
+            if turns.timings:
+                break
+        else:
+            if is_void():
+                turns.void.add(rounds)
+            rounds += 1
+    for side in asked:
+        while side not in turns.timings:
+            workers[side].reply("stop")
+            _listen(workers, side, turns)
+    return turns
+
+
+def _listen(workers: Mapping[Side, WorkerProcess], side: Side, turns: Turns) -> None:
+    said = workers[side].listen()
+    if not isinstance(said, Chunk):
+        assert isinstance(said, Timing), "no energy is measured while interleaved"
+        turns.timings[side] = said
+
+
+# all cells, all pairs
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a campaign is: pairs done of those planned, at a stage."""
+
+    stage: Stage
+    pair: int
+    of: int
+    target: str
+
+
+class Campaign:
+    """Carries a run, in which nothing has been measured, through ``stages``.
+
+    ``save`` is given the run after every pair, so that nothing measured is lost. Every pass of head
+    is delayed by the fraction ``slowdown``.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        launches: Mapping[Side, Launch],
+        *,
+        save: Callable[[Run], None] = lambda _: None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+        slowdown: float = 0.0,
+        stages: Sequence[Stage] = ("memory", "screen", "confirm"),
+    ) -> None:
+        assert not run.visits, "a run is measured from its beginning"
+        self.run = run
+        self._launches = launches
+        self._save = save
+        self._on_progress = on_progress
+        self._slowdowns: Mapping[Side, float] = {"base": 0.0, "head": slowdown}
+        self._stages = stages
+        self._order = random.Random(run.seed)
+        # the number of turns depends on the clock, and the other orders must not
+        self._turn_order = random.Random(run.seed + 1)
+        self._telemeter = Telemeter(run.base.machine.device_uuid if run.base.machine else "")
+        self._visits: list[Visit] = []
+        self._failed: dict[tuple[int, Side], int] = {}
+        self._seen: dict[Side, Machine] = {}
+
+    def finish(self) -> Run:
+        """Measure everything; the complete run.
+
+        Raises: ValueError if the two sides ran on different machines.
+        """
+        with contextlib.closing(self._telemeter):
+            for stage in self._stages:
+                self._stage(stage, self._wanted(stage))
+        self._keep(complete=True)
+        return self.run
+
+    def _wanted(self, stage: Stage) -> dict[int, int]:
+        """Pairs of each cell."""
+        if stage == "confirm":
+            return to_confirm(self.run)
+        pairs = 1 if stage == "memory" else self.run.rule.screen_pairs
+        return dict.fromkeys(range(len(self.run.cells)), pairs)
+
+    def _stage(self, stage: Stage, wanted: Mapping[int, int]) -> None:
+        """Measure until each cell has its ``wanted`` pairs, or has failed too often."""
+        done = dict.fromkeys(wanted, 0)
+        firsts: list[Side] = []
+        pair = 0
+        while cells := self._left(stage, wanted, done):
+            if not firsts:
+                # each side comes first equally often, in an unpredictable order
+                firsts = self._order.sample([*SIDES, *SIDES], 4)
+            self._order.shuffle(cells)
+            of = max(wanted.values())
+            for cell, visits in self._pair(stage, pair, firsts.pop(), cells, of):
+                self._visits += visits
+                for visit in visits:
+                    if visit.status != "ok":
+                        key = visit.cell, visit.side
+                        self._failed[key] = self._failed.get(key, 0) + 1
+                done[cell] += all(visit.status == "ok" for visit in visits)
+            pair += 1
+            self._keep()
+
+    def _left(self, stage: Stage, wanted: Mapping[int, int], done: Mapping[int, int]) -> list[int]:
+        """Cells that need another pair."""
+        if stage == "confirm":
+            wanted = still_to_confirm(self.run, wanted)
+        return [
+            cell
+            for cell, pairs in wanted.items()
+            if done[cell] < pairs
+            and not any(self._failed.get((cell, side), 0) >= TRIES for side in SIDES)
+        ]
+
+    def _keep(self, *, complete: bool = False) -> None:
+        self.run = self.run.model_copy(update={"visits": tuple(self._visits), "complete": complete})
+        self._save(self.run)
+
+    def _pair(
+        self, stage: Stage, pair: int, first: Side, cells: Sequence[int], of: int
+    ) -> Iterator[tuple[int, list[Visit]]]:
+        """One process of each side, or more if one dies: the visits of each of ``cells``."""
+        left = list(cells)
+        while left:
+            with contextlib.ExitStack() as stack:
+                workers = {
+                    side: stack.enter_context(self._start(side, left[0]))
+                    for side in sorted(SIDES, key=lambda side: side != first)
+                }
+                alive = True
+                while left and alive:
+                    cell = left.pop(0)
+                    self._on_progress(Progress(stage, pair, of, self.run.cells[cell].target))
+                    visits = self._measure(workers, stage, pair, cell)
+                    alive = all(visit.status in _ALIVE for visit in visits)
+                    yield cell, visits
+                if alive:
+                    for worker in workers.values():
+                        worker.leave()
+
+    def _start(self, side: Side, cell: int) -> WorkerProcess:
+        launch = self._launches[side]
+        # the size of the environment shifts the layout of memory (Mytkowicz et al. 2009)
+        padding = {"VIDCOST_PADDING": "x" * self._order.randrange(4096)}
+        return WorkerProcess(
+            launch.command,
+            threads=self.run.cells[cell].threads,
+            environment={**launch.environment, **PASSIVE_WAIT, **padding},
+        )
+
+    def _measure(
+        self, workers: Mapping[Side, WorkerProcess], stage: Stage, pair: int, cell: int
+    ) -> list[Visit]:
+        """The visits of both workers, the first of which warms up first, at ``cell``."""
+        turn_samples = self._turn_samples(cell)
+        limits = Limits(
+            sampling_s=LONGEST_VISIT_S,
+            warmup_s=WARM_UP_S,
+            energy_s=0,
+            memory=stage == "memory",
+            turn_samples=turn_samples,
+            seed=self.run.seed,
+        )
+        tasks = {
+            side: Task(cell=self.run.cells[cell], limits=limits, slowdown=self._slowdowns[side])
+            for side in workers
+        }
+
+        def enough(rounds: int, seconds: float) -> bool:
+            if stage == "memory":
+                return rounds > 0
+            done = rounds >= self.run.visit_turns and seconds >= self.run.visit_s
+            return done or seconds >= LONGEST_VISIT_S
+
+        readings: list[Telemetry] = []
+        with self._telemeter.watching() as watch:
+
+            def is_void() -> bool:
+                new = watch.take()
+                readings.extend(new)
+                return is_throttled(new)
+
+            turns = interleave(
+                workers, tasks, enough=enough, is_void=is_void, order=self._turn_order
+            )
+        clocks = [each.sm_clock_mhz for each in readings if each.sm_clock_mhz is not None]
+        common = Visit(
+            stage=stage,
+            pair=pair,
+            side=next(iter(workers)),
+            second=False,
+            cell=cell,
+            turn_samples=turn_samples,
+            void_samples=len(turns.void) * turn_samples,
+            sm_clock_mhz=round(median(clocks)) if clocks else None,
+        )
+        return [self._visit(common, turns, side) for side in turns.timings]
+
+    def _turn_samples(self, cell: int) -> int:
+        """One pass on a CPU, whose load changes by the millisecond; on a GPU enough passes to hide
+        that it was idle before.
+        """
+        if self.run.cells[cell].device == "cpu":
+            return 1
+        known = [
+            visit.samples_ns for visit in self._visits if visit.cell == cell and visit.samples_ns
+        ]
+        return math.ceil(TURN_S * 1e9 / median(known[0])) if known else 1
+
+    def _visit(self, common: Visit, turns: Turns, side: Side) -> Visit:
+        """``common`` with the fields of ``side``."""
+        timing = turns.timings[side]
+        if timing.machine is not None:
+            self._check(side, timing.machine)
+        samples = turns.samples_ns(side, common.turn_samples)
+        throttled = timing.status == "ok" and bool(turns.void) and not samples
+        return common.model_copy(
+            update={
+                "side": side,
+                "second": side != common.side,
+                "status": "throttled" if throttled else timing.status,
+                "error": "no clean turn: the device was throttled" if throttled else timing.error,
+                "samples_ns": samples,
+                "settled": timing.protocol.settled if timing.protocol else True,
+                "peak_bytes": timing.memory.peak if timing.memory else None,
+                "slowdown": self._slowdowns[side],
+            }
+        )
+
+    def _check(self, side: Side, machine: Machine) -> None:
+        """Record the machine of a side.  Raises: ValueError if the other side ran elsewhere."""
+        version = getattr(self.run, side)
+        if version.machine != machine:
+            self.run = self.run.model_copy(
+                update={side: version.model_copy(update={"machine": machine})}
+            )
+        self._seen[side] = machine
+        if len(self._seen) < len(SIDES):
+            return
+        base, head = self._seen["base"], self._seen["head"]
+        for name in ("device", "device_uuid", "driver", "cpu", "cores", "memory_bytes"):
+            if getattr(base, name) != getattr(head, name):
+                raise ValueError(
+                    f"the versions ran on unlike machines: {name} was {getattr(base, name)!r} for "
+                    f"base, {getattr(head, name)!r} for head"
+                )

@@ -1,0 +1,174 @@
+"""Both implementations of blocks side by side: the table, and results/blocks.md."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from vidcost.bench.count.record import count_row
+from vidcost.bench.report.table import Column, Table, billions, integer
+from vidcost.bench.report.timing import (
+    CONDITIONS,
+    conditions_in_words,
+    machine_in_words,
+    megabytes,
+    milliseconds,
+    present,
+    said,
+)
+from vidcost.bench.timing.figures import machine_of_all
+from vidcost.bench.timing.pairs import pair_figures
+from vidcost.bench.timing.record import Timing
+from vidcost.papers.catalog import rows_of, select
+
+COLUMNS = (
+    Column("reference_s", "Reference, ms", milliseconds),
+    Column("target_s", "Optimized, ms", milliseconds),
+    Column("shown_ratio", "Ratio"),
+    Column("shown_pairs", "Pairs"),
+    Column("reference_peak_bytes", "Peak reference, MB", megabytes),
+    Column("peak_bytes", "optimized", megabytes),
+    Column("reference_macs_total", "MACs reference", billions),
+    Column("macs_total", "optimized", billions),
+    Column("shown_status", "Status"),
+)
+
+
+def is_pair_of_implementations(timing: Timing) -> bool:
+    """Whether it is an optimized block that was timed interleaved with the reference."""
+    other = timing.cell.against
+    return timing.cell.block is not None and other is not None and other.block is not None
+
+
+def impl_table(timings: Iterable[Timing]) -> Table:
+    """Latency, memory and MACs of both implementations, block by block.
+
+    Raises: ValueError if the records are of more than one kind of machine.
+    """
+    chosen = [timing for timing in timings if is_pair_of_implementations(timing)]
+    lines = sorted(map(_line, chosen), key=lambda line: (line["phase"], line["positions"]))
+    phase = (Column("phase", "Phase"),) if len({line["phase"] for line in lines}) > 1 else ()
+    shape = (Column("shape", "Input"), Column("positions", "N", integer))
+    return Table(
+        title="Implementations of blocks",
+        columns=(Column("block", "Block"), *shape, *phase, *present(lines, COLUMNS)),
+        lines=lines,
+        footnotes={
+            (index, "shown_status"): line["said"]
+            for index, line in enumerate(lines)
+            if line["shown_status"]
+        },
+        legend=(
+            "Both implementations interleaved in one process; "
+            f"{conditions_in_words(chosen)}. Ratio: the optimized one's time over the "
+            "reference's, the median over pairs with its 95% confidence interval, which is that of "
+            "one process; below 1 the optimized one is faster. ~: the warm-up had not settled. "
+            "Peak: most that was allocated at once above the weights, input included. MACs of all "
+            "that was timed.",
+            machine_in_words(machine_of_all(chosen), chosen),
+        ),
+    )
+
+
+def _line(timing: Timing) -> dict[str, Any]:
+    cell, figures = timing.cell, pair_figures(timing)
+    assert cell.against is not None, cell
+    assert cell.shape is not None, cell
+    settled = timing.protocol is None or timing.protocol.settled
+    return {
+        **figures,
+        "block": cell.against.block,
+        "shape": "x".join(map(str, cell.shape)),
+        "positions": math.prod(cell.shape[1:]),
+        "phase": cell.phase,
+        "shown_ratio": _ratio_in_words(figures),
+        "shown_pairs": figures["pairs"] and f"{figures['pairs']:,}{'' if settled else ' ~'}",
+        "shown_status": None if timing.status == "ok" else timing.status,
+        "said": said(timing),
+    }
+
+
+def _ratio_in_words(figures: Mapping[str, Any]) -> str | None:
+    """0.62 (0.60 to 0.65)."""
+    ratio, low, high = (figures[key] for key in ("ratio", "ratio_low", "ratio_high"))
+    if ratio is None:
+        return None
+    interval = f"({low:.2f} to {high:.2f})" if low is not None else "(too few pairs)"
+    return f"{ratio:.2f} {interval}"
+
+
+def rows_table() -> Table:
+    """The MACs of each optimized row beside those of the row it is a variant of."""
+    lines = []
+    for row in rows_of():
+        if not row.is_optimized:
+            continue
+        (plain,) = select([row.name.removesuffix("-optimized")])
+        optimized, reference = count_row(row), count_row(plain)
+        lines.append(
+            {
+                "row": row.name,
+                "params": optimized.params,
+                "reference_macs": reference.macs,
+                "macs": optimized.macs,
+                "reference_attention": reference.matmul,
+                "attention": optimized.matmul,
+            }
+        )
+    return Table(
+        title="MACs of rows in both implementations",
+        columns=(
+            Column("row", "Row"),
+            Column("params", "Params", integer),
+            Column("reference_macs", "MACs reference", integer),
+            Column("macs", "optimized", integer),
+            Column("reference_attention", "of which attention", integer),
+            Column("attention", "optimized", integer),
+        ),
+        lines=lines,
+        legend=(
+            "Exact, batch 1; each equals its closed form. By convention element by element "
+            "products count 0 MACs: concatenation's running sums and CGNL's inner product are "
+            "work that these MACs do not show. CGNL's scalars scale its last weight, so that its "
+            "convolution is a product of activations and counts as attention.",
+        ),
+    )
+
+
+INTRODUCTION = """\
+# Two implementations of each block
+
+The non-local block, PNL and CGNL take `impl="optimized"`: the same parameters, state dict, outputs
+and gradients (to 1e-12 in float64) with less memory or fewer MACs. Rows use the reference
+implementation unless their name ends in `-optimized`.
+
+- **The Gaussians** never materialize the matrix of all queries by all keys: torch's fused
+  attention, or slices of at least 512 queries where that would materialize it (on a CPU, where
+  values have another width than keys). A forward pass has the same MACs; the backward pass computes
+  the scores again. On a GPU a Triton kernel replaces torch's at inference where that leaves the
+  matrix units unused: TF32, and half precision of unequal or more than 256 channels.
+- **Dot product**: queries x keys x values in the order that takes fewer MACs by the closed form.
+- **Concatenation**: ReLU(a + b) summed over keys is two running sums over keys sorted by b, looked
+  up for each query: O(N log N + N D), and no matrix product. Up to 262,144 pairs the matrix is
+  used. Unless keys are pooled, w_f is multiplied into the weights of theta and phi, which saves
+  half of the convolutions' MACs.
+- **CGNL**: the scalar of a group scales its part of W_z instead of the map.
+
+The records below are of an earlier optimized implementation, which on a CPU also replaced 1x1x1
+convolutions by matrix products and max-pooling by maxima of rows and columns, and materialized
+small matrices. `vidcost time --blocks all --impl reference,optimized` measures again.
+"""
+
+
+def blocks_markdown(timings: Sequence[Timing]) -> str:
+    """The document: what is optimized, MACs of rows, and a table for each device and conditions."""
+    parts = [INTRODUCTION, rows_table().markdown()]
+    alike: dict[tuple[str, str], list[Timing]] = {}
+    for timing in filter(is_pair_of_implementations, timings):
+        device = timing.machine.device if timing.machine else ""
+        conditions = timing.cell.model_dump_json(include=set(CONDITIONS) - {"phase"})
+        alike.setdefault((device, conditions), []).append(timing)
+    for (device, _), taken in alike.items():
+        parts += [f"## {device}, {conditions_in_words(taken)}\n", impl_table(taken).markdown()]
+    return "\n".join(parts)

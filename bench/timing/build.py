@@ -1,0 +1,161 @@
+"""What a cell times: a network or a block, ready to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from vidcost.bench.block_spec import block_factory
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.user.network import called
+from vidcost.models.backbones.positions import BlockFactory
+from vidcost.papers.catalog import select
+from vidcost.papers.row import Row
+
+DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "bf16-autocast": torch.float32,
+    "fp16": torch.float16,
+}
+"""How weights and inputs are held."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model and its inputs on the cell's device, in its type and layout.
+
+    ``without`` is the same network without its blocks, on the same inputs, for a contribution;
+    ``reference`` what a cell is timed against.
+    """
+
+    model: nn.Module
+    inputs: tuple[Tensor, ...]
+    without: nn.Module | None = None
+    reference: Built | None = None
+
+    @property
+    def weights_bytes(self) -> int:
+        """Parameters and buffers of the model."""
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def build(cell: Cell, *, seed: int = 0) -> Built:
+    """Build what ``cell`` times, with random weights and inputs from ``seed``.
+
+    Raises: ValueError as the network or block does; UserCodeError; torch's errors if it does not
+            fit.
+    """
+    if cell.against is not None:
+        alone = build(cell.model_copy(update={"against": None}), seed=seed)
+        return replace(alone, reference=build(cell.against, seed=seed))
+    torch.manual_seed(seed)
+    if cell.network is not None:
+        model, inputs = called(cell.network, cell.inputs, blocks_of(cell), seed=seed)
+        plain = called(cell.network, cell.inputs, {}, seed=seed)[0] if cell.contribution else None
+        return Built(
+            _ready(cell, model),
+            tuple(_given(cell, x) for x in inputs),
+            None if plain is None else _ready(cell, plain),
+        )
+    if cell.row is not None:
+        row = row_of(cell)
+        without = _ready(cell, bare_row_of(cell).model()) if cell.contribution else None
+        return Built(_ready(cell, row.model()), _inputs(cell, row), without)
+    assert cell.block is not None, cell
+    assert cell.shape is not None, cell
+    block = _ready(cell, block_factory(cell.block)(cell.shape[0]))
+    x = _laid_out(cell, torch.randn(cell.batch, *cell.shape))
+    # inside a network a gradient would pass through to what comes before
+    return Built(block, (x.requires_grad_(cell.phase == "training"),))
+
+
+def build_on_host(cell: Cell, *, seed: int = 0) -> Built:
+    """The same in the host's memory, for :func:`moved` to bring to the cell's device.
+
+    Raises: as :func:`build` does.
+    """
+    on_host: dict[str, object] = {"device": "cpu"}
+    if cell.against is not None:
+        on_host["against"] = cell.against.model_copy(update={"device": "cpu"})
+    return build(cell.model_copy(update=on_host), seed=seed)
+
+
+def moved(built: Built, device: str) -> Built:
+    """``built``, whose models are moved, on another device; types and layouts stay."""
+    return Built(
+        built.model.to(device),
+        tuple(x.detach().to(device).requires_grad_(x.requires_grad) for x in built.inputs),
+        None if built.without is None else built.without.to(device),
+        None if built.reference is None else moved(built.reference, device),
+    )
+
+
+def row_of(cell: Cell) -> Row:
+    """The row of ``cell`` at its classes, frames and size, with its blocks.
+
+    Raises: ValueError as the row and the blocks do; UserCodeError.
+    """
+    row = _at_its_clip(cell)
+    if cell.blocks is None:
+        return row
+    return row.with_blocks(blocks_of(cell))
+
+
+def blocks_of(cell: Cell) -> dict[str, BlockFactory]:
+    """What is put into the cell's row or network instead of its own, by position.
+
+    Raises: ValueError as the blocks do; UserCodeError.
+    """
+    return {position: block_factory(spec) for position, spec in cell.blocks or ()}
+
+
+def bare_row_of(cell: Cell) -> Row:
+    """The same without any block: no user's code is run for it.
+
+    Raises: ValueError as the row does.
+    """
+    row = _at_its_clip(cell)
+    return row.with_blocks({}) if cell.blocks is not None else row.without_blocks()
+
+
+def _at_its_clip(cell: Cell) -> Row:
+    assert cell.row is not None, cell
+    (row,) = select([cell.row])
+    return row.at(classes=cell.classes, frames=cell.frames, size=cell.size)
+
+
+def _given(cell: Cell, x: Tensor) -> Tensor:
+    """An input of a user's network: what is no number of its own precision keeps its type."""
+    if x.is_floating_point():
+        x = x.to(DTYPES[cell.dtype])
+    if x.dim() == 5:
+        x = x.contiguous(memory_format=_layout(cell))
+    return x.to(cell.device)
+
+
+def _inputs(cell: Cell, row: Row) -> tuple[Tensor, ...]:
+    return tuple(_laid_out(cell, clip) for clip in row.clips(cell.batch))
+
+
+def _laid_out(cell: Cell, tensor: Tensor) -> Tensor:
+    return tensor.to(cell.device, DTYPES[cell.dtype]).contiguous(memory_format=_layout(cell))
+
+
+def _ready(cell: Cell, model: nn.Module) -> nn.Module:
+    model = model.to(cell.device, DTYPES[cell.dtype])
+    if cell.memory_format == "channels_last_3d":
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.dim() == 5:
+                tensor.data = tensor.data.contiguous(memory_format=_layout(cell))
+    return model.train(cell.phase == "training")
+
+
+def _layout(cell: Cell) -> torch.memory_format:
+    if cell.memory_format == "channels_last_3d":
+        return torch.channels_last_3d
+    return torch.contiguous_format

@@ -1,0 +1,486 @@
+"""The gate of counts: every figure is compared, and a change is accepted with its reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import subprocess
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from vidcost.bench.count import record
+from vidcost.bench.count.answer import Answer
+from vidcost.bench.count.counter import UncountedOperator
+from vidcost.bench.count.reconcile import examine
+from vidcost.bench.count.record import Record
+from vidcost.bench.gate import counts
+from vidcost.bench.gate.counts import Change, Comparison, accept, compare, differences, history
+from vidcost.bench.report.gate.counts import accepted_line, change_table, summary_line
+from vidcost.papers.catalog import select
+
+# one has two inputs, one attention, one cannot be built
+ROWS = [*select(["r50-cgnl"]), *select(["resframe-ts"]), *select(["2plus-c1-d"]), *select(["c3d"])]
+NAMES = ["r50-cgnl", "resframe-ts", "c3d"]
+C3D_PARAMS = 78_815_176
+LESS = Change("c3d", "params", C3D_PARAMS - 1, C3D_PARAMS)
+"""What :func:`store` plants with ``C3D_ONE_LESS``."""
+C3D_ONE_LESS = {"c3d": {"params": C3D_PARAMS - 1}}
+
+
+@pytest.fixture
+def store(tmp_path, committed):
+    """Write a baseline of ROWS as it is committed, but for what is given; its folder."""
+
+    def write(other=None, *, names=NAMES):
+        folder = tmp_path / "r"
+        records = [committed[name].model_copy(update=(other or {}).get(name, {})) for name in names]
+        record.write(folder, records, command="test")
+        return folder
+
+    return write
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# comparing records
+
+
+def integers(found, path=()):
+    """The path of every integer in parsed JSON."""
+    if isinstance(found, int):
+        yield path
+    elif isinstance(found, dict | list):
+        for key, inside in found.items() if isinstance(found, dict) else enumerate(found):
+            yield from integers(inside, (*path, key))
+
+
+def one_more(record, path):
+    """``record`` with 1 more at ``path``, and the integer that was there."""
+    found = json.loads(record.model_dump_json())
+    *outer, last = path
+    inside = found
+    for key in outer:
+        inside = inside[key]
+    inside[last] += 1
+    return Record.model_validate(found), inside[last] - 1
+
+
+def field(path):
+    """The field that names the integer at ``path``."""
+    if path[0] != "reference_counters":
+        return path[0]
+    return ".".join(path[1:]).replace(".parts.", ".flops.")
+
+
+def test_equal_records_are_no_change(made_up):
+    record = made_up("a", conv=7, fvcore=11)
+    # ten integers and the inputs; FLOPs and parameters of fvcore
+    assert Comparison((), 1, 14) == differences({"a": record}, {"a": record})
+
+
+@pytest.mark.parametrize("row", ["r50-cgnl", "resframe-ts"])
+def test_one_more_in_any_integer_is_found_and_named(committed, row):
+    now = committed[row]
+    paths = list(integers(json.loads(now.model_dump_json())))
+    assert len(paths) > 30
+    for path in paths:
+        before, was = one_more(now, path)
+        (change,) = differences({row: before}, {row: now}).changes
+        assert (row, field(path)) == (change.row, change.field)
+        if path[0] != "inputs":
+            assert (was + 1, was) == (change.before, change.after)
+
+
+def test_a_clip_of_another_size_is_named_whole(made_up):
+    before = made_up("a").model_copy(update={"inputs": ((3, 5, 7, 11), (2, 1, 7, 11))})
+    now = made_up("a").model_copy(update={"inputs": ((3, 5, 7, 11), (2, 1, 7, 13))})
+    (change,) = differences({"a": before}, {"a": now}).changes
+    assert Change("a", "inputs", "3x5x7x11, 2x1x7x11", "3x5x7x11, 2x1x7x13") == change
+
+
+def test_changes_are_in_the_order_of_rows_then_fields(made_up):
+    now = {row: made_up(row) for row in ("z", "a")}
+    baseline = {row: made_up(row, matmul=3, params=2, conv=5) for row in ("a", "z")}
+    assert [(row, field) for row in ("z", "a") for field in ("params", "conv", "matmul")] == [
+        (change.row, change.field) for change in differences(baseline, now).changes
+    ]
+
+
+def test_rows_on_one_side_and_rows_that_cannot_be_counted(made_up):
+    a, b, c = made_up("a"), made_up("b"), made_up("c")
+    found = differences(
+        {"a": a, "c": c, "gone": made_up("gone")}, {"new": b, "c": "not counted, E: x", "a": a}
+    )
+    assert (
+        Change("new", "row", None, "present"),
+        Change("c", "row", "present", "not counted, E: x"),
+        Change("gone", "row", "present", None),
+    ) == found.changes
+    assert (1, ("new", "c", "gone")) == (found.rows, found.changed_rows)
+
+
+def test_a_counter_on_one_side_only(made_up):
+    both, none = made_up("a", fvcore=11), made_up("a")
+    added = (Change("a", "fvcore.flops", None, 11), Change("a", "fvcore.params", None, 7))
+    assert added == differences({"a": none}, {"a": both}).changes
+    # a stored failure has no figure, and a version is none
+    failed, newer = made_up("a", fvcore="exit status -9"), made_up("a", fvcore=11)
+    newer.reference_counters["fvcore"] = Answer(version="9", flops=11, params=7)
+    assert added == differences({"a": failed}, {"a": both}).changes
+    assert () == differences({"a": both}, {"a": newer}).changes
+
+
+def test_categories_are_named_if_they_cancel_out_in_the_total(made_up):
+    def answered(total, **parts):
+        answer = Answer(version="1", flops=total, params=2, parts=parts)
+        return {"a": made_up("a").model_copy(update={"reference_counters": {"thop": answer}})}
+
+    moved = differences(answered(18, norm=7, pool=11), answered(18, norm=5, softmax=13))
+    assert (
+        Change("a", "thop.flops.norm", 7, 5),
+        Change("a", "thop.flops.softmax", None, 13),
+        Change("a", "thop.flops.pool", 11, None),
+    ) == moved.changes
+    more = differences(answered(18, norm=7, pool=11), answered(20, norm=7, pool=13))
+    assert (Change("a", "thop.flops", 18, 20),) == more.changes
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "percent"),
+    [(8, 9, 12.5), (8, 0, -100.0), (0, 7, None), (None, 7, None), ("3x5", "3x7", None)],
+)
+def test_percent_of_before(before, after, percent):
+    assert percent == Change("a", "conv", before, after).percent
+
+
+# comparing with the baseline
+
+
+def test_the_committed_counts_are_those_of_now(store):
+    comparison = compare(ROWS, store())
+    assert ((), 3) == (comparison.changes, comparison.rows)
+    assert 3 * 20 < comparison.figures
+
+
+@pytest.mark.parametrize("counter", ["fvcore", "thop", "thop-2020", "torch"])
+def test_one_more_in_a_counters_answer_is_found(store, committed, counter):
+    answers = committed["c3d"].reference_counters
+    right = answers[counter].flops
+    planted = answers | {counter: answers[counter].model_copy(update={"flops": right + 1})}
+    folder = store({"c3d": {"reference_counters": planted, "conv": 7}})
+    assert {"conv", f"{counter}.flops"} == {each.field for each in compare(ROWS, folder).changes}
+
+
+def test_a_row_that_is_gone_and_a_row_that_can_no_longer_be_built(store):
+    (gone,) = compare(ROWS[:3], store()).changes
+    assert Change("c3d", "row", "present", None) == gone
+    unbuilt = [*ROWS[:3], dataclasses.replace(ROWS[3], build=None)]
+    assert (gone,) == compare(unbuilt, store()).changes
+
+
+def test_a_row_that_cannot_be_counted_hides_no_other(store, monkeypatch):
+    error = UncountedOperator("aten::fold\nhas no rule")
+
+    def broken(row):
+        if row.name == "resframe-ts":
+            raise error
+        return examine(row)
+
+    monkeypatch.setattr(counts, "examine", broken)
+    folder = store(C3D_ONE_LESS)
+    said = f"not counted, {type(error).__name__}: aten::fold has no rule"
+    assert (Change("resframe-ts", "row", "present", said), LESS) == compare(ROWS, folder).changes
+    with pytest.raises(ValueError, match=f"^cannot accept resframe-ts: {said}$"):
+        accept(ROWS, folder, "why")
+
+
+def test_without_a_baseline(tmp_path):
+    message = f"no baseline {tmp_path}/counts.jsonl: `vidcost run` writes it"
+    for rejected in (lambda: compare(ROWS, tmp_path), lambda: accept(ROWS, tmp_path, "why")):
+        with pytest.raises(ValueError, match="no baseline") as caught:
+            rejected()
+        assert str(caught.value).startswith(message)
+    record.write(tmp_path, [], command="test")
+    with pytest.raises(ValueError, match="no baseline"):
+        compare(ROWS, tmp_path)
+
+
+def test_a_damaged_baseline(store):
+    path = store() / "counts.jsonl"
+    path.write_text(path.read_text()[:-30])
+    with pytest.raises(ValueError, match="line 4 is damaged: `vidcost run` writes the file anew"):
+        compare(ROWS, path.parent)
+    with pytest.raises(ValueError, match="line 4 is damaged"):
+        accept(ROWS, path.parent, "why")
+
+
+def test_steps_are_reported(store, reference_counters):
+    begun = []
+
+    @contextmanager
+    def progress(total):
+        said = []
+        begun.append((total, said))
+        yield said.append
+
+    folder = store(C3D_ONE_LESS)
+    compare(ROWS, folder, progress=progress)
+    counted = (3, [f"counted {name}" for name in NAMES])
+    assert [counted] == begun
+    accept(ROWS, folder, "why", progress=progress)
+    assert [counted, counted] == begun[:2]
+    ((total, said),) = begun[2:]
+    assert (5, 5, "counted c3d") == (total, len(said), said[0])
+
+
+# accept
+
+
+def test_accepted_counts_are_the_new_baseline(store, reference_counters, committed):
+    folder = store(C3D_ONE_LESS)
+    begun = datetime.now(UTC) - timedelta(seconds=1)
+    acceptance = accept(ROWS, folder, "  the head is smaller\n")
+    assert ("the head is smaller", (LESS,)) == (acceptance.reason, acceptance.changes)
+    assert begun <= acceptance.accepted <= datetime.now(UTC)
+    assert () == compare(ROWS, folder).changes
+    assert [acceptance] == history(folder)
+    records = record.read(folder)
+    assert NAMES == list(records)
+    # only what changed was asked about; the rest keeps its answers
+    assert [("c3d", True)] * 4 == [(row, cached) for _, row, cached in reference_counters.asked]
+    assert {"0"} == {answer.version for answer in records["c3d"].reference_counters.values()}
+    assert committed["r50-cgnl"] == records["r50-cgnl"]
+    assert (
+        "vidcost gate accept"
+        == json.loads((folder / "counts.jsonl").read_text().splitlines()[0])["command"]
+    )
+
+
+def test_a_line_of_the_history(store, reference_counters):
+    folder = store(C3D_ONE_LESS)
+    accept(ROWS, folder, 'a "reason"')
+    (line,) = (folder / "counts-history.jsonl").read_text().splitlines()
+    written = json.loads(line)
+    assert written.pop("accepted").endswith("Z")
+    assert {
+        "reason": 'a "reason"',
+        "vidcost": record.version("vidcost"),
+        "commit": None,
+        "changes": [{"row": "c3d", "field": "params", "before": 78_815_175, "after": 78_815_176}],
+    } == written
+
+
+def test_the_history_grows(store, reference_counters):
+    accept(ROWS, store(C3D_ONE_LESS), "first")
+    folder = store({"r50-cgnl": {"conv": 7}, "resframe-ts": {"inputs": ((3, 5, 7, 11),)}})
+    path = folder / "counts-history.jsonl"
+    # as an editor may leave it
+    path.write_text(path.read_text().rstrip("\n"))
+    accept(ROWS, folder, "second")
+    first, second = history(folder)
+    assert ("first", "second") == (first.reason, second.reason)
+    assert [("r50-cgnl", "conv", 7), ("resframe-ts", "inputs", "3x5x7x11")] == [
+        (change.row, change.field, change.before) for change in second.changes
+    ]
+    assert {"r50-cgnl", "resframe-ts", "c3d"} == {row for _, row, _ in reference_counters.asked}
+
+
+def test_new_and_removed_rows_are_accepted(store, reference_counters):
+    folder = store(names=["resframe-ts", "c3d"])
+    assert (Change("r50-cgnl", "row", None, "present"),) == accept(ROWS, folder, "new").changes
+    assert NAMES == list(record.read(folder))
+    reference_counters.asked.clear()
+    assert (Change("c3d", "row", "present", None),) == accept(ROWS[:3], folder, "gone").changes
+    assert NAMES[:2] == list(record.read(folder))
+    assert [] == reference_counters.asked
+    assert () == compare(ROWS[:3], folder).changes
+
+
+def test_the_commit_is_that_of_the_folder(store, reference_counters):
+    folder = store(C3D_ONE_LESS)
+
+    def git(*command):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        command = ["git", "-C", str(folder), *identity, *command]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    git("init", "--quiet")
+    # a repository without a commit
+    assert None is accept(ROWS, folder, "why").commit
+    git("add", ".")
+    git("commit", "--quiet", "--message", "a")
+    store(C3D_ONE_LESS)
+    assert git("rev-parse", "HEAD").strip() == accept(ROWS, folder, "why").commit
+
+
+# what is rejected
+
+
+@pytest.fixture
+def rejected():
+    """Accept what must be rejected: one line that begins as given, and nothing written."""
+
+    def reject(message, folder, reason="why"):
+        before = contents(folder)
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}") as caught:
+            accept(ROWS, folder, reason)
+        assert before == contents(folder)
+        assert 1 == len(str(caught.value).splitlines())
+
+    return reject
+
+
+def test_a_blank_reason(store, rejected):
+    message = "the reason is blank: say why the counts change with --reason"
+    rejected(message, store(C3D_ONE_LESS), " \n\t")
+
+
+def test_nothing_to_accept(store, rejected):
+    folder = store()
+    rejected(f"nothing to accept: the counts are those of {folder}/counts.jsonl", folder)
+
+
+def test_a_counter_that_fails(store, rejected, reference_counters):
+    reference_counters["thop", "c3d"] = "exit status -9: no message"
+    # its FLOPs and its parameters
+    message = (
+        "cannot accept c3d: thop crashed: exit status -9: no message (and 1 more); "
+        "`vidcost explain` shows the accounts"
+    )
+    rejected(message, store(C3D_ONE_LESS))
+
+
+def test_a_counter_that_answers_otherwise_than_explained(store, rejected, reference_counters):
+    reference_counters["fvcore", "c3d"] = {"params": C3D_PARAMS + 5}
+    message = "cannot accept c3d: fvcore: params: +5 params are not explained; `vidcost explain`"
+    rejected(message, store(C3D_ONE_LESS))
+
+
+def test_a_folder_that_cannot_be_written(store, rejected, reference_counters, monkeypatch):
+    def fail(*args, **known):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", fail)
+    folder = store(C3D_ONE_LESS)
+    rejected(f"cannot write results to {folder}: Read-only file system; choose another", folder)
+    assert [] == reference_counters.asked
+
+
+def test_a_damaged_history(store, rejected, reference_counters):
+    folder = store(C3D_ONE_LESS)
+    accept(ROWS, folder, "first")
+    store(C3D_ONE_LESS)
+    path = folder / "counts-history.jsonl"
+    path.write_text(path.read_text() + '{"reason": "cut\n')
+    message = f"{path}, line 2 is damaged: take the file from the last commit that has it"
+    rejected(message, folder)
+    with pytest.raises(ValueError, match="line 2 is damaged"):
+        history(folder)
+
+
+def test_a_history_that_cannot_be_read(store, rejected):
+    folder = store(C3D_ONE_LESS)
+    (folder / "counts-history.jsonl").write_bytes(b"\xff\xfe")
+    rejected(f"cannot read {folder}/counts-history.jsonl: ", folder)
+
+
+@pytest.mark.parametrize("file", ["counts.jsonl", "counts-history.jsonl"])
+@pytest.mark.parametrize(
+    ("accepted_before", "error", "said"),
+    [
+        (
+            True,
+            OSError(28, "No space left on device"),
+            "^cannot write .*: No space left on device$",
+        ),
+        (False, KeyboardInterrupt("Ctrl-C"), "^Ctrl-C$"),
+    ],
+)
+def test_both_files_are_written_or_neither(
+    store, reference_counters, monkeypatch, file, accepted_before, error, said
+):
+    folder = store(C3D_ONE_LESS)
+    if accepted_before:
+        accept(ROWS, folder, "first")
+        store(C3D_ONE_LESS)
+    before = contents(folder)
+    replace = Path.replace
+    failing = [True]
+
+    def replace_but_once(self, target):
+        if Path(target).name == file and failing:
+            failing.clear()
+            raise error
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_but_once)
+    with pytest.raises((ValueError, KeyboardInterrupt), match=said):
+        accept(ROWS, folder, "why")
+    assert before == contents(folder)
+    accept(ROWS, folder, "why")
+    assert () == compare(ROWS, folder).changes
+
+
+def test_until_both_are_written_the_gate_fails(store, reference_counters, monkeypatch):
+    folder = store(C3D_ONE_LESS)
+    seen = []
+
+    def write(*args, **known):
+        seen.append(compare(ROWS, folder).changes)
+        raise ValueError("the process dies here")
+
+    monkeypatch.setattr(record, "write", write)
+    with pytest.raises(ValueError, match="dies here"):
+        accept(ROWS, folder, "why")
+    assert [(LESS,)] == seen
+
+
+# for people
+
+CHANGES = (
+    Change("a", "conv", 8_000, 9_000),
+    Change("a", "inputs", "3x5x7", "3x5x11"),
+    Change("a", "params", 7_842_568, 7_842_569),
+    Change("b", "row", "present", None),
+)
+
+
+def test_a_table_of_changes():
+    table = change_table(CHANGES)
+    assert [
+        ["Row", "Field", "Before", "After", "Percent"],
+        ["a", "conv", "8,000", "9,000", "+12.5%"],
+        ["a", "inputs", "3x5x7", "3x5x11", "–"],
+        ["a", "params", "7,842,568", "7,842,569", "+0.0000128%"],
+        ["b", "row", "present", "–", "–"],
+    ] == [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table.markdown().splitlines()
+        if line.startswith("|") and not line.startswith("|:")
+    ]
+    first = {"row": "a", "field": "conv", "before": 8000, "after": 9000, "percent": 12.5}
+    assert first == json.loads(table.json())[0]
+
+
+def test_summaries():
+    results = Path("results")
+    assert "32 rows, 1,024 figures compared: all as in results/counts.jsonl" == (
+        summary_line(Comparison((), 32, 1_024), results)
+    )
+    assert (
+        "32 rows, 1,024 figures compared: 4 differences from results/counts.jsonl in 2 rows"
+        == summary_line(Comparison(CHANGES, 32, 1_024), results)
+    )
+    accepted = counts.Acceptance(
+        accepted=datetime.now(UTC), reason="why", vidcost="1", commit=None, changes=CHANGES
+    )
+    assert accepted_line(accepted, results).startswith(
+        "4 differences in 2 rows accepted. Written: results/counts.jsonl, "
+        "results/counts-history.jsonl."
+    )

@@ -1,0 +1,325 @@
+"""The study of the gate, on planted trials: what is counted, what is bounded, what is written."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import gate_study
+import numpy as np
+import pytest
+from gate_study import document, goals, missing
+from gate_study_figures import (
+    OURS,
+    SAME,
+    USUAL_RULES,
+    Rate,
+    alarm_rate,
+    compare,
+    factors,
+    noise,
+    read,
+    reduced,
+    trial_alarm_rate,
+    write,
+)
+from scipy.signal import lfilter
+
+from vidcost.bench.gate.judge import judge, to_confirm
+from vidcost.bench.gate.record import SIDES, Rule, Run, Version, Visit
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.record import Machine
+
+STUDIES = sorted((Path(__file__).resolve().parents[3] / "results/gate").glob("*/study.jsonl"))
+
+CELLS = (Cell(row="a", classes=7), Cell(row="b", classes=7), Cell(row="c", classes=7))
+MACHINE = Machine(
+    device="Abacus 9",
+    cpu="Abacus 9",
+    cores=3,
+    memory_bytes=5 * 2**30,
+    platform="wood",
+    python="3.99",
+    torch="2.99.0",
+    vidcost="0.1.0",
+)
+FLAT = (100,) * 7
+
+
+class Planter:
+    """Plants runs: each process is off by a constant, and its samples correlate."""
+
+    def __init__(self, seed=0, *, process=0.004, sample=0.01, neighbours=0.8, samples=60):
+        self.random = np.random.default_rng(seed)
+        self.process, self.sample = process, sample
+        self.neighbours, self.samples = neighbours, samples
+
+    def samples_ns(self, factor):
+        fresh = self.random.normal(0, self.sample, self.samples)
+        walk = lfilter([math.sqrt(1 - self.neighbours**2)], [1, -self.neighbours], fresh)
+        log = math.log(1e7 * factor) + self.random.normal(0, self.process) + walk
+        return tuple(int(ns) for ns in np.exp(log))
+
+    def visits(self, stage, cell, pairs, factor):
+        return [
+            Visit(
+                stage=stage,
+                pair=pair,
+                side=side,
+                second=side == "head",
+                cell=cell,
+                samples_ns=self.samples_ns(factor if side == "head" else 1.0),
+            )
+            for pair in range(pairs)
+            for side in SIDES
+        ]
+
+    def run(self, factor, cells=CELLS, **known):
+        version = Version(ref="main", commit="c0ffee", code="d", machine=MACHINE)
+        visits = [v for c in range(len(cells)) for v in self.visits("screen", c, 6, factor)]
+        run = Run(
+            vidcost="0",
+            started="2026-11-20",
+            base=version,
+            head=version,
+            cells=cells,
+            rule=Rule(screen_pairs=6, confirm_pairs=12),
+            complete=True,
+            visits=tuple(visits),
+            **known,
+        )
+        for cell, pairs in to_confirm(run).items():
+            visits += self.visits("confirm", cell, pairs, factor)
+        return run.model_copy(update={"visits": tuple(visits)})
+
+    def trial(self, factor, number=0, cells=CELLS, **known):
+        return reduced(self.run(factor, cells, **known), factor=factor, number=number, load=0.5)
+
+
+@pytest.fixture(scope="module")
+def trials():
+    planter = Planter()
+    return [
+        planter.trial(factor, number) for factor in (SAME, 1.02, 1.05, 1.2) for number in range(4)
+    ]
+
+
+@pytest.fixture(scope="module")
+def comparisons(trials):
+    return compare(trials)
+
+
+# trials
+
+
+def test_a_reduced_trial_has_the_verdicts_of_its_run():
+    run = Planter(1).run(1.05)
+    trial = reduced(run, factor=1.05, number=0, load=0.0)
+    latency = [verdict for verdict in judge(run) if verdict.metric == "latency"]
+    assert [v.model_copy(update={"target": ""}) for v in latency] == trial.verdicts()
+    assert pytest.approx(sum(sum(v.samples_ns) for v in run.visits) / 1e9) == trial.samples_s
+
+
+def test_trials_are_read_as_they_were_written(tmp_path, trials):
+    path = tmp_path / "gate" / "study.jsonl"
+    assert [] == read(path)
+    write(path, trials)
+    assert trials == read(path)
+    lines = path.read_text().splitlines()
+    path.write_text(f"{lines[0]}\n{lines[1][:-9]}\n")
+    with pytest.raises(ValueError, match="line 2 is damaged"):
+        read(path)
+    path.write_text(f"{lines[0]}\n{lines[0]}\n")
+    with pytest.raises(ValueError, match="holds a trial twice"):
+        read(path)
+
+
+def test_missing_trials(trials):
+    planned = list(missing([], CELLS, 7, 4))
+    assert [(SAME, 0), (SAME, 1), (SAME, 2), (1.02, 0)] == planned[:4]
+    assert 3 + 2 * len(gate_study.FACTORS) == len(planned)
+    assert (1.02, 0) not in list(missing(trials, CELLS, 7, 4))
+    with pytest.raises(ValueError, match="holds other cells"):
+        missing(trials, CELLS[:2], 7, 4)
+
+
+# the usual rules
+
+
+@pytest.mark.parametrize(
+    ("rule", "most", "more"), [("mean:10%", 109, 111), ("min:5%", 105, 106), ("flat 7%", 107, 108)]
+)
+def test_thresholds_are_exceeded_only_above_them(rule, most, more):
+    _, slower = USUAL_RULES[rule]
+    assert not slower(FLAT, (most,) * 5)
+    assert slower(FLAT, (more,) * 5)
+
+
+def test_pytest_benchmark_decides_the_same():
+    from pytest_benchmark.utils import parse_compare_fail
+
+    random = np.random.default_rng(3)
+    for _ in range(200):
+        base, head = (tuple(map(int, random.normal(at, 60, 5))) for at in (1000, 1080))
+        for name, figure in (("mean:10%", np.mean), ("min:5%", min)):
+            field = name.partition(":")[0]
+            fails = parse_compare_fail(name).fails({field: figure(head)}, {field: figure(base)})
+            assert bool(fails) == USUAL_RULES[name][1](base, head)
+
+
+def test_tests_of_samples_by_hand():
+    def alarms(base, head):
+        return {name for name, (_, slower) in USUAL_RULES.items() if slower(base, head)}
+
+    # exact two-sided p of complete separation: 2 / C(2n, n); n = 3: 0.1, 4: 0.029, 7: 0.00058
+    for n, expected in ((3, set()), (4, {"U-test 0.05"}), (7, {"U-test 0.05", "U-test 0.002"})):
+        base, head = tuple(range(1000, 1000 + n)), tuple(range(1010, 1010 + n))
+        assert expected == alarms(base, head) & {"U-test 0.05", "U-test 0.002"}
+    # t = 2, 8 degrees of freedom, two-sided p 0.0805; with 3: t = 3, 0.0171
+    base = (101, 102, 103, 104, 105)
+    assert "t-test 0.05" not in alarms(base, tuple(ns + 2 for ns in base))
+    assert "t-test 0.05" in alarms(base, tuple(ns + 3 for ns in base))
+    assert set() == alarms((200,) * 7, FLAT)
+    # a clock so coarse that nothing varies
+    assert set(USUAL_RULES) == alarms(FLAT, (120,) * 7)
+    # one sample a side is no test
+    assert {"mean:10%", "min:5%", "flat 7%"} == alarms((100,), (120,))
+
+
+def test_the_usual_rules_see_two_processes_that_were_not_interleaved():
+    run = Planter(4, process=0, sample=1e-4).run(1.0)
+    visits = tuple(
+        v.model_copy(update={"samples_ns": tuple(2 * ns for ns in v.samples_ns)})
+        if (v.stage, v.pair, v.side, v.cell) == ("screen", 1, "head", 0)
+        else v
+        for v in run.visits
+    )
+    trial = reduced(run.model_copy(update={"visits": visits}), factor=1.0, number=0, load=0)
+    # base of the first pair, head of the second
+    assert [True, False, False] == [each.alarms["mean:10%"] for each in compare([trial])]
+
+
+# figures
+
+
+def test_bounds_of_a_rate():
+    # (1 - p)^300 = 0.05 and (1 - p)^7 = 0.05, by hand
+    assert pytest.approx(0.0099361, rel=1e-4) == Rate(0, 300).at_most
+    assert pytest.approx(1 - 0.348164, rel=1e-4) == Rate(7, 7).at_least
+    # p^20 = 0.025: two-sided, all of it on the open side
+    assert (pytest.approx(0.831566, rel=1e-4), 1.0) == Rate(20, 20).interval
+    nothing = Rate(0, 0)
+    assert (None, 0.0, 1.0) == (nothing.fraction, nothing.at_least, nothing.at_most)
+
+
+def test_alarms_on_correlated_samples(comparisons):
+    assert Rate(0, 12) == alarm_rate(comparisons, OURS, SAME)
+    assert Rate(0, 4) == trial_alarm_rate(comparisons, OURS)
+    for rule in ("t-test 0.05", "U-test 0.05"):
+        assert alarm_rate(comparisons, rule, SAME).hits > 2
+        assert trial_alarm_rate(comparisons, rule).hits > 1
+    assert [1.02, 1.05, 1.2] == factors(comparisons)
+    assert Rate(12, 12) == alarm_rate(comparisons, OURS, 1.2)
+    assert alarm_rate(comparisons, OURS, 1.05).fraction > 0.8
+    assert alarm_rate(comparisons, "flat 7%", 1.05).fraction < 0.2
+    assert alarm_rate(comparisons, OURS, 1.02).fraction < 0.1
+
+
+def test_false_alarms_of_the_gate_are_reported(trials):
+    # an A/A trial in which head is slower after all
+    wrong = reduced(Planter(1).run(1.2), factor=1.0, number=9, load=0)
+    found = compare([*trials[:3], wrong])
+    assert Rate(3, 12) == alarm_rate(found, OURS, SAME)
+    assert Rate(1, 4) == trial_alarm_rate(found, OURS)
+    assert goals(found)[0].startswith("**Missed: false alarms below 1%.** 3 of 12 comparisons")
+
+
+def test_what_could_not_be_judged_is_missed_but_is_no_false_alarm():
+    def without_head(run):
+        visits = tuple(v for v in run.visits if (v.cell, v.side) != (1, "head"))
+        return run.model_copy(update={"visits": visits})
+
+    found = compare(
+        reduced(without_head(Planter(2).run(factor)), factor=factor, number=0, load=0)
+        for factor in (SAME, 1.2)
+    )
+    assert Rate(0, 2) == alarm_rate(found, OURS, SAME)
+    assert Rate(2, 3) == alarm_rate(found, OURS, 1.2) == alarm_rate(found, "mean:10%", 1.2)
+
+
+def test_the_noise_is_what_was_planted():
+    planter = Planter(5, process=0.01, sample=0.02, neighbours=0.0, samples=400)
+    found = [planter.trial(SAME, number, CELLS[:1]) for number in range(40)]
+    (row,) = noise([*found, planter.trial(1.2, 0, CELLS[:1])])
+    # median of 400 independent samples: 0.02 * sqrt(pi / 800) = 0.00125, beside 0.01
+    assert pytest.approx(0.00125, rel=0.05) == row.medians_if_independent
+    assert pytest.approx(0.01, rel=0.1) == row.medians
+    assert pytest.approx(0.01 * math.sqrt(2), rel=0.1) == row.pair_ratios
+    assert pytest.approx(0.0, abs=0.02) == row.neighbours
+    assert (400, pytest.approx(0.01, rel=0.01)) == (row.samples, row.seconds)
+    # rank correlation of a Gaussian walk of 0.8: 6/pi asin(0.4) = 0.786
+    (row,) = noise([Planter(6, samples=400).trial(SAME, 0, CELLS[:1])])
+    assert pytest.approx(0.786, abs=0.05) == row.neighbours
+    (row,) = noise([Planter(8, samples=5).trial(SAME, 0, CELLS[:1])])
+    assert row.neighbours is None
+
+
+# the document
+
+
+def test_goals_that_too_few_comparisons_cannot_show(comparisons):
+    false, found, usual = goals(comparisons)
+    assert false.startswith("**Not shown: false alarms below 1%.** 0 of 12 comparisons")
+    assert "its bound does not prove it" in found
+    assert usual.endswith("by the observed rates, none reaches both goals.")
+
+
+def test_the_document(trials):
+    text = document(trials)
+    assert text.startswith("<!-- written by: python tools/gate_study.py -->\n")
+    assert "0 of 12 comparisons of equal code raised one (0.00%)" in text
+    assert "Abacus 9, cores: 3, 5 GiB, torch 2.99.0" in text
+    with pytest.raises(ValueError, match="there are no trials yet"):
+        document([])
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"visit_s": 7.0}, r"visits: \(1.0, 10\) and \(7.0, 10\)"),
+        ({"rule": Rule(margin=0.07)}, "rule: .*margin=0.03.* and .*margin=0.07"),
+        (
+            {"machine": MACHINE.model_copy(update={"cores": 5})},
+            "machine: .*cores=3.* and .*cores=5",
+        ),
+    ],
+)
+def test_trials_of_different_kinds_are_rejected(trials, other, message):
+    with pytest.raises(ValueError, match=message):
+        document([trials[0], trials[1].model_copy(update=other)])
+
+
+def test_the_committed_study_is_what_its_trials_give():
+    assert STUDIES
+    for path in STUDIES:
+        committed = (path.parent / "README.md").read_text(encoding="utf-8")
+        assert committed == document(read(path)), f"stale: {gate_study.COMMAND} writes it"
+
+
+@pytest.mark.slow
+def test_a_study_is_measured_and_continued(git, sides, monkeypatch, tmp_path):
+    rows = ("mfnet", "mfnet-nl")
+    slow = {row: {"ns": 10_000_000} for row in rows}
+    sides(slow, slow)
+    monkeypatch.setattr(gate_study, "study_cells", lambda *_: [Cell(row=row) for row in rows])
+    monkeypatch.setattr(gate_study, "FACTORS", (1.1,))
+
+    def measure(comparisons):
+        words = f"--comparisons {comparisons} --per-factor 2 --results {tmp_path / 'results'}"
+        gate_study.main(words.split())
+        (folder,) = (tmp_path / "results/gate").iterdir()
+        assert (folder / "README.md").is_file()
+        return [(trial.factor, trial.number) for trial in read(folder / "study.jsonl")]
+
+    assert [(1.0, 0), (1.1, 0)] == measure(2)
+    assert [(1.0, 0), (1.1, 0), (1.0, 1)] == measure(4)

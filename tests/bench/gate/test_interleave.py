@@ -1,0 +1,279 @@
+"""Two versions with fake workers: which one is measured when, and what becomes of failures."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from vidcost.bench.gate.interleave import Campaign, Launch, interleave
+from vidcost.bench.gate.judge import judge
+from vidcost.bench.gate.record import Rule, Run, Version, exit_status
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.messages import Limits, Task
+from vidcost.bench.timing.parent import WorkerProcess
+
+FAKE = Path(__file__).with_name("fake_side.py")
+TASK = Task(cell=Cell(row="a"), limits=Limits(turn_samples=2, memory=False))
+
+# one cell
+
+
+class Watched(WorkerProcess):
+    """Notes its messages, those of both workers in one list."""
+
+    def __init__(self, side, told, plan, log):
+        self._side, self._told = side, told
+        environment = {"PLAN": json.dumps({"a": plan}), "SIDE": side, "LOG": str(log)}
+        super().__init__(
+            (sys.executable, str(FAKE)),
+            threads=1,
+            environment=environment | {"VIDCOST_PADDING": ""},
+        )
+
+    def give(self, task):
+        self._told.append((self._side, "task"))
+        super().give(task)
+
+    def reply(self, reply):
+        self._told.append((self._side, reply))
+        super().reply(reply)
+
+
+@pytest.fixture
+def interleaved(tmp_path):
+    """Interleave for so many rounds; the turns and the messages to each side."""
+
+    def run(rounds, *, base=None, head=None, is_void=lambda: False, seed=3):
+        told = []
+        plans = {"head": head or {"ns": 7_000_000}, "base": base or {"ns": 5_000_000}}
+        with ExitStack() as stack:
+            workers = {
+                side: stack.enter_context(Watched(side, told, plan, tmp_path / "log"))
+                for side, plan in plans.items()
+            }
+            turns = interleave(
+                workers,
+                dict.fromkeys(workers, TASK),
+                enough=lambda done, seconds: done >= rounds,
+                is_void=is_void,
+                order=random.Random(seed),
+            )
+        return turns, told
+
+    return run
+
+
+def test_one_after_the_other_and_never_two_at_once(interleaved):
+    turns, told = interleaved(20)
+    # a side gets its task when the other has warmed up
+    assert [("head", "task"), ("base", "task")] == told[:2]
+    assert [("head", "stop"), ("base", "stop")] == told[-2:]
+    rounds = [tuple(side for side, _ in told[at : at + 2]) for at in range(2, len(told) - 2, 2)]
+    assert 20 == len(rounds)
+    # both orders occur, and nothing else
+    assert {("base", "head"), ("head", "base")} == set(rounds)
+    assert {"head": "ok", "base": "ok"} == {s: t.status for s, t in turns.timings.items()}
+    assert [40, 40] == [len(turns.samples_ns(side, 2)) for side in ("base", "head")]
+    assert turns.samples_ns("head", 2)[0] == pytest.approx(7e6, rel=0.03)
+
+
+def test_a_void_round_is_left_out_on_both_sides_and_replaced(interleaved):
+    # the first question comes before any turn
+    words = iter([False, False, True, *[False] * 9])
+    turns, told = interleaved(3, is_void=lambda: next(words))
+    assert {1} == turns.void
+    assert 4 == sum(one == ("base", "keep") for one in told)
+    assert [6, 6] == [len(turns.samples_ns(side, 2)) for side in ("base", "head")]
+
+
+@pytest.mark.parametrize(
+    ("failing", "status"), [({"oom": True}, "oom"), ({"die": True}, "crashed")]
+)
+@pytest.mark.parametrize("side", ["base", "head"])
+def test_a_side_that_fails_ends_the_other_without_samples(interleaved, side, failing, status):
+    turns, told = interleaved(3, **{side: failing})
+    assert status == turns.timings[side].status
+    assert () == turns.samples_ns("base", 2) == turns.samples_ns("head", 2)
+    # head is first: if it fails, base does not even get its task
+    other = "base" if side == "head" else "head"
+    assert (["stop"] if side == "base" else []) == [word for s, word in told if s == other][1:]
+    assert {side} <= set(turns.timings) <= {side, other}
+
+
+# all cells and pairs
+
+
+class Stage:
+    """Two versions of some rows, measured by fake workers."""
+
+    def __init__(self, tmp_path):
+        self.log = tmp_path / "log"
+        self.saved = []
+
+    def campaign(self, base, head, *, seed=1, machine=None, **options):
+        launches = {
+            side: Launch(
+                (sys.executable, str(FAKE)),
+                {
+                    "PLAN": json.dumps(plan),
+                    "SIDE": side,
+                    "LOG": str(self.log),
+                    "MACHINE": json.dumps((machine or {}).get(side, {})),
+                },
+            )
+            for side, plan in (("base", base), ("head", head))
+        }
+        version = Version(ref="x", commit="c0ffee", code="d")
+        run = Run(
+            vidcost="0.1.0",
+            started="2026-11-23T00:00:00+00:00",
+            base=version,
+            head=version,
+            cells=tuple(Cell(row=row) for row in base),
+            rule=Rule(screen_pairs=6, confirm_pairs=12),
+            visit_s=0.001,
+            visit_turns=3,
+            seed=seed,
+        )
+        return Campaign(run, launches, save=self.saved.append, **options)
+
+    def run(self, base, head, **options):
+        return self.campaign(base, head, **options).finish()
+
+    def processes(self):
+        return [tuple(json.loads(line)) for line in self.log.read_text().splitlines()]
+
+
+@pytest.fixture
+def stage(tmp_path):
+    return Stage(tmp_path)
+
+
+def words(run):
+    return {(verdict.target, verdict.metric): verdict.word for verdict in judge(run)}
+
+
+SLOW, FAST = {"ns": 10_000_000}, {"ns": 9_000_000}
+
+
+def test_a_slower_head_is_confirmed_on_fresh_pairs(stage):
+    run = stage.run({"a": FAST, "b": SLOW}, {"a": SLOW, "b": SLOW})
+    assert {
+        ("a", "latency"): "REGRESSED",
+        ("b", "latency"): "EQUIVALENT",
+        ("a", "memory"): "EQUIVALENT",
+        ("b", "memory"): "EQUIVALENT",
+    } == words(run)
+    assert run.complete
+    assert 1 == exit_status(judge(run), complete=run.complete)
+    by_stage = {}
+    for visit in run.visits:
+        by_stage.setdefault(visit.stage, []).append(run.cells[visit.cell].row)
+    assert ["a", "a", "b", "b"] == sorted(by_stage["memory"])
+    assert 2 * 6 == by_stage["screen"].count("b")
+    # only cells that the screen did not clear are measured again
+    assert {"a"} == set(by_stage["confirm"])
+    assert 2 * 12 == len(by_stage["confirm"])
+
+
+def test_both_sides_measure_the_same_in_the_same_order(stage):
+    rows = dict.fromkeys("abcd", SLOW)
+    run = stage.run(rows, rows)
+    processes = stage.processes()
+    screen = processes[2:14]
+    firsts = []
+    for (first, rows_of_first), (second, rows_of_second) in zip(
+        screen[::2], screen[1::2], strict=True
+    ):
+        assert {"base", "head"} == {first, second}
+        assert rows_of_first == rows_of_second
+        firsts.append(first)
+    # each side comes first as often as the other, give or take the last half block
+    assert 2 <= firsts.count("base") <= 4
+    assert len({tuple(rows) for _, rows in screen}) > 1
+    first_visits = [v.side for v in run.visits if v.stage == "screen" and not v.second]
+    assert [side for side in firsts for _ in rows] == first_visits
+
+
+def test_the_seed_chooses_the_orders(stage):
+    rows = dict.fromkeys("abcd", SLOW)
+    orders = []
+    for seed in (5, 5, 6):
+        stage.log.unlink(missing_ok=True)
+        stage.run(rows, rows, seed=seed, stages=("screen",))
+        orders.append(stage.processes())
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_only_head_is_slowed_down(stage):
+    run = stage.run({"a": SLOW, "b": SLOW}, {"a": SLOW, "b": SLOW}, slowdown=0.25)
+    assert {"REGRESSED"} == {word for key, word in words(run).items() if key[1] == "latency"}
+    assert {("base", 0.0), ("head", 0.25)} == {(v.side, v.slowdown) for v in run.visits}
+
+
+def test_a_version_that_crashes_is_invalid_and_the_others_are_judged(stage):
+    run = stage.run({"a": SLOW, "b": SLOW, "c": SLOW}, {"a": SLOW, "b": {"die": True}, "c": SLOW})
+    verdicts = {(v.target, v.metric): v for v in judge(run)}
+    assert "INVALID" == verdicts["b", "latency"].word
+    assert "head crashed: exit status 1: RuntimeError: no kernel for b" == (
+        verdicts["b", "latency"].why
+    )
+    assert {"EQUIVALENT"} == {v.word for (row, _), v in verdicts.items() if row != "b"}
+    assert 3 == exit_status(list(verdicts.values()), complete=run.complete)
+    # tried twice
+    assert 2 == sum(visit.status == "crashed" for visit in run.visits)
+
+
+def test_a_worker_without_memory_goes_on(stage):
+    run = stage.run({"a": SLOW, "b": {"oom": True}}, {"a": SLOW, "b": SLOW}, stages=("screen",))
+    assert "INVALID" == words(run)["b", "latency"]
+    assert "EQUIVALENT" == words(run)["a", "latency"]
+    assert 12 == len(stage.processes())
+
+
+def test_memory_is_judged_by_its_peak(stage):
+    more = SLOW | {"peak": 3_000_000}
+    run = stage.run({"a": SLOW}, {"a": more})
+    assert {("a", "latency"): "EQUIVALENT", ("a", "memory"): "REGRESSED"} == words(run)
+
+
+def test_every_pair_is_saved_and_only_the_last_is_complete(stage):
+    stage.run({"a": SLOW}, {"a": SLOW})
+    assert [2, 4, 6, 8, 10, 12, 14, 14] == [len(run.visits) for run in stage.saved]
+    assert [False] * 7 + [True] == [run.complete for run in stage.saved]
+
+
+def test_an_interrupted_run_is_invalid(stage):
+    def interrupt(at):
+        if (at.stage, at.pair) == ("screen", 3):
+            raise KeyboardInterrupt
+
+    campaign = stage.campaign({"a": SLOW}, {"a": SLOW}, on_progress=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        campaign.finish()
+    run = stage.saved[-1]
+    (latency, memory) = judge(run)
+    assert ("INVALID", "3 of 6 pairs were measured") == (latency.word, latency.why)
+    assert "EQUIVALENT" == memory.word
+    assert 3 == exit_status([memory], complete=run.complete)
+
+
+def test_unlike_machines_are_rejected(stage):
+    with pytest.raises(ValueError, match="driver was '550' for base, '570' for head") as error:
+        stage.run(
+            {"a": SLOW},
+            {"a": SLOW},
+            machine={"base": {"driver": "550"}, "head": {"driver": "570"}},
+            seed=2,
+        )
+    assert "unlike machines" in str(error.value)
+
+
+def test_another_torch_may_be_compared(stage):
+    run = stage.run({"a": SLOW}, {"a": SLOW}, machine={"head": {"torch": "2.14.0"}})
+    assert ("2.13.0", "2.14.0") == (run.base.machine.torch, run.head.machine.torch)

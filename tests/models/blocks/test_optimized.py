@@ -1,0 +1,333 @@
+"""Optimized blocks against the reference implementation: values, gradients, counts, memory."""
+
+import copy
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils import prune
+
+from vidcost.bench.count.closed_form import verify
+from vidcost.bench.count.counter import count
+from vidcost.bench.count.training import count_training
+from vidcost.models.blocks import CGNL, PNL, NonLocal, attention, operation, rectified
+from vidcost.models.blocks.operation import PAIRWISE, NonLocalOperation
+
+BLOCKS = {
+    **{f"nl-{f}": lambda c, f=f, **o: NonLocal(c, pairwise=f, **o) for f in PAIRWISE},
+    **{
+        f"nl-{f}-pooled": lambda c, f=f, **o: NonLocal(
+            c, pairwise=f, pool_keys=True, bias=True, **o
+        )
+        for f in PAIRWISE
+    },
+    "nl-concatenation-bias": lambda c, **o: NonLocal(c, pairwise="concatenation", bias=True, **o),
+    "cgnl": lambda c, **o: CGNL(c, groups=2, **o),
+    **{f"pnl-{f}": lambda c, f=f, **o: PNL(c, n=2, pairwise=f, **o) for f in PAIRWISE},
+    "pnl-concat-own": lambda c, **o: PNL(c, n=3, combine="concat", shared=False, **o),
+}
+TOLERANCE = 1e-12
+
+
+def small_limits(patch):
+    """Slices and running sums also at the small shapes of these tests."""
+    patch.setattr(attention, "SCORES", 1)
+    patch.setattr(attention, "FEWEST_QUERIES", 7)
+    patch.setattr(rectified, "MATRIX", 0)
+    patch.setattr(operation, "MATRIX", 0)
+
+
+@pytest.fixture(params=["as they are", "small"])
+def limits(request, monkeypatch):
+    if request.param == "small":
+        small_limits(monkeypatch)
+
+
+def pair(make, channels, dtype=torch.float64):
+    """The block in both implementations, with the same random weights, statistics included."""
+    reference = make(channels)
+    generator = torch.Generator().manual_seed(1)
+    for tensor in reference.state_dict().values():
+        if tensor.is_floating_point():
+            # variances must not be negative
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) - 0.4).abs_()
+    for parameter in reference.parameters():
+        parameter.data.copy_(torch.randn(parameter.shape, generator=generator) / 3)
+    optimized = make(channels, impl="optimized")
+    optimized.load_state_dict(reference.state_dict())
+    for block in (reference, optimized):
+        if isinstance(block, CGNL):
+            # with its own eps the norm divides the scalar out, and the gradients of p and g are
+            # rounding errors
+            block.gn.eps = 1000.0
+    return reference.to(dtype), optimized.to(dtype)
+
+
+def run(block, x):
+    """Output, gradient of the input, gradients of the parameters."""
+    x = x.clone().requires_grad_()
+    block.zero_grad()
+    y = block(x)
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    (y * weights.to(y)).sum().backward()
+    return {"y": y.detach(), "x": x.grad, **{n: p.grad for n, p in block.named_parameters()}}
+
+
+def off(expected, got):
+    """The largest difference relative to the largest value."""
+    scale = expected.double().abs().max().item()
+    return (got.double() - expected.double()).abs().max().item() / (scale or 1.0)
+
+
+def differences(one, other, x, tolerance):
+    expected, got = run(one, x), run(other, x)
+    assert expected.keys() == got.keys()
+    # a gradient that is 0 except for rounding has no relative error
+    largest = max(tensor.abs().max().item() for tensor in expected.values())
+    return {
+        name: off(tensor, got[name])
+        for name, tensor in expected.items()
+        if tensor.abs().max() > 1e-10 * largest and off(tensor, got[name]) > tolerance
+    }
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_same_function_and_gradients(name, training, limits):
+    reference, optimized = pair(BLOCKS[name], 12)
+    reference.train(training)
+    optimized.train(training)
+    x = torch.randn(2, 12, 3, 5, 7, dtype=torch.float64)
+    assert {} == differences(reference, optimized, x, TOLERANCE)
+    assert reference.state_dict().keys() == optimized.state_dict().keys()
+    for key, value in reference.state_dict().items():
+        torch.testing.assert_close(optimized.state_dict()[key], value, rtol=1e-12, atol=1e-12)
+    with torch.no_grad():
+        assert off(reference(x), optimized(x)) < TOLERANCE
+
+
+@given(
+    name=st.sampled_from(sorted(BLOCKS)),
+    width=st.integers(1, 3),
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(4, 9), st.integers(4, 9)),
+    small=st.booleans(),
+)
+@settings(max_examples=30, deadline=None)
+def test_the_same_function_at_random_shapes(name, width, shape, small):
+    with pytest.MonkeyPatch.context() as patch:
+        if small:
+            small_limits(patch)
+        reference, optimized = pair(BLOCKS[name], 12 * width)
+        batch, *extents = shape
+        generator = torch.Generator().manual_seed(sum(shape))
+        x = torch.randn(batch, 12 * width, *extents, generator=generator, dtype=torch.float64)
+        assert {} == differences(reference.eval(), optimized.eval(), x, TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 4e-2)], ids=str
+)
+@pytest.mark.parametrize("name", BLOCKS)
+def test_close_to_exact_in_other_precisions(name, dtype, tolerance, limits):
+    exact, optimized = pair(BLOCKS[name], 12)
+    x = torch.randn(2, 12, 3, 5, 7, generator=torch.Generator().manual_seed(5)).to(dtype)
+    exact.load_state_dict({k: v.to(dtype) for k, v in exact.state_dict().items()})
+    expected = run(exact.eval(), x.double())["y"]
+    got = run(optimized.to(dtype).eval(), x)["y"]
+    assert got.dtype == dtype
+    assert off(expected, got) < tolerance
+
+
+@pytest.mark.parametrize("name", ["nl-embedded-gaussian", "nl-gaussian", "nl-concatenation"])
+def test_gradients_in_half_precision(name, limits):
+    reference, optimized = pair(BLOCKS[name], 12, torch.bfloat16)
+    x = torch.randn(2, 12, 3, 6, 8, generator=torch.Generator().manual_seed(5)).bfloat16()
+    assert {} == differences(reference.eval(), optimized.eval(), x, 0.1)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_under_autocast(name, limits):
+    reference, optimized = pair(BLOCKS[name], 12, torch.float32)
+    x = torch.randn(2, 12, 3, 5, 7, generator=torch.Generator().manual_seed(5))
+    with torch.autocast("cpu", torch.bfloat16):
+        expected, got = reference.eval()(x), optimized.eval()(x)
+        run(optimized, x)
+    assert expected.dtype == got.dtype
+    assert off(expected, got) < 4e-2
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_count_equals_the_closed_form(name, limits):
+    with torch.device("meta"):
+        block = BLOCKS[name](12, impl="optimized")
+        x = torch.empty(2, 12, 3, 5, 7)
+    assert verify(name, block, count(block, x)) > 0
+
+
+# 96 channels, 4 x 6 x 12 = 288 positions, inner width 48
+@pytest.mark.parametrize(
+    ("pairwise", "expected"),
+    [
+        ("embedded-gaussian", 2 * 288 * 288 * 48),
+        ("gaussian", 288 * 288 * (96 + 48)),
+        # values x keys and that x queries: 2 products of 48 x 48 x 288
+        ("dot-product", 2 * 48 * 48 * 288),
+        # 82,944 pairs are few: the matrix is used
+        ("concatenation", 288 * 288 * 48),
+    ],
+)
+def test_products_by_hand(pairwise, expected):
+    built = NonLocalOperation(96, pairwise=pairwise, impl="optimized")
+    assert expected == built.cost((1, 96, 4, 6, 12)).matmul
+
+
+def test_the_dot_product_uses_the_cheaper_order():
+    built = NonLocalOperation(96, pairwise="dot-product", impl="optimized")
+    # 40 positions are fewer than 48 channels: queries x keys first
+    assert 2 * 40 * 40 * 48 == built.cost((1, 96, 1, 5, 8)).matmul
+    assert 2 * 48 * 48 * 56 == built.cost((1, 96, 1, 7, 8)).matmul
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_concatenation_of_many_pairs_by_hand(bias):
+    # 14 channels, 7 inner, 3 clips of 23 x 29 = 667 positions: 444,889 pairs
+    with torch.device("meta"):
+        built = NonLocalOperation(14, pairwise="concatenation", bias=bias, impl="optimized")
+        x = torch.empty(3, 14, 1, 23, 29)
+    cost = built.cost(x.shape)
+    # g and z of 98 weights each, and the two rows of 14 that theta and phi are folded into
+    assert 3 * 667 * (2 * 98 + 2 * 14) == cost.conv
+    # two products of w_f's halves, 7, with 7 x 14 weights (and 7 biases)
+    assert 2 * 7 * (14 + bias) == cost.linear
+    assert (0, 0) == (cost.matmul, cost.activation)
+    assert cost == count(built, x).total
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        *(("nl-concatenation", f"operation.{part}") for part in ("theta", "w_phi", "g", "z")),
+        *(("cgnl", part) for part in ("t", "p", "z")),
+    ],
+)
+def test_pruned_and_replaced_convolutions_keep_their_effect(name, part):
+    class Doubled(nn.Conv3d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    reference, optimized = pair(BLOCKS[name], 12)
+    x = torch.randn(2, 12, 3, 5, 7, dtype=torch.float64)
+    before = reference.eval()(x)
+    for block in (reference, optimized):
+        prune.l1_unstructured(block.get_submodule(part), "weight", amount=0.5)
+        with torch.no_grad():
+            # the mask is applied again before each call
+            block.get_submodule(part).weight_orig.mul_(3)
+    assert not torch.allclose(before, reference(x), rtol=1e-3)
+    torch.testing.assert_close(optimized.eval()(x), reference(x), rtol=1e-9, atol=1e-9)
+    for block in (reference, optimized):
+        prune.remove(block.get_submodule(part), "weight")
+        block.get_submodule(part).__class__ = Doubled
+    torch.testing.assert_close(optimized(x), reference(x), rtol=1e-9, atol=1e-9)
+
+
+# torch's tracer is what fvcore counts with
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+# of torch 2.14
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("pairwise", ["embedded-gaussian", "gaussian"])
+def test_a_tracer_sees_the_products(pairwise, monkeypatch):
+    small_limits(monkeypatch)
+    x = torch.randn(1, 16, 2, 5, 5)
+    block = NonLocal(16, pairwise=pairwise, impl="optimized").eval()
+    graph = torch.jit.trace(block, x, check_trace=False).inlined_graph
+    names = {node.kind() for node in graph.nodes()}
+    assert "aten::matmul" in names
+    assert not any("attention" in name for name in names)
+
+
+@pytest.mark.parametrize("name", ["nl-embedded-gaussian", "nl-gaussian", "pnl-concat-own"])
+def test_a_step_counts_the_same_on_every_device(name, monkeypatch):
+    small_limits(monkeypatch)
+    steps = {}
+    for device in ("cpu", "meta"):
+        with torch.device(device):
+            block = BLOCKS[name](12, impl="optimized")
+            steps[device] = count_training(block, torch.ones(2, 12, 2, 6, 8))
+    assert steps["cpu"].total == steps["meta"].total
+
+
+@pytest.mark.parametrize("pairwise", ["embedded-gaussian", "gaussian"])
+def test_the_matrix_of_all_pairs_is_not_materialized(pairwise):
+    # 2 clips of 2,304 positions
+    with torch.device("meta"):
+        block = NonLocal(16, pairwise=pairwise, impl="optimized")
+        x = torch.empty(2, 16, 4, 24, 24, requires_grad=True)
+    counted, step = count(block, x), count_training(block, x)
+    most = 2 * attention.FEWEST_QUERIES * 2304
+    for operations in (counted.operations, step.backward.operations):
+        assert most == max(math.prod(each.output) for each in operations)
+    width = 8 if pairwise == "embedded-gaussian" else 16
+    assert 2 * 2304**2 * (width + 8) == counted.total.matmul
+    assert 2 * 2304**2 * (3 * width + 2 * 8) == step.backward.total.matmul
+
+
+def test_an_unknown_implementation():
+    for make in BLOCKS.values():
+        message = "unknown implementation 'fast': choose from reference, optimized"
+        with pytest.raises(ValueError, match=message):
+            make(12, impl="fast")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["nl-embedded-gaussian", "nl-gaussian", "nl-concatenation"])
+def test_compiles(name):
+    _, optimized = pair(BLOCKS[name], 12, torch.float32)
+    x = torch.randn(2, 12, 3, 5, 7)
+    with torch.no_grad():
+        expected = optimized.eval()(x)
+        torch.testing.assert_close(torch.compile(optimized, backend="eager")(x), expected)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize(
+    ("dtype", "products", "most"),
+    [
+        (torch.float64, "highest", 1e-12),
+        (torch.float32, "highest", 2e-5),
+        (torch.float32, "high", 1e-2),
+        (torch.bfloat16, "highest", 5e-2),
+    ],
+    ids=["float64", "fp32", "tf32", "bf16"],
+)
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_same_on_a_gpu(name, dtype, products, most):
+    """As close to the exact values as the reference implementation, or closer than a bound."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(products)
+    torch.backends.cudnn.allow_tf32 = products == "high"
+    try:
+        reference, optimized = (block.cuda() for block in pair(BLOCKS[name], 48, dtype))
+        exact = copy.deepcopy(reference).double()
+        x = 0.3 * torch.randn(2, 48, 3, 10, 7, generator=torch.Generator().manual_seed(6))
+        x = x.to("cuda", dtype)
+        with torch.no_grad():
+            values = exact.eval()(x.double())
+            bound = max(most, 2 * off(values, reference.eval()(x)))
+            assert off(values, optimized.eval()(x)) < bound
+        values, theirs, ours = (
+            run(block.train(), x.to(next(block.parameters()).dtype))
+            for block in (exact, reference, optimized)
+        )
+        largest = max(tensor.abs().max().item() for tensor in values.values())
+        for key, value in values.items():
+            if value.abs().max() > 1e-2 * largest:
+                assert off(value, ours[key]) < max(most, 4 * off(value, theirs[key])), key
+    finally:
+        torch.set_float32_matmul_precision(before)
+        torch.backends.cudnn.allow_tf32 = False
