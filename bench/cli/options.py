@@ -52,12 +52,20 @@ GpuTypes = Annotated[
 Rows = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Row names or globs, such as 'mfnet*'; none: all rows.",
+        help="Row names or globs, such as 'mfnet*'; none: all rows of the default paper.",
         autocompletion=completion.rows,
     ),
 ]
+PaperName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PAPER]",
+        help="A paper's name; `vidcost list --papers` shows all.",
+        autocompletion=completion.papers,
+    ),
+]
 PaperTable = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         "--table",
         help="Only the rows of this table of the paper.",

@@ -34,10 +34,9 @@ def gpu_tables(table: Table, rows: Rows, gpus: Iterable[Gpu]) -> list[Table]:
         largest = [each for each in there if each[0] == max(batch for batch, _ in there)]
         # TF32 changes neither what is allocated nor which network is the slower
         compared = [each for each in largest if each[1] != "tf32"] or largest
-        number, _, _ = table.title.partition(":")
         lines = _Lines(rows, gpu, there, compared)
         lines.add(table)
-        made.append(lines.table(f"{number} on {gpu.name}"))
+        made.append(lines.table(f"Table {table.lines[0]['table']} on {gpu.name}"))
     return made
 
 

@@ -15,11 +15,7 @@ from vidcost.bench.timing.plan import (
     swept,
 )
 from vidcost.models.registry import specs
-from vidcost.papers.catalog import rows_of
-from vidcost.papers.row import Row
-
-TABLES = (3, 5, 6)
-"""The tables in which the paper prints costs."""
+from vidcost.papers.catalog import rows_of, rows_with_costs
 
 BATCH = 8
 """Clips of a pass that keeps a GPU busy; with 1 it mostly waits for the next kernel."""
@@ -44,11 +40,6 @@ def campaign_cells(names: Iterable[str], device: str) -> list[Cell]:
     return list(dict.fromkeys(cells))
 
 
-def printed_rows() -> list[Row]:
-    """The rows of the tables with costs that can be built, as they stand there."""
-    return [row for row in rows_of() if row.build is not None and {*TABLES} & {*row.tables}]
-
-
 def _rows(common: Conditions) -> Iterator[Cell]:
     for batch, dtype in (
         (BATCH, "fp32"),
@@ -58,12 +49,12 @@ def _rows(common: Conditions) -> Iterator[Cell]:
         (1, "bf16"),
         (1, "tf32"),
     ):
-        yield from cells_for(printed_rows(), replace(common, batch=(batch,), dtype=(dtype,)))
+        yield from cells_for(rows_with_costs(), replace(common, batch=(batch,), dtype=(dtype,)))
 
 
 def _contributions(common: Conditions) -> Iterator[Cell]:
     conditions = replace(common, batch=(BATCH,), dtype=("fp32", "bf16"))
-    yield from cells_for(printed_rows(), conditions, contribution=True)
+    yield from cells_for(rows_with_costs(), conditions, contribution=True)
 
 
 def _blocks(common: Conditions) -> Iterator[Cell]:
@@ -85,7 +76,7 @@ def _training(common: Conditions) -> Iterator[Cell]:
     conditions = replace(
         common, batch=(BATCH,), dtype=("fp32", "bf16-autocast"), phase=("training",)
     )
-    yield from cells_for(printed_rows(), conditions)
+    yield from cells_for(rows_with_costs(), conditions)
 
 
 def _modes(common: Conditions) -> Iterator[Cell]:
@@ -96,13 +87,13 @@ def _modes(common: Conditions) -> Iterator[Cell]:
             replace(here, mode=("cuda-graph",)),
             replace(here, mode=("compile",)),
         ):
-            yield from cells_for(printed_rows(), changed)
+            yield from cells_for(rows_with_costs(), changed)
 
 
 def _large(common: Conditions) -> Iterator[Cell]:
     """The paper's batch; that it does not fit is a result."""
     conditions = replace(common, batch=(PAPER_BATCH,), dtype=("fp32", "bf16"))
-    yield from cells_for(printed_rows(), conditions)
+    yield from cells_for(rows_with_costs(), conditions)
 
 
 _OF_STAGES = (_rows, _blocks, _contributions, _sweep, _training, _modes, _large)

@@ -108,9 +108,9 @@ def test_examples_in_docstrings(name: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("```console\n$ vidcost count\n12\n```\n", "vidcost count\n13"),
-        ("```console\n$ vidcost count && vidcost fail\n```\n", "vidcost fail\nwhy"),
-        ("```python\n>>> 3 + 4\n8\n```\n", "Got:\n    7"),
+        ("```console\n$ vidcost count\n12\n```\n", r"vidcost count\s+13"),
+        ("```console\n$ vidcost count && vidcost fail\n```\n", r"vidcost fail\s+why"),
+        ("```python\n>>> 3 + 4\n8\n```\n", r"Got:\s+7"),
         ("```python\nassert 3 + 4 == 8, 'no'\n```\n", "no"),
     ],
 )
@@ -121,7 +121,7 @@ def test_a_wrong_example_fails(wrong: str, said: str, tmp_path: Path) -> None:
     document.namespace["vidcost"] = lambda word: (word == "fail", "13\n", "why")
     (example,) = document.examples()
     # doctest's failure is an exception of its own
-    with pytest.raises(Exception, match=re.escape(said)):
+    with pytest.raises(Exception, match=said):
         example.evaluate()
 
 
