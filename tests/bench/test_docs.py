@@ -1,8 +1,7 @@
 """The documentation: every command and Python example runs, and prints the output shown below it.
 
-sybil finds the examples. Files are those that a page shows; a page's examples share a folder, which
-is a repository with the committed results. Nothing is timed, and reference counters answer at once:
-other tests run them. `<!--- skip: next "reason" -->` above an example leaves it out.
+sybil finds the examples. A page's examples share a folder with the files that it shows and the
+committed results. Nothing is timed, and reference counters answer at once: other tests run them. `<!--- skip: next "reason" -->` above an example leaves it out.
 """
 
 from __future__ import annotations
@@ -72,11 +71,10 @@ SYBIL = Sybil([Python(), CodeBlockParser("console", run_commands), SkipParser()]
 
 
 @pytest.fixture
-def place(git, vidcost, reference_counters, operators, timed, monkeypatch, tmp_path):
+def place(vidcost, reference_counters, operators, timed, monkeypatch, tmp_path):
     """The folder in which examples run."""
     shutil.copytree(CHECKOUT / "results", "results", ignore=lambda *_: ["gate"], dirs_exist_ok=True)
     Store(Path("results/timings/abacus.jsonl")).append(timed(Cell(row="mfnet", threads=3)))
-    git.commit("Results")
     monkeypatch.setattr("vidcost.bench.files.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.syspath_prepend(str(Path.cwd()))
     before = set(sys.modules)

@@ -18,11 +18,12 @@ from vidcost.bench import files
 from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli import app
 from vidcost.bench.cli.moved import MOVED, check_moved
-from vidcost.bench.count import cache, measure, reconcile, record
-from vidcost.bench.count.closed_form import ClosedFormMismatch
+from vidcost.bench.count import reconcile, record
+from vidcost.bench.count.modules import ClosedFormMismatch
+from vidcost.bench.count.references import asking
 from vidcost.bench.engine.calls import Lost
 from vidcost.bench.timing.sweep import Interrupted
-from vidcost.models.blocks import PNL
+from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 from vidcost.papers import catalog
 
@@ -60,7 +61,6 @@ def test_the_example_prints_json_alone(
     name, vidcost, reference_counters, operators, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
-    cache.store("a", "{}")
     if name in ("query", "report"):
         shutil.copytree(CHECKOUT / "results", "results", ignore=lambda *_: ["gate"])
     (example,) = re.findall("`vidcost (.*)`", commands()[name].epilog)
@@ -250,13 +250,13 @@ def test_a_closed_form_that_is_not_met_is_something_wrong(
     command, what, vidcost, monkeypatch, tmp_path
 ):
     # as in a process that has counted nothing yet
-    monkeypatch.setattr(measure, "examine", reconcile.examine.__wrapped__)
+    monkeypatch.setattr(reconcile, "examine", reconcile.examine.__wrapped__)
     monkeypatch.setattr(record, "count_row", record.count_row.__wrapped__)
 
     def ask(*_, **__):
         raise AssertionError("a reference counter was asked")
 
-    monkeypatch.setattr(measure, "ask", ask)
+    monkeypatch.setattr(asking, "ask", ask)
     monkeypatch.setattr(PNL, "cost", lambda self, shape: Cost(params=1))
     status, out, err = vidcost(*command.split())
     err = err.removeprefix(LEFT_OUT)
