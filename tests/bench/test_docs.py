@@ -1,7 +1,8 @@
 """The documentation: every command and Python example runs, and prints the output shown below it.
 
 sybil finds the examples. A page's examples share a folder with the files that it shows and the
-committed results. Nothing is timed, and reference counters answer at once: other tests run them. `<!--- skip: next "reason" -->` above an example leaves it out.
+committed results. Nothing is timed, and reference counters answer at once: other tests run them.
+`<!--- skip: next "reason" -->` above an example leaves it out.
 """
 
 from __future__ import annotations
