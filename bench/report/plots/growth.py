@@ -9,8 +9,8 @@ import altair as alt
 import torch
 
 from vidcost.bench.block_spec import block_factory
-from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import count
+from vidcost.bench.count.modules import verify
 from vidcost.bench.report.plots.plot import MUTED, Choice, Color, Plot, log
 from vidcost.bench.report.table import integer
 from vidcost.papers.figures import Growth

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from vidcost.bench.count import record
-from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.counter import UncountedOperator
 from vidcost.bench.count.reconcile import examine
 from vidcost.bench.count.record import Record
+from vidcost.bench.count.references.reference import Answer
 from vidcost.bench.gate import counts
 from vidcost.bench.gate.counts import Change, Comparison, accept, compare, differences
 from vidcost.bench.report.gate.counts import accepted_line, change_table, summary_line
@@ -345,7 +345,7 @@ def test_a_counter_that_fails(store, rejected, reference_counters):
     # its FLOPs and its parameters
     message = (
         "cannot accept c3d: thop crashed: exit status -9: no message (and 1 more); "
-        "`vidcost explain` shows the accounts"
+        "`vidcost explain` shows the entries"
     )
     rejected(message, store(C3D_ONE_LESS))
 

@@ -1,6 +1,6 @@
 import pytest
 
-from vidcost.bench.count.answer import Answer
+from vidcost.bench.count.references.reference import Answer
 from vidcost.bench.report.page.data import reconciled
 from vidcost.bench.report.plots.reconciliation import reconciliation_plot, steps
 

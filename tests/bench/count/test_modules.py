@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from vidcost.bench.count.closed_form import ClosedFormMismatch, closed_forms, verify
 from vidcost.bench.count.counter import count
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.bench.count.modules import ClosedFormMismatch, closed_forms, verify
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.operation import PAIRWISE, NonLocalOperation
+from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 
 many = settings(max_examples=60, deadline=None)

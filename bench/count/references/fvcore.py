@@ -1,6 +1,5 @@
-"""fvcore's convention, in terms of our trace.
+"""fvcore: traces a network with torch's JIT and counts the operators that it has handlers for.
 
-It traces a network with torch's JIT and has handlers for some operators; what has none counts 0.
 Source: fvcore 0.1.5.post20221221, nn/flop_count.py and nn/jit_handles.py.
 """
 
@@ -8,13 +7,21 @@ from __future__ import annotations
 
 import math
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from vidcost.bench.count.counter import Count, Operation
-from vidcost.bench.count.functions import FunctionCall
-from vidcost.bench.count.term import Term, Terms, modules_by_name
+from vidcost.bench.count.counter import Count, FunctionCall, Operation
+from vidcost.bench.count.references.reference import (
+    Printed,
+    Reference,
+    Term,
+    Terms,
+    modules_by_name,
+    no_terms,
+)
+from vidcost.bench.outputs import TensorsOut
 
-PARTS = {
+_CATEGORIES = {
     "conv": "convolutions",
     **dict.fromkeys(("linear", "addmm", "mm", "bmm", "matmul", "einsum"), "products"),
     "batch_norm": "BatchNorm",
@@ -26,9 +33,9 @@ PARTS = {
     "upsample_bilinear2d": "resampling",
     "grid_sampler": "resampling",
 }
-"""fvcore's names of operators, by our headings."""
 
 _UNSEEN = ("baddbmm", "addbmm", "mv", "addmv", "dot", "vdot", "addr", "affine_grid_generator")
+"""Products without a handler."""
 _NORMS = {
     "native_group_norm": "GroupNorm",
     "native_layer_norm": "LayerNorm",
@@ -36,8 +43,20 @@ _NORMS = {
 }
 
 
-def flop_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
-    """What fvcore books otherwise than we do."""
+def _profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
+    from fvcore.nn import FlopCountAnalysis, parameter_count
+
+    # its tracer takes tensors in tuples, lists and dicts alone
+    analysis = FlopCountAnalysis(TensorsOut(model), inputs)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analysis.tracer_warnings("none")
+    with torch.no_grad():
+        flops = analysis.total()
+        by_operator = analysis.by_operator()
+    return Printed(flops, parameter_count(model)[""], by_operator.items())
+
+
+def _flop_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
     terms, modules = Terms(), modules_by_name(model)
     for index, operation in enumerate(count.operations):
         if operation.operator in _UNSEEN:
@@ -61,7 +80,7 @@ def _is_product(operation: Operation) -> bool:
 
 
 def _function(call: FunctionCall, ours: int, terms: Terms) -> None:
-    """What it books for a function where we book ``ours`` for its products."""
+    """Add the terms of one function, for whose products we count ``ours``."""
     into, out = math.prod(call.operands[0]), math.prod(call.output)
     if call.function == "adaptive_avg_pool2d":
         terms.add("adaptive 2D pooling, 1 per element", "pooling", into)
@@ -78,7 +97,7 @@ def _function(call: FunctionCall, ours: int, terms: Terms) -> None:
 
 
 def _einsum(call: FunctionCall) -> int:
-    """Two equations by their letters; all others half of what numpy prints, in four digits."""
+    """Two equations have a rule; of others it takes half of what numpy prints, in four digits."""
     equation = call.detail.replace(" ", "")
     letters = dict.fromkeys(letter for letter in equation if letter.isalpha())
     equation = equation.translate(
@@ -111,3 +130,13 @@ def _norm(module: nn.Module, operation: Operation, terms: Terms) -> None:
         name, per_element = "BatchNorm", 2 if is_affine else 1
     if name:
         terms.add(f"{name}, {per_element} per element", name, per_element * operation.amount)
+
+
+COUNTER = Reference(
+    name="fvcore",
+    profile=_profile,
+    flop_terms=_flop_terms,
+    param_terms=no_terms,
+    categories=_CATEGORIES,
+    package="fvcore",
+)

@@ -1,14 +1,13 @@
-"""thop as it was in May 2020, the counter whose convention the paper's baseline fits.
+"""thop of May 2020, implemented again: its convention fits the baselines of papers of that time.
 
-Our own implementation of what version 0.0.31.post2005241907 books, by hooks on modules. A test runs
-that version itself on every row and compares.
+These are the rules of version 0.0.31.post2005241907. A test runs that version itself on every row
+and compares.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,36 +15,34 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from vidcost.bench.count.counter import mode
+from vidcost.bench.count.references.reference import Printed, Reference
+from vidcost.bench.count.references.thop import (
+    BATCH_NORMS,
+    CATEGORIES,
+    CONVOLUTIONS,
+    PER_UPSAMPLED,
+    Version,
+    flop_terms,
+    param_terms,
+)
 
-VERSION = "0.0.31.post2005241907"
+_VERSION = "0.0.31.post2005241907"
 
-Rule = Callable[[Any, Tensor, Tensor], int]
+_Rule = Callable[[Any, Tensor, Tensor], int]
 """(module, its first input, its output) -> operations."""
 
 
-@dataclass
-class Profile:
-    """What thop of May 2020 prints, in its own convention.
-
-    ``by_type`` are the same operations by the name of the module's type.
-    """
-
-    flops: int = 0
-    params: int = 0
-    by_type: dict[str, int] = field(default_factory=dict)
-
-
-def profile(model: nn.Module, *inputs: Tensor) -> Profile:
+def profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
     """Count one forward pass of ``model`` on ``inputs``, in evaluation mode, on any device.
 
-    What has no hook of its own there is invisible: products and convolutions called as functions,
-    GroupNorm, bare parameters, and ``model`` itself if it is a single layer.
+    It does not see what has no hook: products and convolutions called as functions, GroupNorm,
+    parameters outside of layers, and ``model`` itself if it is a single layer.
     Raises: ValueError for a recurrent layer, whose rules are not implemented here.
     """
     operations: dict[nn.Module, int] = {}
 
     def book(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        operations[module] = operations.get(module, 0) + RULES[type(module)](
+        operations[module] = operations.get(module, 0) + _RULES[type(module)](
             module, args[0], output
         )
 
@@ -55,7 +52,7 @@ def profile(model: nn.Module, *inputs: Tensor) -> Profile:
     hooks: list[RemovableHandle] = []
 
     def watch(module: nn.Module) -> None:
-        if type(module) in RULES:
+        if type(module) in _RULES:
             hooks.append(module.register_forward_hook(book))
 
     # once for every owner, as there: a layer with two owners books each call twice
@@ -66,21 +63,19 @@ def profile(model: nn.Module, *inputs: Tensor) -> Profile:
     finally:
         for hook in hooks:
             hook.remove()
-    total = Profile()
-    for module in _leaves(model):
-        # a layer that was not called has booked neither operations nor parameters
-        if module in operations:
-            name = type(module).__name__
-            total.flops += operations[module]
-            total.params += sum(p.numel() for p in module.parameters())
-            total.by_type[name] = total.by_type.get(name, 0) + operations[module]
-    return total
+    # a layer that was not called has added neither operations nor parameters
+    layers = [module for module in _leaves(model) if module in operations]
+    return Printed(
+        sum(operations[module] for module in layers),
+        sum(p.numel() for module in layers for p in module.parameters()),
+        [(type(module).__name__, operations[module]) for module in layers],
+    )
 
 
 def _leaves(module: nn.Module) -> Iterator[nn.Module]:
     """The modules below with a rule, once for every owner, not descending further."""
     for child in module.children():
-        if type(child) in RULES:
+        if type(child) in _RULES:
             yield child
         else:
             yield from _leaves(child)
@@ -118,15 +113,11 @@ def _linear(module: Any, x: Tensor, y: Tensor) -> int:
     return int(module.in_features) * y.numel()
 
 
-PER_UPSAMPLED = {"linear": 5, "bilinear": 11, "bicubic": 224 + 35}
-"""Operations per output element, by mode; others are none."""
-
-
 def _upsample(module: Any, x: Tensor, y: Tensor) -> int:
     return PER_UPSAMPLED.get(module.mode, 0) * y.numel()
 
 
-RULES: dict[type[nn.Module], Rule] = {
+_RULES: dict[type[nn.Module], _Rule] = {
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _convolution),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _batch_norm),
@@ -143,3 +134,23 @@ RULES: dict[type[nn.Module], Rule] = {
     **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d), _nothing),
 }
 """Rules by the exact type of a module."""
+
+_MAY_2020 = Version(
+    with_rule=(*CONVOLUTIONS, *BATCH_NORMS, nn.Linear),
+    norms=dict.fromkeys(BATCH_NORMS, (2, 2)),
+    bias=1,
+    activations={nn.LeakyReLU: 1},
+    upsampling=PER_UPSAMPLED,
+    counts_root=False,
+    counts_softmax=False,
+    rounds_kernels_down=True,
+)
+
+COUNTER = Reference(
+    name="thop-2020",
+    profile=profile,
+    flop_terms=lambda model, count: flop_terms(model, count, _MAY_2020),
+    param_terms=lambda model, count: param_terms(model, count, _MAY_2020),
+    categories=CATEGORIES,
+    reimplemented=_VERSION,
+)

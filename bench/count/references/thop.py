@@ -1,8 +1,8 @@
-"""thop's two conventions, in terms of our trace: of the version installed, and of May 2020.
+"""thop: hooks modules of some exact types, and adds up their operations over the tree of modules.
 
-thop has a hook for each of some types of modules, by the exact type, and adds up what they booked
-over the tree of modules. What is called as a function is invisible to it.
-Source: thop 0.1.1.post2209072238 and 0.0.31.post2005241907, profile.py and vision/*.
+It does not see functions, such as products and convolutions called without a module.
+The convention covers two versions, the one installed and that of May 2020.
+Source: thop 0.1.1.post2209072238 and 0.0.31.post2005241907, profile.py, rnn_hooks.py and vision/*.
 """
 
 from __future__ import annotations
@@ -13,33 +13,53 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from vidcost.bench.count import thop2020, thop_recurrent
-from vidcost.bench.count.counter import Count, Operation
-from vidcost.bench.count.term import Term, Terms, modules_by_name
+from vidcost.bench.count.counter import Count, Operation, Shape
+from vidcost.bench.count.references.reference import (
+    Printed,
+    Reference,
+    Term,
+    Terms,
+    modules_by_name,
+)
 
 _CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _INSTANCE_NORM = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+CONVOLUTIONS = (*_CONV, *_TRANSPOSED)
 _AVG_POOL = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 _UPSAMPLE = (nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d)
 _ADAPTIVE_POOL = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
-PARTS = {
-    **{kind.__name__: "convolutions" for kind in (*_CONV, *_TRANSPOSED)},
+_CELLS: dict[type[nn.Module], tuple[int, int]] = {
+    nn.RNN: (1, 0),
+    nn.RNNCell: (1, 0),
+    nn.GRU: (3, 4),
+    nn.GRUCell: (3, 4),
+    nn.LSTM: (4, 4),
+    nn.LSTMCell: (4, 4),
+}
+"""Recurrent layers: the number of gates, and operations per element of the state beside them."""
+
+PER_UPSAMPLED = {"linear": 5, "bilinear": 11, "bicubic": 224 + 35}
+"""Operations per output element, by mode."""
+
+CATEGORIES = {
+    **{kind.__name__: "convolutions" for kind in CONVOLUTIONS},
     "Linear": "products",
-    **{kind.__name__: "BatchNorm" for kind in _BATCH_NORM},
+    **{kind.__name__: "BatchNorm" for kind in BATCH_NORMS},
     **{kind.__name__: "InstanceNorm" for kind in _INSTANCE_NORM},
     "LayerNorm": "LayerNorm",
     **{kind.__name__: "pooling" for kind in (*_AVG_POOL, *_ADAPTIVE_POOL)},
     "Softmax": "softmax",
     **dict.fromkeys(("LeakyReLU", "PReLU"), "activations"),
-    **{kind.__name__: "recurrent" for kind in thop_recurrent.CELLS},
+    **{kind.__name__: "recurrent" for kind in _CELLS},
     **dict.fromkeys(("Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"), "resampling"),
 }
-"""Names of types of modules that thop books, by our headings."""
+"""Categories of the types of modules that thop counts."""
 
 
 @dataclass(frozen=True)
@@ -65,35 +85,25 @@ INSTALLED = Version(
     with_rule=(
         *_CONV,
         *_TRANSPOSED,
-        *_BATCH_NORM,
+        *BATCH_NORMS,
         *_INSTANCE_NORM,
         nn.LayerNorm,
         nn.PReLU,
         nn.Linear,
-        *thop_recurrent.CELLS,
+        *_CELLS,
     ),
-    norms=dict.fromkeys((*_BATCH_NORM, *_INSTANCE_NORM, nn.LayerNorm), (4, 2)),
+    norms=dict.fromkeys((*BATCH_NORMS, *_INSTANCE_NORM, nn.LayerNorm), (4, 2)),
     bias=0,
     activations={nn.PReLU: 1},
-    upsampling={"nearest": 1} | thop2020.PER_UPSAMPLED,
+    upsampling={"nearest": 1} | PER_UPSAMPLED,
     counts_root=True,
     counts_softmax=True,
     rounds_kernels_down=False,
 )
-MAY_2020 = Version(
-    with_rule=(*_CONV, *_TRANSPOSED, *_BATCH_NORM, nn.Linear),
-    norms=dict.fromkeys(_BATCH_NORM, (2, 2)),
-    bias=1,
-    activations={nn.LeakyReLU: 1},
-    upsampling=thop2020.PER_UPSAMPLED,
-    counts_root=False,
-    counts_softmax=False,
-    rounds_kernels_down=True,
-)
 
 
 def flop_terms(model: nn.Module, count: Count, version: Version) -> tuple[Term, ...]:
-    """What thop books otherwise than we do."""
+    """The differences between our MACs and the FLOPs that ``version`` prints."""
     terms = Terms()
     owners, modules = _owners(model, version), modules_by_name(model)
     for operation in count.operations:
@@ -102,7 +112,7 @@ def flop_terms(model: nn.Module, count: Count, version: Version) -> tuple[Term, 
         if times == 0:
             _unseen(operation, "a layer that is the whole network", terms)
             continue
-        if type(module) in thop_recurrent.CELLS and type(module) in version.with_rule:
+        if type(module) in _CELLS and type(module) in version.with_rule:
             if operation.kind == "linear":
                 terms.add("recurrent layers, their products alone", "products", -operation.amount)
             continue
@@ -113,12 +123,8 @@ def flop_terms(model: nn.Module, count: Count, version: Version) -> tuple[Term, 
             terms.add("layers with several owners, booked by each", seen.part, extra)
     for call in count.calls:
         module = modules[call.module]
-        if (
-            type(module) in thop_recurrent.CELLS
-            and type(module) in version.with_rule
-            and call.input
-        ):
-            whole = thop_recurrent.booked(module, call.input)
+        if type(module) in _CELLS and type(module) in version.with_rule and call.input:
+            whole = _recurrent(module, call.input)
             terms.add("recurrent layers, gates and states too", "recurrent", whole)
     for function in count.functions:
         module = modules[function.module]
@@ -142,7 +148,7 @@ def _layer(operation: Operation, module: Any, version: Version, terms: Terms) ->
     """Add the terms of one operation; returns what thop books for it."""
     kind, exact, amount = operation.kind, type(module), operation.amount
     out = math.prod(operation.output)
-    if kind == "conv" and exact in (*_CONV, *_TRANSPOSED):
+    if kind == "conv" and exact in CONVOLUTIONS:
         booked = amount
         if exact in _TRANSPOSED:
             booked = out * (module.in_channels // module.groups) * math.prod(module.kernel_size)
@@ -160,7 +166,7 @@ def _layer(operation: Operation, module: Any, version: Version, terms: Terms) ->
         affine, plain = version.norms[exact]
         is_affine = getattr(module, "affine", False) or getattr(module, "elementwise_affine", False)
         per_element = affine if is_affine else plain
-        part = PARTS[exact.__name__]
+        part = CATEGORIES[exact.__name__]
         terms.add(f"{part}, {per_element} per element", part, per_element * amount)
         return _Booked(part, per_element * amount)
     if kind == "pool" and exact in _AVG_POOL:
@@ -244,3 +250,48 @@ def param_terms(model: nn.Module, count: Count, version: Version) -> tuple[Term,
             why = "parameters with several owners" if seen else "parameters of a lone layer unseen"
         terms.add(why, "params", (seen - 1) * parameter.numel())
     return terms.done()
+
+
+def _recurrent(module: Any, input_shape: Shape) -> int:
+    """The operations of one call of a recurrent layer or cell; packed sequences are not known."""
+    gates, beside = _CELLS[type(module)]
+
+    def step(inputs: int) -> int:
+        hidden = int(module.hidden_size)
+        gate = hidden * (inputs + hidden) + hidden * (3 if module.bias else 1)
+        return gates * gate + beside * hidden
+
+    if not isinstance(module, nn.RNNBase):
+        return step(module.input_size) * input_shape[0]
+    directions = 2 if module.bidirectional else 1
+    widths = [module.input_size, *[directions * module.hidden_size] * (module.num_layers - 1)]
+    # the first two axes are batch and steps, or steps and batch
+    return directions * sum(map(step, widths)) * input_shape[0] * input_shape[1]
+
+
+def _profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
+    import thop
+
+    with torch.no_grad():
+        flops, params, layers = thop.profile(model, inputs, verbose=False, ret_layer_info=True)
+    return Printed(flops, params, _by_type(model, layers))
+
+
+def _by_type(module: nn.Module, layers: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """(type of a layer, its operations), from thop's tree of (operations, params, children)."""
+    for name, (operations, _, below) in layers.items():
+        child = module.get_submodule(name)
+        if below:
+            yield from _by_type(child, below)
+        else:
+            yield type(child).__name__, operations
+
+
+COUNTER = Reference(
+    name="thop",
+    profile=_profile,
+    flop_terms=lambda model, count: flop_terms(model, count, INSTALLED),
+    param_terms=lambda model, count: param_terms(model, count, INSTALLED),
+    categories=CATEGORIES,
+    package="thop",
+)

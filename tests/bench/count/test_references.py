@@ -1,20 +1,23 @@
-"""The conventions: what they say by hand, and what the counters themselves answer."""
+"""The reference counters: their conventions by hand, and the integers that they print."""
 
 from __future__ import annotations
 
 import copy
+import importlib.metadata
 import runpy
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from vidcost.bench.count.conventions import CONVENTIONS, explain, flops
 from vidcost.bench.count.counter import count
-from vidcost.bench.count.term import Term
+from vidcost.bench.count.reconcile import explain, flops, reconcile_network
+from vidcost.bench.count.references.asking import REFERENCE_COUNTERS, ask_about
+from vidcost.bench.count.references.reference import Term
 
 SMALL = runpy.run_path(str(Path(__file__).with_name("run_thop_2020.py")))["NETWORKS"]
 
@@ -110,16 +113,10 @@ NETWORKS = SMALL | {
 }
 
 
-def trace(name):
+def counted(name):
     # a copy: thop leaves hooks in layers with two owners
     model, shape = copy.deepcopy(NETWORKS[name])
     return model, count(model, torch.randn(shape))
-
-
-def terms(convention, name):
-    model, counted = trace(name)
-    explanation = explain(convention, model, counted)
-    return {term.name: term.amount for term in explanation.flop_terms}
 
 
 @pytest.mark.parametrize(
@@ -257,7 +254,8 @@ def terms(convention, name):
     ],
 )
 def test_terms_by_hand(convention, name, expected):
-    assert expected == terms(convention, name)
+    found = explain(convention, *counted(name)).flops.terms
+    assert expected == {term.name: term.amount for term in found}
 
 
 @pytest.mark.parametrize(
@@ -278,55 +276,103 @@ def test_terms_by_hand(convention, name, expected):
     ],
 )
 def test_parameters_by_hand(name, expected):
-    model, counted = trace(name)
-    assert expected == explain("thop", model, counted).param_terms
-    assert () == explain("fvcore", model, counted).param_terms
-    assert None is explain("torch", model, counted).param_terms
+    network = counted(name)
+    assert expected == explain("thop", *network).params.terms
+    assert () == explain("fvcore", *network).params.terms
+    assert None is explain("torch", *network).params
 
 
-def test_flops_and_parameters_by_name():
-    model, counted = trace("linear layers")
-    assert {294} == {flops(name, model, counted) for name in ("macs", *CONVENTIONS)}
-    assert [56, 56, 56, None] == [explain(name, model, counted).seen_params for name in CONVENTIONS]
-
-
-def test_an_unknown_convention_is_refused():
-    model, counted = trace("linear layers")
-    message = "unknown convention 'thop-2021': choose from macs, fvcore, thop, thop-2020, torch"
-    with pytest.raises(ValueError) as caught:  # noqa: PT011
-        flops("thop-2021", model, counted)
-    assert message == str(caught.value)
+def test_flops_by_convention():
+    network = counted("linear layers")
+    assert {294} == {flops(name, *network) for name in ("macs", *REFERENCE_COUNTERS)}
+    with pytest.raises(ValueError, match="unknown convention 'x': choose from macs, fvcore, thop"):
+        flops("x", *network)
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_thop_answers_so(name):
-    import thop
-
-    model, counted = trace(name)
-    answer = thop.profile(model, (torch.randn(NETWORKS[name][1]),), verbose=False)
-    assert (flops("thop", model, counted), explain("thop", model, counted).seen_params) == answer
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_fvcore_answers_so(name):
-    from fvcore.nn import FlopCountAnalysis, parameter_count
-
-    model, counted = trace(name)
-    analysis = FlopCountAnalysis(model.eval(), torch.randn(NETWORKS[name][1]))
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    assert flops("fvcore", model, counted) == analysis.total()
-    assert explain("fvcore", model, counted).seen_params == parameter_count(model)[""]
+def test_every_counter_prints_what_is_explained(name):
+    model, shape = copy.deepcopy(NETWORKS[name])
+    entries = reconcile_network(name, model, (torch.randn(shape),))
+    answered = [entry for entry in entries if entry.counter != "thop-2020"]
+    assert 5 == len(answered)
+    assert [] == [line for entry in answered for line in entry.complaints]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_torch_answers_so(name):
-    model, counted = trace(name)
-    counter = FlopCounterMode(display=False)
-    # on the CPU it does not see fused attention
-    with torch.no_grad(), torch.device("meta"), counter:
-        model.to("meta").eval()(torch.randn(NETWORKS[name][1]))
-    assert 2 * flops("torch", model, counted) == counter.get_total_flops()
+# asking
+
+
+class Nested(nn.Module):
+    """A convolution to 5 channels, BatchNorm, and a product of two activations, in a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, bias=False)
+        self.norm = nn.BatchNorm2d(5)
+
+    def forward(self, x, y):
+        out = self.norm(self.conv(x))
+        return {"scores": [out.flatten(2) @ y], "note": "no tensor"}
+
+
+CONV = 5 * 11 * 5 * 3 * 9
+NORM = 5 * 11 * 5
+PRODUCT = 5 * 55 * 7
+
+
+def nested():
+    return Nested(), (torch.randn(1, 3, 13, 7), torch.randn(1, 55, 7))
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("fvcore", {"convolutions": CONV, "BatchNorm": 2 * NORM, "products": PRODUCT}),
+        ("thop", {"convolutions": CONV, "BatchNorm": 4 * NORM}),
+        ("thop-2020", {"convolutions": CONV, "BatchNorm": 2 * NORM}),
+        ("torch", {"convolutions": CONV, "products": PRODUCT}),
+    ],
+)
+def test_a_network_of_two_inputs_with_a_nested_output(name, parts):
+    model, inputs = nested()
+    model.norm.eval()
+    answer = ask_about(name, model, inputs)
+    assert ("answered", "") == (answer.status, answer.error)
+    assert (sum(parts.values()), parts) == (answer.flops, answer.parts)
+    assert (None if name == "torch" else 3 * 5 * 9 + 10) == answer.params
+    # the modes stay
+    assert (True, False) == (model.training, model.norm.training)
+
+
+@pytest.mark.parametrize("name", REFERENCE_COUNTERS)
+def test_a_network_that_raises_is_an_answer(name):
+    class Broken(nn.Module):
+        def forward(self, x):
+            raise RuntimeError("two\nlines")
+
+    answer = ask_about(name, Broken(), (torch.ones(1),))
+    assert ("crashed", None) == (answer.status, answer.flops)
+    assert "RuntimeError: two lines" == answer.error
+
+
+@pytest.mark.parametrize("owners", [["ultralytics-thop"], ["thop", "ultralytics-thop"], []])
+def test_another_package_of_the_same_import_name_is_rejected(monkeypatch, owners):
+    monkeypatch.setitem(sys.modules, "thop", ModuleType("thop"))
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"thop": owners})
+    answer = ask_about("thop", *nested())
+    assert ("wrong distribution", None) == (answer.status, answer.flops)
+    assert answer.error == (
+        f"module thop belongs to {', '.join(owners) or 'no distribution'}, not to thop alone: "
+        "`pip uninstall` the other, then `pip install --force-reinstall thop`"
+    )
+
+
+def test_a_counter_that_is_not_installed_leaves_the_others(monkeypatch):
+    # None in sys.modules is an import that fails as if there were no such module
+    monkeypatch.setitem(sys.modules, "fvcore", None)
+    answer = ask_about("fvcore", *nested())
+    assert ("missing", None) == (answer.status, answer.flops)
+    assert "fvcore is not installed: `pip install 'vidcost[reference]'` installs it" == answer.error
+    entries = reconcile_network("mine", *nested())
+    assert [None, None] == [e.printed for e in entries if e.counter == "fvcore"]
+    assert {"answered"} == {e.status for e in entries if e.counter != "fvcore"}
