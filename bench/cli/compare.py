@@ -138,14 +138,14 @@ def compare(
     ray both are done on the nodes of a cluster.
     """
     from vidcost.bench.cli.compare_modes import print_modes
-    from vidcost.bench.cli.engines import NO_BUDGET, Choice
+    from vidcost.bench.cli.engines import NO_BUDGET, Choice, take
     from vidcost.bench.cli.networks import limit_s
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
     from vidcost.bench.report.compare import compare_table
-    from vidcost.bench.session.timing import Taken
     from vidcost.bench.timing.figures import most_of_one_kind
     from vidcost.bench.timing.plan import seconds
+    from vidcost.bench.timing.sweep import Swept
 
     place = Choice(engine, address, gpu, device)
     place.check_device()
@@ -211,12 +211,12 @@ def compare(
                 advance=advance,
                 engine=machines,
             )
-        taken = Taken()
+        taken = Swept()
         if budget_s:
-            taken = place.take(
-                machines,
+            taken = take(
                 to_time(chosen, counts),
                 results,
+                engine=machines,
                 resume=resume,
                 start_up_s=limit,
                 budget_s=budget_s,

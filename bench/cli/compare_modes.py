@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 
 from vidcost.bench import files
+from vidcost.bench.cli.engines import take
 from vidcost.bench.cli.networks import parted, refuse_batch, refuse_inputs
 from vidcost.bench.cli.options import Format
 from vidcost.bench.cli.output import print_table, report
 from vidcost.bench.cli.rows import at, buildable
 from vidcost.bench.inspection import modes
 from vidcost.bench.report.modes import modes_table
-from vidcost.bench.session.timing import failure, take
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.plan import checked_cell, network_fields, row_fields
 from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.sweep import failure
 
 FIRST_ROUND = 0.75
 """Of the time for single changes; the rest is for what helped, together."""
@@ -45,13 +45,12 @@ def print_modes(
         raise ValueError("--modes times: give it more than --budget 0s")
     files.check_folder(results)
     plain = _plain_cells(networks, inputs, clip, conditions)
-    console, failures = Console(stderr=True), list[str]()
+    failures: list[str] = []
 
     def timed(cells: Sequence[Cell], share: float) -> dict[Cell, Timing]:
         taken = take(
             cells,
             results,
-            console=console,
             resume=resume,
             budget_s=share * budget_s,
             start_up_s=start_up_s,

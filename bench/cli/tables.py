@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from vidcost.bench.count.record import Record
     from vidcost.bench.report.gpu_records import Gpu
     from vidcost.bench.report.table import Table
-    from vidcost.bench.session.timing import Taken
     from vidcost.bench.timing.record import Timing
     from vidcost.bench.timing.store import Contents
+    from vidcost.bench.timing.sweep import Swept
     from vidcost.papers.figures import Paper
     from vidcost.papers.row import Row
 
@@ -193,7 +193,7 @@ def _write_tables(
 ) -> None:
     """Write each table with those of GPUs below; and those with costs, if all are there, in one."""
     from vidcost.bench.report.gpu import gpu_summary, gpu_tables
-    from vidcost.bench.session.timing import slug
+    from vidcost.bench.timing.stored import slug
 
     folder = _folder(paper, results)
     for number, table in made.items():
@@ -218,14 +218,17 @@ def _documents(made: Iterable[Table]) -> str:
 
 def _time_printed_rows(
     paper: Paper, records: Mapping[str, Record], results: Path, budget_s: float
-) -> Taken:
+) -> Swept:
     """Time the rows with printed costs on this CPU, as far as the budget is expected to go."""
-    from vidcost.bench.session.timing import Taken, default_threads, stored, take
+    from vidcost.bench.cli.engines import take
     from vidcost.bench.timing import plan
+    from vidcost.bench.timing.machine import default_threads
+    from vidcost.bench.timing.stored import stored
+    from vidcost.bench.timing.sweep import Swept
     from vidcost.papers.catalog import rows_with_costs
 
     if not budget_s:
-        return Taken()
+        return Swept()
     threads = default_threads("cpu")
     rows = rows_with_costs(paper.name)
     macs = {name: found.macs for name, found in records.items()}
@@ -234,8 +237,7 @@ def _time_printed_rows(
     known = stored(everything, results)
     affordable = {row.name for row in fit}
     missing = [cell for cell in everything if cell.row in affordable and cell not in known]
-    console = Console(stderr=True)
-    taken = take(missing, results, console=console, budget_s=budget_s, command="vidcost run")
+    taken = take(missing, results, budget_s=budget_s, command="vidcost run")
     taken.timings = [*known.values(), *taken.timings]
     return taken
 
@@ -243,7 +245,7 @@ def _time_printed_rows(
 def _stored_timings(which: str | None, results: Path) -> tuple[list[Timing], str, list[Gpu]]:
     """Those to show and a note on them, and those of GPUs, which are written: read once."""
     from vidcost.bench.report.gpu_records import gpus
-    from vidcost.bench.session.timing import chosen, stored_files
+    from vidcost.bench.timing.stored import chosen, stored_files
 
     if which is None:
         # there may be more than memory has room for: a file at a time

@@ -153,16 +153,16 @@ def time_rows(
     blocks, blocks.md in the results folder is written from all stored records; with --budget 0s
     nothing is timed. Fails if a measurement failed.
     """
-    from vidcost.bench.cli.engines import NO_BUDGET, Choice
+    from vidcost.bench.cli.engines import NO_BUDGET, Choice, take
     from vidcost.bench.cli.networks import limit_s, parted, refuse_batch, refuse_inputs
     from vidcost.bench.cli.rows import at, buildable
     from vidcost.bench.count.record import count_row
     from vidcost.bench.report.blocks import blocks_markdown, impl_table
     from vidcost.bench.report.timing import contribution_table, timing_table
-    from vidcost.bench.session.timing import stored_anywhere
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.campaign import campaign_cells
     from vidcost.bench.timing.figures import by_kind
+    from vidcost.bench.timing.stored import stored_anywhere
     from vidcost.papers.catalog import rows_of
 
     if campaign is not None:
@@ -228,10 +228,10 @@ def time_rows(
         )
         if both:
             cells = plan.pairs_for(alone, conditions)
-        taken = where.take(
-            machines,
+        taken = take(
             [] if budget_s == 0 else cells,
             results,
+            engine=machines,
             resume=resume,
             start_up_s=limit_s(time_limit),
             budget_s=budget_s,

@@ -11,8 +11,9 @@ answers are real ones, and :func:`accept` asks them again before it stores anoth
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +43,7 @@ Progress = Callable[[int], AbstractContextManager[Callable[[str], None]]]
 """Given the number of steps, a function to call with a few words after each."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def _silent(total: int) -> Iterator[Callable[[str], None]]:
     yield lambda words: None
 
@@ -146,7 +147,7 @@ def accept(
     if not reason.strip():
         raise ValueError("the reason is blank: say why the counts change with --reason")
     baseline = _baseline(results)
-    past = _history_text(results)
+    past = _history(results / HISTORY)
     files.check_folder(results)
     now = _recounted(rows, progress)
     if failed := [f"{row}: {why}" for row, why in now.items() if isinstance(why, str)]:
@@ -156,11 +157,14 @@ def accept(
         raise ValueError(f"nothing to accept: the counts are those of {results / COUNTS}")
     changed = [row for row in _buildable(rows) if row.name in comparison.changed_rows]
     records = baseline | _asked(changed, progress)
+    commit = None
+    with contextlib.suppress(ValueError):
+        commit = git(results, "rev-parse", "HEAD")
     acceptance = Acceptance(
         accepted=datetime.now(UTC).replace(microsecond=0),
         reason=reason.strip(),
         vidcost=version("vidcost"),
-        commit=_commit(results),
+        commit=commit,
         changes=comparison.changes,
     )
     _write(
@@ -170,14 +174,6 @@ def accept(
         line=acceptance.model_dump_json(),
     )
     return acceptance
-
-
-def history(results: Path) -> list[Acceptance]:
-    """What was accepted, oldest first; empty if there is no history.
-
-    Raises: ValueError naming the file and line if it is damaged.
-    """
-    return _parsed(results / HISTORY, _history_text(results))
 
 
 # comparing
@@ -291,36 +287,22 @@ def _baseline(results: Path) -> dict[str, Record]:
     return baseline
 
 
-def _commit(folder: Path) -> str | None:
-    try:
-        return git(folder, "rev-parse", "HEAD")
-    except ValueError:
-        return None
-
-
-def _history_text(results: Path) -> str | None:
+def _history(path: Path) -> str | None:
     """The history as it is; None if there is no such file."""
-    path = results / HISTORY
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read {path}: {error}") from None
-    _parsed(path, text)
-    return text
-
-
-def _parsed(path: Path, text: str | None) -> list[Acceptance]:
-    found = []
-    for number, line in enumerate((text or "").splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
-            found.append(Acceptance.model_validate_json(line))
+            Acceptance.model_validate_json(line)
         except ValidationError:
             raise ValueError(
                 f"{path}, line {number} is damaged: take the file from the last commit that has it"
             ) from None
-    return found
+    return text
 
 
 def _write(results: Path, records: Sequence[Record], *, past: str | None, line: str) -> None:

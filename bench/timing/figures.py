@@ -153,7 +153,6 @@ def figures(timing: Timing) -> dict[str, Any]:
         "data_sheet_macs_per_s": sheet,
         "share_of_data_sheet": _ratio(macs_per_s, sheet),
         "peak_bytes": memory.peak if memory else None,
-        "predicted_peak_bytes": timing.predicted_peak_bytes,
         "weights_bytes": memory.weights if memory else None,
         "reserved_bytes": memory.reserved if memory else None,
         "nvml_used_bytes": memory.nvml_used if memory else None,
@@ -165,8 +164,8 @@ def figures(timing: Timing) -> dict[str, Any]:
 def contribution_figures(timing: Timing) -> dict[str, Any]:
     """What blocks add to a network that was timed interleaved with and without them.
 
-    ``macs`` are the blocks' own, ``block_bytes`` and ``predicted_bytes`` how much higher the
-    measured and the predicted peak are with them.
+    ``macs`` are the blocks' own, ``block_bytes`` how much higher the measured peak is with
+    them.
     """
     with_, without = (timing.samples_s.get(part, ()) for part in ("with", "without"))
     pairs = min(len(with_), len(without))
@@ -189,7 +188,6 @@ def contribution_figures(timing: Timing) -> dict[str, Any]:
         "s_per_gmac": _ratio(block["median_s"], None if macs is None else macs / 1e9),
         "peak_bytes": peak,
         "block_bytes": _minus(peak, peak_without),
-        "predicted_bytes": _minus(timing.predicted_peak_bytes, bare.predicted_peak_bytes),
     }
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from vidcost.bench.block_spec import block_factory, reference_of, with_impl
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.engine.work import Unfit
+from vidcost.bench.engine.calls import Unfit
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.user.inputs import parse_all
 from vidcost.bench.user.reference import digest

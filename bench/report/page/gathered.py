@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidcost.bench.audit.verdicts import Judged, judge
+from vidcost.bench.audit import Judged, judge
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry
 from vidcost.bench.count.record import Record

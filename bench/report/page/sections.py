@@ -6,13 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import torch
-
-from vidcost.bench.audit.verdicts import Verdict
-from vidcost.bench.report.audit.claims import judge_claims
-from vidcost.bench.report.audit.findings import findings
-from vidcost.bench.report.audit.tables import claim_table, figure_table, verdict_counts
-from vidcost.bench.report.formulas import value_table, verdict_table
+from vidcost.bench.audit import Verdict, judge_claims
+from vidcost.bench.report.audit import claim_table, figure_table, findings, verdict_counts
+from vidcost.bench.report.formulas import formula_claims
 from vidcost.bench.report.page.accounts import steps
 from vidcost.bench.report.page.accuracy import axes, points
 from vidcost.bench.report.page.accuracy_plot import accuracy_plot
@@ -91,7 +87,7 @@ class Sections:
     def all(self) -> list[Section]:
         """Every section, in order.
 
-        Raises: FindingGone if the audit's words are no longer so.
+        Raises: ValueError if the audit's findings cannot be rendered.
         """
         return [
             Section("accuracy", "Accuracy", "Accuracy against cost", (self._accuracy(),)),
@@ -155,9 +151,7 @@ class Sections:
 
     def _growth(self) -> Iterator[Part]:
         yield growth_plot(self._found.sizes)
-        with torch.device("meta"):
-            yield self._table("formula-values", value_table())
-            yield self._table("formula-claims", verdict_table())
+        yield self._table("formula-claims", formula_claims(self._found.paper))
 
     def _ledger(self) -> tuple[Part, ...]:
         entries = self._found.entries
@@ -194,11 +188,9 @@ class Sections:
     def _audit(self) -> Iterator[Part]:
         found = self._found
         for number, each in enumerate(findings(found.paper, found.judged), start=1):
-            agree, differ = (
-                re.sub(r"^(Equal|Differs):", r"**\1:**", words)
-                for words in (each.equal, each.differs)
-            )
-            yield Prose("", f"{number}. {each.title}", (agree, differ), each.commands)
+            words = [re.sub(r"^(Equal|Differs):", r"**\1:**", text) for text in each.paragraphs]
+            mark = (f"**{each.mark}**",) if each.mark else ()
+            yield Prose("", f"{number}. {each.title}", (*mark, *words), each.commands)
         yield self._table("audit-figures", figure_table(found.judged))
         yield self._table("audit-claims", claim_table(judge_claims(found.paper)))
 

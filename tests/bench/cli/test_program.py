@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli import app
 from vidcost.bench.count import cache, measure, reconcile, record
 from vidcost.bench.count.closed_form import ClosedFormMismatch
-from vidcost.bench.engine.work import Lost
+from vidcost.bench.engine.calls import Lost
 from vidcost.bench.timing.sweep import Interrupted
 from vidcost.models.blocks import PNL
 from vidcost.models.cost import Cost
@@ -297,7 +296,7 @@ def test_help_completion_and_a_mistyped_option_wait_for_nothing(status, words, c
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(1, ClosedFormMismatch), (1, Lost), (1, FindingGone), (130, Interrupted)],
+    [(1, ClosedFormMismatch), (1, Lost), (130, Interrupted)],
 )
 def test_what_ends_a_command_has_a_status_of_its_own(status, kind, monkeypatch, vidcost):
     def ends(*_, **__):

@@ -193,7 +193,6 @@ def test_autocast_computes_in_half_precision_from_single():
     built.model.operation.theta.register_forward_hook(lambda *args: seen.append(args[2].dtype))
     Runner(training, built, HostClock()).step()
     assert [torch.bfloat16] * 2 == seen
-    assert None is predict(cell).predicted_peak_bytes
     assert predict(cell).macs == predict(REFERENCE).macs
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from vidcost.bench.audit.recipes import Recipe, figures
+from vidcost.bench.audit import Recipe, figures
 from vidcost.bench.count.record import count_row
 from vidcost.papers import catalog
 from vidcost.papers.catalog import select
