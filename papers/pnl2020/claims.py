@@ -253,12 +253,13 @@ def possible_n(printed: Forms, derived: Forms) -> Said:
 def largest_at_2(printed: Forms, derived: Forms) -> Said:
     """The most that a PNL module costs."""
     said = Rational(5, 32) * 2 * C**3 * N + Rational(17, 32) * C * N**2
-    under, fall = [], [falls(printed.pnl), falls(derived.pnl)]
+    fall = falls(printed.pnl), falls(derived.pnl)
     at_2 = derived.pnl.given(n=2).each(smooth)
-    for form, down in zip((printed.pnl.given(n=2).macs, at_2.macs), fall, strict=True):
-        under.append(holds(down and sympy.expand(form - said) == 0))
+    forms = printed.pnl.given(n=2).macs, at_2.macs
+    met = [bool(sympy.expand(form - said) == 0) for form in forms]
     return Said(
-        *under,
+        holds(fall[0] and met[0]),
+        holds(fall[1] and met[1]),
         f"Derived, with N/4 for N₁: {at_2.conv / (2 * C**2 * N)}·2C²N + "
         f"{at_2.matmul / (C * N**2)}·CN². That n = 2 costs most of 2, 3 and 4 {holds(fall[0])} "
         f"under the printed form, and {holds(fall[1])} under the derived one.",
