@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from vidcost.bench.count.conventions import flops
 from vidcost.bench.count.counter import Count, count
 from vidcost.bench.count.meta import on_meta
+from vidcost.bench.count.reconcile import flops
 from vidcost.papers import catalog
 from vidcost.papers.figures import Claim, Figure, Kind, Paper
 from vidcost.papers.recipe import Axis

@@ -19,11 +19,14 @@ import torch
 from sympy import Expr, Integer
 from torch import nn
 
-from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.count.counter import Shape, count
+from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.models.backbones.positions import BlockFactory
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.pnl import PNL
 
 B, C, T, H, W, N, G, n = sympy.symbols("B C T H W N G n", integer=True, positive=True)
 k = sympy.Symbol("k", integer=True, nonnegative=True)

@@ -50,7 +50,7 @@ def time_rows(
         list[str] | None,
         typer.Option(
             metavar="BLOCK",
-            help="Time blocks alone: 'all', or nl, cgnl, cgd, pnl with options, as in "
+            help="Time blocks alone: 'all', or names such as nl and pnl:n=4, as in "
             "`vidcost block`; may be repeated.",
             autocompletion=completion.blocks_or_all,
         ),

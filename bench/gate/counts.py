@@ -4,9 +4,9 @@
 changed.
 
 fvcore and thop take minutes on real tensors, too long for a gate. The gate compares their stored
-answers with the integers that our account of their conventions gives
-(:mod:`vidcost.bench.count.conventions`), computed from the trace without running them. The stored
-answers are real ones, and :func:`accept` asks them again before it stores another integer.
+answers with the integers that we explain for them (:mod:`vidcost.bench.count.reconcile`), computed
+from the count without running them. The stored answers are real ones, and :func:`accept` asks them
+again before it stores another integer.
 """
 
 from __future__ import annotations
@@ -23,11 +23,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from vidcost.bench import files
 from vidcost.bench.count import record
-from vidcost.bench.count.answer import Answer
-from vidcost.bench.count.distribution import version
-from vidcost.bench.count.measure import measure, steps
-from vidcost.bench.count.reconcile import Examined, complaints, examine, reconcile
+from vidcost.bench.count.reconcile import Examined, examine, measure, reconcile, steps
 from vidcost.bench.count.record import COUNTS, Record
+from vidcost.bench.count.references.reference import version
 from vidcost.bench.gate.versions import git
 from vidcost.papers.row import Row
 
@@ -243,13 +241,8 @@ def _recounted(rows: Sequence[Row], progress: Progress) -> dict[str, Record | st
 
 
 def _explained(examined: Examined) -> Record:
-    """The record with the answers that our accounts of the conventions give."""
-    answers = {
-        name: Answer(
-            version="", flops=account.flops, params=account.seen_params, parts=account.parts
-        )
-        for name, account in examined.explanations.items()
-    }
+    """The record with the answers that we explain for each counter."""
+    answers = {name: each.answer(version="") for name, each in examined.explained.items()}
     return examined.record.model_copy(update={"reference_counters": answers})
 
 
@@ -262,10 +255,10 @@ def _asked(rows: Sequence[Row], progress: Progress) -> dict[str, Record]:
         for each in examined
         for entry in reconcile(each)
         if not entry.balanced
-        for line in complaints(entry)
+        for line in entry.complaints
     ]
     if wrong:
-        raise ValueError(f"cannot accept {_one_line(wrong)}; `vidcost explain` shows the accounts")
+        raise ValueError(f"cannot accept {_one_line(wrong)}; `vidcost explain` shows the entries")
     return {each.record.row: each.record for each in examined}
 
 

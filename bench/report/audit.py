@@ -20,7 +20,7 @@ from vidcost.bench.audit import (
     ours,
     size,
 )
-from vidcost.bench.count.closed_form import closed_forms
+from vidcost.bench.count.modules import closed_forms
 from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions
 from vidcost.papers import catalog
 from vidcost.papers.figures import Figure, Paper

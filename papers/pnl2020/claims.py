@@ -29,7 +29,10 @@ from vidcost.bench.formulas import (
     smooth,
 )
 from vidcost.models.backbones.mfnet import STAGES
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.figures import Claim, Figure, Kind, Paper
 
 SHAPE = (1, 384, 8, 14, 14)

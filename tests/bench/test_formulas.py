@@ -14,7 +14,7 @@ from sympy import Integer, expand
 from torch import nn
 
 from vidcost.bench import formulas as module
-from vidcost.bench.count.closed_form import ClosedFormMismatch
+from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.formulas import (
     KINDS,
     POSITIONS,
@@ -29,8 +29,11 @@ from vidcost.bench.formulas import (
     smooth,
 )
 from vidcost.bench.report.formulas import crossover_table
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.operation import PAIRWISE
+from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 
 many = settings(max_examples=25, deadline=None)

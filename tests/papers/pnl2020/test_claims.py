@@ -13,7 +13,8 @@ from vidcost.bench.audit import judge_claims
 from vidcost.bench.count.counter import count
 from vidcost.bench.formulas import POSITIONS, C, N, k, n
 from vidcost.models.backbones.mfnet import MFNet
-from vidcost.models.blocks import PNL, NonLocal
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 from vidcost.papers import catalog
 from vidcost.papers.figures import Figure
 from vidcost.papers.pnl2020 import claims
