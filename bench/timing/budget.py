@@ -18,7 +18,7 @@ LONGER = 4
 """How many times longer a cell is sampled again, at most: that halves its confidence interval."""
 
 WORTHWHILE = 1.5
-"""How many times longer it must be, at least: every attempt takes all samples anew."""
+"""How many times longer it must be, at least: every attempt takes all samples again."""
 
 
 @dataclass

@@ -172,7 +172,7 @@ def die_at_first(path, times):
 
 
 @on_cluster
-def test_what_goes_wrong_with_a_call_is_its_outcome(engine, tmp_path):
+def test_errors_and_losses_are_outcomes(engine, tmp_path):
     calls = [Call(kind, fail, (kind,)) for kind in ("value", "odd", "unfit")]
     calls += [Call(f"dies {n} times", die_at_first, (str(tmp_path / f"{n}"), n)) for n in (2, 9)]
     calls.append(Call("large", bytes, (20 << 20,)))
@@ -202,7 +202,7 @@ def waits_for(condition):
 
 
 @on_cluster
-def test_whoever_stops_ends_what_runs(engine, tmp_path):
+def test_closing_ends_the_running_calls(engine, tmp_path):
     pid = tmp_path / "pid"
     outcomes = engine.run([Call("one", hang, (str(pid),)), Call("another", square, (3,))])
     assert 9 == next(outcomes).get()
