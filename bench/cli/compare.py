@@ -68,7 +68,7 @@ def compare(
         typer.Option(
             "--block",
             metavar="BLOCK",
-            help="nl, cgnl, cgd, pnl:n=4 or your own: my_block.py:MyBlock or "
+            help="A block, as nl or pnl:n=4, or your own: my_block.py:MyBlock or "
             "my_pkg.my_module:MyBlock, with options behind another colon; repeat it.",
             autocompletion=completion.blocks,
         ),

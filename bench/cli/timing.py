@@ -50,8 +50,8 @@ def time_rows(
         list[str] | None,
         typer.Option(
             metavar="BLOCK",
-            help="Time blocks alone: 'all', or nl, cgnl, cgd, pnl with options, as in "
-            "`vidcost block`; may be repeated.",
+            help="Time blocks alone: 'all', or names such as nl and pnl:n=4, as in "
+            "`vidcost count --shape`; may be repeated.",
             autocompletion=completion.blocks_or_all,
         ),
     ] = None,

@@ -19,7 +19,8 @@ from vidcost.bench.report.audit.fits import (
     other_networks,
 )
 from vidcost.bench.report.table import billions, integer, millions
-from vidcost.models.blocks import PNL, NonLocal
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.figures import Figure, Paper
 
 
@@ -82,7 +83,7 @@ def _five_against_one(paper: Paper) -> Finding:
             "vidcost count mfnet-pnl-x5 mfnet-nl",
             Recipe.parse("mfnet-pnl-x5").command,
             Recipe.parse("mfnet-nl").command,
-            "vidcost show mfnet-pnl-x5 --depth 2",
+            "vidcost count mfnet-pnl-x5 --depth 2",
         ),
     )
 

@@ -23,7 +23,8 @@ def commands(group: Any = None, path: tuple[str, ...] = ()) -> dict[str, Any]:
         if hasattr(command, "commands"):
             found |= commands(command, (*path, name))
         else:
-            found[" ".join((*path, name))] = command
+            # a command that was removed is hidden
+            found |= {} if command.hidden else {" ".join((*path, name)): command}
     return found
 
 

@@ -12,8 +12,11 @@ from torch import nn
 
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.modules import ClosedFormMismatch, closed_forms, verify
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.operation import PAIRWISE, NonLocalOperation
+from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 
 many = settings(max_examples=60, deadline=None)

@@ -14,7 +14,7 @@ from vidcost.bench import files
 from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.count.record import COUNTS, Record, count_row, read, write
 from vidcost.bench.count.references.reference import Answer
-from vidcost.models.blocks import CGD
+from vidcost.models.blocks.cgd import CGD
 from vidcost.models.cost import Cost
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row

@@ -2,7 +2,7 @@ import pytest
 
 from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.report.plots.growth import growth_lines, growth_plot
-from vidcost.models.blocks import NonLocal
+from vidcost.models.blocks.non_local import NonLocal
 from vidcost.papers.figures import Growth
 
 
