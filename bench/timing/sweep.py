@@ -129,24 +129,16 @@ def sweep(
     return Swept([timings[cell] for cell in cells if cell in timings], list(filter(None, notes)))
 
 
+@dataclass
 class _Sweep:
     """A sweep on this machine, with the timings so far."""
 
-    def __init__(
-        self,
-        cells: Sequence[Cell],
-        store: Store,
-        supervisor: Supervisor,
-        timings: dict[Cell, Timing],
-        notes: list[str],
-        on_event: OnEvent,
-    ) -> None:
-        self._cells = cells
-        self._store = store
-        self._supervisor = supervisor
-        self._timings = timings
-        self._notes = notes
-        self._on_event = on_event
+    _cells: Sequence[Cell]
+    _store: Store
+    _supervisor: Supervisor
+    _timings: dict[Cell, Timing]
+    _notes: list[str]
+    _on_event: OnEvent
 
     def first(self, limits: Limits, *, resume: bool, budget: Budget | None) -> None:
         """Measure each cell once, except those that are stored."""
