@@ -125,7 +125,7 @@ def test_a_network_that_prints_is_timed_whatever_it_returns(worker, phase, parts
         ("NotANumber", "not finite", "what it returned has values that are not finite"),
     ],
 )
-def test_what_it_does_instead_is_its_status(worker, name, status, error):
+def test_its_failure_is_a_status(worker, name, status, error):
     timing = measured(worker, network(name))
     assert (status, {}) == (timing.status, timing.samples_s)
     assert timing.error.startswith(error)
@@ -138,7 +138,7 @@ def test_a_network_that_hangs_is_killed(theirs):
         assert "timed out" == measured(process, network("Hangs"), limits).status
 
 
-def test_whole_numbers_stay_what_they_are():
+def test_whole_numbers_keep_their_type():
     cell = checked_cell(network_fields("theirs.py:Ids", ["2x7:int64"]) | {"dtype": "bf16"})
     assert 12 * 14 == predict(cell).macs
 
