@@ -20,13 +20,6 @@ from vidcost.bench.cli.report import report_app
 from vidcost.bench.cli.tables import tables_app
 from vidcost.bench.cli.timing import timing_app
 
-REMOVED = {
-    "ledger": "explain",
-    "show": "count ROW --depth 2",
-    "block": "count BLOCK --shape CxTxHxW",
-}
-"""Commands of earlier versions, and what does the same now."""
-
 app = typer.Typer(
     help="What long-range video blocks really cost: exact counts beside the paper's figures.",
     no_args_is_help=True,
@@ -45,18 +38,3 @@ app.add_typer(gate_app, name="gate")
 app.add_typer(report_app)
 app.add_typer(query_app)
 app.add_typer(cache_app, name="cache")
-
-
-def _removed(name: str, now: str) -> None:
-    @app.command(
-        name,
-        hidden=True,
-        add_help_option=False,
-        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    )
-    def removed() -> None:
-        raise ValueError(f"`vidcost {name}` is now `vidcost {now}`")
-
-
-for _name, _now in REMOVED.items():
-    _removed(_name, _now)

@@ -23,8 +23,7 @@ def commands(group: Any = None, path: tuple[str, ...] = ()) -> dict[str, Any]:
         if hasattr(command, "commands"):
             found |= commands(command, (*path, name))
         else:
-            # a command that was removed is hidden
-            found |= {} if command.hidden else {" ".join((*path, name)): command}
+            found[" ".join((*path, name))] = command
     return found
 
 

@@ -108,7 +108,6 @@ def test_the_package_runs_as_a_module(tmp_path):
         ("count mfnet-pnl --size 112 --depth 2", ["7x7", "at most n=3"]),
         ("count 2plus-c1-d", ["2plus-c1-d cannot be built", "no public definition"]),
         ("count 2plus-c1-d --depth 2", ["2plus-c1-d cannot be built", "no public definition"]),
-        ("count '2plus*' --depth 2", ["--depth is for one network: 0 rows"]),
         (
             "count mfnet --training --references",
             ["three tables: give one of them"],
@@ -136,9 +135,6 @@ def test_the_package_runs_as_a_module(tmp_path):
         ("run --bogus", ["--bogus"]),
         ("count mfnet --frames many", ["--frames"]),
         ("count mfnet --format xml", ["--format", "'xml'", "'md', 'json', 'csv'"]),
-        ("ledger mfnet --format csv", ["`vidcost ledger` is now `vidcost explain`"]),
-        ("show mfnet", ["is now `vidcost count ROW --depth 2`"]),
-        ("block nl", ["is now `vidcost count BLOCK --shape CxTxHxW`"]),
         ("audition", ["No such command", "audition"]),
         ("cache empty", ["No such command", "empty"]),
         ("formulas --cross cgnl", ["'cgnl' is no pair of blocks such as cgnl,pnl:n=3"]),
