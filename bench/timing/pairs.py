@@ -85,12 +85,10 @@ def _peak(memory: Memory | None) -> int | None:
 
 def _ratio(timing: Timing) -> dict[str, float | None]:
     mine, theirs = (timing.samples_s.get(part, ()) for part in ("target", "reference"))
-    of = summary(ratios(mine, theirs)) if mine else None
-    return {
-        "ratio": of and of.median,
-        "ratio_low": of and of.low,
-        "ratio_high": of and of.high,
-    }
+    if not mine:
+        return dict.fromkeys(("ratio", "ratio_low", "ratio_high"))
+    of = summary(ratios(mine, theirs))
+    return {"ratio": of.median, "ratio_low": of.low, "ratio_high": of.high}
 
 
 def _rate(macs: int | None, seconds: float | None) -> float | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from vidcost.bench.audit import Verdict, judge_claims
 from vidcost.bench.report.audit import claim_table, figure_table, findings, verdict_counts
+from vidcost.bench.report.blocks import impl_table, is_pair_of_implementations
 from vidcost.bench.report.counts import count_table, list_table
 from vidcost.bench.report.formulas import formula_claims
 from vidcost.bench.report.page.data import Data, Device, sources
@@ -100,7 +101,7 @@ def sections(data: Data) -> list[Section]:
         yield accuracy_plot(data.paper, data.records, data.devices)
 
     def tables() -> Iterator[Part]:
-        printed = printed_rows(data.paper.name)
+        printed = printed_rows(data.paper)
         for place, number in enumerate(data.paper.titles):
             each = paper_table(number, data.paper, printed, data.records)
             if place == 0:
@@ -139,6 +140,9 @@ def sections(data: Data) -> list[Section]:
         alone = [timing for timing in device.timings if not timing.cell.is_pair]
         if alone:
             yield table(f"timings-{name}", timing_table(alone))
+        implementations = [*filter(is_pair_of_implementations, device.timings)]
+        if implementations:
+            yield table(f"implementations-{name}", impl_table(implementations))
         # a contribution is counted without its blocks, and the page runs no code of users
         pairs = [t for t in device.timings if t.cell.contribution and not t.cell.code]
         pairs = [timing for timing in pairs if timing.cell.row in known]
