@@ -144,7 +144,7 @@ def compare(
     from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
     from vidcost.bench.report.compare import compare_table
     from vidcost.bench.session.timing import Taken
-    from vidcost.bench.timing.figures import most_of_one_kind
+    from vidcost.bench.timing.kinds import most_of_one_kind
     from vidcost.bench.timing.plan import seconds
 
     place = Choice(engine, address, gpu, device)

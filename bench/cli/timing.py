@@ -162,7 +162,7 @@ def time_rows(
     from vidcost.bench.session.timing import stored_anywhere
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.campaign import campaign_cells
-    from vidcost.bench.timing.figures import by_kind
+    from vidcost.bench.timing.kinds import by_kind
     from vidcost.papers.catalog import rows_of
 
     if campaign is not None:

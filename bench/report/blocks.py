@@ -17,8 +17,8 @@ from vidcost.bench.report.timing import (
     present,
     said,
 )
-from vidcost.bench.timing.figures import machine_of_all
-from vidcost.bench.timing.pairs import pair_figures
+from vidcost.bench.timing.figures import pair_figures
+from vidcost.bench.timing.kinds import machine_of_all
 from vidcost.bench.timing.record import Timing
 from vidcost.papers.catalog import rows_of, select
 

@@ -17,7 +17,7 @@ from vidcost.bench.report.timing import (
     present,
     spread,
 )
-from vidcost.bench.timing.figures import machine_of_all
+from vidcost.bench.timing.kinds import machine_of_all
 from vidcost.bench.timing.record import Timing
 
 

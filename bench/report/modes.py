@@ -14,8 +14,8 @@ from vidcost.bench.report.timing import (
     percent,
     present,
 )
-from vidcost.bench.timing.figures import machine_of_all
-from vidcost.bench.timing.pairs import pair_figures
+from vidcost.bench.timing.figures import pair_figures
+from vidcost.bench.timing.kinds import machine_of_all
 from vidcost.bench.timing.record import Timing
 
 PLAIN = "plain"

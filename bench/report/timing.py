@@ -9,13 +9,8 @@ from typing import Any
 
 from vidcost.bench.report.table import Cell as Position
 from vidcost.bench.report.table import Column, Table, integer
-from vidcost.bench.timing.figures import (
-    PARTS,
-    contribution_figures,
-    figures,
-    machine_of_all,
-    rows_timed_alike,
-)
+from vidcost.bench.timing.figures import PARTS, contribution_figures, figures
+from vidcost.bench.timing.kinds import machine_of_all, rows_timed_alike
 from vidcost.bench.timing.record import Machine, Timing
 
 CONDITIONS: Mapping[str, str] = {
@@ -81,7 +76,6 @@ _RATES = (
 )
 _MEMORY = (
     Column("peak_bytes", "Peak, MB", megabytes),
-    Column("predicted_peak_bytes", "predicted", megabytes),
     Column("weights_bytes", "Weights", megabytes),
     Column("reserved_bytes", "Reserved", megabytes),
     Column("nvml_used_bytes", "NVML", megabytes),
@@ -126,7 +120,6 @@ def contribution_table(timings: Iterable[Timing]) -> Table:
         Column("s_per_gmac", "ms/GMAC", milliseconds),
         Column("peak_bytes", "Peak with, MB", megabytes),
         Column("block_bytes", "block, MB", megabytes),
-        Column("predicted_bytes", "predicted, MB", megabytes),
     )
     measured = present(lines, columns)
     return Table(
@@ -143,8 +136,8 @@ def contribution_table(timings: Iterable[Timing]) -> Table:
             "The network with its blocks minus the same without, interleaved: the median of the "
             "differences of pairs, ± half of its 95% confidence interval; "
             f"{conditions_in_words(chosen)}. MACs are exact and their difference is too. Memory: "
-            "the peak above the weights, and how much higher it is with the blocks, measured and "
-            "predicted; 0 where the peak is elsewhere in the network.",
+            "the peak above the weights, and how much higher it is with the blocks; "
+            "0 where the peak is elsewhere in the network.",
             machine_in_words(machine, chosen),
         ),
     )
@@ -182,7 +175,7 @@ def with_timings(table: Table, timings: Iterable[Timing]) -> Table:
         return table
     machine = machine_of_all(chosen.values())
     shown = {row: figures(timing) for row, timing in chosen.items()}
-    keys = ("median_s", "half_ci_s", "n", "peak_bytes", "predicted_peak_bytes", "rss_peak_bytes")
+    keys = ("median_s", "half_ci_s", "n", "peak_bytes", "rss_peak_bytes")
     columns = (
         _LATENCY[0],
         *present(
@@ -191,7 +184,6 @@ def with_timings(table: Table, timings: Iterable[Timing]) -> Table:
                 Column("half_ci_s", "±", spread),
                 Column("n", "n", integer),
                 Column("peak_bytes", "Peak memory, MB", megabytes),
-                Column("predicted_peak_bytes", "Peak predicted, MB", megabytes),
             ),
         ),
     )
@@ -287,8 +279,6 @@ def _legend(
         "share_of_matmul": "of matmul: MAC/s over those of a large matrix product in the same run",
         "share_of_data_sheet": "of data sheet: MAC/s over the dense peak the maker gives",
         "peak_bytes": "peak memory: most that was allocated at once above the weights",
-        "predicted_peak_bytes": "predicted: the same by a run on shapes alone, without what "
-        "operators need inside themselves",
         "rss_peak_bytes": "RSS: the most that the whole process held",
     }
     keys = {column.key for column in columns}

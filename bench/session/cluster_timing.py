@@ -20,7 +20,7 @@ from vidcost.bench.session.timing_progress import progress
 from vidcost.bench.timing import events
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machines_here
-from vidcost.bench.timing.figures import first_difference
+from vidcost.bench.timing.kinds import first_difference
 from vidcost.bench.timing.record import Machine
 from vidcost.bench.timing.spread import Site, Spread, Usual, needs_of, spread
 from vidcost.bench.timing.store import TIMINGS

@@ -15,7 +15,7 @@ from vidcost.bench.session.timing_progress import progress
 from vidcost.bench.timing import conditions, events, sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.choices import Dtype
-from vidcost.bench.timing.figures import of_one_machine
+from vidcost.bench.timing.kinds import of_one_machine
 from vidcost.bench.timing.machine import usable_cores
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.parent import Predicted

@@ -28,7 +28,7 @@ from vidcost.bench.session.timing import store_of
 from vidcost.bench.timing import events
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import conditions, machine_of
-from vidcost.bench.timing.figures import by_kind
+from vidcost.bench.timing.kinds import by_kind
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.record import Machine, Protocol, Timing
 from vidcost.bench.timing.spread import Spread, spread

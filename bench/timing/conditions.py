@@ -20,8 +20,8 @@ PROBE_LIMIT_S = 120
 
 PARENT = frozenset(
     (
-        "budget campaign conditions events fast_plan figures pairs parent plan "
-        "predict residency spread store sweep telemetry"
+        "budget campaign conditions events fast_plan figures kinds parent plan "
+        "predict spread store sweep telemetry"
     ).split()
 )
 """Modules beside this one that only the parent runs: no sample depends on them."""

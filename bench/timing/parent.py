@@ -172,7 +172,6 @@ class Predicted:
 
     macs: int | None = None
     macs_total: int | None = None
-    predicted_peak_bytes: int | None = None
     peak_macs_per_s: float | None = None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.figures import of_one_machine, rows_timed_alike
+from vidcost.bench.timing.kinds import of_one_machine, rows_timed_alike
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Store
 

@@ -77,10 +77,9 @@ def rows(timings):
 def test_a_record_is_the_workers_with_what_the_parent_knows(run, store):
     (timing,) = run("ok", predict=lambda _: Predicted(macs=7, macs_total=21, peak_macs_per_s=1e12))
     assert ("ok", {"latency": (0.011, 0.013)}) == (timing.status, timing.samples_s)
-    assert (7, 21, None, 1e12) == (
+    assert (7, 21, 1e12) == (
         timing.macs,
         timing.macs_total,
-        timing.predicted_peak_bytes,
         timing.peak_macs_per_s,
     )
     assert MACHINE == timing.machine
