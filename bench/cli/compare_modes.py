@@ -18,7 +18,8 @@ from vidcost.bench.inspection import modes
 from vidcost.bench.report.modes import modes_table
 from vidcost.bench.session.timing import failure, take
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.plan import checked_cell, network_fields, row_fields
+from vidcost.bench.timing.cell import checked_cell
+from vidcost.bench.timing.plan import network_fields, row_fields
 from vidcost.bench.timing.record import Timing
 
 FIRST_ROUND = 0.75

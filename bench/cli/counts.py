@@ -170,7 +170,8 @@ def compare_blocks(
     from vidcost.bench.cli.networks import failures, limit_s
     from vidcost.bench.inspection.counted import counted
     from vidcost.bench.report.counts import block_table
-    from vidcost.bench.timing.plan import checked_cell, code_of
+    from vidcost.bench.timing.cell import checked_cell
+    from vidcost.bench.timing.plan import code_of
 
     input_shape = shape(shape_)
     batch, *each = input_shape

@@ -171,7 +171,8 @@ def gate_time(
     from vidcost.bench.gate.judge import judged
     from vidcost.bench.session.timing import check_device
     from vidcost.bench.timing.cell import Cell
-    from vidcost.bench.timing.plan import Conditions, checked_cell
+    from vidcost.bench.timing.cell import checked_cell
+    from vidcost.bench.timing.plan import Conditions
     from vidcost.bench.timing.sweep import Interrupted
 
     check_device(device)

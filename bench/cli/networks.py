@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from vidcost.bench.cli.output import unanswered
 from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.plan import checked_cell, network_fields, seconds
+from vidcost.bench.timing.cell import checked_cell
+from vidcost.bench.timing.plan import network_fields, seconds
 from vidcost.bench.user.reference import is_reference
 
 

@@ -13,7 +13,8 @@ from vidcost.bench.engine.work import Engine, Lost, Piece
 from vidcost.bench.inspection.counted import Counted, counted
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import contribution_figures, figures
-from vidcost.bench.timing.plan import check_code, checked_cell, code_of
+from vidcost.bench.timing.cell import checked_cell
+from vidcost.bench.timing.plan import check_code, code_of
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.statistics import summary
 

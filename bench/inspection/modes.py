@@ -7,7 +7,7 @@ from typing import Any
 
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import speed
-from vidcost.bench.timing.plan import checked_cell
+from vidcost.bench.timing.cell import checked_cell
 from vidcost.bench.timing.record import Timing
 from vidcost.papers.catalog import select
 

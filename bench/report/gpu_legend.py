@@ -8,7 +8,7 @@ from typing import Any
 
 from vidcost.bench.report.gpu_records import POWER_CAP, Condition, Measured
 from vidcost.bench.report.timing import machine_in_words
-from vidcost.bench.timing.choices import Dtype
+from vidcost.bench.timing.axes import Dtype
 from vidcost.bench.timing.record import Machine
 
 _TYPES: dict[Dtype, str] = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.choices import Dtype
+from vidcost.bench.timing.axes import Dtype
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.record import Machine, Timing
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from vidcost.bench.session.timing_progress import progress
 from vidcost.bench.timing import conditions, events, sweep
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.choices import Dtype
+from vidcost.bench.timing.axes import Dtype
 from vidcost.bench.timing.kinds import of_one_machine
 from vidcost.bench.timing.machine import usable_cores
 from vidcost.bench.timing.messages import Limits

@@ -17,7 +17,8 @@ from vidcost.bench.block_spec import block_factory, reference_of, with_impl
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.engine.work import Unfit
-from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.axes import combinations
+from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.user.inputs import parse_all
 from vidcost.bench.user.reference import digest
 from vidcost.models.blocks.impl import IMPLS, checked
@@ -44,30 +45,9 @@ Shape = tuple[int, int, int, int]
 """C, T, H, W."""
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """Values of each axis, as a cell takes them or in words; every combination is timed."""
-
-    device: str = "cpu"
-    threads: int = 1
-    batch: Sequence[int | str] = (1,)
-    dtype: Sequence[str] = ("fp32",)
-    memory_format: Sequence[str] = ("contiguous",)
-    mode: Sequence[str] = ("eager",)
-    phase: Sequence[str] = ("inference",)
-    cudnn_benchmark: Sequence[bool | str] = (False,)
-
-    def combinations(self) -> Iterator[dict[str, Any]]:
-        """One value of each axis, as fields of a cell; the last axis changes fastest."""
-        axes = {name: value for name, value in vars(self).items() if not _is_single(value)}
-        common = {"device": self.device, "threads": self.threads}
-        for values in product(*axes.values()):
-            yield common | dict(zip(axes, values, strict=True))
-
-
 def cells_for(
     rows: Iterable[Row],
-    conditions: Conditions | None = None,
+    conditions: Mapping[str, Any] | None = None,
     *,
     contribution: bool = False,
     blocks: Iterable[tuple[str, Shape]] = (),
@@ -83,7 +63,6 @@ def cells_for(
     Raises: ValueError for conditions that contradict each other, rows that cannot be built, or if
             ``contribution`` is asked of rows without blocks alone.
     """
-    conditions = conditions or Conditions()
     chosen = list(rows)
     for row in chosen:
         if row.build is None:
@@ -104,7 +83,7 @@ def cells_for(
     cells = (
         # the inputs of a network have a batch, which is not the conditions' to change
         checked_cell(combination | target)
-        for combination in conditions.combinations()
+        for combination in combinations(conditions or {})
         for target in targets
     )
     return list(dict.fromkeys(cells))
@@ -196,14 +175,14 @@ def implemented(blocks: Iterable[str], impls: str, *, every: bool) -> tuple[list
     return found, reasons
 
 
-def pairs_for(blocks: Iterable[tuple[str, Shape]], conditions: Conditions) -> list[Cell]:
+def pairs_for(blocks: Iterable[tuple[str, Shape]], conditions: Mapping[str, Any]) -> list[Cell]:
     """Optimized ``blocks`` at their shapes, each interleaved with the reference implementation.
 
     Raises: ValueError for conditions that contradict each other.
     """
     cells = []
     chosen = list(blocks)
-    for combination in conditions.combinations():
+    for combination in combinations(conditions):
         for spec, shape in chosen:
             reference = checked_cell(combination | {"block": spec, "shape": shape})
             fields = {"block": with_impl(spec, "optimized"), "shape": shape, "against": reference}
@@ -298,19 +277,3 @@ def row_fields(row: Row) -> dict[str, Any]:
     return {"row": row.name} | {
         name: value for name, value in asked.items() if value != getattr(own, name)
     }
-
-
-def checked_cell(fields: Mapping[str, Any]) -> Cell:
-    """The cell of ``fields``.  Raises: ValueError, in a line, if they contradict each other."""
-    try:
-        return Cell(**fields)
-    except ValidationError as error:
-        # the first of pydantic's findings, in a line
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"]))
-        message = found["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{where}: {message}" if where else message) from None
-
-
-def _is_single(value: object) -> bool:
-    return isinstance(value, str | int)

@@ -14,7 +14,8 @@ from vidcost.bench.timing.figures import figures, pair_figures
 from vidcost.bench.timing.kinds import rows_timed_alike
 from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.messages import Limits, Task
-from vidcost.bench.timing.plan import Conditions, checked_cell, implemented, pairs_for
+from vidcost.bench.timing.cell import checked_cell
+from vidcost.bench.timing.plan import Conditions, implemented, pairs_for
 from vidcost.bench.timing.predict import predict
 from vidcost.bench.timing.runner import Runner
 from vidcost.bench.timing.sampling import precision_of

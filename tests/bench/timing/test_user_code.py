@@ -8,7 +8,8 @@ from vidcost.bench.timing import predict as predict_module
 from vidcost.bench.timing import sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.messages import Limits
-from vidcost.bench.timing.plan import Conditions, cells_for, checked_cell, code_of, network_fields
+from vidcost.bench.timing.cell import checked_cell
+from vidcost.bench.timing.plan import Conditions, cells_for, code_of, network_fields
 from vidcost.bench.timing.predict import predict, predict_without
 from vidcost.bench.timing.store import Store
 
