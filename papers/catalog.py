@@ -7,7 +7,9 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 from vidcost import models, papers
 from vidcost.papers.figures import Paper, load
@@ -17,72 +19,127 @@ DEFAULT = "pnl2020"
 """The paper that commands take when none is named."""
 
 
-def names() -> tuple[str, ...]:
-    """All papers, in alphabetical order."""
-    folders = (file.parent.name for root in papers.__path__ for file in _figures(Path(root)))
-    return tuple(sorted(folders))
+def folders() -> dict[str, Path]:
+    """The folders of all papers by name, in alphabetical order."""
+    found = {
+        file.parent.name: file.parent
+        for root in papers.__path__
+        for file in Path(root).glob("*/figures.toml")
+    }
+    return dict(sorted(found.items()))
 
 
 @cache
 def paper(name: str = DEFAULT) -> Paper:
-    """The figures that a paper prints.  Raises: ValueError if there is no such paper."""
-    for root in papers.__path__:
-        for file in _figures(Path(root)):
-            if file.parent.name == name:
-                return load(file)
-    raise ValueError(f"no paper {name!r}: there are {', '.join(names())}")
+    """All that a paper prints.  Raises: ValueError if there is no such paper."""
+    found = folders()
+    if name not in found:
+        near = difflib.get_close_matches(name, found, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"no paper {name!r}: {hint}there are {', '.join(found)}")
+    return load(found[name] / "figures.toml")
+
+
+def module_of(name: str, part: str) -> ModuleType | None:
+    """A module in a paper's folder, such as its ``claims``; None if the paper has none."""
+    full = f"vidcost.papers.{name}.{part}"
+    return import_module(full) if find_spec(full) else None
 
 
 @cache
 def rows_of(name: str = DEFAULT) -> tuple[Row, ...]:
-    """The rows of a paper.  Raises: ValueError if there is no such paper."""
+    """The rows of a paper.  Raises: ValueError if there is no such paper, or it has no rows."""
     paper(name)
-    rows: tuple[Row, ...] = import_module(f"vidcost.papers.{name}.rows").ROWS
-    return rows
+    rows = getattr(module_of(name, "rows"), "ROWS", None)
+    if not rows:
+        raise ValueError(f"paper {name} has no rows: define ROWS in {folders()[name]}/rows.py")
+    return tuple(rows)
 
 
 @cache
-def every_row() -> dict[str, Row]:
-    """The rows of all papers by name.  Raises: ValueError if two papers use one name."""
+def _owners() -> dict[str, tuple[str, Row]]:
+    """The paper and the row by the row's name; the default paper's come first."""
     found: dict[str, tuple[str, Row]] = {}
-    for name in names():
+    for name in sorted(folders(), key=lambda name: (name != DEFAULT, name)):
         for row in rows_of(name):
             if row.name in found:
-                both = f"{found[row.name][0]} and {name}"
-                raise ValueError(f"two rows are named {row.name!r}, of {both}: rename one")
+                other = found[row.name][0]
+                raise ValueError(
+                    f"papers {other} and {name} both have a row {row.name!r}: rename one of them"
+                )
             found[row.name] = (name, row)
-    return {row.name: row for _, row in found.values()}
+    return found
 
 
-def row_files() -> list[Path]:
-    """The source files that define rows and the networks that they build."""
-    networks = (file for root in models.__path__ for file in Path(root).rglob("*.py"))
-    patterns = ("*.py", "*/__init__.py", "*/rows.py")
-    rows = (file for root in papers.__path__ for each in patterns for file in Path(root).glob(each))
-    return [*sorted(networks), *sorted(rows)]
+def every_row() -> dict[str, Row]:
+    """The rows of all papers by name.  Raises: ValueError if two papers use one name."""
+    return {name: row for name, (_, row) in _owners().items()}
 
 
-def _figures(root: Path) -> list[Path]:
-    return sorted(root.glob("*/figures.toml"))
+def rows_beside(stored: Iterable[str]) -> tuple[Row, ...]:
+    """The rows of the default paper, and of each paper that a stored row belongs to."""
+    owners = _owners()
+    wanted = {DEFAULT} | {owners[name][0] for name in stored if name in owners}
+    return tuple(row for name, row in owners.values() if name in wanted)
+
+
+def paper_of(row: str) -> Paper | None:
+    """The paper that a row belongs to; None for a row of no paper."""
+    owner = _owners().get(row)
+    return None if owner is None else paper(owner[0])
+
+
+def tables_of(row: str) -> tuple[int | str, ...]:
+    """The tables of its paper that a row stands in; none for a variant."""
+    owner = paper_of(row)
+    return () if owner is None else owner.tables_of(row)
+
+
+def printed_rows(name: str = DEFAULT) -> dict[str, Row]:
+    """The rows that a paper's figures and claims are about, by name; they may be another paper's.
+
+    Raises: ValueError if no paper has such a row.
+    """
+    known, printed = every_row(), paper(name)
+    named = dict.fromkeys(figure.row for figure in printed.figures)
+    named |= dict.fromkeys(row for claim in printed.claims for row in claim.rows)
+    for row in named:
+        if row not in known:
+            near = difflib.get_close_matches(row, known, n=1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"{folders()[name]}/figures.toml names a row {row!r} that no paper has{hint}"
+            )
+    return {row: known[row] for row in named}
+
+
+def rows_with_costs(name: str = DEFAULT) -> list[Row]:
+    """The rows for which a paper prints a table of costs and that can be built."""
+    tables = {*paper(name).cost_tables}
+    return [row for row in rows_of(name) if row.build and tables & {*tables_of(row.name)}]
 
 
 def select(
-    patterns: Sequence[str] = (), *, paper_name: str | None = None, table: int | None = None
+    patterns: Sequence[str] = (),
+    *,
+    paper_name: str | None = None,
+    table: int | str | None = None,
 ) -> tuple[Row, ...]:
     """Rows whose names match any of ``patterns`` (names or globs), in order.
 
-    Patterns choose among the rows of all papers, or of ``paper_name``. No pattern means all rows
-    of that paper, or of DEFAULT; so does ``table``, a table of it, with what it prints alone.
+    Patterns choose among the rows of all papers, or of ``paper_name``. Without patterns, or with
+    a ``table``, the rows are those of that paper, or of DEFAULT.
     The name of any row with such blocks and -optimized behind it is a row too, after all others.
     Raises: ValueError if a pattern matches nothing, with the nearest name, there is no such paper
             or table, or none of its rows matches.
     """
-    chosen_paper = paper_name or DEFAULT
-    if table is not None:
-        paper(chosen_paper).table(table)
-    everything = patterns and paper_name is None and table is None
-    base = every_row().values() if everything else rows_of(chosen_paper)
+    of_paper = paper_name or DEFAULT
+    among_all = bool(patterns) and paper_name is None and table is None
+    base = tuple(every_row().values()) if among_all else rows_of(of_paper)
     rows = (*base, *_optimized_by_name(patterns, base))
+    if table is not None:
+        printed = {each.row for each in paper(of_paper).table(table)}
+        in_table = tuple(row for row in rows if row.name in printed)
     names = [row.name for row in rows]
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
@@ -91,13 +148,20 @@ def select(
             raise ValueError(f"no row {pattern!r}: {hint}`vidcost list` shows all rows")
     chosen = tuple(
         row
-        for row in rows
-        if (table is None or table in row.tables)
-        and (not patterns or any(fnmatch.fnmatchcase(row.name, p) for p in patterns))
+        for row in (rows if table is None else in_table)
+        if not patterns or any(fnmatch.fnmatchcase(row.name, p) for p in patterns)
     )
     if not chosen:
         raise ValueError(f"no row of Table {table} matches {' or '.join(patterns)}")
     return chosen
+
+
+def row_files() -> list[Path]:
+    """The source files that define rows and the networks that they build."""
+    networks = (file for root in models.__path__ for file in Path(root).rglob("*.py"))
+    patterns = ("*.py", "*/__init__.py", "*/rows.py")
+    rows = (file for root in papers.__path__ for each in patterns for file in Path(root).glob(each))
+    return [*sorted(networks), *sorted(rows)]
 
 
 def _optimized_by_name(names: Sequence[str], rows: Iterable[Row]) -> list[Row]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
-from importlib.resources.abc import Traversable
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 _PRINTED = re.compile(r"(?P<bound>>?)(?P<digits>\d+(?:\.\d+)?)(?P<unit>[MG])")
 _UNITS = {"M": 10**6, "G": 10**9}
@@ -60,29 +62,57 @@ class Figure:
 Printed = Annotated[Figure, BeforeValidator(Figure.parse)]
 
 
+def _table_id(value: object) -> object:
+    """A number where it is written as one: titles are keyed by text, arguments are text."""
+    return int(value) if isinstance(value, str) and value.isdigit() else value
+
+
+TableId = Annotated[int | str, BeforeValidator(_table_id)]
+Kind = Literal["params", "flops"]
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
-class Note(_Frozen):
-    """How ours differs from a printed figure that no count of ours equals."""
+class Texts(_Frozen):
+    """A text for each of the two figures of a row."""
 
     params: str = ""
     flops: str = ""
 
 
 class PrintedRow(_Frozen):
-    """A row of one of the paper's tables, as printed; None where the paper prints nothing."""
+    """A row of one of the paper's tables, as printed; None where the paper prints nothing.
 
-    table: Literal[1, 2, 3, 4, 5, 6]
+    ``note`` says how our count differs from a figure that it does not meet, ``recipe`` which
+    recipe gives that figure: a row, and settings of the paper's recipes.
+    """
+
+    table: TableId
     label: str
     row: str
     group: str = ""
-    top1: str
+    top1: str | None = None
     top5: str | None = None
     params: Printed | None = None
     flops: Printed | None = None
-    note: Note = Note()
+    note: Texts = Texts()
+    recipe: Texts = Texts()
+
+    def figures(self) -> Iterator[tuple[Kind, Figure, str, str]]:
+        """The figures that are printed: kind, figure, note, recipe."""
+        for kind in get_args(Kind):
+            if (figure := getattr(self, kind)) is not None:
+                yield kind, figure, getattr(self.note, kind), getattr(self.recipe, kind)
+
+    @model_validator(mode="after")
+    def _texts_are_of_figures(self) -> PrintedRow:
+        for field in ("note", "recipe"):
+            for kind in get_args(Kind):
+                if getattr(getattr(self, field), kind) and getattr(self, kind) is None:
+                    raise ValueError(f"{self.row} has {field}.{kind}, and no printed {kind}")
+        return self
 
 
 class Claim(_Frozen):
@@ -94,34 +124,85 @@ class Claim(_Frozen):
     rows: tuple[str, ...]
 
 
+class Dataset(_Frozen):
+    """Tables whose accuracies are of one dataset, so that a plot may hold them all."""
+
+    key: str
+    title: str
+    tables: tuple[TableId, ...]
+
+
+class Growth(_Frozen):
+    """Blocks whose cost over the map's side is plotted, and the input where the paper has them."""
+
+    blocks: tuple[str, ...]
+    channels: int
+    frames: int
+    side: int
+
+
 class Paper(_Frozen):
-    """All printed figures of the paper."""
+    """All that a paper prints. ``name`` is its folder's.
 
+    ``families`` are globs of row names by the word for a family of networks; ``shown_first`` is
+    the row and the reference counter that a page explains first.
+    """
+
+    name: str
     paper: str
-    titles: dict[int, str]
+    titles: dict[TableId, str]
     figures: tuple[PrintedRow, ...]
-    claims: tuple[Claim, ...]
+    claims: tuple[Claim, ...] = ()
+    families: dict[str, tuple[str, ...]] = {}
+    datasets: tuple[Dataset, ...] = ()
+    growth: Growth | None = None
+    shown_first: tuple[str, str] | None = None
 
-    def table(self, number: int) -> tuple[PrintedRow, ...]:
+    def table(self, table: TableId) -> tuple[PrintedRow, ...]:
         """The rows of one table, as printed.  Raises: ValueError if there is no such table."""
-        rows = tuple(row for row in self.figures if row.table == number)
+        rows = tuple(row for row in self.figures if row.table == _table_id(table))
         if not rows:
-            raise ValueError(f"no table {number}: the paper has Tables 1 to 6")
+            known = ", ".join(map(str, self.titles))
+            raise ValueError(f"no table {table} in {self.name}: choose from {known}")
         return rows
 
+    @property
+    def cost_tables(self) -> tuple[int | str, ...]:
+        """The tables that print parameters or FLOPs."""
+        return tuple(dict.fromkeys(row.table for row in self.figures if row.params or row.flops))
 
-def load(path: Traversable) -> Paper:
-    """Read a file of printed figures.
+    def tables_of(self, row: str) -> tuple[int | str, ...]:
+        """The tables that a row stands in."""
+        return tuple(dict.fromkeys(each.table for each in self.figures if each.row == row))
+
+    def family(self, row: str) -> str:
+        """The family of networks that a row belongs to."""
+        for family, patterns in self.families.items():
+            if any(fnmatch.fnmatchcase(row, pattern) for pattern in patterns):
+                return family
+        return "other networks"
+
+    @model_validator(mode="after")
+    def _tables_have_titles(self) -> Paper:
+        for table in dict.fromkeys(row.table for row in self.figures):
+            if table not in self.titles:
+                raise ValueError(f"table {table} has figures, and no title in [titles]")
+        return self
+
+
+def load(path: Path) -> Paper:
+    """Read a paper's figures.toml; the folder names the paper.
 
     Raises: ValueError, in one line, if it cannot be read or is damaged.
     """
     try:
-        return Paper.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        read = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Paper.model_validate({**read, "name": path.parent.name})
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} is damaged: {where}: {first['msg']}") from None
+        said = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+        raise ValueError(f"{path} is damaged: {said}") from None
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from None

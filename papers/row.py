@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 
 import torch
@@ -16,47 +17,63 @@ from vidcost.models.backbones.positions import Blocks
 
 @dataclass(frozen=True)
 class Row:
-    """One row: a network at one clip size, and where its paper prints it.
+    """One row: a network at one clip size.
 
     ``build`` takes the keywords classes, frames and size; None where no definition is public.
-    ``inputs`` are the clips without the batch: one, or two for a two-stream network.
-    ``tables`` are the numbers of the paper's tables the row stands in, none for a variant.
-    ``note`` says what is assumed, or why there is nothing to build. ``stills`` are the indices of
-    inputs that are one frame whatever the clip.
+    ``inputs`` are the clips without the batch, (channels, frames, height, width) each: one, or
+    more for a network of several streams. ``note`` says what is assumed, or why there is nothing
+    to build. ``stills`` are the indices of inputs that are one frame whatever the clip.
     """
 
     name: str
     build: Callable[..., nn.Module] | None
     classes: int
     inputs: tuple[Clip, ...]
-    tables: tuple[int, ...] = ()
     note: str = ""
     stills: tuple[int, ...] = ()
 
     @property
     def frames(self) -> int:
-        """Frames of the (first) clip."""
-        return self.inputs[0][1]
+        """Frames of the longest input."""
+        return max(frames for _, frames, _, _ in self.inputs)
 
     @property
     def size(self) -> int:
-        """Height and width of the (first) clip."""
-        return self.inputs[0][2]
+        """The shorter side of the first input."""
+        return min(self.inputs[0][2:])
 
     def at(
         self, *, classes: int | None = None, frames: int | None = None, size: int | None = None
     ) -> Row:
-        """The same network for other classes or clips; None keeps what the row has."""
+        """The same network for other classes or clips; None keeps what the row has.
+
+        ``frames`` are those of the longest input and ``size`` is the shorter side of the first:
+        all inputs are scaled alike, but for stills.
+        Raises: ValueError if an input would not have whole frames or sides.
+        """
+        row = self if classes is None else replace(self, classes=classes)
+        if not self.inputs:
+            return row
+        longer = 1 if frames is None else Fraction(frames, self.frames)
+        larger = 1 if size is None else Fraction(size, self.size)
         clips = tuple(
-            (
-                channels,
-                old if frames is None or index in self.stills else frames,
-                height if size is None else size,
-                width if size is None else size,
-            )
-            for index, (channels, old, height, width) in enumerate(self.inputs)
+            self._scaled(clip, 1 if index in self.stills else longer, larger)
+            for index, clip in enumerate(self.inputs)
         )
-        return replace(self, classes=self.classes if classes is None else classes, inputs=clips)
+        return replace(row, inputs=clips)
+
+    def _scaled(self, clip: Clip, longer: Fraction | int, larger: Fraction | int) -> Clip:
+        channels, frames, height, width = clip
+        scaled = (frames * longer, height * larger, width * larger)
+        if any(extent != int(extent) for extent in scaled):
+            old = "x".join(map(str, clip[1:]))
+            new = "x".join(map(str, scaled))
+            raise ValueError(
+                f"{self.name}: an input of {old} would be {new}: choose frames and a size that "
+                "leave it whole"
+            )
+        new_frames, new_height, new_width = map(int, scaled)
+        return channels, new_frames, new_height, new_width
 
     def optimized(self) -> Row:
         """A variant of this row whose blocks are optimized, named with -optimized behind.
@@ -78,7 +95,7 @@ class Row:
         }
         note = f"variant: {self.name} with the optimized implementation of its blocks"
         name = f"{self.name}-optimized"
-        return replace(self.with_blocks(changed), name=name, tables=(), note=note)
+        return replace(self.with_blocks(changed), name=name, note=note)
 
     @property
     def is_optimized(self) -> bool:

@@ -1,8 +1,22 @@
-"""Groups of tests that one xdist worker runs: those of a file, and all that start Ray."""
+"""What tests of all folders share: groups for xdist, papers of their own."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
+
+from vidcost import papers
+from vidcost.papers import catalog
+
+Shelf = Callable[..., Path]
+
+
+def _forget() -> None:
+    for cached in (catalog.paper, catalog.rows_of, catalog._owners):
+        cached.cache_clear()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -12,3 +26,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not item.get_closest_marker("xdist_group"):
             group = "ray" if item.get_closest_marker("ray") else str(item.path)
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+    """Add papers beside those of the package: ``shelf(name, figures, rows, **other files)``."""
+    root = tmp_path / "shelf"
+    monkeypatch.setattr(papers, "__path__", [*papers.__path__, str(root)])
+
+    def add(name: str, figures: str, rows: str = "", **others: str) -> Path:
+        folder = root / name
+        folder.mkdir(parents=True)
+        (folder / "figures.toml").write_text(figures, encoding="utf-8")
+        texts = {"rows": rows, **others}
+        for stem, text in texts.items():
+            (folder / f"{stem}.py").write_text(text, encoding="utf-8")
+        _forget()
+        return folder
+
+    yield add
+    _forget()
+    for module in [m for m in sys.modules if m.startswith("vidcost.papers.")]:
+        file = getattr(sys.modules[module], "__file__", None)
+        if file and Path(file).is_relative_to(root):
+            del sys.modules[module]

@@ -40,10 +40,11 @@ from vidcost.bench.gate import interleave
 from vidcost.bench.gate.record import Rule
 from vidcost.bench.gate.versions import cache_folder
 from vidcost.bench.report.table import Column, Table, integer
-from vidcost.bench.session.timing import check_device, slug
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machine_of
+from vidcost.bench.timing.machine import check_device
 from vidcost.bench.timing.record import Machine
+from vidcost.bench.timing.stored import slug
 
 COMMAND = "python tools/gate_study.py"
 

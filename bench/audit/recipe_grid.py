@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import itertools
 import math
@@ -25,7 +24,6 @@ from vidcost.bench.audit.recipes import (
     in_order,
 )
 from vidcost.bench.count.counter import Count, count
-from vidcost.bench.engine.work import Engine, Piece
 from vidcost.papers.row import Row
 
 Settings = tuple[tuple[str, str], ...]
@@ -70,31 +68,6 @@ def grid(
             except ValueError:
                 counted = None
             yield recipe, counted
-
-
-def grid_on(engine: Engine, row: Row) -> Iterator[tuple[Recipe, Figures | None]]:
-    """What :func:`grid` gives, in its order, a few networks in each piece of work.
-
-    Raises: ValueError if the row has no public definition; Lost.
-    """
-    starts = range(0, len(networks(row)), AT_ONCE)
-    pieces = (
-        Piece(f"recipes of {row.name}", _part, (row, start, start + AT_ONCE), tag=start)
-        for start in starts
-    )
-    waiting: dict[int, list[tuple[Recipe, Figures | None]]] = {}
-    wanted = iter(starts)
-    turn = next(wanted, None)
-    with contextlib.closing(engine.run(pieces)) as outcomes:
-        for outcome in outcomes:
-            waiting[outcome.piece.tag] = outcome.get()
-            while turn in waiting:
-                yield from waiting.pop(turn)
-                turn = next(wanted, None)
-
-
-def _part(row: Row, start: int, stop: int) -> list[tuple[Recipe, Figures | None]]:
-    return list(grid(row, start, stop))
 
 
 def networks(row: Row) -> list[tuple[Settings, ...]]:

@@ -11,9 +11,8 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from vidcost.bench.audit.recipe_grid import grid, grid_on
+from vidcost.bench.audit.recipe_grid import grid
 from vidcost.bench.audit.recipes import Figures, Recipe
-from vidcost.bench.engine.work import Engine
 from vidcost.papers.figures import Figure, Paper
 from vidcost.papers.row import Row
 
@@ -128,17 +127,15 @@ def search(
     paper: Paper,
     *,
     advance: Callable[[str], None] = lambda what: None,
-    engine: Engine | None = None,
 ) -> Search:
     """Count every recipe around ``row`` and hold it against what the paper prints.
 
-    They are counted in this process, or in pieces by ``engine``.
     ``advance`` is called for each of the recipes, of which there are :func:`recipe_grid.size`.
     Raises: ValueError if the paper prints no costs of the row, or it has no public definition.
     """
     target = target_of(row, paper)
     matches, refused = [], 0
-    for recipe, counted in grid_on(engine, row) if engine else grid(row):
+    for recipe, counted in grid(row):
         if counted is None:
             refused += 1
         else:

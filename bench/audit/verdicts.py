@@ -94,7 +94,7 @@ FITS: tuple[Fit, ...] = (
 class Judged:
     """A printed figure beside the network as described; ``ours`` is None if it cannot be built."""
 
-    table: int
+    table: int | str
     label: str
     row: str
     kind: Kind

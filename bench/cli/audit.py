@@ -10,7 +10,7 @@ import typer
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.options import Address, As, EngineName, Json, Results, Where
+from vidcost.bench.cli.options import As, Json, Results
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
 audit_app = typer.Typer()
@@ -32,8 +32,6 @@ def audit(
             metavar="'ROW AXIS=CHOICE ...'", help="Count a row otherwise than it is described."
         ),
     ] = None,
-    engine: EngineName = Where.HERE,
-    address: Address = None,
     results: Results = Path("results"),
     as_: As = None,
     json: Json = False,
@@ -42,14 +40,13 @@ def audit(
 
     Writes audit.md and audit.jsonl to the results folder; --format prints the figures alone. Fails
     if a figure that is not met has no note in figures.toml, if one that is met has one, or if
-    a recipe no longer gives its figure. --search tries the recipes around a row, with --engine ray
-    on the nodes of a cluster; --recipe counts one.
+    a recipe no longer gives its figure. --search tries the recipes around a row; --recipe
+    counts one.
     """
     from vidcost.bench.audit.recipe_grid import size
     from vidcost.bench.audit.recipe_search import search as search_recipes
     from vidcost.bench.audit.recipes import Recipe
     from vidcost.bench.audit.verdicts import judge, printed_figures, problems
-    from vidcost.bench.cli.engines import Choice
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.report.audit.document import audit_markdown
     from vidcost.bench.report.audit.tables import figure_table, recipe_table, search_table
@@ -57,9 +54,6 @@ def audit(
     from vidcost.papers.catalog import select
 
     paper = catalog.paper()
-    where = Choice(engine, address)
-    if where.is_ray and search is None:
-        raise ValueError("--engine ray is for --search: the rest of the audit takes seconds")
     if search is not None and recipe is not None:
         raise ValueError("--search and --recipe are two things: give one of them")
     if recipe is not None:
@@ -69,10 +63,8 @@ def audit(
         (row,) = select([search])[:1]
         if row.name != search:
             raise ValueError(f"{search!r} is no row's name: search around one row at a time")
-        with where.engine() as machines, progress(size(row)) as advance:
-            found = search_recipes(
-                row, paper, advance=advance, engine=machines if where.is_ray else None
-            )
+        with progress(size(row)) as advance:
+            found = search_recipes(row, paper, advance=advance)
         print_table(search_table(found), as_)
         return
     files.check_folder(results)

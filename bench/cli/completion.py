@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, get_args
 
 from vidcost.bench.timing.axes import FULL, STAGES
 
@@ -17,9 +16,9 @@ from vidcost.bench.timing.axes import FULL, STAGES
 
 def rows() -> list[str]:
     """Names of rows."""
-    from vidcost.papers.catalog import rows_of
+    from vidcost.papers.catalog import every_row
 
-    return [row.name for row in rows_of()]
+    return list(every_row())
 
 
 def blocks() -> list[str]:
@@ -54,11 +53,23 @@ def devices() -> list[str]:
     return ["cpu", "cuda"]
 
 
-def tables() -> list[str]:
-    """Numbers of the paper's tables."""
-    from vidcost.papers.catalog import rows_of
+def papers() -> list[str]:
+    """Names of papers."""
+    from vidcost.papers.catalog import folders
 
-    return sorted({str(number) for row in rows_of() for number in row.tables})
+    return list(folders())
+
+
+def tables() -> list[str]:
+    """The default paper's tables."""
+    from vidcost.papers import catalog
+
+    return list(map(str, catalog.paper().titles))
+
+
+def papers_and_tables() -> list[str]:
+    """Names of papers, and the default paper's tables."""
+    return [*papers(), *tables()]
 
 
 def several_of(*values: str) -> Callable[[str], list[str]]:

@@ -27,13 +27,27 @@ counts_app = typer.Typer()
 
 @counts_app.command("list", epilog="Example: `vidcost list 'mfnet-pnl*' --table 3`")
 def list_rows(
-    rows: Rows = None, table: PaperTable = None, as_: As = None, json: Json = False
+    rows: Rows = None,
+    table: PaperTable = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(help="Only the rows of this paper.", autocompletion=completion.papers),
+    ] = None,
+    papers: Annotated[bool, typer.Option("--papers", help="List the papers instead.")] = False,
+    as_: As = None,
+    json: Json = False,
 ) -> None:
     """List the rows: name, tables, input, what is assumed."""
     from vidcost.bench.report.counts import list_table
+    from vidcost.bench.report.paper import papers_table
     from vidcost.papers.catalog import select
 
-    print_table(list_table(select(rows or (), table=table)), as_)
+    if papers:
+        if rows or table or paper:
+            raise ValueError("--papers lists all papers: leave out rows, --table and --paper")
+        print_table(papers_table(), as_)
+        return
+    print_table(list_table(select(rows or (), paper_name=paper, table=table)), as_)
 
 
 @counts_app.command("count", epilog="Example: `vidcost count mfnet-nl mfnet-pnl-x5 --format csv`")

@@ -1,23 +1,26 @@
-"""The options that say where work is done, as an engine."""
+"""Where the work of a command is done, by its options, and how it has cells timed there."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from vidcost.bench.cli.options import Where
-from vidcost.bench.engine import cluster
-from vidcost.bench.engine.here import Here
-from vidcost.bench.engine.on_ray import OnRay
-from vidcost.bench.engine.work import Engine
-from vidcost.bench.session import timing
-from vidcost.bench.session.cluster_timing import take_on
+from vidcost.bench.engine import on_ray
+from vidcost.bench.engine.calls import Engine, Here
+from vidcost.bench.progress import bar
+from vidcost.bench.report.timing import milliseconds
+from vidcost.bench.timing import conditions, machine, sweep
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.predict import predict_with_peak
+from vidcost.bench.timing.stored import store_of
 from vidcost.bench.user.reference import is_reference
 
 NO_BUDGET = (
@@ -28,7 +31,7 @@ NO_BUDGET = (
 
 @dataclass(frozen=True)
 class Choice:
-    """What --engine, --address and --gpu say together.
+    """The options --engine, --address and --gpu together.
 
     Raises: ValueError if they contradict each other, or ``device``.
     """
@@ -39,7 +42,7 @@ class Choice:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if self.where is Where.HERE:
+        if not self.is_ray:
             for name, value in (("--address", self.address), ("--gpu", self.gpu)):
                 if value is not None:
                     raise ValueError(f"{name} is a Ray cluster's: give --engine ray too")
@@ -59,76 +62,105 @@ class Choice:
 
     @contextlib.contextmanager
     def engine(self, references: Sequence[str] = ()) -> Iterator[Engine]:
-        """What runs pieces of work; what it has to say goes to standard error.
+        """What makes the command's calls; its notes go to standard error.
 
-        ``references`` are words of the command, some of which may name a user's code: then the
-        current folder is sent to the nodes.
-        Raises: ValueError in a line, if there is no such cluster, or no such GPU in it.
+        If one of the words ``references`` names a user's code, the nodes get the current folder.
+        Raises: ValueError if there is no such cluster, or no such GPU in it.
         """
         if not self.is_ray:
             yield Here()
             return
         folder = Path.cwd() if any(map(_is_here, references)) else None
-        with cluster.joined(self.address, folder=folder):
+        with on_ray.joined(self.address, folder=folder):
             types = self.gpu.split(",") if self.gpu else []
-            known = cluster.check_types(types) if self.device == "cuda" else ()
-            yield OnRay(gpu_types=known, on_note=_say)
+            known = on_ray.check_types(types) if self.device == "cuda" else ()
+            yield on_ray.OnRay(gpu_types=known, on_note=partial(typer.echo, err=True))
 
     def threads(self) -> int:
-        """The cores on which a CPU's cells are timed, of a node; on a GPU the one that feeds it.
+        """On a CPU the cores that a cell has; on a GPU the one that feeds it.
 
-        Raises: ValueError if nodes have unlike numbers of them.
+        Raises: ValueError if the nodes of the cluster have unlike numbers of cores.
         """
-        if not self.is_ray:
-            return timing.default_threads(self.device)
-        if self.device != "cpu":
-            return 1
-        cores = sorted({int(node.cores) for node in cluster.nodes() if node.suits("machine", ())})
+        if not self.is_ray or self.device != "cpu":
+            return machine.default_threads(self.device)
+        cores = sorted({int(node.cores) for node in on_ray.nodes() if node.cores >= 1})
         if len(cores) > 1:
             words = " and ".join(map(str, cores))
             raise ValueError(f"the nodes have {words} cores: say how many to use by --threads")
         return cores[0] if cores else 1
 
     def check_device(self) -> None:
-        """Raises: ValueError if there is no such device here; of a cluster it is asked later."""
+        """Raises: ValueError if there is no such device here; a cluster is asked later."""
         if not self.is_ray:
-            timing.check_device(self.device)
+            machine.check_device(self.device)
 
-    def take(
-        self,
-        machines: Engine,
-        cells: Sequence[Cell],
-        results: Path,
-        *,
-        resume: bool,
-        start_up_s: float,
-        budget_s: float | None = None,
-        command: str = "vidcost time",
-    ) -> timing.Taken:
-        """Time ``cells`` here, within the budget, or on ``machines``, which know none.
 
-        Raises: ValueError, Interrupted as :func:`take` and :func:`take_on` do.
-        """
-        console = Console(stderr=True)
-        if self.is_ray:
-            return take_on(
-                machines,
+def take(
+    cells: Sequence[Cell],
+    results: Path,
+    *,
+    engine: Engine | None = None,
+    resume: bool = True,
+    budget_s: float | None = None,
+    start_up_s: float | None = None,
+    command: str = "vidcost time",
+) -> sweep.Swept:
+    """Time ``cells`` of one device and store them in the results folder, under a progress bar.
+
+    Here within the budget, or on ``engine``, which knows no budget. ``start_up_s`` is what a worker
+    may take beside its sampling; None is the default.
+    Raises: ValueError, Interrupted as :func:`sweep.sweep` and :func:`sweep.sweep_on` do.
+    """
+    if not cells:
+        return sweep.Swept()
+    device = cells[0].device
+    limits = sweep.limits_for(device, start_up_s=start_up_s)
+    with _progress(Console(stderr=True), len(set(cells))) as show:
+        if engine is None or isinstance(engine, Here):
+            return sweep.sweep(
                 cells,
-                results,
-                console=console,
+                store_of(results, conditions.machine_of(device), command=command),
+                limits=limits,
                 resume=resume,
-                start_up_s=start_up_s,
-                command=command,
+                budget_s=budget_s,
+                predict=predict_with_peak,
+                on_event=show,
             )
-        return timing.take(
+        return sweep.sweep_on(
+            engine,
             cells,
-            results,
-            console=console,
+            partial(store_of, results, command=command),
+            site=sweep.Site(predict_with_peak),
+            limits=limits,
             resume=resume,
-            budget_s=budget_s,
-            start_up_s=start_up_s,
-            command=command,
+            on_event=show,
         )
+
+
+@contextlib.contextmanager
+def _progress(console: Console, total: int) -> Iterator[Callable[[sweep.Event], None]]:
+    """A bar on a terminal: the cell, the estimate so far, and how many are done."""
+    with bar(console, "timing", total) as (shown, task):
+        done: set[Cell] = set()
+
+        def show(event: sweep.Event) -> None:
+            target = event.cell.target
+            if event.kind == "started":
+                again = ", again" if event.again else ""
+                shown.update(task, description=escape(f"{target}{again}: warming up"))
+            elif event.chunk is not None:
+                median = milliseconds(event.chunk.median_s)
+                reached = event.chunk.precision
+                precision = "" if reached is None else f" ± {reached:.1%}"
+                void = ", throttled" if event.void else ""
+                text = f"{target}: {event.chunk.samples} samples, {median} ms{precision}{void}"
+                shown.update(task, description=escape(text))
+            else:
+                # one that is measured twice is done once
+                done.add(event.cell)
+                shown.update(task, completed=len(done))
+
+        yield show
 
 
 def _is_here(word: str) -> bool:
@@ -140,7 +172,7 @@ def _is_here(word: str) -> bool:
     if not is_reference(":".join(word.split(":")[:2])):
         return False
     if not where.endswith(".py"):
-        # a package that is installed here must be there
+        # a package that is installed here must be installed there
         top = where.partition(".")[0]
         return Path(top).is_dir() or Path(f"{top}.py").is_file()
     path = Path(where)
@@ -149,7 +181,3 @@ def _is_here(word: str) -> bool:
             f"nodes are sent the current folder: name {where} by a path from a folder above it"
         )
     return True
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
+from vidcost.bench.cli.axis_options import with_axes
 from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.extras import require
@@ -68,12 +69,13 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     `vidcost explain` checks against their real answers.
     """
     from vidcost.bench.cli.rows import progress
+    from vidcost.bench.count import record
     from vidcost.bench.gate.counts import compare
     from vidcost.bench.report.gate.counts import change_table, summary_line
     from vidcost.bench.report.gate.github import annotated, announce, append_summary
-    from vidcost.papers.catalog import rows_of
+    from vidcost.papers.catalog import rows_beside
 
-    comparison = compare(rows_of(), results, progress=progress)
+    comparison = compare(rows_beside(record.read(results)), results, progress=progress)
     summary, table = summary_line(comparison, results), change_table(comparison.changes)
     if comparison.changes or as_ is not None:
         print_table(table, as_)
@@ -105,17 +107,19 @@ def gate_accept(
     fvcore, thop and the others are asked about the rows that changed.
     """
     from vidcost.bench.cli.rows import progress
+    from vidcost.bench.count import record
     from vidcost.bench.gate.counts import accept
     from vidcost.bench.report.gate.counts import accepted_line, change_table
-    from vidcost.papers.catalog import rows_of
+    from vidcost.papers.catalog import rows_beside
 
-    acceptance = accept(rows_of(), results, reason, progress=progress)
+    acceptance = accept(rows_beside(record.read(results)), results, reason, progress=progress)
     if json:
         print_table(change_table(acceptance.changes), Format.JSON)
     typer.echo(accepted_line(acceptance, results), err=json)
 
 
 @gate_app.command("time", epilog="Example: `vidcost gate time mfnet-pnl --base main`")
+@with_axes("batch", "dtype", "phase")
 def gate_time(
     rows: Annotated[
         list[str] | None,
@@ -135,13 +139,7 @@ def gate_time(
     frames: Frames = None,
     size: Size = None,
     device: Device = "cpu",
-    batch: Annotated[int, typer.Option(min=1, help="Clips in a pass.")] = 1,
-    dtype: Annotated[
-        str, typer.Option(help="fp32, tf32, bf16 or fp16.", autocompletion=completion.dtype)
-    ] = "fp32",
-    phase: Annotated[
-        str, typer.Option(help="inference or training.", autocompletion=completion.phase)
-    ] = "inference",
+    axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: Threads = 1,
     margin: Margin = 0.03,
     visit: Annotated[
@@ -169,17 +167,15 @@ def gate_time(
     """
     from vidcost.bench.gate import interleave, record, versions
     from vidcost.bench.gate.judge import judged
-    from vidcost.bench.session.timing import check_device
-    from vidcost.bench.timing.cell import Cell
-    from vidcost.bench.timing.cell import checked_cell
-    from vidcost.bench.timing.plan import Conditions
+    from vidcost.bench.timing.cell import Cell, checked_cell
+    from vidcost.bench.timing.machine import check_device
     from vidcost.bench.timing.sweep import Interrupted
 
     check_device(device)
     files.check_folder(out.parent)
     if not rows and device == "cpu":
         blocks = blocks or ["all"]
-    (common,) = Conditions(device, threads, (batch,), (dtype,), phase=(phase,)).combinations()
+    common = {"device": device, "threads": threads, **axes}
 
     def cell_of_row(name: str) -> Cell:
         return checked_cell({"row": name, "frames": frames, "size": size} | common)

@@ -52,12 +52,20 @@ GpuTypes = Annotated[
 Rows = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Row names or globs, such as 'mfnet*'; none: all rows.",
+        help="Row names or globs, such as 'mfnet*'; none: all rows of the default paper.",
         autocompletion=completion.rows,
     ),
 ]
+PaperName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PAPER]",
+        help="A paper's name; `vidcost list --papers` shows all.",
+        autocompletion=completion.papers,
+    ),
+]
 PaperTable = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         "--table",
         help="Only the rows of this table of the paper.",
@@ -101,28 +109,6 @@ Frames = Annotated[int | None, typer.Option("--frames", help="Frames instead of 
 Size = Annotated[int | None, typer.Option("--size", help="Height and width instead of the row's.")]
 Device = Annotated[
     str, typer.Option(help="cpu, cuda, or of several cuda:1.", autocompletion=completion.devices)
-]
-Batch = Annotated[int, typer.Option(min=1, help="Clips in a pass.")]
-OneDtype = Annotated[
-    str,
-    typer.Option(
-        "--dtype",
-        help="fp32, tf32, bf16, bf16-autocast or fp16.",
-        autocompletion=completion.dtype,
-    ),
-]
-OneMode = Annotated[
-    str,
-    typer.Option("--mode", help="eager, cuda-graph or compile.", autocompletion=completion.mode),
-]
-Phases = Annotated[
-    str,
-    typer.Option(
-        "--phase",
-        metavar="PHASE,...",
-        help="inference or training.",
-        autocompletion=completion.phases,
-    ),
 ]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; default: the cores there are.")

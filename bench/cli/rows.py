@@ -15,9 +15,14 @@ from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
 
 
-def buildable(patterns: Sequence[str] | None = None, *, table: int | None = None) -> list[Row]:
+def buildable(
+    patterns: Sequence[str] | None = None,
+    *,
+    table: int | str | None = None,
+    paper_name: str | None = None,
+) -> list[Row]:
     """The chosen rows that can be built; one asked for by name must be."""
-    chosen = select(patterns or (), table=table)
+    chosen = select(patterns or (), table=table, paper_name=paper_name)
     for row in chosen:
         if row.build is None:
             if row.name in (patterns or ()):

@@ -1,27 +1,42 @@
-"""Commands that print the paper's tables, from what is stored or all anew."""
+"""Commands that print the tables of a paper, from what is stored or all anew."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.options import As, Format, Json, NoCache, Results
-from vidcost.bench.cli.output import print_tables, report, report_failures
+from vidcost.bench.cli.options import As, Format, Json, NoCache, PaperName, Results
+from vidcost.bench.cli.output import print_tables, report, report_failures, write_document
+
+if TYPE_CHECKING:
+    from vidcost.bench.count.record import Record
+    from vidcost.bench.report.gpu import Gpu
+    from vidcost.bench.report.table import Table
+    from vidcost.bench.timing.record import Timing
+    from vidcost.bench.timing.store import Contents
+    from vidcost.bench.timing.sweep import Swept
+    from vidcost.papers.figures import Paper
+    from vidcost.papers.row import Row
 
 tables_app = typer.Typer()
+
+Tables = dict[int | str, "Table"]
 
 
 @tables_app.command("tables", epilog="Example: `vidcost tables 3 5 --results results`")
 def tables(
-    numbers: Annotated[
-        list[int] | None,
+    words: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="[TABLE]...", help="1 to 6; none: all.", autocompletion=completion.tables
+            metavar="[PAPER] [TABLE]...",
+            help="A paper's name; its tables, none: all.",
+            autocompletion=completion.papers_and_tables,
         ),
     ] = None,
     results: Results = Path("results"),
@@ -37,34 +52,30 @@ def tables(
     as_: As = None,
     json: Json = False,
 ) -> None:
-    """Print the paper's tables with our counts beside, and write them to tables/*.md.
+    """Print a paper's tables with our counts beside, and write them to tables/PAPER/*.md.
 
     Rows come from counts.jsonl in the results folder; what it lacks is counted. The files have
-    latency and memory too, of every GPU in timings/ that rows were timed on; those of Tables 3, 5
-    and 6 together go to tables/gpu-*.md. Timings of a CPU are shown, with --timings, not written.
+    latency and memory too, of every GPU in timings/ that rows were timed on; those of the tables
+    with costs together go to gpu-*.md. Timings of a CPU are shown, with --timings, not written.
     """
-    from vidcost.bench.cli import paper_tables
     from vidcost.bench.cli.rows import measured
     from vidcost.bench.count import record
+    from vidcost.bench.report.paper import paper_table
     from vidcost.bench.report.timing import with_timings
-    from vidcost.papers import catalog
-    from vidcost.papers.catalog import rows_of
+    from vidcost.papers.catalog import printed_rows
 
-    paper = catalog.paper()
-    numbers = list(dict.fromkeys(numbers or paper.titles))
-    needed = [printed.row for number in numbers for printed in paper.table(number)]
+    paper, chosen = _paper_and_tables(words or ())
     files.check_folder(results)
-    timed, note, gpus = paper_tables.stored_timings(timings, results)
+    timed, note, gpus = _stored_timings(timings, results)
     records = record.read(results)
-    missing = [
-        row for row in rows_of() if row.name in needed and row.name not in records and row.build
-    ]
-    if missing:
+    rows = printed_rows(paper.name)
+    needed = dict.fromkeys(printed.row for table in chosen for printed in paper.table(table))
+    if missing := [rows[name] for name in needed if name not in records and rows[name].build]:
         records |= {
             each.record.row: each.record for each in measured(missing, use_cache=not no_cache)
         }
-    made = {number: paper_tables.counted_table(number, records) for number in numbers}
-    paper_tables.write_tables(made, gpus, results)
+    made = {table: paper_table(table, paper, rows, records) for table in chosen}
+    _write_tables(paper, made, rows, gpus, results)
     print_tables([with_timings(table, timed) for table in made.values()], as_)
     if note:
         typer.echo(note, err=True)
@@ -73,6 +84,7 @@ def tables(
 
 @tables_app.command("run", epilog="Example: `vidcost run --results results --budget 2m`")
 def run(
+    paper_name: PaperName = None,
     results: Results = Path("results"),
     budget: Annotated[
         str, typer.Option(metavar="TIME", help="Time on the CPU for so long: 90s, 10m, 0s for not.")
@@ -80,47 +92,48 @@ def run(
     no_cache: NoCache = False,
     json: Json = False,
 ) -> None:
-    """Build every row, count it, ask other counters, check, time it on this CPU, and print
-    Tables 3, 5 and 6.
+    """Build every row of a paper, count it, ask other counters, check, time it on this CPU, and
+    print the tables with costs.
 
-    Writes counts.jsonl, tables/*.md and timings/*.jsonl to the results folder; counts that differ
-    from those stored there leave the file as it is, and fail. Rows that have not been timed here
-    are, those with blocks first, as far as they are expected to fit into --budget. As those of
+    Writes counts.jsonl, tables/PAPER/*.md and timings/*.jsonl to the results folder; counts that
+    differ from those stored there leave the file as it is, and fail. Rows that have not been timed
+    here are, those with blocks first, as far as they are expected to fit into --budget. As those of
     `vidcost tables`, the files have what is stored of GPUs, and nothing of this CPU's timings.
     """
-    from vidcost.bench.cli import paper_tables
     from vidcost.bench.cli.rows import buildable, measured
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import complaints, reconcile
-    from vidcost.bench.gate.counts import unlike_baseline
+    from vidcost.bench.report.paper import paper_table
     from vidcost.bench.report.timing import with_timings
-    from vidcost.bench.timing.campaign import TABLES
     from vidcost.bench.timing.plan import seconds
     from vidcost.papers import catalog
 
     budget_s = seconds(budget)
-    paper = catalog.paper()
+    paper = catalog.paper(paper_name or catalog.DEFAULT)
     files.check_folder(results)
-    _, note, gpus = paper_tables.stored_timings(None, results)
-    examined = measured(buildable(), use_cache=not no_cache)
+    _, note, gpus = _stored_timings(None, results)
+    rows = catalog.printed_rows(paper.name)
+    own = buildable(paper_name=paper.name)
+    others = [row for row in rows.values() if row.build and row not in own]
+    examined = measured([*own, *others], use_cache=not no_cache)
     records = {each.record.row: each.record for each in examined}
     entries = [entry for each in examined for entry in reconcile(each)]
-    differing = unlike_baseline(records, results)
+    written, differing = _merged(paper, records, results)
     counts = results / record.COUNTS
     if not differing:
-        record.write(results, records.values(), command="vidcost run")
-    printed = {number: paper_tables.counted_table(number, records) for number in paper.titles}
-    paper_tables.write_tables(printed, gpus, results)
-    taken = paper_tables.time_printed_rows(records, results, budget_s)
+        record.write(results, written.values(), command="vidcost run")
+    printed = {table: paper_table(table, paper, rows, records) for table in paper.titles}
+    _write_tables(paper, printed, rows, gpus, results)
+    taken = _time_printed_rows(paper, records, results, budget_s)
     print_tables(
-        [with_timings(printed[number], taken.timings) for number in TABLES],
+        [with_timings(printed[table], taken.timings) for table in paper.cost_tables],
         Format.JSON if json else None,
     )
     checks = sum(r.closed_forms for r in records.values())
     Console(stderr=json).print(
         f"{len(records)} rows built and counted; {checks} modules equal their closed forms; "
-        f"{sum(e.balanced for e in entries)} of {len(entries)} accounts of other counters add up. "
-        f"Written: {'' if differing else f'{counts}, '}{results / 'tables'}/*.md",
+        f"{sum(e.balanced for e in entries)} of {len(entries)} reconciliations of other counters "
+        f"add up. Written: {'' if differing else f'{counts}, '}{_folder(paper, results)}/*.md",
         highlight=False,
         soft_wrap=True,
     )
@@ -128,3 +141,127 @@ def run(
         typer.echo(line, err=True)
     unexplained = (line for entry in entries if not entry.balanced for line in complaints(entry))
     report((*unexplained, *taken.failures, *differing))
+
+
+def _paper_and_tables(words: Sequence[str]) -> tuple[Paper, list[int | str]]:
+    """The paper and the tables that ``words`` name; none: the default paper, all tables.
+
+    Raises: ValueError if there is no such paper or table.
+    """
+    from vidcost.papers import catalog
+
+    default = catalog.paper()
+    is_table = words and (words[0].isdigit() or words[0] in default.titles)
+    if not words or is_table:
+        paper, asked = default, words
+    else:
+        paper, asked = catalog.paper(words[0]), words[1:]
+    chosen = [paper.table(word)[0].table for word in asked]
+    return paper, list(dict.fromkeys(chosen or paper.titles))
+
+
+def _merged(
+    paper: Paper, records: Mapping[str, Record], results: Path
+) -> tuple[dict[str, Record], list[str]]:
+    """What to store: ``records``, and what is stored of other papers' rows; and what differs."""
+    from vidcost.bench.count import record
+    from vidcost.bench.gate.counts import unlike_baseline
+    from vidcost.papers.catalog import paper_of
+
+    try:
+        stored = record.read(results)
+    except ValueError:
+        # one that is damaged is written anew
+        return dict(records), []
+    owners = {name: paper_of(name) for name in stored}
+    others = {name: each for name, each in stored.items() if owners[name] not in (None, paper)}
+    together = others | dict(records)
+    is_new = paper not in owners.values()
+    return together, [] if is_new else unlike_baseline(together, results)
+
+
+def _folder(paper: Paper, results: Path) -> Path:
+    return results / "tables" / paper.name
+
+
+def _write_tables(
+    paper: Paper,
+    made: Tables,
+    rows: Mapping[str, Row],
+    measured: Sequence[Gpu],
+    results: Path,
+) -> None:
+    """Write each table with those of GPUs below; and those with costs, if all are there, in one."""
+    from vidcost.bench.report.gpu import gpu_summary, gpu_tables
+    from vidcost.bench.timing.stored import slug
+
+    folder = _folder(paper, results)
+    for number, table in made.items():
+        document = _documents([table, *gpu_tables(table, rows, measured)])
+        command = f"tables {paper.name} {number}"
+        write_document(folder / f"table{number}.md", document, command=command)
+    if not paper.cost_tables or not made.keys() >= {*paper.cost_tables}:
+        return
+    printed = [made[number] for number in paper.cost_tables]
+    summaries: dict[str, list[Table]] = {}
+    for gpu in measured:
+        if (summary := gpu_summary(printed, rows, gpu)) is not None:
+            summaries.setdefault(slug(gpu.machine), []).append(summary)
+    for name, of_device in summaries.items():
+        document = _documents(of_device)
+        write_document(folder / f"gpu-{name}.md", document, command=f"tables {paper.name}")
+
+
+def _documents(made: Iterable[Table]) -> str:
+    return "\n".join(table.markdown() for table in made)
+
+
+def _time_printed_rows(
+    paper: Paper, records: Mapping[str, Record], results: Path, budget_s: float
+) -> Swept:
+    """Time the rows with printed costs on this CPU, as far as the budget is expected to go."""
+    from vidcost.bench.cli.engines import take
+    from vidcost.bench.timing import plan
+    from vidcost.bench.timing.machine import default_threads
+    from vidcost.bench.timing.stored import stored
+    from vidcost.bench.timing.sweep import Swept
+    from vidcost.papers.catalog import rows_with_costs
+
+    if not budget_s:
+        return Swept()
+    threads = default_threads("cpu")
+    rows = rows_with_costs(paper.name)
+    macs = {name: found.macs for name, found in records.items()}
+    fit = plan.affordable(rows, macs, budget_s, threads=threads)
+    everything = plan.cells_for(rows, {"threads": threads})
+    known = stored(everything, results)
+    affordable = {row.name for row in fit}
+    missing = [cell for cell in everything if cell.row in affordable and cell not in known]
+    taken = take(missing, results, budget_s=budget_s, command="vidcost run")
+    taken.timings = [*known.values(), *taken.timings]
+    return taken
+
+
+def _stored_timings(which: str | None, results: Path) -> tuple[list[Timing], str, list[Gpu]]:
+    """Those to show and a note on them, and those of GPUs, which are written: read once."""
+    from vidcost.bench.report.gpu import gpus
+    from vidcost.bench.timing.stored import chosen, stored_files
+
+    if which is None:
+        # there may be more than memory has room for: a file at a time
+        warnings: list[str] = []
+        found = gpus(_timings(_noted(stored_files(results), warnings)))
+        return [], "; ".join(warnings), found
+    contents = list(stored_files(results))
+    timed, note = chosen(which, results, contents)
+    return timed, note, gpus(_timings(contents))
+
+
+def _noted(contents: Iterable[Contents], warnings: list[str]) -> Iterator[Contents]:
+    for each in contents:
+        warnings += filter(None, [each.warning])
+        yield each
+
+
+def _timings(contents: Iterable[Contents]) -> Iterator[Timing]:
+    return (timing for each in contents for timing in each.records.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from vidcost.bench.count.conventions import Convention
 from vidcost.bench.count.reconcile import Entry, Examined, examine, reconcile
 from vidcost.bench.count.reference_counter import PROCESSES, REFERENCE_COUNTERS, ask
 from vidcost.bench.count.reference_counter_client import ReferenceCounterProcess
-from vidcost.bench.engine.work import Engine, Lost, Needs, Piece
+from vidcost.bench.engine.calls import Call, Engine, Lost, Needs, results
 from vidcost.papers.row import Row
 
 Question = tuple[Convention, Row]
@@ -67,22 +66,17 @@ def accounts_on(
     A machine keeps the answers that were given on it. ``advance`` is called as by :func:`measure`.
     Raises: as it does.
     """
-    pieces = (
-        Piece(f"the ledger of {row.name}", _accounts, (row, use_cache), _needs(row), tag=row.name)
-        for row in rows
-    )
-    found: dict[str, list[Entry]] = {}
-    lost = []
-    with contextlib.closing(engine.run(pieces)) as outcomes:
-        for outcome in outcomes:
-            name = outcome.piece.tag
-            try:
-                found[name] = outcome.get()
-            except Lost as error:
-                lost.append(f"{name}: {error}")
-            for _ in range(steps([name])):
-                advance(f"counters answered on {name}")
-    return {row.name: found[row.name] for row in rows if row.name in found}, lost
+    calls = [
+        Call(f"the ledger of {row.name}", _accounts, (row, use_cache), _needs(row)) for row in rows
+    ]
+
+    def advanced(name: str) -> None:
+        for _ in range(steps(["a row"])):
+            advance(name)
+
+    found = dict(zip(rows, results(engine, calls, advance=advanced), strict=True))
+    lost = [f"{row.name}: {each}" for row, each in found.items() if isinstance(each, Lost)]
+    return {row.name: x for row, x in found.items() if not isinstance(x, Lost)}, lost
 
 
 def _accounts(row: Row, use_cache: bool) -> list[Entry]:

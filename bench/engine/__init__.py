@@ -1,1 +1,1 @@
-"""Where pieces of work run: here one after another, or on the nodes of a Ray cluster."""
+"""Where function calls are made: here one after another, or on the nodes of a Ray cluster."""

@@ -1,291 +1,300 @@
-"""Pieces of work as tasks of a Ray cluster."""
+"""Calls as tasks of a Ray cluster. Ray schedules them, and repeats those whose node is lost.
+
+This is the only module that imports Ray.
+"""
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import functools
-import math
+import io
+import itertools
+import logging
+import os
 import pickle
 import platform
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+import socket
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
-from vidcost.bench.engine.cluster import NODE_LABEL, TYPE_LABEL, Node, nodes, ray_module
-from vidcost.bench.engine.work import Lost, Needs, Outcome, Piece, Unfit
+from vidcost.bench.engine.calls import Call, Lost, Needs, Outcome, Unfit
 from vidcost.bench.errors import named
+from vidcost.bench.extras import require
 
 T = TypeVar("T")
 
 TRIES = 3
-"""How often a piece is begun whose process or node is lost."""
+"""How often a call is made whose process or node is lost, or whose machine cannot do it."""
 
-PAUSES_S = (2.0, 10.0)
-"""Before the second and the third try: a node that was lost is listed as alive for a while."""
-
-SHUNNED_S = 60.0
-"""How long a node that lost a piece, or could not do it, is left alone if there are others: what
-fails fails fast, so a broken node would be the first to be free each time."""
-
-_WORDS: Mapping[Needs, str] = {"core": "cores", "machine": "cores", "gpu": "such a GPU"}
-
-LOOK_S = 1.0
-"""How often the list of nodes is read anew."""
+REACHABLE_S = 5.0
+"""A cluster's head that takes longer to accept a connection counts as absent."""
 
 ANSWER_S = 180.0
-"""How long a node may take to say what it is: a process of Python that imports torch."""
+"""How long a node may take to describe itself: it starts a Python process that imports torch."""
 
-AHEAD = 2
-"""Tasks that are handed to Ray for each that can run, so that no core waits for this process."""
+STORE_BYTES = 1 << 28
+"""Object store of a Ray that is started here: only records pass through it."""
 
 AT_LEAST = 8
-"""Tasks that are handed to Ray however small the cluster: one that can grow grows by what waits."""
+"""Tasks handed to Ray however small the cluster, so that one that can grow does."""
+
+TYPE_LABEL = "ray.io/accelerator-type"
+"""Ray's label of nodes with GPUs of a type that it knows."""
+
+NOT_SENT = (".git", ".venv", "venv", "__pycache__")
+"""Left out of the folder that nodes get, besides what .gitignore names."""
+
+_WORDS = {"core": "cores", "machine": "cores", "gpu": "such a GPU"}
 
 
 @dataclass(frozen=True)
-class _Flight(Generic[T]):
-    """A piece that Ray has: its number of tries, and the node it was put on, if it was."""
+class Node:
+    """A node that is alive: its cores and GPUs as Ray counts them, and their type if known."""
 
-    piece: Piece[T]
-    tries: int
-    node: str | None = None
+    id: str
+    host: str
+    cores: float
+    gpus: float
+    gpu_type: str
+
+
+def nodes() -> list[Node]:
+    """Those that are alive, in a fixed order."""
+    found = []
+    for node in _ray().nodes():
+        if not node["Alive"]:
+            continue
+        resources = node["Resources"]
+        kinds = [
+            name.partition(":")[2] for name in resources if name.startswith("accelerator_type")
+        ]
+        found.append(
+            Node(
+                id=node["NodeID"],
+                host=node["NodeManagerHostname"],
+                cores=resources.get("CPU", 0),
+                gpus=resources.get("GPU", 0),
+                gpu_type=node["Labels"].get(TYPE_LABEL, "") or next(iter(kinds), ""),
+            )
+        )
+    return sorted(found, key=lambda node: node.id)
+
+
+@contextlib.contextmanager
+def joined(address: str | None, *, folder: Path | None = None) -> Iterator[None]:
+    """Within the block this process drives the cluster at ``address``.
+
+    None is the cluster that RAY_ADDRESS names, else the one that runs on this machine, else one
+    that is started here and ends with the block. ``folder`` is sent to the nodes; calls run in it.
+    Raises: ValueError if Ray is not installed, no cluster answers, or it is of another version.
+    """
+    require("ray")
+    ray = _ray()
+    # or a Ray that is started here would report to its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # without it a task that lacks memory is repeated for ever
+    os.environ.setdefault("RAY_task_oom_retries", str(TRIES - 1))
+    given = address or os.environ.get("RAY_ADDRESS")
+    if given:
+        _check(given)
+    with contextlib.ExitStack() as stack:
+        # Ray prints a page for every node that is lost, between output that others parse
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        _start(ray, given, folder)
+        stack.callback(ray.shutdown)
+        yield
+
+
+def _start(ray: Any, address: str | None, folder: Path | None) -> None:
+    # a job from `ray job submit` has sent its folder already
+    submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    sent = {"working_dir": str(folder), "excludes": list(NOT_SENT)}
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "runtime_env": sent if folder and not submitted else None,
+    }
+    alone = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
+    try:
+        try:
+            ray.init(address=address or "auto", **options)
+        except ConnectionError:
+            if address:
+                raise
+            ray.init(address="local", **alone, **options)
+    except Exception as error:
+        # Ray raises many kinds of errors: RuntimeError for another version, for example
+        where = f"the Ray cluster at {address}" if address else "Ray on this machine"
+        said = " ".join(str(error).split()).partition(". ")[0]
+        raise ValueError(f"cannot use {where}: {said}") from None
+
+
+def _check(address: str) -> None:
+    """Reject an address where nothing answers, for which Ray itself would wait a minute."""
+    if address in ("auto", "local"):
+        return
+    if "://" in address:
+        raise ValueError(
+            f"--address {address}: give host:port, as `ray start --head` prints it, on a machine "
+            "of the cluster, or hand the command to `ray job submit`"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"--address {address} is none: give host:port, such as 10.0.0.1:6379")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACHABLE_S).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"no Ray cluster answers at {address} ({error}): `ray start --head` starts one"
+        ) from None
+
+
+def check_types(asked: Sequence[str]) -> tuple[str, ...]:
+    """The types of GPU that are ``asked`` for, as the cluster writes them.
+
+    Raises: ValueError if it has no GPU, or one of these types is not in it.
+    """
+    with_gpus = [node for node in nodes() if node.gpus >= 1]
+    if not with_gpus:
+        raise ValueError("the Ray cluster has no GPU: give --device cpu")
+    there = sorted({node.gpu_type for node in with_gpus if node.gpu_type})
+    by_name = {name.casefold(): name for name in there}
+    for each in asked:
+        if each.casefold() not in by_name:
+            known = f"it has {', '.join(there)}" if there else "it says no types"
+            raise ValueError(f"the Ray cluster has no GPU of type {each!r}: {known}")
+    return tuple(by_name[each.casefold()] for each in asked)
 
 
 class OnRay:
-    """The cluster that this process has joined.
+    """The cluster that this process has joined; see :class:`vidcost.bench.engine.calls.Engine`.
 
-    A core is any node's; a GPU is a whole one, of one of ``gpu_types`` if there are any. A piece
-    that needs a machine is put on a node that has none of this run, and asks for all of its cores,
-    so that Ray gives none of them to anything else. ``on_note`` is told what a person should know.
+    A call that needs a GPU has a whole one, of one of ``gpu_types`` if there are any. A call that
+    needs a machine takes as many cores as the largest nodes have, so smaller nodes are not used.
+    ``on_note`` is told what a person should know.
     """
 
     def __init__(
         self, *, gpu_types: Sequence[str] = (), on_note: Callable[[str], None] = lambda _: None
     ) -> None:
-        self.gpu_types = tuple(gpu_types)
-        self.on_note = on_note
+        self._gpu_types = tuple(gpu_types)
+        self._on_note = on_note
 
-    def run(self, pieces: Iterable[Piece[T]]) -> Generator[Outcome[T]]:
-        """See :class:`~vidcost.bench.engine.work.Engine`.
+    def run(self, calls: Iterable[Call[T]]) -> Generator[Outcome[T]]:
+        """See :class:`~vidcost.bench.engine.calls.Engine`.
 
-        A piece whose process or node is lost is tried again, elsewhere if there is an elsewhere;
-        after :data:`TRIES` its outcome is :class:`Lost`.
+        A call that is lost :data:`TRIES` times has :class:`Lost` as its outcome.
         """
-        run = _Run(self, pieces)
-        with contextlib.closing(run):
-            yield from run.outcomes()
+        ray = _ray()
+        numbered = enumerate(calls)
+        flying: dict[Any, tuple[int, Call[T]]] = {}
+        try:
+            while True:
+                resources = ray.cluster_resources()
+                slots = resources.get("CPU", 0) + resources.get("GPU", 0)
+                room = max(AT_LEAST, int(2 * slots)) - len(flying)
+                for number, call in itertools.islice(numbered, max(0, room)):
+                    task = _submitted(call.function, call.arguments, self._options(call.needs))
+                    flying[task] = number, call
+                if not flying:
+                    return
+                # with a limit, so that Ctrl-C is noticed
+                done, _ = ray.wait(list(flying), num_returns=1, timeout=1.0)
+                for task in done:
+                    yield _outcome(*flying.pop(task), task)
+        finally:
+            # those that wait first: otherwise a core that becomes free would start the next one
+            for task in reversed(flying):
+                with contextlib.suppress(Exception):
+                    ray.cancel(task, force=True)
 
     def everywhere(self, function: Callable[..., T], *arguments: Any, needs: Needs) -> list[T]:
-        """What ``function`` returns on each node that could run a piece with such ``needs``.
+        """See :class:`~vidcost.bench.engine.calls.Engine`. A node that is lost is left out.
 
-        It takes no core and no GPU. A node that is lost meanwhile is left out.
         Raises: ValueError if there is no such node, or one cannot run vidcost; what ``function``
                 raises.
         """
-        ray = ray_module()
-        suiting = [node for node in nodes() if node.suits(needs, self.gpu_types)]
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        ray = _ray()
+        suiting = [node for node in nodes() if self._suits(node, needs)]
         if not suiting:
             raise ValueError(
                 f"no node of the Ray cluster has {_WORDS[needs]}: `ray status` shows them"
             )
-        asked = {_submitted(function, arguments, _pinned(node)): node for node in suiting}
-        found: list[T] = []
+        asked = {}
+        for node in suiting:
+            pinned = NodeAffinitySchedulingStrategy(node.id, soft=False)
+            options = {"num_cpus": 0, "scheduling_strategy": pinned}
+            asked[_submitted(function, arguments, options)] = node
         _, late = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
-        for ref, node in asked.items():
-            if ref in late:
-                ray.cancel(ref, force=True)
-                self.on_note(f"{node.host} did not answer within {ANSWER_S:g} s and is not asked")
+        found: list[T] = []
+        for number, (task, node) in enumerate(asked.items()):
+            if task in late:
+                ray.cancel(task, force=True)
+                self._on_note(f"{node.host} did not answer within {ANSWER_S:g} s: it is not asked")
                 continue
-            try:
-                found.append(ray.get(ref).get())
-            except _lost() as error:
-                self.on_note(f"{node.host} was lost: {_line(error)}")
-            except ray.exceptions.RayError as error:
-                raise _unable(node.host, error) from None
+            outcome = _outcome(number, Call(node.host, function), task)
+            if isinstance(outcome.error, Lost):
+                self._on_note(f"{node.host} was lost: {outcome.error}")
+                continue
+            found.append(outcome.get())
         return found
 
+    def _suits(self, node: Node, needs: Needs) -> bool:
+        if needs != "gpu":
+            return node.cores >= 1
+        return node.gpus >= 1 and (not self._gpu_types or node.gpu_type in self._gpu_types)
 
-class _Run(Generic[T]):
-    """One iteration: what waits, what Ray has, which nodes are busy."""
-
-    def __init__(self, engine: OnRay, pieces: Iterable[Piece[T]]) -> None:
-        self._engine = engine
-        self._ray = ray_module()
-        self._pieces = iter(pieces)
-        # pieces that came back or found no place: when they may go, and with how many tries behind
-        self._waiting: collections.deque[tuple[float, _Flight[T]]] = collections.deque()
-        self._flying: dict[Any, _Flight[T]] = {}
-        self._nodes: list[Node] = []
-        self._looked = -math.inf
-        self._shunned: dict[str, float] = {}
-        self._said_none = False
-
-    def outcomes(self) -> Iterator[Outcome[T]]:
-        while self._fill() or self._flying or self._waiting:
-            if not self._flying:
-                time.sleep(0.05)
-                continue
-            for ref in self._ready():
-                flight = self._flying.pop(ref)
-                outcome = self._outcome(flight, ref)
-                # the store's copy goes before the next is asked for
-                del ref
-                if outcome is not None:
-                    yield outcome
-
-    def close(self) -> None:
-        """End what still runs.
-
-        What waits goes first: a core that is set free would take the next of them, and Ray 2.60 has
-        been seen to end this process when what it cancels is on its way to a core.
-        """
-        for ref in reversed(self._flying):
-            with contextlib.suppress(Exception):
-                self._ray.cancel(ref, force=True)
-        self._flying.clear()
-
-    def _ready(self) -> list[Any]:
-        refs = list(self._flying)
-        # a first one, and whatever else is there by then
-        first, rest = self._ray.wait(refs, num_returns=1, timeout=LOOK_S)
-        if not first or not rest:
-            return list(first)
-        more, _ = self._ray.wait(rest, num_returns=len(rest), timeout=0)
-        return [*first, *more]
-
-    def _fill(self) -> bool:
-        """Hand over what there is room for; whether anything was."""
-        began = False
-        while (flight := self._next()) is not None:
-            placed = self._place(flight)
-            if placed is None:
-                self._waiting.appendleft((0.0, flight))
-                break
-            node, options = placed
-            piece = flight.piece
-            ref = _submitted(piece.function, piece.arguments, options)
-            self._flying[ref] = replace(flight, node=node, tries=flight.tries + 1)
-            began = True
-        return began
-
-    def _next(self) -> _Flight[T] | None:
-        """What is to be begun next, if anything is: first what came back."""
-        now = time.monotonic()
-        for index, (due, flight) in enumerate(self._waiting):
-            if due <= now:
-                del self._waiting[index]
-                return flight
-        piece = next(self._pieces, None)
-        return None if piece is None else _Flight(piece, 0)
-
-    def _place(self, flight: _Flight[T]) -> tuple[str | None, dict[str, Any]] | None:
-        """Where it may go now and what it asks for; None if there is no room."""
-        needs = flight.piece.needs
-        suiting = [node for node in self._alive() if node.suits(needs, self._engine.gpu_types)]
-        if not suiting and not self._said_none:
-            self._said_none = True
-            self._engine.on_note(f"no node that has {_WORDS[needs]} is left: waiting for one")
-        now = time.monotonic()
-        shunned = [node.id for node in suiting if self._shunned.get(node.id, now) > now]
-        if len(shunned) == len(suiting):
-            shunned = []
+    def _options(self, needs: Needs) -> dict[str, Any]:
+        """What Ray is asked for."""
         if needs == "machine":
-            taken = {*shunned, *(each.node for each in self._flying.values())}
-            for node in suiting:
-                if node.id not in taken:
-                    return node.id, _pinned(node) | {"num_cpus": node.cores}
-            return None
-        room = sum(node.gpus if needs == "gpu" else node.cores for node in suiting)
-        if len(self._flying) >= max(AT_LEAST, AHEAD * room):
-            return None
-        labels = {NODE_LABEL: f"!in({','.join(shunned)})"} if shunned else {}
+            cores = max((node.cores for node in nodes()), default=1)
+            return {"num_cpus": cores, "scheduling_strategy": "SPREAD"}
         if needs == "core":
-            # by labels or spread, not both
-            chosen = {"label_selector": labels} if labels else {"scheduling_strategy": "SPREAD"}
-            return None, {"num_cpus": 1, **chosen}
-        if self._engine.gpu_types:
-            labels[TYPE_LABEL] = f"in({','.join(self._engine.gpu_types)})"
-        return None, {"num_cpus": 1, "num_gpus": 1, "label_selector": labels}
-
-    def _alive(self) -> list[Node]:
-        now = time.monotonic()
-        if now - self._looked >= LOOK_S:
-            self._nodes, self._looked = nodes(), now
-        return self._nodes
-
-    def _outcome(self, flight: _Flight[T], ref: Any) -> Outcome[T] | None:
-        """None if it is to be tried again."""
-        try:
-            said = self._ray.get(ref)
-        except _lost() as error:
-            return self._again(flight, _line(error))
-        except self._ray.exceptions.RayError as error:
-            return Outcome(flight.piece, error=_unable("a node", error))
-        if isinstance(said.error, Unfit):
-            return self._again(replace(flight, node=said.node), f"{said.host}: {said.error}")
-        return Outcome(flight.piece, said.returned, said.error, said.host, said.node)
-
-    def _again(self, flight: _Flight[T], why: str) -> Outcome[T] | None:
-        """Have it wait for another try, or give it up."""
-        if flight.node is not None:
-            self._shunned[flight.node] = time.monotonic() + SHUNNED_S
-        # what died with it need not be listed as dead yet
-        self._looked = -math.inf
-        if flight.tries >= TRIES:
-            return Outcome(flight.piece, error=Lost(f"lost {flight.tries} times, at last: {why}"))
-        self._engine.on_note(f"{flight.piece.name} is tried again: {why}")
-        self._waiting.append((time.monotonic() + PAUSES_S[flight.tries - 1], flight))
-        return None
+            return {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
+        types = {TYPE_LABEL: f"in({','.join(self._gpu_types)})"} if self._gpu_types else {}
+        return {"num_cpus": 1, "num_gpus": 1, "label_selector": types}
 
 
-def _pinned(node: Node) -> dict[str, Any]:
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+def _ray() -> Any:
+    import ray
 
-    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node.id, soft=False)}
+    return ray
 
 
 def _submitted(function: Callable[..., Any], arguments: Sequence[Any], options: Any) -> Any:
-    """A task, which Ray itself never repeats: what is lost is counted here."""
-    remote = _remote("num_gpus" in options)
-    return remote.options(**({"num_cpus": 0} | options)).remote(function, tuple(arguments))
+    return _remote("num_gpus" in options).options(**options).remote(function, tuple(arguments))
 
 
 @functools.cache
 def _remote(on_gpu: bool) -> Any:
     """One for all tasks: each that is made anew is sent to the nodes anew."""
-    # a worker of Ray's touches no GPU here, so it need not end to give one back
+    # Ray's process touches no GPU itself, so it need not end to give one back
     gpus = {"num_gpus": 1} if on_gpu else {}
-    return ray_module().remote(num_cpus=0, max_calls=0, max_retries=0, **gpus)(_called)
+    repeated = {"max_retries": TRIES - 1, "retry_exceptions": [Unfit]}
+    return _ray().remote(num_cpus=0, max_calls=0, **repeated, **gpus)(_called)
 
 
-@dataclass(frozen=True)
-class _Said:
-    """What a node answers."""
-
-    returned: Any
-    error: Exception | None
-    host: str
-    node: str
-
-    def get(self) -> Any:
-        if self.error is not None:
-            raise self.error
-        return self.returned
+_Answer = tuple[Any, Exception | None, str, str]
 
 
-def _called(function: Callable[..., T], arguments: tuple[Any, ...]) -> _Said:
-    """On the node: call, and say what came of it."""
-    node = ray_module().get_runtime_context().get_node_id()
+def _called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> _Answer:
+    """On the node: what the call returned or raised, the host, and the id of the node."""
+    node = _ray().get_runtime_context().get_node_id()
     try:
-        return _Said(function(*arguments), None, platform.node(), node)
+        return function(*arguments), None, platform.node(), node
+    except Unfit as error:
+        # Ray repeats it
+        raise Unfit(f"{platform.node()}: {error}") from None
     except Exception as error:
-        return _Said(None, _sendable(error), platform.node(), node)
+        return None, _sendable(error), platform.node(), node
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error, or its words if it does not survive being sent."""
+    """The error, or its message if it does not survive being sent."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -293,27 +302,21 @@ def _sendable(error: Exception) -> Exception:
     return error
 
 
-def _lost() -> tuple[type[Exception], ...]:
-    """What Ray raises for a piece that may well succeed elsewhere, or later."""
-    errors = ray_module().exceptions
-    return (
-        errors.WorkerCrashedError,
-        errors.NodeDiedError,
-        errors.LocalRayletDiedError,
-        errors.OutOfMemoryError,
-        errors.ObjectLostError,
-        errors.ObjectStoreFullError,
-        errors.OutOfDiskError,
-        errors.TaskUnschedulableError,
-        errors.RpcError,
-    )
-
-
-def _unable(host: str, error: Exception) -> ValueError:
-    """What Ray says of a task that could not be begun, or answered: modules differ, mostly."""
-    return ValueError(
-        f"{host} cannot run vidcost: {_line(error)}: install it there as it is installed here"
-    )
+def _outcome(number: int, call: Call[T], task: Any) -> Outcome[T]:
+    errors = _ray().exceptions
+    lost = f"lost {TRIES} times, at last: "
+    try:
+        returned, error, host, node = _ray().get(task)
+    except Unfit as unfit:
+        cause = getattr(unfit, "cause", unfit)
+        return Outcome(number, call.name, error=Lost(f"{lost}{cause}"))
+    except (errors.RayTaskError, errors.RaySystemError, errors.RuntimeEnvSetupError) as failed:
+        raise ValueError(
+            f"a node cannot run vidcost: {_line(failed)}: install it there as it is installed here"
+        ) from None
+    except errors.RayError as failed:
+        return Outcome(number, call.name, error=Lost(f"{lost}{_line(failed)}"))
+    return Outcome(number, call.name, returned, error, host, node)
 
 
 def _line(error: Exception) -> str:

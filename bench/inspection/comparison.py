@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vidcost.bench.count.conventions import Convention
-from vidcost.bench.engine.here import Here
-from vidcost.bench.engine.work import Engine, Lost, Piece
+from vidcost.bench.engine.calls import Call, Engine, Here, Lost, results
 from vidcost.bench.inspection.counted import Counted, counted
-from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.figures import contribution_figures, figures
-from vidcost.bench.timing.cell import checked_cell
 from vidcost.bench.timing.plan import check_code, code_of
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.statistics import summary
@@ -87,39 +84,30 @@ def count_all(
     ``advance`` is called with the name of each when it is done.
     Raises: ValueError if no block can be built, or the plain network.
     """
-    by_number: dict[int, Counted] = {}
-    pieces = (
-        Piece(
-            f"counting {variant.cell.target}",
-            _counted,
-            (variant.cell, tuple(reference_counters), limit_s),
-            tag=number,
+    calls = [
+        Call(variant.block or PLAIN, _counted, (variant, tuple(reference_counters), limit_s))
+        for variant in chosen
+    ]
+    found = [
+        Counted(variant.cell, status="killed", error=str(each)) if isinstance(each, Lost) else each
+        for variant, each in zip(
+            chosen, results(engine or Here(), calls, advance=advance), strict=True
         )
-        for number, variant in enumerate(chosen)
-    )
-    with contextlib.closing((engine or Here()).run(pieces)) as outcomes:
-        for outcome in outcomes:
-            variant = chosen[outcome.piece.tag]
-            try:
-                count = outcome.get()
-            except Lost as error:
-                count = Counted(variant.cell, status="killed", error=str(error))
-            except ValueError as error:
-                if variant.block is None:
-                    raise
-                count = Counted(variant.cell, status="refused", error=str(error))
-            by_number[outcome.piece.tag] = count
-            advance(variant.block or PLAIN)
-    found = [by_number[number] for number in range(len(chosen))]
+    ]
     refused = [each for each in found if each.status == "refused"]
     if refused and len(refused) == sum(variant.block is not None for variant in chosen):
         raise ValueError(refused[0].error)
     return found
 
 
-def _counted(cell: Cell, reference_counters: Sequence[Convention], limit_s: float) -> Counted:
-    check_code(cell)
-    return counted(cell, reference_counters=reference_counters, limit_s=limit_s)
+def _counted(variant: Variant, reference_counters: Sequence[Convention], limit_s: float) -> Counted:
+    check_code(variant.cell)
+    try:
+        return counted(variant.cell, reference_counters=reference_counters, limit_s=limit_s)
+    except ValueError as error:
+        if variant.block is None:
+            raise
+        return Counted(variant.cell, status="refused", error=str(error))
 
 
 def to_time(chosen: Sequence[Variant], counts: Sequence[Counted]) -> list[Cell]:

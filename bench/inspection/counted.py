@@ -5,7 +5,6 @@ Each is built and run in a process of its own: a user's code may do anything the
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,7 +17,7 @@ from vidcost.bench.count.conventions import Convention
 from vidcost.bench.count.counter import Count, UncountedOperator, count
 from vidcost.bench.count.reconcile import Entry, reconcile_network
 from vidcost.bench.count.training import count_training
-from vidcost.bench.engine.work import Engine, Lost, Piece
+from vidcost.bench.engine.calls import Call, Engine, Lost, results
 from vidcost.bench.inspection.modules import Module, modules
 from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.build import Built, build
@@ -91,25 +90,18 @@ def accounts_of_all(
 
     Raises: ValueError as :func:`counted`.
     """
-    pieces = (
-        Piece(f"the ledger of {cell.target}", _accounts_there, (cell, limit_s), tag=number)
-        for number, cell in enumerate(cells)
-    )
-    found: dict[int, list[Entry]] = {}
-    failures: dict[int, str] = {}
-    with contextlib.closing(engine.run(pieces)) as outcomes:
-        for outcome in outcomes:
-            number = outcome.piece.tag
-            try:
-                entries, failure = outcome.get()
-            except Lost as error:
-                entries, failure = [], f"{cells[number].target}: {error}"
-            if failure:
-                failures[number] = failure
-            else:
-                found[number] = entries
-    by_target = {cells[number].target: found[number] for number in sorted(found)}
-    return by_target, [failures[number] for number in sorted(failures)]
+    calls = [
+        Call(f"the ledger of {cell.target}", _accounts_there, (cell, limit_s)) for cell in cells
+    ]
+    found: dict[str, list[Entry]] = {}
+    failures: list[str] = []
+    for cell, each in zip(cells, results(engine, calls), strict=True):
+        entries, failure = ([], f"{cell.target}: {each}") if isinstance(each, Lost) else each
+        if failure:
+            failures.append(failure)
+        else:
+            found[cell.target] = entries
+    return found, failures
 
 
 def _accounts_there(cell: Cell, limit_s: float) -> tuple[list[Entry], str]:

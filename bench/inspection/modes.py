@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.figures import speed
-from vidcost.bench.timing.cell import checked_cell
 from vidcost.bench.timing.record import Timing
 from vidcost.papers.catalog import select
 

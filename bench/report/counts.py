@@ -15,6 +15,7 @@ from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.inspection.modules import Module, modules
 from vidcost.bench.report.table import Cell as Position
 from vidcost.bench.report.table import Column, Table, integer
+from vidcost.papers.catalog import tables_of
 from vidcost.papers.row import Row
 
 _QUANTITIES = (
@@ -54,7 +55,7 @@ def list_table(rows: Iterable[Row]) -> Table:
         lines=[
             {
                 "row": row.name,
-                "tables": ", ".join(map(str, row.tables)) or None,
+                "tables": ", ".join(map(str, tables_of(row.name))) or None,
                 "classes": row.classes,
                 "input": " + ".join("x".join(map(str, clip)) for clip in row.inputs) or None,
                 "note": row.note or None,

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vidcost.bench.count.record import Record
-from vidcost.bench.report.table import Cell, Column, Table, billions, millions
+from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions
+from vidcost.papers import catalog
 from vidcost.papers.figures import Figure, Paper, PrintedRow
 from vidcost.papers.row import Row
 
@@ -31,7 +32,7 @@ _NOT_PRINTED = "the paper prints no such figure"
 
 
 def paper_table(
-    number: int, paper: Paper, rows: Mapping[str, Row], records: Mapping[str, Record]
+    number: int | str, paper: Paper, rows: Mapping[str, Row], records: Mapping[str, Record]
 ) -> Table:
     """Table ``number`` of the paper: as printed, and as counted.
 
@@ -70,6 +71,31 @@ def paper_table(
         equal=frozenset(equal),
         footnotes=footnotes,
         legend=_legend(records.values()),
+    )
+
+
+def papers_table() -> Table:
+    """The papers: what each prints, and how many rows it has."""
+    found = [catalog.paper(name) for name in catalog.folders()]
+    return Table(
+        title="Papers",
+        columns=(
+            Column("paper", "Paper"),
+            Column("source", "Source"),
+            Column("tables", "Tables"),
+            Column("rows", "Rows", integer),
+            Column("claims", "Claims", integer),
+        ),
+        lines=[
+            {
+                "paper": paper.name,
+                "source": paper.paper,
+                "tables": ", ".join(map(str, paper.titles)),
+                "rows": len(catalog.rows_of(paper.name)),
+                "claims": len(paper.claims),
+            }
+            for paper in found
+        ],
     )
 
 

@@ -16,12 +16,11 @@ import torch
 
 from vidcost.bench.block_spec import with_impl
 from vidcost.bench.timing.build import build
-from vidcost.bench.timing.campaign import printed_rows
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.memory import measure_memory
 from vidcost.models.registry import BLOCKS, specs
-from vidcost.papers.catalog import rows_of
+from vidcost.papers.catalog import rows_of, rows_with_costs
 
 THREADS = os.cpu_count() or 1
 SPECS = tuple(
@@ -57,7 +56,7 @@ class DeviceTimer:
 
 def _cells():
     on = [(f"-{kind}", {"device": "cuda", "dtype": kind}) for kind in ("fp32", "tf32", "bf16")]
-    printed = printed_rows()
+    printed = rows_with_costs()
     for suffix, conditions in [("", {"threads": THREADS}), *on]:
         for row in rows_of():
             # an optimized variant stands beside its row

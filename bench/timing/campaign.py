@@ -45,9 +45,7 @@ _BLOCKS: tuple[dict[str, Any], ...] = (
 )
 
 
-def campaign_cells(
-    names: Iterable[str], device: str, paper: str = catalog.DEFAULT
-) -> list[Cell]:
+def campaign_cells(names: Iterable[str], device: str, paper: str = catalog.DEFAULT) -> list[Cell]:
     """The cells of the stages ``names``, or of all for :data:`FULL`, in order of value.
 
     Rows are those of ``paper`` with printed costs; blocks have the shapes at which its rows use
@@ -65,18 +63,12 @@ def campaign_cells(
         checked
         for name in wanted
         for checked in (
-            _of_rows(name, device, costed_rows(paper))
+            _of_rows(name, device, catalog.rows_with_costs(paper))
             if name in _ROWS
             else _of_blocks(name, device, catalog.rows_of(paper))
         )
     )
     return list(dict.fromkeys(cells))
-
-
-def costed_rows(paper: str = catalog.DEFAULT) -> list[Row]:
-    """The rows of the tables of ``paper`` that print costs, as far as they can be built."""
-    tables = set(catalog.paper(paper).cost_tables)
-    return [row for row in catalog.rows_of(paper) if row.build and tables & {*row.tables}]
 
 
 def _of_rows(stage: str, device: str, rows: Sequence[Row]) -> Iterator[Cell]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from vidcost.bench.timing.record import Machine, Timing
@@ -20,33 +19,22 @@ def kinds(timings: Iterable[Timing]) -> list[Machine | None]:
     return list(found) or [None]
 
 
-@dataclass(frozen=True)
-class OfKind:
-    """The timings of one kind of machine, read one by one: all may not fit into memory.
+def by_kind(timings: Iterable[Timing]) -> list[list[Timing]]:
+    """``timings`` in groups that may stand in one table each; one empty group if there are none.
 
-    Timings of an unknown machine belong to the ``first`` kind.
+    Timings of an unknown machine belong to the first group.
     """
-
-    timings: Iterable[Timing]
-    kind: Machine | None
-    first: bool = True
-
-    def __iter__(self) -> Iterator[Timing]:
-        for timing in self.timings:
-            kind = kind_of(timing)
-            if kind == self.kind or (kind is None and self.first):
-                yield timing
-
-
-def by_kind(timings: Iterable[Timing]) -> list[OfKind]:
-    """``timings`` in groups that may stand in one table each."""
-    found = kinds(timings)
-    return [OfKind(timings, kind, kind == found[0]) for kind in found]
+    every = list(timings)
+    found = kinds(every)
+    groups: dict[Machine | None, list[Timing]] = {kind: [] for kind in found}
+    for timing in every:
+        groups[kind_of(timing) or found[0]].append(timing)
+    return list(groups.values())
 
 
 def most_of_one_kind(timings: Iterable[Timing]) -> tuple[list[Timing], list[str]]:
     """The largest group of :func:`by_kind`, and a line on the others, if any."""
-    groups = [list(each) for each in by_kind(timings)]
+    groups = by_kind(timings)
     kept = max(groups, key=len)
     left_out = sum(map(len, groups)) - len(kept)
     note = f"{_timings(left_out)} on other kinds of machines: in the results folder, and not shown"

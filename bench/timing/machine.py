@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -40,6 +41,29 @@ def describe(device: str) -> Machine:
         vidcost=_version("vidcost"),
         **gpu,
     )
+
+
+def check_device(device: str) -> str:
+    """``cpu``, ``cuda`` or ``cuda:1`` as it is.
+
+    Raises: ValueError if there is no such device.
+    """
+    if device == "cpu":
+        return device
+    found = re.fullmatch(r"cuda(?::(\d+))?", device, re.ASCII)
+    if not found:
+        raise ValueError(f"no device {device!r}: choose cpu, cuda or, of several, cuda:1")
+    devices = torch.cuda.device_count()
+    if not devices:
+        raise ValueError("no CUDA device: choose --device cpu")
+    if int(found[1] or 0) >= devices:
+        raise ValueError(f"no device {device!r}: there are cuda:0 to cuda:{devices - 1}")
+    return device
+
+
+def default_threads(device: str) -> int:
+    """The cores this process may use on a CPU; on a GPU the one that feeds it."""
+    return usable_cores() if device == "cpu" else 1
 
 
 def _gpu(device: torch.device) -> dict[str, str]:

@@ -85,6 +85,8 @@ class WorkerProcess(ChildProcess):
             known = {"status": "crashed", "error": f"a message that cannot be read: {beginning}"}
         else:
             known = {"status": "crashed", "error": "it sent an empty message"}
+        # it has no chance to end by itself
+        self.kill()
         return self._failed.model_copy(update=known)
 
     def reply(self, reply: Reply) -> None:

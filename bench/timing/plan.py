@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from itertools import product
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from vidcost.bench.block_spec import block_factory, reference_of, with_impl
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.engine.work import Unfit
+from vidcost.bench.engine.calls import Unfit
 from vidcost.bench.timing.axes import combinations
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.user.inputs import parse_all
 from vidcost.bench.user.reference import digest
 from vidcost.models.blocks.impl import IMPLS, checked
 from vidcost.models.registry import block_types, specs
-from vidcost.papers.catalog import select
+from vidcost.papers.catalog import rows_of, select
 from vidcost.papers.row import Row
 
 ALL = "all"
@@ -173,6 +170,27 @@ def implemented(blocks: Iterable[str], impls: str, *, every: bool) -> tuple[list
             continue
         found.append(names[0] if len(wanted) == 1 else spec)
     return found, reasons
+
+
+def blocks_alone(
+    words: Sequence[str], shapes: Sequence[str], *, impl: str | None = None, sweep: bool = False
+) -> tuple[list[tuple[str, Shape]], list[str]]:
+    """Blocks at ``shapes``, or where rows put different blocks; and why others were left out.
+
+    ``impl`` names implementations, with commas between them; both of them include blocks that
+    compute other functions. With ``sweep`` each shape in 1 to 32 frames.
+    Raises: ValueError for an unknown block or implementation, a text that is no shape, or if
+            nothing fits.
+    """
+    if not words:
+        return [], []
+    reasons: list[str] = []
+    specs = named_specs(words, functions=impl is not None and "," in impl)
+    if impl is not None:
+        specs, reasons = implemented(specs, impl, every=ALL in words)
+    at = [shape_of(text) for text in shapes] or shared_shapes(rows_of())
+    alone, unfit = fitting(specs, swept(at) if sweep else at)
+    return alone, [*reasons, *unfit]
 
 
 def pairs_for(blocks: Iterable[tuple[str, Shape]], conditions: Mapping[str, Any]) -> list[Cell]:

@@ -5,7 +5,6 @@ Source: Xu et al. 2020, arXiv:2006.05091.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 from vidcost.models.backbones.c2d import C2DResNet50
@@ -48,14 +47,12 @@ CONV4 = "conv4:before-last"
 RES4 = "res4:before-last"
 
 
-def _mfnet(name: str, tables: Sequence[int], blocks: Blocks, note: str = "") -> Row:
-    clip = (3, 16, 224, 224)
-    return Row(name, partial(MFNet, blocks=blocks), MINI_KINETICS, (clip,), tuple(tables), note)
+def _mfnet(name: str, blocks: Blocks, note: str = "") -> Row:
+    return Row(name, partial(MFNet, blocks=blocks), MINI_KINETICS, ((3, 16, 224, 224),), note)
 
 
-def _resnet50(name: str, tables: Sequence[int], classes: int, blocks: Blocks) -> Row:
-    clip = (3, 32, 224, 224)
-    return Row(name, partial(C2DResNet50, blocks=blocks), classes, (clip,), tuple(tables))
+def _resnet50(name: str, classes: int, blocks: Blocks) -> Row:
+    return Row(name, partial(C2DResNet50, blocks=blocks), classes, ((3, 32, 224, 224),))
 
 
 def _every_other(**settings: bool) -> Blocks:
@@ -69,35 +66,34 @@ _N2 = partial(PNL, n=2)
 
 _DESCRIBED: tuple[Row, ...] = (
     # MFNet and its blocks: Tables 1 to 5, Mini-Kinetics, 16 frames
-    _mfnet("mfnet", (1, 2, 3, 4, 5), {}),
-    _mfnet("mfnet-nl", (5,), {CONV4: NonLocal}),
-    _mfnet("mfnet-pnl", (1, 3, 4, 5), {CONV4: PNL}),
-    _mfnet("mfnet-pnl-concat", (3,), {CONV4: partial(PNL, combine="concat")}),
-    _mfnet("mfnet-pnl-x5", (5,), _every_other()),
-    _mfnet("mfnet-pnl-gaussian", (1,), {CONV4: partial(PNL, pairwise="gaussian")}),
-    _mfnet("mfnet-pnl-dot-product", (1,), {CONV4: partial(PNL, pairwise="dot-product")}),
-    _mfnet("mfnet-pnl-concatenation", (1,), {CONV4: partial(PNL, pairwise="concatenation")}),
-    _mfnet("mfnet-pnl-n2-conv2", (2,), {"conv2:before-last": _N2}),
-    _mfnet("mfnet-pnl-n2-conv3", (2,), {"conv3:before-last": _N2}),
-    _mfnet("mfnet-pnl-n2-conv4", (2,), {CONV4: _N2}),
-    _mfnet("mfnet-pnl-n2-conv5", (2,), {"conv5:before-last": _N2}),
-    _mfnet("mfnet-pnl-n2", (4,), {CONV4: _N2}),
-    _mfnet("mfnet-pnl-n3", (4,), {CONV4: partial(PNL, n=3)}),
+    _mfnet("mfnet", {}),
+    _mfnet("mfnet-nl", {CONV4: NonLocal}),
+    _mfnet("mfnet-pnl", {CONV4: PNL}),
+    _mfnet("mfnet-pnl-concat", {CONV4: partial(PNL, combine="concat")}),
+    _mfnet("mfnet-pnl-x5", _every_other()),
+    _mfnet("mfnet-pnl-gaussian", {CONV4: partial(PNL, pairwise="gaussian")}),
+    _mfnet("mfnet-pnl-dot-product", {CONV4: partial(PNL, pairwise="dot-product")}),
+    _mfnet("mfnet-pnl-concatenation", {CONV4: partial(PNL, pairwise="concatenation")}),
+    _mfnet("mfnet-pnl-n2-conv2", {"conv2:before-last": _N2}),
+    _mfnet("mfnet-pnl-n2-conv3", {"conv3:before-last": _N2}),
+    _mfnet("mfnet-pnl-n2-conv4", {CONV4: _N2}),
+    _mfnet("mfnet-pnl-n2-conv5", {"conv5:before-last": _N2}),
+    _mfnet("mfnet-pnl-n2", {CONV4: _N2}),
+    _mfnet("mfnet-pnl-n3", {CONV4: partial(PNL, n=3)}),
     # C2D ResNet-50 and its blocks, 32 frames: Table 5 on Mini-Kinetics, Table 6 on UCF101
-    _resnet50("r50-nl", (5,), MINI_KINETICS, {RES4: NonLocal}),
-    _resnet50("r50-cgd", (5,), MINI_KINETICS, {"bottlenecks:after-conv1": CGD}),
-    _resnet50("r50-cgnl", (5,), MINI_KINETICS, {RES4: CGNL}),
-    _resnet50("r50-ucf101", (6,), UCF101, {}),
-    _resnet50("r50-nl-ucf101", (6,), UCF101, {RES4: NonLocal}),
-    _resnet50("r50-cgnl-ucf101", (6,), UCF101, {RES4: CGNL}),
-    _resnet50("r50-pnl-ucf101", (6,), UCF101, {RES4: PNL}),
+    _resnet50("r50-nl", MINI_KINETICS, {RES4: NonLocal}),
+    _resnet50("r50-cgd", MINI_KINETICS, {"bottlenecks:after-conv1": CGD}),
+    _resnet50("r50-cgnl", MINI_KINETICS, {RES4: CGNL}),
+    _resnet50("r50-ucf101", UCF101, {}),
+    _resnet50("r50-nl-ucf101", UCF101, {RES4: NonLocal}),
+    _resnet50("r50-cgnl-ucf101", UCF101, {RES4: CGNL}),
+    _resnet50("r50-pnl-ucf101", UCF101, {RES4: PNL}),
     # the networks that Table 5 compares with
     Row(
         "mars",
         ResNeXt101,
         MINI_KINETICS,
         ((3, 16, 112, 112),),
-        (5,),
         "the RGB stream at 16 frames, all that MARS runs at inference; its authors also trained "
         "64 frames (mars-64f), and which one the printed accuracy belongs to is not known",
     ),
@@ -106,38 +102,34 @@ _DESCRIBED: tuple[Row, ...] = (
         resframe_two_stream,
         MINI_KINETICS,
         ((3, 16, 112, 112), (3, 1, 112, 112)),
-        (5,),
         "assumed: a 3D ResNet-18 on 16 residual frames and a 2D ResNet-50 on one frame, logits "
         "summed; the 2D network, the fusion and the frame count are not public",
         stills=(1,),
     ),
-    Row("i3d-ts", i3d_two_stream, MINI_KINETICS, ((3, 64, 224, 224), (2, 64, 224, 224)), (5,)),
-    Row("c3d", C3D, MINI_KINETICS, ((3, 16, 112, 112),), (5,)),
-    Row("i3d-rgb", I3D, MINI_KINETICS, ((3, 64, 224, 224),), (5,)),
+    Row("i3d-ts", i3d_two_stream, MINI_KINETICS, ((3, 64, 224, 224), (2, 64, 224, 224))),
+    Row("c3d", C3D, MINI_KINETICS, ((3, 16, 112, 112),)),
+    Row("i3d-rgb", I3D, MINI_KINETICS, ((3, 64, 224, 224),)),
     Row(
         "2plus-c1-d",
         None,
         MINI_KINETICS,
         (),
-        (5,),
         "published only: no public definition of the network was found",
     ),
-    Row("s3d", S3D, MINI_KINETICS, ((3, 64, 224, 224),), (5,)),
+    Row("s3d", S3D, MINI_KINETICS, ((3, 64, 224, 224),)),
     # variants that explain printed figures
-    _mfnet("mfnet-pnl-per-scale", (), {CONV4: partial(PNL, shared=False)}, _PER_SCALE),
+    _mfnet("mfnet-pnl-per-scale", {CONV4: partial(PNL, shared=False)}, _PER_SCALE),
     _mfnet(
         "mfnet-pnl-concat-per-scale",
-        (),
         {CONV4: partial(PNL, combine="concat", shared=False)},
         _PER_SCALE,
     ),
-    _mfnet("mfnet-pnl-x5-per-scale", (), _every_other(shared=False), _PER_SCALE),
+    _mfnet("mfnet-pnl-x5-per-scale", _every_other(shared=False), _PER_SCALE),
     Row(
         "mars-64f",
         ResNeXt101,
         MINI_KINETICS,
         ((3, 64, 112, 112),),
-        (),
         "variant: the RGB stream of MARS at 64 frames",
     ),
     Row(
@@ -145,7 +137,6 @@ _DESCRIBED: tuple[Row, ...] = (
         R3D18,
         MINI_KINETICS,
         ((3, 16, 112, 112),),
-        (),
         "variant: the 3D ResNet-18 whose parameters fit what Table 5 prints for C3D",
     ),
 )

@@ -23,7 +23,7 @@ from vidcost.bench.gate import interleave, versions
 from vidcost.bench.gate.interleave import Launch
 from vidcost.bench.inspection import counted as inspection
 from vidcost.bench.isolation import Failed
-from vidcost.bench.timing import events, sweep
+from vidcost.bench.timing import sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store
@@ -45,7 +45,10 @@ class Ran(NamedTuple):
 def results() -> Path:
     """The results folder of the checkout, with the files that `vidcost run` writes."""
     folder = CHECKOUT / "results"
-    needed = [folder / "counts.jsonl", *(folder / f"tables/table{n}.md" for n in range(1, 7))]
+    needed = [
+        folder / "counts.jsonl",
+        *(folder / f"tables/pnl2020/table{n}.md" for n in range(1, 7)),
+    ]
     missing = [str(path.relative_to(CHECKOUT)) for path in needed if not path.is_file()]
     if missing:
         pytest.fail(f"the checkout lacks {', '.join(missing)}: `vidcost run` writes them")
@@ -174,16 +177,14 @@ class Stopwatch(dict[Cell, Timing]):
         super().__init__()
         self.asked: list[Cell] = []
         self.conditions: dict[str, Any] = {}
-        self.events: list[events.Event] = []
+        self.notes: list[str] = []
 
     def sweep(
         self, cells: Sequence[Cell], store: Store, *, on_event: Any, **conditions: Any
-    ) -> list[Timing]:
+    ) -> sweep.Swept:
         self.asked += cells
         self.conditions = conditions | {"path": store.path}
-        for event in self.events:
-            on_event(event)
-        return [self[cell] for cell in cells if cell in self]
+        return sweep.Swept([self[cell] for cell in cells if cell in self], [*self.notes])
 
 
 @pytest.fixture

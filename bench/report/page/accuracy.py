@@ -49,7 +49,7 @@ class Point:
     row: str
     label: str
     family: Family
-    table: int
+    table: int | str
     top1: float
     cost: float
     source: str
@@ -124,7 +124,9 @@ def _family(row: str) -> Family:
     return "ResNet-50" if row.startswith("r50") else "other networks"
 
 
-def _percent(printed: str) -> float | None:
+def _percent(printed: str | None) -> float | None:
+    if printed is None:
+        return None
     try:
         value = float(printed.rstrip("%"))
     except ValueError:

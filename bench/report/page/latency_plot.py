@@ -9,8 +9,8 @@ from vidcost.bench.report.page.measured import Device, conditions, measured_alon
 from vidcost.bench.report.page.plot import BLUE, MUTED, Plot, Spec, conditions_control, parameter
 from vidcost.bench.report.table import Column, Table, integer
 from vidcost.bench.report.timing import milliseconds
-from vidcost.bench.session.timing import slug
 from vidcost.bench.timing.figures import figures
+from vidcost.bench.timing.stored import slug
 
 
 def latency_plot(device: Device) -> Plot | None:

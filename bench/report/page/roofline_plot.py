@@ -23,7 +23,7 @@ from vidcost.bench.report.page.plot import (
 from vidcost.bench.report.page.roofline import Roofline
 from vidcost.bench.report.table import Column, Table
 from vidcost.bench.report.timing import digits
-from vidcost.bench.session.timing import slug
+from vidcost.bench.timing.stored import slug
 
 _IS_DATA_SHEET = "indexof(datum.what, 'data sheet') >= 0"
 

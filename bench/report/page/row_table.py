@@ -8,12 +8,12 @@ from typing import Any
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.paper import REFERENCE_COUNTERS
 from vidcost.bench.report.table import Column, Table, billions, integer, millions
-from vidcost.papers.catalog import every_row
+from vidcost.papers.catalog import rows_of, tables_of
 
 
 def row_table(records: Mapping[str, Record]) -> Table:
     """A line for each row that is stored or known, also one that cannot be built."""
-    known = every_row()
+    known = {row.name: row for row in rows_of()}
     footnotes = {}
     lines: list[dict[str, Any]] = []
     for index, name in enumerate(dict.fromkeys((*known, *records))):
@@ -22,7 +22,7 @@ def row_table(records: Mapping[str, Record]) -> Table:
             footnotes[index, "row"] = row.note
         line: dict[str, Any] = {
             "row": name,
-            "tables": ", ".join(map(str, row.tables)) or None if row else None,
+            "tables": ", ".join(map(str, tables_of(name))) or None,
         }
         if record:
             line |= {

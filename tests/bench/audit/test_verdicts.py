@@ -17,7 +17,7 @@ from vidcost.bench.audit.verdicts import (
 )
 from vidcost.papers import catalog
 from vidcost.papers.catalog import select
-from vidcost.papers.figures import Figure, Note
+from vidcost.papers.figures import Figure, Texts
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_a_count_that_changes_makes_a_note_wrong(judged):
 def test_the_note_of_the_file_is_the_one_that_is_judged():
     paper = catalog.paper()
     figures = tuple(
-        entry.model_copy(update={"note": Note()}) if entry.row == "s3d" else entry
+        entry.model_copy(update={"note": Texts()}) if entry.row == "s3d" else entry
         for entry in paper.figures
         if entry.row in ("s3d", "mfnet")
     )

@@ -7,7 +7,7 @@ import json
 from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.report.audit import document as audit_document
 from vidcost.papers import catalog
-from vidcost.papers.figures import Note
+from vidcost.papers.figures import Texts
 
 
 def test_the_audit_writes_its_document_and_prints_it(vidcost, tmp_path):
@@ -38,7 +38,7 @@ def test_the_figures_alone_are_printed_and_nothing_is_written(vidcost, tmp_path)
 def test_a_figure_that_is_not_met_and_has_no_note_fails_the_audit(vidcost, monkeypatch):
     paper = catalog.paper()
     figures = tuple(
-        entry.model_copy(update={"note": Note()}) if entry.row == "c3d" else entry
+        entry.model_copy(update={"note": Texts()}) if entry.row == "c3d" else entry
         for entry in paper.figures
     )
     without = paper.model_copy(update={"figures": figures})

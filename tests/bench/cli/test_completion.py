@@ -92,7 +92,7 @@ def test_bash_completes_for_real(ask, tmp_path):
         (["cgnl", "cgd"], "block c"),
         (["fp32,bf16", "fp32,bf16-autocast"], "time --dtype fp32,b"),
         (["bf16", "bf16-autocast"], "gate time --dtype b"),
-        (["1", "2", "3", "4", "5", "6"], "tables "),
+        (["pnl2020", "1", "2", "3", "4", "5", "6"], "tables "),
         (["5"], "list --table 5"),
         (["r50-nl", "r50-nl-ucf101", "r50-nl-optimized"], "audit --search r50-nl"),
         (["json"], "count --format j"),

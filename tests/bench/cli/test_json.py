@@ -70,7 +70,7 @@ def prepared(
     git.commit("Other counts")
     sides({"mfnet": SLOW}, {"mfnet": SLOW})
     cell = Cell(row="mfnet", threads=3)
-    monkeypatch.setattr("vidcost.bench.session.timing.default_threads", lambda _: 3)
+    monkeypatch.setattr("vidcost.bench.timing.machine.default_threads", lambda _: 3)
     stopwatch[cell] = timed(cell)
     for name, seconds in (("base", 0.1), ("head", 0.2)):
         benchmarks = [{"fullname": "bench.py::nl", "stats": {"median": seconds}}]

@@ -17,7 +17,7 @@ from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli import app
 from vidcost.bench.count import cache, measure, reconcile, record
 from vidcost.bench.count.closed_form import ClosedFormMismatch
-from vidcost.bench.engine.work import Lost
+from vidcost.bench.engine.calls import Lost
 from vidcost.bench.timing.sweep import Interrupted
 from vidcost.models.blocks import PNL
 from vidcost.models.cost import Cost
@@ -89,7 +89,7 @@ def test_the_package_runs_as_a_module(tmp_path):
         ("count mfnet-pln", ["no row 'mfnet-pln'", "did you mean 'mfnet-pnl'?", "vidcost list"]),
         ("list r50-mk", ["no row 'r50-mk'", "did you mean 'r50-"]),
         ("show mfnett", ["did you mean 'mfnet'?"]),
-        ("count --table 7", ["no table 7: the paper has Tables 1 to 6"]),
+        ("count --table 7", ["no table 7 in pnl2020: choose from 1, 2, 3, 4, 5, 6"]),
         ("list --table 0", ["no table 0"]),
         ("count r50-nl --frames 0", ["0 frames", "at least 1"]),
         ("count c3d --frames 8", ["C3D", "8 frames", "too short", "at least 16"]),
@@ -120,9 +120,9 @@ def test_the_package_runs_as_a_module(tmp_path):
         ("block nll", ["no block 'nll': choose from nl, cgnl, cgd, pnl"]),
         ("block nl pnl:m=4", ["pnl has no option 'm'"]),
         ("block", ["BLOCK"]),
-        ("tables 7 --results r", ["no table 7: the paper has Tables 1 to 6"]),
+        ("tables 7 --results r", ["no table 7 in pnl2020: choose from 1, 2, 3, 4, 5, 6"]),
         ("tables 3 7 --results r", ["no table 7"]),
-        ("tables three --results r", ["integer"]),
+        ("tables three --results r", ["no paper 'three'"]),
         ("count --bogus", ["--bogus"]),
         ("run --bogus", ["--bogus"]),
         ("count mfnet --frames many", ["--frames"]),
@@ -233,7 +233,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
     [
         ("count mfnet mfnet-pnl", "mfnet-pnl: conv4.after_B05"),
         ("count mfnet mfnet-pnl --training", "mfnet-pnl: conv4.after_B05"),
-        ("tables 3", "mfnet-pnl: conv4.after_B05"),
+        ("tables 3", "mfnet-pnl-concat: conv4.after_B05"),
         ("run", "mfnet-pnl: conv4.after_B05"),
         ("block nl pnl", "pnl: the whole"),
     ],

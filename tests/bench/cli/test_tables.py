@@ -23,9 +23,9 @@ def test_run_writes_records_and_tables_and_prints_three(vidcost, reference_count
     assert ["counts.jsonl", *(f"table{number}.md" for number in range(1, 7))] == names
     assert ["Table 3", "Table 5", "Table 6"] == re.findall(r"^\*\*(Table \d)", out, re.MULTILINE)
     for number in (3, 5, 6):
-        written = (tmp_path / f"here/tables/table{number}.md").read_text()
+        written = (tmp_path / f"here/tables/pnl2020/table{number}.md").read_text()
         head, _, body = written.partition("\n\n")
-        assert f"<!-- written by: vidcost tables {number} -->" == head
+        assert f"<!-- written by: vidcost tables pnl2020 {number} -->" == head
         assert body in out
     assert out.splitlines()[-1].startswith(f"{len(BUILDABLE)} rows built and counted; ")
     assert out.splitlines()[-1].endswith("Written: here/counts.jsonl, here/tables/*.md")
@@ -60,7 +60,7 @@ def test_run_with_a_reference_counter_that_fails_writes_the_rest(
         records["mfnet"].reference_counters[name].flops for name in ("thop", "fvcore")
     )
     assert 11_347_659_136 == records["mfnet-pnl"].reference_counters["thop"].flops
-    assert 6 == len(list((tmp_path / "results/tables").glob("*.md")))
+    assert 6 == len(list((tmp_path / "results/tables/pnl2020").glob("*.md")))
 
 
 def test_run_leaves_a_baseline_that_differs_as_it_is(vidcost, reference_counters, tmp_path):
@@ -72,7 +72,7 @@ def test_run_leaves_a_baseline_that_differs_as_it_is(vidcost, reference_counters
     status, out, err = vidcost("run")
     assert (1, before) == (status, path.read_bytes())
     assert "the counts differ from results/counts.jsonl, which was left as it is" in err
-    assert out.splitlines()[-1].endswith("Written: results/tables/*.md")
+    assert out.splitlines()[-1].endswith("Written: results/tables/pnl2020/*.md")
 
 
 def test_run_adds_the_answer_of_a_counter_that_had_failed(vidcost, reference_counters, tmp_path):
@@ -90,7 +90,7 @@ def test_tables_read_what_run_has_stored(vidcost, reference_counters, tmp_path):
     ran = vidcost("run")
     written = {path.name: path.read_bytes() for path in (tmp_path / "results").rglob("*.*")}
     reference_counters.asked.clear()
-    shutil.rmtree(tmp_path / "results/tables")
+    shutil.rmtree(tmp_path / "results/tables/pnl2020")
     status, out, err = vidcost("tables")
     assert (0, "", []) == (status, err, reference_counters.asked)
     titles = re.findall(r"^\*\*Table (\d)", out, re.MULTILINE)
@@ -161,7 +161,9 @@ def test_the_committed_tables_are_what_the_committed_records_give(
         shutil.copytree(results / "timings", tmp_path / "results/timings")
     assert (0, "") == vidcost("tables")[::2]
     assert [] == reference_counters.asked
-    written = {path.name: path.read_text() for path in (tmp_path / "results/tables").iterdir()}
-    committed = {path.name: path.read_text() for path in (results / "tables").glob("*.md")}
+    written = {
+        path.name: path.read_text() for path in (tmp_path / "results/tables/pnl2020").iterdir()
+    }
+    committed = {path.name: path.read_text() for path in (results / "tables/pnl2020").glob("*.md")}
     stale = [name for name in written | committed if written.get(name) != committed.get(name)]
     assert [] == stale, "stale: `vidcost tables` writes them anew"

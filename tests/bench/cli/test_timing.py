@@ -5,10 +5,12 @@ import re
 
 import pytest
 
-from vidcost.bench.session import timing as timing_session
-from vidcost.bench.timing import conditions, events, sweep
+from vidcost.bench.timing import conditions, sweep
 from vidcost.bench.timing.campaign import campaign_cells
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.machine import default_threads
+from vidcost.bench.timing.store import Store
+from vidcost.bench.timing.stored import store_of
 
 
 def test_time_asks_for_the_cells_and_prints_what_it_took(vidcost, stopwatch, timed, tmp_path):
@@ -119,7 +121,7 @@ def test_time_fails_by_the_name_of_what_failed(vidcost, stopwatch, timed):
 
 
 def test_time_says_what_it_had_no_time_for(vidcost, stopwatch):
-    stopwatch.events = [events.BudgetSpent((Cell(row="c3d"),))]
+    stopwatch.notes = ["no time was left for c3d: raise --budget"]
     status, _, err = vidcost("time", "mfnet", "c3d", "--budget", "1s")
     assert (0, "no time was left for c3d: raise --budget\n") == (status, err)
 
@@ -159,10 +161,10 @@ def test_time_measures_a_block_for_real_once(vidcost, real_sweep):
 def test_run_times_the_rows_it_prints(
     vidcost, reference_counters, stopwatch, timed, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(timing_session, "default_threads", lambda _: 2)
+    monkeypatch.setattr("vidcost.bench.timing.machine.default_threads", lambda _: 2)
     cell = Cell(row="mfnet", threads=2)
     stopwatch[cell] = timed(cell, 0.5)
-    stopwatch.events = [events.BudgetSpent((Cell(row="c3d"),))]
+    stopwatch.notes = ["no time was left for c3d: raise --budget"]
     status, out, err = vidcost("run", "--budget", "60s")
     assert 0 == status
     assert err.endswith("no time was left for c3d: raise --budget\n")
@@ -173,7 +175,7 @@ def test_run_times_the_rows_it_prints(
     assert 2 == len(re.findall(r"^\| MFNet.* 500\.0 \| +20 \| +8 \|", out, re.MULTILINE))
     assert "Conditions: batch 1, fp32, contiguous, eager, inference, 2 threads." in out
     # a CPU's timings are shown, not written
-    assert "Latency" not in (tmp_path / "results/tables/table3.md").read_text()
+    assert "Latency" not in (tmp_path / "results/tables/pnl2020/table3.md").read_text()
 
 
 def test_run_without_a_budget_times_nothing(vidcost, reference_counters, stopwatch):
@@ -182,11 +184,11 @@ def test_run_without_a_budget_times_nothing(vidcost, reference_counters, stopwat
 
 
 def test_run_times_what_is_not_stored(vidcost, reference_counters, stopwatch, timed, tmp_path):
-    threads = timing_session.default_threads("cpu")
+    threads = default_threads("cpu")
     machine = conditions.machine_of("cpu")
     cell = Cell(row="mfnet-nl", threads=threads)
     key = cell.key(*conditions.conditions(machine))
-    store = timing_session.store_of(tmp_path / "results", machine)
+    store = store_of(tmp_path / "results", machine)
     store.append(timed(cell, 0.6, key=key, machine=machine))
     _, out, _ = vidcost("run", "--budget", "1h")
     assert cell not in stopwatch.asked
@@ -195,7 +197,7 @@ def test_run_times_what_is_not_stored(vidcost, reference_counters, stopwatch, ti
 
 
 def test_run_fails_if_a_timing_failed(vidcost, reference_counters, stopwatch, timed):
-    cell = Cell(row="mfnet", threads=timing_session.default_threads("cpu"))
+    cell = Cell(row="mfnet", threads=default_threads("cpu"))
     stopwatch[cell] = timed(cell, None, status="oom", error="not enough memory")
     status, out, err = vidcost("run")
     assert 1 == status
@@ -212,7 +214,7 @@ def two_devices(timed, tmp_path):
     timing = timed(Cell(row="mfnet", threads=2), 0.5)
     for device in ("Abacus", "Slide rule"):
         machine = timing.machine.model_copy(update={"device": device})
-        store = timing_session.store_of(tmp_path / "results", machine)
+        store = store_of(tmp_path / "results", machine)
         store.append(timing.model_copy(update={"machine": machine}))
 
 
@@ -224,7 +226,7 @@ def test_tables_show_timings_of_one_device_and_write_none(
     status, out, err = vidcost("tables", "3", "--timings", "slide")
     assert (0, "", True) == (status, err, "Device: Slide rule" in out)
     assert re.search(r"^\| MFNet.* 500\.0 \|", out, re.MULTILINE)
-    assert plain.strip() in (tmp_path / "results/tables/table3.md").read_text()
+    assert plain.strip() in (tmp_path / "results/tables/pnl2020/table3.md").read_text()
     (line, *_) = json.loads(vidcost("tables", "3", "--timings", "aba", "--format", "json").out)
     assert 0.5 == pytest.approx(line["median_s"])
 
@@ -274,14 +276,14 @@ def on_gpu(timed, tmp_path):
     def store(row, seconds, device="Abacus GPU", **known):
         timing = timed(Cell(row=row, device="cuda", batch=8), seconds, **known)
         machine = timing.machine.model_copy(update={"device": device})
-        path = timing_session.store_of(tmp_path / "results", machine)
+        path = store_of(tmp_path / "results", machine)
         path.append(timing.model_copy(update={"machine": machine}))
 
     return store
 
 
 def written(tmp_path):
-    return {path.name: path.read_text() for path in (tmp_path / "results/tables").iterdir()}
+    return {path.name: path.read_text() for path in (tmp_path / "results/tables/pnl2020").iterdir()}
 
 
 def test_timings_of_a_cpu_leave_the_files_as_they_are(
@@ -321,7 +323,7 @@ def test_run_writes_the_same_files(vidcost, reference_counters, on_gpu, stopwatc
     on_gpu("mfnet", 0.5)
     assert 0 == vidcost("tables").status
     before = written(tmp_path)
-    cell = Cell(row="mfnet", threads=timing_session.default_threads("cpu"))
+    cell = Cell(row="mfnet", threads=default_threads("cpu"))
     stopwatch[cell] = timed(cell, 0.7)
     assert 0 == vidcost("run").status
     assert before == written(tmp_path)
@@ -356,8 +358,8 @@ def test_a_summary_is_written_with_all_its_tables_alone(
 
 def test_stored_timings_are_read_once(vidcost, reference_counters, on_gpu, monkeypatch):
     on_gpu("mfnet", 0.5)
-    load, read = timing_session.Store.load, []
-    monkeypatch.setattr(timing_session.Store, "load", lambda s: read.append(s.path.name) or load(s))
+    load, read = Store.load, []
+    monkeypatch.setattr(Store, "load", lambda s: read.append(s.path.name) or load(s))
     for options in ((), ("--timings", "abacus")):
         read.clear()
         assert 0 == vidcost("tables", *options).status

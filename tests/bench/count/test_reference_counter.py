@@ -165,7 +165,7 @@ def test_a_second_answer_starts_no_process(processes, no_process):
     no_process()
     assert first == ask("thop", MFNET)
     # what the row is told to be does not change the answer
-    assert first == ask("thop", replace(MFNET, note="other", tables=()))
+    assert first == ask("thop", replace(MFNET, note="other"))
 
 
 def test_without_the_cache_it_asks_anew_and_keeps_nothing(processes, cache_folder):

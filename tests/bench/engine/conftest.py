@@ -1,65 +1,55 @@
-"""A Ray cluster of several nodes on one machine."""
+"""One Ray cluster of three nodes on this machine, for all the tests on Ray."""
 
 from __future__ import annotations
 
-import contextlib
 import os
+from types import SimpleNamespace
 
 import pytest
 
-from vidcost.bench.engine import cluster as ray_cluster
-from vidcost.bench.engine.on_ray import OnRay
+from vidcost.bench.engine import on_ray
+from vidcost.bench.engine.on_ray import TYPE_LABEL, OnRay
 
 STORE_BYTES = 80 << 20
 """The smallest that Ray takes."""
 
 
 @pytest.fixture(scope="session")
-def ray():
-    """The package; without it these tests are skipped, but in tox they fail."""
+def cluster():
+    """A head without cores and three nodes, two of which say that they have GPUs."""
     try:
-        import ray
+        from ray.cluster_utils import Cluster
     except ImportError:
         why = "no ray here: `pip install -c constraints.txt -e '.[ray]'` adds it"
         (pytest.fail if "TOX_ENV_NAME" in os.environ else pytest.skip)(why)
-    return ray
-
-
-@pytest.fixture(scope="module")
-def begin(ray):
-    """Begin a cluster of a head without cores and the nodes that are given; all end with it."""
-    from ray.cluster_utils import Cluster
-
-    with contextlib.ExitStack() as stack:
-
-        def begin(*nodes):
-            head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE_BYTES}
-            begun = Cluster(initialize_head=True, head_node_args=head)
-            stack.callback(begun.shutdown)
-            begun.others = [begun.add_node(object_store_memory=STORE_BYTES, **n) for n in nodes]
-            return begun
-
-        yield begin
-
-
-@pytest.fixture(scope="module")
-def joined(ray, request, cluster):
-    """Drive the module's cluster from here, as one job.
-
-    What the module defines is sent to the nodes, which cannot import it.
-    """
-    ray.cloudpickle.register_pickle_by_value(request.module)
+    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    started = Cluster(initialize_head=True, head_node_args=head)
     try:
-        with ray_cluster.joined(cluster.address):
-            yield cluster
+        started.others = [
+            started.add_node(object_store_memory=STORE_BYTES, num_cpus=2, **gpus)
+            for gpus in (
+                {},
+                {"num_gpus": 2, "labels": {TYPE_LABEL: "H100"}},
+                {"num_gpus": 1, "labels": {TYPE_LABEL: "A100"}},
+            )
+        ]
+        yield started
     finally:
-        ray.cloudpickle.unregister_pickle_by_value(request.module)
+        started.shutdown()
 
 
 @pytest.fixture
-def engine(joined):
-    """The cluster as an engine; ``engine.notes`` is what it said."""
+def engine(cluster, request):
+    """The cluster as an engine; ``engine.notes`` is what it said.
+
+    What the test's module defines is sent to the nodes, which cannot import it.
+    """
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(request.module)
     notes = []
-    engine = OnRay(on_note=notes.append)
-    engine.notes = notes
-    return engine
+    try:
+        with on_ray.joined(cluster.address):
+            yield SimpleNamespace(engine=OnRay(on_note=notes.append), notes=notes)
+    finally:
+        ray.cloudpickle.unregister_pickle_by_value(request.module)

@@ -1,10 +1,15 @@
-"""Pieces on a real Ray cluster: three nodes on one machine, with GPUs that are none."""
+"""Calls, sweeps and commands on Ray; addresses and nodes without it."""
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import itertools
+import json
 import os
 import signal
+import socket
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,20 +17,115 @@ from types import SimpleNamespace
 import pytest
 
 from vidcost.bench.engine import on_ray
-from vidcost.bench.engine.cluster import TYPE_LABEL
-from vidcost.bench.engine.on_ray import OnRay
-from vidcost.bench.engine.work import Lost, Piece, Unfit
+from vidcost.bench.engine.calls import Call, Lost, Unfit
+from vidcost.bench.engine.on_ray import TYPE_LABEL, Node, OnRay
+from vidcost.bench.timing import conditions, sweep
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.store import Store
+from vidcost.bench.timing.stored import store_of
 
-pytestmark = pytest.mark.ray
+needs_ray = [pytest.mark.ray, pytest.mark.slow]
+FAKE_WORKER = Path(__file__).parents[1] / "timing/fake_worker.py"
 
 
-@pytest.fixture(scope="module")
-def cluster(begin):
-    return begin(
-        {"num_cpus": 1},
-        {"num_cpus": 3, "num_gpus": 2, "labels": {TYPE_LABEL: "H100"}},
-        {"num_cpus": 2, "num_gpus": 1, "labels": {TYPE_LABEL: "A100"}},
+def on_cluster(test):
+    for mark in needs_ray:
+        test = mark(test)
+    return test
+
+
+# without a cluster
+
+
+@pytest.fixture
+def rejected():
+    pytest.importorskip("ray")
+
+    def rejected(address):
+        with pytest.raises(ValueError, match=r"^[^\n]+$") as error, on_ray.joined(address):
+            pass
+        return str(error.value)
+
+    return rejected
+
+
+@pytest.mark.parametrize("by", ["option", "RAY_ADDRESS"])
+def test_an_address_where_nothing_answers(rejected, monkeypatch, by):
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    if by == "RAY_ADDRESS":
+        monkeypatch.setenv(by, address)
+    said = rejected(address if by == "option" else None)
+    assert said.startswith(f"no Ray cluster answers at {address} ([Errno")
+    assert said.endswith("`ray start --head` starts one")
+
+
+@pytest.mark.parametrize("address", ["somewhere", "host:", ":6379", "host:six"])
+def test_what_is_no_address(rejected, address):
+    assert f"--address {address} is none: give host:port, such as 10.0.0.1:6379" == rejected(
+        address
     )
+
+
+def test_a_client_of_another_machine_is_told_how_to_hand_over_the_command(rejected):
+    assert "hand the command to `ray job submit`" in rejected("ray://10.0.0.1:10001")
+
+
+def node(**resources):
+    labels = resources.pop("labels", {})
+    return {
+        "Alive": resources.pop("alive", True),
+        "NodeID": "7",
+        "NodeManagerHostname": "h",
+        "Labels": labels,
+        "Resources": resources,
+    }
+
+
+@pytest.fixture
+def there(monkeypatch):
+    """Have a cluster of such nodes."""
+    listed = []
+    monkeypatch.setattr(on_ray, "_ray", lambda: SimpleNamespace(nodes=lambda: listed))
+    return listed
+
+
+H100 = {TYPE_LABEL: "H100"}
+
+
+def test_nodes_are_read_with_the_type_of_their_gpus(there):
+    there += [
+        node(CPU=8.0, GPU=2.0, labels=H100),
+        node(CPU=4.0, GPU=1.0, **{"accelerator_type:A100": 1.0}),
+        node(CPU=1.0, alive=False),
+        node(),
+    ]
+    assert [
+        Node("7", "h", 8, 2, "H100"),
+        Node("7", "h", 4, 1, "A100"),
+        Node("7", "h", 0, 0, ""),
+    ] == (on_ray.nodes())
+    assert ("H100",) == on_ray.check_types(["h100"])
+    # smaller nodes are not used for what needs a machine
+    assert 8 == OnRay()._options("machine")["num_cpus"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "asked", "said"),
+    [
+        ([node(CPU=1.0)], [], "^the Ray cluster has no GPU: give --device cpu$"),
+        ([node(GPU=2.0, labels=H100)], ["A100"], "^the Ray cluster has no GPU of type 'A100': it "),
+        ([node(GPU=2.0)], ["A100"], "it says no types$"),
+    ],
+)
+def test_gpus_that_are_not_there(there, nodes, asked, said):
+    there += nodes
+    with pytest.raises(ValueError, match=said):
+        on_ray.check_types(asked)
+
+
+# calls
 
 
 def square(n):
@@ -54,63 +154,41 @@ def overlapping(ran, place):
     ]
 
 
-def results(engine, pieces):
-    return [outcome.get() for outcome in engine.run(pieces)]
+@on_cluster
+def test_calls_have_their_outcomes_and_are_taken_as_there_is_room(engine, cluster):
+    asked = []
 
+    def calls():
+        for n in range(60):
+            asked.append(n)
+            yield Call(str(n), square, (n,))
 
-def test_every_piece_has_its_outcome_with_where_it_ran(engine):
-    notes = engine.notes
-    outcomes = list(engine.run(Piece(str(n), square, (n,), tag=n) for n in range(40)))
-    assert {n: n * n for n in range(40)} == {each.piece.tag: each.get() for each in outcomes}
-    assert all(each.host and len(each.node) > 20 for each in outcomes)
-    assert [] == notes
-
-
-def test_a_piece_that_needs_a_machine_shares_its_node_with_nothing(engine):
-    alone = [Piece("alone", nap, (0.2,), "machine", tag="alone") for _ in range(9)]
-    beside = [Piece("beside", nap, (0.1,), "core", tag="beside") for _ in range(9)]
-    mixed = [piece for pair in zip(alone, beside, strict=True) for piece in pair]
-    outcomes = list(engine.run(mixed))
-    ran = [(*each.get(), each.piece.tag) for each in outcomes]
-    whole = [each for each in ran if each[-1] == "alone"]
-    assert 3 == len({node for _, _, node, _, _ in whole})
-    assert [] == [
-        pair
-        for pair in overlapping(ran, lambda each: each[2])
-        if "alone" in (pair[0][-1], pair[1][-1])
-    ]
-
-
-def test_no_two_pieces_have_one_gpu_at_once(engine):
-    ran = results(engine, [Piece("n", nap, (0.2,), "gpu") for _ in range(15)])
-    places = {(node, gpu) for _, _, node, gpu in ran}
-    assert 3 == len(places)
-    assert all(gpu in ("0", "1") for _, gpu in places)
-    assert [] == overlapping(ran, lambda each: each[2:4])
-
-
-@pytest.mark.parametrize(("types", "count"), [(["A100"], 1), (["H100"], 2), (["A100", "H100"], 3)])
-def test_a_type_of_gpu_is_kept_to(cluster, joined, types, count):
-    engine = OnRay(gpu_types=types)
-    ran = results(engine, [Piece("n", nap, (0.05,), "gpu") for _ in range(4 * count)])
-    assert count >= len({(node, gpu) for _, _, node, gpu in ran})
-    known = dict(zip(("A100", "H100"), reversed(cluster.others[1:]), strict=True))
-    assert {node for _, _, node, _ in ran} <= {known[each].node_id for each in types}
-
-
-def test_everywhere_is_each_node_that_could_do_it(engine, cluster):
+    outcomes = engine.engine.run(calls())
+    found = [next(outcomes) for _ in range(20)]
+    # nine cores and GPUs, and as many calls again that wait for one
+    assert len(asked) <= 20 + 2 * 9
+    found += outcomes
+    assert {n: n * n for n in range(60)} == {each.number: each.get() for each in found}
+    assert all(each.host and len(each.node) > 20 for each in found)
     ids = [node.node_id for node in cluster.others]
-    assert sorted(ids) == sorted(engine.everywhere(here, needs="machine"))
-    assert sorted(ids[1:]) == sorted(engine.everywhere(here, needs="gpu"))
-
-
-def test_where_nothing_could_do_it_is_said(joined):
-    engine = OnRay(gpu_types=["B200"])
+    assert sorted(ids) == sorted(engine.engine.everywhere(here, needs="machine"))
+    assert sorted(ids[1:]) == sorted(engine.engine.everywhere(here, needs="gpu"))
     with pytest.raises(ValueError, match=r"^no node of the Ray cluster has such a GPU: "):
-        engine.everywhere(here, needs="gpu")
+        OnRay(gpu_types=["B200"]).everywhere(here, needs="gpu")
+    assert [] == engine.notes
 
 
-# what goes wrong
+@on_cluster
+def test_a_call_shares_its_machine_or_its_gpu_with_no_other(engine, cluster):
+    calls = [Call("alone", nap, (0.2,), needs) for _ in range(6) for needs in ("machine", "core")]
+    ran = [(*each.get(), each.number) for each in engine.engine.run(calls)]
+    pairs = overlapping(ran, lambda each: each[2])
+    assert [] == [pair for pair in pairs if 0 in (pair[0][-1] % 2, pair[1][-1] % 2)]
+    ran = [o.get() for o in engine.engine.run([Call("n", nap, (0.2,), "gpu") for _ in range(12)])]
+    assert 3 == len({each[2:4] for each in ran})
+    assert [] == overlapping(ran, lambda each: each[2:4])
+    one_type = OnRay(gpu_types=["A100"]).run([Call("n", nap, (0.05,), "gpu") for _ in range(4)])
+    assert {cluster.others[2].node_id} == {each.get()[2] for each in one_type}
 
 
 class Odd(Exception):
@@ -121,18 +199,11 @@ class Odd(Exception):
 def fail(kind):
     if kind == "odd":
         raise Odd(1, 2)
+    if kind == "unfit":
+        raise Unfit("its GPU fell off the bus")
+    if kind == "large":
+        return bytes(20 << 20)
     raise {"value": ValueError, "key": KeyError}[kind](kind)
-
-
-def test_what_a_piece_raises_is_its_outcome(engine):
-    kinds = ("value", "key", "odd")
-    outcomes = {
-        each.piece.tag: each.error
-        for each in engine.run(Piece(kind, fail, (kind,), tag=kind) for kind in kinds)
-    }
-    assert ["ValueError('value')", "KeyError('key')"] == [repr(outcomes[k]) for k in kinds[:2]]
-    # it cannot be made anew from what it holds
-    assert "RuntimeError('Odd: 1 and 2')" == repr(outcomes["odd"])
 
 
 def die_at_first(path, times):
@@ -143,76 +214,22 @@ def die_at_first(path, times):
     return tried
 
 
-@pytest.fixture
-def at_once(monkeypatch):
-    monkeypatch.setattr(on_ray, "PAUSES_S", (0, 0))
-
-
-def test_a_piece_whose_process_is_killed_is_tried_again(engine, at_once, tmp_path):
-    notes = engine.notes
-    piece = Piece("the cell", die_at_first, (str(tmp_path / "tries"), 2))
-    assert [2] == results(engine, [piece])
-    assert 2 == len(notes)
-    assert all(note.startswith("the cell is tried again: WorkerCrashedError: ") for note in notes)
-
-
-def test_a_piece_that_always_dies_is_lost_and_the_next_one_runs(engine, at_once, tmp_path):
-    pieces = [
-        Piece("one", die_at_first, (str(tmp_path / "tries"), 9)),
-        Piece("another", square, (3,)),
-    ]
-    by_name = {each.piece.name: each for each in engine.run(pieces)}
-    assert 9 == by_name["another"].get()
+@on_cluster
+def test_what_goes_wrong_with_a_call_is_its_outcome(engine, tmp_path):
+    kinds = ("value", "key", "odd", "unfit", "large")
+    calls = [Call(kind, fail, (kind,)) for kind in kinds]
+    calls += [Call(f"dies {n} times", die_at_first, (str(tmp_path / f"{n}"), n)) for n in (2, 9)]
+    found = {each.name: each for each in engine.engine.run(calls)}
+    # what cannot be made anew from what it holds is sent as its message
+    expected = ["ValueError('value')", "KeyError('key')", "RuntimeError('Odd: 1 and 2')"]
+    assert expected == [repr(found[kind].error) for kind in kinds[:3]]
+    assert isinstance(found["unfit"].error, Lost)
+    assert str(found["unfit"].error).endswith(": its GPU fell off the bus")
+    assert 20 << 20 == len(found["large"].get())
+    assert 2 == found["dies 2 times"].get()
     with pytest.raises(Lost, match=r"^lost 3 times, at last: WorkerCrashedError: [^\n]+$"):
-        by_name["one"].get()
-    assert "xxx" == (tmp_path / "tries").read_text()
-
-
-def refuse_on(node):
-    if here() == node:
-        raise Unfit("its GPU fell off the bus")
-    # the others are busy for longer
-    time.sleep(0.2)
-    return here()
-
-
-@pytest.mark.parametrize("needs", ["core", "machine", "gpu"])
-def test_what_one_machine_cannot_do_is_tried_elsewhere(engine, at_once, cluster, needs):
-    """However soon it is free again each time."""
-    broken = cluster.others[1].node_id
-    pieces = [Piece(str(n), refuse_on, (broken,), needs) for n in range(12)]
-    found = results(engine, pieces)
-    assert 12 == len(found)
-    assert broken not in found
-    assert engine.notes
-    assert all(note.endswith(": its GPU fell off the bus") for note in engine.notes)
-
-
-def large(n):
-    return bytes(n << 20)
-
-
-def test_more_than_the_object_store_holds_passes_through(engine):
-    """Twelve times 20 MB, where a node's store has 80."""
-    outcomes = engine.run(Piece("n", large, (20,)) for _ in range(12))
-    assert [20 << 20] * 12 == [len(outcome.get()) for outcome in outcomes]
-
-
-def test_pieces_are_asked_for_when_there_is_room(engine):
-    asked = []
-
-    def pieces():
-        for n in range(60):
-            asked.append(n)
-            yield Piece(str(n), square, (n,))
-
-    outcomes = engine.run(pieces())
-    for _ in range(30):
-        next(outcomes)
-    # six cores, and as many again that wait for one
-    assert len(asked) <= 30 + 2 * 6
-    # none is cancelled in the moment in which it begins or ends
-    assert 30 == len(list(outcomes))
+        found["dies 9 times"].get()
+    assert "xxx" == (tmp_path / "9").read_text()
 
 
 def hang(path):
@@ -230,9 +247,10 @@ def gone(pid):
     return False
 
 
+@on_cluster
 def test_whoever_stops_ends_what_runs(engine, tmp_path):
     pid = tmp_path / "pid"
-    outcomes = engine.run([Piece("one", hang, (str(pid),)), Piece("another", square, (3,))])
+    outcomes = engine.engine.run([Call("one", hang, (str(pid),)), Call("another", square, (3,))])
     assert 9 == next(outcomes).get()
     while not pid.exists() or not pid.read_text():
         time.sleep(0.05)
@@ -240,26 +258,121 @@ def test_whoever_stops_ends_what_runs(engine, tmp_path):
     assert gone(int(pid.read_text()))
 
 
-def test_what_waits_is_ended_before_what_runs(monkeypatch):
-    ended = []
-    noting = SimpleNamespace(cancel=lambda ref, force: ended.append(ref))
-    monkeypatch.setattr(on_ray, "ray_module", lambda: noting)
-    run = on_ray._Run(OnRay(), [])
-    run._flying = dict.fromkeys(["runs", "waits", "waits too"])
-    run.close()
-    assert ["waits too", "waits", "runs"] == ended
+# sweeps and commands
 
 
-def test_a_node_that_is_lost_costs_a_try_and_no_piece(engine, cluster, at_once):
+def look(device):
+    """The host, and GPUs that are none."""
+    machine = conditions.machine_of("cpu")
+    return machine if device == "cpu" else machine.model_copy(update={"device": "Abacus"})
+
+
+def look_around(device):
+    return [look(device)]
+
+
+@on_cluster
+def test_a_sweep_stores_each_cell_once_and_resumes(engine, tmp_path):
+    """A worker that dies is a status of its cell: nobody tries that elsewhere."""
+    failing = {"crash": "crashed", "killed-SIGKILL": "killed", "oom": "oom"}
+    cells = [Cell(row=row, device="cuda") for row in ("ok-1", *failing, "ok-2")]
+    site = sweep.Site(command=(sys.executable, "-P", str(FAKE_WORKER)), look=look)
+    site = sweep.Site(site.predict, site.command, look, look_around)
+    kinds = []
+    for _ in range(2):
+        swept = sweep.sweep_on(
+            engine.engine,
+            cells,
+            lambda machine: store_of(tmp_path, machine),
+            site=site,
+            resume=True,
+            on_event=lambda event: kinds.append(event.kind),
+        )
+        assert ["ok", *failing.values(), "ok"] == [timing.status for timing in swept.timings]
+    assert {"done": 5 + 3, "skipped": 2} == collections.Counter(kinds)
+    (path,) = tmp_path.glob("timings/*.jsonl")
+    assert path.name.startswith("abacus-torch")
+    assert all(timing.machine.node for timing in Store(path).read().values())
+
+
+MY_BLOCK = """
+from torch import nn
+from beside import WIDTH
+
+class MyBlock(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.down = nn.Conv3d(channels, WIDTH, 1)
+        self.up = nn.Conv3d(WIDTH, channels, 1)
+
+    def forward(self, x):
+        return x + self.up(self.down(x))
+"""
+
+
+@pytest.fixture
+def command(cluster, vidcost, monkeypatch):
+    """A command on the cluster and here, with a moment for each timing: its table."""
+
+    def brief(device, *, start_up_s):
+        return Limits(start_up_s=start_up_s, sampling_s=0.5, warmup_s=0.2, energy_s=0)
+
+    monkeypatch.setattr(sweep, "limits_for", brief)
+
+    def run(*words, here=False):
+        place = () if here else ("--engine", "ray", "--address", cluster.address)
+        status, out, err = vidcost(*words, "--json", *place)
+        assert 0 == status, err
+        return json.loads(out)
+
+    return run
+
+
+@on_cluster
+def test_time_on_nodes(command, tmp_path):
+    words = ("time", "--blocks", "nl", "--shape", "8x2x4x4")
+    lines = command(*words)
+    assert [("nl", False, 2), ("nl", True, 2)] == [
+        (line["block"], line["cold"], line["threads"]) for line in lines
+    ]
+    assert all(line["n"] > 0 and line["host"] for line in lines)
+    assert lines == command(*words)
+    (path,) = (tmp_path / "results/timings").glob("*.jsonl")
+    assert 3 == len(path.read_text().splitlines())
+
+
+@on_cluster
+def test_compare_counts_and_times_a_block_of_ones_own(command, tmp_path):
+    (tmp_path / "my_block.py").write_text(MY_BLOCK)
+    (tmp_path / "beside.py").write_text("WIDTH = 3\n")
+    words = "compare mfnet --at conv4:before-last --block my_block.py:MyBlock"
+    words = (*words.split(), "--size", "32", "--sweep", "frames=8", "--no-fvcore")
+    there, here = command(*words), command(*words, "--budget", "0s", here=True)
+    counts = ("block", "frames", "params", "macs", "added_params", "added_macs", "status")
+    assert [[line[each] for each in counts] for line in here] == [
+        [line[each] for each in counts] for line in there
+    ]
+    assert all(line["latency_s"] > 0 for line in there)
+
+
+@on_cluster
+def test_explain_a_network_of_ones_own(command, tmp_path):
+    (tmp_path / "my_net.py").write_text(
+        "from torch import nn\n"
+        "def make_model():\n"
+        "    return nn.Sequential(nn.Conv3d(3, 5, 3), nn.Flatten(), nn.Linear(675, 7))\n"
+    )
+    words = ("explain", "my_net.py:make_model", "--input", "2x3x5x7x11")
+    assert command(*words, here=True) == command(*words)
+
+
+@on_cluster
+def test_a_node_that_is_lost_costs_a_try_and_no_cell(engine, cluster):
     """The last test of this file, which leaves two nodes."""
     lost = cluster.others.pop()
     found = []
-    for outcome in engine.run(Piece(str(n), nap, (0.3,), "machine", tag=n) for n in range(18)):
-        found.append((outcome.piece.tag, outcome.get()[2]))
-        if len(found) == 6:
+    for outcome in engine.engine.run(Call(str(n), nap, (0.3,), "machine") for n in range(12)):
+        found.append((outcome.number, outcome.get()[2]))
+        if len(found) == 4:
             cluster.remove_node(lost, allow_graceful=False)
-    assert list(range(18)) == sorted(tag for tag, _ in found)
-    nodes = [node for _, node in found]
-    assert lost.node_id in nodes[:6]
-    assert {node.node_id for node in cluster.others} == set(nodes[8:])
-    assert 1 <= len(engine.notes)
+    assert list(range(12)) == sorted(number for number, _ in found)

@@ -7,8 +7,7 @@ import re
 import pytest
 
 from vidcost.bench.inspection.counted import accounts, counted
-from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.cell import checked_cell
+from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.plan import code_of, network_fields
 from vidcost.models.cost import Cost
 

@@ -98,7 +98,7 @@ def test_the_table_names_the_best(way):
 
 @pytest.fixture
 def timed_ways(stopwatch, way, monkeypatch):
-    monkeypatch.setattr("vidcost.bench.session.timing.default_threads", lambda _: 1)
+    monkeypatch.setattr("vidcost.bench.timing.machine.default_threads", lambda _: 1)
     ratios = {"channels_last_3d": 1.2, "bf16-autocast": 0.7, "compile": 1.0, "optimized": 1.3}
     for name, cell in alone(PLAIN).items():
         stopwatch[cell] = way(cell, ratios[name])

@@ -51,7 +51,7 @@ def test_every_table_prints_every_row(number, rows, records):
 
 
 def test_there_is_no_table_0(records):
-    with pytest.raises(ValueError, match=r"^no table 0: the paper has Tables 1 to 6$"):
+    with pytest.raises(ValueError, match=r"^no table 0 in pnl2020: choose from 1, 2, 3, 4, 5, 6$"):
         paper_table(0, catalog.paper(), ALL, records)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vidcost.bench.timing.campaign import STAGES, campaign_cells, printed_rows
+from vidcost.bench.timing.campaign import STAGES, campaign_cells
+from vidcost.papers.catalog import rows_with_costs, tables_of
 from vidcost.papers.pnl2020.rows import ROWS
 
 
@@ -17,8 +18,8 @@ def test_the_full_campaign_is_all_stages_in_order():
 
 
 def test_every_row_of_the_tables_with_costs_is_measured_at_both_batches_and_all_types():
-    names = {row.name for row in ROWS if row.build and {3, 5, 6} & set(row.tables)}
-    assert names == {row.name for row in printed_rows()}
+    names = {row.name for row in ROWS if row.build and {3, 5, 6} & set(tables_of(row.name))}
+    assert names == {row.name for row in rows_with_costs()}
     cells = campaign_cells(["rows"], "cuda")
     assert {
         (name, batch, dtype)

@@ -6,10 +6,9 @@ import pytest
 
 from vidcost.bench.timing import predict as predict_module
 from vidcost.bench.timing import sweep
-from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.messages import Limits
-from vidcost.bench.timing.cell import checked_cell
-from vidcost.bench.timing.plan import Conditions, cells_for, code_of, network_fields
+from vidcost.bench.timing.plan import cells_for, code_of, network_fields
 from vidcost.bench.timing.predict import predict, predict_without
 from vidcost.bench.timing.store import Store
 
@@ -86,7 +85,8 @@ def network(name, **known) -> Cell:
 @pytest.fixture
 def measure(tmp_path):
     def measure(cell, limits=QUICK):
-        (timing,) = sweep.sweep([cell], Store(tmp_path / "t.jsonl"), limits=limits, predict=predict)
+        store = Store(tmp_path / "t.jsonl")
+        (timing,) = sweep.sweep([cell], store, limits=limits, predict=predict).timings
         return timing
 
     return measure
@@ -184,7 +184,7 @@ def test_the_name_of_a_measurement_depends_on_the_code(tmp_path):
 
 
 def test_cells_of_networks_keep_their_batch():
-    conditions = Conditions(batch=(1, 4), dtype=("fp32", "bf16"))
+    conditions = {"batch": (1, 4), "dtype": ("fp32", "bf16")}
     cells = cells_for([], conditions, networks=[("theirs.py:Net", CLIP)])
     assert [("fp32", 2), ("bf16", 2)] == [(cell.dtype, cell.batch) for cell in cells]
 

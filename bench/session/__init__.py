@@ -1,1 +1,0 @@
-"""Measuring on behalf of a person: devices, files, progress."""

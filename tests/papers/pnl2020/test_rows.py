@@ -1,0 +1,148 @@
+"""The rows of the paper: which there are, what they take, where their blocks sit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.papers.catalog import select, tables_of
+from vidcost.papers.pnl2020.rows import ROWS
+
+BUILDABLE = [row.name for row in ROWS if row.build is not None]
+OPTIMIZED = [row.name for row in ROWS if row.is_optimized]
+
+
+def only(name):
+    (row,) = select([name])
+    return row
+
+
+def on_meta(row):
+    with torch.device("meta"):
+        return row.model(), row.clips()
+
+
+def test_a_row_stands_in_a_table_or_says_that_it_is_a_variant():
+    assert len(ROWS) == len({row.name for row in ROWS})
+    for row in ROWS:
+        assert bool(tables_of(row.name)) != row.note.startswith("variant: "), row.name
+
+
+def test_only_one_row_cannot_be_built():
+    assert ["2plus-c1-d"] == [row.name for row in ROWS if row.name not in BUILDABLE]
+
+
+@pytest.mark.parametrize("name", OPTIMIZED)
+def test_an_optimized_row_differs_in_its_implementation_alone(name):
+    optimized, plain = only(name), only(name.removesuffix("-optimized"))
+    assert (optimized.classes, optimized.inputs) == (plain.classes, plain.inputs)
+    (one, _), (other, _) = on_meta(optimized), on_meta(plain)
+    shapes = [{key: x.shape for key, x in model.state_dict().items()} for model in (one, other)]
+    assert shapes[0] == shapes[1]
+    for model, impl in ((one, "optimized"), (other, "reference")):
+        kinds = (CGNL, NonLocalOperation)
+        assert {impl} == {m.impl for m in model.modules() if isinstance(m, kinds)}
+
+
+@pytest.mark.parametrize("name", ["mfnet-pnl-x5", "r50-cgnl"])
+def test_an_optimized_row_computes_the_same(name):
+    torch.manual_seed(0)
+    reference, optimized = (
+        only(n).at(frames=4, size=128).model() for n in (name, f"{name}-optimized")
+    )
+    for parameter in reference.parameters():
+        # the blocks are the identity as they are built
+        if not parameter.any():
+            torch.nn.init.normal_(parameter)
+    optimized.load_state_dict(reference.state_dict())
+    x = torch.randn(1, 3, 4, 128, 128)
+    with torch.no_grad():
+        torch.testing.assert_close(optimized.eval()(x), reference.eval()(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", BUILDABLE)
+def test_a_row_takes_its_own_clips(name):
+    row = only(name)
+    model, clips = on_meta(row)
+    with torch.no_grad():
+        assert (1, row.classes) == model.eval()(*clips).shape
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mfnet-pnl", "r50-nl", "mars", "resframe-ts", "i3d-ts", "c3d", "i3d-rgb", "s3d", "r3d18"],
+)
+def test_a_row_refuses_other_clips(name):
+    row = only(name)
+    model, clips = on_meta(row)
+    with pytest.raises(ValueError, match="built for clips of shape"):
+        model(*(clip[..., :-1] for clip in clips))
+
+
+# where the blocks sit
+
+BOTTLENECKS = [
+    f"layer{stage}.{unit}.after_conv1"
+    for stage, units in ((1, 3), (2, 4), (3, 6), (4, 3))
+    for unit in range(units)
+]
+X5 = [
+    *("conv3.after_B02", "conv3.after_B04"),
+    *("conv4.after_B02", "conv4.after_B04", "conv4.after_B06"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "places"),
+    [
+        ("mfnet-nl", NonLocal, ["conv4.after_B05"]),
+        ("mfnet-pnl", PNL, ["conv4.after_B05"]),
+        ("mfnet-pnl-concat", PNL, ["conv4.after_B05"]),
+        ("mfnet-pnl-x5", PNL, X5),
+        ("mfnet-pnl-x5-per-scale", PNL, X5),
+        ("mfnet-pnl-n2-conv2", PNL, ["conv2.after_B02"]),
+        ("mfnet-pnl-n2-conv3", PNL, ["conv3.after_B03"]),
+        ("mfnet-pnl-n2-conv4", PNL, ["conv4.after_B05"]),
+        ("mfnet-pnl-n2-conv5", PNL, ["conv5.after_B02"]),
+        ("r50-nl", NonLocal, ["layer3.after_4"]),
+        ("r50-nl-ucf101", NonLocal, ["layer3.after_4"]),
+        ("r50-cgnl", CGNL, ["layer3.after_4"]),
+        ("r50-cgnl-ucf101", CGNL, ["layer3.after_4"]),
+        ("r50-pnl-ucf101", PNL, ["layer3.after_4"]),
+        ("r50-cgd", CGD, BOTTLENECKS),
+    ],
+)
+def test_where_the_blocks_sit(name, kind, places):
+    model, _ = on_meta(only(name))
+    blocks = [
+        (key, m) for key, m in model.named_modules() if isinstance(m, (NonLocal, PNL, CGNL, CGD))
+    ]
+    assert places == [key for key, _ in blocks]
+    assert {kind} == {type(block) for _, block in blocks}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("mfnet-pnl", (4, "attention", "embedded-gaussian", True)),
+        ("mfnet-pnl-concat", (4, "concat", "embedded-gaussian", True)),
+        ("mfnet-pnl-gaussian", (4, "attention", "gaussian", True)),
+        ("mfnet-pnl-dot-product", (4, "attention", "dot-product", True)),
+        ("mfnet-pnl-concatenation", (4, "attention", "concatenation", True)),
+        ("mfnet-pnl-n2", (2, "attention", "embedded-gaussian", True)),
+        ("mfnet-pnl-n2-conv5", (2, "attention", "embedded-gaussian", True)),
+        ("mfnet-pnl-n3", (3, "attention", "embedded-gaussian", True)),
+        ("mfnet-pnl-x5", (4, "attention", "embedded-gaussian", True)),
+        ("mfnet-pnl-per-scale", (4, "attention", "embedded-gaussian", False)),
+        ("mfnet-pnl-concat-per-scale", (4, "concat", "embedded-gaussian", False)),
+        ("mfnet-pnl-x5-per-scale", (4, "attention", "embedded-gaussian", False)),
+        ("r50-pnl-ucf101", (4, "attention", "embedded-gaussian", True)),
+    ],
+)
+def test_settings_of_the_pyramid(name, settings):
+    model, _ = on_meta(only(name))
+    blocks = [module for module in model.modules() if isinstance(module, PNL)]
+    found = {(b.n, b.combine, b.operations[0].pairwise, b.shared) for b in blocks}
+    assert {settings} == found
