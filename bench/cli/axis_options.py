@@ -30,13 +30,14 @@ def with_axes(*names: str, several: bool = False) -> Callable[[Command], Command
                 chosen = {name: value.split(",") for name, value in chosen.items()}
             command(**given, axes=chosen)
 
-        before, after, found = [], [], inspect.signature(command).parameters
         hints = get_type_hints(command, include_extras=True)
-        for name, parameter in found.items():
-            typed = parameter.replace(annotation=hints[name], kind=parameter.KEYWORD_ONLY)
-            (after if "axes" in [each.name for each in before] else before).append(typed)
-        options = [_option(name, several=several) for name in names]
-        parameters = [each for each in before if each.name != "axes"] + options + after
+        parameters: list[inspect.Parameter] = []
+        for name, parameter in inspect.signature(command).parameters.items():
+            if name == "axes":
+                parameters += [_option(each, several=several) for each in names]
+            else:
+                typed = parameter.replace(annotation=hints[name], kind=parameter.KEYWORD_ONLY)
+                parameters.append(typed)
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in parameters}
         return run

@@ -166,7 +166,7 @@ def modes_table(timed: Mapping[str, Mapping[str, Timing]]) -> Table:
     """
     every = [timing for ways in timed.values() for timing in ways.values()]
     lines: list[dict[str, Any]] = []
-    footnotes = {}
+    footnotes: dict[tuple[int, str], str] = {}
     for network, ways in timed.items():
         winner = best(ways) or UNCHANGED
         for name, timing in ways.items():

@@ -163,7 +163,8 @@ def _ratios(timing: Timing, over: Part, under: Part) -> Summary | None:
 
 
 def _interval(name: str, of: Summary | None) -> dict[str, float | None]:
-    return {name: of and of.median, f"{name}_low": of and of.low, f"{name}_high": of and of.high}
+    median, low, high = (of.median, of.low, of.high) if of else (None, None, None)
+    return {name: median, f"{name}_low": low, f"{name}_high": high}
 
 
 @cache
