@@ -82,7 +82,7 @@ def test_every_module_is_in_the_wheel(names):
 
 ASSETS = {
     f"vidcost/bench/report/page/assets/{name}"
-    for name in ("plots.js", "report.css", "report.html.j2", "tables.js")
+    for name in ("report.css", "report.html.j2", "report.js")
 }
 DATA = {"vidcost/papers/pnl2020/figures.toml", "vidcost/py.typed", *ASSETS}
 

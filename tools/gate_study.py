@@ -38,7 +38,7 @@ from gate_study_figures import (
 from vidcost.bench import files
 from vidcost.bench.gate import interleave
 from vidcost.bench.gate.record import Rule
-from vidcost.bench.gate.versions import cache_folder
+from vidcost.bench.gate.versions import cache_folder, prepare
 from vidcost.bench.report.table import Column, Table, integer
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machine_of
@@ -120,7 +120,7 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
 
     Raises: ValueError if there is no git repository or no such device.
     """
-    prepared = interleave.prepare_refs(Path(), None, None, cache=cache_folder())
+    prepared = prepare(Path(), None, None, cache=cache_folder())
     # another seed for each trial, the same one if it is repeated
     seed = round(1000 * factor) * 1000 + number
     run = interleave.new_run(prepared, cells, rule=Rule(), seed=seed, visit_s=visit_s)
@@ -418,7 +418,7 @@ def _with_clip(cell: Cell) -> str:
     """The networks of a study have small clips, at which they take a fraction of their time."""
     clip = [f"{cell.frames} frames"] if cell.frames else []
     clip += [f"{cell.size}x{cell.size}"] if cell.size else []
-    return ", ".join([cell.subject, *clip])
+    return ", ".join([cell.target, *clip])
 
 
 def _conditions(machine: Machine, trials: Sequence[Trial]) -> str:

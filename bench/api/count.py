@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from vidcost.bench.api.guest import NotCopyable, called, copied, guarded, outlined
 from vidcost.bench.call import Inputs, name_inside
 from vidcost.bench.count import counter
-from vidcost.bench.count.closed_form import Check, check
 from vidcost.bench.count.counter import Count, UncountedOperator
+from vidcost.bench.count.modules import Check, check
 from vidcost.bench.count.training import count_training
 from vidcost.bench.errors import named
 from vidcost.models.cost import Cost

@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from vidcost.models.backbones.c2d import Bottleneck, C2DResNet50
 from vidcost.models.backbones.s3d import S3D
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.pnl import PNL
 
 Edit = Callable[[nn.Module], None]
 

@@ -17,13 +17,16 @@ from torch import nn
 
 from vidcost.bench.audit import recipe_edits as edits
 from vidcost.bench.audit.recipe_edits import Edit
-from vidcost.bench.count.conventions import flops
 from vidcost.bench.count.counter import Count, count
 from vidcost.bench.count.meta import on_meta
+from vidcost.bench.count.reconcile import flops
 from vidcost.models.backbones.c2d import C2DResNet50
 from vidcost.models.backbones.i3d import I3D
 from vidcost.models.backbones.s3d import S3D
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
 

@@ -14,9 +14,9 @@ cache_app = typer.Typer(help="The kept answers of reference counters.", no_args_
 @cache_app.command("clear", epilog="Example: `vidcost cache clear`")
 def clear_cache(json: Json = False) -> None:
     """Remove the kept answers of reference counters."""
-    from vidcost.bench.count import cache
+    from vidcost.bench.count.references.asking import answers_folder, clear_answers
 
-    removed, folder = cache.clear(), cache.folder()
+    removed, folder = clear_answers(), answers_folder()
     if json:
         line = {"removed": removed, "folder": str(folder)}
         print_table(Table(title="", columns=(), lines=[line]), Format.JSON)

@@ -70,7 +70,7 @@ def compare(
         typer.Option(
             "--block",
             metavar="BLOCK",
-            help="nl, cgnl, cgd, pnl:n=4 or your own: my_block.py:MyBlock or "
+            help="A block, as nl or pnl:n=4, or your own: my_block.py:MyBlock or "
             "my_pkg.my_module:MyBlock, with options behind another colon; repeat it.",
             autocompletion=completion.blocks,
         ),
@@ -209,9 +209,9 @@ def compare(
     for note in (*taken.notes, *left_out):
         typer.echo(note, err=True)
     if plot is not None and axis is not None:
-        from vidcost.bench.report.compare_plot import write_growth
+        from vidcost.bench.report.plots.sweep import write_sweep
 
-        write_growth(found, plot, title=where, axis=axis)
+        write_sweep(found, plot, title=where, axis=axis)
         typer.echo(f"drawn: {plot}", err=True)
     print_table(table, as_)
     report(

@@ -78,7 +78,7 @@ def count_rows(
     from vidcost.bench.cli.networks import failures, limit_s, network_cells, parted
     from vidcost.bench.cli.rows import at, buildable, measured
     from vidcost.bench.count.record import count_row
-    from vidcost.bench.count.reference_counter import REFERENCE_COUNTERS
+    from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
     from vidcost.bench.inspection.counted import counted
     from vidcost.bench.report.counts import count_table, network_table, training_table
 
@@ -163,7 +163,7 @@ def compare_blocks(
         list[str],
         typer.Argument(
             metavar="BLOCK...",
-            help="nl, cgnl, cgd or pnl, with options behind a colon: pnl:n=3,combine=concat; or "
+            help="A block, as nl, with options behind a colon: pnl:n=3,combine=concat; or "
             "your own, my_block.py:MyBlock.",
             autocompletion=completion.blocks,
         ),

@@ -60,8 +60,7 @@ def explain(
     from vidcost.bench.cli.engines import Choice
     from vidcost.bench.cli.networks import limit_s, network_cells, parted
     from vidcost.bench.cli.rows import at, buildable, measured, progress
-    from vidcost.bench.count.measure import accounts_on, steps
-    from vidcost.bench.count.reconcile import Entry, complaints, reconcile
+    from vidcost.bench.count.reconcile import Entry, entries_on, reconcile, steps
     from vidcost.bench.inspection.counted import accounts_of_all
     from vidcost.bench.report.reconciliation import (
         reconciliation_markdown,
@@ -83,7 +82,7 @@ def explain(
             chosen = at(buildable(rows, table=table), classes, frames, size)
             if where.is_ray:
                 with progress(steps(chosen)) as advance:
-                    entries, lost = accounts_on(
+                    entries, lost = entries_on(
                         machines, chosen, use_cache=not no_cache, advance=advance
                     )
                 failed += lost
@@ -108,5 +107,5 @@ def explain(
             results / "reconciliation.md", reconciliation_markdown(accounts), command="explain"
         )
         write_lines(results / "reconciliation.jsonl", tidy_table(accounts).lines, command="explain")
-    off = (line for entry in accounts if not entry.balanced for line in complaints(entry))
+    off = (line for entry in accounts if not entry.balanced for line in entry.complaints)
     report((*failed, *off))

@@ -38,11 +38,12 @@ def formulas(
     """
     from vidcost.bench.block_spec import block_factory, reference_of, two_specs
     from vidcost.bench.report.formulas import crossover_table, formula_markdown, verdict_table
+    from vidcost.models.registry import BLOCKS
 
     if cross is not None:
         specs = two_specs(cross)
         if any(map(reference_of, specs)):
-            raise ValueError("--cross is for nl, cgnl, cgd and pnl: no formula of yours is known")
+            raise ValueError(f"--cross is for {', '.join(BLOCKS)}: no formula of yours is known")
         left, right = ((spec, block_factory(spec)) for spec in specs)
         print_table(crossover_table([(left, right)], channels=channels, along=along), as_)
         return

@@ -21,7 +21,6 @@ from vidcost.bench.extras import require
 from vidcost.bench.progress import bar
 
 if TYPE_CHECKING:
-    from vidcost.bench.gate.interleave import Progress
     from vidcost.bench.gate.record import Result
 
 gate_app = typer.Typer(
@@ -186,7 +185,7 @@ def gate_time(
     # only the versions know the names of their rows
     for name in rows or (() if blocks else ("any",)):
         cell_of_row(name)
-    prepared = interleave.prepare_refs(
+    prepared = versions.prepare(
         Path(), base, head, cache=versions.cache_folder(), same_environment=same_environment
     )
     # also reports a version whose models do not import
@@ -282,15 +281,12 @@ def gate_replay(
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """A bar of the pairs of a stage, on a terminal only."""
     with bar(Console(stderr=True), "gate", 1) as (shown, task):
-
-        def on_progress(at: Progress) -> None:
-            words = escape(f"{at.stage}: {at.target}")
-            shown.update(task, description=words, completed=at.pair, total=at.of)
-
-        yield on_progress
+        yield lambda words, pair, of: shown.update(
+            task, description=escape(words), completed=pair, total=of
+        )
 
 
 def _conclude(result: Result, junit: Path | None, as_: Format | None) -> None:
@@ -298,17 +294,14 @@ def _conclude(result: Result, junit: Path | None, as_: Format | None) -> None:
     from vidcost.bench.report.gate import github
     from vidcost.bench.report.gate.verdicts import verdict_table, what_ran
 
-    table = verdict_table(
-        result.verdicts,
-        ran=what_ran(result.measured),
-        everything=as_ in (Format.JSON, Format.CSV),
-    )
+    ran, is_data = what_ran(result.measured), as_ in (Format.JSON, Format.CSV)
+    table = verdict_table(result.verdicts, ran=ran, everything=is_data)
     print_table(table, as_)
     if junit is not None:
         # only who wants this file needs the package for it
-        from vidcost.bench.report.gate import junit as xml
+        from vidcost.bench.report.gate.junit import junit as as_xml
 
-        files.write(junit, xml.junit(result.verdicts, xml.properties_of(result.measured)))
+        files.write(junit, as_xml(result.verdicts, ran))
     github.announce(github.annotations(result.verdicts), err=as_ is not None)
     _note(github.append_summary(table.markdown()))
     if result.status:

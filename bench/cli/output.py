@@ -18,8 +18,8 @@ from vidcost.bench.exit_status import FOUND_WRONG
 from vidcost.bench.report.table import Table, show
 
 if TYPE_CHECKING:
-    from vidcost.bench.count.answer import Answer
     from vidcost.bench.count.record import Record
+    from vidcost.bench.count.references.reference import Answer
 
 
 def print_table(table: Table, as_: Format | None) -> None:

@@ -1,4 +1,4 @@
-"""The command that puts everything on one page."""
+"""The command that writes everything stored to one page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from vidcost.bench import files
 from vidcost.bench.cli.options import Format, Json, Results
 from vidcost.bench.cli.output import print_table
+from vidcost.bench.extras import require
 from vidcost.bench.report.table import Table
 
 report_app = typer.Typer()
@@ -24,28 +25,35 @@ def write_report(
         Path | None,
         typer.Option(metavar="FILE", help="Where the page goes; default: report.html in results."),
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the plots here too, as SVG with CSV of data."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Put everything stored on one page that works offline, and every plot into files.
+    """Write everything stored to one page that works offline.
 
-    Tables, plots, ledger, timings, the audit's findings, the gate's study and where each
-    number comes from. Nothing is timed and no other counter is asked. SVG, PNG and CSV of the plots
-    go to figures/ in the results folder.
+    Tables, plots, reconciliation, timings, the audit's findings, and where each number comes
+    from. Nothing is timed and no other counter is asked.
     """
-    from vidcost.bench.report.page.figures import FIGURES, write_figures
-    from vidcost.bench.report.page.gathered import gather
-    from vidcost.bench.report.page.page import page, plots_of
+    require("report")
+    from vidcost.bench.report.page.data import gather
+    from vidcost.bench.report.page.page import page, write_figures
     from vidcost.bench.report.page.sections import Sections
 
     out = out or results / REPORT
-    files.check_folder(results / FIGURES)
-    found = gather(results)
-    built = Sections(found)
-    sections = built.all()
-    files.write(out, page(sections, built.headlines(), made=found.made))
-    written = write_figures(plots_of(sections), results)
+    if figures is not None:
+        files.check_folder(figures)
+    data = gather(results)
+    sections = Sections(data)
+    every = sections.all()
+    written = [out]
+    files.write(out, page(every, sections.headlines(), data))
+    if figures is not None:
+        written += write_figures((plot for section in every for plot in section.plots), figures)
     if json:
-        lines = [{"written": str(path)} for path in (out, *written)]
+        lines = [{"written": str(path)} for path in written]
         print_table(Table(title="", columns=(), lines=lines), Format.JSON)
         return
-    typer.echo(f"Written: {out}, and {len(written)} files in {results / FIGURES}")
+    more = f", and {len(written) - 1} files in {figures}" if figures else ""
+    typer.echo(f"Written: {out}{more}")

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 
-from vidcost.bench.count.measure import measure, steps
-from vidcost.bench.count.reconcile import Examined
+from vidcost.bench.count.reconcile import Examined, measure, steps
 from vidcost.bench.progress import bar
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row

@@ -102,7 +102,7 @@ def run(
     """
     from vidcost.bench.cli.rows import buildable, measured
     from vidcost.bench.count import record
-    from vidcost.bench.count.reconcile import complaints, reconcile
+    from vidcost.bench.count.reconcile import reconcile
     from vidcost.bench.report.paper import paper_table
     from vidcost.bench.report.timing import with_timings
     from vidcost.bench.timing.plan import seconds
@@ -139,7 +139,7 @@ def run(
     )
     for line in filter(None, (note, *taken.notes)):
         typer.echo(line, err=True)
-    unexplained = (line for entry in entries if not entry.balanced for line in complaints(entry))
+    unexplained = (line for entry in entries if not entry.balanced for line in entry.complaints)
     report((*unexplained, *taken.failures, *differing))
 
 

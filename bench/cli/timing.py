@@ -51,8 +51,7 @@ def time_rows(
         list[str] | None,
         typer.Option(
             metavar="BLOCK",
-            help="Time blocks alone: 'all', or nl, cgnl, cgd, pnl with options, as in "
-            "pnl:n=3; may be repeated.",
+            help="Time blocks alone: 'all', or names such as nl and pnl:n=4; may be repeated.",
             autocompletion=completion.blocks_or_all,
         ),
     ] = None,

@@ -1,28 +1,29 @@
-"""Our counter: runs a network once and books every operator that reaches the dispatcher."""
+"""The counter: runs a network once and counts every operator that reaches the dispatcher."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vidcost.bench.count.functions import FunctionCall, Functions
+from vidcost.bench.count import meta
 from vidcost.bench.count.rules import FREE, RULES
-from vidcost.bench.count.shapes import SHAPES
 from vidcost.models.cost import Cost
 
 Shape = tuple[int, ...]
 
 
 class UncountedOperator(ValueError):
-    """Operators that have no counting rule and are not free by convention."""
+    """Unsupported operators: they have no counting rule and are not free by convention."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,29 @@ class Call:
 
 
 @dataclass(frozen=True)
+class FunctionCall:
+    """One call of a function: ``operations[first:last]`` of the count are what was booked in it.
+
+    ``module`` is the innermost module that was running. ``detail`` is an einsum's equation or an
+    interpolation's mode. ``operands`` are the shapes of the tensors it was given, ``output`` that
+    of what it returned.
+    """
+
+    function: str
+    module: str
+    detail: str
+    operands: tuple[tuple[int, ...], ...]
+    output: tuple[int, ...]
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Count:
-    """What was counted in one pass.
+    """The result of counting one pass.
 
     ``params`` and ``buffers`` are elements, each tensor once however often it is used.
-    ``functions`` are calls of functions that other counters book as one.
+    ``functions`` are calls of functions that other counters count as one.
     """
 
     params: int
@@ -105,13 +124,13 @@ def count(model: nn.Module, *inputs: Tensor) -> Count:
     Raises: UncountedOperator with the names of all that have no rule.
     """
     log = Log(model)
-    functions = Functions(log)
+    functions = _Functions(log)
     with (
         mode(model, training=False),
         watched(model, log),
         torch.no_grad(),
         unfused(model),
-        refusing(log),
+        supported(log),
         functions,
         log,
     ):
@@ -126,7 +145,7 @@ def count(model: nn.Module, *inputs: Tensor) -> Count:
 
 
 class Booking(NamedTuple):
-    """What makes an operator's call an operation."""
+    """How much a call of an operator is, of which quantity and in which module."""
 
     module: str
     kind: str
@@ -134,7 +153,7 @@ class Booking(NamedTuple):
 
 
 class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Books each operator under the module that is running."""
+    """Counts each operator in the module that is running."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -146,7 +165,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.uncounted: dict[str, None] = {}
         # a view of a parameter is still one: it shares the storage
         self.parameter_storages = {p.untyped_storage()._cdata for p in model.parameters()}
-        # what was computed from parameters alone; held, or its storage's address would be reused
+        # computed from parameters alone; kept alive, or the address of its storage would be reused
         self.from_parameters: list[Tensor] = []
 
     @classmethod
@@ -170,11 +189,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.uncounted[f"{namespace}.{name}"] = None
                 result = func(*args, **kwargs)
             return result
-        result = None
-        if not kwargs and (shapes := SHAPES.get(operator)):
-            result = shapes(*args)
-        if result is None:
-            result = func(*args, **kwargs)
+        result = meta.call(func, args, kwargs)
         if booking := self.booking(name, args, result):
             first = result if isinstance(result, Tensor) else _tensors(result)[0]
             operation = Operation(
@@ -203,11 +218,11 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.running[-1] if self.running else ""
 
     def booking(self, name: str, args: Sequence[Any], result: Any) -> Booking | None:
-        """Where an operation is booked and what it amounts to; None if it is free."""
+        """The quantity and amount of an operation, and its module; None if it is free."""
         rule = RULES.get(name)
         if rule is None:
             return None
-        # on most devices torch takes it apart, and its mean would pass for a pool
+        # on most devices torch decomposes it, and its mean would count as a pool
         if name == "mean" and isinstance(self.model.get_submodule(self.module), nn.RMSNorm):
             rule = RULES["_fused_rms_norm"]
         kind, amount = rule(args, result, self.is_parameter)
@@ -216,6 +231,61 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def is_parameter(self, tensor: Tensor) -> bool:
         """Whether ``tensor`` is a parameter, a view of one, or computed from parameters alone."""
         return tensor.untyped_storage()._cdata in self.parameter_storages
+
+
+_FUNCTIONS: dict[Callable[..., Any], str] = {
+    torch.einsum: "einsum",
+    torch.matmul: "matmul",
+    torch.Tensor.matmul: "matmul",
+    torch.Tensor.__matmul__: "matmul",
+    F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
+    F.interpolate: "interpolate",
+    F.grid_sample: "grid_sample",
+}
+
+
+class _Functions(TorchFunctionMode):
+    """Records calls of the functions above, not those that other functions of torch make."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+        self.calls: list[FunctionCall] = []
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = _FUNCTIONS.get(func)
+        first = len(self._log.operations)
+        result = func(*args, **kwargs)
+        if name is not None and isinstance(result, Tensor):
+            given = [*args, *kwargs.values()]
+            # einsum takes its operands in a list, too
+            flat = [x for a in given for x in (a if isinstance(a, list | tuple) else (a,))]
+            call = FunctionCall(
+                function=name,
+                module=self._log.module,
+                detail=_detail(name, args, kwargs),
+                operands=tuple(tuple(x.shape) for x in flat if isinstance(x, Tensor)),
+                output=tuple(result.shape),
+                first=first,
+                last=len(self._log.operations),
+            )
+            self.calls.append(call)
+        return result
+
+
+def _detail(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
+    if name == "einsum":
+        return str(args[0]) if isinstance(args[0], str) else ""
+    if name == "interpolate":
+        return str(kwargs.get("mode", args[3] if len(args) > 3 else "nearest"))
+    return ""
 
 
 def _tensors(args: Sequence[Any]) -> list[Tensor]:
@@ -238,7 +308,7 @@ def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
 
 @contextmanager
 def watched(model: nn.Module, log: Log) -> Iterator[None]:
-    """Note each call of the modules in ``model``, and which one is running."""
+    """Record each call of the modules in ``model``, and which one is running."""
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)
@@ -266,10 +336,10 @@ def watched(model: nn.Module, log: Log) -> Iterator[None]:
 
 
 @contextmanager
-def refusing(log: Log) -> Iterator[None]:
-    """Have a pass with operators that have no rule end in an error that names all of them.
+def supported(log: Log) -> Iterator[None]:
+    """Raise an error that names all unsupported operators of a pass.
 
-    What the pass itself raises may follow from one of them.
+    It takes the place of what the pass itself raises, which may follow from one of them.
     """
     try:
         yield
@@ -295,7 +365,7 @@ def _uncounted(log: Log) -> UncountedOperator:
 
 @contextmanager
 def unfused(model: nn.Module) -> Iterator[None]:
-    """Attention and LSTM as their parts: fused, they hide some or all of what they do."""
+    """Run attention and LSTM as separate operators: fused, they hide some of their products."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     on_cpu = any(isinstance(module, nn.LSTM) for module in model.modules())

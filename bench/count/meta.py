@@ -1,15 +1,17 @@
-"""A row's network as shapes alone: on the meta device, its weights never filled."""
+"""Networks as shapes alone, on the meta device: no weights are filled, nothing is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vidcost.papers.row import Row
+if TYPE_CHECKING:
+    from vidcost.papers.row import Row
 
 
 def on_meta(row: Row) -> tuple[nn.Module, tuple[Tensor, ...]]:
@@ -22,6 +24,67 @@ def on_meta(row: Row) -> tuple[nn.Module, tuple[Tensor, ...]]:
         model = row.model()
     # not row.clips(): torch.randn imports sympy there, a third of a second
     return model, tuple(torch.empty(1, *clip, device="meta") for clip in row.inputs)
+
+
+def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What the operator ``func`` returns, remembered for meta tensors of the same shapes.
+
+    torch's meta kernels are written in Python, and networks repeat their layers: remembering the
+    results of operators that return new tensors takes a third of the time off counting all rows.
+    """
+    key = None if _may_alias(func) else _key((func, tuple(args), dict(kwargs)))
+    if key is None:
+        return func(*args, **kwargs)
+    if key not in _results:
+        result = func(*args, **kwargs)
+        _results[key] = _outline(result)
+        return result
+    known = _results[key]
+    return func(*args, **kwargs) if known is None else _tensors(known)
+
+
+_results: dict[Any, Any] = {}
+"""By operator and arguments: outlines of results, None where they are not meta tensors."""
+
+
+@cache
+def _may_alias(func: Any) -> bool:
+    """Whether a result may share memory with an argument, or an argument changes."""
+    schema = func._schema
+    return any(each.alias_info is not None for each in (*schema.arguments, *schema.returns))
+
+
+def _key(argument: Any) -> Any:
+    """``argument`` as a key, meta tensors by shape, strides and type; None for others."""
+    if isinstance(argument, Tensor):
+        if not argument.is_meta or argument.layout != torch.strided:
+            return None
+        return argument.shape, argument.stride(), argument.dtype
+    if isinstance(argument, dict):
+        argument = tuple(argument.items())
+    if isinstance(argument, list | tuple):
+        keys = tuple(map(_key, argument))
+        return None if None in keys else keys
+    # 1, 1.0 and True are equal
+    return type(argument), argument
+
+
+def _outline(result: Any) -> Any:
+    if isinstance(result, Tensor):
+        key = _key(result)
+        return None if key is None else (Tensor, *key)
+    if isinstance(result, list | tuple):
+        outlines = [_outline(each) for each in result]
+        return None if None in outlines else (type(result), outlines)
+    return (type(None),) if result is None else None
+
+
+def _tensors(outline: Any) -> Any:
+    kind, *rest = outline
+    if kind is Tensor:
+        shape, stride, dtype = rest
+        return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
+    return None if kind is type(None) else kind(map(_tensors, rest[0]))
 
 
 class _Unfilled(TorchFunctionMode):

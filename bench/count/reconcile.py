@@ -1,71 +1,100 @@
-"""Reconciliation: our MACs, what each counter adds and leaves out, and what it prints."""
+"""Reconciliation: from our count, by named terms, to the integers that other counters print."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
 from torch import Tensor, nn
 
-from vidcost.bench.count.answer import Answer
-from vidcost.bench.count.asking import RUN_FOR_REAL, ask_about
-from vidcost.bench.count.conventions import CONVENTIONS, Convention, explain
 from vidcost.bench.count.counter import Count, count
-from vidcost.bench.count.memory import large_modules
 from vidcost.bench.count.record import Record, counted
-from vidcost.bench.count.term import Explanation, Term
+from vidcost.bench.count.references.asking import (
+    REFERENCE_COUNTERS,
+    ask_about,
+    ask_all,
+    large_modules,
+)
+from vidcost.bench.count.references.reference import Answer, Convention, Term, by_category
+from vidcost.bench.engine.calls import Call, Engine, Lost, Needs, results
 from vidcost.papers.row import Row
 
-PARAMS = "params"
-"""The one heading of parameters."""
+Quantity = Literal["flops", "params"]
+Advance = Callable[[str], None]
+"""Called with a few words after each step of the work."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a counter should print: ``ours``, our amounts by category, and the ``terms`` to add."""
+
+    ours: Mapping[str, int]
+    terms: tuple[Term, ...]
+
+    @property
+    def total(self) -> int:
+        """The integer that it should print."""
+        return sum(self.ours.values()) + sum(term.amount for term in self.terms)
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """The same by the counter's categories, without zeros."""
+        return by_category((*self.ours.items(), *((each.part, each.amount) for each in self.terms)))
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The FLOPs and parameters that a counter should print; ``params`` is None if it prints none.
+
+    Ours are MACs and parameters.
+    """
+
+    flops: Explanation
+    params: Explanation | None
+
+    def answer(self, version: str) -> Answer:
+        """The answer that it should give."""
+        return Answer(
+            version=version,
+            flops=self.flops.total,
+            params=None if self.params is None else self.params.total,
+            parts=self.flops.parts,
+        )
 
 
 @dataclass(frozen=True)
 class Examined:
     """A row's record, and what each counter should print for it.
 
-    ``is_large``: it needs gigabytes of memory to run for real.
+    ``is_large``: it needs gigabytes of memory to run.
     """
 
     record: Record
-    explanations: Mapping[Convention, Explanation]
+    explained: Mapping[Convention, Explained]
     is_large: bool
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One account: ``ours`` and ``terms`` add up to ``printed``, or it says by how much not.
+    """One quantity of one counter: ``ours`` and ``terms`` add up to ``printed``, or ``off`` says.
 
-    ``quantity`` is "flops" (ours are MACs) or "params". ``off`` has the differences, printed less
-    explained, by the heading under which the counter books them. Without an answer ``printed`` is
-    None, and ``answer`` says why. ``row`` may be the name of any other network.
+    ``ours`` are MACs if ``quantity`` is "flops". ``off`` has the differences, printed less
+    explained, by the counter's category. Without an answer ``printed`` is None, and ``status`` and
+    ``error`` say why. ``row`` may be the name of any other network.
     """
 
     row: str
     counter: Convention
-    quantity: Literal["flops", "params"]
+    quantity: Quantity
     ours: int
     terms: tuple[Term, ...]
     printed: int | None
     off: Mapping[str, int]
-    answer: Answer
-
-    @property
-    def version(self) -> str:
-        """The counter's version."""
-        return self.answer.version
-
-    @property
-    def status(self) -> str:
-        """``answered``, or why there is no answer."""
-        return self.answer.status
-
-    @property
-    def error(self) -> str:
-        """One line on what happened, empty if the counter answered."""
-        return self.answer.error
+    version: str
+    status: str
+    error: str = ""
 
     @property
     def explained(self) -> int:
@@ -74,109 +103,194 @@ class Entry:
 
     @property
     def remainder(self) -> int | None:
-        """What the terms leave unexplained; None if there was no answer."""
+        """What the terms leave unexplained; None without an answer."""
         return None if self.printed is None else self.printed - self.explained
 
     @property
     def balanced(self) -> bool:
-        """Whether nothing is left, under any heading."""
+        """Whether nothing is left, in any category."""
         return self.remainder == 0 and not self.off
+
+    @property
+    def complaints(self) -> list[str]:
+        """What is wrong, a line for each category."""
+        if self.printed is None:
+            return [f"{self.row}: {self.counter} {self.status}: {self.error}"]
+        return [
+            f"{self.row}: {self.counter}: {part}: {amount:+,} {self.quantity} are not explained"
+            for part, amount in self.left.items()
+        ]
+
+    @property
+    def left(self) -> Mapping[str, int]:
+        """The differences by category; of "total" if the categories do not add up to it."""
+        return self.off or ({"total": self.remainder} if self.remainder else {})
+
+
+def explain(convention: Convention, model: nn.Module, count: Count) -> Explained:
+    """What a counter should print for the ``model`` that was counted."""
+    reference, total = REFERENCE_COUNTERS[convention], count.total
+    macs = {"convolutions": total.conv, "products": total.linear + total.matmul}
+    return Explained(
+        flops=Explanation(macs, reference.flop_terms(model, count)),
+        params=reference.param_terms
+        and Explanation({"params": total.params}, reference.param_terms(model, count)),
+    )
+
+
+def flops(convention: str, model: nn.Module, count: Count) -> int:
+    """The FLOPs that ``convention`` prints; "macs" is ours.
+
+    Raises: ValueError if there is no such convention.
+    """
+    if convention == "macs":
+        return count.total.macs
+    for known in REFERENCE_COUNTERS:
+        if known == convention:
+            return explain(known, model, count).flops.total
+    raise ValueError(
+        f"unknown convention {convention!r}: choose from macs, {', '.join(REFERENCE_COUNTERS)}"
+    )
 
 
 @cache
 def examine(row: Row) -> Examined:
     """Count ``row``, check its closed forms, and explain what every counter should print.
 
-    Once in a process, as :func:`~vidcost.bench.count.record.count_row`.
-
+    Rows are immutable, so results are memoised per process.
     Raises: ClosedFormMismatch, UncountedOperator; ValueError as the network does.
     """
     record, model, found = counted(row)
-    return Examined(
-        record=record,
-        explanations=_explanations(model, found),
-        is_large=bool(large_modules(found)),
-    )
+    return Examined(record, _explain_all(model, found), bool(large_modules(found)))
+
+
+def measure(
+    rows: Sequence[Row], *, use_cache: bool = True, advance: Advance = lambda step: None
+) -> list[Examined]:
+    """Examine ``rows`` in order, with the answers of all counters in their records.
+
+    Raises: as :func:`examine`.
+    """
+    examined: dict[str, Examined] = {}
+    for row in rows:
+        examined[row.name] = examine(row)
+        advance(f"counted {row.name}")
+    answers: dict[str, dict[Convention, Answer]] = {row.name: {} for row in rows}
+    large = [row for row in rows if examined[row.name].is_large]
+    for (name, row), answer in ask_all(rows, large, use_cache=use_cache):
+        answers[row.name][name] = answer
+        advance(f"{name} answered on {row.name}")
+    return [
+        replace(
+            each,
+            record=each.record.model_copy(
+                update={"reference_counters": {n: answers[row][n] for n in REFERENCE_COUNTERS}}
+            ),
+        )
+        for row, each in examined.items()
+    ]
+
+
+def steps(rows: Sequence[object]) -> int:
+    """How often :func:`measure` and :func:`entries_on` report an advance."""
+    return len(rows) * (1 + len(REFERENCE_COUNTERS))
 
 
 def reconcile(examined: Examined) -> list[Entry]:
-    """The accounts of a row with every counter that was asked."""
+    """The entries of a row with every counter that was asked."""
     record = examined.record
-    return accounts(record.row, examined.explanations, record.reference_counters)
+    return entries(record.row, examined.explained, record.reference_counters)
 
 
 def reconcile_network(name: str, model: nn.Module, inputs: Sequence[Tensor]) -> list[Entry]:
-    """The accounts of any network with every counter, which are asked here, one after the other.
+    """The entries of any network with every counter, asked here one after another.
 
-    ``model`` and ``inputs`` are dense; entries call the network ``name``. fvcore and thop leave
-    traces in ``model``: give a copy that is of no other use. A counter that refuses or crashes has
-    entries that say so.
+    ``model`` and ``inputs`` are dense; entries call the network ``name``. fvcore and thop change
+    ``model``: give a copy. A counter that raises has entries that say so.
     Raises: UncountedOperator; what the network raises when it is counted.
     """
-    explanations = _explanations(model, count(model, *inputs))
-    # the two that leave traces come last
-    order = sorted(explanations, key=lambda counter: counter in RUN_FOR_REAL)
-    answers: dict[str, Answer] = {counter: ask_about(counter, model, inputs) for counter in order}
-    return accounts(name, explanations, answers)
+    explained = _explain_all(model, count(model, *inputs))
+    # those that change the network come last
+    order = sorted(explained, key=lambda each: bool(REFERENCE_COUNTERS[each].package))
+    return entries(name, explained, {each: ask_about(each, model, inputs) for each in order})
 
 
-def accounts(
-    name: str, explanations: Mapping[Convention, Explanation], answers: Mapping[str, Answer]
+def entries(
+    name: str, explained: Mapping[Convention, Explained], answers: Mapping[Convention, Answer]
 ) -> list[Entry]:
     """What each counter should print beside its answer, for those that have one."""
-    entries = []
-    for counter, explanation in explanations.items():
-        answer = answers.get(counter)
-        if answer is None:
+    found = []
+    for counter, each in explained.items():
+        if (answer := answers.get(counter)) is None:
             continue
-        entries.append(
-            Entry(
-                row=name,
-                counter=counter,
-                quantity="flops",
-                ours=sum(explanation.macs.values()),
-                terms=explanation.flop_terms,
-                printed=answer.flops,
-                off={} if answer.flops is None else _off(explanation.parts, answer.parts),
-                answer=answer,
-            )
-        )
-        if explanation.param_terms is not None:
-            expected = {PARAMS: explanation.seen_params or 0}
-            entries.append(
-                Entry(
-                    row=name,
-                    counter=counter,
-                    quantity="params",
-                    ours=explanation.params,
-                    terms=explanation.param_terms,
-                    printed=answer.params,
-                    off={} if answer.params is None else _off(expected, {PARAMS: answer.params}),
-                    answer=answer,
-                )
-            )
-    return entries
+        found.append(_entry(name, counter, "flops", each.flops, answer, answer.flops, answer.parts))
+        if each.params:
+            parts = {} if answer.params is None else {"params": answer.params}
+            found.append(_entry(name, counter, "params", each.params, answer, answer.params, parts))
+    return found
 
 
-def _explanations(model: nn.Module, found: Count) -> dict[Convention, Explanation]:
-    return {convention: explain(convention, model, found) for convention in CONVENTIONS}
+def entries_on(
+    engine: Engine,
+    rows: Sequence[Row],
+    *,
+    use_cache: bool = True,
+    advance: Advance = lambda step: None,
+) -> tuple[dict[str, list[Entry]], list[str]]:
+    """The entries of each of ``rows`` in order, asked on machines of ``engine``; those it lost.
 
-
-def _off(explained: Mapping[str, int], printed: Mapping[str, int]) -> dict[str, int]:
-    parts = dict.fromkeys((*explained, *printed))
-    differences = {part: printed.get(part, 0) - explained.get(part, 0) for part in parts}
-    return {part: difference for part, difference in differences.items() if difference}
-
-
-def complaints(entry: Entry) -> list[str]:
-    """What is wrong with an entry, a line for each heading that is off."""
-    if entry.printed is None:
-        return [f"{entry.row}: {entry.counter} {entry.answer.status}: {entry.answer.error}"]
-    off = dict(entry.off)
-    if not off and entry.remainder:
-        # its headings add up to something else than its total
-        off = {"total": entry.remainder}
-    return [
-        f"{entry.row}: {entry.counter}: {part}: {difference:+,} {entry.quantity} are not explained"
-        for part, difference in off.items()
+    A machine caches the answers that were given on it.
+    Raises: as :func:`examine`.
+    """
+    calls = [
+        Call(f"reconciling {row.name}", _measured_entries, (row, use_cache), _needs(row))
+        for row in rows
     ]
+
+    def advanced(name: str) -> None:
+        for _ in range(steps([name])):
+            advance(name)
+
+    found = dict(zip(rows, results(engine, calls, advance=advanced), strict=True))
+    lost = [f"{row.name}: {each}" for row, each in found.items() if isinstance(each, Lost)]
+    return {row.name: each for row, each in found.items() if not isinstance(each, Lost)}, lost
+
+
+def _measured_entries(row: Row, use_cache: bool) -> list[Entry]:
+    (examined,) = measure([row], use_cache=use_cache)
+    return reconcile(examined)
+
+
+def _needs(row: Row) -> Needs:
+    # gigabytes, beside which nothing else should run
+    return "machine" if examine(row).is_large else "core"
+
+
+def _explain_all(model: nn.Module, found: Count) -> dict[Convention, Explained]:
+    return {convention: explain(convention, model, found) for convention in REFERENCE_COUNTERS}
+
+
+def _entry(
+    row: str,
+    counter: Convention,
+    quantity: Quantity,
+    explanation: Explanation,
+    answer: Answer,
+    printed: int | None,
+    parts: Mapping[str, int],
+) -> Entry:
+    expected = explanation.parts
+    categories = () if printed is None else dict.fromkeys((*expected, *parts))
+    off = {part: parts.get(part, 0) - expected.get(part, 0) for part in categories}
+    return Entry(
+        row=row,
+        counter=counter,
+        quantity=quantity,
+        ours=sum(explanation.ours.values()),
+        terms=explanation.terms,
+        printed=printed,
+        off={part: amount for part, amount in off.items() if amount},
+        version=answer.version,
+        status=answer.status,
+        error=answer.error,
+    )

@@ -1,4 +1,4 @@
-"""A row's counts as a record, and the file of records that is the exact baseline."""
+"""The record of a row's counts, and the file of records that is the exact baseline."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from vidcost.bench import files
-from vidcost.bench.count.answer import Answer
-from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import Count, count
-from vidcost.bench.count.distribution import version
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.reference_counter import PROCESSES
+from vidcost.bench.count.modules import verify
+from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
+from vidcost.bench.count.references.reference import Answer, Convention, version
+from vidcost.models.cost import Cost
 from vidcost.papers.row import Row
 
 COUNTS = "counts.jsonl"
 
 
-class Record(BaseModel):
-    """What was counted for a row at batch 1.
+class Record(BaseModel, Cost):
+    """The counts of a row at batch 1: a ``Cost``, and what belongs to it.
 
-    Units: ``params`` and ``buffers`` are elements; ``conv``, ``linear``, ``matmul`` are MACs;
-    ``norm``, ``pool``, ``softmax``, ``activation`` are elements (see ``Cost``). ``closed_forms``
-    is the number of modules whose closed form the count equals. ``reference_counters`` are the
-    answers of other counters, each in its own convention.
+    ``buffers`` are elements. ``closed_forms`` is the number of modules whose closed form equals the
+    count. ``reference_counters`` are the answers of other counters, in their own conventions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,30 +37,16 @@ class Record(BaseModel):
     row: str
     classes: int
     inputs: tuple[tuple[int, int, int, int], ...]
-    params: int
     buffers: int
-    conv: int
-    linear: int
-    matmul: int
-    norm: int
-    pool: int
-    softmax: int
-    activation: int
     closed_forms: int
-    reference_counters: dict[str, Answer] = {}
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates, attention products included."""
-        return self.conv + self.linear + self.matmul
+    reference_counters: dict[Convention, Answer] = {}
 
 
 @cache
 def count_row(row: Row) -> Record:
     """Count ``row`` on the meta device at batch 1 and check its closed forms.
 
-    Once in a process: tables, pages and the gate ask for the same rows again and again.
-
+    Rows are immutable, so results are memoised per process.
     Raises: ClosedFormMismatch naming row, module and both costs; ValueError as the network does.
     """
     record, _, _ = counted(row)
@@ -97,10 +81,10 @@ def write(folder: Path, records: Iterable[Record], *, command: str) -> Path:
         "vidcost": version("vidcost"),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        **{reference_counter: version(reference_counter) for reference_counter in PROCESSES},
+        **{each.package: each.version for each in REFERENCE_COUNTERS.values() if each.package},
     }
-    written = [record.model_dump_json() for record in records]
-    lines = [json.dumps(made_by | {"records": len(written)}), *written]
+    written = [{"row": each.row} | each.model_dump(mode="json") for each in records]
+    lines = map(json.dumps, (made_by | {"records": len(written)}, *written))
     path = folder / COUNTS
     files.write(path, "\n".join(lines) + "\n")
     return path

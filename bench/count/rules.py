@@ -1,8 +1,8 @@
-"""What each operator costs: the counting convention, in one place.
+"""The counting convention: what each operator costs.
 
-A rule sees an operator's arguments and result and says how much of which quantity it is; the
-quantities are the fields of :class:`vidcost.models.cost.Cost`. An operator with neither a rule nor
-a place in ``FREE`` is refused by the counter.
+A rule takes an operator's arguments and result and returns a quantity and its amount. Quantities
+are the fields of :class:`vidcost.models.cost.Cost`. The counter rejects an operator that has no
+rule and is not in ``FREE``.
 """
 
 from __future__ import annotations

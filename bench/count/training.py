@@ -1,4 +1,4 @@
-"""What a step of training costs: the forward pass, the backward pass and their sum."""
+"""Counts a training step: the forward pass and the backward pass."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vidcost.bench.count.counter import Booking, Count, Log, mode, refusing, unfused, watched
+from vidcost.bench.count.counter import Booking, Count, Log, mode, supported, unfused, watched
 from vidcost.bench.outputs import tensors_in
 from vidcost.models.cost import Cost
 
 
 @dataclass(frozen=True)
 class Training:
-    """What was counted in one forward and one backward pass in training mode.
+    """The result of counting one forward and one backward pass in training mode.
 
     An operation of ``backward`` stands under the module whose forward operation it
     differentiates, and a product is ``linear`` or ``matmul`` as that operation is. Parameters and
@@ -55,7 +55,7 @@ def count_training(model: nn.Module, *inputs: Tensor) -> Training:
         mode(model, training=True),
         watched(model, log),
         unfused(model),
-        refusing(log),
+        supported(log),
     ):
         # leaves of our own take the gradients, so that neither .grad nor the hooks of an optimiser
         # that steps in the backward pass are touched; running statistics go into copies
@@ -122,7 +122,7 @@ has each vector's gradient in the other times a number.
 
 
 class _TrainingLog(Log):  # type: ignore[no-untyped-call]
-    """Books a backward operation by the forward operation it differentiates.
+    """Counts a backward operation in the module of the forward operation it differentiates.
 
     Autograd numbers the nodes of its graph in the order in which it makes them, an operation's
     just before the operation reaches us; in the backward pass it tells which node is running.
@@ -136,7 +136,7 @@ class _TrainingLog(Log):  # type: ignore[no-untyped-call]
         self.last_nodes: list[int] = []
 
     def end_forward(self) -> None:
-        """What follows belongs to the backward pass."""
+        """Everything after this belongs to the backward pass."""
         self.forward_ends = (len(self.operations), len(self.calls))
 
     def booking(self, name: str, args: Sequence[Any], result: Any) -> Booking | None:
@@ -161,7 +161,7 @@ class _TrainingLog(Log):  # type: ignore[no-untyped-call]
         return None
 
     def _note(self, booked: Booking | None) -> None:
-        """Remember the operation that runs now as the maker of the nodes since the last one."""
+        """Record the running operation as the source of the nodes made since the last one."""
         last_node = torch._C._autograd._get_sequence_nr() - 1
         product = booked.kind if booked and booked.kind in PRODUCTS else None
         if not self.last_nodes or last_node > self.last_nodes[-1]:

@@ -33,7 +33,8 @@ from vidcost.bench.formulas.symbols import (
     surely_positive,
 )
 from vidcost.models.backbones.mfnet import STAGES
-from vidcost.models.blocks import PNL, NonLocal
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 
 SHAPE = (1, 384, 8, 14, 14)
 """conv4 of MFNet on a clip of 16x224x224: where the paper puts its module by default."""

@@ -12,8 +12,8 @@ import torch
 from sympy import Expr
 from torch import nn
 
-from vidcost.bench.count.closed_form import ClosedFormMismatch
 from vidcost.bench.count.counter import Shape, count
+from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.formulas.symbols import H, T, W, at_shape, derived, in_extents
 from vidcost.models.backbones.positions import BlockFactory
 

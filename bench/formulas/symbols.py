@@ -20,8 +20,11 @@ import sympy
 from sympy import Expr, Integer
 from torch import nn
 
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 
 B, C, T, H, W, N, G, n = sympy.symbols("B C T H W N G n", integer=True, positive=True)

@@ -4,15 +4,16 @@
 changed.
 
 fvcore and thop take minutes on real tensors, too long for a gate. The gate compares their stored
-answers with the integers that our account of their conventions gives
-(:mod:`vidcost.bench.count.conventions`), computed from the trace without running them. The stored
-answers are real ones, and :func:`accept` asks them again before it stores another integer.
+answers with the integers that we explain for them (:mod:`vidcost.bench.count.reconcile`), computed
+from the count without running them. The stored answers are real ones, and :func:`accept` asks them
+again before it stores another integer.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +23,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from vidcost.bench import files
 from vidcost.bench.count import record
-from vidcost.bench.count.answer import Answer
-from vidcost.bench.count.distribution import version
-from vidcost.bench.count.measure import measure, steps
-from vidcost.bench.count.reconcile import Examined, complaints, examine, reconcile
+from vidcost.bench.count.reconcile import Examined, examine, measure, reconcile, steps
 from vidcost.bench.count.record import COUNTS, Record
+from vidcost.bench.count.references.reference import version
 from vidcost.bench.gate.versions import git
 from vidcost.papers.row import Row
 
@@ -42,7 +41,7 @@ Progress = Callable[[int], AbstractContextManager[Callable[[str], None]]]
 """Given the number of steps, a function to call with a few words after each."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def _silent(total: int) -> Iterator[Callable[[str], None]]:
     yield lambda words: None
 
@@ -146,7 +145,7 @@ def accept(
     if not reason.strip():
         raise ValueError("the reason is blank: say why the counts change with --reason")
     baseline = _baseline(results)
-    past = _history_text(results)
+    past = _history(results / HISTORY)
     files.check_folder(results)
     now = _recounted(rows, progress)
     if failed := [f"{row}: {why}" for row, why in now.items() if isinstance(why, str)]:
@@ -156,11 +155,14 @@ def accept(
         raise ValueError(f"nothing to accept: the counts are those of {results / COUNTS}")
     changed = [row for row in _buildable(rows) if row.name in comparison.changed_rows]
     records = baseline | _asked(changed, progress)
+    commit = None
+    with contextlib.suppress(ValueError):
+        commit = git(results, "rev-parse", "HEAD")
     acceptance = Acceptance(
         accepted=datetime.now(UTC).replace(microsecond=0),
         reason=reason.strip(),
         vidcost=version("vidcost"),
-        commit=_commit(results),
+        commit=commit,
         changes=comparison.changes,
     )
     _write(
@@ -170,14 +172,6 @@ def accept(
         line=acceptance.model_dump_json(),
     )
     return acceptance
-
-
-def history(results: Path) -> list[Acceptance]:
-    """What was accepted, oldest first; empty if there is no history.
-
-    Raises: ValueError naming the file and line if it is damaged.
-    """
-    return _parsed(results / HISTORY, _history_text(results))
 
 
 # comparing
@@ -247,13 +241,8 @@ def _recounted(rows: Sequence[Row], progress: Progress) -> dict[str, Record | st
 
 
 def _explained(examined: Examined) -> Record:
-    """The record with the answers that our accounts of the conventions give."""
-    answers = {
-        name: Answer(
-            version="", flops=account.flops, params=account.seen_params, parts=account.parts
-        )
-        for name, account in examined.explanations.items()
-    }
+    """The record with the answers that we explain for each counter."""
+    answers = {name: each.answer(version="") for name, each in examined.explained.items()}
     return examined.record.model_copy(update={"reference_counters": answers})
 
 
@@ -266,10 +255,10 @@ def _asked(rows: Sequence[Row], progress: Progress) -> dict[str, Record]:
         for each in examined
         for entry in reconcile(each)
         if not entry.balanced
-        for line in complaints(entry)
+        for line in entry.complaints
     ]
     if wrong:
-        raise ValueError(f"cannot accept {_one_line(wrong)}; `vidcost explain` shows the accounts")
+        raise ValueError(f"cannot accept {_one_line(wrong)}; `vidcost explain` shows the entries")
     return {each.record.row: each.record for each in examined}
 
 
@@ -291,36 +280,22 @@ def _baseline(results: Path) -> dict[str, Record]:
     return baseline
 
 
-def _commit(folder: Path) -> str | None:
-    try:
-        return git(folder, "rev-parse", "HEAD")
-    except ValueError:
-        return None
-
-
-def _history_text(results: Path) -> str | None:
+def _history(path: Path) -> str | None:
     """The history as it is; None if there is no such file."""
-    path = results / HISTORY
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read {path}: {error}") from None
-    _parsed(path, text)
-    return text
-
-
-def _parsed(path: Path, text: str | None) -> list[Acceptance]:
-    found = []
-    for number, line in enumerate((text or "").splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
-            found.append(Acceptance.model_validate_json(line))
+            Acceptance.model_validate_json(line)
         except ValidationError:
             raise ValueError(
                 f"{path}, line {number} is damaged: take the file from the last commit that has it"
             ) from None
-    return found
+    return text
 
 
 def _write(results: Path, records: Sequence[Record], *, past: str | None, line: str) -> None:

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from vidcost.bench.gate.judge import still_to_confirm, to_confirm
-from vidcost.bench.gate.record import SIDES, Rule, Run, Side, Stage, Version, Visit
-from vidcost.bench.gate.versions import Prepared, check_out, prepare
+from vidcost.bench.gate.record import SIDES, Rule, Run, Side, Stage, Visit
+from vidcost.bench.gate.versions import Prepared
 from vidcost.bench.timing import plan
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machine_of
@@ -46,22 +45,6 @@ _ALIVE = frozenset(("ok", "oom", "unsupported", "throttled"))
 
 
 # what is compared
-
-
-def prepare_refs(
-    repository: Path,
-    base: str | None,
-    head: str | None,
-    *,
-    cache: Path,
-    same_environment: bool = False,
-) -> tuple[Prepared, Prepared]:
-    """Check out and prepare both versions; None is the repository as it is.
-
-    Raises: ValueError as :func:`check_out` and :func:`prepare` do.
-    """
-    checkouts = [check_out(repository, ref, cache=cache) for ref in (base, head)]
-    return prepare(*checkouts, cache=cache, same_environment=same_environment)
 
 
 def common_rows(
@@ -122,16 +105,8 @@ def new_run(
 
     Raises: ValueError if the cells' device is not there.
     """
-    base, head = (
-        Version(
-            ref=side.checkout.ref,
-            commit=side.checkout.commit,
-            code=side.code,
-            environment=side.environment,
-            machine=machine_of(cells[0].device),
-        )
-        for side in prepared
-    )
+    machine = machine_of(cells[0].device)
+    base, head = (side.version.model_copy(update={"machine": machine}) for side in prepared)
     return Run(
         vidcost=version("vidcost"),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -233,21 +208,12 @@ def _listen(workers: Mapping[Side, WorkerProcess], side: Side, turns: Turns) -> 
 # all cells, all pairs
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a campaign is: pairs done of those planned, at a stage."""
-
-    stage: Stage
-    pair: int
-    of: int
-    target: str
-
-
 class Campaign:
     """Carries a run, in which nothing has been measured, through ``stages``.
 
-    ``save`` is given the run after every pair, so that nothing measured is lost. Every pass of head
-    is delayed by the fraction ``slowdown``.
+    ``save`` is given the run after every pair, so that nothing measured is lost. ``on_progress`` is
+    given stage and target, the pair, and how many pairs there are. Every pass of head is delayed by
+    the fraction ``slowdown``.
     """
 
     def __init__(
@@ -256,7 +222,7 @@ class Campaign:
         launches: Mapping[Side, Launch],
         *,
         save: Callable[[Run], None] = lambda _: None,
-        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[[str, int, int], None] = lambda words, pair, of: None,
         slowdown: float = 0.0,
         stages: Sequence[Stage] = ("memory", "screen", "confirm"),
     ) -> None:
@@ -343,7 +309,7 @@ class Campaign:
                 alive = True
                 while left and alive:
                     cell = left.pop(0)
-                    self._on_progress(Progress(stage, pair, of, self.run.cells[cell].target))
+                    self._on_progress(f"{stage}: {self.run.cells[cell].target}", pair, of)
                     visits = self._measure(workers, stage, pair, cell)
                     alive = all(visit.status in _ALIVE for visit in visits)
                     yield cell, visits

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,30 +27,31 @@ MACHINE = (
     "python_implementation",
     "python_version",
 )
-"""What two runs must have in common; not the host's name or its kernel."""
+"""Must be equal in two runs, like the parameters and the clock of a benchmark; not the host's name
+or its kernel."""
+
+FIELDS = (*MACHINE, "params", "timer", COMMIT)
+"""Those that --allow can except."""
 
 DRIFT = "measured at different times: a drift of the machine is not excluded"
 SWAPPED = "every run of base was started after those of head: swap them if that is not intended"
 NO_GPU = "pytest-benchmark names no GPU and no torch: whether both sides had the same is unknown"
-
-_Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True)
 class _Process:
     """One benchmark in one run of pytest.
 
-    ``name`` and ``details`` (parameters and the clock) identify the benchmark; ``where`` is its
-    place in the ``file``. ``identity`` is equal only for copies.
+    ``conditions`` are what must be equal, by field. ``where`` is its place in the ``file``;
+    ``identity`` is equal only for copies.
     """
 
     name: str
-    details: tuple[tuple[str, str], ...]
     file: str
     where: str
     identity: bytes
     started: str
-    machine: Mapping[str, str]
+    conditions: Mapping[str, str]
     median_s: float
 
 
@@ -60,29 +60,33 @@ def compare_files(
 ) -> SampleComparison:
     """Read two files, or two folders of files, and match equal benchmarks.
 
-    Each run is one process. All processes of a benchmark must have run on equal machines but for
-    the fields in ``allow``, and each side measured one commit. ``noise``: the known standard
+    Each run is one process. All processes of a benchmark must have run under equal conditions but
+    for the fields in ``allow``, and each side measured one commit. ``noise``: the known standard
     deviation of the logarithm of process medians.
     Raises: ValueError naming the file if it cannot be read or is a copy, and naming the field and
-    both values if machines differ.
+    both values if conditions differ.
     """
     if noise is not None and not 0 < noise < 1:
         raise ValueError(f"noise is {noise}: give a standard deviation between 0 and 1, as 0.01")
-    fields = (*MACHINE, COMMIT)
-    if unknown := [field for field in allow if field not in fields]:
+    if unknown := [field for field in allow if field not in FIELDS]:
         raise ValueError(
-            f"no field {unknown[0]!r} can be allowed to differ: choose {', '.join(fields)}"
+            f"no field {unknown[0]!r} can be allowed to differ: choose {', '.join(FIELDS)}"
         )
     old, new = _read(base), _read(head)
     _reject_copies((*old, *new))
-    sides = _by_key(old), _by_key(new)
-    keys = list(dict.fromkeys((*sides[0], *sides[1])))
+    names = list(dict.fromkeys(each.name for each in (*old, *new)))
+    sides = [
+        {name: [each for each in side if each.name == name] for name in names}
+        for side in (old, new)
+    ]
     notes = [DRIFT, NO_GPU]
     if _all_after(old, new):
         notes.append(SWAPPED)
-    for key in keys:
-        notes += _differences(sides[0][key], sides[1][key], allow)
-    labels = _labels(keys)
+    for name in names:
+        notes += _differences(sides[0][name], sides[1][name], allow)
+    machines = [
+        {field: each.conditions[field] for field in (*MACHINE, COMMIT)} for each in (*old, *new)
+    ]
     return SampleComparison(
         vidcost=version("vidcost"),
         base=str(base),
@@ -90,16 +94,14 @@ def compare_files(
         rule=rule,
         noise=noise,
         allow=tuple(allow),
-        machines=tuple(
-            {tuple(each.machine.items()): dict(each.machine) for each in (*old, *new)}.values()
-        ),
+        machines=tuple({tuple(machine.items()): machine for machine in machines}.values()),
         samples=tuple(
             Samples(
-                target=labels[key],
-                base=tuple(each.median_s for each in sides[0][key]),
-                head=tuple(each.median_s for each in sides[1][key]),
+                target=name,
+                base=tuple(each.median_s for each in sides[0][name]),
+                head=tuple(each.median_s for each in sides[1][name]),
             )
-            for key in keys
+            for name in names
         ),
         notes=tuple(dict.fromkeys(notes)),
     )
@@ -135,13 +137,12 @@ def _read_file(path: Path) -> list[_Process]:
     machine = {field: _at(found["machine_info"], field) for field in MACHINE}
     machine[COMMIT] = _at(found, COMMIT)
     started = str(found.get("datetime", ""))
-    processes: dict[_Key, _Process] = {}
+    processes: dict[str, _Process] = {}
     for number, benchmark in enumerate(found["benchmarks"], start=1):
         process = _process(str(path), number, _mapping(benchmark), machine, started)
-        key = process.name, process.details
-        if key in processes:
+        if process.name in processes:
             raise ValueError(f"{process.where} is there twice: one run is one process")
-        processes[key] = process
+        processes[process.name] = process
     return list(processes.values())
 
 
@@ -156,14 +157,20 @@ def _process(
     rounds = stats.get("data", [stats.get("median")])
     if not isinstance(rounds, list) or not rounds:
         raise ValueError(f"{where}: 'data' is not a list of rounds: run pytest again")
+    # a value that JSON cannot hold is stored as its repr, often with an address in memory
+    params = {
+        key: value
+        for key, value in sorted(_mapping(benchmark.get("params")).items())
+        if "UNSERIALIZABLE[" not in str(value)
+    }
+    timer = str(_mapping(benchmark.get("options")).get("timer", UNKNOWN))
     return _Process(
         name=name,
-        details=_details(benchmark),
         file=file,
         where=where,
         identity=hashlib.sha256(json.dumps([started, benchmark], sort_keys=True).encode()).digest(),
         started=started,
-        machine=machine,
+        conditions={**machine, "params": json.dumps(params), "timer": timer},
         median_s=median(_seconds(value, where) for value in rounds),
     )
 
@@ -173,18 +180,6 @@ def _seconds(value: object, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f"{where}: {value!r} is not a time in seconds: run pytest again")
     return float(value)
-
-
-def _details(benchmark: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Parameters and the clock, as far as their text is the same in every process."""
-    params = _mapping(benchmark.get("params"))
-    known = {f"params.{key}": value for key, value in sorted(params.items())}
-    known["timer"] = _mapping(benchmark.get("options")).get("timer", UNKNOWN)
-    texts = {key: json.dumps(value, sort_keys=True) for key, value in known.items()}
-    # a value that JSON cannot hold is stored as its repr, often with an address in memory
-    return tuple(
-        (key, text.strip('"')) for key, text in texts.items() if "UNSERIALIZABLE[" not in text
-    )
 
 
 def _at(found: object, path: str) -> str:
@@ -214,29 +209,6 @@ def _reject_copies(processes: Iterable[_Process]) -> None:
         seen[process.identity] = process.where
 
 
-def _by_key(processes: Iterable[_Process]) -> defaultdict[_Key, list[_Process]]:
-    found = defaultdict(list)
-    for process in processes:
-        found[process.name, process.details].append(process)
-    return found
-
-
-def _labels(keys: Sequence[_Key]) -> dict[_Key, str]:
-    """A name for each, with the details in which benchmarks of that name differ."""
-    same = defaultdict(list)
-    for name, details in keys:
-        same[name].append(dict(details))
-    labels = {}
-    for name, details in keys:
-        varying = [
-            f"{field}={value}"
-            for field, value in details
-            if any(other.get(field) != value for other in same[name])
-        ]
-        labels[name, details] = f"{name} ({', '.join(varying)})" if varying else name
-    return labels
-
-
 def _differences(
     base: Sequence[_Process], head: Sequence[_Process], allow: Sequence[str]
 ) -> Iterator[str]:
@@ -244,8 +216,8 @@ def _differences(
     within = [(side[0], other) for side in (base, head) for other in side[1:]]
     across = [(base[0], head[0])] if base and head else []
     for first, second in (*within, *across):
-        for field, was in first.machine.items():
-            now = second.machine[field]
+        for field, was in first.conditions.items():
+            now = second.conditions[field]
             if now == was or (field == COMMIT and (first, second) in across):
                 continue
             if field not in allow:

@@ -93,8 +93,8 @@ class Visit(_Frozen):
 class Version(_Frozen):
     """One side: the ``ref`` as given, its ``commit``, and what it ran with.
 
-    ``code`` is a digest of the models; ``environment`` names the installed dependencies, "this" is
-    the gate's own environment.
+    ``commit`` ends with ``+changes`` if there are uncommitted ones. ``code`` is a digest of the
+    models; ``environment`` names the installed dependencies, "this" is the gate's environment.
     """
 
     ref: str

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vidcost.bench.count.conventions import Convention
+from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.engine.calls import Call, Engine, Here, Lost, results
 from vidcost.bench.inspection.counted import Counted, counted
 from vidcost.bench.timing.cell import Cell, checked_cell

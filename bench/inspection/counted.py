@@ -10,15 +10,13 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from vidcost.bench.count.answer import Answer
-from vidcost.bench.count.asking import ask_about
-from vidcost.bench.count.closed_form import ClosedFormMismatch, verify
-from vidcost.bench.count.conventions import Convention
 from vidcost.bench.count.counter import Count, UncountedOperator, count
+from vidcost.bench.count.modules import ClosedFormMismatch, Module, modules, verify
 from vidcost.bench.count.reconcile import Entry, reconcile_network
+from vidcost.bench.count.references.asking import ask_about
+from vidcost.bench.count.references.reference import Answer, Convention
 from vidcost.bench.count.training import count_training
 from vidcost.bench.engine.calls import Call, Engine, Lost, results
-from vidcost.bench.inspection.modules import Module, modules
 from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell

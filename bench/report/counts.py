@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import Shape, count
 from vidcost.bench.count.meta import on_meta
+from vidcost.bench.count.modules import Module, modules, verify
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.training import count_training
 from vidcost.bench.inspection.counted import Counted
-from vidcost.bench.inspection.modules import Module, modules
 from vidcost.bench.report.table import Cell as Position
 from vidcost.bench.report.table import Column, Table, integer
 from vidcost.papers.catalog import tables_of
@@ -153,7 +152,8 @@ def count_table(records: Sequence[Record]) -> Table:
             Column("closed_forms", "Closed forms met", checked),
         ),
         lines=[
-            record.model_dump(exclude={"reference_counters", "inputs"})
+            {"row": record.row}
+            | record.model_dump(exclude={"reference_counters", "inputs"})
             | {"macs": record.macs}
             | {name: answer.flops for name, answer in record.reference_counters.items()}
             for record in records

@@ -38,7 +38,10 @@ from vidcost.bench.formulas.symbols import (
 )
 from vidcost.bench.report.table import Column, Table, integer
 from vidcost.models.backbones.positions import BlockFactory
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 from vidcost.papers import catalog
 
 

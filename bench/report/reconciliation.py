@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vidcost.bench.count.answer import Status
 from vidcost.bench.count.reconcile import Entry
+from vidcost.bench.count.references.reference import Status
 from vidcost.bench.report.table import Column, Table, integer, text
 
 _QUANTITIES = {
@@ -113,8 +113,8 @@ def tidy_table(entries: Iterable[Entry]) -> Table:
         account: dict[str, Any] = {
             "row": entry.row,
             "counter": entry.counter,
-            "version": entry.answer.version,
-            "status": entry.answer.status,
+            "version": entry.version,
+            "status": entry.status,
             "quantity": entry.quantity,
         }
         lines += [account | {"what": what, "amount": amount} for what, amount in amounts]
@@ -154,13 +154,13 @@ def _amount(entry: Entry, name: str) -> int | None:
 
 
 def _printed(entry: Entry) -> int | Status:
-    return entry.answer.status if entry.printed is None else entry.printed
+    return entry.status if entry.printed is None else entry.printed
 
 
 def _left(entry: Entry) -> str:
     """What an account leaves, by heading; why there is none."""
     if entry.printed is None:
-        return entry.answer.status
+        return entry.status
     by_category = entry.off or {"total": entry.remainder or 0}
     return ", ".join(f"{heading} {amount:+,}" for heading, amount in by_category.items())
 
@@ -185,5 +185,5 @@ def _largest(counter: str, quantity: str, name: str, where: Sequence[Entry]) -> 
 
 
 def _versions(entries: Iterable[Entry]) -> str:
-    versions = dict.fromkeys(f"{entry.counter} {entry.answer.version}" for entry in entries)
+    versions = dict.fromkeys(f"{entry.counter} {entry.version}" for entry in entries)
     return f"Versions: {', '.join(versions)}."

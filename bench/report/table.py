@@ -116,7 +116,7 @@ class Table:
         return list(dict.fromkeys(key for line in self.lines for key in line))
 
     def _cells(self) -> list[list[str]]:
-        numbers = {note: number for number, note in enumerate(self._distinct_notes(), start=1)}
+        numbers = {note: number for number, note in enumerate(self.distinct_notes(), start=1)}
         lines = []
         for index, line in enumerate(self.lines):
             cells = []
@@ -131,7 +131,8 @@ class Table:
             lines.append(cells)
         return lines
 
-    def _distinct_notes(self) -> list[str]:
+    def distinct_notes(self) -> list[str]:
+        """The footnotes in the order of their cells, each once."""
         order = {column.key: position for position, column in enumerate(self.columns)}
         cells = sorted(self.footnotes, key=lambda cell: (cell[0], order[cell[1]]))
         return list(dict.fromkeys(self.footnotes[cell] for cell in cells))
@@ -139,7 +140,7 @@ class Table:
     def _notes(self) -> list[str]:
         return [
             f"{_superscript(number)} {note}"
-            for number, note in enumerate(self._distinct_notes(), start=1)
+            for number, note in enumerate(self.distinct_notes(), start=1)
         ]
 
 

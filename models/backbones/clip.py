@@ -41,7 +41,7 @@ def clip_of(
 
 
 def check_clip(x: Tensor, clip: Clip) -> None:
-    """Refuse a batch of other clips than the network was built for.
+    """Reject a batch of other clips than the network was built for.
 
     Raises: ValueError that names both shapes.
     """

@@ -25,7 +25,7 @@ Unit = tuple[str, nn.Module, int]
 
 
 def check_positions(blocks: Blocks, stages: Mapping[str, int], inside: Sequence[str] = ()) -> None:
-    """Refuse positions that a network lacks.
+    """Reject positions that a network lacks.
 
     Args: blocks; stages: the number of units of each stage; inside: positions inside units.
     Raises: ValueError that names the positions there are.

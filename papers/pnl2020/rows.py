@@ -16,7 +16,10 @@ from vidcost.models.backbones.r3d import R3D18
 from vidcost.models.backbones.resnext import ResNeXt101
 from vidcost.models.backbones.s3d import S3D
 from vidcost.models.backbones.two_stream import TwoStream
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.row import Row
 
 MINI_KINETICS = 200

@@ -15,10 +15,11 @@ import pytest
 
 from vidcost import models, papers
 from vidcost.bench import cli
-from vidcost.bench.count import conformance, measure, reconcile, record
-from vidcost.bench.count.answer import Answer
+from vidcost.bench.count import conformance, reconcile, record
 from vidcost.bench.count.operators import OPERATORS
 from vidcost.bench.count.record import Record
+from vidcost.bench.count.references import asking
+from vidcost.bench.count.references.reference import Answer
 from vidcost.bench.gate import interleave, versions
 from vidcost.bench.gate.interleave import Launch
 from vidcost.bench.inspection import counted as inspection
@@ -129,7 +130,7 @@ class Questions(dict[tuple[str, str], str | dict[str, Any]]):
 
 @pytest.fixture
 def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
-    """Have every reference counter answer at once what the ledger expects of it.
+    """Have every reference counter answer at once what the reconciliation expects of it.
 
     An error written under ("thop", "mfnet") becomes that answer; fields replace those of it.
     """
@@ -142,16 +143,10 @@ def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
         other = questions.get((reference_counter, row.name), {})
         if isinstance(other, str):
             return Answer(version="0", status="crashed", error=other)
-        expected = reconcile.examine(row).explanations[reference_counter]
-        answer = Answer(
-            version="0",
-            flops=expected.flops,
-            params=expected.seen_params,
-            parts=expected.parts,
-        )
+        answer = reconcile.examine(row).explained[reference_counter].answer(version="0")
         return answer.model_copy(update=other)
 
-    monkeypatch.setattr(measure, "ask", ask)
+    monkeypatch.setattr(asking, "ask", ask)
     return questions
 
 
@@ -163,10 +158,10 @@ def operators(monkeypatch):
 
     def ask(reference_counter):
         if error := errors.get(reference_counter):
-            return conformance._unasked(reference_counter, "crashed", error)
+            return conformance.unasked(reference_counter, "crashed", error)
         return conformance.Statement(reference_counter, "1.2", answers)
 
-    monkeypatch.setattr(conformance, "_ask_process", ask)
+    monkeypatch.setattr(conformance, "_ask_package", ask)
     return errors
 
 

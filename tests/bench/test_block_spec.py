@@ -3,7 +3,10 @@ import re
 import pytest
 
 from vidcost.bench.block_spec import block_factory, shape, two_specs, with_impl
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 
 CHOICE = "choose from nl, cgnl, cgd, pnl, or name your own: my_block.py:MyBlock"
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vidcost.bench.count import cache as answers
+from vidcost.bench.count.references import asking
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.store import Store
 
@@ -163,7 +163,7 @@ def place(
     Store(Path("results/timings/abacus.jsonl")).append(timed(cell))
     rows = ("mfnet", "mfnet-nl")
     sides(dict.fromkeys(rows, SLOW), dict.fromkeys(rows, SLOW))
-    monkeypatch.setattr(answers, "folder", lambda: tmp_path / "answers")
+    monkeypatch.setattr(asking, "answers_folder", lambda: tmp_path / "answers")
 
     def prepare(page, command=""):
         for block in fenced(page, "(?:python|toml)"):

@@ -1,4 +1,4 @@
-"""The report in a browser: a page with everything in it, opened from a file."""
+"""The page in a browser: one with everything in it, opened from a file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 from vidcost.bench.count import record
-from vidcost.bench.report.page.gathered import gather
+from vidcost.bench.report.page.data import gather
 from vidcost.bench.report.page.page import page
 from vidcost.bench.report.page.sections import Sections
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.record import Machine, Protocol, Timing
+from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
@@ -27,29 +27,22 @@ DRAWN_IN_S = 30
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a browser."""
+    """Mark the tests that need a browser."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("browser")
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of the committed counts, a hostile row, and timings of two rows."""
+    """A page of Table 5's rows, a hostile row, and timings of two rows."""
     folder = tmp_path_factory.mktemp("results")
     records = record.read(RESULTS)
     hostile = records["mfnet"].model_copy(update={"row": HOSTILE})
     record.write(folder, [*records.values(), hostile], command="vidcost run")
-    machine = Machine(
-        device="Abacus",
-        cpu="Abacus",
-        cores=2,
-        memory_bytes=10**9,
-        platform="p",
-        python="3",
-        torch="2",
-        vidcost="0.1.0",
-    )
+    words = dict.fromkeys(("device", "cpu", "platform", "python", "torch", "vidcost"), "Abacus")
+    machine = Machine(cores=2, memory_bytes=10**9, **words)
     store = Store(folder / "timings" / "abacus-torch2.jsonl")
     for row, seconds in (("mfnet", 0.5), ("mfnet-nl", 0.7), (HOSTILE, 0.2)):
         cell = Cell(row=row)
@@ -58,17 +51,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 key=cell.key(),
                 cell=cell,
                 machine=machine,
-                protocol=Protocol(warmup_samples=2, settled=True, precision=0.01, sampling_s=1),
                 samples_s={"latency": tuple(seconds * (1 + k / 100) for k in range(9))},
                 macs_total=10**10,
                 peak_macs_per_s=10**11,
                 started="2026-11-25T10:00:00+00:00",
             )
         )
-    found = gather(folder)
-    sections = Sections(found)
+    data = gather(folder)
+    sections = Sections(data)
     out = folder / "report.html"
-    out.write_text(page(sections.all(), sections.headlines(), made=found.made), "utf-8")
+    out.write_text(page(sections.all(), sections.headlines(), data), "utf-8")
     return out
 
 
@@ -95,17 +87,16 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
 
 
 @pytest.fixture
-def opened(chromium: WebDriver, report: Path) -> Iterator[WebDriver]:
-    """The report, drawn, 1280 pixels wide, with nothing remembered from another test."""
+def opened(chromium: WebDriver, report: Path) -> WebDriver:
+    """The page, drawn, 1280 pixels wide, as if opened for the first time."""
     view(chromium, 1280)
     chromium.get("about:blank")
-    # what earlier pages said
+    # messages of earlier pages
     chromium.get_log("browser")
     chromium.get_log("performance")
     chromium.get(report.as_uri())
     drawn(chromium)
-    yield chromium
-    chromium.execute_script("localStorage.clear()")
+    return chromium
 
 
 def view(browser: WebDriver, width: int, *, theme: str = "light") -> None:

@@ -7,7 +7,7 @@ from torch import nn
 from vidcost.bench.audit.recipe_search import difference
 from vidcost.bench.audit.recipes import Recipe, built, figures
 from vidcost.bench.audit.verdicts import Judged, still
-from vidcost.bench.count.closed_form import closed_forms
+from vidcost.bench.count.modules import closed_forms
 from vidcost.bench.formulas.claims import CLAIMED_N, SHAPE, at_place, for_one_clip, place
 from vidcost.bench.formulas.symbols import printed as as_printed
 from vidcost.bench.report.audit.claims import ours, printed, printed_gap, within_rounding
@@ -19,7 +19,8 @@ from vidcost.bench.report.audit.fits import (
     other_networks,
 )
 from vidcost.bench.report.table import billions, integer, millions
-from vidcost.models.blocks import PNL, NonLocal
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.figures import Figure, Paper
 
 

@@ -22,6 +22,8 @@ MOST_ANNOTATIONS = 10
 SUMMARY_BYTES = 1 << 20
 """GitHub rejects a larger summary of a step."""
 
+_CUT = b"\nThe rest is left out: GitHub takes no more than 1 MiB.\n"
+
 
 def annotations(verdicts: Sequence[Verdict]) -> list[str]:
     """REGRESSED and INVALID are errors, IMPROVED is a notice.
@@ -58,7 +60,7 @@ def announce(lines: Iterable[str], *, err: bool = False) -> None:
 def append_summary(markdown: str) -> str | None:
     """Append to the summary of the step, if there is one.
 
-    A text too long for GitHub loses the last rows of its table, and says how many.
+    A text too long for GitHub is cut at the end of a line, and says so.
     Returns: why it could not be written, or None.
     """
     name = os.environ.get("GITHUB_STEP_SUMMARY")
@@ -67,11 +69,14 @@ def append_summary(markdown: str) -> str | None:
     path = Path(name)
     try:
         written = path.stat().st_size if path.exists() else 0
-        text = _fitting(("\n" if written else "") + markdown, SUMMARY_BYTES - written)
-        if text is None:
+        text = (("\n" if written else "") + markdown).encode(errors="backslashreplace")
+        room = SUMMARY_BYTES - written
+        if len(text) > room:
+            text = text[: max(0, text.rfind(b"\n", 0, room - len(_CUT)) + 1)] + _CUT
+        if len(text) > room:
             return f"no summary: {name} has no room left"
         with path.open("ab") as file:
-            file.write(_encoded(text))
+            file.write(text)
     except OSError as error:
         return f"no summary, cannot write {name}: {error.strerror or error}"
     return None
@@ -95,30 +100,3 @@ def _data(text: str) -> str:
 
 def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def _fitting(markdown: str, most_bytes: int) -> str | None:
-    """The text without its last rows, as many as needed; None if the rest is too long as well."""
-    excess = len(_encoded(markdown)) - most_bytes
-    if excess <= 0:
-        return markdown
-    lines = markdown.split("\n")
-    # the first two are the heading
-    rows = [number for number, line in enumerate(lines) if line.startswith("|")][2:]
-    excess += len(_encoded(_left_out(len(rows))))
-    cut = set()
-    while rows and excess > 0:
-        cut.add(rows[-1])
-        excess -= len(_encoded(lines[rows.pop()])) + len("\n")
-    if excess > 0:
-        return None
-    kept = [line for number, line in enumerate(lines) if number not in cut]
-    return "\n".join(kept) + _left_out(len(cut))
-
-
-def _left_out(rows: int) -> str:
-    return f"\n{rows:,} rows are left out: GitHub takes no more than 1 MiB.\n"
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", errors="backslashreplace")

@@ -1,9 +1,9 @@
-"""A table of the bench as HTML shows it: sortable raw values behind what people read."""
+"""A table as HTML: sortable raw values behind the text that people read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,35 +11,36 @@ from vidcost.bench.report.table import MISSING, Column, Table
 
 _NUMBER = re.compile(r">?(?P<digits>-?[\d,]+(?:\.\d+)?)(?P<unit>[kMGT%]?)")
 _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "%": 1.0}
-ROW_KEYS = ("row", "target", "series", "largest_row")
+ROW_KEYS = ("row", "target", "largest_row")
 """Columns whose value may be the name of a row."""
 LABEL_KEYS = ("method", "label")
-"""Columns that say in words what a line's ``row`` is."""
+"""Columns whose value is a label of the line's ``row``."""
 
 
 @dataclass(frozen=True)
 class HtmlCell:
-    """What is read, what it is sorted by, whether it equals the printed figure, its notes.
+    """A cell: its text, its sort key, whether it equals the printed figure, its notes' numbers.
 
-    ``sort`` is a number, or None for text, which is sorted as it is read. ``link`` is the anchor
-    that it leads to, empty for none.
+    ``sort`` is None for text that is no number. ``link`` is an anchor, empty for none.
     """
 
     text: str
     sort: float | None
-    equal: bool = False
-    notes: tuple[int, ...] = ()
-    link: str = ""
+    equal: bool
+    note: int | None
+    link: str
 
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table ready for the page. ``anchors`` are the ids of its lines, empty for none."""
+    """A table for the page. ``anchors`` are the ids of its lines, empty for none.
+
+    ``headings`` are the columns' headings, with whether they are set flush left.
+    """
 
     name: str
     title: str
     headings: tuple[tuple[str, bool], ...]
-    """A column's words, and whether it is set flush left."""
     lines: tuple[tuple[HtmlCell, ...], ...]
     anchors: tuple[str, ...]
     notes: tuple[str, ...]
@@ -47,25 +48,20 @@ class HtmlTable:
 
 
 def anchor(*words: str) -> str:
-    """An id that a link can lead to: letters, digits, dots, dashes and underscores."""
+    """An id for a link: letters, digits, dots, dashes and underscores."""
     return re.sub(r"[^\w.-]+", "-", "-".join(words), flags=re.ASCII)
 
 
 def html_table(
     name: str, table: Table, rows: Collection[str], *, anchored_by: str | None = None
 ) -> HtmlTable:
-    """``table`` under the id ``name``; names among ``rows`` lead to their row.
+    """``table`` under the id ``name``; names among ``rows`` are links to their row.
 
     ``anchored_by`` is the key whose value, after ``name``, is the id of a line.
     """
-    notes = _distinct(table)
-    numbers = {note: number for number, note in enumerate(notes, start=1)}
-    lines = []
+    notes = table.distinct_notes()
     anchors: list[str] = []
-    for index, line in enumerate(table.lines):
-        lines.append(
-            tuple(_cell(table, index, line, column, numbers, rows) for column in table.columns)
-        )
+    for line in table.lines:
         own = anchor(name, str(line[anchored_by])) if anchored_by else ""
         # an id stands for the first of several lines of one row
         anchors.append("" if own in anchors else own)
@@ -73,7 +69,10 @@ def html_table(
         name=name,
         title=table.title,
         headings=tuple((column.heading, column.is_text) for column in table.columns),
-        lines=tuple(lines),
+        lines=tuple(
+            tuple(_cell(table, index, column, notes, rows) for column in table.columns)
+            for index in range(len(table.lines))
+        ),
         anchors=tuple(anchors),
         notes=tuple(notes),
         legend=tuple(table.legend),
@@ -82,24 +81,17 @@ def html_table(
 
 def without_empty_columns(table: Table) -> Table:
     """The table without the columns in which no line has a value, and their footnotes."""
-    kept = [
-        column
-        for column in table.columns
-        if any(line.get(column.key) is not None for line in table.lines)
-    ]
-    keys = {column.key for column in kept}
+    filled = {key for line in table.lines for key, value in line.items() if value is not None}
     return replace(
         table,
-        columns=kept,
-        footnotes={cell: note for cell, note in table.footnotes.items() if cell[1] in keys},
+        columns=[column for column in table.columns if column.key in filled],
+        footnotes={cell: note for cell, note in table.footnotes.items() if cell[1] in filled},
     )
 
 
 def sort_value(value: Any) -> float | None:
-    """What a value is sorted by: a number, also one that is printed, such as 11.176G or 78.35%."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
+    """The sort key of a number, also of a printed one, such as 11.176G or 78.35%; else None."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, str) and (match := _NUMBER.fullmatch(value)):
         return float(match["digits"].replace(",", "")) * _UNITS[match["unit"]]
@@ -107,31 +99,17 @@ def sort_value(value: Any) -> float | None:
 
 
 def _cell(
-    table: Table,
-    index: int,
-    line: Mapping[str, Any],
-    column: Column,
-    numbers: Mapping[str, int],
-    rows: Collection[str],
+    table: Table, index: int, column: Column, notes: list[str], rows: Collection[str]
 ) -> HtmlCell:
+    line: Mapping[str, Any] = table.lines[index]
     value = line.get(column.key)
     note = table.footnotes.get((index, column.key))
-    named = value if column.key in ROW_KEYS else None
-    if column.key in LABEL_KEYS:
-        named = line.get("row")
+    is_row = column.key in ROW_KEYS
+    named = value if is_row else line.get("row") if column.key in LABEL_KEYS else None
     return HtmlCell(
         text=MISSING if value is None else column.format(value),
         sort=sort_value(value),
         equal=(index, column.key) in table.equal,
-        notes=(numbers[note],) if note else (),
+        note=notes.index(note) + 1 if note else None,
         link=anchor("row", str(named)) if named in rows else "",
     )
-
-
-def _distinct(table: Table) -> Sequence[str]:
-    order = {column.key: place for place, column in enumerate(table.columns)}
-    cells = sorted(
-        (cell for cell in table.footnotes if cell[1] in order),
-        key=lambda cell: (cell[0], order[cell[1]]),
-    )
-    return list(dict.fromkeys(note for cell in cells if (note := table.footnotes[cell])))

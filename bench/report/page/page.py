@@ -1,32 +1,31 @@
-"""The page: one HTML file that needs nothing beside it."""
+"""The page: one HTML file that needs nothing beside it; and its plots as files."""
 
 from __future__ import annotations
 
-import datetime
 import re
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
 
 import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
-from vidcost.bench.report.page.html_table import HtmlTable, html_table
-from vidcost.bench.report.page.plot import Plot
+from vidcost.bench.files import write
+from vidcost.bench.report.page.data import Data
+from vidcost.bench.report.page.html_table import html_table
 from vidcost.bench.report.page.sections import Headline, Prose, Section
+from vidcost.bench.report.plots.plot import Plot
 
 _CODE = re.compile(r"`([^`]+)`")
 _STRONG = re.compile(r"\*\*(.+?)\*\*")
 
 
-def page(
-    sections: Sequence[Section], headlines: Sequence[Headline], *, made: datetime.datetime
-) -> str:
+def page(sections: Sequence[Section], headlines: Sequence[Headline], data: Data) -> str:
     """The HTML of the page; every text in it stays text."""
-    plots = plots_of(sections)
+    plots = [plot for section in sections for plot in section.plots]
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -40,18 +39,30 @@ def page(
     return environment.get_template("report.html.j2").render(
         sections=sections,
         headlines=headlines,
-        made=made.strftime("%Y-%m-%d %H:%M UTC"),
+        paper=data.paper.paper,
+        made=data.made.strftime("%Y-%m-%d %H:%M UTC"),
         style=Markup(_asset("report.css")),
-        scripts=[script(_vega()), script(_asset("tables.js")), script(_asset("plots.js"))],
-        plots={plot.name: _for_browser(plot) for plot in plots},
-        data_tables={plot.name: _data_table(plot) for plot in plots},
-        data_urls={plot.name: _data_url(plot) for plot in plots},
+        scripts=[script(_vega()), script(_asset("report.js"))],
+        specs={plot.name: plot.vega() for plot in plots},
+        tables={plot.name: html_table(f"{plot.name}-data", plot.data, ()) for plot in plots},
+        files={plot.name: _data_url(plot) for plot in plots},
     )
 
 
-def plots_of(sections: Sequence[Section]) -> list[Plot]:
-    """The plots of all sections, in order."""
-    return [part for section in sections for part in section.parts if isinstance(part, Plot)]
+def write_figures(plots: Iterable[Plot], folder: Path) -> list[Path]:
+    """Write every plot into ``folder``: its data as CSV, and SVG of the choices that it files.
+
+    Returns: the paths.
+    Raises: ValueError with the path if one cannot be written.
+    """
+    written = []
+    for plot in plots:
+        written.append(folder / f"{plot.name}.csv")
+        write(written[-1], plot.data.csv())
+        for stem, chosen in plot.files():
+            written.append(folder / f"{stem}.svg")
+            write(written[-1], plot.svg(chosen))
+    return written
 
 
 def marked(text: str) -> Markup:
@@ -61,20 +72,8 @@ def marked(text: str) -> Markup:
 
 
 def script(code: str) -> Markup:
-    """JavaScript that can stand in a page: nothing in it ends the element."""
+    """JavaScript for a page: nothing in it ends the element."""
     return Markup(re.sub(r"</(?=script)|<(?=!--)", r"\\x3c", code, flags=re.IGNORECASE))
-
-
-def _for_browser(plot: Plot) -> Mapping[str, Any]:
-    return {
-        "spec": plot.vega(),
-        "controls": [control.name for control in plot.controls],
-        "said": {"\n".join(chosen): words for chosen, words in plot.said.items()},
-    }
-
-
-def _data_table(plot: Plot) -> HtmlTable:
-    return html_table(f"{plot.name}-data", plot.data, ())
 
 
 def _data_url(plot: Plot) -> str:

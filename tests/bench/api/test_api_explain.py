@@ -13,6 +13,7 @@ from torch import nn
 
 import vidcost
 from vidcost.bench.api.guest import NetworkExit
+from vidcost.bench.count.references import fvcore
 
 COUNTERS = ["fvcore", "thop", "thop-2020", "torch"]
 
@@ -106,9 +107,7 @@ def test_what_a_counter_cannot_do_is_said():
 
 
 def test_what_is_not_explained_is_a_remainder(monkeypatch):
-    from vidcost.bench.count import fvcore_convention
-
-    monkeypatch.setattr(fvcore_convention, "_norm", lambda *args: None)
+    monkeypatch.setattr(fvcore, "_norm", lambda *args: None)
     entry = vidcost.explain(Network(), INPUTS).entry("fvcore")
     assert (550, {"BatchNorm": 550}, False) == (entry.remainder, entry.off, entry.balanced)
 

@@ -8,7 +8,10 @@ from vidcost.models.backbones.c2d import C2DResNet50
 from vidcost.models.backbones.i3d import I3D
 from vidcost.models.backbones.mfnet import MFNet
 from vidcost.models.backbones.s3d import S3D
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 
 
 def counted(model, *shape):

@@ -7,7 +7,10 @@ from vidcost.bench.audit.recipe_grid import grid, size
 from vidcost.bench.audit.recipes import Recipe, figures
 from vidcost.models.backbones.c2d import C2DResNet50
 from vidcost.models.backbones.mfnet import MFNet
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
 

@@ -1,15 +1,16 @@
-"""The command that forgets what other counters answered."""
+"""The command that removes the cached answers of other counters."""
 
 from __future__ import annotations
 
-from vidcost.bench.count import cache
+from vidcost.bench.count.references import asking
 
 
-def test_cache_clear_forgets_the_answers(vidcost, monkeypatch, tmp_path):
-    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "answers")
-    for key in ("a", "b"):
-        cache.store(key, "{}")
-    (tmp_path / "answers/other.txt").write_text("not an answer")
-    assert f"2 answers removed from {tmp_path / 'answers'}\n" == vidcost("cache", "clear").out
-    assert ["other.txt"] == [path.name for path in (tmp_path / "answers").iterdir()]
-    assert f"0 answers removed from {tmp_path / 'answers'}\n" == vidcost("cache", "clear").out
+def test_cache_clear_removes_the_answers(vidcost, monkeypatch, tmp_path):
+    folder = tmp_path / "answers"
+    monkeypatch.setattr(asking, "answers_folder", lambda: folder)
+    folder.mkdir()
+    for name in ("a.json", "b.json", "other.txt"):
+        (folder / name).write_text("{}")
+    assert f"2 answers removed from {folder}\n" == vidcost("cache", "clear").out
+    assert ["other.txt"] == [path.name for path in folder.iterdir()]
+    assert f"0 answers removed from {folder}\n" == vidcost("cache", "clear").out

@@ -92,7 +92,7 @@ def test_a_remainder_fails_a_run_too(vidcost, reference_counters, tmp_path):
     status, out, err = vidcost("run")
     assert 1 == status
     assert f"{LEFT_OUT}vidcost: c3d: fvcore: params: +1 params are not explained\n" == err
-    assert "300 of 301 accounts of other counters add up" in out
+    assert "293 of 294 reconciliations of other counters add up" in out
     assert (tmp_path / "results/counts.jsonl").is_file()
 
 

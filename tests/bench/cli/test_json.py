@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from vidcost.bench.count import cache as answers
+from vidcost.bench import files
+from vidcost.bench.count.references import asking
 from vidcost.bench.timing.cell import Cell
 
 HERE = Path(__file__).parent
@@ -76,8 +77,8 @@ def prepared(
         benchmarks = [{"fullname": "bench.py::nl", "stats": {"median": seconds}}]
         stored = {"machine_info": {}, "benchmarks": benchmarks}
         Path(f"{name}.json").write_text(json.dumps(stored))
-    monkeypatch.setattr(answers, "folder", lambda: tmp_path / "answers")
-    answers.store("a", "{}")
+    monkeypatch.setattr(asking, "answers_folder", lambda: tmp_path / "answers")
+    files.write(tmp_path / "answers/a.json", "{}")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

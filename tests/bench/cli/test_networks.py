@@ -164,7 +164,7 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
         ),
         ("block nets.py:Block:width=3", "has no option 'width': it takes ratio, gain"),
         ("block nets.py:Block:gain=x", "gain takes a number, not 'x'"),
-        ("formulas --cross nets.py:Block,nl", "--cross is for nl, cgnl, cgd and pnl"),
+        ("formulas --cross nets.py:Block,nl", "--cross is for nl, cgnl, cgd, pnl"),
         ("block nets.py:nothing", "nets.py has no 'nothing'"),
         ("block nets.py", "no block 'nets.py': choose from nl, cgnl, cgd, pnl, or name your own"),
     ],

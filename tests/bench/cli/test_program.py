@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 
 from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli import app
-from vidcost.bench.count import cache, measure, reconcile, record
-from vidcost.bench.count.closed_form import ClosedFormMismatch
+from vidcost.bench.count import reconcile, record
+from vidcost.bench.count.modules import ClosedFormMismatch
+from vidcost.bench.count.references import asking
 from vidcost.bench.engine.calls import Lost
 from vidcost.bench.timing.sweep import Interrupted
-from vidcost.models.blocks import PNL
+from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 from vidcost.papers import catalog
 
@@ -47,7 +48,7 @@ def test_help_shows_an_example(name):
     "name", [name for name in commands() if name.split()[0] not in ("gate", "report")]
 )
 def test_the_example_runs(name, vidcost, reference_counters, operators, monkeypatch, tmp_path):
-    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(asking, "answers_folder", lambda: tmp_path / "cache")
     if name == "query":
         # what they show is stored
         shutil.copytree(CHECKOUT / "results", "results", ignore=lambda *_: ["gate"])
@@ -242,13 +243,13 @@ def test_a_closed_form_that_is_not_met_is_something_wrong(
     command, what, vidcost, monkeypatch, tmp_path
 ):
     # as in a process that has counted nothing yet
-    monkeypatch.setattr(measure, "examine", reconcile.examine.__wrapped__)
+    monkeypatch.setattr(reconcile, "examine", reconcile.examine.__wrapped__)
     monkeypatch.setattr(record, "count_row", record.count_row.__wrapped__)
 
     def ask(*_, **__):
         raise AssertionError("a reference counter was asked")
 
-    monkeypatch.setattr(measure, "ask", ask)
+    monkeypatch.setattr(asking, "ask", ask)
     monkeypatch.setattr(PNL, "cost", lambda self, shape: Cost(params=1))
     status, out, err = vidcost(*command.split())
     err = err.removeprefix(LEFT_OUT)

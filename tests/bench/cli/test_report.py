@@ -1,25 +1,45 @@
-"""The command that puts everything on one page."""
+"""The command that writes everything stored to one page."""
 
+import json
 import re
 import shlex
-import shutil
+
+import pytest
 
 from vidcost.bench.cli.report import report_app
+from vidcost.bench.count import record
 
 
-def test_the_example_writes_the_page_and_the_figures(vidcost, results, tmp_path):
-    (tmp_path / "results").mkdir()
-    shutil.copy(results / "counts.jsonl", tmp_path / "results")
+@pytest.fixture
+def folder(committed, tmp_path):
+    folder = tmp_path / "results"
+    record.write(folder, [committed["mfnet"]], command="vidcost run")
+    return folder
+
+
+def files(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_example_writes_the_page_and_nothing_else(vidcost, folder, tmp_path):
+    before = files(tmp_path)
     (command,) = report_app.registered_commands
     (example,) = re.findall("`vidcost (.*)`", command.epilog)
-    status, said, err = vidcost(*shlex.split(example))
-    assert (0, "") == (status, err)
-    assert said.startswith("Written: report.html, and ")
+    assert (0, "Written: report.html\n", "") == vidcost(*shlex.split(example))
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
-    assert (tmp_path / "results/figures/growth.svg").is_file()
+    assert {"report.html"} == files(tmp_path) - before
+
+
+def test_figures_are_written_on_request(vidcost, folder, tmp_path):
+    status, out, _ = vidcost("report", "--figures", "plots", "--json")
+    assert 0 == status
+    written = [line["written"] for line in json.loads(out)]
+    assert "results/report.html" == written[0]
+    assert {"plots/accuracy.svg", "plots/growth.csv"} <= set(written) <= files(tmp_path)
 
 
 def test_without_counts_it_says_what_writes_them(vidcost, tmp_path):
-    status, _, err = vidcost("report", "--results", str(tmp_path))
     expected = f"vidcost: no counts.jsonl in {tmp_path}: `vidcost run` writes it\n"
+    status, _, err = vidcost("report", "--results", str(tmp_path))
     assert (2, expected) == (status, err)
+    assert not files(tmp_path)

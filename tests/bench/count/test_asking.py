@@ -1,116 +1,273 @@
-"""Asking the counters about any network, here: numbers by hand, and networks that go wrong."""
+"""Asking about rows: the cache, the isolated processes, and what goes wrong there."""
 
 from __future__ import annotations
 
-import sys
+import os
+from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
-from vidcost.bench.count import reconcile
-from vidcost.bench.count.asking import ask_about
-from vidcost.bench.count.conventions import CONVENTIONS
-from vidcost.bench.count.counter import UncountedOperator
-from vidcost.bench.count.reconcile import complaints, reconcile_network
+from vidcost.bench.count.counter import count
+from vidcost.bench.count.meta import on_meta
+from vidcost.bench.count.reconcile import measure, steps
+from vidcost.bench.count.references import asking, reference
+from vidcost.bench.count.references.asking import ask, clear_answers, large_modules
+from vidcost.bench.count.references.reference import Answer
+from vidcost.bench.isolation import Failed
+from vidcost.papers.catalog import select
+
+(MFNET,) = select(["mfnet"])
+(SMALL,) = (row.at(frames=4, size=32, classes=3) for row in select(["r3d18"]))
+ANSWER = Answer(version="7", flops=1_009, params=211)
 
 
-class Nested(nn.Module):
-    """A convolution to 5 channels, BatchNorm, and a product of two activations, in a dict."""
+class Process:
+    """Stands in for isolated processes: answers at once, and keeps the questions."""
 
     def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 5, 3, bias=False)
-        self.norm = nn.BatchNorm2d(5)
+        self.questions = []
+        self.answer = ANSWER
 
-    def forward(self, x, y):
-        out = self.norm(self.conv(x))
-        return {"scores": [out.flatten(2) @ y], "note": "no tensor"}
+    def __call__(self, *, threads=None):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def call(self, limit_s, function, name, row):
+        self.questions.append((name, row))
+        return self.answer
 
 
-CONV = 5 * 11 * 5 * 3 * 9
-NORM = 5 * 11 * 5
-PRODUCT = 5 * 55 * 7
+@pytest.fixture
+def process(monkeypatch):
+    fake = Process()
+    monkeypatch.setattr(asking, "Isolated", fake)
+    return fake
 
 
-def network():
-    return Nested(), (torch.randn(1, 3, 13, 7), torch.randn(1, 55, 7))
+# the cache
+
+
+def test_a_second_answer_comes_from_the_cache(process):
+    assert ANSWER == ask("thop", MFNET)
+    # texts about the row do not change the answer
+    assert ANSWER == ask("thop", replace(MFNET, note="other"))
+    assert [("thop", MFNET)] == process.questions
+
+
+def test_without_the_cache_it_asks_anew_and_keeps_nothing(process, cache_folder):
+    ask("thop", MFNET, use_cache=False)
+    assert not cache_folder.exists()
+    ask("thop", MFNET)
+    process.answer = Answer(version="7", flops=2_003)
+    assert 2_003 == ask("thop", MFNET, use_cache=False).flops
+    assert 1_009 == ask("thop", MFNET).flops
+    assert 3 == len(process.questions)
 
 
 @pytest.mark.parametrize(
-    ("reference_counter", "flops", "parts"),
+    ("name", "row"),
     [
-        (
-            "fvcore",
-            CONV + 2 * NORM + PRODUCT,
-            {"convolutions": CONV, "BatchNorm": 2 * NORM, "products": PRODUCT},
-        ),
-        ("thop", CONV + 4 * NORM, {"convolutions": CONV, "BatchNorm": 4 * NORM}),
-        ("thop-2020", CONV + 2 * NORM, {"convolutions": CONV, "BatchNorm": 2 * NORM}),
-        ("torch", CONV + PRODUCT, {"convolutions": CONV, "products": PRODUCT}),
+        ("fvcore", MFNET),
+        ("thop", replace(MFNET, name="mfnet-pnl")),
+        ("thop", MFNET.at(classes=101)),
+        ("thop", MFNET.at(frames=8)),
+        ("thop", replace(MFNET, inputs=(*MFNET.inputs, (3, 1, 224, 224)))),
     ],
 )
-def test_a_network_of_two_inputs_with_a_nested_output(reference_counter, flops, parts):
-    answer = ask_about(reference_counter, *network())
-    assert ("answered", "") == (answer.status, answer.error)
-    assert (flops, parts) == (answer.flops, answer.parts)
-    assert (None if reference_counter == "torch" else 3 * 5 * 9 + 10) == answer.params
+def test_another_question_is_asked_by_itself(process, name, row):
+    for _ in range(2):
+        ask("thop", MFNET)
+        ask(name, row)
+        assert 2 == len(process.questions)
 
 
-@pytest.mark.parametrize("reference_counter", CONVENTIONS)
-def test_a_network_that_raises_is_an_answer(reference_counter):
-    class Broken(nn.Module):
-        def forward(self, x):
-            raise RuntimeError("two\nlines")
-
-    answer = ask_about(reference_counter, Broken(), (torch.ones(1),))
-    assert ("crashed", None) == (answer.status, answer.flops)
-    assert "RuntimeError: two lines" == answer.error
-
-
-def test_the_mode_of_the_network_stays():
-    model, inputs = network()
-    model.norm.eval()
-    ask_about("torch", model, inputs)
-    assert (True, False) == (model.training, model.norm.training)
+@pytest.mark.parametrize(
+    ("distribution", "questions"), [("thop", 2), ("torch", 2), ("numpy", 2), ("fvcore", 1)]
+)
+def test_another_version_is_asked_anew(process, monkeypatch, distribution, questions):
+    version = reference.version
+    ask("thop", MFNET)
+    for module in (asking, reference):
+        monkeypatch.setattr(
+            module, "version", lambda name: "0" if name == distribution else version(name)
+        )
+    ask("thop", MFNET)
+    assert questions == len(process.questions)
 
 
-def test_every_account_adds_up():
-    entries = reconcile_network("mine", *network())
-    assert 7 == len(entries)
-    assert {"mine"} == {entry.row for entry in entries}
-    assert [] == [line for entry in entries for line in complaints(entry)]
-    assert {0} == {entry.remainder for entry in entries}
+def test_another_source_is_asked_anew(process, monkeypatch, tmp_path):
+    """A change of any file that counts or builds changes the key."""
+    ask("thop", MFNET)
+    (tmp_path / "rules.py").write_text("changed")
+    monkeypatch.setattr(asking, "row_files", lambda: [tmp_path / "rules.py"])
+    asking._sources.cache_clear()
+    ask("thop", MFNET)
+    asking._sources.cache_clear()
+    assert 2 == len(process.questions)
 
 
-def test_a_reference_counter_that_is_missing_leaves_the_others(monkeypatch):
-    monkeypatch.setitem(sys.modules, "fvcore", None)
-    entries = reconcile_network("mine", *network())
-    status = {entry.counter: entry.answer.status for entry in entries}
-    assert ["missing", "answered"] == [status[name] for name in ("fvcore", "thop")]
-    assert [None, None] == [e.printed for e in entries if e.counter == "fvcore"]
+@pytest.mark.parametrize(
+    "damage", [b"", b'{"version": "7", "fl', b"[]", b"\xff\xfe", b'{"version": "7", "speed": 3}']
+)
+def test_a_damaged_answer_is_asked_for_again(process, cache_folder, damage):
+    ask("thop", MFNET)
+    (path,) = cache_folder.iterdir()
+    path.write_bytes(damage)
+    for _ in range(2):
+        assert ANSWER == ask("thop", MFNET)
+        assert 2 == len(process.questions)
 
 
-def test_an_account_that_does_not_add_up_is_named(monkeypatch):
-    explain = reconcile.explain
-
-    def without_norms(convention, model, count):
-        kept = tuple(o for o in count.operations if o.kind != "norm")
-        return explain(convention, model, type(count)(count.params, 0, kept, count.calls))
-
-    monkeypatch.setattr(reconcile, "explain", without_norms)
-    lines = [line for entry in reconcile_network("mine", *network()) for line in complaints(entry)]
-    assert [
-        f"mine: fvcore: BatchNorm: +{2 * NORM} flops are not explained",
-        f"mine: thop: BatchNorm: +{4 * NORM:,} flops are not explained",
-        f"mine: thop-2020: BatchNorm: +{2 * NORM} flops are not explained",
-    ] == lines
+def test_a_cache_that_cannot_be_written_costs_only_time(process, cache_folder):
+    cache_folder.parent.mkdir(parents=True)
+    cache_folder.write_text("a file where the folder should be", encoding="utf-8")
+    for _ in range(2):
+        assert ANSWER == ask("thop", MFNET)
+    assert 2 == len(process.questions)
 
 
-def test_what_cannot_be_counted_is_raised():
-    class Fourier(nn.Module):
-        def forward(self, x):
-            return torch.fft.fft(x).real
+@pytest.mark.parametrize("status", ["missing", "wrong distribution", "crashed", "timed out"])
+def test_only_answers_are_cached(process, cache_folder, status):
+    process.answer = Answer(version="7", status=status, error="no")
+    assert process.answer == ask("thop", MFNET)
+    assert not cache_folder.exists()
+    process.answer = ANSWER
+    assert ANSWER == ask("thop", MFNET)
 
-    with pytest.raises(UncountedOperator, match="fft"):
-        reconcile_network("mine", Fourier(), (torch.ones(4),))
+
+def test_clear_says_what_it_cannot_remove(cache_folder):
+    (cache_folder / "stubborn.json").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"^cannot remove .*stubborn\.json: "):
+        clear_answers()
+
+
+# counters that run here, and in processes
+
+
+@pytest.mark.parametrize(
+    ("name", "flops", "params"),
+    [("thop-2020", 11_176_356_608, 7_842_568), ("torch", 11_045_296_128, None)],
+)
+def test_two_counters_run_here(monkeypatch, cache_folder, name, flops, params):
+    monkeypatch.setattr(asking, "Isolated", None)
+    answer = ask(name, MFNET)
+    assert (flops, params) == (answer.flops, answer.params)
+    assert 1 == len(list(cache_folder.iterdir()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "flops"), [("fvcore", 11_176_355_840), ("thop", 11_307_416_320)])
+def test_two_counters_run_in_processes(name, flops):
+    answer = ask(name, MFNET)
+    assert ("answered", flops, 7_842_568) == (answer.status, answer.flops, answer.params)
+
+
+@pytest.mark.parametrize(
+    ("failed", "status"),
+    [
+        (Failed("exited", "exit status 7: no message"), "crashed"),
+        (Failed("killed", "killed by SIGKILL, probably out of memory"), "crashed"),
+        (Failed("timed out", "not done within 900 s"), "timed out"),
+        (ValueError("no such clip"), "crashed"),
+    ],
+)
+def test_a_process_that_fails_is_an_answer(process, monkeypatch, failed, status):
+    def fail(*args):
+        raise failed
+
+    monkeypatch.setattr(process, "call", fail)
+    answer = ask("thop", SMALL)
+    assert (status, str(failed), None) == (answer.status, answer.error, answer.flops)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fvcore", "thop"])
+def test_half_precision_changes_no_number(monkeypatch, name):
+    small = select(["mfnet-pnl"])[0].at(frames=4, size=128)
+    whole = asking._answer(name, small)
+    halved = []
+    halve = asking.halve
+    monkeypatch.setattr(asking, "halve", lambda m: (halved.append(m), halve(m)))
+    monkeypatch.setattr(asking, "large_modules", lambda count: {"conv4.after_B05.operations.0"})
+    assert whole == asking._answer(name, small)
+    (operation,) = halved
+    assert {torch.bfloat16} == {p.dtype for p in operation.parameters()}
+    assert whole.flops
+
+
+def test_the_row_that_needs_gigabytes_is_found():
+    large, small = (
+        large_modules(count(model, *clips))
+        for model, clips in map(on_meta, select(["mfnet-pnl-n2-conv2", "mfnet-pnl-n2-conv3"]))
+    )
+    assert ({"conv2.after_B02.operations.0"}, set()) == (set(large), set(small))
+
+
+# many rows
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Stands in for ask: each answer names its question; thop fails on r3d18."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    questions = []
+
+    def answer(name, row, *, use_cache, process=None):
+        questions.append((name, row.name, use_cache, process and process._environment))
+        if (name, row.name) == ("thop", "r3d18"):
+            return Answer(version="7", status="crashed", error="killed")
+        return Answer(version=f"{name} on {row.name}", flops=row.classes)
+
+    monkeypatch.setattr(asking, "ask", answer)
+    return questions
+
+
+def test_measure_keeps_the_order_of_rows_and_counters(asked):
+    rows = [row for name in ("r3d18", "c3d", "mars") for row in select([name])]
+    advanced = []
+    records = [each.record for each in measure(rows, advance=advanced.append)]
+    assert ["r3d18", "c3d", "mars"] == [record.row for record in records]
+    assert [33_306_504, 78_815_176, 47_931_016] == [record.params for record in records]
+    for record in records:
+        assert ["fvcore", "thop", "thop-2020", "torch"] == list(record.reference_counters)
+        assert f"fvcore on {record.row}" == record.reference_counters["fvcore"].version
+    assert "killed" == records[0].reference_counters["thop"].error
+    assert 15 == steps(rows) == len(advanced) == len(set(advanced))
+    assert ["counted r3d18", "counted c3d", "counted mars"] == advanced[:3]
+    three, here = {"OMP_NUM_THREADS": "3"}, None
+    assert 12 == len(asked)
+    assert [three, three, here, here] == [
+        environment
+        for name in ("fvcore", "thop", "thop-2020", "torch")
+        for asked_name, row, _, environment in asked
+        if (asked_name, row) == (name, "mars")
+    ]
+
+
+def test_a_row_that_needs_gigabytes_runs_alone(asked):
+    measure(select(["c3d", "mfnet-pnl-n2-conv2"]), use_cache=False)
+    all_cores = {"OMP_NUM_THREADS": "6"}
+    large = "mfnet-pnl-n2-conv2"
+    assert [(n, large, False, all_cores) for n in ("fvcore", "thop")] == asked[:2]
+
+
+def test_a_row_that_cannot_be_built_is_rejected_before_any_counter_runs(asked):
+    assert [] == measure([])
+    with pytest.raises(ValueError, match=r"^2plus-c1-d cannot be built"):
+        measure(select(["c3d", "2plus-c1-d"]))
+    assert [] == asked
+
+
+def test_an_exception_is_not_swallowed(monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(asking, "ask", fail)
+    with pytest.raises(RuntimeError, match=r"^broken$"):
+        measure(select(["c3d"]))

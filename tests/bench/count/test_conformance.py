@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import subprocess
-import sys
-
 import pytest
 
-from vidcost.bench.count import conformance, distribution, rules
+from vidcost.bench.count import conformance, rules
 from vidcost.bench.count.conformance import Said, Statement, ask_counters, failures
-from vidcost.bench.count.distribution import version
 from vidcost.bench.count.operators import OPERATORS
+from vidcost.bench.count.references.reference import version
+from vidcost.bench.isolation import Failed
 
 NAMES = [operator.name for operator in OPERATORS]
 GROUPED = ["nn.Conv3d, 3 groups", "nn.Conv3d, depthwise"]
@@ -26,9 +23,9 @@ def ours():
 
 @pytest.fixture
 def no_process(monkeypatch):
-    """Have both reference counters answer 7 on every operator, in no process."""
+    """Have fvcore and thop answer 7 on every operator, in no process."""
     said = {name: Said(figure=7) for name in NAMES}
-    monkeypatch.setattr(conformance, "_ask_process", lambda name: Statement(name, "1", said))
+    monkeypatch.setattr(conformance, "_ask_package", lambda name: Statement(name, "1", said))
 
 
 # ours
@@ -36,13 +33,6 @@ def no_process(monkeypatch):
 
 def test_ours_is_right_on_every_operator():
     assert [] == failures((ours(),))
-
-
-def test_every_operator_has_an_answer_forward_and_backward():
-    statement = ours()
-    assert NAMES == list(statement.forward)
-    # what runs under no_grad has no gradient
-    assert set(NAMES) - set(statement.backward) == {"nn.MultiheadAttention, no_grad"}
 
 
 def test_a_rule_blind_to_groups_is_named(monkeypatch):
@@ -142,81 +132,29 @@ def test_what_is_no_integer_is_a_status(expected, answer):
     assert {expected} == set(conformance._each(figure).values())
 
 
-# reference counters that fail
-
-
-def process(monkeypatch, *, returncode=0, stdout="", stderr=""):
-    monkeypatch.setattr(
-        subprocess,
-        "run",
-        lambda command, **_: subprocess.CompletedProcess(command, returncode, stdout, stderr),
-    )
+# counters that fail
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "answer"),
+    ("failed", "status"),
     [
-        (
-            "crashed",
-            "exit status 1: TypeError: no",
-            {"returncode": 1, "stderr": "Traceback\n  line\nTypeError: no\n"},
-        ),
-        ("crashed", "exit status -9: no message", {"returncode": -9}),
-        ("unreadable", "an answer that cannot be read", {"stdout": "hello"}),
-        (
-            "missing",
-            "thop is not installed",
-            {"stdout": '{"status": "missing", "error": "thop is not installed"}'},
-        ),
-        (
-            "unreadable",
-            "not an answer for every operator",
-            {"stdout": '{"answers": {"nn.Conv1d": {"figure": 7}}}'},
-        ),
+        (Failed("exited", "exit status 1: TypeError: no"), "crashed"),
+        (Failed("timed out", "not done within 120 s"), "timed out"),
+        (("missing", "thop is not installed"), "missing"),
+        (("wrong distribution", "module thop belongs to ultralytics-thop"), "wrong distribution"),
     ],
 )
-def test_a_reference_counter_that_fails_has_a_status_on_every_operator(
-    status, error, answer, monkeypatch
-):
-    process(monkeypatch, **answer)
-    statement = conformance._ask_process("thop")
+def test_a_counter_that_fails_has_a_status_on_every_operator(failed, status, monkeypatch):
+    def isolated(*args):
+        if isinstance(failed, Failed):
+            raise failed
+        return failed
+
+    monkeypatch.setattr(conformance, "isolated", isolated)
+    statement = conformance._ask_package("thop")
     assert {name: Said(status=status) for name in NAMES} == statement.forward
+    error = failed[1] if isinstance(failed, tuple) else str(failed)
     assert [f"thop could not be asked: {error}"] == failures((statement,))
-
-
-def test_a_reference_counter_that_hangs_is_ended(monkeypatch):
-    monkeypatch.setattr(conformance, "TIME_LIMIT_S", 0.01)
-    statement = conformance._ask_process("thop")
-    assert "no answer within 0.01 s" == statement.error
-    assert {Said(status="timed out")} == set(statement.forward.values())
-
-
-def test_files_of_the_current_folder_do_not_stand_in_for_a_reference_counter(monkeypatch):
-    commands = []
-
-    def run(command, **_):
-        commands.append(command)
-        return subprocess.CompletedProcess(command, 1, "", "")
-
-    monkeypatch.setattr(subprocess, "run", run)
-    conformance._ask_process("thop")
-    assert [[sys.executable, "-P", "-m", "vidcost.bench.count.conformance", "thop"]] == commands
-
-
-def test_another_package_of_the_same_import_name_is_refused(monkeypatch):
-    monkeypatch.setattr(distribution.importlib, "import_module", lambda name: None)
-    monkeypatch.setattr(
-        importlib.metadata, "packages_distributions", lambda: {"thop": ["ultralytics-thop"]}
-    )
-    reply = conformance._reply("thop")
-    assert ("wrong distribution", {}) == (reply.status, reply.answers)
-    assert "ultralytics-thop" in reply.error
-
-
-def test_a_reference_counter_that_is_not_installed_is_missing():
-    reply = conformance._reply("vidcost_nowhere")
-    assert ("missing", {}) == (reply.status, reply.answers)
-    assert "vidcost_nowhere is not installed" in reply.error
 
 
 # real answers
@@ -224,7 +162,7 @@ def test_a_reference_counter_that_is_not_installed_is_missing():
 
 @pytest.mark.slow
 def test_fvcore_on_single_operators():
-    statement = conformance._ask_process("fvcore")
+    statement = conformance._ask_package("fvcore")
     assert (version("fvcore"), "") == (statement.version, statement.error)
     assert NAMES == list(statement.forward)
     # 15 x 42 filters of 11 x 13 x 17 positions, twice; 5 per element
@@ -235,7 +173,7 @@ def test_fvcore_on_single_operators():
 
 @pytest.mark.slow
 def test_thop_on_single_operators():
-    statement = conformance._ask_process("thop")
+    statement = conformance._ask_package("thop")
     assert (version("thop"), "") == (statement.version, statement.error)
     assert NAMES == list(statement.forward)
     expected = {"nn.Conv3d, 3 groups": 21_441_420, "nn.BatchNorm1d": 4 * 30, "F.linear": 0}

@@ -8,7 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.record import count_row
-from vidcost.models.blocks import PNL, NonLocal
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.catalog import select
 from vidcost.papers.pnl2020.rows import ROWS
 

@@ -1,4 +1,4 @@
-"""A row on the meta device: as it is anywhere else, but for the values."""
+"""Networks on the meta device: as anywhere else, but for the values."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.count.meta import _Unfilled, on_meta
+from vidcost.bench.count import meta
+from vidcost.bench.count.meta import call, on_meta
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
+
+aten = torch.ops.aten
 
 
 class Filled(nn.Module):
@@ -37,9 +40,8 @@ def described(model):
     return {name: (x.shape, x.dtype, type(x), x.requires_grad) for name, x in state.items()}
 
 
-@pytest.mark.parametrize("name", ["mfnet-pnl-x5", "r50-cgd", "r50-cgnl", "mfnet-nl", "r3d18"])
-def test_a_row_is_the_same_as_on_the_cpu(name):
-    (row,) = select([name])
+def test_a_row_is_the_same_as_on_the_cpu():
+    (row,) = select(["mfnet-pnl-x5"])
     model, _ = on_meta(row)
     assert described(row.model()) == described(model)
     assert {True} == {x.is_meta for x in model.state_dict().values()}
@@ -48,61 +50,100 @@ def test_a_row_is_the_same_as_on_the_cpu(name):
 def test_every_way_to_fill_a_weight():
     model, clips = on_meta(ROW)
     assert described(ROW.model()) == described(model)
-    on_cpu = [name for name, x in model.state_dict().items() if not x.is_meta]
-    assert ["here", "there"] == on_cpu
-    # 2 x 7 x 27 and 7; 2 x 7; 3 x 49 and 21; 49 and 7; 5
-    assert 378 + 7 + 14 + 147 + 21 + 49 + 7 + 5 == sum(p.numel() for p in model.parameters())
+    # what the network puts on the CPU is filled
+    on_cpu = {name: x.tolist() for name, x in model.state_dict().items() if not x.is_meta}
+    assert {"here": [7.0] * 5, "there": [11.0] * 3} == on_cpu
     assert [((1, 2, 5, 11, 11), True), ((1, 3, 1, 11, 11), True)] == [
         (clip.shape, clip.is_meta) for clip in clips
     ]
 
 
-def test_tensors_elsewhere_are_filled():
-    model, _ = on_meta(ROW)
-    assert [7.0] * 5 == model.here.tolist()
-    assert [11.0] * 3 == model.there.tolist()
-
-
 def test_nothing_is_filled_on_the_meta_device():
     """Else the mode would do nothing, and no other test would notice."""
-    with _Unfilled():
+    with meta._Unfilled():
         weight = torch.empty(3, 5, device="meta")
         for fill in (nn.init.kaiming_uniform_, nn.init.ones_, torch.Tensor.zero_):
             assert weight is fill(weight)
     assert 0 == weight._version
-    nn.init.ones_(weight)
-    assert 1 == weight._version
-
-
-def check_that_weights_are_filled_on_the_cpu():
-    torch.manual_seed(3)
-    layer, norm = nn.Linear(3, 5), nn.BatchNorm1d(7)
-    assert (torch.device("cpu"), torch.device("cpu")) == (layer.weight.device, torch.ones(1).device)
-    torch.manual_seed(5)
-    assert not torch.equal(layer.weight, nn.Linear(3, 5).weight)
-    assert [1.0] * 7 == norm.weight.tolist()
-    assert [1.0] * 2 == torch.empty(2).fill_(1).tolist()
 
 
 def test_afterwards_torch_is_as_it_was():
     on_meta(ROW)
-    check_that_weights_are_filled_on_the_cpu()
-
-
-def test_afterwards_torch_is_as_it_was_even_if_the_row_was_refused():
     (row,) = select(["mfnet"])
     with pytest.raises(ValueError, match="classes"):
         on_meta(row.at(classes=0))
-    check_that_weights_are_filled_on_the_cpu()
+    assert torch.device("cpu") == nn.Linear(3, 5).weight.device
+    assert [1.0] * 7 == nn.BatchNorm1d(7).weight.tolist()
 
 
-def test_a_device_around_it_stays():
-    with torch.device("meta"):
-        on_meta(ROW)
-        assert torch.empty(2).is_meta
-
-
-def test_a_row_without_a_network_is_refused():
+def test_a_row_without_a_network_is_rejected():
     (row,) = select(["2plus-c1-d"])
     with pytest.raises(ValueError, match=r"^2plus-c1-d cannot be built: published only"):
         on_meta(row)
+
+
+# remembered results
+
+
+@pytest.fixture(autouse=True)
+def results(monkeypatch):
+    monkeypatch.setattr(meta, "_results", {})
+    return meta._results
+
+
+def zeros(*shape, **options):
+    return torch.zeros(shape, device="meta", **options)
+
+
+def norm(x, weight):
+    return aten.native_batch_norm.default, (x, weight, weight, weight, weight, False, 0.1, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("func", "args"),
+    [
+        (aten.mm.default, (zeros(3, 5), zeros(5, 7))),
+        (aten.add.Tensor, (zeros(3, 5).t(), zeros(5, 3))),
+        (aten.split_with_sizes_copy.default, (zeros(3, 5), [2, 3], 1)),
+        norm(zeros(2, 3, 5), zeros(3)),
+    ],
+)
+def test_a_result_is_remembered_as_it_was(func, args, results):
+    first, again = call(func, args, {}), call(func, args, {})
+    assert 1 == len(results)
+    firsts, seconds = ((x,) if isinstance(x, torch.Tensor) else x for x in (first, again))
+    for one, other in zip(firsts, seconds, strict=True):
+        assert one is not other
+        assert (one.shape, one.stride(), one.dtype, other.device.type) == (
+            *(other.shape, other.stride(), other.dtype),
+            "meta",
+        )
+
+
+def test_other_arguments_are_another_result(results):
+    x = zeros(3, 5)
+    for other in (1, 1.0, True, zeros(3, 5), zeros(5), zeros(3, 5, dtype=torch.float64)):
+        func = aten.add.Tensor if isinstance(other, torch.Tensor) else aten.add.Scalar
+        assert func(x, other).dtype == call(func, (x, other), {}).dtype
+    call(aten.add.Tensor, (x, x), {"alpha": 2})
+    assert 7 == len(results)
+
+
+@pytest.mark.parametrize(
+    ("func", "args"),
+    [
+        # views, operators in place, tensors elsewhere
+        (aten.t.default, (zeros(3, 5),)),
+        (aten.relu_.default, (zeros(3, 5),)),
+        (aten.mm.default, (torch.ones(3, 5), torch.ones(5, 7))),
+    ],
+)
+def test_what_is_not_remembered(func, args, results):
+    for _ in range(2):
+        call(func, args, {})
+    assert {} == results
+
+
+def test_values_are_computed():
+    for number in (2, 3):
+        assert [number] * 3 == call(aten.full.default, ([3], number), {"device": "cpu"}).tolist()

@@ -19,8 +19,11 @@ from vidcost.bench.count.counter import Call, UncountedOperator, count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.rules import RULES
 from vidcost.bench.count.training import count_training
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 from vidcost.papers.catalog import select
 from vidcost.papers.pnl2020.rows import ROWS

@@ -18,7 +18,7 @@ from vidcost.bench.formulas.claims import (
     verdicts,
 )
 from vidcost.bench.formulas.symbols import POSITIONS, C, N, n, printed
-from vidcost.models.blocks import PNL
+from vidcost.models.blocks.pnl import PNL
 from vidcost.papers import catalog
 
 

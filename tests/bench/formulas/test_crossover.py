@@ -8,11 +8,14 @@ import pytest
 import sympy
 from sympy import Integer
 
-from vidcost.bench.count.closed_form import ClosedFormMismatch
+from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.formulas import crossover as module
 from vidcost.bench.formulas.crossover import crossover
 from vidcost.bench.report.formulas import crossover_table
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 
 LINEAR = partial(CGNL, groups=1)
 

@@ -27,8 +27,11 @@ from vidcost.bench.formulas.symbols import (
     smooth,
     surely_positive,
 )
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.operation import PAIRWISE
+from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 
 many = settings(max_examples=25, deadline=None)

@@ -194,7 +194,7 @@ def test_bad_input_is_a_line(git, vidcost, words, said):
 def test_bad_input_is_rejected_before_a_version_is_prepared(
     git, complaint, monkeypatch, words, said
 ):
-    monkeypatch.setattr(interleave, "prepare_refs", lambda *_, **__: pytest.fail("prepared"))
+    monkeypatch.setattr(versions, "prepare", lambda *_, **__: pytest.fail("prepared"))
     assert said in complaint("gate", "time", *words.split())
 
 

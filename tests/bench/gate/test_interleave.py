@@ -249,8 +249,8 @@ def test_every_pair_is_saved_and_only_the_last_is_complete(stage):
 
 
 def test_an_interrupted_run_is_invalid(stage):
-    def interrupt(at):
-        if (at.stage, at.pair) == ("screen", 3):
+    def interrupt(words, pair, of):
+        if (words, pair, of) == ("screen: a", 3, 6):
             raise KeyboardInterrupt
 
     campaign = stage.campaign({"a": SLOW}, {"a": SLOW}, on_progress=interrupt)

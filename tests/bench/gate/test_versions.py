@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vidcost.bench.gate import versions
-from vidcost.bench.gate.versions import check_out, prepare
+from vidcost.bench.gate.versions import prepare
 from vidcost.papers.pnl2020.rows import ROWS
 
 WHICH = """\
@@ -21,9 +21,9 @@ print(json.dumps([vidcost.bench.timing.worker.__file__, vidcost.papers.pnl2020.r
 
 
 def both(repository, base, head, **options):
-    cache = repository.folder.parent / "cache"
-    checkouts = [check_out(repository.folder, ref, cache=cache) for ref in (base, head)]
-    return prepare(*checkouts, cache=cache, **options)
+    return prepare(
+        repository.folder, base, head, cache=repository.folder.parent / "cache", **options
+    )
 
 
 def test_a_version_runs_its_own_models_under_this_harness(repository):
@@ -47,14 +47,14 @@ def test_a_version_runs_its_own_models_under_this_harness(repository):
             name.rpartition("/bench/" if "bench" in name else "/papers/")[0]
             for name in json.loads(process.stdout)
         ]
-    assert base.code != head.code
-    assert ("this", "this") == (base.environment, head.environment)
+    assert base.version.code != head.version.code
+    assert ("this", "this") == (base.version.environment, head.version.environment)
 
 
 def test_equal_code_is_copied_twice(repository):
     repository.commit()
     base, head = both(repository, "HEAD", None)
-    assert base.code == head.code
+    assert base.version.code == head.version.code
     assert base.path != head.path
     assert len(str(base.path)) == len(str(head.path))
 
@@ -62,37 +62,34 @@ def test_equal_code_is_copied_twice(repository):
 def test_a_commit_is_named_with_its_changes(repository):
     commit = repository.commit()
     clean, before = both(repository, None, None)
-    assert ("working tree", commit) == (clean.checkout.ref, clean.checkout.commit)
+    assert ("working tree", commit) == (clean.version.ref, clean.version.commit)
     (repository.folder / "notes.txt").write_text("not a model")
-    assert commit == both(repository, None, None)[0].checkout.commit
+    assert commit == both(repository, None, None)[0].version.commit
     repository.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
     _, after = both(repository, None, None)
-    assert f"{commit}+changes" == after.checkout.commit
+    assert f"{commit}+changes" == after.version.commit
     assert before.path != after.path
 
 
 def test_a_version_is_unpacked_once_and_the_repository_left_alone(repository):
     commit = repository.commit()
-    cache = repository.folder.parent / "cache"
     files = {path: path.read_bytes() for path in repository.folder.rglob("*") if path.is_file()}
-    first = check_out(repository.folder, "main", cache=cache)
-    assert cache / "checkouts" / commit == first.folder
-    assert {"models", "papers", "pyproject.toml"} == {path.name for path in first.folder.iterdir()}
-    (first.folder / "kept").touch()
-    assert first == check_out(repository.folder, "main", cache=cache)
-    assert (first.folder / "kept").is_file()
-    shutil.rmtree(first.folder)
-    assert first == check_out(repository.folder, "main", cache=cache)
-    assert (first.folder / "models").is_dir()
-    assert files == {path: path.read_bytes() for path in files}
+    both(repository, "main", None)
+    folder = repository.folder.parent / "cache/versions" / commit
+    assert {"models", "papers", "pyproject.toml"} == {path.name for path in folder.iterdir()}
+    assert [folder] == list(folder.parent.iterdir())
+    (folder / "kept").touch()
+    both(repository, "main", "HEAD")
+    assert (folder / "kept").is_file()
     assert files.keys() == {path for path in repository.folder.rglob("*") if path.is_file()}
+    assert files == {path: path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize("ref", ["no-such-branch", "--upload-pack=evil", "HEAD~9"])
 def test_an_unknown_ref_is_named(repository, ref):
     repository.commit()
     with pytest.raises(ValueError, match="no ref") as error:
-        check_out(repository.folder, ref, cache=repository.folder.parent / "cache")
+        both(repository, ref, None)
     assert repr(ref) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -100,13 +97,13 @@ def test_an_unknown_ref_is_named(repository, ref):
 def test_outside_of_a_repository(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(ValueError, match="not a git repository"):
-        check_out(tmp_path, "main", cache=tmp_path / "cache")
+        prepare(tmp_path, "main", None, cache=tmp_path / "cache")
 
 
 def test_without_git(repository, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ValueError, match="git is not installed"):
-        check_out(repository.folder, "main", cache=repository.folder.parent / "cache")
+        both(repository, "main", None)
 
 
 def test_a_version_without_models_is_rejected(repository):
@@ -153,11 +150,11 @@ def test_versions_that_ask_for_other_packages_get_environments_of_their_own(
     repository.edit("pyproject.toml", '"torch"', '"torch>=2.12"')
     (repository.folder / "constraints.txt").write_text("torch==2.13.0\n")
     base, head = both(repository, "main", None)
-    assert base.environment != head.environment
+    assert base.version.environment != head.version.environment
     assert base.python != head.python
     venvs, installs = installer.commands[::2], installer.commands[1::2]
     assert [[*c[1:3], c[3]] for c in venvs] == [
-        ["-m", "venv", str(side.path.parent.parent / "environments" / side.environment)]
+        ["-m", "venv", str(side.path.parent.parent / "environments" / side.version.environment)]
         for side in (base, head)
     ]
     assert ["torch"] == installs[0][-1:]
@@ -173,7 +170,7 @@ def test_one_environment_for_both_if_asked_for(repository, monkeypatch):
     repository.commit()
     repository.edit("pyproject.toml", '"torch"', '"torch>=2.12"')
     base, head = both(repository, "main", None, same_environment=True)
-    assert ("this", "this") == (base.environment, head.environment)
+    assert ("this", "this") == (base.version.environment, head.version.environment)
     assert [] == installer.commands
 
 

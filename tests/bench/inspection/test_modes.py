@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vidcost.bench.inspection.modes import alone, best, changed, together
-from vidcost.bench.report.modes import modes_table
+from vidcost.bench.report.compare import modes_table
 from vidcost.bench.timing.cell import Cell
 
 PLAIN = Cell(row="mfnet-pnl")

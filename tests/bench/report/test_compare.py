@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
-
 import pytest
 
 from vidcost.bench.inspection.comparison import Compared, Variant
@@ -14,7 +12,6 @@ from vidcost.bench.report.compare import (
     added_milliseconds,
     compare_table,
 )
-from vidcost.bench.report.compare_plot import growth_figure, write_growth
 from vidcost.bench.timing.cell import Cell
 from vidcost.models.cost import Cost
 
@@ -98,43 +95,3 @@ def test_failures_are_footnotes_and_a_sweep_is_a_column():
     assert '"error":"KeyError: \'x\'"' in table.json().replace('" : "', '":"').replace(
         '": "', '":"'
     )
-
-
-GROWTH = [
-    one(None, 8),
-    one("nl", 8, added_macs=10**9, added_s=0.01, added_low_s=0.009, added_high_s=0.011),
-    one("cgd", 8, added_macs=0, added_s=-0.01),
-    one("nl", 16, added_macs=4 * 10**9, added_s=0.04, added_low_s=-0.001, added_high_s=0.05),
-]
-
-
-def test_the_plot_has_a_panel_for_each_quantity_that_was_measured():
-    figure = growth_figure(GROWTH, title="mfnet", axis="frames")
-    macs, latency = figure.axes
-    assert ["added MACs, G", "added latency, ms"] == [
-        panel.get_title(loc="left") for panel in (macs, latency)
-    ]
-    (line,) = macs.lines
-    assert ([8, 16], [1, 4]) == (list(line.get_xdata()), list(line.get_ydata()))
-    # what is not above 0 cannot be drawn on a logarithmic axis, nor an interval that reaches there
-    curve, whisker = latency.lines
-    assert ([10, 40], [9, 11]) == (
-        pytest.approx(list(curve.get_ydata())),
-        pytest.approx(list(whisker.get_ydata())),
-    )
-
-
-@pytest.mark.parametrize("suffix", ["svg", "png"])
-def test_the_plot_is_written_by_its_suffix(tmp_path, suffix):
-    path = tmp_path / f"new/growth.{suffix}"
-    write_growth(GROWTH, path, title="mfnet", axis="frames")
-    if suffix == "png":
-        assert path.read_bytes().startswith(b"\x89PNG")
-    else:
-        assert "What a block adds to mfnet" in "".join(ET.parse(path).getroot().itertext())
-
-
-def test_a_plot_that_cannot_be_written_says_so(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"cannot write .*growth\.svg"):
-        write_growth(GROWTH, tmp_path / "file/growth.svg", title="mfnet", axis="frames")

@@ -16,7 +16,8 @@ from vidcost.bench.report.formulas import (
     verdict_table,
 )
 from vidcost.models.backbones.mfnet import MFNet
-from vidcost.models.blocks import PNL, NonLocal
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 
 
 def test_the_blocks_accept_the_n_that_fit():

@@ -1,12 +1,11 @@
-"""The ledger for people."""
+"""Tables of the reconciliation."""
 
 from __future__ import annotations
 
 import pytest
 
-from vidcost.bench.count.answer import Answer
 from vidcost.bench.count.reconcile import Entry
-from vidcost.bench.count.term import Term
+from vidcost.bench.count.references.reference import Term
 from vidcost.bench.report.reconciliation import (
     reconciliation_markdown,
     reconciliation_table,
@@ -15,23 +14,24 @@ from vidcost.bench.report.reconciliation import (
     tidy_table,
 )
 
-ANSWER = Answer(version="7", flops=1_130, params=210, parts={"convolutions": 1_130})
 NORM = Term("BatchNorm, 2 per element", "BatchNorm", 140)
 UNSEEN = Term("attention products unseen", "products", -10)
 
 
 def entry(row="a", counter="fvcore", quantity="flops", terms=(NORM, UNSEEN), **known):
-    fields = {"ours": 1_000, "printed": 1_130, "off": {}, "answer": ANSWER} | known
-    return Entry(row=row, counter=counter, quantity=quantity, terms=tuple(terms), **fields)
+    fields = {"ours": 1_000, "printed": 1_130, "off": {}, "version": "7", "status": "answered"}
+    return Entry(
+        row=row, counter=counter, quantity=quantity, terms=tuple(terms), **(fields | known)
+    )
 
 
 @pytest.fixture
 def entries():
-    missing = Answer(version="not installed", status="missing", error="install it")
+    missing = {"version": "not installed", "status": "missing", "error": "install it"}
     return [
         entry(),
         entry(quantity="params", ours=211, printed=210, terms=(Term("unseen", "params", -1),)),
-        entry(counter="thop", printed=None, terms=(UNSEEN,), answer=missing),
+        entry(counter="thop", printed=None, terms=(UNSEEN,), **missing),
         entry(row="b", ours=2_003, printed=2_150, terms=(NORM,), off={"BatchNorm": 7}),
         entry(row="b", counter="thop", ours=2_003, printed=2_003, terms=()),
     ]

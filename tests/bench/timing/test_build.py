@@ -7,7 +7,7 @@ import torch
 
 from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell
-from vidcost.models.blocks import PNL
+from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.catalog import select
 from vidcost.papers.pnl2020.rows import ROWS
 

@@ -26,35 +26,23 @@ def units(count: int) -> list[tuple[str, nn.Module, int]]:
 
 
 @pytest.mark.parametrize(
-    ("place", "names"),
+    ("count", "place", "behind"),
     [
-        ("before-last", ["B01", "B02", "B03", "B04", "after_B04", "B05"]),
-        ("every-other", ["B01", "B02", "after_B02", "B03", "B04", "after_B04", "B05"]),
-        ("after-1", ["B01", "after_B01", "B02", "B03", "B04", "B05"]),
-        ("after-5", ["B01", "B02", "B03", "B04", "B05", "after_B05"]),
+        (5, "before-last", [4]),
+        (5, "every-other", [2, 4]),
+        (6, "every-other", [2, 4, 6]),
+        (5, "after-1", [1]),
+        (5, "after-5", [5]),
+        (2, "before-last", [1]),
+        (2, "every-other", [2]),
     ],
 )
-def test_place_of_five_units(place: str, names: list[str]) -> None:
-    modules = with_blocks("conv4", units(5), {f"conv4:{place}": Tagged})
-    assert names == [name for name, _ in modules]
-
-
-@pytest.mark.parametrize(
-    ("place", "names"),
-    [
-        ("before-last", ["B01", "after_B01", "B02"]),
-        ("every-other", ["B01", "B02", "after_B02"]),
-    ],
-)
-def test_place_of_two_units(place: str, names: list[str]) -> None:
-    modules = with_blocks("conv4", units(2), {f"conv4:{place}": Tagged})
-    assert names == [name for name, _ in modules]
-
-
-def test_every_other_of_six_units_ends_with_a_block() -> None:
-    modules = with_blocks("conv4", units(6), {"conv4:every-other": Tagged})
-    blocks = [name for name, module in modules if isinstance(module, Tagged)]
-    assert blocks == ["after_B02", "after_B04", "after_B06"]
+def test_places(count: int, place: str, behind: list[int]) -> None:
+    expected = []
+    for n in range(1, count + 1):
+        expected += [f"B{n:02d}", f"after_B{n:02d}"] if n in behind else [f"B{n:02d}"]
+    modules = with_blocks("conv4", units(count), {f"conv4:{place}": Tagged})
+    assert expected == [name for name, _ in modules]
 
 
 def test_block_gets_the_channels_of_the_unit_before_it() -> None:

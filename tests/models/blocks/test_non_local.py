@@ -1,10 +1,9 @@
 import pytest
 import torch
 
-from vidcost.models.blocks import NonLocal
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.operation import PAIRWISE
 from vidcost.models.cost import Cost
-
-PAIRWISE = ["embedded-gaussian", "gaussian", "dot-product", "concatenation"]
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -31,28 +30,6 @@ def test_the_pairwise_functions_differ(naive, randomised, clip, pairwise):
         assert not torch.allclose(naive.tensor([y]), block.operation(x), rtol=1e-3)
 
 
-@pytest.mark.parametrize("pairwise", PAIRWISE)
-def test_commutes_with_any_permutation_of_positions(randomised, clip, assert_close, pairwise):
-    block = randomised(NonLocal(6, pairwise=pairwise))
-    x = clip(2, 6, 3, 5, 7)
-    order = torch.randperm(105, generator=torch.Generator().manual_seed(1))
-    permuted = x.flatten(2)[:, :, order].reshape(x.shape)
-    expected = block(x).flatten(2)[:, :, order].reshape(x.shape)
-    assert not torch.allclose(block(x), expected)
-    assert_close(expected, block(permuted))
-
-
-@pytest.mark.parametrize("pairwise", PAIRWISE)
-def test_pooled_keys_commute_with_frames_but_not_with_pixels(
-    randomised, clip, assert_close, pairwise
-):
-    block = randomised(NonLocal(6, pairwise=pairwise, pool_keys=True))
-    x = clip(2, 6, 3, 5, 7)
-    frames, rows = torch.tensor([1, 2, 0]), torch.tensor([3, 1, 4, 0, 2])
-    assert_close(block(x)[:, :, frames], block(x[:, :, frames]))
-    assert not torch.allclose(block(x)[:, :, :, rows], block(x[:, :, :, rows]), rtol=1e-3)
-
-
 def test_bias_of_phi_cancels_in_a_softmax_over_keys(randomised, clip, assert_close):
     """A term that all keys share changes no weight: these parameters exist, and do nothing."""
     block = randomised(NonLocal(6, bias=True))
@@ -60,17 +37,6 @@ def test_bias_of_phi_cancels_in_a_softmax_over_keys(randomised, clip, assert_clo
     expected = block(x)
     block.operation.phi.bias.data += 3
     assert_close(expected, block(x))
-
-
-def test_cost_at_conv4_of_mfnet():
-    expected = Cost(
-        params=295_680,  # 4 x 384 x 192 + 384 + 384
-        conv=462_422_016,  # 4 x 384 x 192 weights at 8 x 14 x 14 = 1568 positions
-        matmul=944_111_616,  # 1568 x 1568 pairs, 192 for the affinity and 192 for the sum
-        norm=602_112,  # 384 x 1568
-        softmax=2_458_624,  # 1568 x 1568
-    )
-    assert expected == NonLocal(384).cost((1, 384, 8, 14, 14))
 
 
 # 22 channels, 11 inner: one convolution has 22 x 11 = 242 weights. Two clips of 3 x 5 x 7 = 105
@@ -165,10 +131,9 @@ def test_an_unknown_pairwise_function_is_refused_with_the_known_ones():
         NonLocal(6, pairwise="cosine")
 
 
-@pytest.mark.parametrize("pairwise", PAIRWISE)
 @pytest.mark.parametrize(("height", "width"), [(5, 1), (1, 7), (1, 1)])
-def test_pooled_keys_need_two_pixels_each_way(height, width, pairwise):
-    block = NonLocal(6, pairwise=pairwise, pool_keys=True)
+def test_pooled_keys_need_two_pixels_each_way(height, width):
+    block = NonLocal(6, pool_keys=True)
     message = f"^pool_keys needs a map of at least 2x2, got {height}x{width}$"
     with pytest.raises(ValueError, match=message):
         block(torch.zeros(2, 6, 3, height, width))

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
-from vidcost.bench.count.closed_form import verify
 from vidcost.bench.count.counter import count
+from vidcost.bench.count.modules import verify
 from vidcost.bench.count.training import count_training
-from vidcost.models.blocks import CGNL, PNL, NonLocal, attention, operation, rectified
+from vidcost.models.blocks import attention, operation, rectified
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.operation import PAIRWISE, NonLocalOperation
+from vidcost.models.blocks.pnl import PNL
 
 BLOCKS = {
     **{f"nl-{f}": lambda c, f=f, **o: NonLocal(c, pairwise=f, **o) for f in PAIRWISE},

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from vidcost.models.blocks import PNL, NonLocal
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.operation import PAIRWISE
+from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
-
-PAIRWISE = ["embedded-gaussian", "gaussian", "dot-product", "concatenation"]
 
 
 def pnl(naive, block, field, *, n, combine, pairwise, shared):
@@ -112,59 +112,6 @@ def test_one_scale_is_the_non_local_block(randomised, clip, pairwise, shared, tr
     assert reference.cost(x.shape) == block.cost(x.shape)
 
 
-@pytest.mark.parametrize("pairwise", PAIRWISE)
-@pytest.mark.parametrize("combine", ["concat", "attention"])
-def test_commutes_with_frames_but_not_with_pixels(
-    randomised, clip, assert_close, combine, pairwise
-):
-    block = randomised(PNL(18, n=3, combine=combine, pairwise=pairwise))
-    x = clip(2, 18, 5, 4, 7)
-    frames, rows = torch.tensor([3, 1, 4, 0, 2]), torch.tensor([2, 0, 3, 1])
-    assert not torch.allclose(block(x), block(x)[:, :, frames])
-    assert_close(block(x)[:, :, frames], block(x[:, :, frames]))
-    assert not torch.allclose(block(x)[:, :, :, rows], block(x[:, :, :, rows]), rtol=1e-3)
-
-
-# MACs of the n scales of 384 channels at 8 x 14 x 14; the map is 14, 7, 3, 1 pixels wide
-@pytest.mark.parametrize(("expected", "n"), [(646_066_176, 2), (401_620_992, 3), (288_884_736, 4)])
-def test_macs_of_the_scales_at_conv4_of_mfnet(expected, n):
-    cost = PNL(384, n=n, combine="concat").cost((1, 384, 8, 14, 14))
-    assert expected == cost.conv + cost.matmul
-    assert expected == cost.macs
-
-
-@pytest.mark.parametrize(
-    ("expected", "combine"),
-    [
-        (
-            Cost(
-                params=19_200,  # 4 x 96 x 48 + 2 x 384
-                conv=37_601_280,  # 18432 x 8 x (196 + 49 + 9 + 1)
-                matmul=251_283_456,  # 96 x 8 x 8 x (196^2 + 49^2 + 9^2 + 1)
-                norm=602_112,  # 384 x 1568
-                pool=127_488,  # 96 x 8 x (3 x 49 + 2 x 9 + 1)
-                softmax=2_617_536,  # 8 x 8 x 40899
-            ),
-            "concat",
-        ),
-        (
-            Cost(
-                params=28_416,  # 19200 + 2 x 96 x 48
-                conv=37_601_280,
-                linear=36_864,  # 2 x 4 x 96 x 48
-                matmul=253_692_672,  # 251283456 + 4 x 4 x 48 + 4 x 384 x 1568
-                norm=602_112,
-                pool=127_872,  # 127488 + 4 x 96
-                softmax=2_617_552,  # 2617536 + 4 x 4
-            ),
-            "attention",
-        ),
-    ],
-)
-def test_cost_at_conv4_of_mfnet(expected, combine):
-    assert expected == PNL(384, n=4, combine=combine).cost((1, 384, 8, 14, 14))
-
-
 # 42 channels in 3 groups of 14, inner width 7: one convolution has 98 weights. Two clips of 3
 # frames, 5 x 7 = 35, 2 x 3 = 6 and 1 x 1 = 1 pixels: 105, 18 and 3 positions, 126 together; their
 # squares are 11025 + 324 + 9 = 11358 pairs. BatchNorm: 84 parameters, 2 x 42 x 105 = 8820 elements.
@@ -226,22 +173,19 @@ def test_cost_by_hand(expected, options):
     assert expected == PNL(42, n=3, **options).cost((2, 42, 3, 5, 7))
 
 
-def test_the_default_is_four_scales_with_attention_and_shared_weights():
-    shape = (2, 48, 3, 11, 13)
-    spelt_out = PNL(48, n=4, combine="attention", pairwise="embedded-gaussian", shared=True)
-    assert spelt_out.cost(shape) == PNL(48).cost(shape)
-
-
-@pytest.mark.parametrize("channels", [9, 1, 0, -8])
-def test_channels_must_be_even_and_positive(channels):
-    with pytest.raises(ValueError, match=f"^channels must be even and at least 2, got {channels}$"):
-        PNL(channels, n=3)
-
-
-@pytest.mark.parametrize("n", [0, -2])
-def test_n_must_be_positive(n):
-    with pytest.raises(ValueError, match=f"^n must be at least 1, got {n}$"):
-        PNL(12, n=n)
+@pytest.mark.parametrize(
+    ("channels", "options", "message"),
+    [
+        (9, {}, "channels must be even and at least 2, got 9"),
+        (0, {}, "channels must be even and at least 2, got 0"),
+        (12, {"n": 0}, "n must be at least 1, got 0"),
+        (12, {"combine": "sum"}, "unknown combination 'sum': choose from concat, attention"),
+        (12, {"pairwise": "cosine"}, "unknown pairwise function 'cosine': choose from embedded-"),
+    ],
+)
+def test_unknown_options_are_rejected_with_the_known_ones(channels, options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        PNL(channels, **{"n": 3} | options)
 
 
 @pytest.mark.parametrize(
@@ -258,16 +202,6 @@ def test_n_must_divide_the_channels_into_groups_of_even_width(channels, n, fitti
     message = f"^{channels} channels cannot be split into n={n} .*: n that can are {fitting}$"
     with pytest.raises(ValueError, match=message):
         PNL(channels, n=n)
-
-
-def test_an_unknown_combination_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="combination 'sum': choose from concat, attention"):
-        PNL(12, n=2, combine="sum")
-
-
-def test_an_unknown_pairwise_function_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="'cosine': choose from embedded-gaussian, gaussian"):
-        PNL(12, n=2, pairwise="cosine")
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vidcost.models.blocks import CGD, CGNL, PNL, NonLocal
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.catalog import select, tables_of
 from vidcost.papers.pnl2020.rows import ROWS
 

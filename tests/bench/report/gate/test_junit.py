@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from vidcost.bench.gate.record import Rule, Run, SampleComparison, Verdict, Version
-from vidcost.bench.report.gate.junit import junit, properties_of
-from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.record import Machine
+from vidcost.bench.gate.record import Verdict
+from vidcost.bench.report.gate.junit import junit
 
 WORDS = "EQUIVALENT REGRESSED INVALID INCONCLUSIVE IMPROVED REGRESSED EQUIVALENT".split()
 VERDICTS = [
@@ -31,7 +29,7 @@ def suites(xml):
 
 
 def test_each_word_is_its_element():
-    latency = suites(junit(VERDICTS, {}))["latency"]
+    latency = suites(junit(VERDICTS))["latency"]
     found = {case.get("name"): [child.tag for child in case] for case in latency.iter("testcase")}
     assert {
         "row0": [],
@@ -49,7 +47,7 @@ def test_each_word_is_its_element():
 
 
 def test_the_counts_are_those_of_the_cases():
-    xml = junit(VERDICTS, {})
+    xml = junit(VERDICTS)
     counted = {
         name: [suite.get(key) for key in ("tests", "failures", "errors", "skipped")]
         for name, suite in suites(xml).items()
@@ -60,7 +58,7 @@ def test_the_counts_are_those_of_the_cases():
 
 
 def test_the_time_is_heads_in_seconds():
-    found = suites(junit(VERDICTS, {}))
+    found = suites(junit(VERDICTS))
     times = [case.get("time") for case in found["latency"].iter("testcase")]
     assert ["0.001", "0.002", None, "0.004"] == times[:4]
     # bytes are no time
@@ -75,64 +73,21 @@ def test_hostile_names_stay_text():
     verdict = Verdict.model_construct(
         target=HOSTILE, metric="latency", word="REGRESSED", why=HOSTILE, ratio=None, pairs=0
     )
-    xml = junit([verdict], {HOSTILE: HOSTILE})
+    xml = junit([verdict], [HOSTILE])
     xml.encode("utf-8")
     root = ElementTree.fromstring(xml)
     assert HARMLESS == root.find(".//testcase").get("name")
     assert HARMLESS == root.find(".//failure").get("message")
-    assert (HARMLESS, HARMLESS) == tuple(root.find(".//property").attrib.values())
+    assert HARMLESS == root.find(".//property").get("value")
 
 
 def test_lines_of_an_error_survive():
     verdict = Verdict(target="c3d", metric="latency", word="INVALID", why="first\n\tsecond")
-    error = ElementTree.fromstring(junit([verdict], {})).find(".//error")
+    error = ElementTree.fromstring(junit([verdict])).find(".//error")
     assert "first\n\tsecond" == error.get("message")
 
 
-def test_properties_name_commits_seed_and_machine():
-    machine = Machine(
-        device="Some GPU",
-        cpu="Some CPU",
-        cores=17,
-        memory_bytes=7,
-        platform="Linux",
-        python="3.11.2",
-        torch="2.13.0",
-        vidcost="0.1.0",
-    )
-    run = Run(
-        vidcost="0.1.0",
-        started="now",
-        base=Version(ref="main", commit="1" * 40, code="a", machine=machine),
-        head=Version(ref="HEAD", commit="2" * 40, code="b"),
-        cells=(Cell(row="mfnet"),),
-        seed=53,
-    )
-    found = properties_of(run)
-    assert ("1" * 40, "2" * 40, "main", "53", "False") == tuple(
-        found[key] for key in ("base.commit", "head.commit", "base.ref", "seed", "complete")
-    )
-    assert ("Some GPU", "2.13.0") == (found["base.machine.device"], found["base.machine.torch"])
-    assert not [key for key in found if key.startswith("head.machine")]
-    names = [
-        element.get("name") for element in suites(junit(VERDICTS, found))["memory"].iter("property")
-    ]
-    assert list(found) == names
-
-
-def test_properties_of_stored_benchmarks_name_files_and_machines():
-    samples = SampleComparison(
-        vidcost="0.1.0",
-        base="old.jsonl",
-        head="new.jsonl",
-        rule=Rule(),
-        machines=({"node": "a"}, {"node": "b"}),
-        samples=(),
-    )
-    assert {
-        "vidcost": "0.1.0",
-        "base": "old.jsonl",
-        "head": "new.jsonl",
-        "machine.0.node": "a",
-        "machine.1.node": "b",
-    } == properties_of(samples)
+def test_what_ran_is_in_every_suite():
+    for suite in suites(junit(VERDICTS, ["Base: main.", "Machine: Abacus."])).values():
+        found = [(each.get("name"), each.get("value")) for each in suite.iter("property")]
+        assert [("ran.1", "Base: main."), ("ran.2", "Machine: Abacus.")] == found

@@ -47,11 +47,11 @@ def table():
         (None, None),
     ],
 )
-def test_what_a_value_is_sorted_by(expected, value):
+def test_the_sort_key_of_a_value(expected, value):
     assert expected == sort_value(value)
 
 
-def test_cells_are_what_people_read_with_raw_values_behind(table):
+def test_cells_are_text_with_raw_values_behind(table):
     found = html_table("t", table, ["mfnet"])
     assert ["one", "7.8M", "1,234", "–"] == [cell.text for cell in found.lines[0]]
     assert [None, 7.8e6, 1234.0, None] == [cell.sort for cell in found.lines[0]]
@@ -61,11 +61,7 @@ def test_cells_are_what_people_read_with_raw_values_behind(table):
 def test_notes_are_numbered_as_they_come_and_once(table):
     found = html_table("t", table, [])
     assert ("as said", "why not") == found.notes
-    assert [(1,), (2,), (2,)] == [
-        found.lines[0][2].notes,
-        found.lines[1][1].notes,
-        found.lines[2][2].notes,
-    ]
+    assert [1, 2, 2] == [found.lines[line][cell].note for line, cell in ((0, 2), (1, 1), (2, 2))]
 
 
 def test_a_method_leads_to_its_row_if_there_is_one(table):

@@ -1,0 +1,103 @@
+"""Modules of a network: the cost inside each, and whether its closed form agrees with the count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from vidcost.bench.call import ByName, name_inside
+from vidcost.bench.count.counter import Count
+from vidcost.bench.exit_status import Ending
+from vidcost.models.cost import Cost, total
+
+
+class ClosedFormMismatch(Ending):
+    """The closed form of a module differs from its count."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The count of a module and its closed form, over all calls of the forward pass."""
+
+    module: str
+    counted: Cost
+    formula: Cost
+
+    @property
+    def equal(self) -> bool:
+        """Whether the two agree in every quantity, as integers."""
+        return self.counted == self.formula
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module: its dotted name, its class, and the cost of it and all modules inside it."""
+
+    name: str
+    kind: str
+    inside: Cost
+
+
+def modules(model: nn.Module, count: Count) -> tuple[Module, ...]:
+    """Every module of ``model``, outermost first, with its cost."""
+    inside = count.by_module()
+    return tuple(
+        Module(
+            name_inside(model, name),
+            type(module).__name__,
+            inside.get(name, Cost()) + Cost(params=sum(p.numel() for p in module.parameters())),
+        )
+        for name, module in model.named_modules()
+        # the wrapper that passes inputs by name is not part of the network
+        if not isinstance(module, ByName)
+    )
+
+
+def closed_forms(model: nn.Module, count: Count) -> tuple[Check, ...]:
+    """Check every module of ``model`` that has a closed form, a method ``cost(shape) -> Cost``.
+
+    A module that is called several times is checked over all its calls, its parameters once.
+    """
+    named = model.named_modules(remove_duplicate=False)
+    checks = (check(name, module, count) for name, module in named)
+    return tuple(checked for checked in checks if checked is not None)
+
+
+def check(name: str, module: nn.Module, count: Count) -> Check | None:
+    """Check one module, called ``name`` in the count.
+
+    None if it has no closed form or was not called.
+    Raises: TypeError if its ``cost`` returns something else; whatever ``cost`` raises.
+    """
+    cost = getattr(module, "cost", None)
+    if not callable(cost):
+        return None
+    shapes = [call.input for call in count.calls if call.module == name and call.input]
+    if not shapes:
+        return None
+    costs = [cost(shape) for shape in shapes]
+    for each in costs:
+        if not isinstance(each, Cost):
+            raise TypeError(f"cost(shape) returns a Cost, not {type(each).__name__}")
+    params = sum(p.numel() for p in module.parameters())
+    return Check(
+        name,
+        counted=count.within(name, params=params),
+        formula=total(costs, params=costs[0].params),
+    )
+
+
+def verify(network: str, model: nn.Module, count: Count) -> int:
+    """The number of modules in ``model`` with a closed form, all of which equal the count.
+
+    Raises: ClosedFormMismatch that names ``network``, the module and both costs.
+    """
+    checks = closed_forms(model, count)
+    for each in checks:
+        if not each.equal:
+            raise ClosedFormMismatch(
+                f"{network}: {each.module or 'the whole'} was counted as {each.counted}, "
+                f"its closed form says {each.formula}"
+            )
+    return len(checks)

@@ -1,0 +1,229 @@
+"""Asks the reference counters about a network here, or about a row in a process of its own.
+
+fvcore and thop need dense tensors and change the network that they profile, so for rows they run in
+an isolated process. The other two run here, on the meta device. Answers about rows are cached.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import math
+import os
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from vidcost.bench import files, outputs
+from vidcost.bench.count.counter import Count, count, mode
+from vidcost.bench.count.meta import on_meta
+from vidcost.bench.count.references import flop_counter_mode, fvcore, thop, thop2020
+from vidcost.bench.count.references.reference import (
+    Answer,
+    Convention,
+    Reference,
+    fault_of,
+    version,
+)
+from vidcost.bench.errors import named
+from vidcost.bench.isolation import Failed, Isolated
+from vidcost.papers.catalog import row_files
+from vidcost.papers.row import Row
+
+REFERENCE_COUNTERS: dict[Convention, Reference] = {
+    each.name: each
+    for each in (fvcore.COUNTER, thop.COUNTER, thop2020.COUNTER, flop_counter_mode.COUNTER)
+}
+TIME_LIMIT_S = 900.0
+"""For one question."""
+
+LARGE_BYTES = 10**9
+
+Question = tuple[Convention, Row]
+
+
+def ask_about(
+    name: Convention, model: nn.Module, inputs: Sequence[Tensor], *, halved: Collection[str] = ()
+) -> Answer:
+    """What the counter prints for one forward pass of ``model`` in evaluation mode.
+
+    The modules named in ``halved`` then compute in half precision: this takes half the memory and
+    changes no count. A counter that is missing or raises gives an answer with another ``status``.
+    """
+    reference = REFERENCE_COUNTERS[name]
+    with _quiet():
+        if reference.package and (fault := fault_of(reference.package)):
+            return Answer(version=reference.version, status=fault[0], error=fault[1])
+        for module in halved:
+            halve(model.get_submodule(module))
+        try:
+            with mode(model, training=False):
+                return reference.answer(model, tuple(inputs))
+        except Exception as error:  # whatever a counter raises is its answer
+            return Answer(version=reference.version, status="crashed", error=named(error))
+
+
+def ask(
+    name: Convention, row: Row, *, use_cache: bool = True, process: Isolated | None = None
+) -> Answer:
+    """The counter's answer about ``row`` at batch 1, from the cache or asked now.
+
+    ``process`` is where a counter runs that needs one; by default it gets one for this question.
+    Only answers with the status "answered" are cached.
+    """
+    path = answers_folder() / f"{_key(name, row)}.json"
+    if use_cache:
+        # an answer that is damaged is asked for again
+        with contextlib.suppress(OSError, UnicodeDecodeError, ValidationError):
+            return Answer.model_validate_json(path.read_text(encoding="utf-8"))
+    if not REFERENCE_COUNTERS[name].package:
+        answer = ask_about(name, *on_meta(row))
+    elif process is None:
+        with Isolated() as its_own:
+            answer = _ask_in(its_own, name, row)
+    else:
+        answer = _ask_in(process, name, row)
+    if use_cache and answer.status == "answered":
+        # without a cache folder it only takes longer the next time
+        with contextlib.suppress(ValueError):
+            files.write(path, answer.model_dump_json())
+    return answer
+
+
+def ask_all(
+    rows: Sequence[Row], large: Collection[Row], *, use_cache: bool
+) -> Iterator[tuple[Question, Answer]]:
+    """The answers of all counters about ``rows``, as they come.
+
+    Counters in processes run beside each other, except on the ``large`` rows, which need gigabytes.
+    """
+    cores = os.cpu_count() or 1
+    isolated = [name for name, reference in REFERENCE_COUNTERS.items() if reference.package]
+    for name in isolated if large else ():
+        with Isolated(threads=cores) as process:
+            for row in large:
+                yield (name, row), ask(name, row, use_cache=use_cache, process=process)
+    asked: dict[Future[Answer], Question] = {}
+    with ExitStack() as stack:
+        for name in isolated:
+            pool = stack.enter_context(ThreadPoolExecutor(1))
+            # closed before the pool waits for its thread: an interruption then ends at once
+            process = stack.enter_context(Isolated(threads=max(1, cores // len(isolated))))
+            for row in rows:
+                if row not in large:
+                    future = pool.submit(ask, name, row, use_cache=use_cache, process=process)
+                    asked[future] = (name, row)
+        for name in REFERENCE_COUNTERS:
+            if name not in isolated:
+                for row in rows:
+                    yield (name, row), ask(name, row, use_cache=use_cache)
+        for future in as_completed(asked):
+            yield asked[future], future.result()
+
+
+def halve(module: nn.Module) -> None:
+    """Have ``module`` compute in half precision; its inputs and output keep their type."""
+    module.bfloat16()
+    module.register_forward_pre_hook(lambda _, args: tuple(x.bfloat16() for x in args))
+    module.register_forward_hook(lambda _, args, output: output.float())
+
+
+def large_modules(count: Count) -> frozenset[str]:
+    """Names of the modules that produce a tensor of ``LARGE_BYTES`` or more in single precision.
+
+    An attention matrix of 25,088 positions takes 2.5 GB, and its softmax as much again.
+    """
+    return frozenset(
+        operation.module
+        for operation in count.operations
+        if 4 * math.prod(operation.output) >= LARGE_BYTES
+    )
+
+
+def answers_folder() -> Path:
+    """Where the answers are cached."""
+    return files.cache_folder() / "reference_counters"
+
+
+def clear_answers() -> int:
+    """Remove all cached answers; returns how many there were.
+
+    Raises: ValueError if one cannot be removed.
+    """
+    cached = sorted(answers_folder().glob("*.json"))
+    for path in cached:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot remove {path}: {error.strerror}") from None
+    return len(cached)
+
+
+def _ask_in(process: Isolated, name: Convention, row: Row) -> Answer:
+    try:
+        return process.call(TIME_LIMIT_S, _answer, name, row)
+    except (Failed, ValueError) as failed:
+        timed_out = isinstance(failed, Failed) and failed.status == "timed out"
+        return Answer(
+            version=REFERENCE_COUNTERS[name].version,
+            status="timed out" if timed_out else "crashed",
+            error=str(failed),
+        )
+
+
+def _answer(name: Convention, row: Row) -> Answer:
+    """What runs in the isolated process."""
+    model, clips = on_meta(row)
+    large = large_modules(count(model, *clips))
+    torch.manual_seed(0)
+    return ask_about(name, row.model(), row.clips(), halved=large)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppress the counters' warnings and logs, of which their tracing makes many."""
+    root, nowhere = logging.getLogger(), logging.NullHandler()
+    disabled = root.manager.disable
+    # without any handler, logging.warning would install one for good
+    root.addHandler(nowhere)
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        root.removeHandler(nowhere)
+
+
+def _key(name: Convention, row: Row) -> str:
+    """Names an answer by everything that it depends on."""
+    depends = [
+        name,
+        REFERENCE_COUNTERS[name].version,
+        version("torch"),
+        version("numpy"),
+        row.name,
+        str(row.classes),
+        str(row.inputs),
+        _sources(),
+    ]
+    return hashlib.sha256("\n".join(depends).encode()).hexdigest()
+
+
+@cache
+def _sources() -> str:
+    """A digest of the code that builds rows and asks counters."""
+    digest = hashlib.sha256()
+    counting = sorted(Path(__file__).parents[1].rglob("*.py"))
+    for path in (*row_files(), *counting, Path(outputs.__file__)):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()

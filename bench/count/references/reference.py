@@ -1,0 +1,167 @@
+"""What describes a reference counter: its package, its answers and its convention."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from vidcost.bench.count.counter import Count
+
+Convention = Literal["fvcore", "thop", "thop-2020", "torch"]
+"""fvcore and thop as installed; thop of May 2020; torch's FlopCounterMode, halved."""
+
+Status = Literal["answered", "missing", "wrong distribution", "crashed", "timed out"]
+
+
+class Answer(BaseModel):
+    """The integers of another counter, or why there are none.
+
+    ``flops`` is in the counter's own convention and ``parts`` the same by category; ``params`` are
+    the parameters that it prints, None if it prints none. If ``status`` is not "answered",
+    ``error`` says in one line what happened.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    flops: int | None = None
+    params: int | None = None
+    parts: dict[str, int] = {}
+    status: Status = "answered"
+    error: str = ""
+
+
+class Printed(NamedTuple):
+    """What a counter returned: FLOPs, parameters, and FLOPs by its own names of operators."""
+
+    flops: float
+    params: float | None
+    by_name: Iterable[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Term:
+    """A named difference between a convention and ours: ``amount`` more, or less if negative.
+
+    ``part`` is the category in which the counter adds it up, so that a wrong term is found by name.
+    """
+
+    name: str
+    part: str
+    amount: int
+
+
+@dataclass
+class Terms:
+    """Terms as they add up, in the order of their first appearance."""
+
+    amounts: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def add(self, name: str, part: str, amount: int) -> None:
+        """Add ``amount`` to the term ``name``."""
+        self.amounts[name, part] = self.amounts.get((name, part), 0) + amount
+
+    def done(self) -> tuple[Term, ...]:
+        """All terms that are not 0."""
+        return tuple(
+            Term(name, part, amount) for (name, part), amount in self.amounts.items() if amount
+        )
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference counter.
+
+    ``profile`` runs it on a network in evaluation mode. ``flop_terms`` and ``param_terms`` lead
+    from our count to the integers that it should print; ``param_terms`` is None if it prints no
+    parameters. They read only the count and the types of the modules, never the counter itself.
+    ``categories`` gives the category of each of its names of operators. ``package`` is the
+    distribution that has to be installed; it needs dense tensors and changes the network that it
+    profiles. ``reimplemented`` is the version that we implement ourselves, if we do.
+    """
+
+    name: Convention
+    profile: Callable[[nn.Module, tuple[Tensor, ...]], Printed]
+    flop_terms: Callable[[nn.Module, Count], tuple[Term, ...]]
+    param_terms: Callable[[nn.Module, Count], tuple[Term, ...]] | None
+    categories: Mapping[str, str] = field(default_factory=dict)
+    package: str = ""
+    reimplemented: str = ""
+
+    @property
+    def version(self) -> str:
+        """The version that answers."""
+        return self.reimplemented or version(self.name)
+
+    def answer(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
+        """Profile ``model`` on ``inputs``.  Raises: whatever the counter raises."""
+        flops, params, by_name = self.profile(model, inputs)
+        parts = ((self.categories.get(name, name), _integer(each)) for name, each in by_name)
+        return Answer(
+            version=self.version,
+            flops=_integer(flops),
+            params=None if params is None else _integer(params),
+            parts=by_category(parts),
+        )
+
+
+def by_category(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Sums of (category, amount) by category, without zeros."""
+    sums: Counter[str] = Counter()
+    for category, amount in amounts:
+        sums[category] += amount
+    return {category: amount for category, amount in sums.items() if amount}
+
+
+def no_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
+    """The terms of a quantity in which the counter agrees with us."""
+    return ()
+
+
+def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module by each of its names; the network itself is ""."""
+    return dict(model.named_modules(remove_duplicate=False))
+
+
+@cache
+def version(distribution: str) -> str:
+    """The installed version of a distribution, or "not installed"."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def fault_of(package: str) -> tuple[Status, str] | None:
+    """Why ``package`` cannot be asked, as a status and one line; None if it can."""
+    try:
+        importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            return "crashed", f"ModuleNotFoundError: {error}"
+        return "missing", (
+            f"{package} is not installed: `pip install 'vidcost[reference]'` installs it"
+        )
+    # ultralytics-thop has the import name thop too, and counts otherwise
+    owners = importlib.metadata.packages_distributions().get(package, [])
+    if owners != [package]:
+        return "wrong distribution", (
+            f"module {package} belongs to {', '.join(sorted(set(owners))) or 'no distribution'}, "
+            f"not to {package} alone: `pip uninstall` the other, then "
+            f"`pip install --force-reinstall {package}`"
+        )
+    return None
+
+
+def _integer(amount: float) -> int:
+    if int(amount) != amount:
+        raise ValueError(f"{amount} is not an integer")
+    return int(amount)

@@ -1,0 +1,1 @@
+"""Plots drawn by Altair: one file per plot, with its data."""

@@ -1,0 +1,88 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from vidcost.bench.report.page.data import conditions, devices, gather, reconciled, sources
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.store import Store
+
+
+def test_no_timings_are_no_devices(tmp_path):
+    assert [] == devices(tmp_path)
+
+
+def test_a_damaged_file_is_rejected(tmp_path):
+    path = tmp_path / "timings" / "x.jsonl"
+    path.parent.mkdir()
+    path.write_text("nonsense\n")
+    with pytest.raises(ValueError, match="line 1 is not the first line of a file of timings"):
+        devices(tmp_path)
+
+
+def test_no_counts_are_rejected(tmp_path):
+    with pytest.raises(ValueError, match=r"no counts.jsonl in .*: `vidcost run` writes it"):
+        gather(tmp_path)
+
+
+def test_two_devices_are_kept_apart(tmp_path, timed):
+    other = timed(Cell(row="mfnet")).machine.model_copy(update={"device": "Zeta"})
+    Store(tmp_path / "timings" / "a.jsonl").append(timed(Cell(row="mfnet")))
+    Store(tmp_path / "timings" / "z.jsonl").append(timed(Cell(row="mfnet"), machine=other))
+    assert [("Abacus", 1), ("Zeta", 1)] == [(d.name, len(d.timings)) for d in devices(tmp_path)]
+
+
+def test_timings_unlike_the_latest_are_left_out_with_a_note(tmp_path, timed):
+    old = timed(Cell(row="mfnet"), started="2026-11-01")
+    new = old.machine.model_copy(update={"torch": "2.12.0"})
+    store = Store(tmp_path / "timings" / "a.jsonl")
+    store.append(old)
+    store.append(timed(Cell(row="mfnet-nl"), machine=new, started="2026-11-02"))
+    (device,) = devices(tmp_path)
+    assert ["mfnet-nl"] == [timing.cell.row for timing in device.timings]
+    assert ("1 timing left out: taken with torch 2.11.0, the latest with 2.12.0",) == device.notes
+
+
+def test_conditions_in_words():
+    cell = Cell(row="mfnet", frames=8, batch=2, cudnn_benchmark=True, threads=2)
+    expected = (
+        "8 frames, batch 2, fp32, contiguous, eager, inference, cuDNN benchmark on, 2 threads"
+    )
+    assert expected == conditions(cell)
+
+
+def test_rows_are_those_of_the_conditions_with_most_rows(small, timed):
+    (device,) = devices(small)
+    timings = [
+        timed(Cell(row="mfnet", batch=8)),
+        timed(Cell(row="mfnet")),
+        timed(Cell(row="mfnet-nl")),
+        timed(Cell(row="mfnet-pnl", frames=8)),
+        timed(Cell(row="c3d"), None, status="oom", error="e"),
+        timed(Cell(row="s3d", phase="training")),
+        timed(Cell(row="mfnet-pnl", contribution=True)),
+        timed(Cell(row="mfnet-pnl", blocks=(("conv4:before-last", "nl"),))),
+    ]
+    found = replace(device, timings=tuple(timings)).rows
+    assert {"mfnet": 1, "mfnet-nl": 1} == {row: t.cell.batch for row, t in found.items()}
+
+
+def test_a_row_that_no_longer_exists_is_not_reconciled(made_up):
+    assert [] == list(reconciled({"gone": made_up("gone", fvcore=7)}))
+
+
+def test_every_source_of_numbers_is_named(data):
+    by_what = {line["what"]: line for line in sources(data)}
+    counts = by_what["Counts, and what other counters print"]
+    assert "vidcost run" == counts["command"]
+    header = json.loads((data.results / "counts.jsonl").read_text().splitlines()[0])
+    assert f"torch {header['torch']}" in counts["versions"]
+    timings = by_what["6 timings on Abacus"]
+    assert ("vidcost time", "2026-11-25") == (timings["command"], timings["date"])
+    assert timings["device"].startswith("Abacus, 2 cores")
+
+
+def test_a_file_of_counts_without_a_header_is_rejected(data, tmp_path):
+    (tmp_path / "counts.jsonl").write_text("[]\n")
+    with pytest.raises(ValueError, match="cannot read the first line of"):
+        sources(replace(data, results=tmp_path))

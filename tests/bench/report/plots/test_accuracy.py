@@ -1,0 +1,78 @@
+import pytest
+
+from vidcost.bench.report.page.data import devices
+from vidcost.bench.report.plots.accuracy import accuracy_lines, accuracy_plot
+from vidcost.papers import catalog
+
+TABLE_5 = "Table 5, Mini-Kinetics"
+MACS = "macs"
+
+
+@pytest.fixture(scope="module")
+def lines(committed):
+    return accuracy_lines(catalog.paper(), committed, [])
+
+
+def of(lines, set_, axis):
+    return {line["row"]: line for line in lines if (line["set"], line["axis"]) == (set_, axis)}
+
+
+def front(lines, axis=MACS):
+    return {row for row, line in of(lines, TABLE_5, axis).items() if line["front"] == "yes"}
+
+
+def test_a_point_has_the_printed_accuracy_and_the_counted_cost(lines):
+    point = of(lines, TABLE_5, MACS)["mfnet-nl"]
+    assert (79.74, 12.451829760, "counted") == (point["top1"], point["cost"], point["source"])
+    assert ("MFNet-NL", "MFNet") == (point["label"], point["family"])
+
+
+def test_printed_flops_are_the_paper_s(lines):
+    point = of(lines, "Table 6, UCF101", "flops_printed")["r50-ucf101"]
+    assert (10.29, "printed in Table 6") == (point["cost"], point["source"])
+
+
+def test_a_bound_is_no_cost(lines):
+    # the paper prints >107.9G for the two-stream I3D
+    assert "i3d-ts" not in of(lines, TABLE_5, "flops_printed")
+
+
+def test_the_front_has_no_row_that_another_beats(lines):
+    # by hand, from Table 5: ResFrame TS costs least, MFNet, PNL and PNLx5 are each more accurate
+    assert {"resframe-ts", "mfnet", "mfnet-pnl", "mfnet-pnl-x5"} == front(lines)
+
+
+def test_a_cheaper_and_better_row_takes_the_front(committed):
+    cheap = committed["mfnet-pnl-x5"].model_copy(update={"conv": 1, "linear": 0, "matmul": 0})
+    found = accuracy_lines(catalog.paper(), committed | {"mfnet-pnl-x5": cheap}, [])
+    assert {"mfnet-pnl-x5"} == front(found)
+
+
+def test_several_tables_of_one_dataset_are_one_set(lines):
+    of_dataset = of(lines, "Tables 1 to 5, Mini-Kinetics", MACS)
+    assert {"mfnet-pnl-gaussian", "mfnet-nl"} <= set(of_dataset)
+    assert "r50-ucf101" not in of_dataset
+
+
+def test_timed_costs_are_those_at_the_rows_own_clips(small, committed):
+    found = accuracy_lines(catalog.paper(), committed, devices(small))
+    latency = of(found, TABLE_5, "latency@Abacus")
+    assert {"mfnet": pytest.approx(500), "mfnet-nl": pytest.approx(700)} == {
+        row: line["cost"] for row, line in latency.items()
+    }
+    memory = of(found, TABLE_5, "memory@Abacus")["mfnet"]
+    expected = (61.0, "timed on Abacus, batch 1, fp32, eager, inference")
+    assert expected == (memory["cost"], memory["source"])
+
+
+def test_a_paper_without_datasets_has_a_set_for_each_table(committed):
+    paper = catalog.paper().model_copy(update={"datasets": ()})
+    sets, _ = accuracy_plot(paper, committed, []).choices
+    assert 6 == len(sets.options)
+    assert "Table 5: Comparison with the state of the art, Mini-Kinetics" in sets.options
+
+
+def test_a_paper_without_accuracies_has_no_plot(committed):
+    bare = [row.model_copy(update={"top1": None}) for row in catalog.paper().figures]
+    paper = catalog.paper().model_copy(update={"figures": tuple(bare)})
+    assert accuracy_plot(paper, committed, []) is None

@@ -1,0 +1,66 @@
+import pytest
+
+from vidcost.bench.count.references.reference import Answer
+from vidcost.bench.report.page.data import reconciled
+from vidcost.bench.report.plots.reconciliation import reconciliation_plot, steps
+
+
+@pytest.fixture(scope="module")
+def entries(committed):
+    return list(reconciled({row: committed[row] for row in ("mfnet", "mfnet-nl")}))
+
+
+def answered(record, name, **fields):
+    answers = record.reference_counters
+    answers = answers | {name: answers[name].model_copy(update=fields)}
+    return record.model_copy(update={"reference_counters": answers})
+
+
+def of(entries, counter, row="mfnet-nl"):
+    return [step for step in steps(entries) if (step["row"], step["counter"]) == (row, counter)]
+
+
+def test_steps_lead_from_our_macs_to_what_is_printed(entries):
+    assert [
+        ("our MACs", 12_451_829_760),
+        ("BatchNorm, 2 per element", 132_263_936),
+        ("attention products unseen", -944_111_616),
+        ("average pooling, 1 per output element", 768),
+        ("printed by thop-2020", 11_639_982_848),
+    ] == [(step["what"], step["amount"]) for step in of(entries, "thop-2020")]
+
+
+def test_each_step_begins_where_the_last_one_ended(entries):
+    ours, *terms, printed = of(entries, "thop")
+    ends = [ours["end"], *(term["end"] for term in terms)]
+    assert [*ends[:-1], printed["start"]] == [term["start"] for term in terms] + [ends[-1]]
+    assert ["ours", "added", "unseen", "added", "printed"] == [
+        step["kind"] for step in (ours, *terms, printed)
+    ]
+
+
+def test_an_unexplained_remainder_is_a_step_of_its_own(committed):
+    record = committed["mfnet-nl"]
+    wrong = answered(record, "fvcore", flops=record.reference_counters["fvcore"].flops + 5)
+    left = of(reconciled({"mfnet-nl": wrong}), "fvcore")[-2]
+    assert ("not explained", "unexplained", 5) == (left["what"], left["kind"], left["amount"])
+
+
+def test_the_paper_chooses_what_is_shown_first(entries):
+    row, counter = reconciliation_plot(entries, ("mfnet-nl", "thop-2020")).choices
+    assert ("mfnet-nl", "thop-2020") == (row.first, counter.first)
+    row, _ = reconciliation_plot(entries, ("gone", "thop")).choices
+    assert "mfnet" == row.first
+
+
+def test_a_counter_without_an_answer_is_a_choice_without_data(committed):
+    silent = Answer(version="1", status="crashed", error="boom").model_dump()
+    records = {"mfnet": committed["mfnet"], "mfnet-nl": committed["mfnet-nl"]}
+    records["mfnet-nl"] = answered(records["mfnet-nl"], "thop", **silent)
+    plot = reconciliation_plot(reconciled(records))
+    vega = plot.vega(chosen={"row": "mfnet-nl", "counter": "thop"})
+    assert [{"row": "mfnet-nl", "counter": "thop"}] in [d.get("values") for d in vega["data"]]
+
+
+def test_without_any_answer_there_is_no_plot():
+    assert reconciliation_plot([]) is None
