@@ -256,9 +256,9 @@ def _compare_modes(
 
     cells = [checked_cell(each) for each in plain]
     single = timed({cell: alone(cell) for cell in cells}, FIRST_ROUND)
-    combined = {cell: found for cell in cells if (found := together(cell, single[cell]))}
-    for cell, found in timed(combined, 1 - FIRST_ROUND).items():
-        single[cell] |= found
+    combined = {cell: way for cell in cells if (way := together(cell, single[cell]))}
+    for cell, timings in timed(combined, 1 - FIRST_ROUND).items():
+        single[cell] |= timings
     print_table(modes_table({cell.target: found for cell, found in single.items()}), as_)
     report(failures)
 

@@ -403,7 +403,7 @@ def test_a_full_disk_ends_the_sweep_and_keeps_what_is_there(store):
     with parent(store, *given, LIMIT="4000") as process:
         said = process.communicate(timeout=60)[0].splitlines()
     assert 2 == process.returncode
-    expected = f"cannot write {store.path}: File too large; what it holds is untouched"
+    expected = f"cannot write {store.path}: File too large; its contents are untouched"
     assert expected == said[-1]
     kept = rows(store.read().values())
     assert given[: len(kept)] == kept
