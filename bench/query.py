@@ -50,9 +50,12 @@ def query(
 
     if not results.is_dir():
         raise ValueError(f"no folder {results}: choose the folder of the results with --results")
-    config = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-    # without it, a name in SQL could be a variable of this program
-    config["python_enable_replacements"] = "false"
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        # otherwise a name in SQL could be a variable of this program
+        "python_enable_replacements": "false",
+    }
     with (
         files.replaced(parquet) if parquet else contextlib.nullcontext() as draft,
         duckdb.connect(config=config) as connection,

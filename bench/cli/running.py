@@ -1,4 +1,4 @@
-"""How a program runs: what is raised becomes a line and an exit status."""
+"""Runs the program: an exception becomes one line and an exit status."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _UsageError: Any = typer.BadParameter.__base__
 
 
 def run(app: typer.Typer) -> int:
-    """Run ``app`` on the command line; the exit status it ends with.
+    """Run ``app`` on the command line; returns the exit status.
 
-    An :class:`Ending` has its own; ValueError and OSError are what a user did wrong.
+    An :class:`Ending` has its own; ValueError and OSError are bad input.
     """
     try:
         check_moved(sys.argv[1:])
@@ -37,7 +37,7 @@ def run(app: typer.Typer) -> int:
         complain(error)
         return BAD_INPUT
     except Exception as error:
-        # torch's words for a shape of more elements than it can number, wherever it meets it
+        # torch's error for a shape with more elements than it can number
         if isinstance(error, RuntimeError | TypeError) and "overflow" in str(error).lower():
             complain(
                 "a tensor would have more elements than torch can number: choose smaller sizes"

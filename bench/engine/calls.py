@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from vidcost.bench.exit_status import Ending
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Needs = Literal["core", "machine", "gpu"]
 """What a call has for itself: a core, a machine with all its cores, or a whole GPU."""
@@ -24,7 +25,7 @@ class Unfit(Exception):
 
 
 @dataclass(frozen=True)
-class Call(Generic[T]):
+class Call(Generic[T_co]):
     """A call of ``function`` with ``arguments``; ``name`` is for people.
 
     On another machine the function is found by its module and name; arguments and result are
@@ -32,13 +33,13 @@ class Call(Generic[T]):
     """
 
     name: str
-    function: Callable[..., T]
+    function: Callable[..., T_co]
     arguments: tuple[Any, ...] = ()
     needs: Needs = "core"
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[T]):
+class Outcome(Generic[T_co]):
     """What call ``number`` (from 0) returned, or raised, which may be :class:`Lost`.
 
     ``host`` and ``node`` say where on a cluster it ran: the host's name and Ray's id of the node.
@@ -46,12 +47,12 @@ class Outcome(Generic[T]):
 
     number: int
     name: str
-    returned: T | None = None
+    returned: T_co | None = None
     error: Exception | None = None
     host: str = ""
     node: str = ""
 
-    def get(self) -> T:
+    def get(self) -> T_co:
         """What the call returned.  Raises: what it raised."""
         if self.error is not None:
             raise self.error

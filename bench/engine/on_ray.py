@@ -46,8 +46,6 @@ TYPE_LABEL = "ray.io/accelerator-type"
 NOT_SENT = (".git", ".venv", "venv", "__pycache__")
 """Left out of the folder that nodes get, besides what .gitignore names."""
 
-_WORDS = {"core": "cores", "machine": "cores", "gpu": "such a GPU"}
-
 
 @dataclass(frozen=True)
 class Node:
@@ -62,23 +60,17 @@ class Node:
 
 def nodes() -> list[Node]:
     """Those that are alive, in a fixed order."""
-    found = []
-    for node in _ray().nodes():
-        if not node["Alive"]:
-            continue
-        resources = node["Resources"]
-        kinds = [
-            name.partition(":")[2] for name in resources if name.startswith("accelerator_type")
-        ]
-        found.append(
-            Node(
-                id=node["NodeID"],
-                host=node["NodeManagerHostname"],
-                cores=resources.get("CPU", 0),
-                gpus=resources.get("GPU", 0),
-                gpu_type=node["Labels"].get(TYPE_LABEL, "") or next(iter(kinds), ""),
-            )
+    found = [
+        Node(
+            id=node["NodeID"],
+            host=node["NodeManagerHostname"],
+            cores=node["Resources"].get("CPU", 0),
+            gpus=node["Resources"].get("GPU", 0),
+            gpu_type=node["Labels"].get(TYPE_LABEL, ""),
         )
+        for node in _ray().nodes()
+        if node["Alive"]
+    ]
     return sorted(found, key=lambda node: node.id)
 
 
@@ -96,18 +88,9 @@ def joined(address: str | None, *, folder: Path | None = None) -> Iterator[None]
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # without it a task that lacks memory is repeated for ever
     os.environ.setdefault("RAY_task_oom_retries", str(TRIES - 1))
-    given = address or os.environ.get("RAY_ADDRESS")
-    if given:
-        _check(given)
-    with contextlib.ExitStack() as stack:
-        # Ray prints a page for every node that is lost, between output that others parse
-        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        _start(ray, given, folder)
-        stack.callback(ray.shutdown)
-        yield
-
-
-def _start(ray: Any, address: str | None, folder: Path | None) -> None:
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address:
+        _check(address)
     # a job from `ray job submit` has sent its folder already
     submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     sent = {"working_dir": str(folder), "excludes": list(NOT_SENT)}
@@ -117,18 +100,23 @@ def _start(ray: Any, address: str | None, folder: Path | None) -> None:
         "runtime_env": sent if folder and not submitted else None,
     }
     alone = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
-    try:
+    # Ray prints a page for every node that is lost, between output that others parse
+    with contextlib.redirect_stdout(io.StringIO()):
         try:
-            ray.init(address=address or "auto", **options)
-        except ConnectionError:
-            if address:
-                raise
-            ray.init(address="local", **alone, **options)
-    except Exception as error:
-        # Ray raises many kinds of errors: RuntimeError for another version, for example
-        where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-        said = " ".join(str(error).split()).partition(". ")[0]
-        raise ValueError(f"cannot use {where}: {said}") from None
+            try:
+                ray.init(address=address or "auto", **options)
+            except ConnectionError:
+                if address:
+                    raise
+                ray.init(address="local", **alone, **options)
+        except Exception as error:
+            # Ray raises many kinds of errors: RuntimeError for another version, for example
+            where = f"the Ray cluster at {address}" if address else "Ray on this machine"
+            raise ValueError(f"cannot use {where}: {_line(error)}") from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _check(address: str) -> None:
@@ -156,15 +144,14 @@ def check_types(asked: Sequence[str]) -> tuple[str, ...]:
 
     Raises: ValueError if it has no GPU, or one of these types is not in it.
     """
-    with_gpus = [node for node in nodes() if node.gpus >= 1]
-    if not with_gpus:
+    types = sorted({node.gpu_type for node in nodes() if node.gpus >= 1})
+    if not types:
         raise ValueError("the Ray cluster has no GPU: give --device cpu")
-    there = sorted({node.gpu_type for node in with_gpus if node.gpu_type})
-    by_name = {name.casefold(): name for name in there}
+    by_name = {name.casefold(): name for name in types if name}
     for each in asked:
         if each.casefold() not in by_name:
-            known = f"it has {', '.join(there)}" if there else "it says no types"
-            raise ValueError(f"the Ray cluster has no GPU of type {each!r}: {known}")
+            known = ", ".join(by_name.values()) or "GPUs without a type"
+            raise ValueError(f"the Ray cluster has no GPU of type {each!r}: it has {known}")
     return tuple(by_name[each.casefold()] for each in asked)
 
 
@@ -211,34 +198,27 @@ class OnRay:
                     ray.cancel(task, force=True)
 
     def everywhere(self, function: Callable[..., T], *arguments: Any, needs: Needs) -> list[T]:
-        """See :class:`~vidcost.bench.engine.calls.Engine`. A node that is lost is left out.
+        """See :class:`~vidcost.bench.engine.calls.Engine`. A node without an answer is left out.
 
         Raises: ValueError if there is no such node, or one cannot run vidcost; what ``function``
                 raises.
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        ray = _ray()
         suiting = [node for node in nodes() if self._suits(node, needs)]
         if not suiting:
-            raise ValueError(
-                f"no node of the Ray cluster has {_WORDS[needs]}: `ray status` shows them"
-            )
-        asked = {}
+            words = "such a GPU" if needs == "gpu" else "cores"
+            raise ValueError(f"no node of the Ray cluster has {words}: `ray status` shows them")
+        asked = []
         for node in suiting:
             pinned = NodeAffinitySchedulingStrategy(node.id, soft=False)
             options = {"num_cpus": 0, "scheduling_strategy": pinned}
-            asked[_submitted(function, arguments, options)] = node
-        _, late = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
+            asked.append(_submitted(function, arguments, options))
         found: list[T] = []
-        for number, (task, node) in enumerate(asked.items()):
-            if task in late:
-                ray.cancel(task, force=True)
-                self._on_note(f"{node.host} did not answer within {ANSWER_S:g} s: it is not asked")
-                continue
-            outcome = _outcome(number, Call(node.host, function), task)
+        for node, task in zip(suiting, asked, strict=True):
+            outcome = _outcome(0, Call(node.host, function), task, timeout=ANSWER_S)
             if isinstance(outcome.error, Lost):
-                self._on_note(f"{node.host} was lost: {outcome.error}")
+                self._on_note(f"{node.host} is left out: {outcome.error}")
                 continue
             found.append(outcome.get())
         return found
@@ -271,7 +251,7 @@ def _submitted(function: Callable[..., Any], arguments: Sequence[Any], options: 
 
 @functools.cache
 def _remote(on_gpu: bool) -> Any:
-    """One for all tasks: each that is made anew is sent to the nodes anew."""
+    """One for all tasks: Ray would send each new one to the nodes again."""
     # Ray's process touches no GPU itself, so it need not end to give one back
     gpus = {"num_gpus": 1} if on_gpu else {}
     repeated = {"max_retries": TRIES - 1, "retry_exceptions": [Unfit]}
@@ -302,11 +282,11 @@ def _sendable(error: Exception) -> Exception:
     return error
 
 
-def _outcome(number: int, call: Call[T], task: Any) -> Outcome[T]:
+def _outcome(number: int, call: Call[T], task: Any, *, timeout: float | None = None) -> Outcome[T]:
     errors = _ray().exceptions
     lost = f"lost {TRIES} times, at last: "
     try:
-        returned, error, host, node = _ray().get(task)
+        returned, error, host, node = _ray().get(task, timeout=timeout)
     except Unfit as unfit:
         cause = getattr(unfit, "cause", unfit)
         return Outcome(number, call.name, error=Lost(f"{lost}{cause}"))

@@ -82,7 +82,10 @@ def git(folder: Path, *arguments: str) -> str:
     """The output of git.  Raises: ValueError, in a line, if it fails or is not installed."""
     try:
         process = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+            ["git", "--no-optional-locks", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except OSError:
         raise ValueError("git is not installed: two versions are read from it") from None

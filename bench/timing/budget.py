@@ -1,4 +1,4 @@
-"""How a sweep's time is shared out: first among all cells, then where precision is worst."""
+"""Divides the time of a sweep: first among all cells, then to the least precise ones."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.record import Timing
 
 FIRST = 0.5
-"""The part of its share that a cell may use in the first round."""
+"""The fraction of its part of the time that a cell may use in the first round."""
 
 LONGER = 4
-"""How many times longer a cell is sampled again, at most: that halves its interval."""
+"""How many times longer a cell is sampled again, at most: that halves its confidence interval."""
 
 WORTHWHILE = 1.5
-"""How many times longer it must be, at least: every attempt starts from its first sample."""
+"""How many times longer it must be, at least: every attempt takes all samples again."""
 
 
 @dataclass
@@ -29,12 +29,12 @@ class _Reached:
 
 
 class Budget:
-    """Limits for a sweep of ``seconds``, beginning now.
+    """Limits for a sweep of ``seconds`` from now on.
 
-    In the first round a cell is sampled until ``limits`` are met or half of its share of the time
-    is over, start-up included; what it leaves goes to the others. Then the cell whose precision is
-    worst is sampled again, longer, while that fits. A cell that grew no more precise is left alone.
-    A cell may go beyond ``limits.sampling_s`` then: the time is there to be used.
+    In the first round a cell is sampled until ``limits`` are met or half of its part of the time is
+    over, start-up included; the others get the rest. Then the least precise cell is sampled again,
+    longer, while that fits, also beyond ``limits.sampling_s``. A cell that did not become more
+    precise is not repeated.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Budget:
             return None
         use_s = FIRST * self.left_s / cells_left
         limits = self._limits
-        # a window too short says nothing, so it is all or none
+        # a window that is too short is useless, so it is all or nothing
         energy_s = limits.energy_s if limits.energy_s <= use_s / 2 else 0.0
         return limits.model_copy(
             update={
@@ -85,9 +85,9 @@ class Budget:
         return None
 
     def add(self, cell: Cell, timing: Timing, *, took_s: float | None = None) -> None:
-        """Note how precise ``cell`` is now; ``took_s`` seconds in all, None if it was stored."""
+        """Record how precise ``cell`` is; it took ``took_s`` seconds, None if it was stored."""
         if timing.status != "ok" or timing.protocol is None:
-            # whatever went wrong, more time does not mend it
+            # more time does not help a cell that failed
             if cell in self._reached:
                 self._reached[cell].more_helps = False
             return

@@ -1,4 +1,4 @@
-"""What an error says of a cell: not enough memory, not possible here, or a bug."""
+"""Classifies errors of a cell: not enough memory, not possible here, or a bug."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Unsupported(RuntimeError):
 
 
 def status_of(error: BaseException) -> Status | None:
-    """``oom`` or ``unsupported``; None for an error that says nothing of the cell."""
+    """``oom`` or ``unsupported``; None for any other error."""
     if is_out_of_memory(error):
         return "oom"
     if isinstance(error, Unsupported | NotImplementedError) or "not implemented for" in str(error):

@@ -1,4 +1,4 @@
-"""Inputs of a user's network in words: ``1x3x16x224x224``, ``1x128:int64``, ``mask=1x128:bool``."""
+"""Inputs of a user's network as text: ``1x3x16x224x224``, ``1x128:int64``, ``mask=1x128:bool``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DTYPES: dict[str, torch.dtype] = {
 }
 
 HIGHEST = 100
-"""Whole numbers are drawn from 0 up to here, unless an input says otherwise."""
+"""Default bound of random whole numbers, which start at 0."""
 
 _INPUT = re.compile(
     r"(?:(?P<name>[^\W\d]\w*)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>[a-z]+\d*))?(?:<(?P<below>\d+))?",
@@ -35,7 +35,7 @@ _INPUT = re.compile(
 class Input:
     """One input: its shape with the batch first, its type, and the name of forward's argument.
 
-    Whole numbers are random and ``below`` a bound, as a vocabulary asks for.
+    Whole numbers are random and below ``below``, such as the size of a vocabulary.
     """
 
     shape: tuple[int, ...]
@@ -55,7 +55,7 @@ class Input:
 def parse(text: str) -> Input:
     """``[NAME=]AxBxC[:DTYPE][<BELOW]`` as an input.
 
-    Raises: ValueError if it is none.
+    Raises: ValueError if it is not one.
     """
     found = _INPUT.fullmatch(text)
     if found is None:

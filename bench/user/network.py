@@ -1,26 +1,25 @@
-"""A network that a user wrote, built from a reference."""
+"""Networks that a user wrote: built from a reference, with blocks behind their modules."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vidcost.bench.call import positional
+from vidcost.bench.call import name_inside, positional
 from vidcost.bench.user.inputs import parse_all, tensors
-from vidcost.bench.user.insertion import Factory, with_blocks
 from vidcost.bench.user.reference import UserCodeError, load, of_user_code
 
+Factory = Callable[[int], nn.Module]
+"""Makes a block for so many channels."""
 
-def built(reference: str) -> nn.Module:
-    """The network: the object itself if it is one, else what it returns when it is called.
-
-    Raises: ValueError if there is no such object or it makes no network; UserCodeError.
-    """
-    return _network(reference, load(reference))
+Called = tuple[nn.Module, tuple[Tensor, ...]]
+"""A network and its inputs by position."""
 
 
 def called(
@@ -29,11 +28,13 @@ def called(
     blocks: Mapping[str, Factory] | None = None,
     *,
     seed: int = 0,
-) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The network with random weights and inputs from ``seed``, as everything here calls it.
+) -> Called:
+    """The network with random weights and inputs from ``seed``.
 
-    ``blocks`` go behind modules of the network by their names.
-    Raises: as :func:`built`; ValueError for inputs that are none, or modules that are not there.
+    It is the referenced object, or what that returns when it is called. ``blocks`` go behind
+    modules of the network by their names.
+    Raises: ValueError if there is no such object, module or input, or the object makes no network;
+            UserCodeError.
     """
     given = parse_all(inputs)
     found = load(reference)
@@ -41,20 +42,20 @@ def called(
     torch.manual_seed(seed)
     network = _network(reference, found)
     if network is found and blocks:
-        # the object is everybody's
+        # others use the object too
         network = copy.deepcopy(network)
-    return _with(blocks, *positional(network, tensors(given, seed=seed)))
+    return _with_blocks(*positional(network, tensors(given, seed=seed)), blocks or {})
 
 
 def called_on_meta(
     reference: str, inputs: Sequence[str], blocks: Mapping[str, Factory] | None = None
-) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The same as shapes alone, on the meta device.
+) -> Called:
+    """The same on the meta device.
 
     Raises: as :func:`called`.
     """
     given = parse_all(inputs)
-    # outside the meta device: what a module makes when it is loaded, others use too
+    # outside the meta device: others use what a module makes when it is loaded
     found = load(reference)
     try:
         with torch.device("meta"):
@@ -66,28 +67,59 @@ def called_on_meta(
         network = copy.deepcopy(network)
     model, values = positional(network.to("meta"), tensors(given))
     with torch.device("meta"):
-        return _with(blocks, model, tuple(value.to("meta") for value in values))
-
-
-def _with(
-    blocks: Mapping[str, Factory] | None, model: nn.Module, inputs: tuple[Tensor, ...]
-) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    if blocks:
-        model = with_blocks(model, inputs, blocks)
-    return model, inputs
+        return _with_blocks(model, tuple(value.to("meta") for value in values), blocks or {})
 
 
 def _network(reference: str, found: Any) -> nn.Module:
     if isinstance(found, nn.Module):
         return found
+    kind = type(found).__name__
     if not callable(found):
-        raise ValueError(f"{reference} is no network and makes none: it is a {_kind(found)}")
+        raise ValueError(f"{reference} is no network and makes none: it is a {kind}")
     with of_user_code():
         network = found()
     if not isinstance(network, nn.Module):
-        raise UserCodeError(f"{reference} returned no nn.Module but a {_kind(network)}")
+        kind = type(network).__name__
+        raise UserCodeError(f"{reference} returned no nn.Module but a {kind}")
     return network
 
 
-def _kind(found: Any) -> str:
-    return type(found).__name__
+def _with_blocks(
+    model: nn.Module, inputs: tuple[Tensor, ...], blocks: Mapping[str, Factory]
+) -> Called:
+    """``model`` with a block behind each of the modules that ``blocks`` names, made in place.
+
+    The channels are axis 1 of what the module returns, found by one pass on ``inputs``. A
+    Sequential of the module and its block takes the module's place, so code that reaches into the
+    module by name no longer finds it.
+    """
+    channels: dict[str, int] = {}
+    hooks = []
+    names = {name_inside(model, name): name for name, _ in model.named_modules()}
+
+    def note(_: nn.Module, __: Any, output: Any, *, position: str) -> None:
+        if isinstance(output, Tensor) and output.dim() > 2:
+            channels[position] = output.shape[1]
+
+    for position in blocks:
+        if not position or position not in names:
+            deep = position.count(".")
+            near = ", ".join(name for name in names if name and name.count(".") == deep)
+            raise ValueError(f"no module {position!r} to put a block behind: choose from {near}")
+        module = model.get_submodule(names[position])
+        hooks.append(module.register_forward_hook(partial(note, position=position)))
+    try:
+        with of_user_code(), torch.no_grad():
+            if blocks:
+                model(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for position, factory in blocks.items():
+        if position not in channels:
+            raise ValueError(f"{position} returns no feature map in this network: choose another")
+        parent, _, name = names[position].rpartition(".")
+        owner = model.get_submodule(parent)
+        put = OrderedDict(itself=owner.get_submodule(name), block=factory(channels[position]))
+        setattr(owner, name, nn.Sequential(put))
+    return model, inputs

@@ -1,4 +1,4 @@
-"""References to a user's objects: ``my_pkg.my_module:Name`` or ``folder/my_file.py:name``."""
+"""References to a user's objects, such as ``my_file.py:name``, and errors of their code."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class UserCodeError(Exception):
 
 @contextmanager
 def of_user_code() -> Iterator[None]:
-    """Turns whatever leaves the block, ``SystemExit`` too, into a :class:`UserCodeError`.
+    """Turn every exception in the block, ``SystemExit`` too, into a :class:`UserCodeError`.
 
-    Not Ctrl-C, and not a lack of memory, which is no fault of the code.
+    Except Ctrl-C and a lack of memory, which is no fault of the code.
     """
     try:
         yield
@@ -40,10 +40,7 @@ def of_user_code() -> Iterator[None]:
 
 
 def last_line(error: BaseException) -> str:
-    """The last line of the traceback, with the place it came from.
-
-    The place is the innermost one in a file that is neither installed nor ours, if any.
-    """
+    """The error in a line, with its innermost place in a file of the user's."""
     said = "".join(traceback.format_exception_only(error)).strip().splitlines()
     if isinstance(error, SyntaxError):
         # its own lines show the place first
@@ -53,13 +50,13 @@ def last_line(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if not frame.filename.startswith(_not_theirs())]
     place = f" ({outside[-1].filename}, line {outside[-1].lineno})" if outside else ""
-    # the message may have lines of its own: the last line would be its end alone
+    # all of the message, which may have several lines
     return f"{' '.join(said)[:500]}{place}"
 
 
 @cache
 def _not_theirs() -> tuple[str, ...]:
-    """Where installed packages and our own code are; code without a file begins with ``<``."""
+    """Beginnings of the paths of installed packages and our own; ``<`` is code without a file."""
     # found, not imported: the models bring torch
     specs = map(find_spec, ("vidcost.bench", "vidcost.models"))
     ours = [folder for spec in specs if spec for folder in spec.submodule_search_locations or ()]
@@ -67,15 +64,14 @@ def _not_theirs() -> tuple[str, ...]:
 
 
 def is_reference(text: str) -> bool:
-    """Whether ``text`` has the form of a reference; what it names need not be there."""
+    """Whether ``text`` has the form of a reference. Its object need not exist."""
     return _REFERENCE.fullmatch(text) is not None
 
 
 def load(reference: str) -> Any:
     """The object that ``reference`` names. Runs the user's module.
 
-    Modules are looked for as usual, then in the current folder; the folder of a file is searched
-    for what it imports.
+    Modules are found as usual, then in the current folder; imports of a file in its folder too.
     Raises: ValueError if there is no such file, module or name; UserCodeError if the module raises.
     """
     where, name = _parts(reference)
@@ -89,9 +85,9 @@ def load(reference: str) -> Any:
 
 
 def digest(reference: str) -> str:
-    """Names the code behind ``reference``: of the file, or of the whole package it stands in.
+    """A digest of the code behind ``reference``: of its file, or of its whole package.
 
-    Runs nothing. What the code imports from elsewhere is not part of it.
+    Nothing is run. Code that is imported from elsewhere is not part of it.
     Raises: ValueError if there is no such file or module.
     """
     where, _ = _parts(reference)
@@ -139,7 +135,7 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         with of_user_code():
-            # compiled anew: kept bytecode goes by the second, and a mended file may be as long
+            # compiled again: cached bytecode is checked by second and size only
             source = resolved.read_bytes()
             exec(compile(source, str(resolved), "exec"), vars(module))
     except BaseException:
@@ -154,7 +150,7 @@ def _from_module(name: str) -> ModuleType:
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
-            # not a module that the user's code lacks
+            # a module that the user's code lacks is an error of that code
             missing = error.name
             if missing is None or not (name == missing or name.startswith(f"{missing}.")):
                 raise
@@ -170,6 +166,6 @@ def _find(top: str) -> importlib.machinery.ModuleSpec:
 
 
 def _search(folder: Path) -> None:
-    """Behind all else, so that no file there stands in for an installed module."""
+    """Search it last, so that no file there stands in for an installed module."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# One machine with GPUs: begins Ray, times rows on all of its GPUs at once, ends Ray.
+# One machine with GPUs: starts Ray, times rows on all GPUs at once, stops Ray.
 # Usage: box.sh RESULTS ROW...
 set -euo pipefail
 
 results=$1
 shift
 
-# records are all that passes through the object store, so a quarter of a gigabyte is plenty
+# only records pass through the object store, so a quarter of a gigabyte is enough
 ray start --head --port 6379 --include-dashboard false --disable-usage-stats \
   --object-store-memory 268435456
 trap 'ray stop' EXIT

@@ -20,7 +20,7 @@ mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${hosts[0]}
 port=$((20000 + SLURM_JOB_ID % 20000))
 
-# begins Ray on every node, gives the command to the first one, and ends Ray with it
+# starts Ray on every node, runs the command on the first one, and stops Ray with it
 srun ray symmetric-run --address "$head:$port" --min-nodes "$SLURM_JOB_NUM_NODES" \
   --num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "$SLURM_GPUS_ON_NODE" \
   --include-dashboard false --disable-usage-stats --object-store-memory 268435456 -- \

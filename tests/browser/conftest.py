@@ -16,7 +16,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from vidcost.bench.count import record
 from vidcost.bench.report.page.data import gather
 from vidcost.bench.report.page.page import page
-from vidcost.bench.report.page.sections import Sections
+from vidcost.bench.report.page.sections import sections
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of Table 5's rows, a hostile row, and timings of two rows."""
+    """A page of the committed counts, a hostile row, and timings of two rows."""
     folder = tmp_path_factory.mktemp("results")
     records = record.read(RESULTS)
     hostile = records["mfnet"].model_copy(update={"row": HOSTILE})
@@ -58,9 +58,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
         )
     data = gather(folder)
-    sections = Sections(data)
     out = folder / "report.html"
-    out.write_text(page(sections.all(), sections.headlines(), data), "utf-8")
+    out.write_text(page(sections(data), data), "utf-8")
     return out
 
 

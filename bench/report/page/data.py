@@ -129,12 +129,10 @@ def conditions(cell: Cell) -> str:
 
 
 def sources(data: Data) -> list[dict[str, str | None]]:
-    """Where every number comes from: command, file, versions, device and date, as far as known.
-
-    Raises: ValueError if the first line of the file of counts cannot be read.
-    """
+    """Where every number comes from: command, file, versions, device and date, as far as known."""
     counts = data.results / record.COUNTS
-    header = _header(counts)
+    with counts.open(encoding="utf-8") as file:
+        header = json.loads(file.readline())
     here = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     anywhere = "any: counts do not depend on it"
     versions = {k: value for k, value in header.items() if k not in ("command", "records")}
@@ -168,14 +166,6 @@ def sources(data: Data) -> list[dict[str, str | None]]:
     ]
     keys = ("what", "command", "where", "versions", "device", "date")
     return [dict(zip(keys, (each or None for each in line), strict=True)) for line in lines]
-
-
-def _header(path: Path) -> dict[str, str]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            return {str(key): str(value) for key, value in json.loads(file.readline()).items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise ValueError(f"cannot read the first line of {path}: {error}") from None
 
 
 def _committed(path: Path) -> str:

@@ -1,7 +1,8 @@
-"""The program as a whole: help, examples, what is refused, and what it ends with."""
+"""The program as a whole: help, examples, JSON, rejected input, late imports, endings."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from vidcost.bench import files
 from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli import app
+from vidcost.bench.cli.moved import MOVED, check_moved
 from vidcost.bench.count import reconcile, record
 from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.count.references import asking
@@ -42,34 +45,38 @@ def test_help_shows_an_example(name):
     assert f"Example: vidcost {name}" in " ".join(plain(result.output).split())
 
 
-# those need a repository of two versions, or counts: tests/bench/gate/test_cli_gate.py and
-# test_report.py run them
+SLOW = ("compare", "report")
+
+
+# tests/bench/gate/test_cli_gate.py runs those of the gate, in a repository of two versions
 @pytest.mark.parametrize(
-    "name", [name for name in commands() if name.split()[0] not in ("gate", "report")]
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name in commands()
+        if not name.startswith("gate")
+    ],
 )
-def test_the_example_runs(name, vidcost, reference_counters, operators, monkeypatch, tmp_path):
-    monkeypatch.setattr(asking, "answers_folder", lambda: tmp_path / "cache")
-    if name == "query":
-        # what they show is stored
+def test_the_example_prints_json_alone(
+    name, vidcost, reference_counters, operators, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
+    if name in ("query", "report"):
         shutil.copytree(CHECKOUT / "results", "results", ignore=lambda *_: ["gate"])
     (example,) = re.findall("`vidcost (.*)`", commands()[name].epilog)
-    # fvcore runs the networks for real: on a small clip that is seconds instead of a minute
+    # reference counters run for real in `compare`: a small clip takes seconds
     clip = "--frames 4 --size 128" if name == "compare" else ""
-    status, out, err = vidcost(*shlex.split(f"{example} {clip}"))
-    assert (0, LEFT_OUT if name == "run" else "") == (status, err)
-    assert out
+    words = example.replace("--format csv", "")
+    status, out, err = vidcost(*shlex.split(f"{words} {clip} --json"))
+    assert 0 == status, err
+    assert err.startswith(LEFT_OUT) if name == "run" else "" == err
+    assert set(map(type, json.loads(out))) <= {dict}
 
 
-def test_no_arguments_show_the_help():
-    result = CliRunner().invoke(app, [])
-    assert 2 == result.exit_code
-    assert set() == {name.split()[0] for name in commands()} - set(plain(result.output).split())
-
-
-def test_no_arguments_show_the_help_and_complain_of_nothing(vidcost):
+def test_without_arguments_the_help_lists_the_commands(vidcost):
     status, out, err = vidcost()
     assert (2, "") == (status, err)
-    assert "Usage:" in out
+    assert set() == {name.split()[0] for name in commands()} - set(plain(out).split())
 
 
 def test_the_package_runs_as_a_module(tmp_path):
@@ -161,8 +168,8 @@ def test_the_package_runs_as_a_module(tmp_path):
         ("time mfnet --threads 0", ["--threads"]),
         ("time mfnet --budget 10", ["'10' is no time such as 90s, 10m or 1h"]),
         ("time mfnet --budget 0s", ["0s is no time: give more than 0s"]),
-        ("time mfnet --share", ["none of these rows has a block"]),
-        ("time mfnet --share --blocks nl", ["give one of them"]),
+        ("time mfnet --contribution", ["none of these rows has a block"]),
+        ("time mfnet --contribution --blocks nl", ["give one of them"]),
         ("time mfnet --sweep", ["for blocks alone: give --blocks too"]),
         ("time mfnet --shape 6x2x5x7", ["for blocks alone: give --blocks too"]),
         ("time mfnet-pnl --size 112", ["7x7", "at most n=3"]),
@@ -174,7 +181,7 @@ def test_the_package_runs_as_a_module(tmp_path):
         ("tables 3 --timings H100", ["no timings of 'H100'", "`vidcost time` makes some"]),
     ],
 )
-def test_bad_input_is_refused_in_one_line(command, words, complaint, reference_counters):
+def test_bad_input_is_rejected_in_one_line(command, words, complaint, reference_counters):
     message = complaint(*shlex.split(command))
     assert [] == [word for word in words if word not in message], message
     assert [] == reference_counters.asked
@@ -196,7 +203,7 @@ HEAD = b'{"command": "vidcost run", "records": 1}\n'
         (HEAD + b"null\n", 2),
     ],
 )
-def test_damaged_records_are_refused(content, line, complaint, reference_counters, tmp_path):
+def test_damaged_records_are_rejected(content, line, complaint, reference_counters, tmp_path):
     (tmp_path / "r").mkdir()
     (tmp_path / "r/counts.jsonl").write_bytes(content)
     assert f"r/counts.jsonl, line {line} is damaged: `vidcost run` writes the file anew" == (
@@ -205,21 +212,21 @@ def test_damaged_records_are_refused(content, line, complaint, reference_counter
     assert [] == reference_counters.asked
 
 
-def test_records_that_are_cut_off_are_refused(complaint, tmp_path):
+def test_records_that_are_cut_off_are_rejected(complaint, tmp_path):
     (tmp_path / "counts.jsonl").write_bytes(HEAD)
     assert "counts.jsonl has 0 of 1 records: `vidcost run` writes the file anew" == (
         complaint("tables", "3", "--results", ".")
     )
 
 
-def test_records_that_are_no_text_are_refused(complaint, reference_counters, tmp_path):
+def test_records_that_are_no_text_are_rejected(complaint, reference_counters, tmp_path):
     (tmp_path / "counts.jsonl").write_bytes(b"\xff\xfe")
     assert "cannot read counts.jsonl" in complaint("tables", "3", "--results", ".")
 
 
 @pytest.mark.parametrize("command", ["run", "tables 3", "conformance"])
 @pytest.mark.parametrize("folder", ["file", "file/below"])
-def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
+def test_a_folder_that_cannot_be_written_is_rejected_before_any_work(
     command, folder, complaint, reference_counters, tmp_path
 ):
     (tmp_path / "file").write_text("a file")
@@ -254,13 +261,27 @@ def test_a_closed_form_that_is_not_met_is_something_wrong(
     status, out, err = vidcost(*command.split())
     err = err.removeprefix(LEFT_OUT)
     assert (1, "", 1) == (status, out, err.count("\n"))
-    assert err.startswith(f"vidcost: {what} was counted as Cost(params=28416, ")
+    assert err.startswith(f"vidcost: {what} was counted as Cost(params=")
     assert "its closed form says Cost(params=1, conv=0" in err
     assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize("old", MOVED)
+def test_a_moved_command_names_its_replacement(old, complaint):
+    assert f"`vidcost {old}` is gone: {MOVED[old]}" == complaint(*old.split(), "mfnet")
+
+
+def test_an_option_moves_without_its_command(monkeypatch):
+    monkeypatch.setitem(MOVED, "audit --search", "use another")
+    check_moved(["audit"])
+    check_moved(["count", "--search", "mfnet"])
+    for given in (["--search", "mfnet"], ["--json", "--search=mfnet"]):
+        with pytest.raises(ValueError, match="`vidcost audit --search` is gone: use another"):
+            check_moved(["audit", *given])
+
+
 HEAVY = (
-    *("torch", "numpy", "pandas", "scipy", "statsmodels", "sympy", "matplotlib", "fvcore"),
+    *("torch", "numpy", "pandas", "scipy", "sympy", "altair", "fvcore", "psutil", "cpuinfo"),
     *("thop", "duckdb", "jinja2", "vl_convert", "ray", "triton"),
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from types import SimpleNamespace
 
 import pytest
 
@@ -40,16 +39,12 @@ def cluster():
 
 @pytest.fixture
 def engine(cluster, request):
-    """The cluster as an engine; ``engine.notes`` is what it said.
-
-    What the test's module defines is sent to the nodes, which cannot import it.
-    """
+    """The cluster as an engine. The test's module is sent to the nodes, which cannot import it."""
     import ray
 
     ray.cloudpickle.register_pickle_by_value(request.module)
-    notes = []
     try:
         with on_ray.joined(cluster.address):
-            yield SimpleNamespace(engine=OnRay(on_note=notes.append), notes=notes)
+            yield OnRay()
     finally:
         ray.cloudpickle.unregister_pickle_by_value(request.module)

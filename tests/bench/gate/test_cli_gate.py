@@ -12,9 +12,10 @@ import pytest
 import typer.main
 
 from vidcost.bench.cli import app
+from vidcost.bench.count import record
 from vidcost.bench.gate import interleave, versions
+from vidcost.papers.catalog import select
 
-READ_ROWS = versions.Prepared.rows
 SLOW, FAST = {"ns": 10_000_000}, {"ns": 9_000_000}
 
 
@@ -27,37 +28,37 @@ def example(name):
     return shlex.split(found)
 
 
-def pytest_benchmark(path, median):
-    machine = {
-        "cpu": {"brand_raw": "Abacus 7", "count": 2},
-        "machine": "x86_64",
-        "system": "Linux",
-        "python_implementation": "CPython",
-        "python_version": "3.11.7",
-    }
-    stats = {"median": median, "rounds": 5}
-    benchmark = {"fullname": "bench.py::test_nl", "params": None, "stats": stats, "extra_info": {}}
-    contents = {
-        "machine_info": machine,
-        "commit_info": {"id": path},
-        "benchmarks": [benchmark],
-        "datetime": f"2026-11-23T00:00:{median * 100:02.0f}+00:00",
-        "version": "5.3.1",
-    }
-    Path(path).write_text(json.dumps(contents))
+@pytest.fixture
+def few(vidcost, committed, monkeypatch):
+    """A baseline of two rows, which are all there are; returns how to change one."""
+    rows = select(["mfnet", "mfnet-nl"])
+    monkeypatch.setattr("vidcost.papers.catalog.rows_beside", lambda stored: rows)
+
+    def write(**fields):
+        changed = committed["mfnet-nl"].model_copy(update=fields)
+        record.write(Path("results"), [committed["mfnet"], changed], command="vidcost run")
+
+    write()
+    return write
+
+
+@pytest.fixture
+def stored(vidcost):
+    """JSON of pytest-benchmark of two versions, one process each."""
+    for name, median in (("base", 0.01), ("head", 0.02)):
+        benchmarks = [{"fullname": "bench.py::test_nl", "stats": {"median": median}}]
+        contents = {"machine_info": {}, "commit_info": {"id": name}, "benchmarks": benchmarks}
+        Path(f"{name}.json").write_text(json.dumps(contents))
 
 
 # counts
 
 
-def test_the_example_of_counts_runs(vidcost, baseline):
+def test_counts_pass_or_fail_everywhere(vidcost, few, monkeypatch, tmp_path):
     status, out, err = vidcost(*example("gate counts"))
     assert (0, "") == (status, err)
-    assert re.fullmatch(r"42 rows, 1,3\d\d figures compared: all as in results/counts.jsonl\n", out)
-
-
-def test_counts_that_changed_fail_everywhere(vidcost, baseline, monkeypatch, tmp_path):
-    baseline("mfnet-nl", linear=153601)
+    assert re.fullmatch(r"2 rows, \d\d figures compared: all as in results/counts.jsonl\n", out)
+    few(linear=153601)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     status, out, err = vidcost("gate", "counts")
@@ -68,8 +69,9 @@ def test_counts_that_changed_fail_everywhere(vidcost, baseline, monkeypatch, tmp
     assert "mfnet-nl" in (tmp_path / "summary.md").read_text()
 
 
-def test_the_example_of_accept_runs(vidcost, baseline, reference_counters):
-    baseline("mfnet-nl", linear=153601)
+def test_the_example_of_accept_runs(vidcost, few, reference_counters, complaint):
+    assert "nothing to accept" in complaint("gate", "accept", "--reason", "why not")
+    few(linear=153601)
     status, out, err = vidcost(*example("gate accept"))
     assert (0, "") == (status, err)
     assert "1 differences in 1 rows accepted. Written: results/counts.jsonl" in out
@@ -77,21 +79,15 @@ def test_the_example_of_accept_runs(vidcost, baseline, reference_counters):
     assert 0 == vidcost("gate", "counts")[0]
 
 
-def test_accept_without_a_change_is_rejected(vidcost, baseline, complaint):
-    assert "nothing to accept" in complaint("gate", "accept", "--reason", "why not")
-
-
 # time
 
 
-def test_the_example_of_time_runs(git, vidcost, sides):
+def test_the_examples_of_time_and_replay_run(git, vidcost, sides):
     sides({"mfnet-pnl": SLOW}, {"mfnet-pnl": SLOW})
     status, out, err = vidcost(*example("gate time"))
     assert (0, "") == (status, err)
     assert "**Gate: 2 EQUIVALENT**" in out
-    found = json.loads(Path("gate.json").read_text())
-    assert 0 == found["status"]
-    assert ["EQUIVALENT"] * 2 == [verdict["word"] for verdict in found["verdicts"]]
+    assert (0, out, "") == vidcost(*example("gate replay"))
 
 
 def test_a_regression_is_reported_everywhere(git, vidcost, sides, monkeypatch, tmp_path):
@@ -107,12 +103,15 @@ def test_a_regression_is_reported_everywhere(git, vidcost, sides, monkeypatch, t
     assert ["mfnet-pnl"] == [
         case.get("name") for case in suites.iter("testcase") if case.find("failure") is not None
     ]
-    found = json.loads(Path("o/g.json").read_text())
+    file = Path("o/g.json")
+    found = json.loads(file.read_text())
     assert (1, 5) == (found["status"], found["measured"]["seed"])
-    # and from the file alone
-    status, again, _ = vidcost("gate", "replay", "o/g.json")
-    assert 1 == status
-    assert out == again
+    assert (1, out) == vidcost("gate", "replay", "o/g.json")[:2]
+    file.write_text(file.read_text().replace("REGRESSED", "EQUIVALENT"))
+    status, out, err = vidcost("gate", "replay", "o/g.json")
+    assert 3 == status
+    assert "o/g.json holds other verdicts: it was edited, or judged by another version" in err
+    assert "1 REGRESSED" in out
 
 
 def test_a_version_that_crashes_cannot_be_judged(git, vidcost, sides):
@@ -124,8 +123,8 @@ def test_a_version_that_crashes_cannot_be_judged(git, vidcost, sides):
 
 def test_a_row_of_one_version_is_left_out(git, vidcost, sides, monkeypatch):
     sides({"mfnet": SLOW}, {"mfnet": SLOW})
-    monkeypatch.setattr(versions.Prepared, "rows", READ_ROWS)
-    git.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
+    rows = {"main": ["mfnet", "mfnet-nl"], "working tree": ["mfnet", "mfnet-non-local"]}
+    monkeypatch.setattr(versions.Prepared, "rows", lambda side: rows[side.version.ref])
     status, out, _ = vidcost("gate", "time", "mfnet", "mfnet-n*", "--base", "main")
     assert 0 == status
     assert "Left out: mfnet-non-local is only in head: nothing to compare it with; " in out
@@ -163,10 +162,6 @@ def test_a_stopped_run_is_kept(git, vidcost, sides, monkeypatch):
     ("words", "said"),
     [
         ("time --base nowhere", "no ref 'nowhere'"),
-        ("time no-such-row --base main", "no row 'no-such-row' in either version"),
-        ("time mfnet --shape 8x2x4x4", "--shape is for blocks alone: give --blocks too"),
-        ("time --blocks xyz --base main", "xyz"),
-        ("time mfnet --dtype int4", "dtype: "),
         ("time mfnet --device tpu", "no device 'tpu'"),
         ("replay nothing.json", "cannot read nothing.json"),
         ("replay pyproject.toml", "pyproject.toml is not a gate's result"),
@@ -203,41 +198,20 @@ def test_outside_of_a_repository_is_a_line(vidcost, complaint, monkeypatch, tmp_
     assert "not a git repository" in complaint("gate", "time", "mfnet")
 
 
-# replay and samples
+def test_an_unknown_row_is_rejected(git, complaint, sides):
+    sides({}, {})
+    assert "no row 'no-such-row' in either version" in complaint("gate", "time", "no-such-row")
 
 
-def test_the_example_of_replay_runs(git, vidcost, sides):
-    sides({"mfnet": SLOW}, {"mfnet": SLOW})
-    _, first, _ = vidcost("gate", "time", "mfnet", "--base", "main")
-    status, out, err = vidcost(*example("gate replay"))
-    assert (0, first, "") == (status, out, err)
+# samples
 
 
-def test_an_edited_verdict_is_found(git, vidcost, sides):
-    sides({"mfnet": FAST}, {"mfnet": SLOW})
-    vidcost("gate", "time", "mfnet", "--base", "main")
-    text = Path("gate.json").read_text()
-    Path("gate.json").write_text(text.replace("REGRESSED", "EQUIVALENT"))
-    status, out, err = vidcost("gate", "replay", "gate.json")
-    assert 3 == status
-    assert "gate.json holds other verdicts: it was edited, or judged by another version" in err
-    assert "1 REGRESSED" in out
-
-
-def test_the_example_of_samples_runs(vidcost):
-    for name, median in (("base.json", 0.01), ("head.json", 0.02)):
-        pytest_benchmark(name, median)
+def test_the_example_of_samples_runs(vidcost, stored):
     status, out, err = vidcost(*example("gate samples"))
     assert (0, "") == (status, err)
     assert "**Gate: 1 INCONCLUSIVE**" in out
     assert "a drift of the machine is not excluded" in out
-    status, again, _ = vidcost("gate", "replay", "gate.json")
-    assert (0, out) == (status, again)
-
-
-def test_single_runs_are_judged_by_a_known_noise(vidcost):
-    for name, median in (("base.json", 0.01), ("head.json", 0.02)):
-        pytest_benchmark(name, median)
+    assert (0, out) == vidcost("gate", "replay", "gate.json")[:2]
     status, out, _ = vidcost(*"gate samples base.json head.json --noise 0.02".split())
     assert 1 == status
     assert "**Gate: 1 REGRESSED**" in out

@@ -6,8 +6,7 @@ import dataclasses
 import json
 import re
 import subprocess
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -104,14 +103,6 @@ def test_a_clip_of_another_size_is_named_whole(made_up):
     assert Change("a", "inputs", "3x5x7x11, 2x1x7x11", "3x5x7x11, 2x1x7x13") == change
 
 
-def test_changes_are_in_the_order_of_rows_then_fields(made_up):
-    now = {row: made_up(row) for row in ("z", "a")}
-    baseline = {row: made_up(row, matmul=3, params=2, conv=5) for row in ("a", "z")}
-    assert [(row, field) for row in ("z", "a") for field in ("params", "conv", "matmul")] == [
-        (change.row, change.field) for change in differences(baseline, now).changes
-    ]
-
-
 def test_rows_on_one_side_and_rows_that_cannot_be_counted(made_up):
     a, b, c = made_up("a"), made_up("b"), made_up("c")
     found = differences(
@@ -168,13 +159,15 @@ def test_the_committed_counts_are_those_of_now(store):
     assert 3 * 20 < comparison.figures
 
 
-@pytest.mark.parametrize("counter", ["fvcore", "thop", "thop-2020", "torch"])
-def test_one_more_in_a_counters_answer_is_found(store, committed, counter):
-    answers = committed["c3d"].reference_counters
-    right = answers[counter].flops
-    planted = answers | {counter: answers[counter].model_copy(update={"flops": right + 1})}
-    folder = store({"c3d": {"reference_counters": planted, "conv": 7}})
-    assert {"conv", f"{counter}.flops"} == {each.field for each in compare(ROWS, folder).changes}
+def test_one_more_in_any_counters_answer_is_found(store, committed):
+    answers = {
+        name: answer.model_copy(update={"flops": answer.flops + 1})
+        for name, answer in committed["c3d"].reference_counters.items()
+    }
+    folder = store({"c3d": {"reference_counters": answers}})
+    changes = compare(ROWS, folder).changes
+    assert {f"{name}.flops" for name in answers} == {change.field for change in changes}
+    assert {1} == {change.before - change.after for change in changes}
 
 
 def test_a_row_that_is_gone_and_a_row_that_can_no_longer_be_built(store):
@@ -201,14 +194,12 @@ def test_a_row_that_cannot_be_counted_hides_no_other(store, monkeypatch):
 
 
 def test_without_a_baseline(tmp_path):
-    message = f"no baseline {tmp_path}/counts.jsonl: `vidcost run` writes it"
-    for rejected in (lambda: compare(ROWS, tmp_path), lambda: accept(ROWS, tmp_path, "why")):
-        with pytest.raises(ValueError, match="no baseline") as caught:
-            rejected()
-        assert str(caught.value).startswith(message)
-    record.write(tmp_path, [], command="test")
-    with pytest.raises(ValueError, match="no baseline"):
+    message = f"^no baseline {tmp_path}/counts.jsonl: `vidcost run` writes it"
+    with pytest.raises(ValueError, match=message):
         compare(ROWS, tmp_path)
+    record.write(tmp_path, [], command="test")
+    with pytest.raises(ValueError, match=message):
+        accept(ROWS, tmp_path, "why")
 
 
 def test_a_damaged_baseline(store):
@@ -220,34 +211,13 @@ def test_a_damaged_baseline(store):
         accept(ROWS, path.parent, "why")
 
 
-def test_steps_are_reported(store, reference_counters):
-    begun = []
-
-    @contextmanager
-    def progress(total):
-        said = []
-        begun.append((total, said))
-        yield said.append
-
-    folder = store(C3D_ONE_LESS)
-    compare(ROWS, folder, progress=progress)
-    counted = (3, [f"counted {name}" for name in NAMES])
-    assert [counted] == begun
-    accept(ROWS, folder, "why", progress=progress)
-    assert [counted, counted] == begun[:2]
-    ((total, said),) = begun[2:]
-    assert (5, 5, "counted c3d") == (total, len(said), said[0])
-
-
 # accept
 
 
 def test_accepted_counts_are_the_new_baseline(store, reference_counters, committed):
     folder = store(C3D_ONE_LESS)
-    begun = datetime.now(UTC) - timedelta(seconds=1)
     acceptance = accept(ROWS, folder, "  the head is smaller\n")
     assert ("the head is smaller", (LESS,)) == (acceptance.reason, acceptance.changes)
-    assert begun <= acceptance.accepted <= datetime.now(UTC)
     assert () == compare(ROWS, folder).changes
     (line,) = (folder / "counts-history.jsonl").read_text().splitlines()
     written = json.loads(line)
@@ -374,12 +344,8 @@ def test_a_damaged_history(store, rejected, reference_counters):
     path.write_text(path.read_text() + '{"reason": "cut\n')
     message = f"{path}, line 2 is damaged: take the file from the last commit that has it"
     rejected(message, folder)
-
-
-def test_a_history_that_cannot_be_read(store, rejected):
-    folder = store(C3D_ONE_LESS)
-    (folder / "counts-history.jsonl").write_bytes(b"\xff\xfe")
-    rejected(f"cannot read {folder}/counts-history.jsonl: ", folder)
+    path.write_bytes(b"\xff\xfe")
+    rejected(f"cannot read {path}: ", folder)
 
 
 @pytest.mark.parametrize("file", ["counts.jsonl", "counts-history.jsonl"])

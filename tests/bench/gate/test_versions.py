@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from vidcost.bench.gate import versions
-from vidcost.bench.gate.versions import prepare
-from vidcost.papers.pnl2020.rows import ROWS
 
 WHICH = """\
 import vidcost.bench.timing.worker, vidcost.papers.pnl2020.rows, json
@@ -20,21 +18,32 @@ print(json.dumps([vidcost.bench.timing.worker.__file__, vidcost.papers.pnl2020.r
 """
 
 
-def both(repository, base, head, **options):
-    return prepare(
-        repository.folder, base, head, cache=repository.folder.parent / "cache", **options
+@pytest.fixture
+def prepare(git, cache):
+    """Prepare two refs of the repository that the test stands in."""
+
+    def run(base="main", head=None, **options):
+        return versions.prepare(git.folder, base, head, cache=cache, **options)
+
+    return run
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    """Compiling the sides takes seconds, and these tests start no process of theirs."""
+    run = subprocess.run
+    monkeypatch.setattr(
+        versions.subprocess, "run", lambda c, **o: None if "compileall" in c else run(c, **o)
     )
 
 
-def test_a_version_runs_its_own_models_under_this_harness(repository):
-    repository.commit()
-    repository.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
-    base, head = both(repository, "main", None)
-    assert [row.name for row in ROWS if row.build] == base.rows()
-    renamed = {
-        f"{name}{impl}" for name in ("mfnet-nl", "mfnet-non-local") for impl in ("", "-optimized")
-    }
-    assert renamed == set(base.rows()) ^ set(head.rows())
+@pytest.mark.slow
+def test_a_version_runs_its_own_models_under_this_harness(git, prepare):
+    git.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
+    base, head = prepare()
+    renamed = set(base.rows()) ^ set(head.rows())
+    assert {"mfnet-nl", "mfnet-non-local"} <= renamed
+    assert all(name.startswith(("mfnet-nl", "mfnet-non-local")) for name in renamed)
     for side in (base, head):
         process = subprocess.run(
             [side.python, "-P", "-c", WHICH],
@@ -43,91 +52,80 @@ def test_a_version_runs_its_own_models_under_this_harness(repository):
             text=True,
             check=True,
         )
-        assert [str(side.path / "vidcost")] * 2 == [
-            name.rpartition("/bench/" if "bench" in name else "/papers/")[0]
-            for name in json.loads(process.stdout)
-        ]
+        assert all(Path(each).is_relative_to(side.path) for each in json.loads(process.stdout))
     assert base.version.code != head.version.code
     assert ("this", "this") == (base.version.environment, head.version.environment)
 
 
-def test_equal_code_is_copied_twice(repository):
-    repository.commit()
-    base, head = both(repository, "HEAD", None)
+@pytest.mark.slow
+def test_models_that_do_not_import_are_named(git, prepare):
+    (git.folder / "papers" / "catalog.py").write_text("import no_such_module\n")
+    _, head = prepare()
+    with pytest.raises(ValueError, match="working tree cannot be run: ModuleNotFoundError"):
+        head.rows()
+
+
+def test_equal_code_is_copied_twice(prepare, uncompiled):
+    base, head = prepare("HEAD")
     assert base.version.code == head.version.code
     assert base.path != head.path
     assert len(str(base.path)) == len(str(head.path))
 
 
-def test_a_commit_is_named_with_its_changes(repository):
-    commit = repository.commit()
-    clean, before = both(repository, None, None)
+def test_a_commit_is_named_with_its_changes(git, prepare, uncompiled):
+    commit = git.git("rev-parse", "HEAD")
+    clean, before = prepare(None)
     assert ("working tree", commit) == (clean.version.ref, clean.version.commit)
-    (repository.folder / "notes.txt").write_text("not a model")
-    assert commit == both(repository, None, None)[0].version.commit
-    repository.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
-    _, after = both(repository, None, None)
+    (git.folder / "notes.txt").write_text("not a model")
+    assert commit == prepare(None)[0].version.commit
+    git.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
+    _, after = prepare(None)
     assert f"{commit}+changes" == after.version.commit
     assert before.path != after.path
 
 
-def test_a_version_is_unpacked_once_and_the_repository_left_alone(repository):
-    commit = repository.commit()
-    files = {path: path.read_bytes() for path in repository.folder.rglob("*") if path.is_file()}
-    both(repository, "main", None)
-    folder = repository.folder.parent / "cache/versions" / commit
+def test_a_version_is_unpacked_once_and_the_repository_left_alone(git, prepare, cache, uncompiled):
+    commit = git.git("rev-parse", "HEAD")
+    before = {path: path.read_bytes() for path in git.folder.rglob("*") if path.is_file()}
+    prepare()
+    folder = cache / "versions" / commit
     assert {"models", "papers", "pyproject.toml"} == {path.name for path in folder.iterdir()}
     assert [folder] == list(folder.parent.iterdir())
     (folder / "kept").touch()
-    both(repository, "main", "HEAD")
-    assert (folder / "kept").is_file()
-    assert files.keys() == {path for path in repository.folder.rglob("*") if path.is_file()}
-    assert files == {path: path.read_bytes() for path in files}
+    prepare("main", "HEAD")
+    (folder / "kept").unlink()
+    assert before == {path: path.read_bytes() for path in git.folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("ref", ["no-such-branch", "--upload-pack=evil", "HEAD~9"])
-def test_an_unknown_ref_is_named(repository, ref):
-    repository.commit()
+def test_an_unknown_ref_is_named(prepare, ref):
     with pytest.raises(ValueError, match="no ref") as error:
-        both(repository, ref, None)
+        prepare(ref)
     assert repr(ref) in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_outside_of_a_repository(tmp_path, monkeypatch):
+def test_without_a_repository_or_git(tmp_path, cache, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(ValueError, match="not a git repository"):
-        prepare(tmp_path, "main", None, cache=tmp_path / "cache")
-
-
-def test_without_git(repository, monkeypatch):
+        versions.prepare(tmp_path, "main", None, cache=cache)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ValueError, match="git is not installed"):
-        both(repository, "main", None)
+        versions.prepare(tmp_path, "main", None, cache=cache)
 
 
-def test_a_version_without_models_is_rejected(repository):
-    repository.git("rm", "-r", "--quiet", "--cached", "--ignore-unmatch", "models")
-    shutil.rmtree(repository.folder / "models")
-    repository.commit()
-    with pytest.raises(ValueError, match="main has no models/"):
-        both(repository, "main", None)
-
-
-def test_models_that_do_not_import_are_named(repository):
-    (repository.folder / "papers" / "catalog.py").write_text("import no_such_module\n")
-    repository.commit()
-    base, _ = both(repository, "main", None)
-    with pytest.raises(ValueError, match="main cannot be run: ModuleNotFoundError"):
-        base.rows()
+def test_a_version_without_models_is_rejected(git, prepare, uncompiled):
+    shutil.rmtree(git.folder / "models")
+    with pytest.raises(ValueError, match="working tree has no models/"):
+        prepare()
 
 
 class Installer:
     """Stands in for venv and pip."""
 
-    def __init__(self, monkeypatch, fail=False):
+    def __init__(self, monkeypatch):
         self.commands = []
-        self._fail = fail
+        self.status = 0
         self._run = subprocess.run
         monkeypatch.setattr(versions.subprocess, "run", self)
 
@@ -137,46 +135,33 @@ class Installer:
         self.commands.append(command)
         if "venv" in command:
             Path(command[-1]).mkdir(parents=True)
-        return subprocess.CompletedProcess(
-            command, int(self._fail), "", "noise\nERROR: no such version\n"
-        )
+        said = "noise\nERROR: no such version\n"
+        return subprocess.CompletedProcess(command, self.status, "", said)
 
 
-def test_versions_that_ask_for_other_packages_get_environments_of_their_own(
-    repository, monkeypatch
+def test_versions_with_other_dependencies_get_environments_of_their_own(
+    git, prepare, cache, uncompiled, monkeypatch
 ):
     installer = Installer(monkeypatch)
-    repository.commit()
-    repository.edit("pyproject.toml", '"torch"', '"torch>=2.12"')
-    (repository.folder / "constraints.txt").write_text("torch==2.13.0\n")
-    base, head = both(repository, "main", None)
+    git.edit("pyproject.toml", '"torch"', '"torch>=2.12"')
+    (git.folder / "constraints.txt").write_text("torch==2.13.0\n")
+    base, head = prepare(same_environment=True)
+    assert ("this", "this") == (base.version.environment, head.version.environment)
+    assert [] == installer.commands
+    base, head = prepare()
     assert base.version.environment != head.version.environment
     assert base.python != head.python
     venvs, installs = installer.commands[::2], installer.commands[1::2]
-    assert [[*c[1:3], c[3]] for c in venvs] == [
-        ["-m", "venv", str(side.path.parent.parent / "environments" / side.version.environment)]
+    assert [command[1:] for command in venvs] == [
+        ["-m", "venv", str(cache / "environments" / side.version.environment)]
         for side in (base, head)
     ]
     assert ["torch"] == installs[0][-1:]
-    constraints = str(repository.folder / "constraints.txt")
-    assert ["-c", constraints, "torch>=2.12"] == installs[1][-3:]
+    assert ["-c", str(git.folder / "constraints.txt"), "torch>=2.12"] == installs[1][-3:]
     # made once
-    both(repository, "main", None)
+    prepare()
     assert 4 == len(installer.commands)
-
-
-def test_one_environment_for_both_if_asked_for(repository, monkeypatch):
-    installer = Installer(monkeypatch)
-    repository.commit()
-    repository.edit("pyproject.toml", '"torch"', '"torch>=2.12"')
-    base, head = both(repository, "main", None, same_environment=True)
-    assert ("this", "this") == (base.version.environment, head.version.environment)
-    assert [] == installer.commands
-
-
-def test_packages_that_cannot_be_installed_are_an_error(repository, monkeypatch):
-    Installer(monkeypatch, fail=True)
-    repository.commit()
-    repository.edit("pyproject.toml", '"torch"', '"torch>=99"')
-    with pytest.raises(ValueError, match="of main cannot be installed: ERROR: no such version"):
-        both(repository, "main", None)
+    installer.status = 1
+    git.edit("pyproject.toml", '"torch>=2.12"', '"torch>=99"')
+    with pytest.raises(ValueError, match="tree cannot be installed: ERROR: no such version"):
+        prepare()

@@ -10,7 +10,8 @@ import pytest
 from vidcost.bench.count import record
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.page.data import Data, gather
-from vidcost.bench.report.page.sections import Section, Sections
+from vidcost.bench.report.page.sections import Section
+from vidcost.bench.report.page.sections import sections as sections_of
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.store import Store
@@ -53,4 +54,4 @@ def data(small: Path) -> Data:
 
 @pytest.fixture(scope="session")
 def sections(data: Data) -> list[Section]:
-    return Sections(data).all()
+    return sections_of(data)

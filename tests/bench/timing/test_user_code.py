@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from vidcost.bench.timing import predict as predict_module
-from vidcost.bench.timing import sweep
 from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.messages import Limits, Task
+from vidcost.bench.timing.parent import COMMAND, WorkerProcess
 from vidcost.bench.timing.plan import cells_for, code_of, network_fields
 from vidcost.bench.timing.predict import predict, predict_without
-from vidcost.bench.timing.store import Store
+from vidcost.bench.timing.record import Timing
 
 CODE = """
 import sys, time
@@ -56,7 +56,7 @@ class Ids(nn.Module):
     def forward(self, ids):
         return self.head(self.embedding(ids))
 
-class Refuses(Net):
+class Rejects(Net):
     def forward(self, x):
         raise ValueError("theirs")
 
@@ -72,41 +72,47 @@ QUICK = Limits(sampling_s=0.2, min_samples=3, precision=0.5, warmup_s=0.2, chunk
 CLIP = ["2x3x4x5x6"]
 
 
-@pytest.fixture(autouse=True)
-def theirs(tmp_path, monkeypatch):
-    (tmp_path / "theirs.py").write_text(CODE, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module", autouse=True)
+def theirs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("theirs")
+    (folder / "theirs.py").write_text(CODE, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder / "theirs.py"
 
 
 def network(name, **known) -> Cell:
     return checked_cell(network_fields(f"theirs.py:{name}", CLIP) | known)
 
 
-@pytest.fixture
-def measure(tmp_path):
-    def measure(cell, limits=QUICK):
-        store = Store(tmp_path / "t.jsonl")
-        (timing,) = sweep.sweep([cell], store, limits=limits, predict=predict).timings
-        return timing
-
-    return measure
+@pytest.fixture(scope="module")
+def worker(theirs):
+    """One worker for all: their failures leave it alive."""
+    with WorkerProcess(COMMAND, threads=1) as process:
+        yield process
 
 
-def test_a_network_that_prints_is_timed(measure):
-    timing = measure(network("Net"))
-    assert ("ok", "") == (timing.status, timing.error)
-    assert 3 <= len(timing.samples_s["latency"])
-    # 15 weights at 2 clips of 120 positions
-    assert 15 * 240 == timing.macs == timing.macs_total
+def measured(worker, cell, limits=QUICK):
+    worker.give(Task(cell=cell, limits=limits))
+    while not isinstance(said := worker.listen(), Timing):
+        worker.reply("keep")
+    return said
+
+
+@pytest.mark.parametrize(
+    ("phase", "parts", "macs"),
+    [
+        # 15 weights at 2 clips of 120 positions; the clip takes no gradient
+        ("inference", {"latency"}, 15 * 240),
+        ("training", {"latency", "forward", "backward", "optimizer"}, 2 * 15 * 240),
+    ],
+)
+def test_a_network_that_prints_is_timed_whatever_it_returns(worker, phase, parts, macs):
+    cell = network("Net", phase=phase)
+    timing = measured(worker, cell)
+    assert ("ok", "", parts) == (timing.status, timing.error, set(timing.samples_s))
+    assert (15 * 240, macs) == ((known := predict(cell)).macs, known.macs_total)
     assert 2 == timing.cell.batch
-
-
-def test_it_is_trained_whatever_it_returns(measure):
-    timing = measure(network("Net", phase="training"))
-    assert "ok" == timing.status
-    assert {"latency", "forward", "backward", "optimizer"} == set(timing.samples_s)
-    # the clip takes no gradient
-    assert 2 * 15 * 240 == timing.macs_total
 
 
 @pytest.mark.parametrize(
@@ -114,29 +120,25 @@ def test_it_is_trained_whatever_it_returns(measure):
     [
         ("Leaves", "raised", "sys.exit(3) ("),
         ("Raises", "raised", "KeyError: 'theirs' ("),
+        ("Rejects", "raised", "ValueError: theirs ("),
         ("fails", "raised", "RuntimeError: nothing to build ("),
         ("NotANumber", "not finite", "what it returned has values that are not finite"),
     ],
 )
-def test_what_it_does_instead_is_its_status(measure, name, status, error):
-    timing = measure(network(name))
-    assert status == timing.status
+def test_its_failure_is_a_status(worker, name, status, error):
+    timing = measured(worker, network(name))
+    assert (status, {}) == (timing.status, timing.samples_s)
     assert timing.error.startswith(error)
-    assert {} == timing.samples_s
 
 
-def test_a_network_that_hangs_is_killed(measure, monkeypatch):
-    monkeypatch.setattr("vidcost.bench.timing.predict.LIMIT_S", 0.5)
-    timing = measure(network("Hangs"), QUICK.model_copy(update={"start_up_s": 8.0, "energy_s": 0}))
-    assert "timed out" == timing.status
+@pytest.mark.slow
+def test_a_network_that_hangs_is_killed(theirs):
+    limits = QUICK.model_copy(update={"start_up_s": 8.0, "energy_s": 0})
+    with WorkerProcess(COMMAND, threads=1) as process:
+        assert "timed out" == measured(process, network("Hangs"), limits).status
 
 
-def test_a_value_error_of_theirs_is_a_status_too(measure):
-    timing = measure(network("Refuses"))
-    assert ("raised", True) == (timing.status, timing.error.startswith("ValueError: theirs ("))
-
-
-def test_whole_numbers_stay_what_they_are():
+def test_whole_numbers_keep_their_type():
     cell = checked_cell(network_fields("theirs.py:Ids", ["2x7:int64"]) | {"dtype": "bf16"})
     assert 12 * 14 == predict(cell).macs
 
@@ -146,11 +148,10 @@ def test_nothing_is_predicted_of_code_that_needs_values_or_fails():
     assert None is predict(network("fails")).macs
 
 
-def test_a_share_of_a_network_is_of_the_blocks_put_into_it(measure):
+def test_a_contribution_is_of_the_blocks_put_into_it(worker):
     cell = network("Net", blocks=(("stem", "cgd"),), contribution=True)
-    timing = measure(cell)
-    assert "ok" == timing.status
-    assert {"with", "without"} == set(timing.samples_s)
+    timing = measured(worker, cell)
+    assert ("ok", {"with", "without"}) == (timing.status, set(timing.samples_s))
     # 6 parameters a channel
     assert 4 * 6 * 5 == timing.memory.weights - timing.memory_without.weights
     assert 15 * 240 == predict_without(cell).macs_total
@@ -174,11 +175,12 @@ def test_the_network_without_blocks_is_asked_about_once(monkeypatch):
     assert [network("Alone")] == asked
 
 
-def test_the_name_of_a_measurement_depends_on_the_code(tmp_path):
+def test_the_name_of_a_measurement_depends_on_the_code(theirs):
     before = network("Net")
-    assert before == network("Net")
-    (tmp_path / "theirs.py").write_text(f"{CODE}\nx = 1\n", encoding="utf-8")
+    theirs.write_text(f"{CODE}\nx = 1\n", encoding="utf-8")
     assert before.key() != network("Net").key()
+    theirs.write_text(CODE, encoding="utf-8")
+    assert before == network("Net")
     assert "" == code_of(["nl", "pnl:n=3"])
     assert network("Net").code == code_of(["nl"], "theirs.py:Net")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.user.network import built, called, called_on_meta
+from vidcost.bench.user.network import called, called_on_meta
 from vidcost.bench.user.reference import UserCodeError
 
 NETS = """
@@ -66,7 +66,7 @@ def test_the_object_itself_keeps_its_weights():
     called_on_meta("nets.py:instance", CLIP)
     model, _ = called("nets.py:instance", CLIP, {"stem": nn.BatchNorm3d})
     assert isinstance(model.stem, nn.Sequential)
-    itself = built("nets.py:instance")
+    itself, _ = called("nets.py:instance", CLIP)
     assert isinstance(itself.stem, nn.Conv3d)
     assert itself.stem.weight.device.type == "cpu"
 
@@ -92,11 +92,10 @@ def test_inputs_with_names():
         ("fails", UserCodeError, "ValueError: theirs"),
     ],
 )
-def test_what_makes_no_network(name, error, message):
-    with pytest.raises(error, match=message):
-        built(f"nets.py:{name}")
-    with pytest.raises(error, match=message):
-        called_on_meta(f"nets.py:{name}", CLIP)
+def test_objects_that_make_no_network(name, error, message):
+    for call in (called, called_on_meta):
+        with pytest.raises(error, match=message):
+            call(f"nets.py:{name}", CLIP)
 
 
 @pytest.mark.parametrize("call", [called, called_on_meta])
@@ -127,6 +126,6 @@ def test_blocks_go_into_a_network_with_named_inputs():
         ("head", "head returns no feature map in this network"),
     ],
 )
-def test_positions_that_are_none(position, message):
+def test_unknown_positions(position, message):
     with pytest.raises(ValueError, match=message):
         called("nets.py:Net", CLIP, {position: nn.BatchNorm3d})

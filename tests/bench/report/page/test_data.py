@@ -80,9 +80,3 @@ def test_every_source_of_numbers_is_named(data):
     timings = by_what["6 timings on Abacus"]
     assert ("vidcost time", "2026-11-25") == (timings["command"], timings["date"])
     assert timings["device"].startswith("Abacus, 2 cores")
-
-
-def test_a_file_of_counts_without_a_header_is_rejected(data, tmp_path):
-    (tmp_path / "counts.jsonl").write_text("[]\n")
-    with pytest.raises(ValueError, match="cannot read the first line of"):
-        sources(replace(data, results=tmp_path))

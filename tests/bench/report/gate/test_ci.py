@@ -1,12 +1,15 @@
-"""Annotations and summaries for GitHub Actions."""
+"""Verdicts for CI servers: annotations and summaries of GitHub, and JUnit XML."""
 
 from __future__ import annotations
+
+from xml.etree import ElementTree
 
 import pytest
 
 from vidcost.bench.gate.record import Verdict
 from vidcost.bench.report.gate import github as gate_github
 from vidcost.bench.report.gate.github import annotated, annotations, announce, append_summary
+from vidcost.bench.report.gate.junit import junit
 from vidcost.bench.report.table import Column, Table, integer
 
 
@@ -46,21 +49,16 @@ def test_annotations_that_github_drops_are_counted():
     ten, eleven = ([(f"{n}", "why") for n in range(number)] for number in (10, 11))
     assert [f"::error title={n}::why" for n in range(10)] == annotated("error", ten)
     shown = annotated("error", eleven)
-    assert 10 == len(shown)
     assert "::error title=8::why" == shown[8]
     assert shown[9].startswith("::error title=2 more::")
-    # a level does not use up another's
+    # each level has its own limit
     both = annotations([verdict("REGRESSED")] * 11 + [verdict("IMPROVED")] * 10)
-    assert (10, 10) == tuple(
-        sum(line.startswith(f"::{level} ") for line in both) for level in ("error", "notice")
-    )
+    assert 20 == len(both)
 
 
-@pytest.mark.parametrize(("expected", "value"), [("a\nb\n", "true"), ("", "false"), ("", None)])
+@pytest.mark.parametrize(("expected", "value"), [("a\nb\n", "true"), ("", "false")])
 def test_commands_are_printed_on_github_only(expected, value, monkeypatch, capsys):
-    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-    if value is not None:
-        monkeypatch.setenv("GITHUB_ACTIONS", value)
+    monkeypatch.setenv("GITHUB_ACTIONS", value)
     announce(["a", "b"])
     assert (expected, "") == capsys.readouterr()
     announce(["a", "b"], err=True)
@@ -77,36 +75,24 @@ def summary(tmp_path, monkeypatch):
     return path
 
 
-def markdown(rows):
-    columns = (Column("target", "Target"), Column("n", "Number", integer))
-    lines = [{"target": f"row{n:04}", "n": n} for n in range(rows)]
-    return Table("Many – rows", columns, lines, legend=("The end.",)).markdown()
-
-
 def test_without_a_summary_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in (None, ""):
-        monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-        if name is not None:
-            monkeypatch.setenv("GITHUB_STEP_SUMMARY", name)
-        assert append_summary("text") is None
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    assert append_summary("text") is None
     assert [] == list(tmp_path.iterdir())
 
 
-def test_it_is_appended(summary):
+def test_a_summary_is_appended(summary):
     assert append_summary("é\n") is None
-    assert append_summary("**b**\n") is None
-    assert "é\n\n**b**\n" == summary.read_text(encoding="utf-8")
-
-
-def test_text_that_cannot_be_encoded_is_written_escaped(summary):
     assert append_summary("a\ud800b\n") is None
-    assert "a\\ud800b\n" == summary.read_text(encoding="utf-8")
+    assert "é\n\na\\ud800b\n" == summary.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("before", ["", "x" * 101])
 def test_a_table_that_is_too_long_is_cut_at_a_line(summary, monkeypatch, before):
-    text = markdown(1000)
+    columns = (Column("target", "Target"), Column("n", "Number", integer))
+    lines = [{"target": f"row{n:04}", "n": n} for n in range(1000)]
+    text = Table("Many rows", columns, lines).markdown()
     monkeypatch.setattr(gate_github, "SUMMARY_BYTES", 7919)
     summary.write_text(before, encoding="utf-8")
     assert append_summary(text) is None
@@ -126,8 +112,57 @@ def test_the_limit_is_a_mebibyte(summary):
 def test_a_summary_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
     assert f"no summary, cannot write {tmp_path}: Is a directory" == append_summary("text")
-    nowhere = tmp_path / "none" / "summary.md"
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(nowhere))
-    assert f"no summary, cannot write {nowhere}: No such file or directory" == append_summary(
-        "text"
+
+
+# JUnit
+
+WORDS = "EQUIVALENT REGRESSED INVALID INCONCLUSIVE IMPROVED".split()
+VERDICTS = [
+    *(
+        verdict(
+            word,
+            target=f"row{n}",
+            why=f"why {n}",
+            base=0.002,
+            head=None if word == "INVALID" else 0.001 * (n + 1),
+        )
+        for n, word in enumerate(WORDS)
+    ),
+    verdict("REGRESSED", target="row0", metric="memory", base=2.0, head=3.0),
+]
+
+
+def test_each_word_is_its_element():
+    root = ElementTree.fromstring(junit(VERDICTS))
+    latency, memory = root
+    found = {case.get("name"): [child.tag for child in case] for case in latency.iter("testcase")}
+    assert {
+        "row0": [],
+        "row1": ["failure"],
+        "row2": ["error"],
+        "row3": ["skipped"],
+        "row4": [],
+    } == found
+    failure, error = latency.find(".//failure"), latency.find(".//error")
+    assert ("why 1", "REGRESSED") == (failure.get("message"), failure.get("type"))
+    assert "why 1; base 2.000 ms, head 2.000 ms" == failure.text
+    assert ("why 2", "INVALID", "why 2") == (error.get("message"), error.get("type"), error.text)
+    counted = [latency.get(key) for key in ("tests", "failures", "errors", "skipped")]
+    assert ["5", "1", "1", "1"] == counted
+    assert ["6", "2", "1"] == [root.get(key) for key in ("tests", "failures", "errors")]
+    # head in seconds; bytes are no time
+    times = [case.get("time") for case in latency.iter("testcase")]
+    assert ["0.001", "0.002", None, "0.004"] == times[:4]
+    assert [None] == [case.get("time") for case in memory.iter("testcase")]
+
+
+def test_hostile_names_stay_text():
+    hostile = '<script>alert("x")</script> \' & ]]> \x00\x1b[31m\ud800\uffff\n\té 🎞'
+    harmless = '<script>alert("x")</script> \' & ]]> ��[31m��\n\té 🎞'
+    found = Verdict.model_construct(
+        target=hostile, metric="latency", word="REGRESSED", why=hostile, ratio=None, pairs=0
     )
+    root = ElementTree.fromstring(junit([found], [hostile]))
+    assert harmless == root.find(".//testcase").get("name")
+    assert harmless == root.find(".//failure").get("message")
+    assert harmless == root.find(".//property").get("value")

@@ -1,0 +1,133 @@
+"""Repositories with versions of the models, and fake workers that measure them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vidcost import models, papers
+from vidcost.bench.gate import interleave, versions
+from vidcost.bench.gate.interleave import Launch
+from vidcost.papers.pnl2020.rows import ROWS
+
+FAKE_SIDE = Path(__file__).parent / "fake_side.py"
+
+PYPROJECT = """\
+[project]
+name = "vidcost"
+version = "0.1.0"
+dependencies = ["torch"]
+"""
+
+
+class Repository:
+    """A git repository that can be committed to."""
+
+    def __init__(self, folder, *, copied=None):
+        self.folder = folder
+        if copied:
+            shutil.copytree(copied, folder)
+            return
+        folder.mkdir()
+        self.git("init", "--quiet", "--initial-branch", "main")
+        (folder / "pyproject.toml").write_text(PYPROJECT)
+        for package in (models, papers):
+            source = Path(next(iter(package.__path__)))
+            copy = folder / source.name
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def git(self, *arguments):
+        author = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b.c"}
+        committer = {"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b.c"}
+        alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        done = subprocess.run(
+            ["git", "-C", str(self.folder), *arguments],
+            env=os.environ | author | committer | alone,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self, message="a version"):
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+        return self.git("rev-parse", "HEAD")
+
+    def edit(self, name, old, new):
+        path = self.folder / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="session")
+def no_other_git():
+    """The folder's own git is asked, whatever hook or worktree runs these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("GIT_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture
+def repository(tmp_path, no_other_git):
+    return Repository(tmp_path / "repository")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Of checkouts and sides, which are named by what they hold: one for all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def first_version(no_other_git, tmp_path_factory):
+    """A repository with one version on main, to be copied: git takes longer to make it."""
+    made = Repository(tmp_path_factory.mktemp("first") / "repository")
+    made.commit()
+    return made.folder
+
+
+@pytest.fixture
+def git(first_version, vidcost, monkeypatch, cache, tmp_path):
+    """A repository to stand in, with one version on main."""
+    repository = Repository(tmp_path / "repository", copied=first_version)
+    # after ``vidcost``, which stands in a folder without one
+    monkeypatch.chdir(repository.folder)
+    monkeypatch.setattr(versions, "cache_folder", lambda: cache)
+    return repository
+
+
+@pytest.fixture
+def sides(monkeypatch, tmp_path):
+    """Have fake workers measure: ``sides(base, head)`` are plans by row or block."""
+    # a process a side, to read a list that is this one's
+    names = [row.name for row in ROWS if row.build]
+    monkeypatch.setattr(versions.Prepared, "rows", lambda _: names)
+
+    new_run = interleave.new_run
+    brief = {"visit_s": 0.001, "visit_turns": 3}
+    monkeypatch.setattr(
+        interleave, "new_run", lambda *a, **k: new_run(*a, **k).model_copy(update=brief)
+    )
+
+    def plant(base, head):
+        def launches(prepared):
+            return {
+                side: Launch(
+                    (sys.executable, str(FAKE_SIDE)),
+                    {"PLAN": json.dumps(plan), "SIDE": side, "LOG": str(tmp_path / "log")},
+                )
+                for side, plan in (("base", base), ("head", head))
+            }
+
+        monkeypatch.setattr(interleave, "launches", launches)
+
+    return plant
