@@ -17,8 +17,6 @@ from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, examine, reconcile
 from vidcost.bench.count.record import Record
 from vidcost.bench.gate.versions import git
-from vidcost.bench.timing import axes
-from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.kinds import of_one_machine, rows_timed_alike
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Store
@@ -121,11 +119,6 @@ def devices(results: Path) -> list[Device]:
         notes = tuple(filter(None, (*files[name].values(), note)))
         found.append(Device(name, machine, tuple(kept), tuple(files[name]), notes))
     return found
-
-
-def conditions(cell: Cell) -> str:
-    """The conditions that a cell was timed under, in words, without its device and its target."""
-    return axes.in_words([cell])
 
 
 def sources(data: Data) -> list[dict[str, str | None]]:
