@@ -31,7 +31,7 @@ Blocks = Annotated[
     typer.Option(
         "--blocks",
         metavar="BLOCK",
-        help="Blocks alone: 'all', or specs as in `vidcost block`; may be repeated.",
+        help="Blocks alone: 'all', or specs as in `vidcost count --shape`; may be repeated.",
         autocompletion=completion.blocks_or_all,
     ),
 ]

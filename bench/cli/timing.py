@@ -51,7 +51,7 @@ def time_rows(
         typer.Option(
             metavar="BLOCK",
             help="Time blocks alone: 'all', or names such as nl and pnl:n=4, as in "
-            "`vidcost block`; may be repeated.",
+            "`vidcost count --shape`; may be repeated.",
             autocompletion=completion.blocks_or_all,
         ),
     ] = None,

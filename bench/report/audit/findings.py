@@ -83,7 +83,7 @@ def _five_against_one(paper: Paper) -> Finding:
             "vidcost count mfnet-pnl-x5 mfnet-nl",
             Recipe.parse("mfnet-pnl-x5").command,
             Recipe.parse("mfnet-nl").command,
-            "vidcost show mfnet-pnl-x5 --depth 2",
+            "vidcost count mfnet-pnl-x5 --depth 2",
         ),
     )
 

@@ -12,6 +12,7 @@ from vidcost.bench.audit.verdicts import Verdict
 from vidcost.bench.report.audit.claims import judge_claims
 from vidcost.bench.report.audit.findings import findings
 from vidcost.bench.report.audit.tables import claim_table, figure_table, verdict_counts
+from vidcost.bench.report.blocks import impl_table, is_pair_of_implementations
 from vidcost.bench.report.counts import count_table, list_table
 from vidcost.bench.report.formulas import value_table, verdict_table
 from vidcost.bench.report.page.data import Data, Device, sources
@@ -145,6 +146,9 @@ def sections(data: Data) -> list[Section]:
         alone = [timing for timing in device.timings if not timing.cell.is_pair]
         if alone:
             yield table(f"timings-{name}", timing_table(alone))
+        implementations = [*filter(is_pair_of_implementations, device.timings)]
+        if implementations:
+            yield table(f"implementations-{name}", impl_table(implementations))
         # a contribution is counted without its blocks, and the page runs no code of users
         pairs = [t for t in device.timings if t.cell.contribution and not t.cell.code]
         pairs = [timing for timing in pairs if timing.cell.row in known]

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -321,3 +322,19 @@ def test_a_node_that_is_lost_costs_a_try_and_no_call(engine, cluster):
         if len(found) == 4:
             cluster.remove_node(lost, allow_graceful=False)
     assert list(range(12)) == sorted(number for number, _ in found)
+
+
+@on_cluster
+def test_without_a_cluster_one_is_started_for_the_command(tmp_path):
+    words = "compare mfnet --at conv4:before-last --block nl --frames 8 --size 32 --budget 0s"
+    words = (*words.split(), "--no-fvcore", "--json", "--engine", "ray")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "vidcost.bench", *words],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    assert ["none", "nl"] == [line["block"] for line in json.loads(done.stdout)]
