@@ -64,8 +64,8 @@ Junit = Annotated[
 def gate_counts(results: Results = Path("results"), as_: As = None, json: Json = False) -> None:
     """Count every row and compare with counts.jsonl, exactly; any difference fails.
 
-    The answers of fvcore, thop and torch are computed from our account of their conventions, which
-    `vidcost explain` checks against their real answers.
+    The answers of fvcore, thop and torch are computed from their conventions, which `vidcost
+    explain` checks against their real answers.
     """
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.count import record
@@ -82,16 +82,11 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     if not comparison.changes:
         typer.echo(summary, err=as_ is not None)
         return
-    announce(
-        annotated(
-            "error",
-            [
-                (f"{change.row}: {change.field}", f"was {change.before}, is {change.after}")
-                for change in comparison.changes
-            ],
-        ),
-        err=as_ is not None,
-    )
+    found = [
+        (f"{change.row}: {change.field}", f"was {change.before}, is {change.after}")
+        for change in comparison.changes
+    ]
+    announce(annotated("error", found), err=as_ is not None)
     report([summary])
 
 
