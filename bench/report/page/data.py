@@ -12,13 +12,12 @@ from pathlib import Path
 
 import torch
 
-from vidcost.bench.audit.verdicts import Judged, judge
+from vidcost.bench.audit import Judged, judge
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, examine, reconcile
 from vidcost.bench.count.record import Record
 from vidcost.bench.gate.versions import git
-from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.figures import of_one_machine, rows_timed_alike
+from vidcost.bench.timing.kinds import of_one_machine, rows_timed_alike
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Store
 from vidcost.papers import catalog
@@ -120,24 +119,6 @@ def devices(results: Path) -> list[Device]:
         notes = tuple(filter(None, (*files[name].values(), note)))
         found.append(Device(name, machine, tuple(kept), tuple(files[name]), notes))
     return found
-
-
-def conditions(cell: Cell) -> str:
-    """The conditions that a cell was timed under, in words, without its device and its target."""
-    words = [
-        f"batch {cell.batch}",
-        cell.dtype,
-        cell.mode,
-        cell.phase,
-        "" if cell.memory_format == "contiguous" else cell.memory_format,
-        "cuDNN benchmark" if cell.cudnn_benchmark else "",
-        "cold" if cell.cold else "",
-        f"{cell.frames} frames" if cell.frames else "",
-        f"size {cell.size}" if cell.size else "",
-        f"{cell.classes} classes" if cell.classes else "",
-        f"{cell.threads} threads" if cell.device == "cpu" and cell.threads > 1 else "",
-    ]
-    return ", ".join(filter(None, words))
 
 
 def sources(data: Data) -> list[dict[str, str | None]]:

@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 
 from vidcost.bench.count.record import Record
-from vidcost.bench.report.page.data import Device, conditions
+from vidcost.bench.report.page.data import Device
 from vidcost.bench.report.plots.plot import (
     INK,
     LABELS,
@@ -20,6 +20,7 @@ from vidcost.bench.report.plots.plot import (
     Plot,
     log,
 )
+from vidcost.bench.report.timing import conditions_in_words
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.record import Timing
 from vidcost.papers.figures import Paper, PrintedRow
@@ -42,6 +43,8 @@ def accuracy_plot(
         return None
     sets = {line["set"]: line["set"] for line in lines}
     axes = {line["axis"]: line["cost_words"] for line in lines}
+    # the paper's families first, in its order
+    families = [*dict.fromkeys((*paper.families, *(line["family"] for line in lines)))]
     choices = (
         Choice("set", "Rows", sets, next(iter(sets))),
         Choice("axis", "Cost", axes, "macs", is_filed=True),
@@ -54,7 +57,7 @@ def accuracy_plot(
             "the Pareto front: no row shown is as accurate at a lower cost. A click on a point "
             "leads to its row. `vidcost time` adds timings, on a GPU with energy."
         ),
-        chart=_chart(choices, [*paper.families]),
+        chart=_chart(choices, families),
         lines=lines,
         choices=choices,
     )
@@ -122,7 +125,7 @@ def _costs(
             continue
         for key, (figure, words, unit) in _MEASURED.items():
             if value := figures(timing)[figure]:
-                source = f"timed on {device}, {conditions(timing.cell)}"
+                source = f"timed on {device}, {conditions_in_words([timing])}"
                 yield f"{key}@{device}", f"{words} ({device})", value / unit, source
 
 
@@ -150,13 +153,14 @@ def _chart(choices: Sequence[Choice], families: list[str]) -> alt.LayerChart:
         interpolate="step-after", color=INK, strokeWidth=1.2, strokeDash=[4, 3], opacity=0.7
     )
     points = base.transform_calculate(href="'#row-' + datum.row").mark_point()
+    color = alt.Scale(domain=families, range=list(Color)[: len(families)])
     tooltip = ["label:N", "row:N", "top1:Q", "cost_words:N", "cost:Q", "source:N"]
     return alt.LayerChart(
         layer=[
             front.encode(order="cost:Q"),
             points.encode(
-                color=alt.Color("family:N", sort=families).scale(range=list(Color)),
-                shape=alt.Shape("family:N", sort=families),
+                color=alt.Color("family:N").scale(color),
+                shape=alt.Shape("family:N").scale(domain=families),
                 href="href:N",
                 tooltip=tooltip,
             ).properties(name=POINTS),

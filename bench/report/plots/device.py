@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from vidcost.bench.count.traffic import Traffic, traffic
-from vidcost.bench.report.page.data import Device, conditions
+from vidcost.bench.report.page.data import Device
 from vidcost.bench.report.page.html_table import anchor
 from vidcost.bench.report.plots.plot import (
     INK,
@@ -22,6 +22,7 @@ from vidcost.bench.report.plots.plot import (
     conditions_choice,
     log,
 )
+from vidcost.bench.report.timing import conditions_in_words
 from vidcost.bench.timing import peak
 from vidcost.bench.timing.bandwidth import bytes_per_s
 from vidcost.bench.timing.build import DTYPES
@@ -98,7 +99,7 @@ def roofline_plot(device: Device) -> Plot | None:
 
 def _measured(timing: Timing) -> Line:
     cell = timing.cell
-    return {"target": cell.target, "row": cell.row, "conditions": conditions(cell)}
+    return {"target": cell.target, "row": cell.row, "conditions": conditions_in_words([timing])}
 
 
 def _reached(timing: Timing) -> Line:

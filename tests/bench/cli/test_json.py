@@ -24,8 +24,6 @@ SLOW = {"ns": 10_000_000}
 CASES = {
     "list": ("mfnet-pnl", {"row": "mfnet-pnl"}),
     "count": ("mfnet-pnl", {"row": "mfnet-pnl", "macs": 11_336_626_944}),
-    "show": ("mfnet-pnl", {"module": "mfnet-pnl", "params": 7_870_984}),
-    "block": ("nl", {"block": "nl", "params": 295_680}),
     "compare": (
         "mfnet --at conv4:before-last --block nl --budget 0s --no-fvcore",
         {"block": "none", "params": 7_842_568},
