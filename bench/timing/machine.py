@@ -117,12 +117,12 @@ def last_cache_bytes(cpus: Path = Path("/sys/devices/system/cpu")) -> int | None
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
     caches: dict[tuple[int, str], int] = {}
     for cpu in allowed:
-        for cache in (cpus / f"cpu{cpu}" / "cache").glob("index*"):
+        for folder in (cpus / f"cpu{cpu}" / "cache").glob("index*"):
             try:
-                level = int((cache / "level").read_text())
-                kibibytes = (cache / "size").read_text().strip().removesuffix("K")
+                level = int((folder / "level").read_text())
+                kibibytes = (folder / "size").read_text().strip().removesuffix("K")
                 # one cache is listed under every CPU that shares it
-                caches[level, (cache / "shared_cpu_list").read_text()] = 1024 * int(kibibytes)
+                caches[level, (folder / "shared_cpu_list").read_text()] = 1024 * int(kibibytes)
             except (OSError, ValueError):
                 continue
     last = max((level for level, _ in caches), default=0)
