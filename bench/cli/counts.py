@@ -1,8 +1,9 @@
-"""Commands that count: rows, the modules of one, blocks alone."""
+"""Commands that list rows, and count rows, networks, their modules, and blocks alone."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,7 @@ from vidcost.bench.cli.options import (
     TIME_LIMIT,
     As,
     Classes,
+    Format,
     Frames,
     Inputs,
     Json,
@@ -21,6 +23,9 @@ from vidcost.bench.cli.options import (
     TimeLimit,
 )
 from vidcost.bench.cli.output import print_table, report, report_failures
+
+if TYPE_CHECKING:
+    from vidcost.bench.timing.cell import Cell
 
 counts_app = typer.Typer()
 
@@ -51,20 +56,30 @@ def list_rows(
 
 
 @counts_app.command("count", epilog="Example: `vidcost count mfnet-nl mfnet-pnl-x5 --format csv`")
-def count_rows(
+def count(
     rows: Rows = None,
     table: PaperTable = None,
     classes: Classes = None,
     frames: Frames = None,
     size: Size = None,
-    reference_counters: Annotated[
-        bool,
-        typer.Option("--reference-counters", help="Ask other counters too, which takes longer."),
+    references: Annotated[
+        bool, typer.Option("--references", help="Ask fvcore, thop and torch's counter too.")
     ] = False,
     no_cache: NoCache = False,
     training: Annotated[
         bool, typer.Option("--training", help="MACs of the forward and the backward pass.")
     ] = False,
+    depth: Annotated[
+        int | None,
+        typer.Option(min=0, help="Show the modules of one network down to this many levels."),
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CxTxHxW",
+            help="Count blocks, such as pnl:n=3 or my_block.py:MyBlock, alone at this input shape.",
+        ),
+    ] = None,
     inputs: Inputs = None,
     time_limit: TimeLimit = TIME_LIMIT,
     as_: As = None,
@@ -73,125 +88,89 @@ def count_rows(
     """Count rows exactly, in seconds, and check every block against its closed form.
 
     A network of your own is named by a file or module and what in it makes the network, or is one:
-    my_net.py:make_model. It is built and counted in a process of its own.
+    my_net.py:make_model. It is built and counted in a process of its own. With --shape the words
+    are blocks: nl, cgnl, cgd or pnl with options behind a colon, pnl:n=3,combine=concat, or your
+    own, a class or function that takes the number of channels. A method cost(shape), which returns
+    a vidcost.models.Cost, is a closed form.
     """
-    from vidcost.bench.cli.networks import failures, limit_s, network_cells, parted
+    from vidcost.bench.cli.networks import limit_s, network_cells, parted
     from vidcost.bench.cli.rows import at, buildable, measured
     from vidcost.bench.count.record import count_row
-    from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
-    from vidcost.bench.inspection.counted import counted
-    from vidcost.bench.report.counts import count_table, network_table, training_table
+    from vidcost.bench.report.counts import count_table, modules_table, training_table
 
-    if training and reference_counters:
-        raise ValueError(
-            "the counters are asked about the forward pass alone: leave out --training or "
-            "--reference-counters"
-        )
-    rows, references = parted(rows)
-    networks = network_cells(references, inputs)
+    if sum((training, references, depth is not None)) > 1:
+        raise ValueError("--training, --references and --depth are three tables: give one of them")
+    of_rows = table or any((classes, frames, size))
+    if shape:
+        if of_rows or inputs or training or references or depth is not None:
+            raise ValueError("--shape is for blocks alone: give blocks and --shape only")
+        _count_blocks(rows or (), shape, limit_s(time_limit), as_)
+        return
+    names, own = parted(rows)
+    networks = network_cells(own, inputs)
     if networks:
-        if rows or table or any((classes, frames, size)):
+        if names or of_rows:
             raise ValueError(
                 "networks of your own are counted by themselves, at --input: leave out rows, "
                 "--table, --classes, --frames and --size"
             )
-        asked = REFERENCE_COUNTERS if reference_counters else ()
-        limit = limit_s(time_limit)
-        found = [
-            counted(cell, reference_counters=asked, training=training, limit_s=limit)
-            for cell in networks
-        ]
-        print_table(network_table(found), as_)
-        report(failures(found))
+        _count_networks(networks, references, training, depth, limit_s(time_limit), as_)
         return
-    chosen = at(buildable(rows, table=table), classes, frames, size)
-    if training:
+    chosen = at(buildable(names, table=table), classes, frames, size)
+    if depth is not None:
+        if len(chosen) != 1:
+            raise ValueError(f"--depth is for one network: {len(chosen)} rows are chosen")
+        print_table(modules_table(chosen[0], depth), as_)
+    elif training:
         print_table(training_table(chosen), as_)
-        return
-    if reference_counters:
+    elif references:
         records = [each.record for each in measured(chosen, use_cache=not no_cache)]
+        print_table(count_table(records), as_)
+        report_failures(records)
     else:
-        records = [count_row(row) for row in chosen]
-    print_table(count_table(records), as_)
-    report_failures(records)
+        print_table(count_table([count_row(row) for row in chosen]), as_)
 
 
-@counts_app.command("show", epilog="Example: `vidcost show mfnet-pnl --depth 2`")
-def show_row(
-    row: Annotated[
-        str,
-        typer.Argument(
-            help="A row's name, or a network of your own.", autocompletion=completion.rows
-        ),
-    ],
-    depth: Annotated[int, typer.Option(min=0, help="Levels of modules to show.")] = 2,
-    classes: Classes = None,
-    frames: Frames = None,
-    size: Size = None,
-    inputs: Inputs = None,
-    time_limit: TimeLimit = TIME_LIMIT,
-    as_: As = None,
-    json: Json = False,
+def _count_networks(
+    networks: Sequence[Cell],
+    references: bool,
+    training: bool,
+    depth: int | None,
+    limit_s: float,
+    as_: Format | None,
 ) -> None:
-    """Show a row's modules with the parameters and MACs inside each."""
-    from vidcost.bench.cli.networks import failures, limit_s, network_cells, parted
+    from vidcost.bench.cli.networks import failures
+    from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
     from vidcost.bench.inspection.counted import counted
-    from vidcost.bench.report.counts import network_tree_table, tree_table
-    from vidcost.papers.catalog import select
+    from vidcost.bench.report.counts import counted_table, network_modules_table
 
-    _, references = parted([row])
-    networks = network_cells(references, inputs)
-    if networks:
-        if any((classes, frames, size)):
-            raise ValueError("a network of your own is shown at --input: leave out the rest")
-        found = counted(networks[0], limit_s=limit_s(time_limit))
-        if found.modules:
-            print_table(network_tree_table(found, depth), as_)
-        report(failures([found]))
-        return
-    chosen = select([row])
-    if len(chosen) > 1:
-        raise ValueError(f"{row!r} matches {len(chosen)} rows: show one at a time")
-    print_table(tree_table(chosen[0].at(classes=classes, frames=frames, size=size), depth), as_)
-
-
-@counts_app.command(
-    "block", epilog="Example: `vidcost block nl cgnl pnl:n=4 --shape 1x384x8x14x14`"
-)
-def compare_blocks(
-    blocks: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="BLOCK...",
-            help="A block, as nl, with options behind a colon: pnl:n=3,combine=concat; or "
-            "your own, my_block.py:MyBlock.",
-            autocompletion=completion.blocks,
-        ),
-    ],
-    shape_: Annotated[
-        str, typer.Option("--shape", metavar="BxCxTxHxW", help="Shape of the blocks' input.")
-    ] = "1x384x8x14x14",
-    time_limit: TimeLimit = TIME_LIMIT,
-    as_: As = None,
-    json: Json = False,
-) -> None:
-    """Count blocks alone at one input shape, beside their closed forms.
-
-    A block of your own is a class or function that takes the number of channels; where it has a
-    method cost(shape), which returns a vidcost.models.Cost, its count is held against that.
-    """
-    from vidcost.bench.block_spec import shape
-    from vidcost.bench.cli.networks import failures, limit_s
-    from vidcost.bench.inspection.counted import counted
-    from vidcost.bench.report.counts import block_table
-    from vidcost.bench.timing.plan import checked_cell, code_of
-
-    input_shape = shape(shape_)
-    batch, *each = input_shape
-    cells = [
-        checked_cell({"block": spec, "shape": each, "batch": batch, "code": code_of([spec])})
-        for spec in blocks
+    if depth is not None and len(networks) > 1:
+        raise ValueError(f"--depth is for one network: {len(networks)} are given")
+    asked = tuple(REFERENCE_COUNTERS) if references else ()
+    found = [
+        counted(cell, reference_counters=asked, training=training, limit_s=limit_s)
+        for cell in networks
     ]
-    found = [counted(cell, limit_s=limit_s(time_limit)) for cell in cells]
-    print_table(block_table(found, input_shape), as_)
+    if depth is None:
+        print_table(counted_table(found), as_)
+    elif found[0].modules:
+        print_table(network_modules_table(found[0], depth), as_)
+    report(failures(found))
+
+
+def _count_blocks(specs: Sequence[str], shape: str, limit_s: float, as_: Format | None) -> None:
+    from vidcost.bench.cli.networks import failures
+    from vidcost.bench.inspection.counted import counted
+    from vidcost.bench.report.counts import counted_table
+    from vidcost.bench.timing.cell import checked_cell
+    from vidcost.bench.timing.plan import code_of, shape_of
+
+    if not specs:
+        raise ValueError("--shape is for blocks: name some, such as nl or pnl:n=3")
+    each = shape_of(shape)
+    cells = [
+        checked_cell({"block": spec, "shape": each, "code": code_of([spec])}) for spec in specs
+    ]
+    found = [counted(cell, limit_s=limit_s) for cell in cells]
+    print_table(counted_table(found, shape=each), as_)
     report(failures(found))

@@ -144,21 +144,17 @@ def _progress(console: Console, total: int) -> Iterator[Callable[[sweep.Event], 
         done: set[Cell] = set()
 
         def show(event: sweep.Event) -> None:
-            target = event.cell.target
+            text = event.cell.target
             if event.kind == "started":
-                again = ", again" if event.again else ""
-                shown.update(task, description=escape(f"{target}{again}: warming up"))
-            elif event.chunk is not None:
-                median = milliseconds(event.chunk.median_s)
-                reached = event.chunk.precision
-                precision = "" if reached is None else f" ± {reached:.1%}"
-                void = ", throttled" if event.void else ""
-                text = f"{target}: {event.chunk.samples} samples, {median} ms{precision}{void}"
-                shown.update(task, description=escape(text))
+                text += ", again: warming up" if event.again else ": warming up"
+            elif (chunk := event.chunk) is not None:
+                text += f": {chunk.samples} samples, {milliseconds(chunk.median_s)} ms"
+                text += "" if chunk.precision is None else f" ± {chunk.precision:.1%}"
+                text += ", throttled" if event.void else ""
             else:
                 # one that is measured twice is done once
                 done.add(event.cell)
-                shown.update(task, completed=len(done))
+            shown.update(task, description=escape(text), completed=len(done))
 
         yield show
 

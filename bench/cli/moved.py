@@ -10,7 +10,12 @@ MOVED: Mapping[str, str] = {
     "time --share": "`--contribution` is its new name",
     "count --witnesses": "`--reference-counters` is its new name",
     "fast": "`vidcost time --blocks all --impl reference,optimized` compares the implementations",
+    "time --share": "`vidcost time --contribution` times what blocks add to their networks",
     "history": "`git log -p results/counts.jsonl` shows the history of the committed counts",
+    "ledger": "`vidcost explain` explains what other counters print",
+    "show": "`vidcost count ROW --depth 2` shows the modules of a row",
+    "block": "`vidcost count BLOCK --shape CxTxHxW` counts blocks alone",
+    "count --witnesses": "`vidcost count --references` asks other counters too",
     "export": "`vidcost query SQL --parquet FILE` writes an answer as Parquet",
 }
 """By the words of a command, and an option of it if only that went: what to use instead."""

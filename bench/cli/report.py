@@ -39,16 +39,15 @@ def write_report(
     require("report")
     from vidcost.bench.report.page.data import gather
     from vidcost.bench.report.page.page import page, write_figures
-    from vidcost.bench.report.page.sections import Sections
+    from vidcost.bench.report.page.sections import sections
 
     out = out or results / REPORT
     if figures is not None:
         files.check_folder(figures)
     data = gather(results)
-    sections = Sections(data)
-    every = sections.all()
+    every = sections(data)
     written = [out]
-    files.write(out, page(every, sections.headlines(), data))
+    files.write(out, page(every, data))
     if figures is not None:
         written += write_figures((plot for section in every for plot in section.plots), figures)
     if json:

@@ -251,7 +251,7 @@ def _submitted(function: Callable[..., Any], arguments: Sequence[Any], options: 
 
 @functools.cache
 def _remote(on_gpu: bool) -> Any:
-    """One for all tasks: each that is made anew is sent to the nodes anew."""
+    """One for all tasks: Ray would send each new one to the nodes again."""
     # Ray's process touches no GPU itself, so it need not end to give one back
     gpus = {"num_gpus": 1} if on_gpu else {}
     repeated = {"max_retries": TRIES - 1, "retry_exceptions": [Unfit]}

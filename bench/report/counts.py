@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
-from vidcost.bench.count.counter import Shape, count
+from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.modules import Module, modules, verify
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.training import count_training
 from vidcost.bench.inspection.counted import Counted
-from vidcost.bench.report.table import Cell as Position
 from vidcost.bench.report.table import Column, Table, integer
+from vidcost.models.cost import Cost
 from vidcost.papers.catalog import tables_of
 from vidcost.papers.row import Row
 
-_QUANTITIES = (
-    Column("params", "Params", integer),
-    Column("macs", "MACs", integer),
-    Column("conv", "conv", integer),
-    Column("linear", "linear", integer),
-    Column("matmul", "attention", integer),
-    Column("norm", "norm", integer),
-    Column("pool", "pool", integer),
-    Column("softmax", "softmax", integer),
-    Column("activation", "activation", integer),
-)
-_PRODUCTS = {"conv": "conv", "linear": "linear", "matmul": "attention"}
+_HEADINGS = {"params": "Params", "matmul": "attention"}
+"""Where the heading is not the name of the quantity."""
+_COST = [Column(each.name, _HEADINGS.get(each.name, each.name), integer) for each in fields(Cost)]
+_QUANTITIES = (_COST[0], Column("macs", "MACs", integer), *_COST[1:])
+_PRODUCTS = {kind: _HEADINGS.get(kind, kind) for kind in ("conv", "linear", "matmul")}
 _UNITS = (
-    "Batch 1. conv, linear and attention (products of two activations) are multiply-accumulates, "
-    "and MACs their sum; norm, softmax and activation are elements, pool elements produced."
+    "conv, linear and attention (products of two activations) are multiply-accumulates, and MACs "
+    "their sum; norm, softmax and activation are elements, pool elements produced."
 )
 _CLOSED_FORMS = (
     "Closed forms met: modules whose closed form, `cost(shape)`, the count equals; not checked: "
@@ -65,47 +58,57 @@ def list_table(rows: Iterable[Row]) -> Table:
 
 
 def checked(value: int) -> str:
-    """How many modules were held against a closed form, in words where there was none."""
+    """The number of modules with a closed form, in words if there are none."""
     return integer(value) if value else "not checked"
 
 
-def network_table(networks: Sequence[Counted]) -> Table:
-    """Users' networks at their own inputs, and all that was counted of them."""
-    reference_counters = list(
-        dict.fromkeys(name for each in networks for name in each.answers or ())
-    )
-    failed = _failures(networks)
+def count_table(records: Sequence[Record]) -> Table:
+    """The counts of rows, with other counters' FLOPs if they were asked."""
+    counters = dict.fromkeys(name for each in records for name in each.reference_counters)
     return Table(
         title="Counts",
-        columns=(
-            Column("row", "Network"),
-            Column("inputs", "Inputs"),
-            *_QUANTITIES,
-            *(_BACKWARD if any(each.backward for each in networks) else ()),
-            *(Column(name, name, integer) for name in reference_counters),
-            Column("buffers", "Buffers", integer),
-            Column("closed_forms", "Closed forms met", checked),
-            *((Column("shown_status", "Status"),) if failed else ()),
-        ),
+        columns=(Column("row", "Row"), *_columns(counters)),
         lines=[
-            {"row": each.cell.target, "inputs": " + ".join(each.cell.inputs), **_figures(each)}
-            for each in networks
+            {"row": each.row}
+            | each.model_dump(exclude={"reference_counters", "inputs"})
+            | {"macs": each.macs}
+            | {name: answer.flops for name, answer in each.reference_counters.items()}
+            for each in records
         ],
-        footnotes=failed,
-        legend=(
-            f"At the inputs given. {_UNITS.removeprefix('Batch 1. ')}",
-            _CLOSED_FORMS,
-            *([_REFERENCE_COUNTERS] if reference_counters else []),
-        ),
+        legend=_legend("Batch 1. ", counters),
     )
 
 
-def _failures(counted: Sequence[Counted]) -> dict[Position, str]:
-    return {
+def counted_table(found: Sequence[Counted], shape: Sequence[int] = ()) -> Table:
+    """The counts of users' networks; of blocks alone if there is a ``shape`` (C, T, H, W)."""
+    counters = dict.fromkeys(name for each in found for name in each.answers or ())
+    failed = {
         (index, "shown_status"): f"{each.status}: {each.error}"
-        for index, each in enumerate(counted)
+        for index, each in enumerate(found)
         if each.error
     }
+    lines: list[dict[str, Any]]
+    if shape:
+        channels, *clip = shape
+        title = f"Blocks on {channels} channels of {'x'.join(map(str, clip))}, batch 1"
+        head, where = (Column("block", "Block"),), "Batch 1. "
+        lines = [{"block": each.cell.block} for each in found]
+    else:
+        title, where = "Counts", "At the inputs given. "
+        head = (Column("row", "Network"), Column("inputs", "Inputs"))
+        lines = [{"row": x.cell.target, "inputs": " + ".join(x.cell.inputs)} for x in found]
+    backward = _BACKWARD if any(each.backward for each in found) else ()
+    return Table(
+        title=title,
+        columns=(
+            *head,
+            *_columns(counters, backward),
+            *((Column("shown_status", "Status"),) if failed else ()),
+        ),
+        lines=[line | _figures(each) for line, each in zip(lines, found, strict=True)],
+        footnotes=failed,
+        legend=_legend(where, counters),
+    )
 
 
 _BACKWARD = (
@@ -114,56 +117,36 @@ _BACKWARD = (
 )
 
 
-def _backward(each: Counted) -> dict[str, int]:
-    if each.total is None or each.backward is None:
-        return {}
-    backward = each.backward.macs
-    return {"backward_macs": backward, "training_macs": each.total.macs + backward}
+def _columns(counters: Iterable[str], backward: Sequence[Column] = ()) -> tuple[Column, ...]:
+    return (
+        *_QUANTITIES,
+        *backward,
+        *(Column(name, name, integer) for name in counters),
+        Column("buffers", "Buffers", integer),
+        Column("closed_forms", "Closed forms met", checked),
+    )
+
+
+def _legend(where: str, counters: Iterable[str]) -> tuple[str, ...]:
+    return (where + _UNITS, _CLOSED_FORMS, *([_REFERENCE_COUNTERS] if [*counters] else []))
 
 
 def _figures(each: Counted) -> dict[str, Any]:
-    # without a count there is nothing that a closed form could have been held against
-    total, forms = ({}, None) if each.total is None else (asdict(each.total), each.closed_forms)
+    # without a count there is nothing to compare a closed form with
+    total, backward = each.total, each.backward
+    figures: dict[str, Any] = {"macs": None, "buffers": each.buffers, "closed_forms": None}
+    if total is not None:
+        figures |= asdict(total) | {"macs": total.macs, "closed_forms": each.closed_forms}
+        if backward is not None:
+            figures["backward_macs"] = backward.macs
+            figures["training_macs"] = total.macs + backward.macs
     return {
-        **total,
-        "macs": None if each.total is None else each.total.macs,
-        **_backward(each),
-        "buffers": each.buffers,
-        "closed_forms": forms,
+        **figures,
         **{name: answer.flops for name, answer in (each.answers or {}).items()},
         "status": each.status,
         "shown_status": None if each.status == "ok" else each.status,
         "error": each.error or None,
     }
-
-
-def count_table(records: Sequence[Record]) -> Table:
-    """Rows, and all that was counted of them; what the counters said, if they were asked."""
-    reference_counters = list(
-        dict.fromkeys(name for record in records for name in record.reference_counters)
-    )
-    return Table(
-        title="Counts",
-        columns=(
-            Column("row", "Row"),
-            *_QUANTITIES,
-            *(Column(name, name, integer) for name in reference_counters),
-            Column("buffers", "Buffers", integer),
-            Column("closed_forms", "Closed forms met", checked),
-        ),
-        lines=[
-            {"row": record.row}
-            | record.model_dump(exclude={"reference_counters", "inputs"})
-            | {"macs": record.macs}
-            | {name: answer.flops for name, answer in record.reference_counters.items()}
-            for record in records
-        ],
-        legend=(
-            _UNITS,
-            _CLOSED_FORMS,
-            *([_REFERENCE_COUNTERS] if reference_counters else []),
-        ),
-    )
 
 
 def training_table(rows: Iterable[Row]) -> Table:
@@ -208,45 +191,27 @@ def training_table(rows: Iterable[Row]) -> Table:
     )
 
 
-def block_table(blocks: Sequence[Counted], shape: Shape) -> Table:
-    """Blocks alone at one input shape (B, C, T, H, W), and whether closed forms were met."""
-    batch, channels, frames, height, width = shape
-    failed = _failures(blocks)
-    return Table(
-        title=f"Blocks on {channels} channels of {frames}x{height}x{width}, batch {batch}",
-        columns=(
-            Column("block", "Block"),
-            *_QUANTITIES,
-            Column("closed_forms", "Closed forms met", checked),
-            *((Column("shown_status", "Status"),) if failed else ()),
-        ),
-        lines=[{"block": each.cell.block, **_figures(each)} for each in blocks],
-        footnotes=failed,
-        legend=(_UNITS.removeprefix("Batch 1. "), _CLOSED_FORMS),
-    )
-
-
-def tree_table(row: Row, depth: int) -> Table:
-    """The modules of a row down to ``depth``, with what is inside each.
+def modules_table(row: Row, depth: int) -> Table:
+    """The modules of a row down to ``depth``, with the cost inside each.
 
     Raises: ValueError if the row cannot be built.
     """
     model, clips = on_meta(row)
-    found = count(model, *clips)
-    inputs = " + ".join("x".join(map(str, clip)) for clip in row.inputs)
-    return _tree(row.name, inputs, modules(model, found), depth, _UNITS)
+    inputs = ["x".join(map(str, clip)) for clip in row.inputs]
+    return _modules(row.name, inputs, modules(model, count(model, *clips)), depth, "Batch 1. ")
 
 
-def network_tree_table(network: Counted, depth: int) -> Table:
+def network_modules_table(network: Counted, depth: int) -> Table:
     """The same of a user's network."""
-    inputs = " + ".join(network.cell.inputs)
-    units = f"At the inputs given. {_UNITS.removeprefix('Batch 1. ')}"
-    return _tree(network.cell.target, inputs, network.modules, depth, units)
+    cell = network.cell
+    return _modules(cell.target, cell.inputs, network.modules, depth, "At the inputs given. ")
 
 
-def _tree(name: str, inputs: str, inside: Iterable[Module], depth: int, units: str) -> Table:
+def _modules(
+    name: str, inputs: Iterable[str], inside: Iterable[Module], depth: int, where: str
+) -> Table:
     return Table(
-        title=f"{name}: {inputs}",
+        title=f"{name}: {' + '.join(inputs)}",
         columns=(Column("module", "Module"), Column("kind", "Kind"), *_QUANTITIES[:5]),
         lines=[
             {
@@ -258,5 +223,5 @@ def _tree(name: str, inputs: str, inside: Iterable[Module], depth: int, units: s
             for module in inside
             if not module.name or module.name.count(".") < depth
         ],
-        legend=(units,),
+        legend=(where + _UNITS,),
     )

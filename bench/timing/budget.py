@@ -18,12 +18,14 @@ LONGER = 4
 """How many times longer a cell is sampled again, at most: that halves its confidence interval."""
 
 WORTHWHILE = 1.5
-"""How many times longer it must be, at least: every attempt takes all samples anew."""
+"""How many times longer it must be, at least: every attempt takes all samples again."""
 
 
 @dataclass
 class _Reached:
-    precision: float | None
+    """``precision`` is infinite if it is not known."""
+
+    precision: float
     sampling_s: float
     more_helps: bool = True
 
@@ -75,8 +77,10 @@ class Budget:
 
     def worst(self) -> tuple[Cell, Limits] | None:
         """The cell to measure again and for how long; None if no time would help."""
-        for cell, reached in sorted(self._reached.items(), key=_imprecise, reverse=True):
-            if not reached.more_helps or _precision(reached) <= self._limits.precision:
+        worst_first = sorted(self._reached, key=lambda c: self._reached[c].precision, reverse=True)
+        for cell in worst_first:
+            reached = self._reached[cell]
+            if not reached.more_helps or reached.precision <= self._limits.precision:
                 continue
             longest_s = self.left_s - self._overhead_s - self._limits.energy_s
             sampling_s = min(LONGER * reached.sampling_s, longest_s)
@@ -92,17 +96,10 @@ class Budget:
                 self._reached[cell].more_helps = False
             return
         sampling_s = max(timing.protocol.sampling_s, self._limits.chunk_s)
-        now = _Reached(timing.protocol.precision, sampling_s)
+        precision = timing.protocol.precision
+        now = _Reached(math.inf if precision is None else precision, sampling_s)
         before = self._reached.get(cell)
-        now.more_helps = before is None or _precision(now) < _precision(before)
+        now.more_helps = before is None or now.precision < before.precision
         self._reached[cell] = now
         if took_s is not None:
             self._overhead_s = max(self._overhead_s, took_s - sampling_s)
-
-
-def _precision(reached: _Reached) -> float:
-    return math.inf if reached.precision is None else reached.precision
-
-
-def _imprecise(entry: tuple[Cell, _Reached]) -> float:
-    return _precision(entry[1])

@@ -30,7 +30,7 @@ MOST_AHEAD = 8
 """Workers that wait at once: each holds some hundred megabytes."""
 
 READY_LIMIT_S = 120.0
-"""For workers ahead to import and build; one that is not ready then is started anew later."""
+"""For workers ahead to import and build; one that is not ready then is started again later."""
 
 ENERGY_WINDOW_S = 5.0
 """NVML's energy counter moves in steps of up to 100 ms: a shorter window is too coarse."""

@@ -113,77 +113,51 @@ def sweep(
     timings: dict[Cell, Timing] = {}
     # to look at the devices is part of the budget
     budget = None if budget_s is None else Budget(budget_s, limits)
+    notes = [store.prepare()]
 
     def on_chunk(cell: Cell, chunk: Chunk, reply: Reply) -> None:
         on_event(Event("sampled", cell, chunk=chunk, void=reply == "void"))
 
-    notes = [store.prepare()]
+    def stored(cell: Cell) -> Timing | None:
+        # read again for each: another sweep may work on the same file
+        known = store.read().get(supervisor.key(cell)) if resume else None
+        return known if known is not None and known.status == "ok" else None
+
+    def measure(cell: Cell, limits: Limits, *, again: bool = False) -> None:
+        began = time.monotonic()
+        on_event(Event("started", cell, again=again))
+        stop_at = budget.ends_at if budget else None
+        timing = supervisor.measure(cell, limits, stop_at=stop_at)
+        # a second attempt that fails does not invalidate the first
+        if timing.status == "ok" or not again:
+            notes.append(store.append(timing))
+            timings[cell] = timing
+        on_event(Event("done", cell))
+        if budget:
+            budget.add(cell, timing, took_s=time.monotonic() - began)
+
     try:
         with Supervisor(command, predict, on_chunk) as supervisor:
-            work = _Sweep(cells, store, supervisor, timings, notes, on_event)
-            work.first(limits, resume=resume, budget=budget)
-            if budget:
-                work.refine(budget)
+            for position, cell in enumerate(cells):
+                if (known := stored(cell)) is not None:
+                    timings[cell] = known
+                    on_event(Event("skipped", cell))
+                    if budget:
+                        budget.add(cell, known)
+                    continue
+                given = budget.first(len(cells) - position) if budget else limits
+                if given is None:
+                    left = dict.fromkeys(cell.target for cell in cells[position:])
+                    notes.append(f"no time was left for {', '.join(left)}: raise --budget")
+                    break
+                later = itertools.islice(cells, position + 1, None)
+                supervisor.prepare(cell, given, (each for each in later if not stored(each)))
+                measure(cell, given)
+            while budget and (worst := budget.worst()) is not None:
+                measure(*worst, again=True)
     except KeyboardInterrupt:
         raise _interrupted(len(timings), len(cells), f"in {store.path}") from None
     return Swept([timings[cell] for cell in cells if cell in timings], list(filter(None, notes)))
-
-
-@dataclass
-class _Sweep:
-    """A sweep on this machine, with the timings so far."""
-
-    _cells: Sequence[Cell]
-    _store: Store
-    _supervisor: Supervisor
-    _timings: dict[Cell, Timing]
-    _notes: list[str]
-    _on_event: OnEvent
-
-    def first(self, limits: Limits, *, resume: bool, budget: Budget | None) -> None:
-        """Measure each cell once, except those that are stored."""
-        for position, cell in enumerate(self._cells):
-            # read anew for each: another sweep may work on the same file
-            known = self._stored(cell) if resume else None
-            if known is not None:
-                self._timings[cell] = known
-                self._on_event(Event("skipped", cell))
-                if budget:
-                    budget.add(cell, known)
-                continue
-            given = budget.first(len(self._cells) - position) if budget else limits
-            if given is None:
-                left = dict.fromkeys(cell.target for cell in self._cells[position:])
-                self._notes.append(f"no time was left for {', '.join(left)}: raise --budget")
-                return
-            later = itertools.islice(self._cells, position + 1, None)
-            following = (each for each in later if not (resume and self._stored(each)))
-            self._supervisor.prepare(cell, given, following)
-            self._measure(cell, given, budget)
-
-    def refine(self, budget: Budget) -> None:
-        """Measure the least precise cell again, longer, while that helps and fits."""
-        while (worst := budget.worst()) is not None:
-            self._measure(*worst, budget, again=True)
-
-    def _stored(self, cell: Cell) -> Timing | None:
-        known = self._store.read().get(self._supervisor.key(cell))
-        return known if known is not None and known.status == "ok" else None
-
-    def _measure(
-        self, cell: Cell, limits: Limits, budget: Budget | None, *, again: bool = False
-    ) -> None:
-        began = time.monotonic()
-        self._on_event(Event("started", cell, again=again))
-        stop_at = budget.ends_at if budget else None
-        timing = self._supervisor.measure(cell, limits, stop_at=stop_at)
-        # a second attempt that fails does not invalidate the first
-        if timing.status == "ok" or not again:
-            self._notes.append(self._store.append(timing))
-            self._timings[cell] = timing
-        self._on_event(Event("done", cell))
-        if budget:
-            budget.add(cell, timing, took_s=time.monotonic() - began)
 
 
 def needs_of(device: str) -> Needs:

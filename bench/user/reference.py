@@ -135,7 +135,7 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         with of_user_code():
-            # compiled anew: cached bytecode is checked by second and size only
+            # compiled again: cached bytecode is checked by second and size only
             source = resolved.read_bytes()
             exec(compile(source, str(resolved), "exec"), vars(module))
     except BaseException:

@@ -118,12 +118,13 @@ class NonLocalOperation(nn.Module):
         pairs = ((self.w_theta, self.theta), (self.w_phi, self.phi))
         # 1 D @ D C -> 1 C
         weights = [last.weight.flatten(1) @ first.weight.flatten(1) for last, first in pairs]
-        bias = None
-        if self.bias:
-            # 1 D @ D -> 1
-            bias = torch.cat([last.weight.flatten(1) @ first.bias for last, first in pairs])
-        query, key = F.conv3d(x, torch.cat(weights)[:, :, None, None, None], bias).split(1, dim=1)
-        return query, key
+        # 1 D @ D -> 1
+        biases = [
+            last.weight.flatten(1) @ first.bias for last, first in pairs if first.bias is not None
+        ]
+        bias = torch.cat(biases) if biases else None
+        both = F.conv3d(x, torch.cat(weights)[:, :, None, None, None], bias)
+        return both[:, :1], both[:, 1:]
 
     def _reference(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         if self.pairwise == "concatenation":

@@ -36,7 +36,7 @@ def test_results_come_back_from_one_process():
         assert process.call(60, os.getpid) == process.call(60, os.getpid) != os.getpid()
 
 
-def test_what_it_prints_does_not_mix_with_the_answer():
+def test_printed_text_does_not_mix_with_the_answer():
     code = "import os; print('x'); os.write(1, b'y' * 100000); os.write(2, b'z' * 100000)"
     assert 7 == isolated(60, eval, f"exec({code!r}) or 7")
 

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import torch
 
-from vidcost.bench.audit.verdicts import Judged, judge
+from vidcost.bench.audit import Judged, judge
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, examine, reconcile
 from vidcost.bench.count.record import Record
 from vidcost.bench.gate.versions import git
-from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.figures import of_one_machine, rows_timed_alike
+from vidcost.bench.timing.kinds import of_one_machine, rows_timed_alike
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Store
 from vidcost.papers import catalog
@@ -122,31 +121,11 @@ def devices(results: Path) -> list[Device]:
     return found
 
 
-def conditions(cell: Cell) -> str:
-    """The conditions that a cell was timed under, in words, without its device and its target."""
-    words = [
-        f"batch {cell.batch}",
-        cell.dtype,
-        cell.mode,
-        cell.phase,
-        "" if cell.memory_format == "contiguous" else cell.memory_format,
-        "cuDNN benchmark" if cell.cudnn_benchmark else "",
-        "cold" if cell.cold else "",
-        f"{cell.frames} frames" if cell.frames else "",
-        f"size {cell.size}" if cell.size else "",
-        f"{cell.classes} classes" if cell.classes else "",
-        f"{cell.threads} threads" if cell.device == "cpu" and cell.threads > 1 else "",
-    ]
-    return ", ".join(filter(None, words))
-
-
 def sources(data: Data) -> list[dict[str, str | None]]:
-    """Where every number comes from: command, file, versions, device and date, as far as known.
-
-    Raises: ValueError if the first line of the file of counts cannot be read.
-    """
+    """Where every number comes from: command, file, versions, device and date, as far as known."""
     counts = data.results / record.COUNTS
-    header = _header(counts)
+    with counts.open(encoding="utf-8") as file:
+        header = json.loads(file.readline())
     here = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     anywhere = "any: counts do not depend on it"
     versions = {k: value for k, value in header.items() if k not in ("command", "records")}
@@ -180,14 +159,6 @@ def sources(data: Data) -> list[dict[str, str | None]]:
     ]
     keys = ("what", "command", "where", "versions", "device", "date")
     return [dict(zip(keys, (each or None for each in line), strict=True)) for line in lines]
-
-
-def _header(path: Path) -> dict[str, str]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            return {str(key): str(value) for key, value in json.loads(file.readline()).items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise ValueError(f"cannot read the first line of {path}: {error}") from None
 
 
 def _committed(path: Path) -> str:

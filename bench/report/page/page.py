@@ -16,14 +16,14 @@ from markupsafe import Markup, escape
 from vidcost.bench.files import write
 from vidcost.bench.report.page.data import Data
 from vidcost.bench.report.page.html_table import html_table
-from vidcost.bench.report.page.sections import Headline, Prose, Section
+from vidcost.bench.report.page.sections import Prose, Section, headlines
 from vidcost.bench.report.plots.plot import Plot
 
 _CODE = re.compile(r"`([^`]+)`")
 _STRONG = re.compile(r"\*\*(.+?)\*\*")
 
 
-def page(sections: Sequence[Section], headlines: Sequence[Headline], data: Data) -> str:
+def page(sections: Sequence[Section], data: Data) -> str:
     """The HTML of the page; every text in it stays text."""
     plots = [plot for section in sections for plot in section.plots]
     environment = jinja2.Environment(
@@ -38,7 +38,7 @@ def page(sections: Sequence[Section], headlines: Sequence[Headline], data: Data)
     environment.tests["prose"] = lambda part: isinstance(part, Prose)
     return environment.get_template("report.html.j2").render(
         sections=sections,
-        headlines=headlines,
+        headlines=headlines(data),
         paper=data.paper.paper,
         made=data.made.strftime("%Y-%m-%d %H:%M UTC"),
         style=Markup(_asset("report.css")),

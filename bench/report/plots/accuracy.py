@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 
 from vidcost.bench.count.record import Record
-from vidcost.bench.report.page.data import Device, conditions
+from vidcost.bench.report.page.data import Device
 from vidcost.bench.report.plots.plot import (
     INK,
     LABELS,
@@ -19,22 +19,12 @@ from vidcost.bench.report.plots.plot import (
     Color,
     Plot,
     log,
-    tooltips,
 )
-from vidcost.bench.report.table import Column, Table
+from vidcost.bench.report.timing import conditions_in_words
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.record import Timing
 from vidcost.papers.figures import Paper, PrintedRow
 
-STYLES = (
-    (Color.BLUE, "circle"),
-    (Color.ORANGE, "square"),
-    (Color.GREY, "triangle-up"),
-    (Color.GREEN, "diamond"),
-    (Color.PURPLE, "cross"),
-    (Color.SKY, "triangle-down"),
-)
-"""Colour and shape of the families of networks."""
 _CITATION = re.compile(r"\s*\[\d+\]$")
 _MEASURED = {
     "latency": ("median_s", "Latency, ms", 1e-3),
@@ -53,6 +43,8 @@ def accuracy_plot(
         return None
     sets = {line["set"]: line["set"] for line in lines}
     axes = {line["axis"]: line["cost_words"] for line in lines}
+    # the paper's families first, in its order
+    families = [*dict.fromkeys((*paper.families, *(line["family"] for line in lines)))]
     choices = (
         Choice("set", "Rows", sets, next(iter(sets))),
         Choice("axis", "Cost", axes, "macs", is_filed=True),
@@ -65,21 +57,8 @@ def accuracy_plot(
             "the Pareto front: no row shown is as accurate at a lower cost. A click on a point "
             "leads to its row. `vidcost time` adds timings, on a GPU with energy."
         ),
-        chart=_chart(choices, [*paper.families], lines),
-        data=Table(
-            title="Accuracy and cost",
-            columns=(
-                Column("label", "Method"),
-                Column("row", "Row"),
-                Column("set", "Rows of"),
-                Column("cost_words", "Cost"),
-                Column("cost", "there", lambda value: f"{value:,.3f}"),
-                Column("top1", "Top-1, %", lambda value: f"{value:.2f}"),
-                Column("front", "On the front"),
-                Column("source", "The cost was"),
-            ),
-            lines=lines,
-        ),
+        chart=_chart(choices, families),
+        lines=lines,
         choices=choices,
     )
 
@@ -146,7 +125,7 @@ def _costs(
             continue
         for key, (figure, words, unit) in _MEASURED.items():
             if value := figures(timing)[figure]:
-                source = f"timed on {device}, {conditions(timing.cell)}"
+                source = f"timed on {device}, {conditions_in_words([timing])}"
                 yield f"{key}@{device}", f"{words} ({device})", value / unit, source
 
 
@@ -161,14 +140,7 @@ def _is_on_front(point: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) 
     return "no" if is_beaten else "yes"
 
 
-def _chart(
-    choices: Sequence[Choice], families: list[str], lines: Sequence[Mapping[str, Any]]
-) -> alt.LayerChart:
-    known = {line["family"] for line in lines}
-    families = [*(each for each in families if each in known), *sorted(known - set(families))]
-    styles = dict(zip(families, STYLES, strict=False))
-    color = alt.Scale(domain=families, range=[str(color) for color, _ in styles.values()])
-    shape = alt.Scale(domain=families, range=[shape for _, shape in styles.values()])
+def _chart(choices: Sequence[Choice], families: list[str]) -> alt.LayerChart:
     base = alt.Chart().encode(
         log(alt.X("cost:Q"), None, padding=40, format="~g", tickCount=8),
         alt.Y("top1:Q")
@@ -181,20 +153,14 @@ def _chart(
         interpolate="step-after", color=INK, strokeWidth=1.2, strokeDash=[4, 3], opacity=0.7
     )
     points = base.transform_calculate(href="'#row-' + datum.row").mark_point()
-    tooltip = tooltips(
-        label="Method",
-        row="Row",
-        top1="Top-1, %",
-        cost_words="Cost",
-        cost="there|,.4~r",
-        source="The cost was",
-    )
+    color = alt.Scale(domain=families, range=list(Color)[: len(families)])
+    tooltip = ["label:N", "row:N", "top1:Q", "cost_words:N", "cost:Q", "source:N"]
     return alt.LayerChart(
         layer=[
             front.encode(order="cost:Q"),
             points.encode(
                 color=alt.Color("family:N").scale(color),
-                shape=alt.Shape("family:N").scale(shape),
+                shape=alt.Shape("family:N").scale(domain=families),
                 href="href:N",
                 tooltip=tooltip,
             ).properties(name=POINTS),

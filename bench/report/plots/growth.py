@@ -11,8 +11,8 @@ import torch
 from vidcost.bench.block_spec import block_factory
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.modules import verify
-from vidcost.bench.report.plots.plot import MUTED, Choice, Color, Plot, log, tooltips
-from vidcost.bench.report.table import Column, Table, integer
+from vidcost.bench.report.plots.plot import MUTED, Choice, Color, Plot, log
+from vidcost.bench.report.table import integer
 from vidcost.papers.figures import Growth
 
 COUNTED_SIDES = (8, 14, 20, 28, 40, 56, 80, 112)
@@ -45,18 +45,7 @@ def growth_plot(of: Growth) -> Plot:
             f"are counted from the operators and equal them as integers.{constant}"
         ),
         chart=_chart(of),
-        data=Table(
-            title="MACs by N",
-            columns=(
-                Column("block", "Block"),
-                Column("cost", "Cost"),
-                Column("side", "H = W", integer),
-                Column("positions", "N", integer),
-                Column("formula", "Closed form", integer),
-                Column("counted", "Counted", integer),
-            ),
-            lines=lines,
-        ),
+        lines=lines,
         choices=(_CHOICE,),
     )
 
@@ -114,13 +103,7 @@ def _chart(of: Growth) -> alt.LayerChart:
         )
     )
     points = base.transform_filter("isValid(datum.counted)").mark_point(size=46)
-    tooltip = tooltips(
-        block="Block",
-        side="H = W",
-        positions="N|,",
-        formula="Closed form|,",
-        counted="Counted|,",
-    )
+    tooltip = ["block:N", "side:N", "positions:Q", "formula:Q", "counted:Q"]
     mark = alt.Chart(alt.InlineData(values=[{"positions": at}])).encode(x="positions:Q")
     words = mark.mark_text(
         text=f"the paper: N = {at:,}", align="left", baseline="bottom", dx=6, color=MUTED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
@@ -14,7 +14,7 @@ import altair as alt
 import vl_convert
 
 from vidcost.bench.report.page.html_table import anchor
-from vidcost.bench.report.table import Table
+from vidcost.bench.report.table import Column, Table
 
 Vega = dict[str, Any]
 
@@ -38,6 +38,7 @@ class Color(StrEnum):
 CONFIG: Mapping[str, Any] = {
     "font": "Helvetica, Arial, sans-serif",
     "background": "transparent",
+    "numberFormat": ",",
     "view": {"stroke": None},
     "axis": {
         "labelColor": MUTED,
@@ -109,7 +110,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plot:
-    """A chart without data, width and choices; ``data`` has its lines, ``name`` is a file's stem.
+    """A chart without width and choices, and its data; ``name`` is a file's stem.
 
     Choices without a line are said to have no data.
     """
@@ -118,15 +119,25 @@ class Plot:
     title: str
     caption: str
     chart: alt.LayerChart
-    data: Table
+    lines: Sequence[Mapping[str, Any]]
     choices: tuple[Choice, ...] = ()
+
+    @property
+    def data(self) -> Table:
+        """The data as they are."""
+        kinds = {key: type(value) for line in self.lines for key, value in line.items() if value}
+        columns = [
+            Column(key, key.replace("_", " "), *([_number] if kind in (int, float) else []))
+            for key, kind in kinds.items()
+        ]
+        return Table(title=self.title, columns=columns, lines=self.lines)
 
     def vega(self, *, width: int | None = None, chosen: Mapping[str, str] | None = None) -> Vega:
         """The plot in Vega, ``width`` pixels wide or, without, as wide as its container."""
         chart = self.chart.copy()
         chart.layer = [*chart.layer, self._no_data()]
         chart = chart.properties(
-            data=alt.InlineData(values=[dict(line) for line in self.data.lines]),
+            data=alt.InlineData(values=[dict(line) for line in self.lines]),
             width=width or "container",
             autosize=alt.AutoSizeParams(type="pad" if width else "fit-x", contains="padding"),
             padding=16 if width else 4,
@@ -155,7 +166,7 @@ class Plot:
     def _empty(self) -> set[tuple[str, ...]]:
         """The choices, a value of each in order, without data."""
         fields = [choice.field for choice in self.choices]
-        drawn = {tuple(line[field] for field in fields) for line in self.data.lines}
+        drawn = {tuple(line[field] for field in fields) for line in self.lines}
         return set(product(*(choice.options for choice in self.choices))) - drawn
 
     def _no_data(self) -> Any:
@@ -180,23 +191,14 @@ def conditions_choice(of_lines: Iterable[str]) -> Choice:
     )
 
 
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
 def log(channel: Any, title: str | None, *, padding: int = 0, **axis: Any) -> Any:
     """A position on a logarithmic scale, with ``padding`` pixels at its ends."""
     scaled = channel.scale(type="log", nice=False, padding=padding)
     return scaled.axis(title=title and f"{title} (log scale)", **axis)
-
-
-def tooltips(**titles: str) -> list[alt.Tooltip]:
-    """Tooltips by field, with a title and, behind a bar, a number's format."""
-    found = []
-    for field, words in titles.items():
-        title, _, form = words.partition("|")
-        found.append(
-            alt.Tooltip(f"{field}:Q", title=title, format=form)
-            if form
-            else alt.Tooltip(f"{field}:N", title=title)
-        )
-    return found
 
 
 def _place_labels(vega: Vega, *, has_canvas: bool) -> None:

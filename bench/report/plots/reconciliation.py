@@ -8,8 +8,7 @@ from typing import Any
 import altair as alt
 
 from vidcost.bench.count.reconcile import Entry
-from vidcost.bench.report.plots.plot import GRID, INK, MUTED, Choice, Color, Plot, tooltips
-from vidcost.bench.report.table import Column, Table, integer
+from vidcost.bench.report.plots.plot import GRID, INK, MUTED, Choice, Color, Plot
 
 KINDS = {
     "ours": Color.BLUE,
@@ -45,17 +44,7 @@ def reconciliation_plot(
             "only the lengths of terms compare. FLOPs as the counter counts them."
         ),
         chart=_chart(choices),
-        data=Table(
-            title="Reconciliation of FLOPs",
-            columns=(
-                Column("row", "Row"),
-                Column("counter", "Counter"),
-                Column("what", "Term"),
-                Column("amount", "Amount", integer),
-                Column("end", "Running total", integer),
-            ),
-            lines=lines,
-        ),
+        lines=lines,
         choices=choices,
     )
 
@@ -109,7 +98,7 @@ def _chart(choices: Sequence[Choice]) -> alt.LayerChart:
     drawn = base.encode(
         x=alt.X("start:Q").scale(zero=False, padding=24).axis(axis),
         color=alt.Color("kind:N").scale(kinds).legend(None),
-        tooltip=tooltips(what="Term", said="Amount", end="Running total|,"),
+        tooltip=["what:N", "said:N", "end:Q"],
     )
     terms = drawn.transform_filter(f"!{is_total}")
     totals = drawn.transform_filter(is_total)

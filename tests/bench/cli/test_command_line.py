@@ -30,15 +30,18 @@ def test_commands_arguments_options_types_and_defaults_are_frozen():
 @pytest.mark.parametrize(
     ("line", "change"),
     [
-        ("    --depth: int = 3", lambda command: setattr(command.params[1], "default", 3)),
-        ("    --deep: int = 2", lambda command: setattr(command.params[1], "opts", ["--deep"])),
-        ("    --depth: int *", lambda command: setattr(command.params[1], "required", True)),
+        ("    --table: str | None = 3", lambda command: setattr(command.params[1], "default", 3)),
+        (
+            "    --of: str | None = None",
+            lambda command: setattr(command.params[1], "opts", ["--of"]),
+        ),
+        ("    --table: str | None *", lambda command: setattr(command.params[1], "required", True)),
     ],
 )
 def test_what_changed_is_seen(line, change):
     group = typer.main.get_command(app)
     before = COMMAND_LINE["frozen"](group)
-    change(group.commands["show"])
+    change(group.commands["count"])
     after = COMMAND_LINE["frozen"](group)
     assert {line} == set(after.splitlines()) - set(before.splitlines())
 

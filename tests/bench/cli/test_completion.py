@@ -89,7 +89,6 @@ def test_bash_completes_for_real(ask, tmp_path):
         (["cpu", "cuda"], "time --device "),
         (["cuda"], "gate time --device cu"),
         (["all", "nl", "cgnl", "cgd", "pnl"], "time --blocks "),
-        (["cgnl", "cgd"], "block c"),
         (["fp32,bf16", "fp32,bf16-autocast"], "time --dtype fp32,b"),
         (["bf16", "bf16-autocast"], "gate time --dtype b"),
         (["pnl2020", "1", "2", "3", "4", "5", "6"], "tables "),

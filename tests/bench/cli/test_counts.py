@@ -135,13 +135,13 @@ def test_count_of_training_takes_frames_and_says_what_is_left_out(vidcost):
 def test_count_asks_the_reference_counters_only_when_told_to(vidcost, reference_counters):
     out = vidcost("count", "mfnet", "--format", "json").out
     assert ([], False) == (reference_counters.asked, "fvcore" in out)
-    (line,) = json.loads(vidcost("count", "mfnet", "--reference-counters", "--format", "json").out)
+    (line,) = json.loads(vidcost("count", "mfnet", "--references", "--format", "json").out)
     assert (11_176_355_840, 11_307_416_320) == (line["fvcore"], line["thop"])
     assert (11_176_356_608, 11_045_296_128) == (line["thop-2020"], line["torch"])
     assert [(w, "mfnet", True) for w in REFERENCE_COUNTERS] == sorted(reference_counters.asked)
 
 
-@pytest.mark.parametrize("command", ["count mfnet --reference-counters", "tables 4", "run"])
+@pytest.mark.parametrize("command", ["count mfnet --references", "tables 4", "run"])
 def test_no_cache_asks_anew(command, vidcost, reference_counters):
     vidcost(*command.split(), "--no-cache")
     assert {False} == {use_cache for _, _, use_cache in reference_counters.asked}
@@ -149,7 +149,7 @@ def test_no_cache_asks_anew(command, vidcost, reference_counters):
 
 def test_count_names_a_reference_counter_that_failed(vidcost, reference_counters):
     reference_counters["thop", "mfnet"] = "exit status 1: boom"
-    status, out, err = vidcost("count", "mfnet", "--reference-counters", "--format", "csv")
+    status, out, err = vidcost("count", "mfnet", "--references", "--format", "csv")
     assert (1, "vidcost: mfnet: thop crashed: exit status 1: boom\n") == (status, err)
     (line,) = csv.DictReader(io.StringIO(out))
     assert ("11176355840", "") == (line["fvcore"], line["thop"])
@@ -158,7 +158,7 @@ def test_count_names_a_reference_counter_that_failed(vidcost, reference_counters
 @pytest.mark.parametrize("name", ["mfnet-pnl", "r50-nl", "i3d-ts"])
 @pytest.mark.parametrize("depth", [1, 2])
 def test_the_modules_of_a_tree_sum_to_the_whole(name, depth, vidcost, by_name):
-    out = vidcost("show", name, "--depth", str(depth), "--format", "json").out
+    out = vidcost("count", name, "--depth", str(depth), "--format", "json").out
     root, *below = json.loads(out)
     whole = count_row(by_name[name])
     assert {key: getattr(whole, key) for key in QUANTITIES} == {
@@ -175,12 +175,12 @@ def test_the_modules_of_a_tree_sum_to_the_whole(name, depth, vidcost, by_name):
 
 
 def test_depth_0_shows_the_whole_alone(vidcost):
-    out = vidcost("show", "mfnet", "--depth", "0", "--format", "json").out
+    out = vidcost("count", "mfnet", "--depth", "0", "--format", "json").out
     assert [("mfnet", "MFNet")] == [(line["module"], line["kind"]) for line in json.loads(out)]
 
 
 def test_a_tree_shows_the_block_in_its_place(vidcost):
-    lines = json.loads(vidcost("show", "mfnet-pnl", "--format", "json").out)
+    lines = json.loads(vidcost("count", "mfnet-pnl", "--depth", "2", "--format", "json").out)
     (pnl,) = (line for line in lines if line["kind"] == "PNL")
     assert ("conv4.after_B05", 28_416, 253_692_672) == (
         pnl["module"],
@@ -192,7 +192,7 @@ def test_a_tree_shows_the_block_in_its_place(vidcost):
 def test_blocks_side_by_side(vidcost):
     # C = 384, P = 1568: 2C^2 + 2C parameters, 2C^2 P + C P^2 MACs
     specs = ["nl", "cgnl", "cgd", "pnl:n=4,combine=concat"]
-    lines = json.loads(vidcost("block", *specs, "--format", "json").out)
+    lines = json.loads(vidcost("count", *specs, "--shape", "384x8x14x14", "--json").out)
     assert specs == [line["block"] for line in lines]
     assert (295_680, 1_406_533_632) == (lines[0]["params"], lines[0]["macs"])
     assert (19_200, 288_884_736) == (lines[3]["params"], lines[3]["macs"])
@@ -200,10 +200,8 @@ def test_blocks_side_by_side(vidcost):
 
 
 def test_a_block_at_another_shape(vidcost):
-    out = vidcost("block", "nl", "--shape", "2x6x3x5x7", "--format", "json").out
-    (line,) = json.loads(out)
-    # 105 positions: 2 x 2 x 6^2 x 105 and 2 x 6 x 105^2
-    assert (84, 15_120, 132_300) == (line["params"], line["conv"], line["matmul"])
-    assert "**Blocks on 6 channels of 3x5x7, batch 2**" in (
-        vidcost("block", "nl", "--shape", "2x6x3x5x7").out
-    )
+    words = ("count", "nl", "--shape", "6x3x5x7")
+    (line,) = json.loads(vidcost(*words, "--json").out)
+    # 105 positions: 2 x 6^2 x 105 and 6 x 105^2
+    assert (84, 7_560, 66_150) == (line["params"], line["conv"], line["matmul"])
+    assert "**Blocks on 6 channels of 3x5x7, batch 1**" in vidcost(*words).out

@@ -10,6 +10,8 @@ import torch
 from rich.console import Console
 
 from vidcost.bench.cli import engines
+from vidcost.bench.cli.options import Where
+from vidcost.bench.engine.on_ray import Node
 from vidcost.bench.timing import predict
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import check_device, default_threads
@@ -69,6 +71,18 @@ def test_devices_that_are_not_there_are_rejected(message, count, device, monkeyp
 def test_a_gpu_is_fed_by_one_thread_and_a_cpu_uses_its_cores(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
     assert (3, 1) == (default_threads("cpu"), default_threads("cuda:1"))
+
+
+def test_unlike_nodes_need_a_number_of_threads(monkeypatch):
+    cores = [4.0, 0.0, 4.0]
+    monkeypatch.setattr(
+        engines.on_ray, "nodes", lambda: [Node("n", "h", each, 1, "") for each in cores]
+    )
+    assert 4 == engines.Choice(Where.RAY, None).threads()
+    cores.append(2.0)
+    with pytest.raises(ValueError, match=r"^the nodes have 2 and 4 cores: say how many to use by"):
+        engines.Choice(Where.RAY, None).threads()
+    assert 1 == engines.Choice(Where.RAY, None, device="cuda").threads()
 
 
 def test_cells_are_timed_on_this_machine_into_its_file(stopwatch, timed, tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ def theirs(vidcost, in_this_process):
 
 def test_count_takes_networks(vidcost):
     status, out, err = vidcost(
-        "count", "nets.py:Net", "nets.py:Raises", "--input", INPUT, "--reference-counters", "--json"
+        "count", "nets.py:Net", "nets.py:Raises", "--input", INPUT, "--references", "--json"
     )
     assert 1 == status
     net, raises = json.loads(out)
@@ -79,14 +79,14 @@ def test_a_step_of_training_is_counted(vidcost):
     (net,) = json.loads(out)
     # the weights' gradients; the clip takes none
     assert (1800, 1800, 3600) == (net["macs"], net["backward_macs"], net["training_macs"])
-    both = ["--training", "--reference-counters"]
+    both = ["--training", "--references"]
     assert 2 == vidcost("count", "nets.py:Net", "--input", INPUT, *both).status
     _, out, _ = vidcost("count", "nets.py:Net", "--input", INPUT, "--training")
     assert "Backward MACs" in out
 
 
 def test_show_takes_a_network(vidcost):
-    status, out, _ = vidcost("show", "nets.py:Net", "--input", INPUT, "--json")
+    status, out, _ = vidcost("count", "nets.py:Net", "--input", INPUT, "--depth", "2", "--json")
     assert 0 == status
     assert [("nets.py:Net", "Net", 1800), ("stem", "Conv3d", 1800)] == [
         (line["module"], line["kind"], line["macs"]) for line in json.loads(out)
@@ -94,7 +94,7 @@ def test_show_takes_a_network(vidcost):
 
 
 def test_show_of_a_network_that_fails(vidcost):
-    status, out, err = vidcost("show", "nets.py:Raises", "--input", INPUT)
+    status, out, err = vidcost("count", "nets.py:Raises", "--input", INPUT, "--depth", "2")
     assert (1, "") == (status, out)
     assert "KeyError: 'theirs'" in err
 
@@ -113,7 +113,7 @@ def test_explain_of_a_network_that_fails(vidcost):
 
 def test_block_takes_theirs_with_options(vidcost):
     specs = ["nl", "nets.py:Block:ratio=4,gain=0.5", "nets:Block"]
-    status, out, _ = vidcost("block", *specs, "--shape", "1x8x3x4x5", "--json")
+    status, out, _ = vidcost("count", *specs, "--shape", "8x3x4x5", "--json")
     assert 0 == status
     assert [(spec, params) for spec, params in zip(specs, (144, 16, 32), strict=True)] == [
         (line["block"], line["params"]) for line in json.loads(out)
@@ -153,8 +153,8 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
         ("count mfnet --input 1x3", "--input is for a network of your own"),
         ("count nets.py:Net mfnet --input 1x3", "networks of your own are counted by themselves"),
         ("count nets.py:Net --input 1x3 --time-limit 0s", "--time-limit 0s is no time"),
-        ("show nets.py:Net --input 1x3 --frames 3", "is shown at --input: leave out the rest"),
-        ("show nets.py:Net", "needs its inputs"),
+        ("count nets.py:Net --input 1x3 --depth 2 --frames 3", "leave out rows, --table"),
+        ("count nets.py:Net nets.py:Raises --input 1x3 --depth 2", "--depth is for one network: 2"),
         ("explain nets.py:Net", "needs its inputs"),
         ("time nets.py:Net", "needs its inputs"),
         ("time nets.py:Net --input 2x3 --batch 4", "hold their batch: leave out --batch"),
@@ -162,11 +162,11 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
             "time nets.py:Net --input 2x3 --contribution",
             "--contribution is for rows: `vidcost compare`",
         ),
-        ("block nets.py:Block:width=3", "has no option 'width': it takes ratio, gain"),
-        ("block nets.py:Block:gain=x", "gain takes a number, not 'x'"),
+        ("count nets.py:Block:width=3 --shape 8x3x4x5", "has no option 'width': it takes"),
+        ("count nets.py:Block:gain=x --shape 8x3x4x5", "gain takes a number, not 'x'"),
         ("formulas --cross nets.py:Block,nl", "--cross is for nl, cgnl, cgd, pnl"),
-        ("block nets.py:nothing", "nets.py has no 'nothing'"),
-        ("block nets.py", "no block 'nets.py': choose from nl, cgnl, cgd, pnl, or name your own"),
+        ("count nets.py:nothing --shape 8x3x4x5", "nets.py has no 'nothing'"),
+        ("count nets.py --shape 8x3x4x5", "no block 'nets.py': choose from nl, cgnl"),
     ],
 )
 def test_what_cannot_be_carried_out_is_said_in_a_line(vidcost, args, message):

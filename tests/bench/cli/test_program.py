@@ -15,7 +15,6 @@ import pytest
 from typer.testing import CliRunner
 
 from vidcost.bench import files
-from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli import app
 from vidcost.bench.cli.moved import MOVED, check_moved
 from vidcost.bench.count import reconcile, record
@@ -96,7 +95,7 @@ def test_the_package_runs_as_a_module(tmp_path):
     [
         ("count mfnet-pln", ["no row 'mfnet-pln'", "did you mean 'mfnet-pnl'?", "vidcost list"]),
         ("list r50-mk", ["no row 'r50-mk'", "did you mean 'r50-"]),
-        ("show mfnett", ["did you mean 'mfnet'?"]),
+        ("count mfnett --depth 2", ["did you mean 'mfnet'?"]),
         ("count --table 7", ["no table 7 in pnl2020: choose from 1, 2, 3, 4, 5, 6"]),
         ("list --table 0", ["no table 0"]),
         ("count r50-nl --frames 0", ["0 frames", "at least 1"]),
@@ -105,29 +104,29 @@ def test_the_package_runs_as_a_module(tmp_path):
         ("count mfnet --size 0", ["MFNet", "0x0"]),
         ("count mfnet --size -3", ["MFNet", "-3x-3"]),
         ("count mfnet-pnl --size 112", ["7x7", "at most n=3", "not n=4"]),
-        ("show mfnet-pnl --size 112", ["7x7", "at most n=3"]),
+        ("count mfnet-pnl --size 112 --depth 2", ["7x7", "at most n=3"]),
         ("count 2plus-c1-d", ["2plus-c1-d cannot be built", "no public definition"]),
-        ("show 2plus-c1-d", ["2plus-c1-d cannot be built", "no public definition"]),
-        ("show '2plus*'", ["2plus-c1-d cannot be built", "no public definition"]),
+        ("count 2plus-c1-d --depth 2", ["2plus-c1-d cannot be built", "no public definition"]),
         (
-            "count mfnet --training --reference-counters",
-            ["forward pass alone", "leave out --training"],
+            "count mfnet --training --references",
+            ["three tables: give one of them"],
         ),
         ("count 2plus-c1-d --training", ["2plus-c1-d cannot be built", "no public definition"]),
-        ("show 'mfnet*'", ["'mfnet*' matches 24 rows: show one at a time"]),
-        ("show mfnet --depth -1", ["--depth"]),
+        ("count 'mfnet*' --depth 2", ["--depth is for one network: 24 rows"]),
+        ("count mfnet --depth -1", ["--depth"]),
         ("count mfnet --table 6", ["no row of Table 6 matches mfnet"]),
         ("count mfnet --size 99999999999", ["more elements than torch can number"]),
         ("count mfnet --classes 9999999999999999", ["more elements than torch can number"]),
-        ("block nl --shape 1x384x999999x9999x9999", ["more elements than torch can number"]),
-        ("block pnl:n=3 --shape 1x1024x8x14x14", ["1024", "n=3", "2, 4, 8, 16"]),
-        ("block nl --shape 1x3x2x4x4", ["channels must be even", "got 3"]),
-        ("block nl --shape 1x0x2x4x4", ["'1x0x2x4x4' is no shape BxCxTxHxW"]),
-        ("block nl --shape 384x8x14x14", ["'384x8x14x14' is no shape BxCxTxHxW"]),
-        ("block nl:pairwise=cosine", ["'cosine'", "embedded-gaussian, gaussian, dot-product"]),
-        ("block nll", ["no block 'nll': choose from nl, cgnl, cgd, pnl"]),
-        ("block nl pnl:m=4", ["pnl has no option 'm'"]),
-        ("block", ["BLOCK"]),
+        ("count nl --shape 384x999999x9999x9999", ["more elements than torch can number"]),
+        ("count pnl:n=3 --shape 1024x8x14x14", ["1024", "n=3", "2, 4, 8, 16"]),
+        ("count nl --shape 3x2x4x4", ["channels must be even", "got 3"]),
+        ("count nl --shape 0x2x4x4", ["'0x2x4x4' is no shape CxTxHxW"]),
+        ("count nl --shape 8x14x14", ["'8x14x14' is no shape CxTxHxW"]),
+        ("count nl:pairwise=cosine --shape 384x8x14x14", ["'cosine'", "embedded-gaussian"]),
+        ("count nll --shape 384x8x14x14", ["no block 'nll': choose from nl, cgnl, cgd, pnl"]),
+        ("count nl pnl:m=4 --shape 384x8x14x14", ["pnl has no option 'm'"]),
+        ("count --shape 384x8x14x14", ["--shape is for blocks: name some"]),
+        ("count mfnet --shape 384x8x14x14 --training", ["give blocks and --shape only"]),
         ("tables 7 --results r", ["no table 7 in pnl2020: choose from 1, 2, 3, 4, 5, 6"]),
         ("tables 3 7 --results r", ["no table 7"]),
         ("tables three --results r", ["no paper 'three'"]),
@@ -135,8 +134,6 @@ def test_the_package_runs_as_a_module(tmp_path):
         ("run --bogus", ["--bogus"]),
         ("count mfnet --frames many", ["--frames"]),
         ("count mfnet --format xml", ["--format", "'xml'", "'md', 'json', 'csv'"]),
-        ("show", ["Missing argument", "row"]),
-        ("show mfnet c3d", ["c3d"]),
         ("audition", ["No such command", "audition"]),
         ("cache empty", ["No such command", "empty"]),
         ("formulas --cross cgnl", ["'cgnl' is no pair of blocks such as cgnl,pnl:n=3"]),
@@ -243,7 +240,7 @@ def test_a_folder_that_cannot_be_written_is_rejected_before_any_work(
         ("count mfnet mfnet-pnl --training", "mfnet-pnl: conv4.after_B05"),
         ("tables 3", "mfnet-pnl-concat: conv4.after_B05"),
         ("run", "mfnet-pnl: conv4.after_B05"),
-        ("block nl pnl", "pnl: the whole"),
+        ("count nl pnl --shape 384x8x14x14", "pnl: the whole"),
     ],
 )
 def test_a_closed_form_that_is_not_met_is_something_wrong(
@@ -319,7 +316,7 @@ def test_help_completion_and_a_mistyped_option_wait_for_nothing(status, words, c
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(1, ClosedFormMismatch), (1, Lost), (1, FindingGone), (130, Interrupted)],
+    [(1, ClosedFormMismatch), (1, Lost), (130, Interrupted)],
 )
 def test_what_ends_a_command_has_a_status_of_its_own(status, kind, monkeypatch, vidcost):
     def ends(*_, **__):

@@ -36,7 +36,7 @@ def reject():
     raise ValueError("no such thing")
 
 
-def test_what_a_call_raises_is_its_outcome_and_the_next_one_is_made():
+def test_an_exception_is_the_outcome_of_its_call_alone():
     rejected, done = Here().run([Call("one", reject), Call("another", int)])
     with pytest.raises(ValueError, match="no such thing"):
         rejected.get()

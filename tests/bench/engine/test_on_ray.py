@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -172,7 +173,7 @@ def die_at_first(path, times):
 
 
 @on_cluster
-def test_what_goes_wrong_with_a_call_is_its_outcome(engine, tmp_path):
+def test_errors_and_losses_are_outcomes(engine, tmp_path):
     calls = [Call(kind, fail, (kind,)) for kind in ("value", "odd", "unfit")]
     calls += [Call(f"dies {n} times", die_at_first, (str(tmp_path / f"{n}"), n)) for n in (2, 9)]
     calls.append(Call("large", bytes, (20 << 20,)))
@@ -202,7 +203,7 @@ def waits_for(condition):
 
 
 @on_cluster
-def test_whoever_stops_ends_what_runs(engine, tmp_path):
+def test_closing_ends_the_running_calls(engine, tmp_path):
     pid = tmp_path / "pid"
     outcomes = engine.run([Call("one", hang, (str(pid),)), Call("another", square, (3,))])
     assert 9 == next(outcomes).get()
@@ -321,3 +322,19 @@ def test_a_node_that_is_lost_costs_a_try_and_no_call(engine, cluster):
         if len(found) == 4:
             cluster.remove_node(lost, allow_graceful=False)
     assert list(range(12)) == sorted(number for number, _ in found)
+
+
+@on_cluster
+def test_without_a_cluster_one_is_started_for_the_command(tmp_path):
+    words = "compare mfnet --at conv4:before-last --block nl --frames 8 --size 32 --budget 0s"
+    words = (*words.split(), "--no-fvcore", "--json", "--engine", "ray")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "vidcost.bench", *words],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    assert ["none", "nl"] == [line["block"] for line in json.loads(done.stdout)]

@@ -310,16 +310,6 @@ def test_nothing_to_accept(store, rejected):
     rejected(f"nothing to accept: the counts are those of {folder}/counts.jsonl", folder)
 
 
-def test_a_counter_that_fails(store, rejected, reference_counters):
-    reference_counters["thop", "c3d"] = "exit status -9: no message"
-    # its FLOPs and its parameters
-    message = (
-        "cannot accept c3d: thop crashed: exit status -9: no message (and 1 more); "
-        "`vidcost explain` shows the entries"
-    )
-    rejected(message, store(C3D_ONE_LESS))
-
-
 def test_a_counter_that_answers_otherwise_than_explained(store, rejected, reference_counters):
     reference_counters["fvcore", "c3d"] = {"params": C3D_PARAMS + 5}
     message = "cannot accept c3d: fvcore: params: +5 params are not explained; `vidcost explain`"

@@ -43,7 +43,6 @@ MACHINE = Machine(
     torch="2.99.0",
     vidcost="0.1.0",
 )
-FLAT = (100,) * 7
 
 
 class Planter:
@@ -146,15 +145,6 @@ def test_missing_trials(trials):
 # the usual rules
 
 
-@pytest.mark.parametrize(
-    ("rule", "most", "more"), [("mean:10%", 109, 111), ("min:5%", 105, 106), ("flat 7%", 107, 108)]
-)
-def test_thresholds_are_exceeded_only_above_them(rule, most, more):
-    _, slower = USUAL_RULES[rule]
-    assert not slower(FLAT, (most,) * 5)
-    assert slower(FLAT, (more,) * 5)
-
-
 def test_pytest_benchmark_decides_the_same():
     from pytest_benchmark.utils import parse_compare_fail
 
@@ -179,24 +169,11 @@ def test_tests_of_samples_by_hand():
     base = (101, 102, 103, 104, 105)
     assert "t-test 0.05" not in alarms(base, tuple(ns + 2 for ns in base))
     assert "t-test 0.05" in alarms(base, tuple(ns + 3 for ns in base))
-    assert set() == alarms((200,) * 7, FLAT)
+    assert set() == alarms((200,) * 7, (100,) * 7)
     # a clock so coarse that nothing varies
-    assert set(USUAL_RULES) == alarms(FLAT, (120,) * 7)
+    assert set(USUAL_RULES) == alarms((100,) * 7, (120,) * 7)
     # one sample a side is no test
     assert {"mean:10%", "min:5%", "flat 7%"} == alarms((100,), (120,))
-
-
-def test_the_usual_rules_see_two_processes_that_were_not_interleaved():
-    run = Planter(4, process=0, sample=1e-4).run(1.0)
-    visits = tuple(
-        v.model_copy(update={"samples_ns": tuple(2 * ns for ns in v.samples_ns)})
-        if (v.stage, v.pair, v.side, v.cell) == ("screen", 1, "head", 0)
-        else v
-        for v in run.visits
-    )
-    trial = reduced(run.model_copy(update={"visits": visits}), factor=1.0, number=0, load=0)
-    # base of the first pair, head of the second
-    assert [True, False, False] == [each.alarms["mean:10%"] for each in compare([trial])]
 
 
 # figures
@@ -267,36 +244,20 @@ def test_the_noise_is_what_was_planted():
 # the document
 
 
-def test_goals_that_too_few_comparisons_cannot_show(comparisons):
+def test_the_document(trials, comparisons):
     false, found, usual = goals(comparisons)
     assert false.startswith("**Not shown: false alarms below 1%.** 0 of 12 comparisons")
     assert "its bound does not prove it" in found
     assert usual.endswith("by the observed rates, none reaches both goals.")
-
-
-def test_the_document(trials):
     text = document(trials)
     assert text.startswith("<!-- written by: python tools/gate_study.py -->\n")
     assert "0 of 12 comparisons of equal code raised one (0.00%)" in text
     assert "Abacus 9, cores: 3, 5 GiB, torch 2.99.0" in text
     with pytest.raises(ValueError, match="there are no trials yet"):
         document([])
-
-
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        ({"visit_s": 7.0}, r"visits: \(1.0, 10\) and \(7.0, 10\)"),
-        ({"rule": Rule(margin=0.07)}, "rule: .*margin=0.03.* and .*margin=0.07"),
-        (
-            {"machine": MACHINE.model_copy(update={"cores": 5})},
-            "machine: .*cores=3.* and .*cores=5",
-        ),
-    ],
-)
-def test_trials_of_different_kinds_are_rejected(trials, other, message):
-    with pytest.raises(ValueError, match=message):
-        document([trials[0], trials[1].model_copy(update=other)])
+    other = trials[1].model_copy(update={"visit_s": 7.0})
+    with pytest.raises(ValueError, match=r"differ in visits: \(1.0, 10\) and \(7.0, 10\)"):
+        document([trials[0], other])
 
 
 def test_the_committed_study_is_what_its_trials_give():

@@ -23,11 +23,6 @@ from vidcost.bench.gate.statistics import (
     values_needed,
 )
 
-NOISES = {
-    "normal": lambda generator, shape: generator.standard_normal(shape),
-    "heavy tails": lambda generator, shape: generator.standard_cauchy(shape),
-}
-
 BASE = [2.0, 3.0, 5.0, 7.0]
 HEAD = [11.0, 13.0, 17.0]
 
@@ -42,17 +37,6 @@ def enumerated_p(values):
     flips = list(itertools.product((0, 1), repeat=len(values)))
     sums = [sum(rank * sign for rank, sign in enumerate(signs, 1)) for signs in flips]
     return sum(one >= seen for one in sums) / len(flips)
-
-
-def enumerated_interval(values):
-    """What no test rejects at 2.5% on its side, tried between every two possible bounds."""
-    bounds = sorted((a + b) / 2 for a, b in itertools.combinations_with_replacement(values, 2))
-    kept = []
-    for low, high in itertools.pairwise(bounds):
-        shifted = [value - (low + high) / 2 for value in values]
-        if min(enumerated_p(shifted), enumerated_p([-value for value in shifted])) > 0.025:
-            kept += [low, high]
-    return kept[0], kept[-1]
 
 
 @pytest.mark.parametrize("count", [6, 9])
@@ -92,12 +76,6 @@ def test_the_interval_is_that_of_wilcoxons_table(count, critical):
     assert (means[critical], means[-1 - critical]) == interval(values)
 
 
-@pytest.mark.parametrize("count", [6, 9])
-def test_the_interval_is_what_the_test_does_not_reject(count):
-    values = list(np.random.default_rng(count).standard_normal(count))
-    assert enumerated_interval(values) == interval(values)
-
-
 def test_intervals_at_the_limits():
     assert (-math.inf, math.inf) == interval([1, 2, 3, 4, 5])
     assert math.inf == standard_error([1, 2, 3, 4, 5])
@@ -106,9 +84,9 @@ def test_intervals_at_the_limits():
     assert 0 == standard_error([0.1] * 6)
 
 
-@pytest.mark.parametrize("kind", NOISES)
-def test_the_interval_covers_the_truth_as_often_as_it_says(kind):
-    draws = NOISES[kind](np.random.default_rng(7), (3000, 8)) + 7
+@pytest.mark.parametrize("noise", ["standard_normal", "standard_cauchy"])
+def test_the_interval_covers_the_truth_as_often_as_it_says(noise):
+    draws = getattr(np.random.default_rng(7), noise)((3000, 8)) + 7
     covered = [low <= 7 <= high for low, high in map(interval, draws)]
     assert np.mean(covered) >= 0.95
 
@@ -132,20 +110,6 @@ def test_more_pairs_are_needed_for_a_smaller_change_and_more_noise():
     assert needed(power=0.99) > needed(power=0.9)
     assert needed(distance=0.5) == needed(scale=2)
     assert 1 == pairs_needed([7] * 6, distance=0.01, level=0.01, power=0.95)
-
-
-def test_the_needed_pairs_find_the_change():
-    generator = np.random.default_rng(0)
-    # 1% in either process of a pair
-    deviation = math.sqrt(2) * 0.01
-    distance = math.log(1.05) - math.log(1.03)
-    found = []
-    for _ in range(200):
-        screened = generator.normal(scale=deviation, size=6)
-        pairs = max(12, pairs_needed(screened, distance=distance, level=0.01, power=0.95))
-        logs = generator.normal(math.log(1.05), deviation, size=pairs)
-        found.append(sign_flip_p(logs, above=math.log(1.03)) <= 0.01)
-    assert np.mean(found) >= 0.9
 
 
 # families of tests

@@ -42,7 +42,7 @@ def test_each_cell_gets_half_of_its_share_first(clock):
     assert (0.01, 30) == (first.precision, first.min_samples)
 
 
-def test_what_starting_takes_comes_off_and_what_is_left_over_goes_on(clock):
+def test_start_up_is_subtracted_and_unused_time_is_passed_on(clock):
     budget = Budget(280, LIMITS, clock=clock)
     clock.now += 10
     budget.add(A, timing(A, 0.02, 6.0), took_s=10.0)
@@ -56,7 +56,7 @@ def test_a_short_share_has_no_time_for_energy(clock):
     assert 0.5 == Budget(0.7, LIMITS, clock=clock).first(7).sampling_s
 
 
-def test_a_share_is_no_shorter_than_what_is_worth_beginning_with_a_cell(clock):
+def test_a_cell_gets_at_least_the_least_sampling_time(clock):
     limits = LIMITS.model_copy(update={"least_s": 2.0, "chunk_s": 0.25})
     first = Budget(0.7, limits, clock=clock).first(7)
     assert (2.0, 2.0) == (first.sampling_s, first.warmup_s)
@@ -115,7 +115,7 @@ def test_a_stored_cell_takes_part(clock):
     assert (A, 28.0) == (budget.worst()[0], budget.worst()[1].sampling_s)
 
 
-def test_what_does_not_fit_gives_way_to_what_does(clock):
+def test_a_cell_that_does_not_fit_gives_way_to_one_that_does(clock):
     budget = Budget(100, LIMITS, clock=clock)
     budget.add(A, timing(A, 0.05, 60.0), took_s=63.0)
     budget.add(B, timing(B, 0.04, 2.0), took_s=5.0)
@@ -129,6 +129,6 @@ def test_what_does_not_fit_gives_way_to_what_does(clock):
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
-def test_no_budget_is_refused(clock, seconds):
+def test_an_empty_budget_is_rejected(clock, seconds):
     with pytest.raises(ValueError, match="give more than 0"):
         Budget(seconds, LIMITS, clock=clock)

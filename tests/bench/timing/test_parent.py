@@ -236,7 +236,7 @@ def test_they_start_for_cells_of_one_kind_and_end_when_those_are_passed_over(
         assert [False] * 3 + [True] * 8 == [worker.lives for worker in workers.all]
 
 
-def test_one_that_is_not_ready_ends_and_is_started_anew(supervisor, workers):
+def test_one_that_is_not_ready_ends_and_is_started_again(supervisor, workers):
     Fake.ready = False
     with supervisor(4) as made:
         made.prepare(cells()[0], Limits(), cells()[1:])

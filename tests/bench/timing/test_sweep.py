@@ -76,7 +76,7 @@ def told(events, *kinds):
 # records
 
 
-def test_a_record_is_the_workers_with_what_the_parent_knows(run, store):
+def test_the_parent_completes_the_workers_record(run, store):
     (timing,) = run("ok", predict=lambda _: Predicted(macs=7, macs_total=21, peak_macs_per_s=1e12))
     assert ("ok", {"latency": (0.011, 0.013)}) == (timing.status, timing.samples_s)
     assert (7, 21, 1e12) == (timing.macs, timing.macs_total, timing.peak_macs_per_s)
@@ -88,7 +88,7 @@ def test_a_record_is_the_workers_with_what_the_parent_knows(run, store):
     assert (0.004, False) == (run.events[1].chunk.precision, run.events[1].void)
 
 
-def test_workers_are_prepared_for_what_follows_and_is_not_stored(run, monkeypatch):
+def test_workers_are_prepared_for_following_cells_that_are_not_stored(run, monkeypatch):
     run("ok-2")
     prepared = []
     monkeypatch.setattr(
@@ -100,7 +100,7 @@ def test_workers_are_prepared_for_what_follows_and_is_not_stored(run, monkeypatc
     assert [["ok-3"], []] == prepared
 
 
-def test_what_a_large_product_reaches_is_measured_once_for_each_type(run):
+def test_a_large_product_is_measured_once_for_each_type(run):
     halves = [Cell(row=row, dtype="bf16") for row in ("peak-1", "peak-2")]
     said = [timing.error for timing in run("peak-1", halves[0], "peak-2", halves[1])]
     assert ["None", "None", "7000000000.0", "7000000000.0"] == said
@@ -155,7 +155,7 @@ def test_a_worker_that_closes_its_pipe_is_killed(run, monkeypatch):
     assert ("crashed", "it closed its pipe without an answer") == (failed.status, failed.error)
 
 
-def test_what_a_worker_started_goes_with_it(run, monkeypatch):
+def test_processes_that_a_worker_started_are_killed_with_it(run, monkeypatch):
     monkeypatch.setattr("vidcost.bench.process.LOOK_S", 0.0625)
     (failed,) = run("parent")
     assert "killed" == failed.status
@@ -185,7 +185,7 @@ def test_a_real_worker_measures_a_small_network(tmp_path):
 # resuming
 
 
-def test_resume_leaves_out_what_is_stored_as_ok(run, store):
+def test_resume_leaves_out_cells_that_are_stored_as_ok(run, store):
     run("ok-1", "crash", "ok-2")
     before = store.path.read_bytes().splitlines()
     # a cell that is given twice is measured once
@@ -208,7 +208,7 @@ def test_resume_leaves_out_what_is_stored_as_ok(run, store):
     ],
     ids=str,
 )
-def test_another_device_driver_or_torch_is_measured_anew(run, change, kind):
+def test_another_device_driver_or_torch_is_measured_again(run, change, kind):
     run("ok")
     run.machines["cpu"] = MACHINE.model_copy(update=change)
     run("ok", resume=True, limits=Limits(sampling_s=7))
@@ -419,9 +419,7 @@ def test_each_record_goes_to_the_file_of_its_machine_with_its_node(run_on, tmp_p
         ((RULE, MACHINE), False, ["a", "b", "c"]),
     ],
 )
-def test_what_is_stored_for_a_machine_of_the_cluster_is_left_out(
-    run_on, machines, resume, measured
-):
+def test_cells_stored_for_a_machine_of_the_cluster_are_left_out(run_on, machines, resume, measured):
     run_on("a", "b", machines=(MACHINE, RULE))
     assert ["a", "b", "c"] == rows(run_on("a", "b", "c", machines=machines, resume=resume).timings)
     assert measured == run_on.site.measured
@@ -451,7 +449,7 @@ def test_a_cell_that_is_lost_is_a_status_of_no_machine_and_in_no_file(run_on, tm
         ("stop", Interrupted, "^stopped after 1 of 3 cells, which are stored: give the same"),
     ],
 )
-def test_what_ends_the_sweep_keeps_what_is_there(run_on, tmp_path, row, error, message):
+def test_a_sweep_that_ends_early_keeps_its_records(run_on, tmp_path, row, error, message):
     with pytest.raises(error, match=message):
         run_on("a", row, "b")
     assert {"fake-torch2.jsonl": ["a"]} == in_files(tmp_path)

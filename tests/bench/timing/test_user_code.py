@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from vidcost.bench.timing import predict as predict_module
-from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
-from vidcost.bench.timing.plan import Conditions, cells_for, checked_cell, code_of, network_fields
+from vidcost.bench.timing.plan import cells_for, code_of, network_fields
 from vidcost.bench.timing.predict import predict, predict_without
 from vidcost.bench.timing.record import Timing
 
@@ -125,7 +125,7 @@ def test_a_network_that_prints_is_timed_whatever_it_returns(worker, phase, parts
         ("NotANumber", "not finite", "what it returned has values that are not finite"),
     ],
 )
-def test_what_it_does_instead_is_its_status(worker, name, status, error):
+def test_its_failure_is_a_status(worker, name, status, error):
     timing = measured(worker, network(name))
     assert (status, {}) == (timing.status, timing.samples_s)
     assert timing.error.startswith(error)
@@ -138,7 +138,7 @@ def test_a_network_that_hangs_is_killed(theirs):
         assert "timed out" == measured(process, network("Hangs"), limits).status
 
 
-def test_whole_numbers_stay_what_they_are():
+def test_whole_numbers_keep_their_type():
     cell = checked_cell(network_fields("theirs.py:Ids", ["2x7:int64"]) | {"dtype": "bf16"})
     assert 12 * 14 == predict(cell).macs
 
@@ -186,7 +186,7 @@ def test_the_name_of_a_measurement_depends_on_the_code(theirs):
 
 
 def test_cells_of_networks_keep_their_batch():
-    conditions = Conditions(batch=(1, 4), dtype=("fp32", "bf16"))
+    conditions = {"batch": (1, 4), "dtype": ("fp32", "bf16")}
     cells = cells_for([], conditions, networks=[("theirs.py:Net", CLIP)])
     assert [("fp32", 2), ("bf16", 2)] == [(cell.dtype, cell.batch) for cell in cells]
 

@@ -82,7 +82,7 @@ def test_more_threads_than_cpus_are_unsupported(real):
     assert ("unsupported", expected) == (timing.status, timing.error)
 
 
-def test_what_it_computes_on_and_what_it_imports():
+def test_threads_cpus_and_imports_of_a_worker():
     """Nothing that traces or counts networks runs where they are timed."""
     code = (
         "import os, sys, torch\n"
@@ -149,7 +149,7 @@ def test_it_ends_with_its_parent():
             parent.kill()
 
 
-# what is built before its turn
+# building ahead
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_built_ahead_it_is_the_same(cell, on_cpu):
     assert early.model.training == late.model.training
 
 
-def test_another_cell_or_seed_is_built_anew(on_cpu):
+def test_another_cell_or_seed_is_built_again(on_cpu):
     cell = Cell(**ON_GPU)
     for other, seed, taken in ((cell.model_copy(update={"batch": 2}), 0, False), (cell, 1, False)):
         ahead = prepared(cell)
@@ -205,7 +205,7 @@ def test_another_cell_or_seed_is_built_anew(on_cpu):
         assert taken == (ahead.build(other, seed=seed).model is model)
 
 
-def test_nobody_holds_on_to_it_once_it_was_taken(on_cpu):
+def test_no_reference_to_it_is_kept(on_cpu):
     """Models are moved in place: they would be part of the memory that is measured later."""
     cell = Cell(**ON_GPU)
     ahead = prepared(cell)
@@ -227,12 +227,12 @@ def test_nobody_holds_on_to_it_once_it_was_taken(on_cpu):
     ],
     ids=["on a CPU", "clips of 2.5 GB", "a user's code", "cannot be built"],
 )
-def test_what_is_not_built_ahead(cell, monkeypatch):
+def test_cells_that_are_not_built_ahead(cell, monkeypatch):
     monkeypatch.setattr(build, "called", pytest.fail)
     assert prepared(cell)._built is None
 
 
-def test_a_worker_measures_what_it_built_ahead(real):
+def test_a_worker_measures_the_cell_it_built_ahead(real):
     real.give(Task(cell=BLOCK, ahead=True))
     assert real.is_ready(time.monotonic() + 60)
     assert "ok" == said_by(real, BLOCK)[-1].status

@@ -37,7 +37,7 @@ def test_inputs(text, expected):
         ("1x3:int64<0", "a bound above 0 is for whole numbers"),
     ],
 )
-def test_what_is_none(text, message):
+def test_text_that_is_no_input(text, message):
     with pytest.raises(ValueError, match=message):
         parse(text)
 

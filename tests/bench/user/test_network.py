@@ -92,7 +92,7 @@ def test_inputs_with_names():
         ("fails", UserCodeError, "ValueError: theirs"),
     ],
 )
-def test_what_makes_no_network(name, error, message):
+def test_objects_that_make_no_network(name, error, message):
     for call in (called, called_on_meta):
         with pytest.raises(error, match=message):
             call(f"nets.py:{name}", CLIP)
@@ -126,6 +126,6 @@ def test_blocks_go_into_a_network_with_named_inputs():
         ("head", "head returns no feature map in this network"),
     ],
 )
-def test_positions_that_are_none(position, message):
+def test_unknown_positions(position, message):
     with pytest.raises(ValueError, match=message):
         called("nets.py:Net", CLIP, {position: nn.BatchNorm3d})

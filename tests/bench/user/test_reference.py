@@ -28,13 +28,13 @@ def test_references(text):
     "text",
     ["nl", "pnl:n=4", "mfnet*", "my_net.py", "my_net.py:", ":x", "1a:x", "a:1x", "a b:c", "a:b:c"],
 )
-def test_what_is_none(text):
+def test_text_that_is_no_reference(text):
     assert not is_reference(text)
     with pytest.raises(ValueError, match=r"is no reference such as my_net\.py:make_model"):
         load(text)
 
 
-def test_a_file_is_run_once_and_finds_what_lies_beside_it(put):
+def test_a_file_is_run_once_and_imports_from_its_folder(put):
     put("code/helper_beside.py", "FACTOR = 7")
     put("code/net.py", "import helper_beside\nruns = []\nclass A:\n    b = helper_beside.FACTOR\n")
     assert load("code/net.py:A.b") == 7
@@ -66,7 +66,7 @@ def test_modules_of_the_current_folder_are_found_behind_installed_ones(put):
         ("their_pkg.missing:x", "no module 'their_pkg.missing'"),
     ],
 )
-def test_what_is_not_there(put, reference, message):
+def test_missing_files_modules_and_names(put, reference, message):
     put("net.py", "class A: pass")
     put("their_pkg/__init__.py", "")
     with pytest.raises(ValueError, match=message):
@@ -105,6 +105,6 @@ def test_the_digest_follows_the_code_without_running_it(put):
     assert digest("their_pkg.nets:x") != package
 
 
-def test_a_digest_of_nothing_is_refused(put):
+def test_a_digest_of_nothing_is_rejected(put):
     with pytest.raises(ValueError, match=r"no file none\.py"):
         digest("none.py:x")

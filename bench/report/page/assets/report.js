@@ -1,11 +1,6 @@
 "use strict";
 /* Draws the plots, and sorts and filters the tables. Raw values are in data-value. */
 (() => {
-  const UNITS = { k: 1e3, m: 1e6, g: 1e9, t: 1e12 };
-  const LIMITS = {
-    "<": (x, y) => x < y, "<=": (x, y) => x <= y, "=": (x, y) => x === y,
-    ">": (x, y) => x > y, ">=": (x, y) => x >= y,
-  };
   const text = (cell) => cell.textContent.trim().toLowerCase();
   const collator = new Intl.Collator("en", { numeric: true });
 
@@ -17,25 +12,11 @@
     return direction * collator.compare(text(a), text(b));
   }
 
-  /* ">11.2G", "<= 5" or "=3" is a limit on a number; other words are searched in the text. */
-  function condition(query) {
-    const limit = query.replaceAll(",", "").trim().match(/^([<>]=?|=)\s*(-?[\d.]+)\s*([kmgt]?)$/i);
-    if (limit) {
-      const value = parseFloat(limit[2]) * (UNITS[limit[3].toLowerCase()] ?? 1);
-      return (cell) => "value" in cell.dataset && LIMITS[limit[1]](Number(cell.dataset.value), value);
-    }
-    const words = query.toLowerCase().split(/\s+/).filter(Boolean);
-    return (cell) => words.every((word) => text(cell).includes(word));
-  }
-
   function setUp(root) {
     const body = root.querySelector("tbody");
     const rows = [...body.rows];
     const headings = [...root.querySelectorAll("thead [aria-sort]")];
     const search = root.querySelector("[data-filter]");
-    const columns = root.querySelector("[data-columns]");
-    const limits = [...root.querySelectorAll(".filters input")];
-
     headings.forEach((heading, column) => heading.firstChild.addEventListener("click", () => {
       const direction = heading.ariaSort === "ascending" ? -1 : 1;
       headings.forEach((each) => { each.ariaSort = "none"; });
@@ -44,18 +25,15 @@
     }));
 
     function filter() {
-      const whole = condition(search.value.replace(/^[<>=]/, ""));
-      const byColumn = columns.checked ? limits.map((input) => condition(input.value)) : [];
-      for (const row of rows) {
-        row.hidden = !(whole(row) && byColumn.every((holds, column) => holds(row.cells[column])));
-      }
+      const words = search.value.toLowerCase().split(/\s+/);
+      for (const row of rows) row.hidden = !words.every((word) => text(row).includes(word));
       const shown = rows.filter((row) => !row.hidden).length;
       root.querySelector("[data-count]").textContent =
         (shown === rows.length ? "" : `${shown} of `) + `${rows.length} lines`;
     }
-    [search, columns, ...limits].forEach((input) => input.addEventListener("input", filter));
+    search.addEventListener("input", filter);
     root.addEventListener("vidcost:show-all", () => {
-      [search, ...limits].forEach((input) => { input.value = ""; });
+      search.value = "";
       filter();
     });
   }

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from vidcost.bench.report.page.data import conditions, devices, gather, reconciled, sources
+from vidcost.bench.report.page.data import devices, gather, reconciled, sources
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.store import Store
 
@@ -43,12 +43,6 @@ def test_timings_unlike_the_latest_are_left_out_with_a_note(tmp_path, timed):
     assert ("1 timing left out: taken with torch 2.11.0, the latest with 2.12.0",) == device.notes
 
 
-def test_conditions_in_words():
-    cell = Cell(row="mfnet", frames=8, batch=2, cudnn_benchmark=True, threads=2)
-    expected = "batch 2, fp32, eager, inference, cuDNN benchmark, 8 frames, 2 threads"
-    assert expected == conditions(cell)
-
-
 def test_rows_are_those_of_the_conditions_with_most_rows(small, timed):
     (device,) = devices(small)
     timings = [
@@ -78,9 +72,3 @@ def test_every_source_of_numbers_is_named(data):
     timings = by_what["6 timings on Abacus"]
     assert ("vidcost time", "2026-11-25") == (timings["command"], timings["date"])
     assert timings["device"].startswith("Abacus, 2 cores")
-
-
-def test_a_file_of_counts_without_a_header_is_rejected(data, tmp_path):
-    (tmp_path / "counts.jsonl").write_text("[]\n")
-    with pytest.raises(ValueError, match="cannot read the first line of"):
-        sources(replace(data, results=tmp_path))

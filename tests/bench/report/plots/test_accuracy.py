@@ -61,7 +61,7 @@ def test_timed_costs_are_those_at_the_rows_own_clips(small, committed):
         row: line["cost"] for row, line in latency.items()
     }
     memory = of(found, TABLE_5, "memory@Abacus")["mfnet"]
-    expected = (61.0, "timed on Abacus, batch 1, fp32, eager, inference")
+    expected = (61.0, "timed on Abacus, batch 1, fp32, contiguous, eager, inference, 1 thread")
     assert expected == (memory["cost"], memory["source"])
 
 

@@ -15,7 +15,7 @@ def test_costs_are_the_hand_worked_integers(plot):
     # C = 384, N = 8 * 14 * 14: 2 C^2 N + C N^2, and C N^2 of them attention
     found = {
         line["quantity"]: (line["positions"], line["formula"], line["counted"])
-        for line in plot.data.lines
+        for line in plot.lines
         if (line["block"], line["side"]) == ("nl", 14)
     }
     positions = 8 * 14 * 14
@@ -28,7 +28,7 @@ def test_costs_are_the_hand_worked_integers(plot):
 
 
 def test_a_curve_has_sizes_that_are_not_counted(plot):
-    nl = [line for line in plot.data.lines if line["block"] == "nl"]
+    nl = [line for line in plot.lines if line["block"] == "nl"]
     assert (2 * 53, 2 * 8) == (len(nl), sum(line["counted"] is not None for line in nl))
 
 
@@ -41,4 +41,4 @@ def test_a_wrong_closed_form_is_rejected(monkeypatch):
 
 def test_a_block_that_does_not_grow_is_named_and_not_drawn(plot):
     assert plot.caption.endswith("cgd needs 1,152 MACs at every N and is not drawn.")
-    assert {False} == {line["drawn"] for line in plot.data.lines if line["block"] == "cgd"}
+    assert {False} == {line["drawn"] for line in plot.lines if line["block"] == "cgd"}

@@ -7,12 +7,20 @@ import pytest
 
 from vidcost.bench.report.page.data import gather
 from vidcost.bench.report.page.page import write_figures
-from vidcost.bench.report.page.sections import Sections
+from vidcost.bench.report.page.sections import sections
+from vidcost.bench.report.plots.accuracy import accuracy_plot
+from vidcost.bench.report.plots.growth import growth_plot
+from vidcost.bench.report.plots.reconciliation import reconciliation_plot
 
 
 @pytest.fixture(scope="module")
-def plots(sections):
-    return {plot.name: plot for section in sections for plot in section.plots}
+def plots(data):
+    found = (
+        accuracy_plot(data.paper, data.records, data.devices),
+        growth_plot(data.paper.growth),
+        reconciliation_plot(data.entries),
+    )
+    return {plot.name: plot for plot in found}
 
 
 def texts(svg):
@@ -22,8 +30,7 @@ def texts(svg):
 @pytest.mark.slow
 def test_the_committed_figures_have_today_s_data(results):
     """A stale figure fails here, not in a paper: `vidcost report --figures results/figures`."""
-    sections = Sections(gather(results)).all()
-    fresh = {plot.name: plot for section in sections for plot in section.plots}
+    fresh = {p.name: p for section in sections(gather(results)) for p in section.plots}
     folder = results / "figures"
     committed = {path.stem: path.read_text("utf-8") for path in folder.glob("*.csv")}
     assert committed == {name: fresh[name].data.csv() for name in committed}
@@ -34,18 +41,18 @@ def test_the_committed_figures_have_today_s_data(results):
 
 
 def test_a_changed_number_changes_the_data(plots):
-    data = plots["reconciliation"].data
-    lines = [dict(line) for line in data.lines]
-    lines[0]["amount"] += 1
-    assert replace(data, lines=lines).csv() != data.csv()
+    plot = plots["reconciliation"]
+    first, *others = plot.lines
+    changed = replace(plot, lines=[{**first, "amount": first["amount"] + 1}, *others])
+    assert changed.data.csv() != plot.data.csv()
 
 
 def test_every_choice_that_is_filed_and_has_data_is_a_file(plots):
     stems = dict(plots["accuracy"].files())
     assert {"accuracy", "accuracy-params", "accuracy-flops_printed"} <= set(stems)
     assert "params" == stems["accuracy-params"]["axis"]
-    lines = [line for line in plots["accuracy"].data.lines if line["axis"] != "params"]
-    without = replace(plots["accuracy"], data=replace(plots["accuracy"].data, lines=lines))
+    lines = [line for line in plots["accuracy"].lines if line["axis"] != "params"]
+    without = replace(plots["accuracy"], lines=lines)
     assert "accuracy-params" not in dict(without.files())
 
 
@@ -54,18 +61,15 @@ def test_a_plot_is_written_with_its_data(plots, tmp_path):
     paths = write_figures([plot], tmp_path)
     assert ["growth.csv", "growth.svg", "growth-matmul.svg"] == [path.name for path in paths]
     lines = list(csv.DictReader(io.StringIO(paths[0].read_text("utf-8"))))
-    assert len(plot.data.lines) == len(lines)
+    assert len(plot.lines) == len(lines)
     found = texts(paths[1].read_text("utf-8"))
     assert {"nl", "pnl:n=4", "cgnl", "MACs", "the paper: N = 1,568"} <= set(found)
     assert "MACs of attention, products of two activations" in texts(paths[2].read_text("utf-8"))
 
 
-def test_the_same_data_give_the_same_bytes(plots):
-    assert plots["accuracy"].svg() == plots["accuracy"].svg()
-
-
-def test_labels_stand_beside_their_points(plots):
+def test_a_drawing_has_its_labels_and_is_the_same_every_time(plots):
     svg = plots["accuracy"].svg()
+    assert svg == plots["accuracy"].svg()
     assert {"MFNet", "MFNet-NL", "MACs, billions (log scale)"} <= set(texts(svg))
 
 

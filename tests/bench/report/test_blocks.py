@@ -1,0 +1,102 @@
+"""Both implementations of blocks: the table, the document, and the command that makes them."""
+
+from pathlib import Path
+
+import pytest
+
+from vidcost.bench.report.blocks import blocks_markdown, impl_table
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.store import TIMINGS, Store
+
+SHAPE = (8, 2, 3, 5)
+RESULTS = Path(__file__).resolve().parents[3] / "results"
+
+
+def pair(**fields):
+    fields = {"shape": SHAPE, "threads": 3} | fields
+    reference = Cell(block="nl", **fields)
+    return Cell(block="nl:impl=optimized", **fields, against=reference)
+
+
+@pytest.fixture
+def timing(timed):
+    sides = {"target": (1.0, 1.0, 1.0, 1.0, 1.0, 1.25), "reference": (2.0,) * 6}
+    memory, without = {"weights": 1, "peak": 10_000_000}, {"weights": 1, "peak": 40_000_000}
+    return timed(pair(), samples_s=sides, memory=memory, memory_without=without, macs_total=10**9)
+
+
+def cells(table):
+    keys = [column.key for column in table.columns]
+    return [
+        dict(zip(keys, map(str.strip, line.strip("|").split("|")), strict=True))
+        for line in table.markdown().splitlines()
+        if line.startswith("| nl")
+    ]
+
+
+def test_a_line_compares_both_implementations(timing):
+    (line,) = cells(impl_table([timing]))
+    assert ("nl", "8x2x3x5", "30") == (line["block"], line["shape"], line["positions"])
+    assert ("2,000", "1,000") == (line["reference_s"], line["target_s"])
+    # the median of six ratios and, as their 95% interval, the smallest and the largest
+    assert ("0.50 (0.50 to 0.62)", "6") == (line["shown_ratio"], line["shown_pairs"])
+    assert ("40.0", "10.0") == (line["reference_peak_bytes"], line["peak_bytes"])
+
+
+def test_what_failed_says_why(timed, timing):
+    failed = timed(pair(phase="training"), status="oom", error="no memory", samples_s={})
+    table = impl_table([timing, failed])
+    assert "oom: no memory" in table.markdown()
+    assert ["inference", "training"] == [line["phase"] for line in cells(table)]
+
+
+def test_other_pairs_are_left_out(timed):
+    rows = timed(Cell(row="mfnet-nl-optimized", against=Cell(row="mfnet-nl")))
+    assert [] == list(impl_table([rows, timed(Cell(block="nl", shape=SHAPE))]).lines)
+
+
+def test_a_part_of_the_document_for_each_device_and_conditions(timing):
+    other = timing.model_copy(update={"cell": pair(batch=2)})
+    document = blocks_markdown([timing, other])
+    assert 2 == document.count("\n## ")
+    assert "| mfnet-pnl-dot-product-optimized " in document
+
+
+def test_the_committed_document_follows_from_the_committed_records():
+    timings = [
+        timing
+        for path in sorted((RESULTS / TIMINGS).glob("*.jsonl"))
+        for timing in Store(path).read().values()
+    ]
+    committed = (RESULTS / "blocks.md").read_text("utf-8").split("\n", 2)[2]
+    assert committed == blocks_markdown(timings)
+
+
+def test_the_command_times_pairs_and_writes_the_document(vidcost, stopwatch, timing):
+    stopwatch[timing.cell] = timing
+    words = "time --blocks nl --impl reference,optimized --shape 8x2x3x5 --threads 3".split()
+    status, out, err = vidcost(*words)
+    assert (0, "") == (status, err)
+    assert "0.50 (0.50 to 0.62)" in out
+    assert [timing.cell] == list(stopwatch.asked)
+    words = "time --blocks all --impl reference,optimized --shape 8x2x3x5 --budget 0s".split()
+    status, _, err = vidcost(*words)
+    assert 0 == status
+    assert "cgd left out: cgd has no optimized implementation" in err
+    assert Path("results/blocks.md").read_text().startswith("<!-- written by: vidcost time")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("time --impl optimized", "--impl and --sweep are for blocks alone: give --blocks too"),
+        ("time --blocks cgd --impl optimized", "cgd has no optimized implementation"),
+        ("time --blocks nl --impl fast", "unknown implementation 'fast'"),
+        ("time --blocks nl:impl=optimized --impl optimized", "names its implementation"),
+        ("fast nl", "`vidcost fast` is gone: `vidcost time --blocks all --impl"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(words, message, vidcost):
+    status, out, err = vidcost(*words.split())
+    assert (2, "", 1) == (status, out, len(err.splitlines()))
+    assert message in err
