@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from vidcost.bench.api.guest import called, copied, guarded
 from vidcost.bench.call import Inputs
 from vidcost.bench.outputs import is_finite
+from vidcost.bench.timing.axes import Phase
 from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.choices import Phase
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.memory import measure_memory

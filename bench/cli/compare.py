@@ -1,7 +1,8 @@
-"""The command that compares blocks in one network."""
+"""The command that compares blocks in one network, or ways to run networks."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,19 +10,18 @@ import typer
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
+from vidcost.bench.cli.axis_options import with_axes
 from vidcost.bench.cli.options import (
     Address,
     As,
-    Batch,
     Classes,
     Device,
     EngineName,
+    Format,
     Frames,
     GpuTypes,
     Inputs,
     Json,
-    OneDtype,
-    OneMode,
     Results,
     Resume,
     Size,
@@ -30,19 +30,21 @@ from vidcost.bench.cli.options import (
     Where,
 )
 from vidcost.bench.cli.output import print_table, report
-from vidcost.bench.user.reference import is_reference
 
 compare_app = typer.Typer()
 
 BUDGET = "2m"
 
-EXAMPLE = (
-    "Example: `vidcost compare mfnet --at conv4:before-last --block nl --block pnl:n=4 "
-    "--block cgnl --budget 90s`"
+FIRST_ROUND = 0.75
+"""The fraction of --modes' time for single changes; the rest is for all that helped together."""
+
+
+@compare_app.command(
+    "compare",
+    epilog="Example: `vidcost compare mfnet --at conv4:before-last --block nl --block pnl:n=4 "
+    "--block cgnl --budget 90s`",
 )
-
-
-@compare_app.command("compare", epilog=EXAMPLE)
+@with_axes("batch", "dtype", "memory_format", "mode", "phase")
 def compare(
     networks: Annotated[
         list[str],
@@ -78,7 +80,7 @@ def compare(
         typer.Option(
             "--modes",
             help="Compare ways to run the networks instead: channels_last_3d, tf32, bf16 autocast, "
-            "torch.compile, CUDA graphs, the optimized implementation.",
+            "torch.compile, CUDA graphs, optimized blocks.",
         ),
     ] = False,
     inputs: Inputs = None,
@@ -96,18 +98,7 @@ def compare(
     frames: Frames = None,
     size: Size = None,
     device: Device = "cpu",
-    batch: Batch = 1,
-    dtype: OneDtype = "fp32",
-    memory_format: Annotated[
-        str,
-        typer.Option(
-            help="contiguous or channels_last_3d.", autocompletion=completion.memory_format
-        ),
-    ] = "contiguous",
-    mode: OneMode = "eager",
-    phase: Annotated[
-        str, typer.Option(help="inference or training.", autocompletion=completion.phase)
-    ] = "inference",
+    axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: Threads = None,
     budget: Annotated[
         str | None,
@@ -131,24 +122,24 @@ def compare(
 ) -> None:
     """Compare blocks in one network: counts, latency, memory, and what they add to it.
 
-    The network is built with each block in turn at all the positions given, counted in a process of
-    its own, checked against the block's closed form if it has one, and timed interleaved with
-    the same
-    network without any block. Timings are stored like those of `vidcost time`. With --engine
-    ray both are done on the nodes of a cluster.
+    The network is built with each block at all the positions given, counted in a process of its
+    own, checked against the block's closed form if it has one, and timed interleaved with the same
+    network without any block. Timings are stored like those of `vidcost time`. With --engine ray
+    both are done on the nodes of a cluster.
     """
-    from vidcost.bench.cli.compare_modes import print_modes
     from vidcost.bench.cli.engines import NO_BUDGET, Choice, take
-    from vidcost.bench.cli.networks import limit_s
+    from vidcost.bench.cli.networks import fields_of, limit_s
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
     from vidcost.bench.report.compare import compare_table
-    from vidcost.bench.timing.figures import most_of_one_kind
+    from vidcost.bench.timing.kinds import most_of_one_kind
     from vidcost.bench.timing.plan import seconds
     from vidcost.bench.timing.sweep import Swept
 
     place = Choice(engine, address, gpu, device)
     place.check_device()
+    clip = {"classes": classes, "frames": frames, "size": size}
+    swept = None
     if modes:
         if place.is_ray:
             raise ValueError("--modes times on this machine: leave --engine out")
@@ -156,53 +147,41 @@ def compare(
             raise ValueError(
                 "--modes compares networks as they are: leave --at, --block, --sweep and --plot out"
             )
-        if (dtype, memory_format, mode) != ("fp32", "contiguous", "eager"):
+        tried = (axes.pop("dtype"), axes.pop("memory_format"), axes.pop("mode"))
+        if tried != ("fp32", "contiguous", "eager"):
             raise ValueError("--modes tries --dtype, --memory-format and --mode: leave them out")
-        plain = {
-            "device": device,
-            "threads": threads or place.threads(),
-            "batch": batch,
-            "phase": phase,
-        }
-        clip = {"classes": classes, "frames": frames, "size": size}
-        print_modes(
-            networks,
-            inputs or [],
-            clip,
-            plain,
-            budget_s=seconds(budget or BUDGET),
-            start_up_s=limit_s(time_limit),
-            results=results,
-            resume=resume,
-            as_=as_,
-        )
-        return
-    if not at or not block:
-        raise ValueError("give --at and --block for what goes where, or --modes")
-    if len(networks) > 1:
-        raise ValueError("blocks are compared in one network at a time: leave the others out")
-    (network,) = networks
-    swept = None if sweep is None else _axis(sweep)
-    if plot is not None:
-        _check_plot(plot, swept)
-    budget_s = seconds(budget or BUDGET)
+    else:
+        if not at or not block:
+            raise ValueError("give --at and --block for what goes where, or --modes")
+        if len(networks) > 1:
+            raise ValueError("blocks are compared in one network at a time: leave the others out")
+        swept = None if sweep is None else _swept(sweep)
+        if plot is not None:
+            _check_plot(plot, swept)
+    budget_s, limit = seconds(budget or BUDGET), limit_s(time_limit)
+    if modes and not budget_s:
+        raise ValueError("--modes times: give it more than --budget 0s")
     if place.is_ray and budget is not None and budget_s:
         raise ValueError(NO_BUDGET)
-    limit = limit_s(time_limit)
-    clip = {"classes": classes, "frames": frames, "size": size}
-    fields = _network(network, inputs or [], clip, batch, swept is not None)
+    fields = fields_of(
+        networks, inputs, clip, has_batch=axes["batch"] != 1, is_swept=swept is not None
+    )
+    if not modes and len(fields) > 1:
+        raise ValueError(f"{networks[0]!r} matches {len(fields)} rows: compare in one at a time")
     files.check_folder(results)
-    with place.engine([network, *block]) as machines:
-        conditions = {
-            "device": device,
-            "threads": threads or place.threads(),
-            "batch": batch,
-            "dtype": dtype,
-            "memory_format": memory_format,
-            "mode": mode,
-            "phase": phase,
-        }
-        chosen = variants(fields, at, block, conditions, swept)
+    with place.engine([*networks, *(block or ())]) as machines:
+        conditions = {"device": device, "threads": threads or place.threads(), **axes}
+        if modes:
+            _compare_modes(
+                [conditions | each for each in fields],
+                budget_s,
+                {"results": results, "resume": resume, "start_up_s": limit},
+                as_,
+            )
+            return
+        assert at is not None
+        assert block is not None
+        chosen = variants(fields[0], at, block, conditions, swept)
         with progress(len(chosen)) as advance:
             counts = count_all(
                 chosen,
@@ -225,7 +204,7 @@ def compare(
     timings, left_out = most_of_one_kind(taken.timings)
     found = compared(chosen, counts, timings)
     axis = swept[0] if swept else None
-    where = f"{network} at {', '.join(dict.fromkeys(at))}"
+    where = f"{networks[0]} at {', '.join(dict.fromkeys(at))}"
     table = compare_table(found, timings, where=where, axis=axis)
     for note in (*taken.notes, *left_out):
         typer.echo(note, err=True)
@@ -243,30 +222,48 @@ def compare(
     )
 
 
-def _network(
-    name: str, inputs: list[str], clip: dict[str, int | None], batch: int, swept: bool
-) -> dict[str, Any]:
-    """The network as fields of a cell."""
-    from vidcost.bench.cli.networks import refuse_batch, refuse_inputs
-    from vidcost.bench.timing.plan import network_fields, row_fields
-    from vidcost.papers.catalog import select
+def _compare_modes(
+    plain: Sequence[Mapping[str, Any]],
+    budget_s: float,
+    options: Mapping[str, Any],
+    as_: Format | None,
+) -> None:
+    """Time each plain cell with one change at a time, then with all that helped."""
+    from vidcost.bench.cli.engines import take
+    from vidcost.bench.inspection.modes import alone, together
+    from vidcost.bench.report.compare import modes_table
+    from vidcost.bench.timing.cell import Cell, checked_cell
+    from vidcost.bench.timing.record import Timing
+    from vidcost.bench.timing.sweep import failure
 
-    if is_reference(name):
-        refuse_batch(batch != 1)
-        if swept or any(clip.values()):
-            raise ValueError(
-                "--classes, --frames, --size and --sweep are for rows: the inputs of your own "
-                "network are given by --input"
-            )
-        return network_fields(name, inputs)
-    refuse_inputs(inputs)
-    chosen = select([name])
-    if len(chosen) > 1:
-        raise ValueError(f"{name!r} matches {len(chosen)} rows: compare in one at a time")
-    return row_fields(chosen[0].at(**clip))
+    failures: list[str] = []
+
+    def timed(
+        ways: Mapping[Cell, Mapping[str, Cell]], fraction: float
+    ) -> dict[Cell, dict[str, Timing]]:
+        cells = [cell for found in ways.values() for cell in found.values()]
+        taken = take(cells, budget_s=fraction * budget_s, command="vidcost compare", **options)
+        for note in taken.notes:
+            typer.echo(note, err=True)
+        # whether a device or torch can do something is the question here
+        failed = (t for t in taken.timings if t.status not in ("ok", "unsupported"))
+        failures.extend(map(failure, failed))
+        by_cell = {timing.cell: timing for timing in taken.timings}
+        return {
+            cell: {name: by_cell[way] for name, way in found.items() if way in by_cell}
+            for cell, found in ways.items()
+        }
+
+    cells = [checked_cell(each) for each in plain]
+    single = timed({cell: alone(cell) for cell in cells}, FIRST_ROUND)
+    combined = {cell: way for cell in cells if (way := together(cell, single[cell]))}
+    for cell, timings in timed(combined, 1 - FIRST_ROUND).items():
+        single[cell] |= timings
+    print_table(modes_table({cell.target: found for cell, found in single.items()}), as_)
+    report(failures)
 
 
-def _axis(text: str) -> tuple[str, tuple[int, ...]]:
+def _swept(text: str) -> tuple[str, tuple[int, ...]]:
     from vidcost.bench.inspection.comparison import AXES
 
     axis, _, values = text.partition("=")

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, get_args
 
-from vidcost.bench.timing.choices import FULL, STAGES, Dtype, MemoryFormat, Mode, Phase
+from vidcost.bench.timing.axes import FULL, STAGES
 
 # what needs torch is imported by who asks for it: no other completion should wait for it
 
@@ -73,11 +72,6 @@ def papers_and_tables() -> list[str]:
     return [*papers(), *tables()]
 
 
-def one_of(kind: Any) -> Callable[[], list[str]]:
-    """The values of a ``Literal``."""
-    return lambda: list(get_args(kind))
-
-
 def several_of(*values: str) -> Callable[[str], list[str]]:
     """Values separated by commas: each may follow what stands there already."""
 
@@ -88,13 +82,4 @@ def several_of(*values: str) -> Callable[[str], list[str]]:
     return complete
 
 
-dtype = one_of(Dtype)
-memory_format = one_of(MemoryFormat)
-mode = one_of(Mode)
-phase = one_of(Phase)
-dtypes = several_of(*get_args(Dtype))
-memory_formats = several_of(*get_args(MemoryFormat))
-modes = several_of(*get_args(Mode))
-phases = several_of(*get_args(Phase))
-on_off = several_of("off", "on")
 campaigns = several_of(FULL, *STAGES)

@@ -162,7 +162,8 @@ def _count_blocks(specs: Sequence[str], shape: str, limit_s: float, as_: Format 
     from vidcost.bench.cli.networks import failures
     from vidcost.bench.inspection.counted import counted
     from vidcost.bench.report.counts import counted_table
-    from vidcost.bench.timing.plan import checked_cell, code_of, shape_of
+    from vidcost.bench.timing.cell import checked_cell
+    from vidcost.bench.timing.plan import code_of, shape_of
 
     if not specs:
         raise ValueError("--shape is for blocks: name some, such as nl or pnl:n=3")

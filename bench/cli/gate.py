@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
+from vidcost.bench.cli.axis_options import with_axes
 from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.extras import require
@@ -63,8 +64,8 @@ Junit = Annotated[
 def gate_counts(results: Results = Path("results"), as_: As = None, json: Json = False) -> None:
     """Count every row and compare with counts.jsonl, exactly; any difference fails.
 
-    The answers of fvcore, thop and torch are computed from our account of their conventions, which
-    `vidcost explain` checks against their real answers.
+    The answers of fvcore, thop and torch are computed from their conventions, which `vidcost
+    explain` checks against their real answers.
     """
     from vidcost.bench.cli.rows import progress
     from vidcost.bench.count import record
@@ -81,16 +82,11 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     if not comparison.changes:
         typer.echo(summary, err=as_ is not None)
         return
-    announce(
-        annotated(
-            "error",
-            [
-                (f"{change.row}: {change.field}", f"was {change.before}, is {change.after}")
-                for change in comparison.changes
-            ],
-        ),
-        err=as_ is not None,
-    )
+    found = [
+        (f"{change.row}: {change.field}", f"was {change.before}, is {change.after}")
+        for change in comparison.changes
+    ]
+    announce(annotated("error", found), err=as_ is not None)
     report([summary])
 
 
@@ -117,6 +113,7 @@ def gate_accept(
 
 
 @gate_app.command("time", epilog="Example: `vidcost gate time mfnet-pnl --base main`")
+@with_axes("batch", "dtype", "phase")
 def gate_time(
     rows: Annotated[
         list[str] | None,
@@ -136,13 +133,7 @@ def gate_time(
     frames: Frames = None,
     size: Size = None,
     device: Device = "cpu",
-    batch: Annotated[int, typer.Option(min=1, help="Clips in a pass.")] = 1,
-    dtype: Annotated[
-        str, typer.Option(help="fp32, tf32, bf16 or fp16.", autocompletion=completion.dtype)
-    ] = "fp32",
-    phase: Annotated[
-        str, typer.Option(help="inference or training.", autocompletion=completion.phase)
-    ] = "inference",
+    axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: Threads = 1,
     margin: Margin = 0.03,
     visit: Annotated[
@@ -170,16 +161,15 @@ def gate_time(
     """
     from vidcost.bench.gate import interleave, record, versions
     from vidcost.bench.gate.judge import judged
-    from vidcost.bench.timing.cell import Cell
+    from vidcost.bench.timing.cell import Cell, checked_cell
     from vidcost.bench.timing.machine import check_device
-    from vidcost.bench.timing.plan import Conditions, checked_cell
     from vidcost.bench.timing.sweep import Interrupted
 
     check_device(device)
     files.check_folder(out.parent)
     if not rows and device == "cpu":
         blocks = blocks or ["all"]
-    (common,) = Conditions(device, threads, (batch,), (dtype,), phase=(phase,)).combinations()
+    common = {"device": device, "threads": threads, **axes}
 
     def cell_of_row(name: str) -> Cell:
         return checked_cell({"row": name, "frames": frames, "size": size} | common)

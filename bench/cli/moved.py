@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 MOVED: Mapping[str, str] = {
     "fast": "`vidcost time --blocks all --impl reference,optimized` compares the implementations",
+    "time --share": "`vidcost time --contribution` times what blocks add to their networks",
     "history": "`git log -p results/counts.jsonl` shows the history of the committed counts",
     "ledger": "`vidcost explain` explains what other counters print",
     "show": "`vidcost count ROW --depth 2` shows the modules of a row",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from vidcost.bench.cli.output import unanswered
+from vidcost.bench.cli.rows import at, buildable
 from vidcost.bench.inspection.counted import Counted
-from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.plan import checked_cell, network_fields, seconds
+from vidcost.bench.timing.cell import Cell, checked_cell
+from vidcost.bench.timing.plan import network_fields, row_fields, seconds
 from vidcost.bench.user.reference import is_reference
 
 
@@ -24,21 +26,42 @@ def network_cells(references: Sequence[str], inputs: Sequence[str] | None) -> li
 
     Raises: ValueError if one is not there, or its inputs are none.
     """
-    if not references:
-        refuse_inputs(inputs)
+    check_options(references, inputs)
     return [checked_cell(network_fields(each, inputs or ())) for each in references]
 
 
-def refuse_inputs(inputs: Sequence[str] | None) -> None:
-    """Where there is no network of theirs.  Raises: ValueError if there are ``inputs``."""
-    if inputs:
-        raise ValueError("--input is for a network of your own: name one as my_net.py:make_model")
+def fields_of(
+    words: Sequence[str],
+    inputs: Sequence[str] | None,
+    clip: Mapping[str, int | None],
+    *,
+    has_batch: bool,
+    is_swept: bool = False,
+) -> list[dict[str, Any]]:
+    """Rows at ``clip`` and users' networks at their inputs, as fields of cells.
+
+    Raises: ValueError if one is not there, or the options do not suit it.
+    """
+    rows, references = parted(words)
+    check_options(references, inputs, has_batch=has_batch)
+    if references and (is_swept or any(clip.values())):
+        raise ValueError(
+            "--classes, --frames, --size and --sweep are for rows: the inputs of your own "
+            "network are given by --input"
+        )
+    chosen = at(buildable(rows), *clip.values()) if rows else []
+    networks = [network_fields(reference, inputs or ()) for reference in references]
+    return [*map(row_fields, chosen), *networks]
 
 
-def refuse_batch(is_given: bool) -> None:
-    """Where there is a network of theirs.  Raises: ValueError if a batch ``is_given`` too."""
-    if is_given:
+def check_options(
+    references: Sequence[str], inputs: Sequence[str] | None, *, has_batch: bool = False
+) -> None:
+    """Raises: ValueError for inputs without a network of the user's, or a batch beside one."""
+    if references and has_batch:
         raise ValueError("the inputs of a network of your own hold their batch: leave out --batch")
+    if inputs and not references:
+        raise ValueError("--input is for a network of your own: name one as my_net.py:make_model")
 
 
 def limit_s(time_limit: str) -> float:

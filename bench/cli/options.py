@@ -110,28 +110,6 @@ Size = Annotated[int | None, typer.Option("--size", help="Height and width inste
 Device = Annotated[
     str, typer.Option(help="cpu, cuda, or of several cuda:1.", autocompletion=completion.devices)
 ]
-Batch = Annotated[int, typer.Option(min=1, help="Clips in a pass.")]
-OneDtype = Annotated[
-    str,
-    typer.Option(
-        "--dtype",
-        help="fp32, tf32, bf16, bf16-autocast or fp16.",
-        autocompletion=completion.dtype,
-    ),
-]
-OneMode = Annotated[
-    str,
-    typer.Option("--mode", help="eager, cuda-graph or compile.", autocompletion=completion.mode),
-]
-Phases = Annotated[
-    str,
-    typer.Option(
-        "--phase",
-        metavar="PHASE,...",
-        help="inference or training.",
-        autocompletion=completion.phases,
-    ),
-]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; default: the cores there are.")
 ]

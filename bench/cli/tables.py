@@ -16,7 +16,7 @@ from vidcost.bench.cli.output import print_tables, report, report_failures, writ
 
 if TYPE_CHECKING:
     from vidcost.bench.count.record import Record
-    from vidcost.bench.report.gpu_records import Gpu
+    from vidcost.bench.report.gpu import Gpu
     from vidcost.bench.report.table import Table
     from vidcost.bench.timing.record import Timing
     from vidcost.bench.timing.store import Contents
@@ -68,7 +68,7 @@ def tables(
     files.check_folder(results)
     timed, note, gpus = _stored_timings(timings, results)
     records = record.read(results)
-    rows = printed_rows(paper.name)
+    rows = printed_rows(paper)
     needed = dict.fromkeys(printed.row for table in chosen for printed in paper.table(table))
     if missing := [rows[name] for name in needed if name not in records and rows[name].build]:
         records |= {
@@ -112,7 +112,7 @@ def run(
     paper = catalog.paper(paper_name or catalog.DEFAULT)
     files.check_folder(results)
     _, note, gpus = _stored_timings(None, results)
-    rows = catalog.printed_rows(paper.name)
+    rows = catalog.printed_rows(paper)
     own = buildable(paper_name=paper.name)
     others = [row for row in rows.values() if row.build and row not in own]
     examined = measured([*own, *others], use_cache=not no_cache)
@@ -233,7 +233,7 @@ def _time_printed_rows(
     rows = rows_with_costs(paper.name)
     macs = {name: found.macs for name, found in records.items()}
     fit = plan.affordable(rows, macs, budget_s, threads=threads)
-    everything = plan.cells_for(rows, plan.Conditions(threads=threads))
+    everything = plan.cells_for(rows, {"threads": threads})
     known = stored(everything, results)
     affordable = {row.name for row in fit}
     missing = [cell for cell in everything if cell.row in affordable and cell not in known]
@@ -244,7 +244,7 @@ def _time_printed_rows(
 
 def _stored_timings(which: str | None, results: Path) -> tuple[list[Timing], str, list[Gpu]]:
     """Those to show and a note on them, and those of GPUs, which are written: read once."""
-    from vidcost.bench.report.gpu_records import gpus
+    from vidcost.bench.report.gpu import gpus
     from vidcost.bench.timing.stored import chosen, stored_files
 
     if which is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
+from vidcost.bench.cli.axis_options import with_axes
 from vidcost.bench.cli.options import (
     Address,
     As,
@@ -19,7 +20,6 @@ from vidcost.bench.cli.options import (
     GpuTypes,
     Inputs,
     Json,
-    Phases,
     Results,
     Resume,
     Rows,
@@ -29,20 +29,21 @@ from vidcost.bench.cli.options import (
     Where,
 )
 from vidcost.bench.cli.output import print_tables, report, write_document
-from vidcost.bench.timing.choices import STAGES
+from vidcost.bench.timing.axes import OPTIONS, STAGES
 
 timing_app = typer.Typer()
 
 _CHOSEN = (
-    "rows blocks shape_ impl sweep contribution batch dtype memory_format mode phase "
-    "cudnn_benchmark threads classes frames size inputs"
-).split()
-"""The parameters of ``time`` that a campaign has its own values of."""
+    *("rows", "blocks", "shape_", "impl", "sweep", "contribution", *OPTIONS),
+    *("threads", "classes", "frames", "size", "inputs"),
+)
+"""The parameters of ``time`` that a campaign chooses itself."""
 
 
 @timing_app.command(
     "time", epilog="Example: `vidcost time mfnet-nl mfnet-pnl --contribution --budget 2m`"
 )
+@with_axes(*OPTIONS, several=True)
 def time_rows(
     context: typer.Context,
     rows: Rows = None,
@@ -50,8 +51,7 @@ def time_rows(
         list[str] | None,
         typer.Option(
             metavar="BLOCK",
-            help="Time blocks alone: 'all', or names such as nl and pnl:n=4, as in "
-            "`vidcost count --shape`; may be repeated.",
+            help="Time blocks alone: 'all', or names such as nl and pnl:n=4; may be repeated.",
             autocompletion=completion.blocks_or_all,
         ),
     ] = None,
@@ -81,40 +81,7 @@ def time_rows(
         ),
     ] = False,
     device: Device = "cpu",
-    batch: Annotated[str, typer.Option(metavar="N,...", help="Clips in a pass.")] = "1",
-    dtype: Annotated[
-        str,
-        typer.Option(
-            metavar="TYPE,...",
-            help="fp32, tf32, bf16, bf16-autocast or fp16.",
-            autocompletion=completion.dtypes,
-        ),
-    ] = "fp32",
-    memory_format: Annotated[
-        str,
-        typer.Option(
-            metavar="FORMAT,...",
-            help="contiguous or channels_last_3d.",
-            autocompletion=completion.memory_formats,
-        ),
-    ] = "contiguous",
-    mode: Annotated[
-        str,
-        typer.Option(
-            metavar="MODE,...",
-            help="eager, cuda-graph or compile.",
-            autocompletion=completion.modes,
-        ),
-    ] = "eager",
-    phase: Phases = "inference",
-    cudnn_benchmark: Annotated[
-        str,
-        typer.Option(
-            metavar="CHOICE,...",
-            help="off or on: cuDNN tries its algorithms.",
-            autocompletion=completion.on_off,
-        ),
-    ] = "off",
+    axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: Threads = None,
     classes: Classes = None,
     frames: Frames = None,
@@ -123,7 +90,7 @@ def time_rows(
         str | None,
         typer.Option(
             metavar="STAGE,...",
-            help="All that is worth knowing of a GPU, the most telling first: full, or some of "
+            help="All that is worth knowing of a GPU, in order of value: full, or some of "
             f"its stages {', '.join(STAGES)}.",
             autocompletion=completion.campaigns,
         ),
@@ -154,19 +121,18 @@ def time_rows(
     nothing is timed. Fails if a measurement failed.
     """
     from vidcost.bench.cli.engines import NO_BUDGET, Choice, take
-    from vidcost.bench.cli.networks import limit_s, parted, refuse_batch, refuse_inputs
+    from vidcost.bench.cli.networks import check_options, limit_s, parted
     from vidcost.bench.cli.rows import at, buildable
     from vidcost.bench.count.record import count_row
     from vidcost.bench.report.blocks import blocks_markdown, impl_table
     from vidcost.bench.report.timing import contribution_table, timing_table
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.campaign import campaign_cells
-    from vidcost.bench.timing.figures import by_kind
+    from vidcost.bench.timing.kinds import by_kind
     from vidcost.bench.timing.stored import stored_anywhere
-    from vidcost.papers.catalog import rows_of
 
     if campaign is not None:
-        _refuse_choices(context)
+        _reject_choices(context)
     if contribution and blocks:
         raise ValueError(
             "--contribution times blocks in their networks, --blocks alone: give one of them"
@@ -181,25 +147,13 @@ def time_rows(
     if budget_s == 0 and not both:
         raise ValueError(f"--budget {budget} is no time: give more than 0s")
     rows, references = parted(rows)
-    if references:
-        refuse_batch(batch != "1")
-    else:
-        refuse_inputs(inputs)
-    others = blocks or references or campaign
-    chosen = [] if others and not rows else buildable(rows)
-    alone: list[tuple[str, plan.Shape]] = []
-    reasons: list[str] = []
-    if blocks:
-        specs = plan.named_specs(blocks, functions=both)
-        if impl is not None:
-            specs, reasons = plan.implemented(specs, impl, every=plan.ALL in blocks)
-        shapes = [plan.shape_of(text) for text in shape_ or ()] or plan.shared_shapes(rows_of())
-        alone, unfit = plan.fitting(specs, plan.swept(shapes) if sweep else shapes)
-        reasons += unfit
+    check_options(references, inputs, has_batch=axes["batch"] != ["1"])
+    chosen = [] if (blocks or references or campaign) and not rows else buildable(rows)
+    alone, reasons = plan.blocks_alone(blocks or (), shape_ or (), impl=impl, sweep=sweep)
     if (classes, frames, size) != (None, None, None):
         chosen = at(chosen, classes, frames, size)
         for row in chosen:
-            # a clip that does not suit a network is refused before any is timed
+            # rejects a clip that does not suit a network before any is timed
             count_row(row)
     if references and contribution:
         raise ValueError(
@@ -209,25 +163,15 @@ def time_rows(
     where.check_device()
     files.check_folder(results)
     with where.engine([*references, *(blocks or ())]) as machines:
-        conditions = plan.Conditions(
-            device=device,
-            threads=threads or where.threads(),
-            batch=batch.split(","),
-            dtype=dtype.split(","),
-            memory_format=memory_format.split(","),
-            mode=mode.split(","),
-            phase=phase.split(","),
-            cudnn_benchmark=cudnn_benchmark.split(","),
-        )
-        cells = (
-            plan.cells_for(
+        conditions = {"device": device, "threads": threads or where.threads(), **axes}
+        if campaign is not None:
+            cells = campaign_cells(campaign.split(","), device)
+        elif both:
+            cells = plan.pairs_for(alone, conditions)
+        else:
+            cells = plan.cells_for(
                 chosen, conditions, contribution=contribution, blocks=alone, networks=networks
             )
-            if campaign is None
-            else campaign_cells(campaign.split(","), device)
-        )
-        if both:
-            cells = plan.pairs_for(alone, conditions)
         taken = take(
             [] if budget_s == 0 else cells,
             results,
@@ -238,21 +182,21 @@ def time_rows(
         )
     for line in (*reasons, *taken.notes):
         typer.echo(line, err=True)
-    # unlike nodes are never mixed: each kind has its table
     if budget_s == 0:
         taken.timings = [each for each in stored_anywhere(results) if each.cell in cells]
-    writers = [contribution_table] if contribution else [impl_table] if both else [timing_table]
     if both and blocks is not None and plan.ALL in blocks:
         document = blocks_markdown(stored_anywhere(results))
         write_document(results / "blocks.md", document, command="time --blocks all --impl")
+    writers = [contribution_table] if contribution else [impl_table] if both else [timing_table]
     if campaign is not None:
         writers.append(contribution_table)
+    # each kind of machine has its own table
     tables = [write(each) for each in by_kind(taken.timings) for write in writers]
     print_tables([table for table in tables if table.lines or len(tables) == 1], as_)
     report(taken.failures)
 
 
-def _refuse_choices(context: typer.Context) -> None:
+def _reject_choices(context: typer.Context) -> None:
     """Raises: ValueError if something is chosen that a campaign chooses itself."""
     for name in _CHOSEN:
         source = context.get_parameter_source(name)

@@ -139,8 +139,7 @@ def accept(
     The reference counters are asked about the rows that changed; the rest keep their answers.
     Both files are written, or neither.
     Raises: ValueError if the reason is blank, nothing differs, a row cannot be counted, a counter
-        fails or does not answer as our account of its convention says, or a file is damaged or
-        cannot be written.
+        fails or its answer is not explained exactly, or a file is damaged or cannot be written.
     """
     if not reason.strip():
         raise ValueError("the reason is blank: say why the counts change with --reason")
@@ -214,7 +213,7 @@ def _figures(record: Record) -> dict[str, Figure]:
     for name, answer in record.reference_counters.items():
         known[f"{name}.flops"] = answer.flops
         known[f"{name}.params"] = answer.params
-        known |= {f"{name}.flops.{heading}": amount for heading, amount in answer.parts.items()}
+        known |= {f"{name}.flops.{part}": amount for part, amount in answer.parts.items()}
     return {field: figure for field, figure in known.items() if figure is not None}
 
 

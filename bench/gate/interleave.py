@@ -6,6 +6,7 @@ import contextlib
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -238,7 +239,7 @@ class Campaign:
         self._turn_order = random.Random(run.seed + 1)
         self._telemeter = Telemeter(run.base.machine.device_uuid if run.base.machine else "")
         self._visits: list[Visit] = []
-        self._failed: dict[tuple[int, Side], int] = {}
+        self._failed: Counter[tuple[int, Side]] = Counter()
         self._seen: dict[Side, Machine] = {}
 
     def finish(self) -> Run:
@@ -248,16 +249,11 @@ class Campaign:
         """
         with contextlib.closing(self._telemeter):
             for stage in self._stages:
-                self._stage(stage, self._wanted(stage))
+                pairs = 1 if stage == "memory" else self.run.rule.screen_pairs
+                every = dict.fromkeys(range(len(self.run.cells)), pairs)
+                self._stage(stage, to_confirm(self.run) if stage == "confirm" else every)
         self._keep(complete=True)
         return self.run
-
-    def _wanted(self, stage: Stage) -> dict[int, int]:
-        """Pairs of each cell."""
-        if stage == "confirm":
-            return to_confirm(self.run)
-        pairs = 1 if stage == "memory" else self.run.rule.screen_pairs
-        return dict.fromkeys(range(len(self.run.cells)), pairs)
 
     def _stage(self, stage: Stage, wanted: Mapping[int, int]) -> None:
         """Measure until each cell has its ``wanted`` pairs, or has failed too often."""
@@ -272,10 +268,7 @@ class Campaign:
             of = max(wanted.values())
             for cell, visits in self._pair(stage, pair, firsts.pop(), cells, of):
                 self._visits += visits
-                for visit in visits:
-                    if visit.status != "ok":
-                        key = visit.cell, visit.side
-                        self._failed[key] = self._failed.get(key, 0) + 1
+                self._failed.update((cell, v.side) for v in visits if v.status != "ok")
                 done[cell] += all(visit.status == "ok" for visit in visits)
             pair += 1
             self._keep()
@@ -287,8 +280,7 @@ class Campaign:
         return [
             cell
             for cell, pairs in wanted.items()
-            if done[cell] < pairs
-            and not any(self._failed.get((cell, side), 0) >= TRIES for side in SIDES)
+            if done[cell] < pairs and not any(self._failed[cell, side] >= TRIES for side in SIDES)
         ]
 
     def _keep(self, *, complete: bool = False) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.engine.calls import Call, Engine, Here, Lost, results
 from vidcost.bench.inspection.counted import Counted, counted
-from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.figures import contribution_figures, figures
-from vidcost.bench.timing.plan import check_code, checked_cell, code_of
+from vidcost.bench.timing.plan import check_code, code_of
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.statistics import summary
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.pairs import speed
-from vidcost.bench.timing.plan import checked_cell
+from vidcost.bench.timing.cell import Cell, checked_cell
+from vidcost.bench.timing.figures import speed
 from vidcost.bench.timing.record import Timing
 from vidcost.papers.catalog import select
 
@@ -39,8 +38,8 @@ def alone(plain: Cell) -> dict[str, Cell]:
     return found
 
 
-def together(plain: Cell, timings: Mapping[str, Timing]) -> tuple[str, Cell] | None:
-    """All changes that made ``plain`` faster beyond noise, at once; None if fewer than two did.
+def together(plain: Cell, timings: Mapping[str, Timing]) -> dict[str, Cell]:
+    """All changes that made ``plain`` faster, at once, by name; nothing if fewer than two did.
 
     Of changes of the same field the faster one.
     """
@@ -48,8 +47,8 @@ def together(plain: Cell, timings: Mapping[str, Timing]) -> tuple[str, Cell] | N
     helped = {next(iter(CHANGES[name]), OPTIMIZED): name for name in _faster(timings)}
     names = [name for name in CHANGES if name in helped.values()]
     if len(names) < 2:
-        return None
-    return " + ".join(names), changed(plain, names)
+        return {}
+    return {" + ".join(names): changed(plain, names)}
 
 
 def changed(plain: Cell, names: Sequence[str]) -> Cell:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vidcost.bench.count.record import count_row
 from vidcost.bench.report.table import Column, Table, billions, integer
 from vidcost.bench.report.timing import (
-    CONDITIONS,
     conditions_in_words,
     machine_in_words,
     megabytes,
     milliseconds,
     present,
+    ratio_in_words,
     said,
 )
-from vidcost.bench.timing.figures import machine_of_all
-from vidcost.bench.timing.pairs import pair_figures
+from vidcost.bench.timing.axes import AXES
+from vidcost.bench.timing.figures import pair_figures
+from vidcost.bench.timing.kinds import machine_of_all
 from vidcost.bench.timing.record import Timing
 from vidcost.papers.catalog import rows_of, select
 
@@ -82,20 +83,11 @@ def _line(timing: Timing) -> dict[str, Any]:
         "shape": "x".join(map(str, cell.shape)),
         "positions": math.prod(cell.shape[1:]),
         "phase": cell.phase,
-        "shown_ratio": _ratio_in_words(figures),
+        "shown_ratio": ratio_in_words(figures, "ratio"),
         "shown_pairs": figures["pairs"] and f"{figures['pairs']:,}{'' if settled else ' ~'}",
         "shown_status": None if timing.status == "ok" else timing.status,
         "said": said(timing),
     }
-
-
-def _ratio_in_words(figures: Mapping[str, Any]) -> str | None:
-    """0.62 (0.60 to 0.65)."""
-    ratio, low, high = (figures[key] for key in ("ratio", "ratio_low", "ratio_high"))
-    if ratio is None:
-        return None
-    interval = f"({low:.2f} to {high:.2f})" if low is not None else "(too few pairs)"
-    return f"{ratio:.2f} {interval}"
 
 
 def rows_table() -> Table:
@@ -167,7 +159,7 @@ def blocks_markdown(timings: Sequence[Timing]) -> str:
     alike: dict[tuple[str, str], list[Timing]] = {}
     for timing in filter(is_pair_of_implementations, timings):
         device = timing.machine.device if timing.machine else ""
-        conditions = timing.cell.model_dump_json(include=set(CONDITIONS) - {"phase"})
+        conditions = timing.cell.model_dump_json(include=set(AXES) - {"phase"})
         alike.setdefault((device, conditions), []).append(timing)
     for (device, _), taken in alike.items():
         parts += [f"## {device}, {conditions_in_words(taken)}\n", impl_table(taken).markdown()]

@@ -1,24 +1,32 @@
-"""Blocks in one network, side by side."""
+"""Blocks in one network side by side, and ways to run networks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vidcost.bench.inspection.comparison import PLAIN, Compared
+from vidcost.bench.inspection.modes import best
 from vidcost.bench.report.counts import checked
 from vidcost.bench.report.table import Column, Table, billions, integer
 from vidcost.bench.report.timing import (
     conditions_in_words,
     digits,
+    errors,
     machine_in_words,
     megabytes,
     milliseconds,
+    percent,
     present,
+    ratio_in_words,
     spread,
 )
-from vidcost.bench.timing.figures import machine_of_all
+from vidcost.bench.timing.figures import pair_figures
+from vidcost.bench.timing.kinds import machine_of_all
 from vidcost.bench.timing.record import Timing
+
+UNCHANGED = "plain"
+"""The name of a network run without any change, among ways to run it."""
 
 
 def added(value: int) -> str:
@@ -41,49 +49,54 @@ def added_megabytes(value: int) -> str:
     return f"{value / 1e6:+,.1f}"
 
 
+_BLOCKS = (
+    Column("params", "Params", integer),
+    Column("added_params", "added", added),
+    Column("macs", "MACs", billions),
+    Column("added_macs", "added", added_billions),
+    Column("fvcore", "fvcore", billions),
+    Column("closed_forms", "Closed forms met", checked),
+    Column("latency_s", "Latency, ms", milliseconds),
+    Column("added_s", "added", added_milliseconds),
+    Column("half_ci_s", "±", spread),
+    Column("pairs", "Pairs", integer),
+    Column("shown_not_separated", "Not separated from"),
+    Column("peak_bytes", "Peak, MB", megabytes),
+    Column("added_peak_bytes", "added", added_megabytes),
+    Column("energy_j_per_clip", "J/clip", digits),
+    Column("shown_status", "Status"),
+)
+
+_WAYS = (
+    Column("plain_s", "Plain, ms", milliseconds),
+    Column("way_s", "This way, ms", milliseconds),
+    Column("shown_speed", "Times as fast"),
+    Column("memory_ratio", "Peak memory", percent),
+    Column("shown_best", "Best"),
+    Column("shown_status", "Status"),
+)
+
+
 def compare_table(
     compared: Sequence[Compared], timings: Sequence[Timing], *, where: str, axis: str | None
 ) -> Table:
     """One line for each block, after the network without any.
 
-    ``where`` names network and positions; ``axis`` what of the clip was swept, if anything.
+    ``where`` names network and positions; ``axis`` the dimension of the clip that was swept.
     Raises: ValueError if the timings are of more than one kind of machine.
     """
     lines = [_line(each, axis) for each in compared]
     columns = (
         *((Column(axis, axis.capitalize(), integer),) if axis else ()),
         Column("block", "Block"),
-        *present(
-            lines,
-            (
-                Column("params", "Params", integer),
-                Column("added_params", "added", added),
-                Column("macs", "MACs", billions),
-                Column("added_macs", "added", added_billions),
-                Column("fvcore", "fvcore", billions),
-                Column("closed_forms", "Closed forms met", checked),
-                Column("latency_s", "Latency, ms", milliseconds),
-                Column("added_s", "added", added_milliseconds),
-                Column("half_ci_s", "±", spread),
-                Column("pairs", "Pairs", integer),
-                Column("shown_not_separated", "Not separated from"),
-                Column("peak_bytes", "Peak, MB", megabytes),
-                Column("added_peak_bytes", "added", added_megabytes),
-                Column("energy_j_per_clip", "J/clip", digits),
-                Column("shown_status", "Status"),
-            ),
-        ),
+        *present(lines, _BLOCKS),
     )
     return Table(
         title=f"Blocks in {where}",
         columns=columns,
         lines=lines,
-        footnotes={
-            (index, "shown_status"): f"{each.status}: {each.error}"
-            for index, each in enumerate(compared)
-            if each.status != "ok"
-        },
-        legend=_legend(compared, timings, {column.key for column in columns}),
+        footnotes=errors(compared),
+        legend=_legend(timings, {column.key for column in columns}),
     )
 
 
@@ -118,9 +131,7 @@ def _line(each: Compared, axis: str | None) -> dict[str, Any]:
     }
 
 
-def _legend(
-    compared: Sequence[Compared], timings: Sequence[Timing], keys: set[str]
-) -> tuple[str, ...]:
+def _legend(timings: Sequence[Timing], keys: set[str]) -> tuple[str, ...]:
     words = [
         "MACs: multiply-accumulates, exact, of one forward pass; added: above the network without "
         "any block."
@@ -146,3 +157,54 @@ def _legend(
         f"{conditions_in_words(done)}.",
         machine_in_words(machine_of_all(done), done),
     )
+
+
+def modes_table(timed: Mapping[str, Mapping[str, Timing]]) -> Table:
+    """For each network, by name, its ways to run, by name, and the best of them.
+
+    Raises: ValueError if the records are of more than one machine.
+    """
+    every = [timing for ways in timed.values() for timing in ways.values()]
+    lines: list[dict[str, Any]] = []
+    footnotes: dict[tuple[int, str], str] = {}
+    for network, ways in timed.items():
+        winner = best(ways) or UNCHANGED
+        for name, timing in ways.items():
+            footnotes |= errors([timing], first=len(lines))
+            lines.append({"network": network} | _way(name, timing, is_best=name == winner))
+        if winner == UNCHANGED and ways:
+            is_best = {"is_best": True, "shown_best": "best"}
+            lines.append({"network": network, "way": UNCHANGED} | is_best)
+    plain = [timing.model_copy(update={"cell": timing.cell.against}) for timing in every]
+    return Table(
+        title="Ways to run",
+        columns=(Column("network", "Network"), Column("way", "Way"), *present(lines, _WAYS)),
+        lines=lines,
+        footnotes=footnotes,
+        legend=(
+            f"Plain: {conditions_in_words(plain)}, with the reference implementation. Each way is "
+            "interleaved with it in one process: the median of the ratios of pairs of passes, with "
+            "its 95% interval; peak memory is relative to the plain one's. Best: the fastest of "
+            "those whose interval lies above 1. tf32 and bf16 round more than fp32 does.",
+            machine_in_words(machine_of_all(every), every),
+        ),
+    )
+
+
+def _way(name: str, timing: Timing, *, is_best: bool) -> dict[str, Any]:
+    found = pair_figures(timing)
+    return {
+        "way": name,
+        "plain_s": found["reference_s"],
+        "way_s": found["target_s"],
+        **{key: found[key] for key in ("speed", "speed_low", "speed_high", "pairs")},
+        "shown_speed": ratio_in_words(found, "speed"),
+        "peak_bytes": found["peak_bytes"],
+        "plain_peak_bytes": found["reference_peak_bytes"],
+        "memory_ratio": found["memory_ratio"],
+        "is_best": is_best,
+        "shown_best": "best" if is_best else None,
+        "status": timing.status,
+        "shown_status": None if timing.status == "ok" else timing.status,
+        "error": timing.error or None,
+    }

@@ -5,33 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from vidcost.bench.report.table import Cell as Position
 from vidcost.bench.report.table import Column, Table, integer
-from vidcost.bench.timing.figures import (
-    PARTS,
-    contribution_figures,
-    figures,
-    machine_of_all,
-    rows_timed_alike,
-)
+from vidcost.bench.timing import axes
+from vidcost.bench.timing.figures import PARTS, contribution_figures, figures
+from vidcost.bench.timing.kinds import machine_of_all, rows_timed_alike
 from vidcost.bench.timing.record import Machine, Timing
 
-CONDITIONS: Mapping[str, str] = {
-    "classes": "Classes",
-    "frames": "Frames",
-    "size": "Size",
-    "batch": "Batch",
-    "dtype": "Dtype",
-    "memory_format": "Layout",
-    "mode": "Mode",
-    "phase": "Phase",
-    "cudnn_benchmark": "cuDNN benchmark",
-    "cold": "Cold",
-    "threads": "Threads",
-}
-"""The fields of a cell that are conditions; the device is in the legend, one for all records."""
+
+class Result(Protocol):
+    """What has a status: a timing, or a line of a comparison."""
+
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def error(self) -> str: ...
 
 
 def digits(value: float, significant: int = 4) -> str:
@@ -58,6 +49,15 @@ def megabytes(value: int) -> str:
 def percent(value: float) -> str:
     """0.01234 -> 1.2%."""
     return f"{value:.1%}"
+
+
+def ratio_in_words(line: Mapping[str, Any], key: str) -> str | None:
+    """1.62 (1.60 to 1.65): a ratio with its interval, of a line's ``key``, _low and _high."""
+    ratio, low, high = (line[name] for name in (key, f"{key}_low", f"{key}_high"))
+    if ratio is None:
+        return None
+    interval = f"({low:.2f} to {high:.2f})" if low is not None else "(too few pairs)"
+    return f"{ratio:.2f} {interval}"
 
 
 def giga(value: float) -> str:
@@ -96,13 +96,13 @@ def timing_table(timings: Iterable[Timing]) -> Table:
     Raises: ValueError if the records are of more than one kind of machine.
     """
     chosen, lines, machine = _shown(timings, figures, contribution=False)
-    varying = _varying(chosen)
+    varying = varying_columns(chosen)
     measured = present(lines, (*_LATENCY, *_STEP, *_RATES, *_MEMORY, *_ENERGY))
     return Table(
         title="Timings",
         columns=(Column("target", "Target"), *varying, *measured, *_status_column(lines)),
         lines=lines,
-        footnotes=_errors(chosen),
+        footnotes=errors(chosen),
         legend=_legend(machine, chosen, measured),
     )
 
@@ -131,18 +131,18 @@ def contribution_table(timings: Iterable[Timing]) -> Table:
         title="What the blocks add",
         columns=(
             Column("target", "Row"),
-            *_varying(chosen),
+            *varying_columns(chosen),
             *measured,
             *_status_column(lines),
         ),
         lines=lines,
-        footnotes=_errors(chosen),
+        footnotes=errors(chosen),
         legend=(
             "The network with its blocks minus the same without, interleaved: the median of the "
             "differences of pairs, ± half of its 95% confidence interval; "
             f"{conditions_in_words(chosen)}. MACs are exact and their difference is too. Memory: "
-            "the peak above the weights, and how much higher it is with the blocks; 0 where the "
-            "peak is elsewhere in the network.",
+            "the peak above the weights, and how much higher it is with the blocks; "
+            "0 where the peak is elsewhere in the network.",
             machine_in_words(machine, chosen),
         ),
     )
@@ -151,20 +151,14 @@ def contribution_table(timings: Iterable[Timing]) -> Table:
 def _shown(
     timings: Iterable[Timing], figures_of: Callable[[Timing], dict[str, Any]], *, contribution: bool
 ) -> tuple[list[Timing], list[dict[str, Any]], Machine | None]:
-    """Those that are a ``contribution`` or are none, and their figures; the machine of all.
-
-    They come back without their samples, of which there may be gigabytes.
-    """
-    chosen, lines = [], []
-    # one object for all records of a machine
-    machines: dict[Machine | None, Timing] = {}
-    for timing in timings:
-        machine = machines.setdefault(timing.machine, timing).machine
-        if timing.cell.contribution == contribution and timing.cell.against is None:
-            left: dict[str, Any] = {"samples_s": {}, "telemetry": (), "machine": machine}
-            chosen.append(timing.model_copy(update=left))
-            lines.append(figures_of(timing))
-    return chosen, lines, machine_of_all(machines.values())
+    """The timings that are contributions, or alone, their figures, and the machine of all."""
+    every = list(timings)
+    chosen = [
+        timing
+        for timing in every
+        if timing.cell.contribution == contribution and timing.cell.against is None
+    ]
+    return chosen, list(map(figures_of, chosen)), machine_of_all(every)
 
 
 def with_timings(table: Table, timings: Iterable[Timing]) -> Table:
@@ -224,54 +218,33 @@ def _status_column(lines: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
     return present(lines, _STATUS)
 
 
-def _varying(timings: Sequence[Timing]) -> tuple[Column, ...]:
-    return tuple(
-        Column(name, heading, _condition)
-        for name, heading in CONDITIONS.items()
-        if len({getattr(timing.cell, name) for timing in timings}) > 1
-    )
+def varying_columns(timings: Sequence[Timing]) -> tuple[Column, ...]:
+    """A column for each condition in which ``timings`` differ."""
+    names = axes.varying(timing.cell for timing in timings)
+    return tuple(Column(name, axes.AXES[name].label, _condition) for name in names)
 
 
 def _condition(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _errors(timings: Sequence[Timing]) -> dict[Position, str]:
+def errors(timings: Iterable[Result], *, first: int = 0) -> dict[Position, str]:
+    """A footnote for the status of each that failed; ``first`` is the line of the first one."""
     return {
         (index, "shown_status"): said(timing)
-        for index, timing in enumerate(timings)
+        for index, timing in enumerate(timings, start=first)
         if timing.status != "ok"
     }
 
 
-def said(timing: Timing) -> str:
-    """What became of a cell that was not measured."""
+def said(timing: Result) -> str:
+    """The status of one that failed, and why."""
     return f"{timing.status}: {timing.error}" if timing.error else timing.status
-
-
-_CONDITION_WORDS: Mapping[str, Callable[[Any], str]] = {
-    "batch": lambda value: f"batch {value}",
-    "dtype": str,
-    "memory_format": str,
-    "mode": str,
-    "phase": str,
-    "cudnn_benchmark": lambda value: "cuDNN benchmark on" if value else "",
-    "cold": lambda value: "cache emptied before every sample" if value else "",
-    "frames": lambda value: f"{value} frames" if value else "",
-    "size": lambda value: f"size {value}" if value else "",
-    "classes": lambda value: f"{value} classes" if value else "",
-    "threads": lambda value: f"{value} {'thread' if value == 1 else 'threads'}",
-}
 
 
 def conditions_in_words(timings: Sequence[Timing]) -> str:
     """The conditions common to all, in words."""
-    words = []
-    for name, write in _CONDITION_WORDS.items():
-        values = {getattr(timing.cell, name) for timing in timings}
-        if len(values) == 1 and (word := write(values.pop())):
-            words.append(word)
-    return ", ".join(words)
+    return axes.in_words(timing.cell for timing in timings)
 
 
 def _legend(

@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from pydantic import PositiveInt, ValidationError, model_validator
 
-from vidcost.bench.timing.choices import Dtype, MemoryFormat, Mode, Phase
+from vidcost.bench.timing.axes import Conditions
 
 
-class Cell(BaseModel):
-    """One measurement: a target under conditions, each an axis of its own.
+class Cell(Conditions):
+    """One measurement: a target under conditions.
 
-    The target is a ``row``, at its own classes, frames and size or others, with its own blocks or
-    with ``blocks`` (position, spec) instead; or a ``block`` (a spec such as ``pnl:n=3``) alone on
-    inputs of ``shape`` (C, T, H, W); or a user's ``network``, by reference, on ``inputs`` in words,
-    of which ``batch`` is the first axis; ``blocks`` then go behind modules by their names.
-    ``contribution``: the row is timed interleaved with the same network without its blocks.
-    ``against`` is
-    another cell that it is timed interleaved with, on the same device, at the same batch and phase.
-    ``code`` is a digest of the user's code that the target is made of, empty if there is none.
-    ``device`` is torch's name, as this process numbers its devices. ``tf32`` is fp32 data with
-    TF32 products, ``fp32`` has them off; ``bf16-autocast`` is fp32 data under torch's autocast to
-    bf16. ``cold``: the device's cache is emptied before every
-    sample. ``threads`` are those that compute on the CPU.
+    The target is a ``row``, with its own blocks or with ``blocks`` (position, spec) instead; or a
+    ``block`` (a spec such as ``pnl:n=3``) alone on inputs of ``shape`` (C, T, H, W); or a user's
+    ``network``, by reference, on ``inputs`` in words, of which ``batch`` is the first axis;
+    ``blocks`` then go behind modules by their names. ``code`` is a digest of the user's code in the
+    target, empty if there is none.
+    ``contribution``: the network is interleaved with the same network without its blocks.
+    ``against`` is another cell that it is interleaved with, on the same device, at the same batch
+    and phase. ``device`` is torch's name, as this process numbers its devices.
     Raises: ValueError (pydantic's) for a cell that contradicts itself.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     row: str | None = None
-    classes: PositiveInt | None = None
-    frames: PositiveInt | None = None
-    size: PositiveInt | None = None
     block: str | None = None
     shape: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] | None = None
     blocks: tuple[tuple[str, str], ...] | None = None
@@ -43,14 +35,6 @@ class Cell(BaseModel):
     contribution: bool = False
     against: Cell | None = None
     device: str = "cpu"
-    batch: PositiveInt = 1
-    dtype: Dtype = "fp32"
-    memory_format: MemoryFormat = "contiguous"
-    mode: Mode = "eager"
-    phase: Phase = "inference"
-    cudnn_benchmark: bool = False
-    cold: bool = False
-    threads: PositiveInt = 1
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -80,14 +64,14 @@ class Cell(BaseModel):
 
     def _check_pair(self, other: Cell) -> None:
         if self.contribution or other.is_pair or self.cold or other.cold:
-            raise ValueError("a cell is timed interleaved with one other, neither a pair nor cold")
+            raise ValueError("a cell is interleaved with one other, neither a pair nor cold")
         for name in ("device", "batch", "phase", "threads"):
             if getattr(self, name) != getattr(other, name):
-                raise ValueError(f"two cells that are timed interleaved have one {name}")
+                raise ValueError(f"two cells that are interleaved have one {name}")
 
     @property
     def is_pair(self) -> bool:
-        """Whether two sides are timed interleaved."""
+        """Whether two sides are interleaved."""
         return self.contribution or self.against is not None
 
     @property
@@ -98,7 +82,7 @@ class Cell(BaseModel):
 
     @property
     def target(self) -> str:
-        """The row with what was put into it, the block with its shape, the network: for people."""
+        """The row or network with the blocks put into it, or the block with its shape."""
         if self.block is None:
             whole = self.row if self.network is None else self.network
             put = "".join(f" + {spec} at {position}" for position, spec in self.blocks or ())
@@ -108,3 +92,14 @@ class Cell(BaseModel):
     def key(self, *conditions: str) -> str:
         """Names a measurement by its cell and whatever else its result depends on."""
         return hashlib.sha256("\n".join((self.model_dump_json(), *conditions)).encode()).hexdigest()
+
+
+def checked_cell(fields: Mapping[str, Any]) -> Cell:
+    """The cell of ``fields``.  Raises: ValueError, in a line, if they contradict each other."""
+    try:
+        return Cell(**fields)
+    except ValidationError as error:
+        found = error.errors()[0]
+        where = ".".join(map(str, found["loc"]))
+        message = found["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{where}: {message}" if where else message) from None

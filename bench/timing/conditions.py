@@ -20,7 +20,7 @@ PROBE_LIMIT_S = 120
 
 PARENT = frozenset(
     (
-        "budget campaign conditions figures pairs parent plan predict store stored sweep telemetry"
+        "budget campaign conditions figures kinds parent plan predict store stored sweep telemetry"
     ).split()
 )
 """Modules beside this one that only the parent runs: no sample depends on them."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import torch
 
-from vidcost.bench.timing.choices import Dtype
+from vidcost.bench.timing.axes import Dtype
 from vidcost.bench.timing.clock import clock_for
 
 TFLOPS: Mapping[str, Mapping[Dtype, float]] = {

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from itertools import product
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from vidcost.bench.block_spec import block_factory, reference_of, with_impl
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.engine.calls import Unfit
-from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.axes import combinations
+from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.user.inputs import parse_all
 from vidcost.bench.user.reference import digest
 from vidcost.models.blocks.impl import IMPLS, checked
 from vidcost.models.registry import block_types, specs
-from vidcost.papers.catalog import select
+from vidcost.papers.catalog import rows_of, select
 from vidcost.papers.row import Row
 
 ALL = "all"
@@ -44,30 +42,9 @@ Shape = tuple[int, int, int, int]
 """C, T, H, W."""
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """Values of each axis, as a cell takes them or in words; every combination is timed."""
-
-    device: str = "cpu"
-    threads: int = 1
-    batch: Sequence[int | str] = (1,)
-    dtype: Sequence[str] = ("fp32",)
-    memory_format: Sequence[str] = ("contiguous",)
-    mode: Sequence[str] = ("eager",)
-    phase: Sequence[str] = ("inference",)
-    cudnn_benchmark: Sequence[bool | str] = (False,)
-
-    def combinations(self) -> Iterator[dict[str, Any]]:
-        """One value of each axis, as fields of a cell; the last axis changes fastest."""
-        axes = {name: value for name, value in vars(self).items() if not _is_single(value)}
-        common = {"device": self.device, "threads": self.threads}
-        for values in product(*axes.values()):
-            yield common | dict(zip(axes, values, strict=True))
-
-
 def cells_for(
     rows: Iterable[Row],
-    conditions: Conditions | None = None,
+    conditions: Mapping[str, Any] | None = None,
     *,
     contribution: bool = False,
     blocks: Iterable[tuple[str, Shape]] = (),
@@ -83,7 +60,6 @@ def cells_for(
     Raises: ValueError for conditions that contradict each other, rows that cannot be built, or if
             ``contribution`` is asked of rows without blocks alone.
     """
-    conditions = conditions or Conditions()
     chosen = list(rows)
     for row in chosen:
         if row.build is None:
@@ -104,7 +80,7 @@ def cells_for(
     cells = (
         # the inputs of a network have a batch, which is not the conditions' to change
         checked_cell(combination | target)
-        for combination in conditions.combinations()
+        for combination in combinations(conditions or {})
         for target in targets
     )
     return list(dict.fromkeys(cells))
@@ -196,14 +172,35 @@ def implemented(blocks: Iterable[str], impls: str, *, every: bool) -> tuple[list
     return found, reasons
 
 
-def pairs_for(blocks: Iterable[tuple[str, Shape]], conditions: Conditions) -> list[Cell]:
+def blocks_alone(
+    words: Sequence[str], shapes: Sequence[str], *, impl: str | None = None, sweep: bool = False
+) -> tuple[list[tuple[str, Shape]], list[str]]:
+    """Blocks at ``shapes``, or where rows put different blocks; and why others were left out.
+
+    ``impl`` names implementations, with commas between them; both of them include blocks that
+    compute other functions. With ``sweep`` each shape in 1 to 32 frames.
+    Raises: ValueError for an unknown block or implementation, a text that is no shape, or if
+            nothing fits.
+    """
+    if not words:
+        return [], []
+    reasons: list[str] = []
+    specs = named_specs(words, functions=impl is not None and "," in impl)
+    if impl is not None:
+        specs, reasons = implemented(specs, impl, every=ALL in words)
+    at = [shape_of(text) for text in shapes] or shared_shapes(rows_of())
+    alone, unfit = fitting(specs, swept(at) if sweep else at)
+    return alone, [*reasons, *unfit]
+
+
+def pairs_for(blocks: Iterable[tuple[str, Shape]], conditions: Mapping[str, Any]) -> list[Cell]:
     """Optimized ``blocks`` at their shapes, each interleaved with the reference implementation.
 
     Raises: ValueError for conditions that contradict each other.
     """
     cells = []
     chosen = list(blocks)
-    for combination in conditions.combinations():
+    for combination in combinations(conditions):
         for spec, shape in chosen:
             reference = checked_cell(combination | {"block": spec, "shape": shape})
             fields = {"block": with_impl(spec, "optimized"), "shape": shape, "against": reference}
@@ -298,19 +295,3 @@ def row_fields(row: Row) -> dict[str, Any]:
     return {"row": row.name} | {
         name: value for name, value in asked.items() if value != getattr(own, name)
     }
-
-
-def checked_cell(fields: Mapping[str, Any]) -> Cell:
-    """The cell of ``fields``.  Raises: ValueError, in a line, if they contradict each other."""
-    try:
-        return Cell(**fields)
-    except ValidationError as error:
-        # the first of pydantic's findings, in a line
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"]))
-        message = found["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{where}: {message}" if where else message) from None
-
-
-def _is_single(value: object) -> bool:
-    return isinstance(value, str | int)

@@ -1,4 +1,4 @@
-"""What is known of a cell before it is timed: its MACs."""
+"""MACs of a cell, counted before it is timed and never in the process that times it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.training import count_training
 from vidcost.bench.isolation import Failed, isolated
+from vidcost.bench.timing.axes import Dtype
 from vidcost.bench.timing.build import bare_row_of, blocks_of, row_of
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.choices import Dtype
 from vidcost.bench.timing.parent import Predicted
 from vidcost.bench.timing.peak import measured_macs_per_s
 from vidcost.bench.user.network import called_on_meta
 from vidcost.papers.row import Row
 
-PREDICT_LIMIT_S = 120.0
-"""For what a user's code takes to be built and run once on shapes alone."""
+LIMIT_S = 120.0
+"""For a user's code to be built and run once on shapes alone."""
 
 Outline = tuple[nn.Module, tuple[Tensor, ...]]
 """A network or block, and its inputs."""
@@ -32,27 +32,24 @@ Outline = tuple[nn.Module, tuple[Tensor, ...]]
 def predict(cell: Cell) -> Predicted:
     """Exact MACs of the cell at its batch.
 
-    A user's code is run in a process of its own; if it fails there, nothing is predicted, and the
-    cell is tried all the same.
+    A user's code runs in a process of its own; if it fails there, nothing is predicted, and the
+    cell is timed all the same.
     Raises: ValueError as the network or block does.
     """
-    if not cell.code:
-        return _predicted(cell, *outline(cell))
-    return _predicted_apart(cell)
+    return _predict_apart(cell) if cell.code else _predicted(cell, *outline(cell))
 
 
 @cache
-def _predicted_apart(cell: Cell) -> Predicted:
-    # a process of seconds, and every contribution of a network asks about the same one without
-    # blocks
+def _predict_apart(cell: Cell) -> Predicted:
+    # takes seconds, and every contribution to a network asks about the same one without blocks
     try:
-        return isolated(PREDICT_LIMIT_S, _predicted_there, cell)
+        return isolated(LIMIT_S, _predict_there, cell)
     except Failed:
         return Predicted()
 
 
-def _predicted_there(cell: Cell) -> Predicted:
-    # what fails here is for the worker to say
+def _predict_there(cell: Cell) -> Predicted:
+    # the worker reports what fails here
     with contextlib.suppress(Exception):
         return _predicted(cell, *outline(cell))
     return Predicted()
@@ -84,7 +81,7 @@ def outline(cell: Cell) -> Outline:
     with torch.device("meta"):
         model = block_factory(cell.block)(cell.shape[0])
     x = torch.empty(cell.batch, *cell.shape, device="meta")
-    # inside a network a gradient would pass through to what comes before
+    # inside a network a gradient would pass through to the layers before the block
     return model, (x.requires_grad_(cell.phase == "training"),)
 
 

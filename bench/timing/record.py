@@ -131,8 +131,8 @@ class Timing(_Frozen):
     batch, ``macs_total`` of all that was timed (with the backward pass in training); both are
     counted by the parent, never in the timed process. ``memory`` is of the target alone on its
     device, of two sides of the first; ``memory_without`` of the other, which is the network
-    without its blocks or the cell it is timed against. ``energy_j`` is what one pass
-    took, over a window of at least 5 s.
+    without its blocks or the cell it is timed against. ``energy_j`` is what one pass took, over a
+    window of at least 5 s.
     """
 
     key: str

@@ -68,13 +68,6 @@ def half_width(samples: Sequence[float]) -> float | None:
     return None if interval is None else (interval[1] - interval[0]) / 2
 
 
-def precision(samples: Sequence[float]) -> float | None:
-    """Half the width of the median's interval over the median; None where there is none."""
-    half = half_width(samples)
-    middle = statistics.median(samples) if samples else 0.0
-    return None if half is None or middle <= 0 else half / middle
-
-
 def differences(with_: Sequence[float], without: Sequence[float]) -> list[float]:
     """The k-th of one less the k-th of the other.  Raises: ValueError if they are no pairs."""
     return [a - b for a, b in _paired(with_, without)]
@@ -89,11 +82,3 @@ def _paired(one: Sequence[float], other: Sequence[float]) -> list[tuple[float, f
     if len(one) != len(other):
         raise ValueError(f"{len(one)} and {len(other)} samples are no pairs")
     return list(zip(one, other, strict=True))
-
-
-def paired_difference(with_: Sequence[float], without: Sequence[float]) -> Summary:
-    """Describe the differences of pairs, the k-th of one with the k-th of the other.
-
-    Raises: ValueError if they are no pairs.
-    """
-    return summary(differences(with_, without))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -19,7 +19,7 @@ TIMINGS = "timings"
 """The folder of these files in results/."""
 
 LOCK_TIMEOUT_S = 60
-"""An append takes milliseconds: who waits longer for the lock waits for something else."""
+"""An append takes milliseconds: whoever waits longer waits for something else."""
 
 _BLOCK = 1 << 16
 
@@ -27,7 +27,7 @@ _BEGINNING = b'{"file":"vidcost timings",'
 
 
 class Header(BaseModel):
-    """The first line: what the file is, and the command and version that began it."""
+    """The first line: the kind of file, and the command and version that began it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,40 +37,18 @@ class Header(BaseModel):
 
 
 class Contents(NamedTuple):
-    """The latest record of every key; ``warning`` is empty or says what could not be read."""
+    """The latest record of every key; ``warning`` reports a line that was left out, or is empty."""
 
     records: dict[str, Timing]
     warning: str
-
-
-class Extent(NamedTuple):
-    """How many bytes of a file are whole lines; ``warning`` is empty or says what follows them."""
-
-    whole_bytes: int
-    warning: str
-
-
-class Place(NamedTuple):
-    """Where in the file a record begins, in bytes, and whether its status is ok."""
-
-    start: int
-    ok: bool
-
-
-class _Line(NamedTuple):
-    """A line by where it begins, its number from 1, and its record; None if it is cut short."""
-
-    start: int
-    number: int
-    timing: Timing | None
 
 
 class Store:
     """A file of timings that several processes may append to.
 
     A record is one line, written in one piece under a lock and synced to the disk. A writer killed
-    in the middle leaves a last line cut short: reading leaves it out and says so, the next append
-    moves it to ``<file>.damaged``.
+    in the middle leaves a last line cut short: reading leaves it out and reports it, the next
+    append moves it to ``<file>.damaged``.
     """
 
     def __init__(self, path: Path, *, command: str = "vidcost time") -> None:
@@ -90,45 +68,15 @@ class Store:
         """Like :meth:`read`, with a warning if the last line is cut short."""
         contents = self._contents()
         if contents.warning and self.path.parent.is_dir():
-            # somebody may have been writing it just now: without a lock only a fault is visible
+            # it may have been half written a moment ago: under the lock it is whole, or a fault
             with contextlib.suppress(ValueError), self._locked():
                 contents = self._contents()
         return contents
 
-    def extent(self) -> Extent:
-        """What :meth:`load` would read, by a look at the first and the last line alone.
-
-        Raises: ValueError if it cannot be read or is no file of timings.
-        """
-        extent = self._extent()
-        if extent.warning:
-            # as in load: somebody may have been writing it just now
-            with contextlib.suppress(ValueError), self._locked():
-                extent = self._extent()
-        return extent
-
-    def index(self) -> dict[str, Place]:
-        """Where the latest record of every key stands. One record at a time is held in memory.
-
-        Raises: ValueError as :meth:`read`.
-        """
-        return {
-            line.timing.key: Place(line.start, line.timing.status == "ok")
-            for line in self._scan()
-            if line.timing is not None
-        }
-
-    def at(self, places: Iterable[Place]) -> Iterator[Timing]:
-        """The records at ``places`` of :meth:`index`, one after another."""
-        with self.path.open("rb") as file:
-            for place in places:
-                file.seek(place.start)
-                yield Timing.model_validate_json(file.readline())
-
     def prepare(self) -> str:
         """Make the file ready to be appended to, before any work is done for it.
 
-        Returns: what had to be repaired, or nothing.
+        Returns: the repair that was necessary, or nothing.
         Raises: ValueError if it cannot be written or is no file of timings.
         """
         with self._opened() as (_, repaired):
@@ -137,7 +85,7 @@ class Store:
     def append(self, timing: Timing) -> str:
         """Add a record; after this returns it is on the disk.
 
-        Returns: what had to be repaired before, or nothing.
+        Returns: the repair that was necessary before, or nothing.
         Raises: ValueError if it cannot be written; the file is then as it was.
         """
         with self._opened() as (file, repaired):
@@ -146,44 +94,27 @@ class Store:
 
     def _contents(self) -> Contents:
         records: dict[str, Timing] = {}
-        for line in self._scan():
-            if line.timing is None:
-                return Contents(
-                    records, f"{self.path}, line {line.number} is cut short and was left out"
-                )
-            records[line.timing.key] = line.timing
-        return Contents(records, "")
-
-    def _scan(self) -> Iterator[_Line]:
-        """Every line but the first."""
         try:
             with self.path.open("rb") as file:
-                start, number, data = 0, 1, file.readline()
+                number, data = 1, file.readline()
                 while data:
-                    # what follows half a line is its other half, written just now
+                    # a second half, written a moment ago, belongs to the first
                     following = file.readline() if data.endswith(b"\n") else b""
                     record = self._parsed(data, number, is_last=not following)
-                    if not isinstance(record, Header):
-                        yield _Line(start, number, record)
-                    start, number, data = start + len(data), number + 1, following
+                    if record is None:
+                        warning = f"{self.path}, line {number} is cut short and was left out"
+                        return Contents(records, warning)
+                    if isinstance(record, Timing):
+                        records[record.key] = record
+                    number, data = number + 1, following
         except FileNotFoundError:
-            return
+            pass
         except OSError as error:
             raise ValueError(f"cannot read {self.path}: {error.strerror}") from None
-
-    def _extent(self) -> Extent:
-        try:
-            with self.path.open("rb") as file:
-                self._check(file)
-                start, line = _last_line(file)
-        except OSError as error:
-            raise ValueError(f"cannot read {self.path}: {error.strerror}") from None
-        if _is_cut(line, first=start == 0):
-            return Extent(start, f"the last line of {self.path} is cut short and was left out")
-        return Extent(start + len(line), "")
+        return Contents(records, "")
 
     def _parsed(self, data: bytes, number: int, *, is_last: bool) -> Header | Timing | None:
-        """What a line holds; None if it is cut short."""
+        """The contents of a line; None if it is cut short."""
         try:
             return (Header if number == 1 else Timing).model_validate_json(data)
         except ValueError:
@@ -192,8 +123,8 @@ class Store:
             raise self._damaged_line(number) from None
 
     def _damaged_line(self, number: int) -> ValueError:
-        what = "is not the first line of a file of timings" if number == 1 else "is damaged"
-        return ValueError(f"{self.path}, line {number} {what}: mend it or name another file")
+        fault = "is not the first line of a file of timings" if number == 1 else "is damaged"
+        return ValueError(f"{self.path}, line {number} {fault}: mend it or name another file")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -212,7 +143,7 @@ class Store:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[BinaryIO, str]]:
-        """The locked file, whole and with its first line, and what was repaired."""
+        """The locked file, whole and with its first line, and the repair that was necessary."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self._locked():
@@ -225,8 +156,19 @@ class Store:
                     yield file, repaired
         except OSError as error:
             raise ValueError(
-                f"cannot write {self.path}: {error.strerror or error}; what it holds is untouched"
+                f"cannot write {self.path}: {error.strerror or error}; its contents are untouched"
             ) from None
+
+    def _check(self, file: BinaryIO) -> None:
+        """Reject another kind of file before anything is done to it."""
+        file.seek(0)
+        data = file.read(_BLOCK)
+        first, _, rest = data.partition(b"\n")
+        if data and (rest or not _is_cut(first, first=True)):
+            try:
+                Header.model_validate_json(first)
+            except ValueError:
+                raise self._damaged_line(1) from None
 
     def _repair(self, file: BinaryIO) -> str:
         start, line = _last_line(file)
@@ -242,28 +184,15 @@ class Store:
         os.fsync(file.fileno())
         return f"the last line of {self.path} was cut short and lies in {self.damaged.name} now"
 
-    def _check(self, file: BinaryIO) -> None:
-        """Refuse another kind of file before anything is done to it."""
-        file.seek(0)
-        data = file.read(_BLOCK)
-        first, _, rest = data.partition(b"\n")
-        if not data or (not rest and _is_cut(first, first=True)):
-            return
-        try:
-            Header.model_validate_json(first)
-        except ValueError:
-            raise self._damaged_line(1) from None
-
     def _begin(self, file: BinaryIO) -> None:
         if file.seek(0, os.SEEK_END) == 0:
             version = importlib.metadata.version("vidcost")
             header = Header(command=self._command, vidcost=version)
             files.append_line(file, header.model_dump_json().encode() + b"\n")
-            _sync_folder(self.path.parent)
 
 
 def _last_line(file: BinaryIO) -> tuple[int, bytes]:
-    """Where the last line starts, and the line; it is empty if the file is."""
+    """The start of the last line, and the line; it is empty if the file is."""
     size = file.seek(0, os.SEEK_END)
     block = _BLOCK
     while True:
@@ -282,13 +211,3 @@ def _is_cut(line: bytes, *, first: bool) -> bool:
     if first and line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
         return False
     return bool(line) and not files.is_object(line)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have a new file's name outlast a power cut, where folders can be synced."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

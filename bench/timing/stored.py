@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import conditions, machine_of
-from vidcost.bench.timing.figures import of_one_machine
+from vidcost.bench.timing.kinds import of_one_machine
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Contents, Store
 

@@ -12,7 +12,7 @@ from vidcost.bench.report.table import Column, Table
 
 _LEGEND = (
     "Before: the baseline, with the answers of fvcore and thop on real tensors. After: counted "
-    "now, and for the other counters computed from our account of their conventions, without "
+    "now, and for the other counters computed from their conventions, without "
     "running them. An improvement fails as well. An en dash: no such figure.",
     'If the change is intended: `vidcost gate accept --reason "..."`, which asks the other '
     "counters about the changed rows and keeps the reason.",

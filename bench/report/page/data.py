@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from vidcost.bench.audit.verdicts import Judged, judge
+from vidcost.bench.audit import Judged, judge
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, examine, reconcile
 from vidcost.bench.count.record import Record
 from vidcost.bench.gate.versions import git
-from vidcost.bench.timing.figures import of_one_machine, rows_timed_alike
+from vidcost.bench.timing.kinds import of_one_machine, rows_timed_alike
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Store
 from vidcost.papers import catalog

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vidcost.bench.inspection.modes import alone, best, changed, together
-from vidcost.bench.report.modes import modes_table
+from vidcost.bench.report.compare import modes_table
 from vidcost.bench.timing.cell import Cell
 
 PLAIN = Cell(row="mfnet-pnl")
@@ -42,7 +42,7 @@ def test_what_helped_is_put_together(way):
     ways = alone(PLAIN)
     ratios = {"channels_last_3d": 1.2, "bf16-autocast": 0.7, "compile": 1.1, "optimized": 1.3}
     timings = {name: way(cell, ratios[name]) for name, cell in ways.items()}
-    name, cell = together(PLAIN, timings)
+    ((name, cell),) = together(PLAIN, timings).items()
     assert "channels_last_3d + compile + optimized" == name
     assert cell == changed(PLAIN, ["channels_last_3d", "compile", "optimized"])
     assert ("mfnet-pnl-optimized", "compile", "channels_last_3d", "fp32", PLAIN) == (
@@ -55,16 +55,17 @@ def test_of_one_axis_the_faster_is_taken(way):
     ways = alone(plain)
     ratios = {"channels_last_3d": 1.0, "tf32": 2.0, "bf16-autocast": 1.5, "compile": 1.4,
               "cuda-graph": 1.6}  # fmt: skip
-    name, cell = together(plain, {n: way(c, ratios[n]) for n, c in ways.items()})
+    timings = {name: way(cell, ratios[name]) for name, cell in ways.items()}
+    ((name, cell),) = together(plain, timings).items()
     assert ("tf32 + cuda-graph", "tf32", "cuda-graph") == (name, cell.dtype, cell.mode)
 
 
 def test_one_change_that_helped_is_not_put_together(way):
     ways = alone(PLAIN)
     timings = {name: way(cell, 0.9) for name, cell in ways.items()}
-    assert None is together(PLAIN, timings)
+    assert {} == together(PLAIN, timings)
     timings["compile"] = way(ways["compile"], 1.5)
-    assert None is together(PLAIN, timings)
+    assert {} == together(PLAIN, timings)
 
 
 def test_the_best_is_faster_beyond_noise(way):

@@ -2,8 +2,7 @@
 
 import pytest
 
-from vidcost.bench.report.gpu import baseline_of, gpu_summary, gpu_tables
-from vidcost.bench.report.gpu_records import gpus
+from vidcost.bench.report.gpu import baseline_of, gpu_summary, gpu_tables, gpus
 from vidcost.bench.report.paper import paper_table
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Telemetry

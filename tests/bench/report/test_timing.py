@@ -13,13 +13,8 @@ from vidcost.bench.report.timing import (
     with_timings,
 )
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.figures import (
-    by_kind,
-    contribution_figures,
-    figures,
-    most_of_one_kind,
-    of_one_machine,
-)
+from vidcost.bench.timing.figures import contribution_figures, figures
+from vidcost.bench.timing.kinds import by_kind, most_of_one_kind, of_one_machine
 from vidcost.papers import catalog
 from vidcost.papers.pnl2020.rows import ROWS
 

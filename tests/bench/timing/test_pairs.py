@@ -8,13 +8,13 @@ from torch import nn
 
 from vidcost.bench.timing import measurement
 from vidcost.bench.timing.build import build
-from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.clock import HostClock
-from vidcost.bench.timing.figures import figures, rows_timed_alike
+from vidcost.bench.timing.figures import figures, pair_figures
+from vidcost.bench.timing.kinds import rows_timed_alike
 from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.messages import Limits, Task
-from vidcost.bench.timing.pairs import pair_figures
-from vidcost.bench.timing.plan import Conditions, checked_cell, implemented, pairs_for
+from vidcost.bench.timing.plan import implemented, pairs_for
 from vidcost.bench.timing.predict import predict
 from vidcost.bench.timing.runner import Runner
 from vidcost.bench.timing.sampling import precision_of
@@ -200,7 +200,7 @@ def test_autocast_computes_in_half_precision_from_single():
 
 
 def test_optimized_blocks_are_timed_against_the_reference():
-    (cell,) = pairs_for([("nl", SHAPE)], Conditions(threads=2))
+    (cell,) = pairs_for([("nl", SHAPE)], {"threads": 2})
     assert ("nl:impl=optimized", "nl") == (cell.block, cell.against.block)
     assert SHAPE == cell.shape == cell.against.shape
 

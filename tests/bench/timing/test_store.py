@@ -288,7 +288,7 @@ def test_a_full_disk_leaves_no_half_line(store, limit):
         check=True,
     )
     number, message = ran.stdout.splitlines()
-    expected = f"cannot write {store.path}: File too large; what it holds is untouched"
+    expected = f"cannot write {store.path}: File too large; its contents are untouched"
     assert expected == message
     records, warning = store.load()
     assert ([str(n) for n in range(int(number))], "") == (list(records), warning)
@@ -297,26 +297,6 @@ def test_a_full_disk_leaves_no_half_line(store, limit):
     assert not store.path.read_bytes() or store.path.read_bytes().endswith(b"}\n")
     assert "" == store.append(timing("more", 0.5))
     assert "more" in store.read()
-
-
-# a file that is larger than memory
-
-
-def test_records_are_found_by_where_they_stand(store):
-    for key, sample, status in (("a", 0.5, "ok"), ("b", 0.25, "oom"), ("a", 0.125, "ok")):
-        store.append(timing(key, sample, status=status))
-    index = store.index()
-    assert {"a": True, "b": False} == {key: place.ok for key, place in index.items()}
-    places = [index["b"], index["a"]]
-    assert [timing("b", 0.25, status="oom"), timing("a", 0.125)] == list(store.at(places))
-
-
-def test_a_line_cut_short_is_not_in_the_index(store):
-    for key in "ab":
-        store.append(timing(key, 0.5))
-    store.path.write_bytes(store.path.read_bytes()[:-9])
-    assert ["a"] == list(store.index())
-    assert {} == Store(store.path.with_name("none.jsonl")).index()
 
 
 def test_half_a_line_that_becomes_whole_while_it_is_read_is_cut_short_and_no_damage(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from vidcost.bench.timing import predict as predict_module
-from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
-from vidcost.bench.timing.plan import Conditions, cells_for, checked_cell, code_of, network_fields
+from vidcost.bench.timing.plan import cells_for, code_of, network_fields
 from vidcost.bench.timing.predict import predict, predict_without
 from vidcost.bench.timing.record import Timing
 
@@ -186,7 +186,7 @@ def test_the_name_of_a_measurement_depends_on_the_code(theirs):
 
 
 def test_cells_of_networks_keep_their_batch():
-    conditions = Conditions(batch=(1, 4), dtype=("fp32", "bf16"))
+    conditions = {"batch": (1, 4), "dtype": ("fp32", "bf16")}
     cells = cells_for([], conditions, networks=[("theirs.py:Net", CLIP)])
     assert [("fp32", 2), ("bf16", 2)] == [(cell.dtype, cell.batch) for cell in cells]
 

@@ -1,0 +1,282 @@
+"""Recipes: edits of this paper's networks, and the axes that they make up."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from vidcost.models.backbones.c2d import Bottleneck, C2DResNet50
+from vidcost.models.backbones.i3d import I3D
+from vidcost.models.backbones.s3d import S3D
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.pnl import PNL
+from vidcost.papers.recipe import Axis, Choice, Edit
+
+PAIRWISE_BLOCKS = (NonLocal, CGNL, PNL)
+S3D_UNITS = ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
+"""The Inception units of I3D and S3D, in order."""
+
+_M = TypeVar("_M", bound=nn.Module)
+
+
+def _all(model: nn.Module, *kinds: type[_M]) -> list[_M]:
+    return [module for module in model.modules() if isinstance(module, kinds)]
+
+
+# C2D ResNet-50
+
+
+def pool_twice_before_res2(model: nn.Module) -> None:
+    """Both temporal poolings before res2, none after it."""
+    for network in _all(model, C2DResNet50):
+        network.maxpool = nn.Sequential(network.maxpool, network.temporal_pool)  # type: ignore[assignment]
+        network.temporal_pool = nn.Identity()  # type: ignore[assignment]
+
+
+def pool_only_before_res2(model: nn.Module) -> None:
+    """The temporal pooling before res2 alone."""
+    for network in _all(model, C2DResNet50):
+        network.temporal_pool = nn.Identity()  # type: ignore[assignment]
+
+
+def pool_never(model: nn.Module) -> None:
+    """No temporal pooling: only conv1 halves the frames."""
+    for network in _all(model, C2DResNet50):
+        network.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
+        network.temporal_pool = nn.Identity()  # type: ignore[assignment]
+
+
+def stride_in_conv1(model: nn.Module) -> None:
+    """The stride of a bottleneck on its first 1x1, not on its 3x3."""
+    for unit in _all(model, Bottleneck):
+        unit.conv1.stride, unit.conv2.stride = unit.conv2.stride, unit.conv1.stride
+
+
+# Blocks
+
+
+def full_inner_width(model: nn.Module) -> None:
+    """Theta, phi, g and z with as many inner channels as outer ones, not half."""
+    for operation in _all(model, NonLocalOperation):
+        for name in ("theta", "phi", "g", "z"):
+            width, bias = operation.channels, getattr(operation, name).bias is not None
+            setattr(operation, name, nn.Conv3d(width, width, 1, bias=bias))
+
+
+def biases(model: nn.Module) -> None:
+    """A bias in each convolution of the block."""
+    for block in _all(model, *PAIRWISE_BLOCKS):
+        for conv in _all(block, nn.Conv3d):
+            conv.bias = nn.Parameter(torch.zeros(conv.out_channels))
+
+
+def pooled_keys(model: nn.Module) -> None:
+    """Keys and values max-pooled 2x2."""
+    for block in _all(model, NonLocal):
+        block.operation.pool_keys = True
+
+
+def no_block_norm(model: nn.Module) -> None:
+    """The block without its BatchNorm or GroupNorm."""
+    for block in _all(model, *PAIRWISE_BLOCKS):
+        setattr(block, "gn" if isinstance(block, CGNL) else "bn", nn.Identity())
+
+
+def operation_per_scale(model: nn.Module) -> None:
+    """A non-local operation of its own for each scale of PNL, not a shared one."""
+    for block in _all(model, PNL):
+        (shared,) = block.operations
+        block.operations = nn.ModuleList(copy.deepcopy(shared) for _ in range(block.n))
+        block.shared = False
+
+
+def full_query_width(model: nn.Module) -> None:
+    """The linear layers of PNL's attention C' -> C', not C' -> C'/2."""
+    for block in _all(model, PNL):
+        if block.combine == "attention":
+            width = block.channels // block.n
+            block.query = nn.Linear(width, width, bias=False)
+            block.key = nn.Linear(width, width, bias=False)
+
+
+def one_group(model: nn.Module) -> None:
+    """CGNL without channel groups."""
+    for block in _all(model, CGNL):
+        block.groups = 1
+        block.z = nn.Conv3d(block.channels // 2, block.channels, 1, bias=False)
+        block.gn = nn.GroupNorm(1, block.channels)
+
+
+def averaged_by_module(model: nn.Module) -> None:
+    """CGD's average by an AdaptiveAvgPool3d, which counters of modules see."""
+    for block in _all(model, CGD):
+        block.pool = nn.AdaptiveAvgPool3d(1)
+        block.__class__ = _AveragedByModule
+
+
+class _AveragedByModule(CGD):
+    def forward(self, x: Tensor) -> Tensor:
+        pool: nn.AdaptiveAvgPool3d = self.pool  # type: ignore[assignment]
+        average, maximum = pool(x).flatten(1), x.amax((2, 3, 4))  # B C
+        share = average.softmax(dim=1)
+        p = torch.tanh(average @ self.w0 * share + self.b0)
+        q = torch.tanh(maximum @ self.w1 * share + self.b1)
+        gate = torch.tanh(q @ self.w2 * p + self.b2)
+        return x * (1 + gate)[:, :, None, None, None]
+
+
+# I3D and S3D
+
+
+def no_batch_norm(model: nn.Module) -> None:
+    """The whole network without BatchNorm."""
+    for module in _all(model, nn.Sequential):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm3d):
+                setattr(module, name, nn.Identity())
+
+
+def third_branch_1x1x1(model: nn.Module) -> None:
+    """The second convolution of each third Inception branch 1x1x1, not 3x3x3."""
+    # typed loosely: the units are private to two modules
+    modules: list[Any] = _all(model, nn.Module)
+    for module in modules:
+        if hasattr(module, "b2b"):
+            module.b2b.conv3d = _pointwise(module.b2b.conv3d)
+        elif hasattr(module, "branch2"):
+            spatial = module.branch2[1][0]
+            spatial[0] = _pointwise(spatial[0])
+            module.branch2[1] = spatial
+
+
+def _pointwise(conv: nn.Conv3d) -> nn.Conv3d:
+    return nn.Conv3d(conv.in_channels, conv.out_channels, 1, bias=False)
+
+
+def unseparated(from_unit: str) -> Edit:
+    """S3D with full 3D convolutions from one Inception unit on and none over time below it.
+
+    Where a convolution over time had a stride, the frames are still left out.
+    """
+
+    def edit(model: nn.Module) -> None:
+        for network in _all(model, S3D):
+            units = [layer for layer in network.features if hasattr(layer, "branch2")]
+            first = units[S3D_UNITS.index(from_unit)]
+            above = False
+            for layer in network.features:
+                above = above or layer is first
+                for pair in _separated(layer):
+                    _merge(pair) if above else _flatten(pair)
+
+    return edit
+
+
+def _separated(layer: nn.Module) -> list[Any]:
+    """Pairs of a convolution over space and one over time."""
+    return [
+        pair
+        for pair in _all(layer, nn.Sequential)
+        if len(pair) == 2
+        and all(isinstance(part, nn.Sequential) and len(part) == 3 for part in pair)
+        and _first(pair[1]).kernel_size[0] > 1
+    ]
+
+
+def _first(unit: Any) -> nn.Conv3d:
+    conv = unit[0]
+    assert isinstance(conv, nn.Conv3d)
+    return conv
+
+
+def _merge(pair: Any) -> None:
+    space, time = _first(pair[0]), _first(pair[1])
+    pair[0][0] = nn.Conv3d(
+        space.in_channels,
+        space.out_channels,
+        (time.kernel_size[0], space.kernel_size[1], space.kernel_size[2]),
+        (time.stride[0], space.stride[1], space.stride[2]),
+        (int(time.padding[0]), int(space.padding[1]), int(space.padding[2])),
+        bias=False,
+    )
+    pair[1] = nn.Identity()
+
+
+def _flatten(pair: Any) -> None:
+    step = _first(pair[1]).stride[0]
+    pair[1] = nn.MaxPool3d(1, (step, 1, 1)) if step > 1 else nn.Identity()
+
+
+_CLASSES = (101, 200, 400, 1000)
+"""Of UCF101, Mini-Kinetics, Kinetics-400 and ImageNet."""
+
+
+def _axis(
+    name: str,
+    found_in: tuple[type[nn.Module], ...],
+    attribute: str = "",
+    **choices: tuple[str, Edit],
+) -> Axis:
+    """Choices by name, with hyphens for underscores; a name may begin with one."""
+    made = {
+        key.lstrip("_").replace("_", "-"): Choice(words, edit)
+        for key, (words, edit) in choices.items()
+    }
+    return Axis(name, made, found_in, attribute)
+
+
+AXES: dict[str, Axis] = {
+    axis.name: axis
+    for axis in (
+        Axis("classes", {str(n): Choice(f"{n} classes", at={"classes": n}) for n in _CLASSES}),
+        Axis("frames", {str(n): Choice(f"{n} frames", at={"frames": n}) for n in (16, 32, 64)}),
+        _axis(
+            "temporal-pools",
+            (C2DResNet50,),
+            both_before_res2=("both temporal poolings before res2", pool_twice_before_res2),
+            only_before_res2=("no temporal pooling after res2", pool_only_before_res2),
+            none=("no temporal pooling", pool_never),
+        ),
+        _axis(
+            "stride",
+            (C2DResNet50,),
+            _1x1=("strides on the first 1x1 of a bottleneck", stride_in_conv1),
+        ),
+        _axis("inner", (NonLocal, PNL), full=("an inner width of C, not C/2", full_inner_width)),
+        _axis("bias", PAIRWISE_BLOCKS, yes=("biases in the block's convolutions", biases)),
+        _axis("keys", (NonLocal,), pooled=("keys and values pooled 2x2", pooled_keys)),
+        _axis("block-norm", PAIRWISE_BLOCKS, none=("no normalisation in the block", no_block_norm)),
+        _axis("groups", (CGNL,), _1=("one channel group", one_group)),
+        _axis("weights", (PNL,), per_scale=("one set of weights per scale", operation_per_scale)),
+        # vanilla concatenation has no linear layers to widen
+        _axis(
+            "query", (PNL,), "query", full=("queries and keys of f_comb C' wide", full_query_width)
+        ),
+        _axis(
+            "average", (CGD,), module=("its average taken by a pooling module", averaged_by_module)
+        ),
+        _axis(
+            "third-branch",
+            (I3D, S3D),
+            _1x1x1=("third Inception branches of 1x1x1", third_branch_1x1x1),
+        ),
+        _axis("norm", (I3D, S3D), none=("no BatchNorm", no_batch_norm)),
+        Axis(
+            "full-3d-from",
+            {
+                unit: Choice(
+                    f"full 3D convolutions from {unit} on and 2D ones below", unseparated(unit)
+                )
+                for unit in S3D_UNITS
+            },
+            (S3D,),
+        ),
+    )
+}
+"""The axes on which rows of this paper may differ, chosen with the printed figures in view."""

@@ -1,0 +1,292 @@
+"""Formulas as symbols, against integers worked by hand and the blocks' own; crossovers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import sympy
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sympy import Integer, expand
+from torch import nn
+
+from vidcost.bench import formulas as module
+from vidcost.bench.count.modules import ClosedFormMismatch
+from vidcost.bench.formulas import (
+    KINDS,
+    POSITIONS,
+    C,
+    N,
+    at_shape,
+    crossover,
+    derived,
+    general,
+    in_extents,
+    n,
+    smooth,
+)
+from vidcost.bench.report.formulas import crossover_table
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.operation import PAIRWISE
+from vidcost.models.blocks.pnl import PNL
+from vidcost.models.cost import Cost
+
+many = settings(max_examples=25, deadline=None)
+batches, frames = st.integers(1, 3), st.integers(1, 4)
+
+
+def counted_quantities(cost):
+    """What formulas speak of: parameters and MACs."""
+    return tuple(getattr(cost, kind) for kind in KINDS)
+
+
+def at(formula, shape):
+    """The integers of a formula for an input of ``shape``."""
+    return tuple(at_shape(getattr(formula, kind), shape) for kind in KINDS)
+
+
+def check(build, shape):
+    with torch.device("meta"):
+        block = build()
+        assert counted_quantities(block.cost(shape)) == at(derived(block), shape)
+
+
+# derived forms against the blocks' own integers
+
+
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+@many
+@given(data=st.data(), half=st.integers(1, 13), pool_keys=st.booleans(), bias=st.booleans())
+def test_non_local(pairwise, data, half, pool_keys, bias):
+    side = st.integers(2 if pool_keys else 1, 13)
+    shape = data.draw(st.tuples(batches, st.just(2 * half), frames, side, side))
+    check(lambda: NonLocal(2 * half, pairwise=pairwise, pool_keys=pool_keys, bias=bias), shape)
+
+
+@pytest.mark.parametrize("combine", ["concat", "attention"])
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+@many
+@given(data=st.data(), n=st.integers(1, 5), half=st.integers(1, 5), shared=st.booleans())
+def test_pnl(pairwise, combine, data, n, half, shared):
+    side = st.integers(2 ** (n - 1), 2 ** (n - 1) + 17)
+    channels = 2 * n * half
+    shape = data.draw(st.tuples(batches, st.just(channels), frames, side, side))
+    check(lambda: PNL(channels, n=n, combine=combine, pairwise=pairwise, shared=shared), shape)
+
+
+@many
+@given(data=st.data(), groups=st.integers(1, 8), half=st.integers(1, 5))
+def test_cgnl(data, groups, half):
+    channels, side = 2 * groups * half, st.integers(1, 13)
+    shape = data.draw(st.tuples(batches, st.just(channels), frames, side, side))
+    check(lambda: CGNL(channels, groups=groups), shape)
+
+
+@many
+@given(shape=st.tuples(batches, st.integers(1, 29), frames, st.integers(1, 13), st.integers(1, 13)))
+def test_cgd(shape):
+    check(lambda: CGD(shape[1]), shape)
+
+
+# and against integers worked by hand, which no closed form in the code has a share in
+
+
+def test_non_local_by_hand():
+    # B 2, N 3 x 5 x 7 = 105: four convolutions 10 x 5 x 105 x 2; two products 5 x 105 x 105 x 2
+    expected = Cost(params=4 * 50 + 20, conv=42_000, matmul=220_500)
+    assert counted_quantities(expected) == at(derived(NonLocal(10)), (2, 10, 3, 5, 7))
+
+
+def test_pnl_by_hand():
+    # groups of 6 on 2 x 5 x 7 = 70, 2 x 2 x 3 = 12 and 2 x 1 x 1 = 2 positions: 84 in all.
+    # conv 4 x 6 x 3 x 84; matmul 6 x (4900 + 144 + 4), then 9 x 3 and 9 x 6 x 70;
+    # linear 2 x 3 x 6 x 3; params 72 + 36 of the BatchNorm + 36 of Q and K
+    expected = Cost(params=144, conv=6_048, linear=108, matmul=30_288 + 27 + 3_780)
+    assert counted_quantities(expected) == at(derived(PNL(18, n=3)), (1, 18, 2, 5, 7))
+
+
+def test_a_sum_over_scales_stays_a_sum_until_n_is_given():
+    form = general(PNL(18, n=3))
+    assert {n} <= form.conv.free_symbols
+    expected = 2 * C**2 * (N + POSITIONS[1] + POSITIONS[2]) / 9
+    assert expand(expected) == expand(form.given(n=3, B=1).conv)
+
+
+def test_scales_are_floored_in_extents_and_smooth_without():
+    # 14 x 7 halved twice: 3 x 1; smooth 2 x 14 x 7 / 16
+    shape = {"T": 2, "H": 14, "W": 7}
+    opened = in_extents(POSITIONS[2])
+    assert 6 == opened.subs({s: shape[s.name] for s in opened.free_symbols})
+    assert N / 16 == smooth(POSITIONS[2])
+
+
+def test_a_wrong_form_is_no_longer_the_block():
+    # 28 x 28 twice halved leaves no remainder, so that N/4^k is right there; at 14 x 16 it is not
+    block, shape = PNL(24, n=3), (1, 24, 2, 14, 16)
+    right, integers = derived(block), counted_quantities(block.cost(shape))
+    assert integers == at(right, shape)
+    assert integers != at(replace(right, conv=right.conv * C), shape)
+    assert integers != at(replace(right, params=right.params + 1), shape)
+    assert integers != at(right.each(smooth), shape)
+    even = (1, 24, 2, 28, 28)
+    assert counted_quantities(block.cost(even)) == at(right.each(smooth), even)
+
+
+def test_a_module_without_a_formula_is_refused():
+    with pytest.raises(ValueError, match="no formula for Identity"):
+        derived(nn.Identity())
+
+
+# crossovers
+
+LINEAR = partial(CGNL, groups=1)
+
+
+def test_along_n():
+    # C = 16, maps of 4 x 4. CGNL with one group: (2 C^2 + C) N = 528 N.
+    # PNL, n = 2, concatenated: 2 x 64 (N + N/4) + 8 (N^2 + N^2/16) = 160 N + 17/2 N^2.
+    # Equal at N = 368 x 2/17 = 736/17 = 43.3: between 2 frames, N = 32, and 3, N = 48.
+    found = crossover(LINEAR, partial(PNL, n=2, combine="concat"), channels=16, size=4)
+    (crossing,) = found.crossings
+    assert sympy.Rational(736, 17) == crossing.root
+    assert (32, 528 * 32, 160 * 32 + 8704) == (
+        crossing.below.at,
+        crossing.below.first,
+        crossing.below.second,
+    )
+    assert (48, 528 * 48, 160 * 48 + 19_584) == (
+        crossing.above.at,
+        crossing.above.first,
+        crossing.above.second,
+    )
+    assert (1, 16, 3, 4, 4) == crossing.above.shape
+    assert "second" == found.cheaper == crossing.cheaper_below
+    assert () == found.beyond
+
+
+def test_along_t_is_the_same_in_frames():
+    found = crossover(LINEAR, partial(PNL, n=2, combine="concat"), channels=16, along="T", size=4)
+    (crossing,) = found.crossings
+    assert (2, 3, sympy.Rational(46, 17)) == (crossing.below.at, crossing.above.at, crossing.root)
+
+
+def test_the_other_way_round():
+    found = crossover(partial(PNL, n=2, combine="concat"), LINEAR, channels=16, size=4)
+    assert "first" == found.cheaper == found.crossings[0].cheaper_below
+
+
+def test_every_change_of_sign_along_sides_is_found_with_floors():
+    # all sides, by the blocks' own integers
+    first, second = partial(CGNL, groups=2), partial(PNL, n=3)
+    found = crossover(first, second, channels=24, along="H=W", frames=1, most=64)
+    a, b = first(24), second(24)
+    dearer = {
+        s: a.cost((1, 24, 1, s, s)).macs > b.cost((1, 24, 1, s, s)).macs for s in range(4, 65)
+    }
+    expected = [(s, s + 1) for s in range(4, 64) if dearer[s] != dearer[s + 1]]
+    assert expected
+    assert expected == [(c.below.at, c.above.at) for c in found.crossings]
+    assert all(c.root is None for c in found.crossings)
+    assert 4 == found.least  # three scales need four pixels
+
+
+def wave(monkeypatch, formulas):
+    """Blocks that cost what they are told to along T; nothing is counted."""
+    forms = iter(formulas)
+
+    class Told:
+        def __init__(self, macs):
+            self.macs = macs
+
+    monkeypatch.setattr(module, "derived", lambda block: Told(next(forms)))
+
+    class Counts:
+        def __init__(self, macs):
+            self.total = Told(macs)
+
+    def counted(block, x):
+        mine = formulas[0] if isinstance(block, NonLocal) else formulas[1]
+        return Counts(int(mine.subs(module.T, x.shape[2])))
+
+    monkeypatch.setattr(module, "count", counted)
+
+
+def test_several_crossovers_and_one_at_a_whole_number(monkeypatch):
+    t = module.T
+    wave(monkeypatch, [sympy.expand((t - 3) * (t - 7) * (t - 7) * (2 * t - 21) + 5), Integer(5)])
+    found = crossover(NonLocal, CGD, channels=2, along="T")
+    # they are equal at 3 and change places; at 7 they touch; at 10.5 they change back
+    assert [(2, 4, 3), (10, 11, sympy.Rational(21, 2))] == [
+        (c.below.at, c.above.at, c.root) for c in found.crossings
+    ]
+    assert ["second", "first"] == [c.cheaper_below for c in found.crossings]
+
+
+def test_a_root_out_of_range_is_named(monkeypatch):
+    wave(monkeypatch, [module.T, Integer(40)])
+    found = crossover(NonLocal, CGD, channels=2, along="T", most=20)
+    assert ((), (40,), "first") == (found.crossings, found.beyond, found.cheaper)
+
+
+def test_no_crossover_is_an_answer():
+    found = crossover(NonLocal, CGNL, channels=16, along="T")
+    assert ((), "second", 1) == (found.crossings, found.cheaper, found.start.at)
+
+
+def test_a_block_against_itself():
+    found = crossover(NonLocal, NonLocal, channels=16)
+    assert ((), None) == (found.crossings, found.cheaper)
+
+
+def test_a_wrong_formula_is_noticed_by_the_count(monkeypatch):
+    right = module.derived
+
+    def wrong(block):
+        formula = right(block)
+        return formula.each(lambda expr: expr + 1) if isinstance(block, CGNL) else formula
+
+    monkeypatch.setattr(module, "derived", wrong)
+    with pytest.raises(ClosedFormMismatch, match="1x16x1x14x14 the blocks were counted as"):
+        crossover(NonLocal, CGNL, channels=16)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": 385}, "channels must be even"),
+        ({"channels": 12}, "channels must be a positive multiple of 16"),
+        ({"channels": 16, "size": 0}, "size must be at least 1, got 0"),
+        ({"channels": 16, "frames": 0, "along": "H=W"}, "frames must be at least 1, got 0"),
+        ({"channels": 16, "most": -1}, "most must be at least 1, got -1"),
+        ({"channels": 16, "along": "C"}, "cannot go along 'C': choose from N, T, H=W"),
+    ],
+)
+def test_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        crossover(NonLocal, CGNL, **options)
+
+
+@pytest.mark.parametrize("options", [{"size": 3}, {"along": "H=W", "most": 3}])
+def test_a_map_that_is_too_small_is_refused_by_the_block(options):
+    with pytest.raises(ValueError, match="a feature map of 3x3 has room for at most n=2 scales"):
+        crossover(CGD, partial(PNL, n=3), channels=12, **options)
+
+
+def test_table():
+    pairs = [
+        (("cgnl", LINEAR), ("pnl", partial(PNL, n=2, combine="concat"))),
+        (("nl", NonLocal), ("cgd", CGD)),
+        (("nl", NonLocal), ("nl", NonLocal)),
+    ]
+    lines = crossover_table(pairs, channels=16, size=4).lines
+    assert ["43.29", "none", "none: equal everywhere"] == [line["crossover"] for line in lines]
+    assert ["pnl", "cgd", None] == [line["cheaper_below"] for line in lines]
+    assert ("736/17", "cgnl") == (lines[0]["root"], lines[0]["cheaper_above"])
+    assert (32, 16_896, 13_824) == tuple(
+        lines[0][key] for key in ("below", "below_first", "below_second")
+    )

@@ -1,0 +1,217 @@
+"""Recipes: each edit changes what it names, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from vidcost.bench.audit import Recipe, axes, built, figures
+from vidcost.bench.count.counter import count
+from vidcost.models.backbones.c2d import C2DResNet50
+from vidcost.models.backbones.i3d import I3D
+from vidcost.models.backbones.mfnet import MFNet
+from vidcost.models.backbones.s3d import S3D
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
+from vidcost.papers.pnl2020 import recipes as edits
+from vidcost.papers.pnl2020.rows import ROWS
+
+
+def counted(model, *shape):
+    with torch.device("meta"):
+        x = torch.empty(1, *shape)
+    return count(model.to("meta"), x)
+
+
+def edited(model, edit):
+    edit(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("block", "edit", "params"),
+    [
+        # four 1x1x1 convolutions 6 to 3 or back, and BatchNorm of 6: 4*18 + 12 = 84
+        (NonLocal(6), lambda model: None, 84),
+        (NonLocal(6), edits.full_inner_width, 4 * 36 + 12),
+        (NonLocal(6), edits.biases, 84 + 3 * 3 + 6),
+        (NonLocal(6), edits.no_block_norm, 72),
+        (NonLocal(6), edits.pooled_keys, 84),
+        # t, p, g 16 to 8 and z 8 to 16 in 8 groups: 3*128 + 16, and GroupNorm of 16
+        (CGNL(16), lambda model: None, 432),
+        (CGNL(16), edits.one_group, 3 * 128 + 128 + 32),
+        (CGNL(16), edits.biases, 432 + 3 * 8 + 16),
+        (CGNL(16), edits.no_block_norm, 400),
+        # groups of 8: four convolutions of 32, Q and K 8 to 4, BatchNorm of 16
+        (PNL(16, n=2), lambda model: None, 224),
+        (PNL(16, n=2), edits.full_inner_width, 4 * 64 + 64 + 32),
+        (PNL(16, n=2), edits.operation_per_scale, 2 * 128 + 64 + 32),
+        (PNL(16, n=2), edits.full_query_width, 128 + 2 * 64 + 32),
+        (PNL(16, n=2), edits.biases, 224 + 3 * 4 + 8),
+        (PNL(16, n=2), edits.no_block_norm, 192),
+        (PNL(16, n=2, combine="concat"), edits.full_query_width, 160),
+        (CGD(5), edits.averaged_by_module, 30),
+    ],
+)
+def test_parameters_of_an_edited_block(block, edit, params):
+    assert params == sum(p.numel() for p in edited(block, edit).parameters())
+
+
+def test_an_edit_keeps_biases_when_it_widens():
+    block = edited(edited(NonLocal(6), edits.biases), edits.full_inner_width)
+    assert 4 * 36 + 4 * 6 + 12 == sum(p.numel() for p in block.parameters())
+
+
+@pytest.mark.parametrize(
+    ("edit", "conv", "matmul"),
+    [
+        # 40 positions; 4*18 weights; two products of 40 x 40 over 3 channels
+        (lambda model: None, 72 * 40, 2 * 3 * 40 * 40),
+        # 2 frames of 2x2 keys
+        (edits.pooled_keys, 72 * 40, 2 * 3 * 40 * 8),
+        (edits.full_inner_width, 144 * 40, 2 * 6 * 40 * 40),
+    ],
+)
+def test_macs_of_an_edited_block(edit, conv, matmul):
+    total = counted(edited(NonLocal(6), edit), 6, 2, 4, 5).total
+    assert (conv, matmul) == (total.conv, total.matmul)
+
+
+@pytest.mark.parametrize(
+    ("block", "edit"),
+    [
+        (CGD(5), edits.averaged_by_module),
+        (PNL(16, n=2), edits.operation_per_scale),
+    ],
+)
+def test_an_edit_that_leaves_the_function_alone(block, edit):
+    torch.manual_seed(0)
+    block = block.double().eval()
+    for parameter in block.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(
+        2, next(iter(block.parameters())).shape[0] if isinstance(block, CGD) else 16, 2, 4, 5
+    ).double()
+    before = block(x)
+    edit(block)
+    torch.testing.assert_close(before, block(x))
+
+
+def frames_of(model, *shape):
+    """Frames that reach each stage of a C2D ResNet-50, and the last pool."""
+    calls = counted(model, *shape).calls
+    names = ["layer1", "layer2", "avgpool"]
+    return [next(c.input for c in calls if c.module == name)[2] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("edit", "frames"),
+    [
+        # conv1 halves 16 frames
+        (lambda model: None, [4, 2, 2]),
+        (edits.pool_twice_before_res2, [2, 2, 2]),
+        (edits.pool_only_before_res2, [4, 4, 4]),
+        (edits.pool_never, [8, 8, 8]),
+    ],
+)
+def test_temporal_poolings(edit, frames):
+    model = edited(C2DResNet50(classes=3, frames=16, size=32), edit)
+    assert frames == frames_of(model, 3, 16, 32, 32)
+
+
+def test_stride_in_conv1():
+    model = C2DResNet50(classes=3, frames=2, size=64)
+    before = sum(p.numel() for p in model.parameters())
+    edits.stride_in_conv1(model)
+    calls = counted(model, 3, 2, 64, 64).calls
+    sides = {
+        name: next(c.input for c in calls if c.module == name)[3]
+        for name in ("layer1.0.conv2", "layer2.0.conv1", "layer2.0.conv2", "layer2.0.conv3")
+    }
+    assert [16, 16, 8, 8] == list(sides.values())
+    assert before == sum(p.numel() for p in model.parameters())
+
+
+def kernels(model):
+    return [tuple(m.kernel_size) for m in model.modules() if isinstance(m, nn.Conv3d)]
+
+
+@pytest.mark.parametrize(
+    ("network", "gone"),
+    [
+        (I3D, [(3, 3, 3)] * 9),
+        (S3D, [(1, 3, 3), (3, 1, 1)] * 9),
+    ],
+)
+def test_third_branches(network, gone):
+    plain, changed = network(frames=16, size=32), network(frames=16, size=32)
+    edits.third_branch_1x1x1(changed)
+    for kernel in set(gone):
+        assert gone.count(kernel) == kernels(plain).count(kernel) - kernels(changed).count(kernel)
+    counted(changed, 3, 16, 32, 32)
+
+
+@pytest.mark.parametrize("network", [I3D, S3D])
+def test_no_batch_norm(network):
+    model = edited(network(frames=16, size=32), edits.no_batch_norm)
+    assert not [m for m in model.modules() if isinstance(m, nn.BatchNorm3d)]
+    assert 0 == counted(model, 3, 16, 32, 32).total.norm
+
+
+def test_full_3d_above_and_2d_below():
+    model = edited(S3D(frames=16, size=32), edits.unseparated("5b"))
+    # 5b and 5c have two separable pairs each; two in the stem and 2 x 7 below become 2D
+    found = kernels(model)
+    assert (4, 0, 15, 1) == tuple(
+        found.count(kernel) for kernel in ((3, 3, 3), (3, 1, 1), (1, 3, 3), (1, 7, 7))
+    )
+    # frames are still left out where the stem strode over them
+    plain = counted(S3D(frames=16, size=32), 3, 16, 32, 32).calls
+    changed = counted(model, 3, 16, 32, 32).calls
+    last = [next(c.input for c in calls if c.module == "avgpool") for calls in (plain, changed)]
+    assert last[0] == last[1]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        *[edits.pool_twice_before_res2, edits.pool_only_before_res2, edits.pool_never],
+        *[edits.stride_in_conv1, edits.full_inner_width, edits.biases, edits.pooled_keys],
+        *[edits.no_block_norm, edits.operation_per_scale, edits.full_query_width],
+        *[edits.one_group, edits.averaged_by_module, edits.third_branch_1x1x1],
+        edits.unseparated("4b"),
+    ],
+)
+def test_an_edit_leaves_other_networks_alone(edit):
+    def model():
+        return MFNet(classes=3, frames=4, size=32)
+
+    before, after = (counted(m, 3, 4, 32, 32) for m in (model(), edited(model(), edit)))
+    assert before == after
+
+
+# axes
+
+CHOICES = [
+    pytest.param(row, axis, choice, id=f"{row.name} {axis}={choice}")
+    for row in ROWS
+    if row.name in ("mfnet-nl", "mfnet-pnl", "r50-cgnl", "r50-cgd", "s3d", "i3d-rgb")
+    for axis in axes(row)
+    for choice in edits.AXES[axis].choices
+    if choice not in (str(row.classes), str(row.frames)) and axis != "average"
+]
+
+
+@pytest.mark.parametrize(("row", "axis", "choice"), CHOICES)
+def test_every_setting_changes_what_is_counted(row, axis, choice):
+    plain, changed = built(Recipe(row))[1].total, built(Recipe(row, ((axis, choice),)))[1].total
+    assert plain != changed
+
+
+def test_an_average_by_a_module_is_seen_by_counters_of_modules():
+    plain, changed = (figures(Recipe.parse(s)) for s in ("r50-cgd", "r50-cgd average=module"))
+    assert (plain.params, plain.flops["macs"]) == (changed.params, changed.flops["macs"])
+    assert plain.flops["thop-2020"] < changed.flops["thop-2020"]
