@@ -7,8 +7,8 @@ import re
 import pytest
 
 from vidcost.bench.inspection.counted import counted, explained
-from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.plan import checked_cell, code_of, network_fields
+from vidcost.bench.timing.cell import Cell, checked_cell
+from vidcost.bench.timing.plan import code_of, network_fields
 from vidcost.models.cost import Cost
 
 # 3 x 4 x 5 positions of 7 clips
