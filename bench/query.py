@@ -93,7 +93,11 @@ def _register(
         ),
         "contributions": (contribution_figures(each) for each in timings if each.cell.contribution),
         "reconciliation": _lines(results / "reconciliation.jsonl", "vidcost explain"),
-        "audit": _lines(results / "audit.jsonl", "vidcost audit"),
+        "audit": (
+            {"paper": path.stem, **line}
+            for path in sorted((results / "audits").glob("*.jsonl"))
+            for line in _lines(path, f"vidcost audit {path.stem}")
+        ),
     }
     for name, lines in tables.items():
         plain = [{key: _plain(value) for key, value in line.items()} for line in lines]

@@ -95,12 +95,12 @@ def tables_of(row: str) -> tuple[int | str, ...]:
     return () if owner is None else owner.tables_of(row)
 
 
-def printed_rows(name: str = DEFAULT) -> dict[str, Row]:
+def printed_rows(printed: Paper) -> dict[str, Row]:
     """The rows that a paper's figures and claims are about, by name; they may be another paper's.
 
     Raises: ValueError if no paper has such a row.
     """
-    known, printed = every_row(), paper(name)
+    known = every_row()
     named = dict.fromkeys(figure.row for figure in printed.figures)
     named |= dict.fromkeys(row for claim in printed.claims for row in claim.rows)
     for row in named:
@@ -108,7 +108,7 @@ def printed_rows(name: str = DEFAULT) -> dict[str, Row]:
             near = difflib.get_close_matches(row, known, n=1)
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise ValueError(
-                f"{folders()[name]}/figures.toml names a row {row!r} that no paper has{hint}"
+                f"papers/{printed.name}/figures.toml names a row {row!r} that no paper has{hint}"
             )
     return {row: known[row] for row in named}
 

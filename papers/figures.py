@@ -45,6 +45,15 @@ class Figure:
         """One in its last printed digit."""
         return float(Decimal(1).scaleb(int(self.digits.as_tuple().exponent)) * self.unit)
 
+    def difference(self, value: float) -> float:
+        """How far ``value`` is from the figure, relative to it, with its sign."""
+        return value / self.value - 1
+
+    def minus(self, other: Figure) -> Decimal:
+        """The difference of two printed figures, in their unit."""
+        assert self.unit == other.unit, (self, other)
+        return self.digits - other.digits
+
     def equals(self, value: int) -> bool:
         """Whether ``value``, rounded to the printed precision, is the figure.
 
@@ -165,6 +174,19 @@ class Paper(_Frozen):
             known = ", ".join(map(str, self.titles))
             raise ValueError(f"no table {table} in {self.name}: choose from {known}")
         return rows
+
+    def entry(self, table: TableId, row: str) -> PrintedRow:
+        """The entry of ``row`` in ``table``.  Raises: ValueError if there is none."""
+        for entry in self.table(table):
+            if entry.row == row:
+                return entry
+        raise ValueError(f"Table {table} of {self.name} has no row {row}")
+
+    def finest(self, row: str, kind: Kind) -> Figure | None:
+        """The figure that is printed of ``row`` with most digits, in any table; no bounds."""
+        entries = (getattr(entry, kind) for entry in self.figures if entry.row == row)
+        exact = [figure for figure in entries if figure is not None and not figure.is_bound]
+        return max(exact, key=lambda each: len(each.digits.as_tuple().digits), default=None)
 
     @property
     def cost_tables(self) -> tuple[int | str, ...]:

@@ -84,7 +84,12 @@ ASSETS = {
     f"vidcost/bench/report/page/assets/{name}"
     for name in ("report.css", "report.html.j2", "report.js")
 }
-DATA = {"vidcost/papers/pnl2020/figures.toml", "vidcost/py.typed", *ASSETS}
+PAPERS = {
+    f"vidcost/{path.relative_to(CHECKOUT).as_posix()}"
+    for path in (CHECKOUT / "papers").rglob("*.*")
+    if path.suffix in (".toml", ".j2")
+}
+DATA = {*PAPERS, "vidcost/py.typed", *ASSETS}
 
 
 @pytest.mark.parametrize("name", sorted(DATA))

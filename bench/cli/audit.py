@@ -1,4 +1,4 @@
-"""The command that judges every printed figure."""
+"""The command that judges every figure and claim of a paper."""
 
 from __future__ import annotations
 
@@ -8,24 +8,16 @@ from typing import Annotated
 
 import typer
 
-from vidcost.bench import files
-from vidcost.bench.cli import completion
-from vidcost.bench.cli.options import As, Json, Results
+from vidcost.bench import extras, files
+from vidcost.bench.cli.options import As, Json, PaperName, Results
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
 audit_app = typer.Typer()
 
 
-@audit_app.command("audit", epilog="Example: `vidcost audit --search r50-ucf101`")
+@audit_app.command("audit", epilog="Example: `vidcost audit --results results`")
 def audit(
-    search: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ROW",
-            help="Rank recipes around a row by the figures they hit.",
-            autocompletion=completion.rows,
-        ),
-    ] = None,
+    paper_name: PaperName = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -36,45 +28,39 @@ def audit(
     as_: As = None,
     json: Json = False,
 ) -> None:
-    """A verdict on every figure the paper prints and every cost it claims, counted on the spot.
+    """A verdict on every figure a paper prints and every cost it claims, counted on the spot.
 
-    Writes audit.md and audit.jsonl to the results folder; --format prints the figures alone. Fails
-    if a figure that is not met has no note in figures.toml, if one that is met has one, or if
-    a recipe no longer gives its figure. --search tries the recipes around a row; --recipe
-    counts one.
+    Writes audits/PAPER.md and .jsonl to the results folder; --format prints the figures alone.
+    Fails if a figure that is not met has no note in the paper's figures.toml, if one that is met
+    has one, if a recipe no longer gives its figure, or if a finding no longer holds.
     """
-    from vidcost.bench.audit.recipe_grid import size
-    from vidcost.bench.audit.recipe_search import search as search_recipes
-    from vidcost.bench.audit.recipes import Recipe
-    from vidcost.bench.audit.verdicts import judge, printed_figures, problems
+    extras.require("report")
+    from vidcost.bench.audit import Recipe, judge, printed_figures, problems
     from vidcost.bench.cli.rows import progress
-    from vidcost.bench.report.audit.document import audit_markdown
-    from vidcost.bench.report.audit.tables import figure_table, recipe_table, search_table
+    from vidcost.bench.report.audit import (
+        audit_markdown,
+        figure_table,
+        findings,
+        gone,
+        recipe_table,
+    )
     from vidcost.papers import catalog
-    from vidcost.papers.catalog import select
 
-    paper = catalog.paper()
-    if search is not None and recipe is not None:
-        raise ValueError("--search and --recipe are two things: give one of them")
     if recipe is not None:
-        print_table(recipe_table(Recipe.parse(recipe), paper), as_)
+        print_table(recipe_table(Recipe.parse(recipe)), as_)
         return
-    if search is not None:
-        (row,) = select([search])[:1]
-        if row.name != search:
-            raise ValueError(f"{search!r} is no row's name: search around one row at a time")
-        with progress(size(row)) as advance:
-            found = search_recipes(row, paper, advance=advance)
-        print_table(search_table(found), as_)
-        return
+    paper = catalog.paper(paper_name or catalog.DEFAULT)
     files.check_folder(results)
     with progress(printed_figures(paper)) as advance:
         judged = judge(paper, advance=advance)
+    found = findings(paper, judged)
     if as_ is not None:
         print_table(figure_table(judged), as_)
     else:
-        document = audit_markdown(paper, judged)
-        write_document(results / "audit.md", document, command="audit")
-        write_lines(results / "audit.jsonl", figure_table(judged).lines, command="audit")
+        document, folder = audit_markdown(paper, judged, found), results / "audits"
+        command = f"audit {paper.name}"
+        write_document(folder / f"{paper.name}.md", document, command=command)
+        lines = figure_table(judged).lines
+        write_lines(folder / f"{paper.name}.jsonl", lines, command=command)
         sys.stdout.write(document)
-    report(problems(judged))
+    report((*problems(paper, judged), *gone(found)))

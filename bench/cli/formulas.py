@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from vidcost.bench import files
-from vidcost.bench.cli.options import As, Format, Json, Results
+from vidcost.bench import extras, files
+from vidcost.bench.cli.options import As, Format, Json, PaperName, Results
 from vidcost.bench.cli.output import print_table, report, write_document
 
 formulas_app = typer.Typer()
@@ -19,26 +19,29 @@ formulas_app = typer.Typer()
     "formulas", epilog="Example: `vidcost formulas --cross cgnl,pnl:n=3 --channels 384`"
 )
 def formulas(
+    paper_name: PaperName = None,
     cross: Annotated[
         str | None,
         typer.Option(metavar="BLOCK,BLOCK", help="Where one block becomes cheaper than the other."),
     ] = None,
     channels: Annotated[int, typer.Option(min=1, help="Channels, with --cross.")] = 384,
     along: Annotated[
-        Literal["N", "T", "H=W"], typer.Option(help="What grows, with --cross.")
+        Literal["N", "T", "H=W"], typer.Option(help="The extent that grows, with --cross.")
     ] = "N",
     results: Results = Path("results"),
     as_: As = None,
     json: Json = False,
 ) -> None:
-    """The blocks' costs as printed and as derived, and verdicts on what the paper says of them.
+    """Costs of blocks as a paper prints them and as derived, and verdicts on its claims of them.
 
-    Writes formulas.md to the results folder; --format prints the verdicts alone. With --cross,
-    solves where two blocks cost the same and counts on both sides.
+    Writes formulas/PAPER.md to the results folder; --format prints the verdicts alone. With
+    --cross, solves where two blocks cost the same and counts on both sides.
     """
+    extras.require("report")
     from vidcost.bench.block_spec import block_factory, reference_of, two_specs
-    from vidcost.bench.report.formulas import crossover_table, formula_markdown, verdict_table
+    from vidcost.bench.report.formulas import crossover_table, formula_claims, formula_markdown
     from vidcost.models.registry import BLOCKS
+    from vidcost.papers import catalog
 
     if cross is not None:
         specs = two_specs(cross)
@@ -47,12 +50,14 @@ def formulas(
         left, right = ((spec, block_factory(spec)) for spec in specs)
         print_table(crossover_table([(left, right)], channels=channels, along=along), as_)
         return
+    paper = catalog.paper(paper_name or catalog.DEFAULT)
     if as_ is not None:
-        print_table(verdict_table(), as_)
+        print_table(formula_claims(paper), as_)
         return
     files.check_folder(results)
-    document = formula_markdown()
-    write_document(results / "formulas.md", document, command="formulas")
+    document = formula_markdown(paper)
+    path = results / "formulas" / f"{paper.name}.md"
+    write_document(path, document, command=f"formulas {paper.name}")
     sys.stdout.write(document)
 
 

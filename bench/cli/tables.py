@@ -68,7 +68,7 @@ def tables(
     files.check_folder(results)
     timed, note, gpus = _stored_timings(timings, results)
     records = record.read(results)
-    rows = printed_rows(paper.name)
+    rows = printed_rows(paper)
     needed = dict.fromkeys(printed.row for table in chosen for printed in paper.table(table))
     if missing := [rows[name] for name in needed if name not in records and rows[name].build]:
         records |= {
@@ -112,7 +112,7 @@ def run(
     paper = catalog.paper(paper_name or catalog.DEFAULT)
     files.check_folder(results)
     _, note, gpus = _stored_timings(None, results)
-    rows = catalog.printed_rows(paper.name)
+    rows = catalog.printed_rows(paper)
     own = buildable(paper_name=paper.name)
     others = [row for row in rows.values() if row.build and row not in own]
     examined = measured([*own, *others], use_cache=not no_cache)

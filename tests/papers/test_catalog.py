@@ -40,7 +40,7 @@ def test_a_folder_is_a_paper(shelf):
     assert (
         ["tiny"]
         == names(catalog.rows_with_costs("tiny-paper"))
-        == [*catalog.printed_rows("tiny-paper")]
+        == [*catalog.printed_rows(catalog.paper("tiny-paper"))]
     )
     assert None is catalog.module_of("tiny-paper", "claims")
 
@@ -68,7 +68,7 @@ def test_two_papers_with_one_name_for_a_row_are_both_named(shelf):
 def test_figures_of_a_row_that_no_paper_has_are_rejected(shelf):
     shelf("tiny-paper", FIGURES, ROW.replace("NAME", "tini"))
     with pytest.raises(ValueError, match=r"a row 'tiny' that no paper has: did you mean 'tini'\?"):
-        catalog.printed_rows("tiny-paper")
+        catalog.printed_rows(catalog.paper("tiny-paper"))
 
 
 def test_a_paper_without_rows_says_where_they_go(shelf):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from vidcost.bench.audit.verdicts import Judged, judge
+from vidcost.bench.audit import Judged, judge
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, examine, reconcile
 from vidcost.bench.count.record import Record

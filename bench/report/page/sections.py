@@ -6,15 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import torch
-
-from vidcost.bench.audit.verdicts import Verdict
-from vidcost.bench.report.audit.claims import judge_claims
-from vidcost.bench.report.audit.findings import findings
-from vidcost.bench.report.audit.tables import claim_table, figure_table, verdict_counts
+from vidcost.bench.audit import Verdict, judge_claims
+from vidcost.bench.report.audit import claim_table, figure_table, findings, verdict_counts
 from vidcost.bench.report.blocks import impl_table, is_pair_of_implementations
 from vidcost.bench.report.counts import count_table, list_table
-from vidcost.bench.report.formulas import value_table, verdict_table
+from vidcost.bench.report.formulas import formula_claims
 from vidcost.bench.report.page.data import Data, Device, sources
 from vidcost.bench.report.page.html_table import (
     HtmlTable,
@@ -105,7 +101,7 @@ def sections(data: Data) -> list[Section]:
         yield accuracy_plot(data.paper, data.records, data.devices)
 
     def tables() -> Iterator[Part]:
-        printed = printed_rows(data.paper.name)
+        printed = printed_rows(data.paper)
         for place, number in enumerate(data.paper.titles):
             each = paper_table(number, data.paper, printed, data.records)
             if place == 0:
@@ -123,9 +119,7 @@ def sections(data: Data) -> list[Section]:
     def growth() -> Iterator[Part]:
         if data.paper.growth:
             yield growth_plot(data.paper.growth)
-        with torch.device("meta"):
-            yield table("formula-values", value_table())
-            yield table("formula-claims", verdict_table())
+        yield table("formula-claims", formula_claims(data.paper))
 
     def reconciliation() -> Iterator[Part | None]:
         yield reconciliation_plot(data.entries, data.paper.shown_first)
@@ -157,11 +151,9 @@ def sections(data: Data) -> list[Section]:
 
     def audit() -> Iterator[Part]:
         for number, each in enumerate(findings(data.paper, data.judged), start=1):
-            words = tuple(
-                re.sub(r"^(Equal|Differs):", r"**\1:**", text)
-                for text in (each.equal, each.differs)
-            )
-            yield Prose(words, f"{number}. {each.title}", each.commands)
+            words = [re.sub(r"^(Equal|Differs):", r"**\1:**", text) for text in each.paragraphs]
+            mark = (f"**{each.mark}**",) if each.mark else ()
+            yield Prose((*mark, *words), f"{number}. {each.title}", each.commands)
         yield table("audit-figures", figure_table(data.judged))
         yield table("audit-claims", claim_table(judge_claims(data.paper)))
 

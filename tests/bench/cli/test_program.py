@@ -15,7 +15,6 @@ import pytest
 from typer.testing import CliRunner
 
 from vidcost.bench import files
-from vidcost.bench.audit.verdicts import FindingGone
 from vidcost.bench.cli import app
 from vidcost.bench.cli.moved import MOVED, check_moved
 from vidcost.bench.count import reconcile, record
@@ -317,7 +316,7 @@ def test_help_completion_and_a_mistyped_option_wait_for_nothing(status, words, c
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(1, ClosedFormMismatch), (1, Lost), (1, FindingGone), (130, Interrupted)],
+    [(1, ClosedFormMismatch), (1, Lost), (130, Interrupted)],
 )
 def test_what_ends_a_command_has_a_status_of_its_own(status, kind, monkeypatch, vidcost):
     def ends(*_, **__):

@@ -30,6 +30,7 @@ def test_the_example_writes_the_page_and_nothing_else(vidcost, folder, tmp_path)
     assert {"report.html"} == files(tmp_path) - before
 
 
+@pytest.mark.slow
 def test_figures_are_written_on_request(vidcost, folder, tmp_path):
     status, out, _ = vidcost("report", "--figures", "plots", "--json")
     assert 0 == status

@@ -28,7 +28,7 @@ def test_run_writes_records_and_tables_and_prints_three(vidcost, reference_count
         assert f"<!-- written by: vidcost tables pnl2020 {number} -->" == head
         assert body in out
     assert out.splitlines()[-1].startswith(f"{len(BUILDABLE)} rows built and counted; ")
-    assert out.splitlines()[-1].endswith("Written: here/counts.jsonl, here/tables/*.md")
+    assert out.splitlines()[-1].endswith("Written: here/counts.jsonl, here/tables/pnl2020/*.md")
     records = record.read(tmp_path / "here")
     assert BUILDABLE == list(records)
     assert 7_842_568 == records["mfnet"].params

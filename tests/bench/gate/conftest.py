@@ -69,27 +69,22 @@ class Repository:
 
 @pytest.fixture(scope="session")
 def no_other_git():
-    """The folder's own git is asked, whatever hook or worktree runs these tests."""
+    """Without the variables that a hook or a worktree sets for git."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("GIT_")]:
             patch.delenv(name)
         yield
 
 
-@pytest.fixture
-def repository(tmp_path, no_other_git):
-    return Repository(tmp_path / "repository")
-
-
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """Of checkouts and sides, which are named by what they hold: one for all tests."""
+    """One cache for all tests of a module: what it holds is named by its content."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
 def first_version(no_other_git, tmp_path_factory):
-    """A repository with one version on main, to be copied: git takes longer to make it."""
+    """A repository with one version on main, to be copied, which is quicker than git."""
     made = Repository(tmp_path_factory.mktemp("first") / "repository")
     made.commit()
     return made.folder
@@ -97,9 +92,9 @@ def first_version(no_other_git, tmp_path_factory):
 
 @pytest.fixture
 def git(first_version, vidcost, monkeypatch, cache, tmp_path):
-    """A repository to stand in, with one version on main."""
+    """The current folder is a repository with one version on main."""
     repository = Repository(tmp_path / "repository", copied=first_version)
-    # after ``vidcost``, which stands in a folder without one
+    # after ``vidcost``, which changes the folder too
     monkeypatch.chdir(repository.folder)
     monkeypatch.setattr(versions, "cache_folder", lambda: cache)
     return repository
@@ -107,8 +102,8 @@ def git(first_version, vidcost, monkeypatch, cache, tmp_path):
 
 @pytest.fixture
 def sides(monkeypatch, tmp_path):
-    """Have fake workers measure: ``sides(base, head)`` are plans by row or block."""
-    # a process a side, to read a list that is this one's
+    """Fake workers measure: ``sides(base, head)`` sets their plans, by row or block."""
+    # a real one takes a process for each side
     names = [row.name for row in ROWS if row.build]
     monkeypatch.setattr(versions.Prepared, "rows", lambda _: names)
 

@@ -10,8 +10,6 @@ import pytest
 from vidcost.bench.count import record
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.page.data import Data, gather
-from vidcost.bench.report.page.sections import Section
-from vidcost.bench.report.page.sections import sections as sections_of
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.store import Store
@@ -50,8 +48,3 @@ def small(
 @pytest.fixture(scope="session")
 def data(small: Path) -> Data:
     return gather(small)
-
-
-@pytest.fixture(scope="session")
-def sections(data: Data) -> list[Section]:
-    return sections_of(data)

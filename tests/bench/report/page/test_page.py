@@ -10,6 +10,7 @@ from vidcost.bench.report.page.page import marked, page, script
 from vidcost.bench.report.page.sections import NO_TIMINGS, Prose, headlines
 from vidcost.bench.report.page.sections import sections as sections_of
 
+pytestmark = pytest.mark.slow
 HOSTILE = "<script>document.title='run'</script>"
 
 
@@ -42,6 +43,11 @@ class Reader(HTMLParser):
     def handle_endtag(self, tag):
         if tag == "script":
             self._in_script = False
+
+
+@pytest.fixture(scope="module")
+def sections(data):
+    return sections_of(data)
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,148 @@
-"""Crossovers: solved by hand, confirmed by counting, and refused when the formula is wrong."""
+"""Formulas as symbols, against integers worked by hand and the blocks' own; crossovers."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import sympy
-from sympy import Integer
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sympy import Integer, expand
+from torch import nn
 
+from vidcost.bench import formulas as module
 from vidcost.bench.count.modules import ClosedFormMismatch
-from vidcost.bench.formulas import crossover as module
-from vidcost.bench.formulas.crossover import crossover
+from vidcost.bench.formulas import (
+    KINDS,
+    POSITIONS,
+    C,
+    N,
+    at_shape,
+    crossover,
+    derived,
+    general,
+    in_extents,
+    n,
+    smooth,
+)
 from vidcost.bench.report.formulas import crossover_table
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.operation import PAIRWISE
 from vidcost.models.blocks.pnl import PNL
+from vidcost.models.cost import Cost
+
+many = settings(max_examples=25, deadline=None)
+batches, frames = st.integers(1, 3), st.integers(1, 4)
+
+
+def counted_quantities(cost):
+    """What formulas speak of: parameters and MACs."""
+    return tuple(getattr(cost, kind) for kind in KINDS)
+
+
+def at(formula, shape):
+    """The integers of a formula for an input of ``shape``."""
+    return tuple(at_shape(getattr(formula, kind), shape) for kind in KINDS)
+
+
+def check(build, shape):
+    with torch.device("meta"):
+        block = build()
+        assert counted_quantities(block.cost(shape)) == at(derived(block), shape)
+
+
+# derived forms against the blocks' own integers
+
+
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+@many
+@given(data=st.data(), half=st.integers(1, 13), pool_keys=st.booleans(), bias=st.booleans())
+def test_non_local(pairwise, data, half, pool_keys, bias):
+    side = st.integers(2 if pool_keys else 1, 13)
+    shape = data.draw(st.tuples(batches, st.just(2 * half), frames, side, side))
+    check(lambda: NonLocal(2 * half, pairwise=pairwise, pool_keys=pool_keys, bias=bias), shape)
+
+
+@pytest.mark.parametrize("combine", ["concat", "attention"])
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+@many
+@given(data=st.data(), n=st.integers(1, 5), half=st.integers(1, 5), shared=st.booleans())
+def test_pnl(pairwise, combine, data, n, half, shared):
+    side = st.integers(2 ** (n - 1), 2 ** (n - 1) + 17)
+    channels = 2 * n * half
+    shape = data.draw(st.tuples(batches, st.just(channels), frames, side, side))
+    check(lambda: PNL(channels, n=n, combine=combine, pairwise=pairwise, shared=shared), shape)
+
+
+@many
+@given(data=st.data(), groups=st.integers(1, 8), half=st.integers(1, 5))
+def test_cgnl(data, groups, half):
+    channels, side = 2 * groups * half, st.integers(1, 13)
+    shape = data.draw(st.tuples(batches, st.just(channels), frames, side, side))
+    check(lambda: CGNL(channels, groups=groups), shape)
+
+
+@many
+@given(shape=st.tuples(batches, st.integers(1, 29), frames, st.integers(1, 13), st.integers(1, 13)))
+def test_cgd(shape):
+    check(lambda: CGD(shape[1]), shape)
+
+
+# and against integers worked by hand, which no closed form in the code has a share in
+
+
+def test_non_local_by_hand():
+    # B 2, N 3 x 5 x 7 = 105: four convolutions 10 x 5 x 105 x 2; two products 5 x 105 x 105 x 2
+    expected = Cost(params=4 * 50 + 20, conv=42_000, matmul=220_500)
+    assert counted_quantities(expected) == at(derived(NonLocal(10)), (2, 10, 3, 5, 7))
+
+
+def test_pnl_by_hand():
+    # groups of 6 on 2 x 5 x 7 = 70, 2 x 2 x 3 = 12 and 2 x 1 x 1 = 2 positions: 84 in all.
+    # conv 4 x 6 x 3 x 84; matmul 6 x (4900 + 144 + 4), then 9 x 3 and 9 x 6 x 70;
+    # linear 2 x 3 x 6 x 3; params 72 + 36 of the BatchNorm + 36 of Q and K
+    expected = Cost(params=144, conv=6_048, linear=108, matmul=30_288 + 27 + 3_780)
+    assert counted_quantities(expected) == at(derived(PNL(18, n=3)), (1, 18, 2, 5, 7))
+
+
+def test_a_sum_over_scales_stays_a_sum_until_n_is_given():
+    form = general(PNL(18, n=3))
+    assert {n} <= form.conv.free_symbols
+    expected = 2 * C**2 * (N + POSITIONS[1] + POSITIONS[2]) / 9
+    assert expand(expected) == expand(form.given(n=3, B=1).conv)
+
+
+def test_scales_are_floored_in_extents_and_smooth_without():
+    # 14 x 7 halved twice: 3 x 1; smooth 2 x 14 x 7 / 16
+    shape = {"T": 2, "H": 14, "W": 7}
+    opened = in_extents(POSITIONS[2])
+    assert 6 == opened.subs({s: shape[s.name] for s in opened.free_symbols})
+    assert N / 16 == smooth(POSITIONS[2])
+
+
+def test_a_wrong_form_is_no_longer_the_block():
+    # 28 x 28 twice halved leaves no remainder, so that N/4^k is right there; at 14 x 16 it is not
+    block, shape = PNL(24, n=3), (1, 24, 2, 14, 16)
+    right, integers = derived(block), counted_quantities(block.cost(shape))
+    assert integers == at(right, shape)
+    assert integers != at(replace(right, conv=right.conv * C), shape)
+    assert integers != at(replace(right, params=right.params + 1), shape)
+    assert integers != at(right.each(smooth), shape)
+    even = (1, 24, 2, 28, 28)
+    assert counted_quantities(block.cost(even)) == at(right.each(smooth), even)
+
+
+def test_a_module_without_a_formula_is_refused():
+    with pytest.raises(ValueError, match="no formula for Identity"):
+        derived(nn.Identity())
+
+
+# crossovers
 
 LINEAR = partial(CGNL, groups=1)
 
@@ -148,9 +275,6 @@ def test_refused(options, message):
 def test_a_map_that_is_too_small_is_refused_by_the_block(options):
     with pytest.raises(ValueError, match="a feature map of 3x3 has room for at most n=2 scales"):
         crossover(CGD, partial(PNL, n=3), channels=12, **options)
-
-
-# for people
 
 
 def test_table():

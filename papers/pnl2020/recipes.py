@@ -1,31 +1,26 @@
-"""What a recipe does to a network that has been built: each edit changes it in place.
-
-After an edit the closed forms ``cost()`` of what was edited no longer hold; operators are counted.
-"""
+"""Recipes: edits of this paper's networks, and the axes that they make up."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from vidcost.models.backbones.c2d import Bottleneck, C2DResNet50
+from vidcost.models.backbones.i3d import I3D
 from vidcost.models.backbones.s3d import S3D
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.operation import NonLocalOperation
 from vidcost.models.blocks.pnl import PNL
-
-Edit = Callable[[nn.Module], None]
+from vidcost.papers.recipe import Axis, Choice, Edit
 
 PAIRWISE_BLOCKS = (NonLocal, CGNL, PNL)
 S3D_UNITS = ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
 """The Inception units of I3D and S3D, in order."""
-
 
 _M = TypeVar("_M", bound=nn.Module)
 
@@ -216,3 +211,72 @@ def _merge(pair: Any) -> None:
 def _flatten(pair: Any) -> None:
     step = _first(pair[1]).stride[0]
     pair[1] = nn.MaxPool3d(1, (step, 1, 1)) if step > 1 else nn.Identity()
+
+
+_CLASSES = (101, 200, 400, 1000)
+"""Of UCF101, Mini-Kinetics, Kinetics-400 and ImageNet."""
+
+
+def _axis(
+    name: str,
+    found_in: tuple[type[nn.Module], ...],
+    attribute: str = "",
+    **choices: tuple[str, Edit],
+) -> Axis:
+    """Choices by name, with hyphens for underscores; a name may begin with one."""
+    made = {
+        key.lstrip("_").replace("_", "-"): Choice(words, edit)
+        for key, (words, edit) in choices.items()
+    }
+    return Axis(name, made, found_in, attribute)
+
+
+AXES: dict[str, Axis] = {
+    axis.name: axis
+    for axis in (
+        Axis("classes", {str(n): Choice(f"{n} classes", at={"classes": n}) for n in _CLASSES}),
+        Axis("frames", {str(n): Choice(f"{n} frames", at={"frames": n}) for n in (16, 32, 64)}),
+        _axis(
+            "temporal-pools",
+            (C2DResNet50,),
+            both_before_res2=("both temporal poolings before res2", pool_twice_before_res2),
+            only_before_res2=("no temporal pooling after res2", pool_only_before_res2),
+            none=("no temporal pooling", pool_never),
+        ),
+        _axis(
+            "stride",
+            (C2DResNet50,),
+            _1x1=("strides on the first 1x1 of a bottleneck", stride_in_conv1),
+        ),
+        _axis("inner", (NonLocal, PNL), full=("an inner width of C, not C/2", full_inner_width)),
+        _axis("bias", PAIRWISE_BLOCKS, yes=("biases in the block's convolutions", biases)),
+        _axis("keys", (NonLocal,), pooled=("keys and values pooled 2x2", pooled_keys)),
+        _axis("block-norm", PAIRWISE_BLOCKS, none=("no normalisation in the block", no_block_norm)),
+        _axis("groups", (CGNL,), _1=("one channel group", one_group)),
+        _axis("weights", (PNL,), per_scale=("one set of weights per scale", operation_per_scale)),
+        # vanilla concatenation has no linear layers to widen
+        _axis(
+            "query", (PNL,), "query", full=("queries and keys of f_comb C' wide", full_query_width)
+        ),
+        _axis(
+            "average", (CGD,), module=("its average taken by a pooling module", averaged_by_module)
+        ),
+        _axis(
+            "third-branch",
+            (I3D, S3D),
+            _1x1x1=("third Inception branches of 1x1x1", third_branch_1x1x1),
+        ),
+        _axis("norm", (I3D, S3D), none=("no BatchNorm", no_batch_norm)),
+        Axis(
+            "full-3d-from",
+            {
+                unit: Choice(
+                    f"full 3D convolutions from {unit} on and 2D ones below", unseparated(unit)
+                )
+                for unit in S3D_UNITS
+            },
+            (S3D,),
+        ),
+    )
+}
+"""The axes on which rows of this paper may differ, chosen with the printed figures in view."""

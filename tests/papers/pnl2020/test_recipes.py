@@ -1,8 +1,12 @@
+"""Recipes: each edit changes what it names, and nothing else."""
+
+from __future__ import annotations
+
 import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.audit import recipe_edits as edits
+from vidcost.bench.audit import Recipe, axes, built, figures
 from vidcost.bench.count.counter import count
 from vidcost.models.backbones.c2d import C2DResNet50
 from vidcost.models.backbones.i3d import I3D
@@ -12,6 +16,8 @@ from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.pnl import PNL
+from vidcost.papers.pnl2020 import recipes as edits
+from vidcost.papers.pnl2020.rows import ROWS
 
 
 def counted(model, *shape):
@@ -116,13 +122,6 @@ def test_temporal_poolings(edit, frames):
     assert frames == frames_of(model, 3, 16, 32, 32)
 
 
-def test_poolings_keep_the_map():
-    for edit in (edits.pool_twice_before_res2, edits.pool_only_before_res2, edits.pool_never):
-        model = edited(C2DResNet50(classes=3, frames=4, size=64), edit)
-        calls = counted(model, 3, 4, 64, 64).calls
-        assert 16 == next(c.input for c in calls if c.module == "layer1")[3]
-
-
 def test_stride_in_conv1():
     model = C2DResNet50(classes=3, frames=2, size=64)
     before = sum(p.numel() for p in model.parameters())
@@ -176,12 +175,6 @@ def test_full_3d_above_and_2d_below():
     assert last[0] == last[1]
 
 
-@pytest.mark.parametrize("from_unit", edits.S3D_UNITS)
-def test_a_merged_network_runs(from_unit):
-    model = edited(S3D(frames=16, size=32), edits.unseparated(from_unit))
-    assert counted(model, 3, 16, 32, 32).total.macs
-
-
 @pytest.mark.parametrize(
     "edit",
     [
@@ -198,3 +191,27 @@ def test_an_edit_leaves_other_networks_alone(edit):
 
     before, after = (counted(m, 3, 4, 32, 32) for m in (model(), edited(model(), edit)))
     assert before == after
+
+
+# axes
+
+CHOICES = [
+    pytest.param(row, axis, choice, id=f"{row.name} {axis}={choice}")
+    for row in ROWS
+    if row.name in ("mfnet-nl", "mfnet-pnl", "r50-cgnl", "r50-cgd", "s3d", "i3d-rgb")
+    for axis in axes(row)
+    for choice in edits.AXES[axis].choices
+    if choice not in (str(row.classes), str(row.frames)) and axis != "average"
+]
+
+
+@pytest.mark.parametrize(("row", "axis", "choice"), CHOICES)
+def test_every_setting_changes_what_is_counted(row, axis, choice):
+    plain, changed = built(Recipe(row))[1].total, built(Recipe(row, ((axis, choice),)))[1].total
+    assert plain != changed
+
+
+def test_an_average_by_a_module_is_seen_by_counters_of_modules():
+    plain, changed = (figures(Recipe.parse(s)) for s in ("r50-cgd", "r50-cgd average=module"))
+    assert (plain.params, plain.flops["macs"]) == (changed.params, changed.flops["macs"])
+    assert plain.flops["thop-2020"] < changed.flops["thop-2020"]

@@ -1,0 +1,367 @@
+"""The audit of a paper: a verdict on every printed figure and claim, counted on the spot."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache, cached_property
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from vidcost.bench.count.counter import Count, count
+from vidcost.bench.count.meta import on_meta
+from vidcost.bench.count.reconcile import flops
+from vidcost.papers import catalog
+from vidcost.papers.figures import Claim, Figure, Kind, Paper
+from vidcost.papers.recipe import Axis
+from vidcost.papers.row import Row
+
+CONVENTIONS = ("macs", "fvcore", "thop", "thop-2020")
+"""What a printed FLOPs figure is compared with. torch's own counter, halved, prints our MACs."""
+CLOSE = 0.01
+"""The relative difference below which a count is close to a printed figure."""
+HOLDS, HOLDS_NOT = "holds", "does not hold"
+KINDS: dict[Kind, str] = {"params": "params", "flops": "FLOPs"}
+
+
+# recipes
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was counted: all parameters, FLOPs by convention, MACs of products of activations."""
+
+    params: int
+    flops: Mapping[str, int]
+    matmul: int
+
+    def of(self, kind: Kind) -> dict[str, int]:
+        """What was counted as ``kind``, by convention."""
+        return {"params": self.params} if kind == "params" else dict(self.flops)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A row and its departures, as (axis, choice) in the order of the paper's axes.
+
+    ``r50-nl classes=1000 temporal-pools=both-before-res2`` is a recipe.
+    """
+
+    row: Row
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def spec(self) -> str:
+        """The recipe as it is written on the command line."""
+        return " ".join((self.row.name, *(f"{axis}={choice}" for axis, choice in self.settings)))
+
+    @property
+    def words(self) -> str:
+        """Its departures in words."""
+        offered = _axes_of_paper(self.row)
+        words = [offered[axis].choices[choice].words for axis, choice in self.settings]
+        return ", ".join(words) or "as described"
+
+    @property
+    def command(self) -> str:
+        """The command that counts it."""
+        return f"vidcost audit --recipe {shlex.quote(self.spec)}"
+
+    @classmethod
+    def parse(cls, spec: str) -> Recipe:
+        """Read ``ROW AXIS=CHOICE ...``.
+
+        Raises: ValueError that names the rows, axes or choices there are.
+        """
+        name, *words = spec.split() or [""]
+        (row, *others) = catalog.select([name])
+        if others or row.name != name:
+            raise ValueError(f"{name!r} is no single row: a recipe starts with one row's name")
+        offered = axes(row)
+        settings: dict[str, str] = {}
+        for word in words:
+            axis, _, choice = word.partition("=")
+            if axis not in offered:
+                near = difflib.get_close_matches(axis, offered, n=1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                known = ", ".join(offered) or "none"
+                raise ValueError(f"{name} has no axis {axis!r}: {hint}it has {known}")
+            if choice not in offered[axis].choices:
+                raise ValueError(
+                    f"{axis} cannot be {choice!r}: choose from {', '.join(offered[axis].choices)}"
+                )
+            if axis in settings:
+                raise ValueError(f"{axis} is given twice")
+            settings[axis] = choice
+        return cls(row, tuple((axis, settings[axis]) for axis in offered if axis in settings))
+
+
+def _axes_of_paper(row: Row) -> Mapping[str, Axis]:
+    """The axes of the paper that ``row`` belongs to; none if it has no recipes."""
+    paper = catalog.paper_of(row.name)
+    module = paper and catalog.module_of(paper.name, "recipes")
+    found: Mapping[str, Axis] = module.AXES if module else {}
+    return found
+
+
+@cache
+def axes(row: Row) -> dict[str, Axis]:
+    """The axes on which ``row`` can differ, by name.
+
+    Raises: ValueError if the row has no public definition.
+    """
+    with torch.device("meta"):
+        network = row.model()
+    return {name: axis for name, axis in _axes_of_paper(row).items() if axis.suits(network)}
+
+
+def size(row: Row) -> int:
+    """How many recipes there are around ``row``: each choice that is not its own, or none."""
+    return math.prod(
+        1 + sum(not _is_own(row, choice.at) for choice in axis.choices.values())
+        for axis in axes(row).values()
+    )
+
+
+def _is_own(row: Row, at: Mapping[str, int]) -> bool:
+    return bool(at) and all(getattr(row, name) == value for name, value in at.items())
+
+
+def built(recipe: Recipe) -> tuple[nn.Module, Count]:
+    """The recipe's network, on the meta device, and its count at batch 1.
+
+    Raises: ValueError if the network does not take its settings.
+    """
+    offered = axes(recipe.row)
+    choices = [offered[axis].choices[choice] for axis, choice in recipe.settings]
+    row = recipe.row
+    for choice in choices:
+        row = row.at(**choice.at)
+    model, clips = on_meta(row)
+    with torch.device("meta"):
+        for choice in choices:
+            if choice.edit:
+                choice.edit(model)
+    return model, count(model, *clips)
+
+
+@cache
+def figures(recipe: Recipe) -> Figures:
+    """Build the recipe's network, count one clip, and give its FLOPs in every convention.
+
+    Raises: ValueError if the network does not take its settings.
+    """
+    model, counted = built(recipe)
+    by_convention = {name: flops(name, model, counted) for name in CONVENTIONS}
+    return Figures(counted.params, by_convention, counted.total.matmul)
+
+
+def ours(spec: str) -> Figures:
+    """What is counted for a recipe, or a row as described.  Raises: ValueError as it does."""
+    return figures(Recipe.parse(spec))
+
+
+# figures
+
+
+class Verdict(StrEnum):
+    """Whether a printed figure is met if the network is built as described."""
+
+    EXACT = "exact"
+    CLOSE = "close"
+    NOT_REPRODUCED = "not reproduced"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A printed figure beside the network as described; ``ours`` is None if it cannot be built.
+
+    ``recipe`` gives the figure, if one is known; nobody documents it.
+    """
+
+    table: int | str
+    label: str
+    row: Row
+    kind: Kind
+    printed: Figure
+    note: str
+    recipe: Recipe | None
+    ours: Figures | None
+
+    @property
+    def place(self) -> str:
+        """Table, row and figure."""
+        return f"Table {self.table}, {self.row.name}, {KINDS[self.kind]}"
+
+    @cached_property
+    def values(self) -> dict[str, int]:
+        """What was counted, by convention."""
+        return self.ours.of(self.kind) if self.ours else {}
+
+    @cached_property
+    def met(self) -> tuple[str, ...]:
+        """The conventions that give the printed FLOPs; for parameters "params" if they are met."""
+        return tuple(name for name, value in self.values.items() if self.printed.equals(value))
+
+    @cached_property
+    def nearest(self) -> tuple[str, int] | None:
+        """The convention that comes nearest, and its value; None if there is no network."""
+        far = self.printed.difference
+        return min(self.values.items(), key=lambda each: abs(far(each[1])), default=None)
+
+    @property
+    def difference(self) -> float | None:
+        """Of the nearest from the printed figure, relative to it, with its sign."""
+        return None if self.nearest is None else self.printed.difference(self.nearest[1])
+
+    @property
+    def verdict(self) -> Verdict:
+        """Exact to the printed precision in some convention, else close, else not reproduced."""
+        if self.met:
+            return Verdict.EXACT
+        if self.difference is not None and abs(self.difference) < CLOSE:
+            return Verdict.CLOSE
+        return Verdict.NOT_REPRODUCED
+
+    @property
+    def tried(self) -> int | None:
+        """How many recipes there were to choose from: of the row, or rows if it is another one."""
+        if self.recipe is None:
+            return None
+        if self.recipe.row.name == self.row.name:
+            return size(self.row)
+        owner = catalog.paper_of(self.recipe.row.name)
+        rows = catalog.rows_of(owner.name) if owner else ()
+        # an optimized variant costs what its row does, or what nobody printed
+        return sum(bool(row.build) and not row.is_optimized for row in rows)
+
+    def given(self) -> tuple[str, int] | None:
+        """The convention in which the recipe gives the figure, and its value; None if in none."""
+        values = figures(self.recipe).of(self.kind) if self.recipe else {}
+        return next((each for each in values.items() if self.printed.equals(each[1])), None)
+
+
+def printed_figures(paper: Paper) -> int:
+    """How many parameter and FLOPs figures the paper prints."""
+    return sum(len(list(entry.figures())) for entry in paper.figures)
+
+
+def judge(
+    paper: Paper, *, advance: Callable[[str], None] = lambda what: None
+) -> tuple[Judged, ...]:
+    """Every printed parameter and FLOPs figure of the paper with its verdict, in order.
+
+    ``advance`` is called for each of the :func:`printed_figures`.
+    Raises: ValueError if a figure or a recipe is of a row that no paper has.
+    """
+    return tuple(_judged(paper, catalog.printed_rows(paper), advance))
+
+
+def _judged(
+    paper: Paper, rows: Mapping[str, Row], advance: Callable[[str], None]
+) -> Iterator[Judged]:
+    for entry in paper.figures:
+        row = rows[entry.row]
+        for kind, figure, note, recipe in entry.figures():
+            yield Judged(
+                table=entry.table,
+                label=entry.label,
+                row=row,
+                kind=kind,
+                printed=figure,
+                note=note,
+                recipe=Recipe.parse(recipe) if recipe else None,
+                ours=figures(Recipe(row)) if row.build else None,
+            )
+            advance(f"counted {row.name}")
+
+
+def problems(paper: Paper, judged: Sequence[Judged]) -> list[str]:
+    """What is wrong with notes and recipes, a line each, naming table, row and figure."""
+    found = []
+    for each in judged:
+        is_exact, printed = each.verdict is Verdict.EXACT, each.printed.printed
+        if not is_exact and not each.note:
+            found.append(
+                f"{each.place}: {printed} is {each.verdict}, and no note in "
+                f"papers/{paper.name}/figures.toml says how ours differs"
+            )
+        if is_exact and each.note:
+            found.append(
+                f"{each.place}: {printed} is met by {' and '.join(each.met)}, "
+                "but a note says how ours differs"
+            )
+        if each.recipe is not None and is_exact:
+            found.append(f"{each.place}: {printed} needs no recipe, but has one")
+        if each.recipe is not None and each.given() is None:
+            counts = ", ".join(
+                f"{value:,}" for value in figures(each.recipe).of(each.kind).values()
+            )
+            found.append(
+                f"{each.place}: recipe `{each.recipe.spec}` gives {counts}, no longer {printed}"
+            )
+    return found
+
+
+# claims
+
+
+class Said(NamedTuple):
+    """What is left of a claim: by the paper's own figures or forms, and by the count."""
+
+    by_paper: str
+    by_count: str
+    because: str
+    of_formulas: bool = False
+
+
+Check = Callable[[Claim, Paper], Said]
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """A claim and what is left of it; ``command`` shows the counts."""
+
+    claim: Claim
+    said: Said
+
+    @property
+    def command(self) -> str:
+        """The command that shows what the verdict rests on."""
+        if self.said.of_formulas:
+            return "vidcost formulas --format md"
+        return f"vidcost count {' '.join(self.claim.rows)}"
+
+
+def judge_claims(paper: Paper) -> tuple[ClaimVerdict, ...]:
+    """A verdict on every claim of the paper, in its order.
+
+    Each is checked by the function that the paper's claims.py has in CHECKS under where it stands
+    and what is printed.
+    Raises: ValueError if a claim has no such function, or a function no claim.
+    """
+    module = catalog.module_of(paper.name, "claims")
+    checks: Mapping[tuple[str, str], Check] = module.CHECKS if module else {}
+    claims = {(claim.where, claim.printed): claim for claim in paper.claims}
+    for where, printed in claims.keys() - checks.keys():
+        raise ValueError(
+            f"no code checks the claim {printed!r} of {where}: add a function to CHECKS in "
+            f"papers/{paper.name}/claims.py, or take the claim out of figures.toml"
+        )
+    for where, printed in checks.keys() - claims.keys():
+        raise ValueError(
+            f"papers/{paper.name}/claims.py checks {printed!r} of {where}, a claim that is not in "
+            "figures.toml"
+        )
+    return tuple(ClaimVerdict(claim, checks[key](claim, paper)) for key, claim in claims.items())
+
+
+def holds(is_so: bool) -> str:
+    """The verdict in words."""
+    return HOLDS if is_so else HOLDS_NOT

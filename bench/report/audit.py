@@ -1,0 +1,336 @@
+"""The audit for people: its findings, which a paper's template words, its figures and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+
+from vidcost.bench.audit import (
+    CONVENTIONS,
+    ClaimVerdict,
+    Judged,
+    Recipe,
+    Verdict,
+    built,
+    figures,
+    judge_claims,
+    ours,
+    size,
+)
+from vidcost.bench.count.modules import closed_forms
+from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions
+from vidcost.papers import catalog
+from vidcost.papers.figures import Figure, Paper
+
+_CONVENTIONS = (
+    "macs: our count, products of two activations included. fvcore: 2 per BatchNorm element and 5 "
+    "per GroupNorm element on top. thop: 4 per BatchNorm element, and blind to products that are "
+    "no layer. thop-2020: thop as of May 2020, 2 per BatchNorm element and as blind."
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A finding of the audit: its paragraphs, and the commands that show it.
+
+    ``gone`` are the conditions of it that hold no longer.
+    """
+
+    title: str
+    paragraphs: tuple[str, ...]
+    commands: tuple[str, ...]
+    gone: tuple[str, ...]
+
+    @property
+    def mark(self) -> str:
+        """What a reader must know of a finding that no longer holds; empty if it does."""
+        if not self.gone:
+            return ""
+        return f"This finding no longer holds: the audit does not find that {'; '.join(self.gone)}."
+
+
+def render(paper: Paper, template: str, **context: Any) -> str:
+    """A template of the paper's folder, with its claims.py as ``claims``.
+
+    Raises: ValueError that names the file if the paper has no such template or it cannot be
+            rendered.
+    """
+    folder = catalog.folders()[paper.name]
+    loader = jinja2.FileSystemLoader(folder)
+    made = jinja2.Environment(
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {"billions": billions, "millions": millions, "integer": integer}
+    made.filters |= context.pop("filters", {})
+    claims = catalog.module_of(paper.name, "claims")
+    try:
+        return made.get_template(template).render(claims=claims, **context)
+    except jinja2.TemplateNotFound:
+        raise ValueError(f"paper {paper.name} has no {template}") from None
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(f"{folder / template}, line {error.lineno}: {error.message}") from None
+    except (jinja2.TemplateError, AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"{folder / template} cannot be rendered: {error}") from None
+
+
+def findings(paper: Paper, judged: Sequence[Judged]) -> tuple[Finding, ...]:
+    """What the paper's findings.md.j2 says, with numbers counted now; none if it has no such file.
+
+    The template calls ``finding(title, conditions, commands)`` around the text of each. Conditions
+    are words and whether they are so. One that is not marks the finding.
+    Raises: ValueError as :func:`render` does.
+    """
+    if not (catalog.folders()[paper.name] / "findings.md.j2").is_file():
+        return ()
+    found: list[Finding] = []
+
+    def finding(
+        title: str,
+        conditions: Mapping[str, object],
+        commands: Sequence[str],
+        caller: Callable[[], str],
+    ) -> str:
+        gone = tuple(words for words, is_so in conditions.items() if not is_so)
+        try:
+            text = caller()
+        except (jinja2.TemplateError, AttributeError, LookupError, TypeError):
+            # the words of a finding that is gone may have nothing to say
+            if not gone:
+                raise
+            text = ""
+        paragraphs = (" ".join(each.split()) for each in text.split("\n\n"))
+        found.append(Finding(title, tuple(filter(None, paragraphs)), tuple(commands), gone))
+        return ""
+
+    render(paper, "findings.md.j2", finding=finding, **_counted_for(paper, judged))
+    return tuple(found)
+
+
+def _counted_for(paper: Paper, judged: Sequence[Judged]) -> dict[str, Callable[..., Any]]:
+    """What a template of findings can ask for."""
+    places = {(each.table, each.row.name, each.kind): each for each in judged}
+
+    def met_by(row: str, spec: str) -> bool:
+        printed = [e.params for e in paper.figures if e.row == row and e.params]
+        return any(figure.equals(ours(spec).params) for figure in printed)
+
+    def most_off(entries: Sequence[tuple[int | str, str]], convention: str) -> float:
+        off = []
+        for table, row in entries:
+            printed = paper.entry(table, row).flops
+            assert printed is not None
+            off.append(abs(printed.difference(ours(row).flops[convention])))
+        return max(off)
+
+    return {
+        "printed": paper.entry,
+        "short": lambda table, row: paper.entry(table, row).label.split()[0],
+        "judged": lambda *place: places[place],
+        "figure": Figure.parse,
+        "counted": ours,
+        "recipe": Recipe.parse,
+        "words": _words,
+        "row": lambda name: catalog.select([name])[0],
+        "size": size,
+        "blocks": _blocks,
+        "conventions": lambda figure, counted: [
+            name for name, value in counted.flops.items() if figure.equals(value)
+        ],
+        "all_less": lambda some, others: all(some[name] < others[name] for name in some),
+        "met_by": met_by,
+        "most_off": most_off,
+    }
+
+
+def _blocks(row: str, inside: str) -> list[int]:
+    """The different MACs of blocks with closed forms ``inside`` a part of a row's network."""
+    model, counted = built(Recipe.parse(row))
+    checks = [check for check in closed_forms(model, counted) if check.module.startswith(inside)]
+    names = [check.module for check in checks]
+    outermost = (c for c in checks if not any(c.module.startswith(f"{name}.") for name in names))
+    return sorted({check.counted.macs for check in outermost})
+
+
+def gone(found: Sequence[Finding]) -> list[str]:
+    """A line for each condition of a finding that holds no longer."""
+    return [
+        f"the audit finds no longer that {words}: rewrite the finding {each.title!r}"
+        for each in found
+        for words in each.gone
+    ]
+
+
+def audit_markdown(paper: Paper, judged: Sequence[Judged], found: Sequence[Finding]) -> str:
+    """The whole document: findings first, then every figure and every claim."""
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in verdict_counts(judged).items())
+    *others, last = map(str, paper.cost_tables or ("none",))
+    tables = f"Tables {', '.join(others)} and {last}" if others else f"Table {last}"
+    claims = judge_claims(paper)
+    of_text = ", and every cost claim of its text" if claims else ""
+    parts = [
+        f"# Audit\n\nEvery parameter and FLOPs figure that {paper.paper} prints in {tables}"
+        f"{of_text}, held against the networks as they are described, built and counted here. Of "
+        f"{len(judged)} figures: {counts}. Every number of ours is counted when this file is "
+        "written. A difference does not say who is right: the paper leaves settings open, and a "
+        "recipe that gives a printed figure shows only that it could have come about so.\n"
+    ]
+    if found:
+        parts.append("## What changes a conclusion\n")
+    for number, each in enumerate(found, start=1):
+        shown = " · ".join(f"`{command}`" for command in each.commands)
+        mark = (f"**{each.mark}**",) if each.mark else ()
+        paragraphs = (f"### {number}. {each.title}", *mark, *each.paragraphs, f"Shown by {shown}")
+        parts.append("\n\n".join(paragraphs) + "\n")
+    parts += ["## Figures\n", figure_table(judged).markdown()]
+    if claims:
+        parts += ["## Claims\n", claim_table(claims).markdown()]
+    return "\n".join(parts)
+
+
+def figure_table(judged: Sequence[Judged]) -> Table:
+    """Every printed figure with its verdict."""
+    lines: list[dict[str, Any]] = []
+    footnotes: dict[Cell, str] = {}
+    for index, each in enumerate(judged):
+        given, is_flops = each.given(), each.kind == "flops"
+        lines.append(
+            {
+                "table": each.table,
+                "method": each.label,
+                "row": each.row.name,
+                "figure": "FLOPs" if is_flops else "params",
+                "printed": each.printed.printed,
+                "printed_value": each.printed.value,
+                "verdict": str(each.verdict),
+                "ours": each.nearest and each.nearest[1],
+                "convention": _convention(each) if is_flops else None,
+                "difference": None if each.printed.is_bound else each.difference,
+                "macs": each.ours.flops["macs"] if each.ours and is_flops else None,
+                "recipe": each.recipe and _words(each),
+                "given": given and given[1],
+                "given_by": given and given[0] if is_flops else None,
+                "tried": each.tried,
+                "note": each.note or None,
+            }
+        )
+        if each.note:
+            footnotes[index, "printed"] = each.note
+    return Table(
+        title="Every printed figure",
+        columns=(
+            Column("table", "Table"),
+            Column("method", "Method"),
+            Column("figure", "Figure"),
+            Column("printed", "Printed", lambda value: str(value)),
+            Column("verdict", "Verdict"),
+            Column("ours", "Ours, as described", integer),
+            Column("convention", "In"),
+            Column("difference", "Off", lambda value: f"{value:+.2%}"),
+            Column("macs", "MACs", billions),
+            Column("recipe", "A recipe that gives it, fitted"),
+            Column("given", "Gives", integer),
+            Column("given_by", "In"),
+            Column("tried", "One of", integer),
+        ),
+        lines=lines,
+        footnotes=footnotes,
+        legend=(
+            "exact: some convention gives the figure to the digits printed, for the network as "
+            "described; close: within 1% of it; not reproduced: farther, or no network to count. "
+            "Ours: all parameters, or the FLOPs of the convention that comes nearest, with the "
+            "MACs beside. A bound is exact if it holds.",
+            _CONVENTIONS,
+            "Recipes are fitted: found by trying as many as the last column says, around the row "
+            "or, where another row is named, among all rows. The axes were chosen with the printed "
+            "figures in view, so that number is the least that was tried.",
+        ),
+    )
+
+
+def _convention(each: Judged) -> str | None:
+    if each.nearest is None:
+        return None
+    return ", ".join(each.met) or f"nearest: {each.nearest[0]}"
+
+
+def _words(each: Judged) -> str:
+    assert each.recipe is not None
+    is_own = each.recipe.row.name == each.row.name
+    return each.recipe.words if is_own else f"row {each.recipe.spec}"
+
+
+def verdict_counts(judged: Sequence[Judged]) -> dict[Verdict, int]:
+    """How many figures have each verdict."""
+    return {verdict: sum(each.verdict is verdict for each in judged) for verdict in Verdict}
+
+
+def claim_table(judged: Sequence[ClaimVerdict]) -> Table:
+    """Cost claims with their verdicts."""
+    return Table(
+        title="Every cost claim",
+        columns=(
+            Column("where", "Where"),
+            Column("printed", "Printed"),
+            Column("says", "Claim"),
+            Column("by_paper", "By the paper's own figures or forms"),
+            Column("by_count", "By the count"),
+            Column("because", "Why"),
+            Column("command", "Shown by"),
+        ),
+        lines=[
+            {
+                "where": each.claim.where,
+                "printed": each.claim.printed,
+                "says": each.claim.says,
+                "by_paper": each.said.by_paper,
+                "by_count": each.said.by_count,
+                "because": each.said.because,
+                "command": each.command,
+            }
+            for each in judged
+        ],
+        legend=(
+            "Rows are counted as described. Where a claim gives no figure and no direction, the "
+            "columns give the figures instead of a verdict.",
+        ),
+    )
+
+
+def recipe_table(recipe: Recipe) -> Table:
+    """One recipe in every convention, beside what the paper prints for its row, if anything."""
+    paper = catalog.paper_of(recipe.row.name)
+    params, flops = (
+        paper.finest(recipe.row.name, kind) if paper else None for kind in ("params", "flops")
+    )
+    counted = figures(recipe)
+    line = {
+        "recipe": recipe.spec,
+        "words": recipe.words,
+        "params_printed": params and params.printed,
+        "params": counted.params,
+        "flops_printed": flops and flops.printed,
+        **counted.flops,
+    }
+    equal = {name for name in CONVENTIONS if flops and flops.equals(counted.flops[name])}
+    if params and params.equals(counted.params):
+        equal.add("params")
+    return Table(
+        title=recipe.spec,
+        columns=(
+            Column("words", "Recipe"),
+            Column("params_printed", "Params printed", lambda value: str(value)),
+            Column("params", "Params", integer),
+            Column("flops_printed", "FLOPs printed", lambda value: str(value)),
+            *(Column(name, name, integer) for name in CONVENTIONS),
+        ),
+        lines=[line],
+        equal=frozenset((0, key) for key in equal),
+        legend=("✓ equals the printed figure to its precision. Batch 1.", _CONVENTIONS),
+    )

@@ -1,1 +1,0 @@
-"""What the audit says to people."""

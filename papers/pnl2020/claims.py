@@ -1,0 +1,575 @@
+"""What the paper claims of costs, in formulas and in prose, checked one by one.
+
+Source: Xu et al. 2020, arXiv:2006.05091. The derived formulas are those of the blocks as built;
+figures of rows are counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import sympy
+from sympy import Expr, Integer, Rational
+
+from vidcost.bench.audit import HOLDS, HOLDS_NOT, Check, Said, holds, ours
+from vidcost.bench.formulas import (
+    C,
+    Formula,
+    N,
+    at_shape,
+    combination,
+    dependencies,
+    for_one_clip,
+    k,
+    n,
+    smooth,
+)
+from vidcost.models.backbones.mfnet import STAGES
+from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
+from vidcost.papers.figures import Claim, Figure, Kind, Paper
+
+SHAPE = (1, 384, 8, 14, 14)
+"""conv4 of MFNet on a clip of 16x224x224: where the paper puts its module by default."""
+CLAIMED_N = (2, 3, 4)
+NEGLIGIBLE = Rational(1, 100)
+"""The share up to which we call a cost negligible; the paper gives no figure."""
+MAPS = {
+    **{f"MFNet {stage}": (width, 56 >> i) for i, (stage, (_, width)) in enumerate(STAGES.items())},
+    **{f"ResNet-50 res{i + 2}": (256 << i, 56 >> i) for i in range(4)},
+}
+"""Channels and map side of the stages, for clips of 224x224."""
+
+EQUATIONS: dict[int, Expr] = {
+    4: 2 * C**3 * N,
+    5: C * N**2 / 2,
+    6: 2 * C**3 * N + C * N**2,
+    7: N / 4**k,
+    8: 2 * C**3 * N / (n**3 * 4**k) + C * N**2 / (n * 16**k),
+    9: sympy.Sum(4**-k, (k, 0, n - 1)) / n**3 * 2 * C**3 * N
+    + sympy.Sum(16**-k, (k, 0, n - 1)) / n * C * N**2,
+}
+"""The right-hand sides of section 3.3, by number, for one clip."""
+
+
+@dataclass(frozen=True)
+class Forms:
+    """The forms of both blocks: as printed by the paper, or as derived without f_comb."""
+
+    nl: Formula
+    pnl: Formula
+
+
+def printed_forms() -> Forms:
+    """Equations 4 to 6 and 9: convolutions and products; the paper prints nothing else."""
+    embeddings, products = (EQUATIONS[9].coeff(C, power) * C**power for power in (3, 1))
+    return Forms(
+        Formula(conv=EQUATIONS[4], matmul=2 * EQUATIONS[5]),
+        Formula(conv=embeddings, matmul=products),
+    )
+
+
+def derived_forms() -> Forms:
+    """The same as they follow from the layers of the blocks."""
+    return Forms(for_one_clip(NonLocal(2)), without_f_comb())
+
+
+def block_forms() -> dict[str, Formula]:
+    """The derived forms of all blocks, PNL with f_comb."""
+    blocks = {"nl": NonLocal(2), "cgnl": CGNL(16), "cgd": CGD(2), "pnl": PNL(2, n=1)}
+    return {name: for_one_clip(block) for name, block in blocks.items()}
+
+
+def without_f_comb(scales: int | None = None, *, shared: bool = True) -> Formula:
+    """What Equation 9 counts, derived; in n unless ``scales`` are given."""
+    formula = dependencies(PNL(2, n=1, shared=shared))
+    return formula if scales is None else formula.given(n=scales)
+
+
+def f_comb(scales: int) -> Expr:
+    """MACs of f_comb as attention over ``scales`` scales, one clip, in C and N."""
+    return combination().given(n=scales).macs
+
+
+def at_place(expr: Expr) -> Expr:
+    """``expr`` at the place of ``SHAPE``."""
+    return at_shape(expr, SHAPE)
+
+
+def value(expr: Expr) -> str:
+    """``expr`` at the place of ``SHAPE``, rounded: 28,246,880,256."""
+    return f"{int(sympy.floor(at_place(expr) + Rational(1, 2))):,}"
+
+
+def place() -> str:
+    """C and N of ``SHAPE`` in a line of plain text."""
+    _, channels, frames, height, width = SHAPE
+    return f"C = {channels}, N = {frames}·{height}·{width} = {frames * height * width:,}"
+
+
+def plain(expr: Expr) -> str:
+    """An expression in a line of plain text: 2*C**2*N is 2C²N."""
+    written = re.sub(r"\*\*(\d)", lambda m: "⁰¹²³⁴⁵⁶⁷⁸⁹"[int(m[1])], sympy.sstr(expr))
+    return written.replace("*", "")
+
+
+# proofs
+
+
+def lower_bound(expr: Expr) -> Expr:
+    """A polynomial in C and N that ``expr``, one in C, N and the N_k, is never below.
+
+    0 <= N_k <= N/4^k: a term with an N_k that adds is dropped, one that subtracts gets N/4^k.
+    """
+    bound = Integer(0)
+    for term in sympy.Add.make_args(sympy.expand(expr)):
+        if term.has(sympy.Indexed) and term.as_coeff_Mul()[0] > 0:
+            continue
+        bound += smooth(term)
+    return sympy.expand(bound)
+
+
+def surely_positive(expr: Expr, *, channels: int = 1, positions: int = 1) -> bool:
+    """Whether ``expr``, a polynomial in C and N, is proved > 0 for all C, N from these values on.
+
+    The proof: written in C - channels and N - positions, which are 0 or more, no coefficient is
+    negative and the constant is positive. False means not proved.
+    """
+    moved = sympy.Poly(expr.subs({C: C + channels, N: N + positions}, simultaneous=True), C, N)
+    return bool(moved.eval((0, 0)) > 0 and all(c >= 0 for c in moved.coeffs()))
+
+
+def falls(formula: Formula, *, channels: Sequence[int] = (1, 1)) -> bool:
+    """Whether the MACs are proved to fall from n = 2 to 3 to 4, with floors or without."""
+    return all(
+        surely_positive(
+            lower_bound(formula.given(n=m).macs - formula.given(n=m + 1).macs), channels=least
+        )
+        for m, least in zip((2, 3), channels, strict=True)
+    )
+
+
+def fitting_scales(channels: int, side: int, *, exact: bool) -> list[int]:
+    """The n >= 2 for which ``channels`` split into groups of even width and every map is whole.
+
+    ``exact``: each halving must come out even, as N/4^k says; else it is rounded down, as pooling
+    does, and must leave a pixel.
+    """
+    return [
+        m
+        for m in range(2, channels // 2 + 1)
+        if (side % 2 ** (m - 1) == 0 if exact else side >= 2 ** (m - 1)) and channels % (2 * m) == 0
+    ]
+
+
+def negligible_from(scales: int) -> int:
+    """The fewest frames from which on f_comb's share is negligible, at the place of SHAPE."""
+    # the products of the scales grow with T^2, f_comb with T: once below, it stays below
+    for frames in itertools.count(1):
+        batch, channels, _, *side = SHAPE
+        comb, rest = (
+            at_shape(expr, (batch, channels, frames, *side))
+            for expr in (f_comb(scales), without_f_comb(scales).macs)
+        )
+        if comb < NEGLIGIBLE * (comb + rest):
+            return frames
+    raise AssertionError
+
+
+# claims about formulas: under the printed forms, under the derived ones
+
+
+def equation_4(printed: Forms, derived: Forms) -> Said:
+    """The four embeddings of a non-local block."""
+    own = sympy.expand(4 * C**2 * N * (C / 2))
+    ratio = sympy.cancel(printed.nl.conv / derived.nl.conv)
+    return Said(
+        holds(own == sympy.expand(printed.nl.conv)),
+        holds(ratio == 1),
+        f"4·C²·N·C/2 is {plain(own)}; four convolutions C to C/2 or back, C·C/2 per position "
+        f"each, are {plain(derived.nl.conv)}. Printed over derived: {plain(ratio)}.",
+    )
+
+
+def equation_6(printed: Forms, derived: Forms) -> Said:
+    """A whole non-local block."""
+    said, is_so = printed.nl.macs, derived.nl.macs
+    return Said(
+        holds(sympy.expand(said - EQUATIONS[6]) == 0),
+        holds(sympy.expand(said - is_so) == 0),
+        f"Derived: {plain(is_so)}; CN² is right. With {place()}: {int(at_place(said)):,} printed, "
+        f"{int(at_place(is_so)):,} derived and counted.",
+    )
+
+
+def equation_9(printed: Forms, derived: Forms) -> Said:
+    """The dependencies of all scales."""
+    one_scale = EQUATIONS[6].subs({C: C / n, N: EQUATIONS[7]}, simultaneous=True)
+
+    def follows(scales: int) -> bool:
+        summed = sum(one_scale.subs({n: scales, k: scale}) for scale in range(scales))
+        return bool(sympy.expand(printed.pnl.given(n=scales).macs - summed) == 0)
+
+    def is_derived(scales: int) -> bool:
+        smoothed = smooth(derived.pnl.given(n=scales).macs)
+        return bool(sympy.expand(printed.pnl.given(n=scales).macs - smoothed) == 0)
+
+    ratio = sympy.simplify(printed.pnl.given(n=2).conv / smooth(derived.pnl.given(n=2).conv))
+    return Said(
+        holds(all(map(follows, CLAIMED_N))),
+        holds(all(map(is_derived, CLAIMED_N))),
+        "It follows from Equations 4 to 8, and keeps the extra factor of Equation 4, here C' = "
+        f"C/n: {plain(sympy.cancel(ratio))} at n = 2. 1/n³ · 2C³N should be 1/n² · 2C²N; the "
+        "second sum is right. N/4^k also stands for T·floor(H/2^k)·floor(W/2^k), and f_comb is "
+        "left out.",
+    )
+
+
+def possible_n(printed: Forms, derived: Forms) -> Said:
+    """Which n there are."""
+    stages = {name: at for name, at in MAPS.items() if name.startswith("MFNet")}
+
+    def verdict(*, exact: bool) -> str:
+        places = [
+            name
+            for name, (width, side) in stages.items()
+            if fitting_scales(width, side, exact=exact) == list(CLAIMED_N)
+        ]
+        if len(places) == len(stages):
+            return HOLDS
+        return f"holds only if the block stands at {' or '.join(places)}" if places else HOLDS_NOT
+
+    return Said(
+        verdict(exact=True),
+        verdict(exact=False),
+        "Printed: N/4^k must be whole, so the side must be divisible by 2^(n-1). Derived: pooling "
+        "rounds down, so it must be at least 2^(n-1). Both: C divisible by 2n. See the table of n.",
+    )
+
+
+def largest_at_2(printed: Forms, derived: Forms) -> Said:
+    """The most that a PNL module costs."""
+    said = Rational(5, 32) * 2 * C**3 * N + Rational(17, 32) * C * N**2
+    fall = falls(printed.pnl), falls(derived.pnl)
+    at_2 = derived.pnl.given(n=2).each(smooth)
+    forms = printed.pnl.given(n=2).macs, at_2.macs
+    met = [bool(sympy.expand(form - said) == 0) for form in forms]
+    return Said(
+        holds(fall[0] and met[0]),
+        holds(fall[1] and met[1]),
+        f"Derived, with N/4 for N₁: {at_2.conv / (2 * C**2 * N)}·2C²N + "
+        f"{at_2.matmul / (C * N**2)}·CN². That n = 2 costs most of 2, 3 and 4 {holds(fall[0])} "
+        f"under the printed form, and {holds(fall[1])} under the derived one.",
+    )
+
+
+def negligible(printed: Forms, derived: Forms) -> Said:
+    """f_comb beside the dependencies."""
+
+    def shares(form: Formula) -> dict[int, Expr]:
+        costs = {m: (f_comb(m), form.given(n=m).macs) for m in CLAIMED_N}
+        return {m: at_place(comb / (comb + rest)) for m, (comb, rest) in costs.items()}
+
+    beside_printed, beside_derived = shares(printed.pnl), shares(derived.pnl)
+    side = SHAPE[3]
+    needed = " and ".join(
+        f"T is at least {frames} (N {frames * side * side:,}) with n = {m}"
+        for m in CLAIMED_N
+        if (frames := negligible_from(m)) > 1
+    )
+    by_count = f"holds only if {needed}, on {SHAPE[1]} channels of {side}x{side}"
+    listed = "; ".join(f"{float(share):.3%} with n = {m}" for m, share in beside_derived.items())
+    return Said(
+        holds(max(beside_printed.values()) < NEGLIGIBLE),
+        (by_count if needed else HOLDS) if max(beside_derived.values()) < NEGLIGIBLE else HOLDS_NOT,
+        f"Negligible: below {float(NEGLIGIBLE):.0%}. f_comb is "
+        f"{plain(sympy.expand(combination().macs))}; its share with {place()} is {listed}. Beside "
+        f"Equation 9 it would be {float(max(beside_printed.values())):.3%} at most.",
+    )
+
+
+def cheaper_than_nl(printed: Forms, derived: Forms) -> Said:
+    """A PNL module beside a non-local block."""
+    below = [
+        all(
+            surely_positive(lower_bound(forms.nl.macs - forms.pnl.given(n=m).macs))
+            for m in CLAIMED_N
+        )
+        for forms in (printed, derived)
+    ]
+    with_f_comb = all(
+        surely_positive(
+            lower_bound(derived.nl.macs - derived.pnl.given(n=m).macs - f_comb(m)), channels=2 * m
+        )
+        for m in CLAIMED_N
+    )
+    return Said(
+        holds(below[0]),
+        holds(below[1] and with_f_comb),
+        "Without f_comb proved for n = 2, 3, 4 and all C and N: each coefficient of the difference "
+        "is positive. With f_comb, whatever the floors take off, for every C that n can split "
+        f"(C ≥ 2n) and every N ≥ 1: {holds(with_f_comb)}.",
+    )
+
+
+def decreasing(printed: Forms, derived: Forms) -> Said:
+    """A PNL module with more scales."""
+    # C is divisible by 2n for both n that are compared
+    whole = falls(derived.pnl + combination(), channels=(12, 24))
+    return Said(
+        holds(falls(printed.pnl)),
+        holds(falls(derived.pnl) and whole),
+        "Proved from n = 2 to 3 to 4 for all C and N, whatever the floors take off; "
+        f"with f_comb, for all C divisible by 2n: {holds(whole)}.",
+    )
+
+
+def _of_formulas(check: Callable[[Forms, Forms], Said]) -> Check:
+    def checked(claim: Claim, paper: Paper) -> Said:
+        return check(printed_forms(), derived_forms())._replace(of_formulas=True)
+
+    return checked
+
+
+# claims about rows
+
+
+def figure(paper: Paper, table: int, row: str, kind: Kind) -> Figure:
+    """A figure that the paper prints."""
+    found = getattr(paper.entry(table, row), kind)
+    assert isinstance(found, Figure), (table, row, kind)
+    return found
+
+
+def within_rounding(claim: Figure, left: Figure, right: Figure) -> bool:
+    """Whether numbers that round to ``left`` and ``right`` can differ by about ``claim``."""
+    off = abs(float(left.minus(right) - claim.digits))
+    return off <= sum(each.step / each.unit for each in (claim, left, right)) / 2 + 1e-9
+
+
+def _written(value: int, kind: Kind) -> str:
+    return f"{value / 1e6:.3f}M" if kind == "params" else f"{value / 1e9:.3f}G"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join((", ".join(words[:-1]), words[-1]) if len(words) > 1 else words)
+
+
+def _percent(text: str | None) -> Decimal:
+    return Decimal((text or "").removesuffix("%"))
+
+
+def _gap(kind: Kind, table: int) -> Check:
+    """A claim "PNL has this much less than NL"."""
+
+    def check(claim: Claim, paper: Paper) -> Said:
+        said = Figure.parse(claim.printed)
+        pnl, nl = claim.rows
+        left, right = (figure(paper, table, row, kind) for row in (nl, pnl))
+        unit = claim.printed[-1]
+        of_nl, of_pnl = ours(nl).of(kind), ours(pnl).of(kind)
+        gaps = {name: value - of_pnl[name] for name, value in of_nl.items()}
+        met = [name for name, value in gaps.items() if said.equals(value)]
+        names = {name: "" if kind == "params" else f" {name}" for name in gaps}
+        because = (
+            f"Table {table} prints {left.printed} and {right.printed}, which differ by "
+            f"{left.minus(right)}{unit}. Counted: "
+            f"{', '.join(_written(value, kind) + names[name] for name, value in gaps.items())}."
+        )
+        is_exact = left.minus(right) == said.digits
+        finest = paper.finest(pnl, kind)
+        assert finest is not None
+        mixed = [name for name, v in of_nl.items() if said.equals(round(v - finest.value))]
+        if mixed and not is_exact:
+            seen_by = "" if kind == "params" else f" ({_listed(mixed)})"
+            because += (
+                f" NL as counted{seen_by} less PNL as printed, {finest.printed}, is "
+                f"{claim.printed}."
+            )
+        rounded = f"holds within rounding ({left.minus(right)}{unit})"
+        fits = within_rounding(said, left, right)
+        by_count = HOLDS_NOT
+        if met:
+            by_count = HOLDS if kind == "params" else f"holds in {_listed(met)} only"
+        return Said(HOLDS if is_exact else rounded if fits else HOLDS_NOT, by_count, because)
+
+    return check
+
+
+def params_of_attention(claim: Claim, paper: Paper) -> Said:
+    """Attention beside concatenation, in parameters."""
+    left, right = (figure(paper, 3, row, "params") for row in claim.rows)
+    said = Figure.parse(claim.printed)
+    counted = ours(claim.rows[0]).params - ours(claim.rows[1]).params
+    slip = (
+        f"Table 3's {left.printed} and {right.printed} differ by {left.minus(right)}M, and "
+        f"{counted:,} are counted: a tenth of what the sentence says. The percentage in the same "
+        "sentence fits the smaller number, so this looks like a slip of the pen."
+    )
+    return Said(
+        holds(within_rounding(said, left, right)),
+        holds(said.equals(counted)),
+        slip if 9 < said.value / counted < 11 else f"Counted: {counted:,}.",
+    )
+
+
+def _shares(claim: Claim, paper: Paper, kind: Kind) -> tuple[float, float]:
+    """What the first row has more than the second, relative: as printed in Table 3, and counted."""
+    left, right = (figure(paper, 3, row, kind) for row in claim.rows)
+    convention = "params" if kind == "params" else "macs"
+    more, less = (ours(row).of(kind)[convention] for row in claim.rows)
+    return float(left.minus(right) / right.digits), more / less - 1
+
+
+def share_of_attention(claim: Claim, paper: Paper) -> Said:
+    """The same as a percentage."""
+    limit = float(_percent(claim.printed.removeprefix("less than "))) / 100
+    printed, counted = _shares(claim, paper, "params")
+    because = f"{printed:.3%} by Table 3, {counted:.3%} counted."
+    return Said(holds(printed < limit), holds(counted < limit), because)
+
+
+def negligible_f_comb(claim: Claim, paper: Paper) -> Said:
+    """The same in FLOPs."""
+    printed, counted = _shares(claim, paper, "flops")
+    return Said(
+        holds(printed < NEGLIGIBLE),
+        holds(counted < NEGLIGIBLE),
+        f"{printed:.3%} of the network's FLOPs by Table 3, {counted:.3%} of its MACs counted. "
+        f"Negligible: below {float(NEGLIGIBLE):.0%}, as the paper gives no figure.",
+    )
+
+
+def accuracy(claim: Claim, paper: Paper) -> Said:
+    """An increase in accuracy."""
+    best, baseline = (_percent(paper.entry(5, row).top1) for row in claim.rows)
+    said = _percent(claim.printed)
+    over = [
+        entry.label
+        for entry in paper.table(5)
+        if entry.row != claim.rows[0] and best - _percent(entry.top1) == said
+    ]
+    because = f"Over the baseline it is {best - baseline}%"
+    because += f"; {said}% is over {_listed(over)}." if over else "."
+    return Said(holds(best - baseline == said), "not a cost", because)
+
+
+def less_than_nl(claim: Claim, paper: Paper) -> Said:
+    """FLOPs of PNL modules beside those of a non-local block."""
+    *pnls, nl = claim.rows
+    of_nl, verdicts, sentences, by_paper = ours(nl).flops, [], [], True
+    for pnl in pnls:
+        by_paper &= figure(paper, 5, nl, "flops").minus(figure(paper, 5, pnl, "flops")) > 0
+        counted = ours(pnl).flops
+        less = [name for name, value in counted.items() if value < of_nl[name]]
+        more = [name for name in of_nl if name not in less]
+        mixed = f"holds in {_listed(less)}, not in {_listed(more)}" if less and more else ""
+        verdicts.append((pnl, mixed or holds(bool(less))))
+        values = (
+            f"{_written(value, 'flops')} against {_written(of_nl[name], 'flops')} {name}"
+            for name, value in counted.items()
+        )
+        sentences.append(f"{pnl}: {', '.join(values)}")
+    by_count = "; ".join(f"{pnl}: {verdict}" for pnl, verdict in verdicts)
+    if len(verdicts) == 1:
+        by_count = verdicts[0][1]
+    return Said(holds(by_paper), by_count, ". ".join(sentences) + ".")
+
+
+def both_lower(claim: Claim, paper: Paper) -> Said:
+    """Parameters and FLOPs beside those of a non-local block."""
+    by_paper, by_count, because, _ = less_than_nl(claim, paper)
+    pnl, nl = (ours(row).params for row in claim.rows)
+    return Said(
+        by_paper,
+        f"parameters: {holds(pnl < nl)}; FLOPs: {by_count}",
+        f"Parameters counted: {_written(pnl, 'params')} against {_written(nl, 'params')}. "
+        f"{because}",
+    )
+
+
+def _increases(paper: Paper, pairs: Sequence[tuple[int, str, str]], said: str) -> tuple[str, str]:
+    """What blocks add to the networks without them: as printed, and counted."""
+    by_paper, by_count = [], []
+    for table, block, plain_row in pairs:
+        more, less = (figure(paper, table, row, "flops") for row in (block, plain_row))
+        by_paper.append(f"{float(more.minus(less)) / float(less.digits):+.1%}{said} ({block})")
+        with_block, without = (ours(row).flops["macs"] for row in (block, plain_row))
+        by_count.append(f"{(with_block - without) / without:+.1%} MACs ({block})")
+    return ", ".join(by_paper), ", ".join(by_count)
+
+
+def increase_by_nl(claim: Claim, paper: Paper) -> Said:
+    """What a non-local block adds."""
+    first, plain_row, second, other = claim.rows
+    pairs = [(5, first, plain_row), (6, second, other)]
+    return Said(
+        *_increases(paper, pairs, ""),
+        "The paper gives no figure to check; these are the increases over the network without it.",
+    )
+
+
+def limited_increase(claim: Claim, paper: Paper) -> Said:
+    """What PNL modules add."""
+    *pnls, plain_row = claim.rows
+    return Said(
+        *_increases(paper, [(5, pnl, plain_row) for pnl in pnls], " FLOPs"),
+        "The paper gives no figure to check. What the printed FLOPs leave out, the products of two "
+        "activations, is most of what is added.",
+    )
+
+
+def fewer_classes(claim: Claim, paper: Paper) -> Said:
+    """What fewer classes explain."""
+    sentences, lower, enough = [], True, True
+    for small, large in zip(claim.rows[::2], claim.rows[1::2], strict=True):
+        params, flops = (
+            figure(paper, 5, large, kind).minus(figure(paper, 6, small, kind))
+            for kind in ("params", "flops")
+        )
+        lower = lower and params > 0 and flops > 0
+        of_classes = ours(large).params - ours(small).params
+        macs = ours(large).flops["macs"] - ours(small).flops["macs"]
+        enough = enough and of_classes >= float(params) * 1e6 and macs >= float(flops) * 1e9
+        sentences.append(
+            f"{small} is printed {params}M and {flops}G below {large}; the classes make "
+            f"{of_classes:,} parameters and {macs:,} MACs"
+        )
+    account = f"lower, but the classes {'' if enough else 'do not '}account for it"
+    return Said(holds(lower), account, ". ".join(sentences) + ".")
+
+
+CHECKS: dict[tuple[str, str], Check] = {
+    ("Equation 4", "2C^3N"): _of_formulas(equation_4),
+    ("Equation 6", "2C^3N + CN^2"): _of_formulas(equation_6),
+    (
+        "Equation 9",
+        "(sum 1/4^k) (1/n^3) 2C^3N + (sum 1/16^k) (1/n) CN^2",
+    ): _of_formulas(equation_9),
+    ("Section 3.3", "2, 3 or 4"): _of_formulas(possible_n),
+    ("Section 3.3", "5/32 2C^3N + 17/32 CN^2"): _of_formulas(largest_at_2),
+    ("Section 3.3", "negligible"): _of_formulas(negligible),
+    ("Section 3.3", "lower computation cost"): _of_formulas(cheaper_than_nl),
+    ("Section 4.2.4", "decreases"): _of_formulas(decreasing),
+    ("Abstract", "decreased computation cost"): less_than_nl,
+    ("Abstract", "significant increase"): increase_by_nl,
+    ("Section 1", "less computation cost"): less_than_nl,
+    ("Section 4.2.3", "0.09M"): params_of_attention,
+    ("Section 4.2.3", "less than 0.12%"): share_of_attention,
+    ("Section 4.2.3", "negligible computation cost"): negligible_f_comb,
+    ("Section 4.3", "limited increase"): limited_increase,
+    ("Section 4.3", "0.22M"): _gap("params", 5),
+    ("Section 4.3", "0.42G"): _gap("flops", 5),
+    ("Section 4.3", "3.35%"): accuracy,
+    ("Section 4.3", "both lower"): both_lower,
+    ("Section 4.3", "1.92M"): _gap("params", 6),
+    ("Section 4.3", "5.41G"): _gap("flops", 6),
+    ("Table 6, caption", "lower"): fewer_classes,
+    ("Section 5", "significantly less computation cost"): less_than_nl,
+}

@@ -1,0 +1,353 @@
+"""The audit of a paper: recipes, verdicts, what is wrong with notes, claims, findings."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+
+import pytest
+
+from vidcost.bench.audit import (
+    CONVENTIONS,
+    Figures,
+    Judged,
+    Recipe,
+    Verdict,
+    axes,
+    figures,
+    judge,
+    judge_claims,
+    printed_figures,
+    problems,
+    size,
+)
+from vidcost.papers import catalog
+from vidcost.papers.catalog import select
+from vidcost.papers.figures import Figure, Texts
+
+# the C2D ResNet-50 without its head, a class of the head, the non-local block
+# ResNet-50 without its head has 23,508,032 parameters, a head 2049 for each class; the non-local
+# block on 1024 channels 2 x 1024^2 and BatchNorm's 2 x 1024
+R50, HEAD, NL = 23_508_032, 2049, 2 * 1024**2 + 2 * 1024
+
+
+@pytest.mark.parametrize(
+    ("spec", "params"),
+    [
+        ("r50-nl", R50 + 200 * HEAD + NL),
+        ("r50-nl classes=1000", R50 + 1000 * HEAD + NL),
+        ("r50-nl classes=1000 bias=yes", R50 + 1000 * HEAD + NL + 3 * 512 + 1024),
+        ("r50-nl classes=1000 block-norm=none", R50 + 1000 * HEAD + NL - 2048),
+        ("r50-nl inner=full", R50 + 200 * HEAD + 4 * 1024**2 + 2048),
+        ("r50-nl temporal-pools=none keys=pooled stride=1x1 frames=16", R50 + 200 * HEAD + NL),
+        ("r50-ucf101", R50 + 101 * HEAD),
+        ("mfnet-pnl-x5 weights=per-scale", 8_135_944),
+        ("i3d-rgb classes=400 norm=none", 12_682_704),
+        ("r3d18", 33_306_504),
+    ],
+)
+def test_parameters_of_a_recipe(spec, params):
+    assert params == figures(Recipe.parse(spec)).params
+
+
+@pytest.mark.parametrize(
+    ("spec", "macs"),
+    [
+        # from the authors' networks, counted apart
+        ("mfnet", 11_045_296_128),
+        ("r50-ucf101 classes=200 frames=16", 10_218_651_648),
+        ("i3d-rgb classes=400", 111_153_143_808),
+    ],
+)
+def test_macs_of_a_recipe(spec, macs):
+    assert macs == figures(Recipe.parse(spec)).flops["macs"]
+
+
+def test_every_convention_is_given():
+    counted = figures(Recipe.parse("mfnet"))
+    assert CONVENTIONS == tuple(counted.flops)
+    # thop of May 2020 prints 11.176G for MFNet
+    assert 11_176_356_608 == counted.flops["thop-2020"]
+
+
+def test_a_recipe_is_read_as_it_is_written():
+    spec = "r50-nl classes=1000 temporal-pools=both-before-res2 keys=pooled"
+    recipe = Recipe.parse(spec)
+    assert spec == recipe.spec
+    assert recipe == Recipe.parse(
+        "r50-nl keys=pooled  temporal-pools=both-before-res2 classes=1000"
+    )
+    assert f"vidcost audit --recipe '{spec}'" == recipe.command
+    assert ["vidcost", "audit", "--recipe", spec] == shlex.split(recipe.command)
+
+
+def test_a_recipe_in_words():
+    assert "as described" == Recipe.parse("mfnet").words
+    assert "1000 classes, both temporal poolings before res2, keys and values pooled 2x2" == (
+        Recipe.parse("r50-nl classes=1000 temporal-pools=both-before-res2 keys=pooled").words
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("", "no row ''"),
+        ("mfnett", "did you mean 'mfnet'?"),
+        ("r50*", "'r50*' is no single row: a recipe starts with one row's name"),
+        ("c3*", "'c3*' is no single row"),
+        ("2plus-c1-d", "2plus-c1-d cannot be built"),
+        ("mfnet keys=pooled", "mfnet has no axis 'keys': it has classes, frames"),
+        ("r50-nl key=pooled", "r50-nl has no axis 'key': did you mean 'keys'?"),
+        ("r50-nl keys=large", "keys cannot be 'large': choose from pooled"),
+        ("r50-nl keys", "keys cannot be '': choose from pooled"),
+        ("r50-nl classes=7", "classes cannot be '7': choose from 101, 200, 400, 1000"),
+        ("r50-nl keys=pooled keys=pooled", "keys is given twice"),
+    ],
+)
+def test_what_is_no_recipe(spec, why):
+    with pytest.raises(ValueError, match=re.escape(why)):
+        Recipe.parse(spec)
+
+
+@pytest.mark.parametrize(
+    ("row", "offered"),
+    [
+        ("mfnet", "classes frames"),
+        ("mfnet-nl", "classes frames inner bias keys block-norm"),
+        ("mfnet-pnl", "classes frames inner bias block-norm weights query"),
+        # vanilla concatenation has no linear layers
+        ("mfnet-pnl-concat", "classes frames inner bias block-norm weights"),
+        ("r50-cgnl", "classes frames temporal-pools stride bias block-norm groups"),
+        ("r50-cgd", "classes frames temporal-pools stride average"),
+        ("i3d-ts", "classes frames third-branch norm"),
+        ("s3d", "classes frames third-branch norm full-3d-from"),
+    ],
+)
+def test_the_axes_of_a_row(row, offered):
+    assert offered.split() == list(axes(select([row])[0]))
+
+
+@pytest.mark.parametrize(
+    ("row", "recipes"),
+    [("r50-ucf101", 96), ("i3d-rgb", 48), ("r50-nl", 1536), ("r50-cgnl", 768), ("s3d", 480)],
+)
+def test_how_many_recipes_there_are_around_a_row(row, recipes):
+    assert recipes == size(select([row])[0])
+
+
+@pytest.fixture(scope="module")
+def judged():
+    return judge(catalog.paper())
+
+
+def place(judged, table, row, kind):
+    (each,) = (j for j in judged if (j.table, j.row.name, j.kind) == (table, row, kind))
+    return each
+
+
+def figure(printed, *, kind="params", params=0, note="", **flops):
+    (row,) = select(["mfnet"])
+    ours = Figures(params, flops, 0)
+    return Judged(3, "label", row, kind, Figure.parse(printed), note, None, ours)
+
+
+# verdicts
+
+
+@pytest.mark.parametrize(
+    ("printed", "params", "verdict"),
+    [
+        ("8.00M", 8_004_999, Verdict.EXACT),
+        ("8.00M", 8_005_001, Verdict.CLOSE),
+        ("8.00M", 8_079_999, Verdict.CLOSE),
+        ("8.00M", 7_920_001, Verdict.CLOSE),
+        ("8.00M", 8_080_001, Verdict.NOT_REPRODUCED),
+        ("8.00M", 7_919_999, Verdict.NOT_REPRODUCED),
+        (">8.00M", 8_080_001, Verdict.EXACT),
+        (">8.00M", 5_000_000, Verdict.NOT_REPRODUCED),
+    ],
+)
+def test_verdicts_on_parameters(printed, params, verdict):
+    assert verdict == figure(printed, params=params).verdict
+
+
+def test_flops_are_exact_if_any_convention_gives_them():
+    each = figure("2.00G", kind="flops", macs=10**9, fvcore=2 * 10**9, thop=2_004_000_000)
+    assert (Verdict.EXACT, ("fvcore", "thop")) == (each.verdict, each.met)
+
+
+def test_the_nearest_convention_is_named_with_its_difference():
+    each = figure("2.00G", kind="flops", macs=10**9, fvcore=2_010_000_000, thop=3 * 10**9)
+    assert (Verdict.CLOSE, ("fvcore", 2_010_000_000)) == (each.verdict, each.nearest)
+    assert 0.005 == pytest.approx(each.difference)
+
+
+def test_what_cannot_be_built_is_not_reproduced():
+    each = replace(figure("8.00M"), ours=None)
+    assert (Verdict.NOT_REPRODUCED, None, None) == (each.verdict, each.nearest, each.difference)
+
+
+# the paper
+
+
+def test_every_printed_figure_is_judged(judged):
+    # Table 3 prints 6, Table 5 two for 11 rows and one for C3D, of which I3D (TS) has a bound,
+    # Table 6 prints 8
+    assert 6 + 2 * 11 + 1 + 8 == len(judged) == printed_figures(catalog.paper())
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "kind", "verdict"),
+    [
+        (3, "mfnet", "params", "exact"),
+        (3, "mfnet", "flops", "exact"),
+        (3, "mfnet-pnl", "params", "close"),
+        (3, "mfnet-pnl-concat", "flops", "close"),
+        (5, "mfnet", "flops", "close"),
+        (5, "mfnet-pnl", "flops", "exact"),
+        (5, "mfnet-pnl-x5", "flops", "exact"),
+        (5, "mfnet-pnl-x5", "params", "not reproduced"),
+        (5, "mfnet-nl", "flops", "close"),
+        (5, "i3d-ts", "params", "exact"),
+        (5, "i3d-ts", "flops", "exact"),
+        (5, "c3d", "params", "not reproduced"),
+        (5, "2plus-c1-d", "params", "not reproduced"),
+        (5, "r50-nl", "params", "not reproduced"),
+        (6, "r50-ucf101", "params", "close"),
+        (6, "r50-pnl-ucf101", "flops", "not reproduced"),
+    ],
+)
+def test_verdicts_on_the_paper(judged, table, row, kind, verdict):
+    assert verdict == place(judged, table, row, kind).verdict
+
+
+def test_five_pnl_are_as_printed_only_where_attention_is_not_seen(judged):
+    assert ("thop-2020",) == place(judged, 5, "mfnet-pnl-x5", "flops").met
+
+
+def test_nothing_is_wrong_with_notes_and_recipes(judged):
+    assert [] == problems(catalog.paper(), judged)
+
+
+# notes
+
+
+def noted(judged, table, row, kind, note):
+    return [replace(place(judged, table, row, kind), note=note, recipe=None)]
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "kind", "note", "said"),
+    [
+        (5, "c3d", "params", "", "Table 5, c3d, params: 33.3M is not reproduced, and no note"),
+        (3, "mfnet-pnl", "flops", "", "Table 3, mfnet-pnl, FLOPs: 11.218G is close, and no note"),
+        (5, "2plus-c1-d", "flops", "", "Table 5, 2plus-c1-d, FLOPs: 31.9G is not reproduced"),
+        (3, "mfnet", "params", "n", "Table 3, mfnet, params: 7.843M is met by params, but a note"),
+        (3, "mfnet", "flops", "n", "11.176G is met by fvcore and thop-2020, but a note says"),
+        (5, "i3d-ts", "flops", "n", "Table 5, i3d-ts, FLOPs: >107.9G is met by macs"),
+    ],
+)
+def test_a_wrong_note_is_named(judged, table, row, kind, note, said):
+    (problem,) = problems(catalog.paper(), noted(judged, table, row, kind, note))
+    assert said in problem
+
+
+def test_a_count_that_changes_makes_a_note_wrong(judged):
+    each = place(judged, 3, "mfnet", "params")
+    changed = replace(each, ours=replace(each.ours, params=7_800_000))
+    (problem,) = problems(catalog.paper(), [changed])
+    assert "Table 3, mfnet, params: 7.843M is close, and no note" in problem
+
+
+def test_the_note_of_the_file_is_the_one_that_is_judged():
+    paper = catalog.paper()
+    figures = tuple(
+        entry.model_copy(update={"note": Texts(), "recipe": Texts()})
+        if entry.row == "s3d"
+        else entry
+        for entry in paper.figures
+        if entry.row in ("s3d", "mfnet")
+    )
+    found = problems(paper, judge(paper.model_copy(update={"figures": figures})))
+    assert ["Table 5, s3d, params", "Table 5, s3d, FLOPs"] == [p.partition(":")[0] for p in found]
+
+
+# recipes of figures
+
+
+@pytest.mark.parametrize(
+    ("place_", "spec", "said"),
+    [
+        (
+            (5, "r50-nl", "params"),
+            "r50-nl classes=400",
+            "Table 5, r50-nl, params: recipe `r50-nl classes=400` gives 26,426,832, "
+            "no longer 27.66M",
+        ),
+        (
+            (3, "mfnet", "params"),
+            "mfnet",
+            "Table 3, mfnet, params: 7.843M needs no recipe, but has one",
+        ),
+    ],
+)
+def test_a_wrong_recipe_is_named(judged, place_, spec, said):
+    wrong = replace(place(judged, *place_), recipe=Recipe.parse(spec))
+    assert [said] == problems(catalog.paper(), [wrong])
+
+
+def test_a_recipe_gives_its_figure_and_says_among_how_many(judged):
+    cgnl = place(judged, 5, "r50-cgnl", "flops")
+    assert (("fvcore", 19_164_262_400), 768) == (cgnl.given(), cgnl.tried)
+    # another row: all rows that can be built
+    assert 32 == place(judged, 5, "c3d", "params").tried
+
+
+# claims
+
+TINY = """
+paper = "A paper"
+titles.1 = "Costs"
+figures = [{ table = 1, label = "C3D", row = "c3d", params = "78.8M" }]
+claims = [{ where = "Abstract", printed = "small", says = "it is small", rows = ["c3d"] }]
+"""
+ROWS = """
+from vidcost.models.backbones.c3d import C3D
+from vidcost.papers.row import Row
+
+ROWS = (Row("tiny-c3d", C3D, 3, ((3, 16, 112, 112),)),)
+"""
+CHECKS = """
+from vidcost.bench.audit import Said, holds, ours
+
+def small(claim, paper):
+    return Said("no figure", holds(ours("c3d").params < 10**6), "It has more.")
+
+CHECKS = {("Abstract", "small"): small}
+"""
+
+
+def test_a_claim_is_checked_by_the_code_of_its_paper(shelf):
+    shelf("tiny", TINY, ROWS, claims=CHECKS)
+    (found,) = judge_claims(catalog.paper("tiny"))
+    assert ("does not hold", "vidcost count c3d") == (found.said.by_count, found.command)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            {},
+            "no code checks the claim 'small' of Abstract: add a function to CHECKS in papers/tiny",
+        ),
+        ({"claims": CHECKS.replace('"small"', '"large"')}, "no code checks the claim 'small'"),
+        (
+            {"claims": CHECKS + 'CHECKS["Section 9", "large"] = small'},
+            "checks 'large' of Section 9, a claim that is not in figures.toml",
+        ),
+    ],
+)
+def test_a_claim_that_no_code_checks_is_an_error_that_says_so(files, said, shelf, complaint):
+    shelf("tiny", TINY, ROWS, **files)
+    assert said in complaint("audit", "tiny")

@@ -1,0 +1,42 @@
+"""A second paper, as docs/extending.md writes it: a folder, and no existing file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vidcost.bench.audit import judge, problems
+from vidcost.papers import catalog
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("file", "language"), [("figures.toml", "toml"), ("rows.py", "python")])
+def test_the_example_is_the_one_of_the_documentation(file, language):
+    page = (CHECKOUT / "docs/extending.md").read_text(encoding="utf-8").split("## A paper\n")[1]
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert block == (CHECKOUT / "papers/example" / file).read_text(encoding="utf-8")
+
+
+def test_the_audit_finds_the_misprint():
+    paper = catalog.paper("example")
+    judged = judge(paper)
+    assert 4 == len(judged)
+    assert ["Table A1, example-r50-nl, params"] == [each.place for each in judged if not each.met]
+    assert [] == problems(paper, judged)
+
+
+def test_the_misprint_needs_its_note():
+    paper = catalog.paper("example")
+    bare = tuple(e.model_copy(update={"note": type(e.note)()}) for e in paper.figures)
+    (problem,) = problems(paper, judge(paper.model_copy(update={"figures": bare})))
+    assert "62.4M is not reproduced, and no note in papers/example/figures.toml" in problem
+
+
+def test_nothing_of_the_example_is_in_default_outputs():
+    names = {row.name for row in catalog.rows_of("example")}
+    assert 2 == len(names)
+    assert not names & {row.name for row in catalog.select()}
+    assert not names & {row.name for row in catalog.rows_beside(["mfnet"])}
