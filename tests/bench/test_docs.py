@@ -55,7 +55,7 @@ def run_commands(example: Example) -> None:
         for command in map(str.strip, re.sub(r"\s+# .*", "", line).split("&&")):
             program, *words = shlex.split(command)
             if program == "vidcost":
-                status, out, err = example.namespace["vidcost"](*words)
+                status, out, err = example.namespace["run vidcost"](*words)
                 assert 0 == status, f"{example.path}:{example.line}: {command}\n{err}"
                 assert_output(expected, out, f"{example.path}:{example.line}: {command}")
 
@@ -99,7 +99,7 @@ def test_examples_run_and_print_the_output_shown(
     page: str, place: None, vidcost: Callable[..., object]
 ) -> None:
     document = SYBIL.parse(CHECKOUT / page)
-    document.namespace["vidcost"] = vidcost
+    document.namespace["run vidcost"] = vidcost
     for example in document.examples():
         with contextlib.suppress(SkipTest):
             example.evaluate()
@@ -124,7 +124,7 @@ def test_a_wrong_example_fails(wrong: str, said: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(wrong)
     document = SYBIL.parse(page)
-    document.namespace["vidcost"] = lambda word: (word == "fail", "13\n", "why")
+    document.namespace["run vidcost"] = lambda word: (word == "fail", "13\n", "why")
     (example,) = document.examples()
     # doctest's failure is an exception of its own
     with pytest.raises(Exception, match=said):
