@@ -1,4 +1,4 @@
-"""The command that accounts for what other counters print."""
+"""The command that explains what other counters print."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def explain(
     from vidcost.bench.cli.networks import limit_s, network_cells, parted
     from vidcost.bench.cli.rows import at, buildable, measured, progress
     from vidcost.bench.count.reconcile import Entry, entries_on, reconcile, steps
-    from vidcost.bench.inspection.counted import accounts_of_all
+    from vidcost.bench.inspection.counted import explained_on
     from vidcost.bench.report.reconciliation import (
         reconciliation_markdown,
         reconciliation_table,
@@ -89,23 +89,23 @@ def explain(
             else:
                 examined = measured(chosen, use_cache=not no_cache)
                 entries = {each.record.row: reconcile(each) for each in examined}
-        found, failures = accounts_of_all(networks, limit_s=limit_s(time_limit), engine=machines)
+        found, failures = explained_on(networks, limit_s=limit_s(time_limit), engine=machines)
         entries |= found
         failed += failures
-    accounts = [entry for each in entries.values() for entry in each]
+    shown = [entry for each in entries.values() for entry in each]
     if as_ in (Format.JSON, Format.CSV):
-        print_table(tidy_table(accounts), as_)
+        print_table(tidy_table(shown), as_)
     elif not entries:
         pass
     elif len(entries) <= SHOWN_BY_TERM:
         for each in entries.values():
             print_table(statement_table(each), as_)
     else:
-        print_table(reconciliation_table(accounts), as_)
+        print_table(reconciliation_table(shown), as_)
     if everything:
         write_document(
-            results / "reconciliation.md", reconciliation_markdown(accounts), command="explain"
+            results / "reconciliation.md", reconciliation_markdown(shown), command="explain"
         )
-        write_lines(results / "reconciliation.jsonl", tidy_table(accounts).lines, command="explain")
-    off = (line for entry in accounts if not entry.balanced for line in entry.complaints)
+        write_lines(results / "reconciliation.jsonl", tidy_table(shown).lines, command="explain")
+    off = (line for entry in shown if not entry.balanced for line in entry.complaints)
     report((*failed, *off))

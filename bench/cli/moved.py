@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 MOVED: Mapping[str, str] = {
+    "gate study": "`python tools/gate_study.py` in a checkout measures the gate's error rates",
     "fast": "`vidcost time --blocks all --impl reference,optimized` compares the implementations",
     "time --share": "`vidcost time --contribution` times what blocks add to their networks",
     "history": "`git log -p results/counts.jsonl` shows the history of the committed counts",

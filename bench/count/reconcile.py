@@ -17,7 +17,13 @@ from vidcost.bench.count.references.asking import (
     ask_all,
     large_modules,
 )
-from vidcost.bench.count.references.reference import Answer, Convention, Term, by_category
+from vidcost.bench.count.references.reference import (
+    Answer,
+    Convention,
+    Status,
+    Term,
+    by_category,
+)
 from vidcost.bench.engine.calls import Call, Engine, Lost, Needs, results
 from vidcost.papers.row import Row
 
@@ -93,7 +99,7 @@ class Entry:
     printed: int | None
     off: Mapping[str, int]
     version: str
-    status: str
+    status: Status
     error: str = ""
 
     @property

@@ -25,14 +25,14 @@ from vidcost.papers.row import Row
 COUNTS = "counts.jsonl"
 
 
-class Record(BaseModel, Cost):
+class Record(BaseModel, Cost, frozen=True):
     """The counts of a row at batch 1: a ``Cost``, and what belongs to it.
 
     ``buffers`` are elements. ``closed_forms`` is the number of modules whose closed form equals the
     count. ``reference_counters`` are the answers of other counters, in their own conventions.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     row: str
     classes: int

@@ -1,6 +1,6 @@
-"""What is counted of something that is no row: a user's network, a row with other blocks.
+"""Counts users' networks, rows with other blocks, and blocks alone.
 
-Each is built and run in a process of its own: a user's code may do anything there.
+Users' code runs in an isolated process, where it may do anything.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vidcost.models.cost import Cost
 
 @dataclass(frozen=True)
 class Counted:
-    """What was counted of ``cell``, or why nothing was.
+    """The counts of ``cell``, or why there are none.
 
     ``status`` is "ok"; "uncounted" if an operator has no rule; "differs" if a closed form says
     something else; or how the code failed: "raised", "exited", "killed", "timed out". ``error`` is
@@ -57,10 +57,10 @@ def counted(
 ) -> Counted:
     """Count what ``cell`` is about, at its inputs, and ask ``reference_counters`` about it.
 
-    ``training`` counts a step of training instead of a pass in evaluation mode.
-    What is ours alone and asks no reference counter is counted in this process.
-    Raises: ValueError if there is no such row, position, file or object; ClosedFormMismatch for
-            what is ours alone.
+    ``training`` counts a training step instead of a pass in evaluation mode. Without a user's code
+    and reference counters it is counted in this process.
+    Raises: ValueError if there is no such row, position, file or object; ClosedFormMismatch
+            without a user's code.
     """
     if not cell.code and not reference_counters:
         return _counted(cell, (), training)
@@ -70,26 +70,26 @@ def counted(
         return Counted(cell, status=failed.status, error=str(failed))
 
 
-def accounts(cell: Cell, *, limit_s: float = LIMIT_S) -> tuple[list[Entry], str]:
-    """The ledger of what ``cell`` is about, and why there is none.
+def explained(cell: Cell, *, limit_s: float = LIMIT_S) -> tuple[list[Entry], str]:
+    """The entries of ``cell``'s target, and why there are none.
 
     Raises: ValueError as :func:`counted`.
     """
     try:
-        return isolated(limit_s, _accounts, cell), ""
+        return isolated(limit_s, _explained, cell), ""
     except Failed as failed:
         return [], f"{cell.target}: {failed.status}: {failed}"
 
 
-def accounts_of_all(
+def explained_on(
     cells: Sequence[Cell], *, limit_s: float, engine: Engine
 ) -> tuple[dict[str, list[Entry]], list[str]]:
-    """The ledger of each, by target in order, made by ``engine``; a line on each that has none.
+    """The entries of each target in order, made by ``engine``; a line on each that has none.
 
     Raises: ValueError as :func:`counted`.
     """
     calls = [
-        Call(f"the ledger of {cell.target}", _accounts_there, (cell, limit_s)) for cell in cells
+        Call(f"reconciling {cell.target}", _explained_there, (cell, limit_s)) for cell in cells
     ]
     found: dict[str, list[Entry]] = {}
     failures: list[str] = []
@@ -102,9 +102,9 @@ def accounts_of_all(
     return found, failures
 
 
-def _accounts_there(cell: Cell, limit_s: float) -> tuple[list[Entry], str]:
+def _explained_there(cell: Cell, limit_s: float) -> tuple[list[Entry], str]:
     check_code(cell)
-    return accounts(cell, limit_s=limit_s)
+    return explained(cell, limit_s=limit_s)
 
 
 def _counted(cell: Cell, reference_counters: Sequence[Convention], training: bool) -> Counted:
@@ -142,7 +142,7 @@ def _counted(cell: Cell, reference_counters: Sequence[Convention], training: boo
     )
 
 
-def _accounts(cell: Cell) -> list[Entry]:
+def _explained(cell: Cell) -> list[Entry]:
     built = _built(cell)
     try:
         return reconcile_network(cell.target, built.model, built.inputs)

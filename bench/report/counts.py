@@ -87,6 +87,7 @@ def counted_table(found: Sequence[Counted], shape: Sequence[int] = ()) -> Table:
         for index, each in enumerate(found)
         if each.error
     }
+    head: tuple[Column, ...]
     lines: list[dict[str, Any]]
     if shape:
         channels, *clip = shape

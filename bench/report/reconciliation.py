@@ -22,22 +22,22 @@ _LEGEND = (
 
 
 def statement_table(entries: Sequence[Entry]) -> Table:
-    """The accounts of one row: terms down, counters across."""
+    """The entries of one row: terms down, counters across."""
     (row,) = {entry.row for entry in entries}
     lines: list[dict[str, Any]] = []
     for quantity, (ours, printed) in _QUANTITIES.items():
-        accounts = {e.counter: e for e in entries if e.quantity == quantity}
-        if not accounts:
+        by_counter = {e.counter: e for e in entries if e.quantity == quantity}
+        if not by_counter:
             continue
-        names = dict.fromkeys(term.name for e in accounts.values() for term in e.terms)
+        names = dict.fromkeys(term.name for e in by_counter.values() for term in e.terms)
         lines += [
-            {"what": ours, **{counter: e.ours for counter, e in accounts.items()}},
+            {"what": ours, **{counter: e.ours for counter, e in by_counter.items()}},
             *(
-                {"what": name, **{counter: _amount(e, name) for counter, e in accounts.items()}}
+                {"what": name, **{counter: _amount(e, name) for counter, e in by_counter.items()}}
                 for name in names
             ),
-            {"what": printed, **{c: _printed(e) for c, e in accounts.items()}},
-            {"what": "remainder", **{c: e.remainder for c, e in accounts.items()}},
+            {"what": printed, **{c: _printed(e) for c, e in by_counter.items()}},
+            {"what": "remainder", **{c: e.remainder for c, e in by_counter.items()}},
         ]
     return Table(
         title=f"Reconciliation of {row}",
@@ -51,12 +51,12 @@ def reconciliation_table(entries: Sequence[Entry]) -> Table:
     """A line for each row: what every counter prints, and the remainders."""
     lines = []
     for row in dict.fromkeys(entry.row for entry in entries):
-        accounts = [entry for entry in entries if entry.row == row]
-        flops = [entry for entry in accounts if entry.quantity == "flops"]
-        left = [f"{e.counter} {e.quantity}: {_left(e)}" for e in accounts if not e.balanced]
+        of_row = [entry for entry in entries if entry.row == row]
+        flops = [entry for entry in of_row if entry.quantity == "flops"]
+        left = [f"{e.counter} {e.quantity}: {_left(e)}" for e in of_row if not e.balanced]
         line: dict[str, Any] = {"row": row, "macs": flops[0].ours}
         line |= {entry.counter: _printed(entry) for entry in flops}
-        lines.append(line | {"entries": len(accounts), "remainder": "; ".join(left) or "0"})
+        lines.append(line | {"entries": len(of_row), "remainder": "; ".join(left) or "0"})
     return Table(
         title="Reconciliation",
         columns=(
@@ -158,11 +158,10 @@ def _printed(entry: Entry) -> int | Status:
 
 
 def _left(entry: Entry) -> str:
-    """What an account leaves, by heading; why there is none."""
+    """What is not explained, by category; the status of a counter without an answer."""
     if entry.printed is None:
         return entry.status
-    by_category = entry.off or {"total": entry.remainder or 0}
-    return ", ".join(f"{heading} {amount:+,}" for heading, amount in by_category.items())
+    return ", ".join(f"{category} {amount:+,}" for category, amount in entry.left.items())
 
 
 def _signed(amount: int | str) -> str:

@@ -67,7 +67,8 @@ def attend_in_slices(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     # a tracer cannot see through a checkpoint
     recompute = _wants_gradient(query, key, value) and not _is_traced()
     parts = []
-    for some in queries.split(max(FEWEST_QUERIES, SCORES // key.shape[2]), dim=1):
+    size = max(FEWEST_QUERIES, SCORES // key.shape[2])
+    for some in torch.split(queries, size, dim=1):
         if recompute:
             part = checkpoint(
                 _weigh, some, key, values, use_reentrant=False, preserve_rng_state=False

@@ -1,7 +1,7 @@
 """Softmax attention in tiles that stay on the chip: one kernel, and one that joins parts.
 
-For what torch's fused attention is slow at on a GPU: single precision where TF32 products will do,
-and half precision of wide or unequally wide operands.
+It serves where torch's fused attention is slow on a GPU: single precision with TF32 products, and
+half precision of wide or unequally wide operands.
 
 Shapes: B batch, D width of queries and keys, E width of values, P queries, K keys, S parts of the
 keys. A tile has M queries and N keys.
@@ -32,14 +32,14 @@ LEAST = 16
 
 
 class Tiles(NamedTuple):
-    """How one program goes about its queries."""
+    """The tiles of one program, and its launch options."""
 
     queries: int
     keys: int
     warps: int
     stages: int
     resident: int
-    """Programs that one multiprocessor holds, by registers and by shared memory."""
+    """Programs that run on one multiprocessor, by registers and by shared memory."""
 
 
 TILES = (
@@ -56,8 +56,8 @@ def attend_in_tiles(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The values, weighed for each query by the softmax over keys of query . key, unscaled.
 
     Without a gradient. Products of single precision have TF32's ten bits, sums are of single
-    precision. All three of one type. Nothing of P x K is held: a transposed copy of the queries
-    and one of the keys, and S outputs in single precision where the keys are taken in parts.
+    precision. All three of one type. Nothing of P x K is materialized: only a transposed copy of
+    the queries and of the keys, and S outputs in single precision where keys are taken in parts.
 
     Shapes: (B, D, P), (B, D, K), (B, E, K) -> (B, E, P), whose channels are side by side.
     """

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MATRIX = 1 << 18
-"""Pairs of a query and a key up to which the matrix of all pairs is faster, and is taken."""
+"""Pairs of a query and a key up to which the matrix of all pairs is used, since it is faster."""
 
 
 def rectified_sums(a: Tensor, b: Tensor, value: Tensor) -> Tensor:
@@ -18,8 +18,8 @@ def rectified_sums(a: Tensor, b: Tensor, value: Tensor) -> Tensor:
 
     Of the keys by falling b, those with a_i + b_j > 0 are the first m_i. So the sum is
     a_i (value_1 + ... + value_m) + (b_1 value_1 + ... + b_m value_m): two running sums, looked up.
-    O(K log K + (P + K) E) instead of O(P K E), and no product of matrices. Where there are few
-    pairs it takes them all the same: see :data:`MATRIX`.
+    O(K log K + (P + K) E) instead of O(P K E), and no product of matrices; for few pairs the
+    matrix of all is faster: see :data:`MATRIX`.
 
     Shapes: (B, P), (B, K), (B, E, K) -> (B, E, P).
     """
@@ -27,8 +27,8 @@ def rectified_sums(a: Tensor, b: Tensor, value: Tensor) -> Tensor:
         return (F.relu(a[:, :, None] + b[:, None]) @ value.transpose(1, 2)).transpose(1, 2)
     dtype = value.dtype
     # a running sum in half precision would lose its last terms
-    held = torch.promote_types(dtype, torch.float32)
-    a, b, value = a.to(held), b.to(held), value.to(held)
+    exact = torch.promote_types(dtype, torch.float32)
+    a, b, value = a.to(exact), b.to(exact), value.to(exact)
     falling, order = b.sort(dim=1, descending=True)
     # -b rises; right=False finds how many are below a, so that a + b = 0 is not among them
     first = torch.searchsorted(-falling.detach(), a.detach().contiguous())  # B P

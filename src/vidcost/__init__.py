@@ -20,6 +20,8 @@ def __getattr__(name: str) -> object:
     # torch takes a second to import: only who asks for one of these waits
     if name in __all__:
         return getattr(import_module(f"vidcost.bench.api.{name}"), name)
+    if name == "ledger":
+        raise AttributeError("vidcost.ledger is now vidcost.explain")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -31,3 +31,8 @@ def test_three_functions_beside_the_subpackages():
 def test_what_is_not_there_is_named():
     with pytest.raises(AttributeError, match="module 'vidcost' has no attribute 'energy'"):
         vidcost.energy  # noqa: B018
+
+
+def test_the_old_name_of_explain_names_the_new_one():
+    with pytest.raises(AttributeError, match=r"^vidcost\.ledger is now vidcost\.explain$"):
+        vidcost.ledger  # noqa: B018

@@ -1,4 +1,4 @@
-"""The command that accounts for what other counters print."""
+"""The command that explains what other counters print."""
 
 from __future__ import annotations
 

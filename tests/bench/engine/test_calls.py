@@ -6,7 +6,7 @@ import pytest
 
 from vidcost.bench.engine.calls import Call, Here, Lost, Outcome, results
 from vidcost.bench.inspection.comparison import count_all, variants
-from vidcost.bench.inspection.counted import accounts_of_all
+from vidcost.bench.inspection.counted import explained_on
 from vidcost.bench.timing.cell import Cell
 
 
@@ -67,5 +67,5 @@ def test_networks_of_ones_own_are_theirs_in_order(monkeypatch):
         "vidcost.bench.inspection.counted._accounts_there",
         lambda cell, limit_s: ([cell.network], "") if cell.network[-1] != "b" else ([], "b broke"),
     )
-    found, failures = accounts_of_all(cells, limit_s=1, engine=Backwards(lost=2))
+    found, failures = explained_on(cells, limit_s=1, engine=Backwards(lost=2))
     assert (["my_net.py:a"], ["b broke", "my_net.py:c: lost 3 times"]) == (list(found), failures)

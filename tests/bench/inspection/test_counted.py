@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from vidcost.bench.inspection.counted import accounts, counted
+from vidcost.bench.inspection.counted import counted, explained
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.plan import code_of, network_fields
 from vidcost.models.cost import Cost
@@ -86,15 +86,15 @@ def test_a_network_that_hangs_is_given_up():
 
 @pytest.mark.usefixtures("in_this_process")
 def test_every_counter_is_accounted_for():
-    entries, failure = accounts(network("Net"))
+    entries, failure = explained(network("Net"))
     assert "" == failure
     assert {"fvcore", "thop", "thop-2020", "torch"} == {entry.counter for entry in entries}
     assert all(entry.balanced for entry in entries)
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_there_is_no_ledger_of_a_network_that_fails():
-    entries, failure = accounts(network("Raises"))
+def test_there_is_no_reconciliation_of_a_network_that_fails():
+    entries, failure = explained(network("Raises"))
     assert [] == entries
     assert failure.startswith("theirs.py:Raises: raised: ValueError: theirs")
 

@@ -141,7 +141,7 @@ def test_splits():
     ("batch", "n", "d", "e"),
     [(1, 6272, 192, 192), (8, 1568, 48, 48), (3, 392, 96, 96), (1, 3136, 384, 192)],
 )
-def test_no_matrix_is_held(batch, n, d, e, dtype):
+def test_the_matrix_is_not_materialized(batch, n, d, e, dtype):
     inputs = draw(batch, d, n, e, n, dtype=dtype)
     attend_in_tiles(*inputs)
     torch.cuda.synchronize()
