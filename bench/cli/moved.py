@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 MOVED: Mapping[str, str] = {
+    "gate study": "`python tools/gate_study.py` in a checkout measures the gate's error rates",
     "fast": "`vidcost time --blocks all --impl reference,optimized` compares the implementations",
     "time --share": "`vidcost time --contribution` times what blocks add to their networks",
     "history": "`git log -p results/counts.jsonl` shows the history of the committed counts",
@@ -12,6 +13,7 @@ MOVED: Mapping[str, str] = {
     "show": "`vidcost count ROW --depth 2` shows the modules of a row",
     "block": "`vidcost count BLOCK --shape CxTxHxW` counts blocks alone",
     "count --witnesses": "`vidcost count --references` asks other counters too",
+    "audit --search": "`vidcost audit --recipe 'ROW AXIS=CHOICE'` counts a row otherwise",
     "export": "`vidcost query SQL --parquet FILE` writes an answer as Parquet",
 }
 """By the words of a command, and an option of it if only that went: what to use instead."""

@@ -1,14 +1,13 @@
-"""Latency of one pass: the rows of Tables 3, 5 and 6 and the optimized ones, and blocks alone in
-both implementations where rows put them.
+"""Latency of rows with printed costs, optimized rows, and blocks alone, by the library's timer.
 
-On a CPU timed by pytest-benchmark's clock, on a GPU by a clock of the device. A quick look, and
-what `--benchmark-compare` compares; `vidcost time` has the protocol with warm-up, telemetry and a
-process for each cell. Run: pytest bench/suites -m latency -k pnl; -m "latency and cuda"
+Each benchmark takes one cell's samples as `vidcost time` does, warm-up included, and hands them to
+pytest-benchmark, for `--benchmark-compare`. `vidcost time` has a process for each cell, telemetry
+and memory. Run: pytest bench/suites -m latency -k pnl; -m "latency and cuda"
 """
 
 from __future__ import annotations
 
-import os
+import statistics
 import time
 
 import pytest
@@ -17,108 +16,75 @@ import torch
 from vidcost.bench.block_spec import with_impl
 from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.machine import describe
-from vidcost.bench.timing.memory import measure_memory
+from vidcost.bench.timing.clock import clock_for
+from vidcost.bench.timing.machine import default_threads, describe
+from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.plan import fitting, shared_shapes
+from vidcost.bench.timing.runner import Runner, set_products
+from vidcost.bench.timing.sampling import sample, without_collection
 from vidcost.models.registry import BLOCKS, specs
 from vidcost.papers.catalog import rows_of, rows_with_costs
 
-THREADS = os.cpu_count() or 1
-SPECS = tuple(
-    with_impl(spec, impl)
-    for spec in specs()
-    for impl in BLOCKS[spec.partition(":")[0]].implementations
-)
-SHAPES = ((384, 8, 14, 14), (1024, 4, 14, 14))
-"""Where rows put different blocks: MFNet's conv4 and ResNet-50's res4."""
-
-
-class DeviceTimer:
-    """The time on a CUDA device in seconds, by events on its current stream.
-
-    Each call waits for what was launched before, so a round is the work of its passes and the
-    launch of the first kernel. Events tell milliseconds in single precision, so time is added up
-    from call to call.
-    """
-
-    def __init__(self) -> None:
-        self._now = 0.0
-        self._last: torch.cuda.Event | None = None
-
-    def __call__(self) -> float:
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        event.synchronize()
-        if self._last is not None:
-            self._now += self._last.elapsed_time(event) / 1e3
-        self._last = event
-        return self._now
+LIMITS = Limits(sampling_s=2.0, warmup_s=2.0, precision=0.02, min_samples=6)
 
 
 def _cells():
-    on = [(f"-{kind}", {"device": "cuda", "dtype": kind}) for kind in ("fp32", "tf32", "bf16")]
-    printed = rows_with_costs()
-    for suffix, conditions in [("", {"threads": THREADS}), *on]:
-        for row in rows_of():
-            # an optimized variant stands beside its row
-            if row in printed or (row.build and row.is_optimized):
-                cell = Cell(row=row.name, **conditions)
-                yield f"{row.name}{suffix}", f"{row.network.__name__}{suffix}", cell
-        for shape in SHAPES:
-            at = "x".join(map(str, shape))
-            for spec in SPECS:
-                # 1024 channels do not split into 3 groups of even width
-                if shape[0] % 6 and spec.startswith("pnl:n=3"):
-                    continue
-                cell = Cell(block=spec, shape=shape, **conditions)
-                yield f"{spec}-{at}{suffix}", f"blocks at {at}{suffix}", cell
-
-
-def _marks(cell, group):
-    if cell.device == "cpu":
-        return [pytest.mark.benchmark(group=group, timer=time.perf_counter)]
-    return [
-        pytest.mark.cuda,
-        pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-        pytest.mark.benchmark(group=group, timer=DeviceTimer()),
+    with_costs = rows_with_costs()
+    rows = [row for row in rows_of() if row in with_costs or (row.build and row.is_optimized)]
+    both = [
+        with_impl(spec, impl)
+        for spec in specs()
+        for impl in BLOCKS[spec.partition(":")[0]].implementations
     ]
+    blocks, _ = fitting(both, shared_shapes(rows_of()))
+    on = [{"device": "cuda", "dtype": dtype} for dtype in ("fp32", "tf32", "bf16")]
+    for conditions in ({"threads": default_threads("cpu")}, *on):
+        suffix = f"-{conditions['dtype']}" if "dtype" in conditions else ""
+        targets = [{"row": row.name} for row in rows]
+        targets += [{"block": spec, "shape": shape} for spec, shape in blocks]
+        for target in targets:
+            cell = Cell(**target, **conditions)
+            yield f"{cell.target.replace(' at ', '-')}{suffix}", cell
 
 
-pytestmark = pytest.mark.latency
+def _marks(cell):
+    if cell.device == "cpu":
+        return []
+    no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    return [pytest.mark.cuda, no_gpu]
 
 
-@pytest.fixture
-def conditions(cell):
-    """The switches of torch as the cell has them, and afterwards as they were."""
-    threads = torch.get_num_threads()
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.set_num_threads(cell.threads)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = cell.dtype == "tf32"
-    yield
-    torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
-
-
+@pytest.mark.latency
 @pytest.mark.parametrize(
-    "cell",
-    [pytest.param(cell, id=name, marks=_marks(cell, group)) for name, group, cell in _cells()],
+    "cell", [pytest.param(cell, id=name, marks=_marks(cell)) for name, cell in _cells()]
 )
-def test_latency(benchmark, cell, conditions, predicted):
+def test_latency(benchmark, cell):
     """A forward pass in evaluation mode."""
-    built = build(cell)
-
-    def step() -> object:
-        with torch.inference_mode():
-            return built.model(*built.inputs)
-
-    step()
-    machine = describe(cell.device)
-    benchmark.extra_info |= predicted[cell] | {
+    threads, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(cell.threads)
+    try:
+        set_products(cell)
+        clock = clock_for(cell.device)
+        runner = Runner(cell, build(cell), clock)
+        with without_collection():
+            taken = sample(
+                runner.take,
+                LIMITS,
+                lambda _: "keep",
+                now=time.monotonic,
+                resolution_s=clock.resolution_s,
+            )
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(products)
+    seconds = taken.samples["latency"]
+    replay = iter(seconds)
+    # pytest-benchmark calls a timer before and after each round: it is given the samples
+    marks = (at for each in replay for at in (0.0, each))
+    benchmark._timer = lambda: next(marks)
+    benchmark.extra_info |= {
+        "median_s": statistics.median(seconds),
         "conditions": cell.model_dump(mode="json"),
-        "machine": machine.model_dump(mode="json"),
+        "machine": describe(cell.device).model_dump(mode="json"),
     }
-    benchmark(step)
-    held_bytes = sum(clip.numel() * clip.element_size() for clip in built.inputs)
-    memory = measure_memory(
-        cell.device, step, weights_bytes=built.weights_bytes, held_bytes=lambda: held_bytes
-    )
-    benchmark.extra_info["peak_bytes"] = memory.peak
+    benchmark.pedantic(lambda: None, rounds=len(seconds))

@@ -115,12 +115,12 @@ def varying(conditions: Iterable[Conditions]) -> list[str]:
 
 
 def in_words(conditions: Iterable[Conditions]) -> str:
-    """The values that all ``conditions`` share, for people."""
-    first, *others = list(conditions) or [None]
-    if first is None:
+    """The values that all ``conditions`` share, for people; nothing of none."""
+    known = list(conditions)
+    if not known:
         return ""
-    apart = varying([first, *others])
-    words = (axis.words(getattr(first, n)) for n, axis in AXES.items() if n not in apart)
+    apart = varying(known)
+    words = (axis.words(getattr(known[0], n)) for n, axis in AXES.items() if n not in apart)
     return ", ".join(filter(None, words))
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import re
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import psutil
 import torch
 
 from vidcost.bench.timing.record import Machine
@@ -34,7 +36,7 @@ def describe(device: str) -> Machine:
         device=gpu.pop("device", cpu),
         cpu=cpu,
         cores=usable_cores(),
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        memory_bytes=psutil.virtual_memory().total,
         platform=platform.platform(),
         python=platform.python_version(),
         torch=torch.__version__,
@@ -95,13 +97,19 @@ def _driver() -> str:
     return driver.decode() if isinstance(driver, bytes) else str(driver)
 
 
+@cache
 def _cpu() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return next(iter(named), platform.processor() or platform.machine())
+    if named:
+        return named[0]
+    import cpuinfo  # type: ignore[import-untyped]
+
+    # asks other programs, which takes seconds: every worker looks at its machine
+    return str(cpuinfo.get_cpu_info().get("brand_raw") or platform.machine())
 
 
 def last_cache_bytes(cpus: Path = Path("/sys/devices/system/cpu")) -> int | None:
@@ -109,12 +117,12 @@ def last_cache_bytes(cpus: Path = Path("/sys/devices/system/cpu")) -> int | None
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
     caches: dict[tuple[int, str], int] = {}
     for cpu in allowed:
-        for cache in (cpus / f"cpu{cpu}" / "cache").glob("index*"):
+        for folder in (cpus / f"cpu{cpu}" / "cache").glob("index*"):
             try:
-                level = int((cache / "level").read_text())
-                kibibytes = (cache / "size").read_text().strip().removesuffix("K")
+                level = int((folder / "level").read_text())
+                kibibytes = (folder / "size").read_text().strip().removesuffix("K")
                 # one cache is listed under every CPU that shares it
-                caches[level, (cache / "shared_cpu_list").read_text()] = 1024 * int(kibibytes)
+                caches[level, (folder / "shared_cpu_list").read_text()] = 1024 * int(kibibytes)
             except (OSError, ValueError):
                 continue
     last = max((level for level, _ in caches), default=0)

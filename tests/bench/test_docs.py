@@ -41,7 +41,7 @@ class Python(PythonCodeBlockParser):
 
 
 def run_or_write(example: Example) -> None:
-    named = re.match(r"# (\S+\.py)\n", example.parsed)
+    named = re.match(r"# (\S+\.(?:py|toml))\n", example.parsed)
     if named:
         Path(named[1]).write_text(example.parsed)
     else:
@@ -68,7 +68,14 @@ def assert_output(expected: str, out: str, where: str) -> None:
     assert same or not expected.strip(), f"{where}\n{out}"
 
 
-SYBIL = Sybil([Python(), CodeBlockParser("console", run_commands), SkipParser()])
+SYBIL = Sybil(
+    [
+        Python(),
+        CodeBlockParser("toml", run_or_write),
+        CodeBlockParser("console", run_commands),
+        SkipParser(),
+    ]
+)
 
 
 @pytest.fixture

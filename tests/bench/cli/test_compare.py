@@ -58,21 +58,6 @@ def test_counts_and_what_each_block_adds(vidcost):
     assert (2, 0) == (nl["closed_forms"], mine["closed_forms"])
 
 
-def test_fvcore_is_asked_and_the_table_says_what_was_not_checked(vidcost):
-    ran = vidcost(*MFNET, "--block", "mine.py:Block", "--budget", "0s")
-    assert 0 == ran.status
-    header, _, none, mine = ran.out.splitlines()[2:6]
-    assert "fvcore" in header
-    assert "not checked" in mine
-    assert "not checked" not in none
-
-
-def test_several_positions_take_the_block_each(vidcost):
-    ran = vidcost(*MFNET, "--at", "conv3:every-other", "--block", "cgd", *UNTIMED, "--json")
-    # 6C parameters each: one of 384 channels and two of 192
-    assert 6 * (384 + 2 * 192) == lines(ran)[1]["added_params"]
-
-
 def test_blocks_of_a_row_are_left_out_for_the_others(vidcost):
     words = "compare r50-nl --at res4:before-last --block cgnl --frames 8 --size 64".split()
     none, cgnl = lines(vidcost(*words, *UNTIMED, "--json"))

@@ -40,13 +40,6 @@ def test_a_sweep_has_them_all_at_each_value():
     assert [4, 4, 8, 8] == [variant.cell.frames for variant in found]
 
 
-def test_the_code_of_a_users_network_is_in_every_variant():
-    network = {"network": "theirs.py:Net", "inputs": ("1x3x4x5x6",)}
-    plain, own, ours = variants(network, ["stem"], ["theirs.py:Scale", "nl"], CPU)
-    assert plain.cell.code == ours.cell.code
-    assert own.cell.code.startswith(f"{plain.cell.code}+")
-
-
 def test_counts_of_variants_and_of_what_does_not_fit():
     names = []
     some = chosen("nl", "pnl:n=4")
@@ -126,17 +119,6 @@ def test_of_too_few_pairs_nothing_is_separated():
     assert ((PLAIN, "cgnl"), ("nl",)) == (nl.not_separated, cgnl.not_separated)
 
 
-def test_values_of_a_sweep_are_compared_within_themselves():
-    some = chosen("nl", "cgnl", sweep=("frames", (4, 8)))
-    counts = counts_of(some, [Cost(conv=k) for k in (1, 3, 7, 20, 30, 50)])
-    adds = {("nl", 4): 0.1, ("cgnl", 4): 0.3, ("nl", 8): 0.3, ("cgnl", 8): 0.6}
-    timings = [timing(v, adds[v.block, v.value], without=v.value) for v in some if v.block]
-    found = compared(some, counts, timings)
-    assert [None, 2, 6, None, 10, 30] == [each.added_macs for each in found]
-    assert [None, (), (), None, (), ()] == [each.not_separated for each in found]
-    assert [4, 8] == [each.latency_s for each in found if each.variant.block is None]
-
-
 def test_what_failed_has_its_status_and_no_figures():
     some = chosen("nl", "cgnl", "cgd")
     counts = [
@@ -154,11 +136,3 @@ def test_what_failed_has_its_status_and_no_figures():
     assert ("raised", "ValueError: theirs", None) == (cgnl.status, cgnl.error, cgnl.added_macs)
     # what is wrong with the count weighs more than what became of the timing
     assert ("differs", 4) == (cgd.status, cgd.added_macs)
-
-
-def test_energy_is_of_the_variant_by_itself():
-    some = chosen("nl", conditions={"device": "cuda", "threads": 1, "batch": 2})
-    counts = counts_of(some, [Cost(), Cost()])
-    alone = Timing(key="k", cell=some[1].cell, samples_s={"latency": (1.0,)}, energy_j=7.0)
-    plain, nl = compared(some, counts, [timing(some[1], 0.1), alone])
-    assert (None, 3.5) == (plain.energy_j_per_clip, nl.energy_j_per_clip)

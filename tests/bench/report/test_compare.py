@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from vidcost.bench.inspection.comparison import Compared, Variant
 from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.report.compare import (
-    added_billions,
-    added_megabytes,
-    added_milliseconds,
     compare_table,
 )
 from vidcost.bench.timing.cell import Cell
@@ -48,21 +43,6 @@ def rows(table):
     ]
 
 
-@pytest.mark.parametrize(
-    ("write", "value", "expected"),
-    [
-        (added_billions, 291_330_816, "+0.291G"),
-        (added_billions, -1_500_000_000, "-1.500G"),
-        (added_billions, 0, "+0"),
-        (added_milliseconds, 0.00123, "+1.230"),
-        (added_milliseconds, -0.00123, "-1.230"),
-        (added_megabytes, -1_200_000, "-1.2"),
-    ],
-)
-def test_what_is_added_has_its_sign(write, value, expected):
-    assert expected == write(value)
-
-
 def test_a_line_for_each_with_what_it_adds():
     table = compare_table([PLAIN, TIMED], [], where="mfnet at conv4:after-1", axis=None)
     assert "**Blocks in mfnet at conv4:after-1**" in table.markdown()
@@ -76,13 +56,6 @@ def test_a_line_for_each_with_what_it_adds():
     assert {"–"} == {none[header.index("Pairs")], none[2]}
     assert "intervals overlap" in table.markdown()
     assert "Status" not in header
-
-
-def test_untimed_there_is_no_word_of_time():
-    plain, nl = one(None), one("nl", added_params=5, added_macs=2)
-    shown = compare_table([plain, nl], [], where="w", axis=None).markdown()
-    assert "Latency" not in shown
-    assert "Device" not in shown
 
 
 def test_failures_are_footnotes_and_a_sweep_is_a_column():

@@ -78,11 +78,6 @@ def test_lines_are_those_of_the_paper_with_latency_ratio_and_memory(table, on):
     )
 
 
-def test_columns_are_of_what_was_measured(table, on):
-    (found,) = tables_of(table(3), [on("mfnet-pnl", batch=1)])
-    assert ["Method", "MACs", "fp32, batch 1, ms", "Peak fp32, MB"] == list(cells(found)[0])
-
-
 def test_what_could_not_be_measured_is_a_dash_with_the_reason(table, on):
     failed = on("mfnet-pnl", None, known={"status": "oom", "error": "20 GiB"})
     (found,) = tables_of(table(3), [on("mfnet"), failed])
@@ -94,31 +89,6 @@ def test_what_could_not_be_measured_is_a_dash_with_the_reason(table, on):
     # a network cannot be held against one that did not fit
     (found,) = tables_of(table(3), [on("mfnet", None, known={"status": "oom"}), on("mfnet-pnl")])
     assert "fp32, × baseline" not in cells(found)[0]
-
-
-def test_notes_on_the_rows_stay(table, on):
-    (found,) = tables_of(table(5), [on("mfnet")])
-    methods = {line["Method"]: line["MACs"] for line in cells(found)}
-    assert "–³" == methods["(2+C1)D [47]³"]
-    assert "\n³ published only: no public definition" in found.markdown()
-
-
-def test_the_legend_names_device_versions_days_and_the_command(table, on):
-    later = {"started": "2026-11-27T01:00:00+00:00"}
-    timings = [on("mfnet"), on("mfnet-pnl", dtype="bf16", batch=1, known=later)]
-    (found,) = tables_of(table(3), timings)
-    meaning, machine, command = found.legend
-    assert "a batch of 1 or 8, the median of 8 samples ± half of its 95% confidence" in meaning
-    assert "(mfnet)" in meaning
-    assert "fp32: TF32 off; bf16: weights and data." in meaning
-    assert (
-        "Device: Abacus GPU, torch 2.11.0, driver 580, CUDA 13.0, cuDNN 91900, 2 CPU cores "
-        "(Abacus). Measured from 2026-11-26 to 2026-11-27."
-    ) == machine
-    assert (
-        "This command measures it: `vidcost time mfnet mfnet-pnl-concat mfnet-pnl --device cuda "
-        "--batch 1,8 --dtype fp32,bf16`."
-    ) == command
 
 
 def test_the_gpus_own_readings_stand_below(table, on):
@@ -169,22 +139,6 @@ def test_what_was_timed_otherwise_is_not_shown(other, table, timed):
     assert [] == tables_of(table(3), [timing])
 
 
-def test_a_gpu_that_timed_no_row_of_a_table_has_none_there(table, on):
-    timings = [on("r50-ucf101")]
-    assert [] == tables_of(table(3), timings)
-    assert ["Table 6 on Abacus GPU"] == [each.title for each in tables_of(table(6), timings)]
-    assert [] == tables_of(table(6), [])
-
-
-def test_each_gpu_has_a_table_of_its_own(table, on):
-    timings = [on("mfnet", 0.2, device="Slide rule"), on("mfnet"), on("mfnet-pnl")]
-    found = tables_of(table(3), timings)
-    assert ["Table 3 on Abacus GPU", "Table 3 on Slide rule"] == [each.title for each in found]
-    assert [["100.0 ± 4.0", "–", "100.0 ± 4.0"], ["200.0 ± 8.0", "–", "–"]] == [
-        [line["fp32, batch 8, ms"] for line in cells(each)] for each in found
-    ]
-
-
 def test_unlike_machines_with_one_gpu_say_what_differs(table, on):
     like = {"device_uuid": "GPU-2", "host": "n7", "memory_bytes": 7}
     timings = [
@@ -209,14 +163,6 @@ def test_the_latest_of_a_cell_counts_whatever_the_device_is_called(table, on):
     )
     (found,) = tables_of(table(3), timings)
     assert "200.0 ± 8.0" == cells(found)[0]["fp32, batch 8, ms"]
-
-
-def test_numbers_of_threads_are_not_mixed(table, on):
-    timings = [on("mfnet"), on("mfnet", 0.2, threads=4), on("mfnet-pnl", threads=4)]
-    (found,) = tables_of(table(3), timings)
-    assert "200.0 ± 8.0" == cells(found)[0]["fp32, batch 8, ms"]
-    assert "4 threads on the CPU" in found.legend[0]
-    assert found.legend[-1].endswith("--threads 4`.")
 
 
 def test_the_order_of_the_records_makes_no_difference(table, on):
@@ -275,8 +221,3 @@ def test_a_summary_has_the_lines_of_all_tables(table, on):
     assert "(mfnet, r50-ucf101)" in found.legend[0]
     assert [*"Table Method MACs".split(), "fp32, batch 8, ms"] == list(lines[0])[:4]
     assert not any("tf32" in heading for heading in lines[0])
-
-
-def test_there_is_no_summary_of_other_conditions(table, on):
-    (gpu,) = gpus([on("mfnet", batch=1)])
-    assert None is gpu_summary([table(3), table(6)], ALL, gpu)

@@ -5,10 +5,6 @@ import pytest
 from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.timing import (
     contribution_table,
-    digits,
-    megabytes,
-    milliseconds,
-    spread,
     timing_table,
     with_timings,
 )
@@ -35,25 +31,6 @@ def elsewhere(timed):
 
 
 # --- how a value is written
-
-
-@pytest.mark.parametrize(
-    ("expected", "write", "value"),
-    [
-        ("12.35", milliseconds, 0.0123456),
-        ("0.001234", milliseconds, 0.0000012341),
-        ("12,346", milliseconds, 12.3456),
-        ("0", lambda value: digits(value, 1), 0.0),
-        ("0.012", spread, 0.0000123456),
-        ("27", spread, 0.0271),
-        ("-1.2", spread, -0.00123),
-        ("9.995", digits, 9.9951),
-        ("61.0", megabytes, 61_014_016),
-        ("1,000.0", megabytes, 10**9),
-    ],
-)
-def test_numbers_for_people(expected, write, value):
-    assert expected == write(value)
 
 
 # --- figures
@@ -83,19 +60,6 @@ def test_figures_are_derived_from_the_samples(timed):
     assert None is found["share_of_data_sheet"]
 
 
-def test_the_peak_of_the_data_sheet_is_that_of_the_device(timed, elsewhere):
-    a100 = elsewhere(device="NVIDIA A100-SXM4-80GB")
-    found = figures(timed(MFNET, 1.0, macs_total=975 * 10**9, machine=a100))
-    assert pytest.approx(0.1) == found["share_of_data_sheet"]
-
-
-def test_too_few_samples_have_no_interval(timed):
-    found = figures(timed(MFNET, samples_s={"latency": (1.0, 3.0)}))
-    assert (2.0, 2, None, None) == tuple(
-        found[key] for key in ("median_s", "n", "half_ci_s", "ci_low_s")
-    )
-
-
 def test_a_training_step_has_parts(timed):
     parts = {"latency": (6.0,), "forward": (1.0,), "backward": (2.0,), "optimizer": (3.0,)}
     table = timing_table([timed(Cell(row="mfnet", phase="training"), samples_s=parts)])
@@ -106,24 +70,6 @@ def test_a_training_step_has_parts(timed):
 
 
 # --- the table of timings
-
-
-def test_a_line_says_how_long_and_how_well_it_is_known(timed):
-    (line,) = lines(timing_table([timed(MFNET, 0.5)]))
-    assert {
-        "Target": "mfnet",
-        "Latency, ms": "500.0",
-        "±": "20",
-        # the quartiles lie between 0.485 and 0.49, and between 0.51 and 0.515
-        "IQR": "22",
-        "n": "8",
-        "Reached": "3.0%",
-        "clips/s": "2.000",
-        "GMAC/s": "2.0",
-        "Peak, MB": "61.0",
-        "Weights": "31.5",
-        "RSS": "460.0",
-    } == line
 
 
 def test_conditions_that_vary_are_columns_and_the_others_stand_below(timed):
@@ -224,12 +170,6 @@ def test_what_may_not_be_mixed_is_left_out_by_number(eight):
     assert (eight[:2], []) == most_of_one_kind(eight[:2])
 
 
-def test_of_several_kinds_that_of_the_latest_is_kept_with_all_that_are_like_it(eight):
-    kept, note = of_one_machine(eight[:2] + eight[3:])
-    assert eight[:2] == kept
-    assert "1 timing left out: taken with driver 570, the latest with not available" == note
-
-
 # --- contributions
 
 
@@ -257,19 +197,6 @@ def test_a_share_is_of_pairs_so_drift_cancels(contribution):
     assert pytest.approx(0.05 / 1.406533632) == found["s_per_gmac"]
     assert (True, 8) == (found["contribution"], found["n"])
     assert (61_000_000, 21_000_000) == (found["peak_bytes"], found["block_bytes"])
-
-
-def test_shares_stand_in_a_table_of_their_own(contribution, timed):
-    both = [contribution, timed(MFNET)]
-    assert ["mfnet"] == [line["Target"] for line in lines(timing_table(both))]
-    (line,) = lines(contribution_table(both))
-    assert ("mfnet-nl", "285.0", "235.0", "50.00", "17.5%", "8", "1,406,533,632", "35.55") == tuple(
-        line[key]
-        for key in (
-            *("Row", "With, ms", "Without, ms", "Block, ms", "of the network", "Pairs"),
-            *("MACs of the block", "ms/GMAC"),
-        )
-    )
 
 
 def test_a_share_that_failed_is_a_status(timed):
@@ -306,11 +233,6 @@ def test_the_conditions_and_what_is_missing_stand_below(table3, timed):
     assert "Not timed: `vidcost time mfnet-pnl-concat mfnet-pnl` does it." == missing
 
 
-def test_nothing_is_said_where_nothing_was_timed(table3, timed):
-    assert table3 == with_timings(table3, [])
-    assert table3 == with_timings(table3, [timed(NL)])
-
-
 @pytest.mark.parametrize(
     "other",
     [
@@ -327,26 +249,8 @@ def test_what_is_not_one_pass_at_the_rows_own_clip_has_no_column(other, table3, 
     assert table3 == with_timings(table3, [timed(cell)])
 
 
-def test_conditions_are_not_mixed_in_a_column(table3, timed):
-    pnl = Cell(row="mfnet-pnl")
-    eight = [
-        timed(cell.model_copy(update={"batch": 8}), seconds)
-        for cell, seconds in ((MFNET, 0.8), (pnl, 0.9))
-    ]
-    table = with_timings(table3, [timed(MFNET, 0.1), *eight])
-    # more rows of the table ran at batch 8
-    assert ["800.0", "–", "900.0"] == [line["Latency, ms"] for line in lines(table)]
-    assert "Conditions: batch 8," in table.legend[1]
-
-
 def test_a_row_that_failed_is_a_dash_with_the_reason(table3, timed):
     failed = timed(Cell(row="mfnet-pnl"), None, status="oom", error="20 GiB")
     table = with_timings(table3, [timed(MFNET), failed])
     assert lines(table)[2]["Latency, ms"].startswith("–")
     assert "oom: 20 GiB" in table.markdown()
-
-
-def test_timings_of_two_devices_do_not_go_into_one_table(table3, timed, elsewhere):
-    other = timed(Cell(row="mfnet-pnl"), machine=elsewhere(device="Slide rule"))
-    with pytest.raises(ValueError, match="device Abacus and Slide rule"):
-        with_timings(table3, [timed(MFNET), other])

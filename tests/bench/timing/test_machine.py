@@ -20,10 +20,6 @@ def test_a_cpu():
     assert {"not available"} == {machine.device_uuid, machine.driver, machine.cuda, machine.cudnn}
 
 
-def test_two_descriptions_are_equal():
-    assert describe("cpu") == describe("cpu")
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_no_gpu():
     with pytest.raises(ValueError, match=r"^no CUDA device: choose --device cpu$"):
@@ -34,11 +30,6 @@ def test_no_gpu():
 def test_no_such_device(device):
     with pytest.raises(ValueError, match=r"^no device '.*': choose cpu or cuda$"):
         describe(device)
-
-
-def test_a_device_that_is_not_timed():
-    with pytest.raises(ValueError, match=r"^meta is not timed here: choose cpu or cuda$"):
-        describe("meta")
 
 
 def cache(folder, cpu, index, level, size, shared):

@@ -10,14 +10,12 @@ from vidcost.bench.timing import measurement
 from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.clock import HostClock
-from vidcost.bench.timing.figures import figures, pair_figures
-from vidcost.bench.timing.kinds import rows_timed_alike
+from vidcost.bench.timing.figures import pair_figures
 from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.plan import implemented, pairs_for
 from vidcost.bench.timing.predict import predict
 from vidcost.bench.timing.runner import Runner
-from vidcost.bench.timing.sampling import precision_of
 
 QUICK = Limits(sampling_s=0.3, min_samples=5, precision=0.5, warmup_s=0.3, chunk_s=0.05)
 SHAPE = (8, 2, 3, 5)
@@ -41,13 +39,6 @@ def against(reference=REFERENCE, **fields):
 def test_two_cells_that_do_not_go_together(fields, message):
     with pytest.raises(ValueError, match=message):
         checked_cell({"block": "nl", "shape": SHAPE} | {"against": REFERENCE} | fields)
-
-
-def test_a_pair_is_another_measurement_than_either():
-    pair = against()
-    alone = pair.model_copy(update={"against": None})
-    assert 3 == len({pair.key(), alone.key(), REFERENCE.key()})
-    assert pair == Cell.model_validate_json(pair.model_dump_json())
 
 
 def test_both_sides_have_the_same_weights_and_inputs():
@@ -139,15 +130,6 @@ def test_the_speed_is_the_median_of_the_ratios_of_pairs(timed):
     assert None is shown["forward_speed"]
 
 
-def test_the_precision_is_that_of_the_ratio():
-    steady = {
-        "target": [1.0, 5.0, 2.0, 7.0, 3.0, 9.0],
-        "reference": [2.0, 10.0, 4.0, 14.0, 6.0, 18.0],
-    }
-    assert pytest.approx(0) == precision_of(steady)
-    assert precision_of({"latency": steady["target"]}) > 0.5
-
-
 def test_macs_and_memory_of_both_sides(timed):
     memory = {"weights": 1, "peak": 100}
     without = {"weights": 1, "peak": 400}
@@ -162,21 +144,9 @@ def test_macs_and_memory_of_both_sides(timed):
     )  # fmt: skip
 
 
-def test_sides_that_are_no_pairs(timed):
-    with pytest.raises(ValueError, match="6 and 5 samples are no pairs"):
-        pair_figures(timing_of(timed, [1.0] * 5, [2.0] * 6))
-
-
 def test_what_is_no_pair_has_no_such_figures(timed):
     with pytest.raises(ValueError, match="was timed against no other cell"):
         pair_figures(timed(REFERENCE))
-
-
-def test_a_row_in_turns_with_another_is_not_the_row(timed):
-    plain = Cell(row="mfnet")
-    pair = Cell(row="mfnet", memory_format="channels_last_3d", against=plain)
-    assert {"mfnet": timed(plain)} == rows_timed_alike([timed(pair), timed(plain)])
-    assert figures(timed(plain))["median_s"]
 
 
 def test_autocast_computes_in_half_precision_from_single():

@@ -68,17 +68,6 @@ def test_one_matrix_is_logits_and_starts_from_labels():
     )
 
 
-def test_one_matrix_in_a_dict_is_logits_too():
-    ((_, alone),), _ = gradients(lambda a, b: a)
-    ((_, inside),), _ = gradients(lambda a, b: {"logits": a, "past": torch.ones(3)})
-    assert torch.equal(alone, inside)
-
-
-def test_two_matrices_are_no_logits():
-    seen, _ = gradients(lambda a, b: (a, b[None]))
-    assert {"a", "b"} == {name for name, _ in seen}
-
-
 def test_nothing_to_start_from_is_said():
     with pytest.raises(ValueError, match=r"^no output needs a gradient: set requires_grad"):
         gradients(lambda a, b: {"a": a.detach()})

@@ -58,13 +58,6 @@ def test_a_steady_device_is_done_as_soon_as_it_is_known_well_enough():
     assert pytest.approx(0.5) == result.sampling_s
 
 
-def test_at_least_the_least_number_of_samples_is_taken():
-    device = Device(itertools.repeat(0.1))
-    result, _ = device.run()
-    assert [5] * 6 == device.taken[2:]
-    assert 30 == len(result.samples["latency"])
-
-
 def test_noise_is_sampled_until_the_median_is_known():
     device = Device(noisy(0.01, 0.2))
     result, chunks = device.run()
@@ -102,16 +95,6 @@ def test_a_device_that_never_settles_is_sampled_all_the_same_and_says_so():
     assert result.samples["latency"]
 
 
-def test_outliers_move_neither_the_median_nor_the_end():
-    rng = random.Random(1)
-    durations = (0.01 if rng.random() > 0.05 else 0.5 for _ in itertools.count())
-    result, chunks = Device(durations).run()
-    assert 0.01 == chunks[-1].median_s
-    assert result.protocol(0).precision <= 0.01
-    # they are stored all the same
-    assert 0.5 == max(result.samples["latency"])
-
-
 def test_drift_is_not_taken_for_precision():
     drifting = (0.01 * (1 + 0.001 * k) for k in itertools.count())
     result, _ = Device(drifting).run(Limits(sampling_s=30))
@@ -130,15 +113,6 @@ def test_void_chunks_are_taken_again():
     assert [50, 50, 50] == [chunk.samples for chunk in chunks]
 
 
-def test_a_void_chunk_among_kept_ones_drops_out_alone():
-    device = Device(noisy(0.1, 0.001))
-    result, chunks = device.run(replies=["keep", "void"])
-    first, void, third = device.taken[2:5]
-    assert void == result.void_samples
-    assert [first, first + void, first + third] == [chunk.samples for chunk in chunks[:3]]
-    assert sum(device.taken[2:]) - void == len(result.samples["latency"])
-
-
 def test_a_device_that_is_throttled_all_the_time_has_no_samples():
     result, _ = Device(itertools.repeat(0.1)).run(
         Limits(sampling_s=3), replies=itertools.repeat("void")
@@ -154,41 +128,10 @@ def test_the_parent_can_stop_it():
     assert chunks[-1].samples == len(result.samples["latency"])
 
 
-def test_a_pass_of_many_seconds_is_sampled_one_by_one():
-    device = Device(itertools.repeat(4.0))
-    result, _ = device.run()
-    # twelve seconds of warm-up, more than ten; then chunks of one
-    assert (3, False) == (result.warmup_samples, result.settled)
-    assert [1] * 15 == device.taken[1:]
-
-
 def test_what_first_passes_load_is_no_warming_up():
     device = Device(itertools.chain([3.0, 0.01, 0.01], itertools.repeat(0.01)))
     result, _ = device.run(Limits(sampling_s=5, warmup_s=1))
     assert (True, 3 + 3) == (result.settled, result.warmup_samples)
-
-
-def test_a_window_too_short_to_tell_is_not_compared():
-    # the mean of the first says that three passes are long enough, its median does not
-    device = Device(itertools.chain([0.005, 0.005, 0.2], itertools.repeat(0.005)))
-    result, _ = device.run()
-    assert [3, 3, 10, 10] == device.taken[:4]
-    assert result.settled
-
-
-def test_a_pass_too_short_for_windows_of_three_is_warmed_up_in_longer_ones():
-    device = Device(itertools.repeat(1e-5))
-    result, _ = device.run()
-    # 50 ms are 5,000 passes, more than a chunk may have
-    assert [3, 2000, 2000, 2000] == device.taken
-    assert result.settled
-
-
-def test_the_precision_is_that_of_the_whole_not_of_its_parts():
-    steady, noise = [1.0] * 30, [1 + 0.01 * k for k in range(30)]
-    assert 0.0 == precision_of({"latency": steady, "forward": noise})
-    assert None is precision_of({"latency": steady[:5]})
-    assert None is precision_of({})
 
 
 def test_the_precision_of_a_share_is_that_of_the_difference():
@@ -249,10 +192,3 @@ def test_in_turns_a_turn_is_taken_when_it_is_told_and_nothing_in_between():
     assert 6 == len(result.samples["latency"])
     assert pytest.approx(0.06) == result.sampling_s
     assert result.settled
-
-
-def test_without_a_turn_there_is_no_sample():
-    result, _ = Device(itertools.repeat(0.01)).run(
-        LIMITS.model_copy(update={"turn_samples": 1}), ["stop"]
-    )
-    assert {} == result.samples

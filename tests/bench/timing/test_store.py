@@ -25,11 +25,6 @@ def store(tmp_path):
     return Store(tmp_path / "results" / "cpu.jsonl", command="vidcost time mfnet")
 
 
-def test_no_file_holds_nothing(store):
-    assert ({}, "") == store.load()
-    assert not store.path.parent.exists()
-
-
 def test_records_are_lines_below_one_that_names_the_command(store):
     assert ["", ""] == [store.append(timing("a", 0.5)), store.append(timing("b", 0.25))]
     header, *records = store.path.read_text().splitlines()
@@ -52,14 +47,6 @@ def test_samples_come_back_to_the_last_bit(store):
     assert samples == store.read()["a"].samples_s["latency"]
 
 
-def test_another_sweeps_file_is_carried_on_under_its_own_first_line(store):
-    store.append(timing("a", 0.5))
-    Store(store.path, command="vidcost run").append(timing("b", 0.25))
-    header, *records = store.path.read_text().splitlines()
-    assert "vidcost time mfnet" == json.loads(header)["command"]
-    assert 2 == len(records)
-
-
 @pytest.mark.parametrize("kept", [1, 100, -2])
 def test_a_last_line_cut_short_is_reported_and_moved_aside(store, kept):
     store.append(timing("a", 0.5))
@@ -78,26 +65,6 @@ def test_a_last_line_cut_short_is_reported_and_moved_aside(store, kept):
     assert cut + b"\n" == store.damaged.read_bytes()
     assert (["a", "c"], "") == (list(store.read()), store.load().warning)
     assert "" == store.append(timing("d", 0.0625))
-
-
-def test_what_is_moved_aside_joins_what_was_before(store):
-    store.append(timing("a", 0.5))
-    for fragment in (b'{"key":"b', b'{"key":"c"\n'):
-        with store.path.open("ab") as file:
-            file.write(fragment)
-        assert store.prepare()
-    assert b'{"key":"b\n{"key":"c"\n' == store.damaged.read_bytes()
-    assert {"a": timing("a", 0.5)} == store.read()
-
-
-def test_a_long_last_line_is_moved_aside_as_a_whole(store):
-    store.append(timing("a", 0.5))
-    fragment = b'{"key":"b","samples_s":{"latency":[' + b"0.125," * 200_000
-    with store.path.open("ab") as file:
-        file.write(fragment)
-    store.append(timing("c", 0.25))
-    assert fragment + b"\n" == store.damaged.read_bytes()
-    assert ["a", "c"] == list(store.read())
 
 
 def test_a_record_that_lacks_only_its_line_break_is_whole(store):

@@ -164,20 +164,6 @@ def test_nvml_that_does_not_start_is_none(nvml, error):
     telemeter.close()
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: str(error.value))
-@pytest.mark.parametrize("function", READERS)
-def test_a_field_that_is_refused_is_none(nvml, function, error):
-    nvml.failing[function] = error
-    expected = ALL | dict.fromkeys(READERS[function])
-    assert expected == said(Telemeter(UUID).reading())
-
-
-@pytest.mark.parametrize("function", READERS)
-def test_a_function_that_an_old_binding_lacks_is_none(nvml, function):
-    nvml.missing.add(function)
-    assert ALL | dict.fromkeys(READERS[function]) == said(Telemeter(UUID).reading())
-
-
 def test_a_device_that_falls_off_the_bus_is_none_from_then_on(nvml):
     telemeter = Telemeter(UUID)
     lost = pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
@@ -185,11 +171,6 @@ def test_a_device_that_falls_off_the_bus_is_none_from_then_on(nvml):
     nvml.failing = dict.fromkeys(functions, lost)
     assert NOTHING == said(telemeter.reading())
     telemeter.close()
-
-
-def test_a_machine_without_the_binding(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert NOTHING == said(Telemeter(UUID).reading())
 
 
 @pytest.mark.parametrize("missing", [set(), {"nvmlDeviceGetCurrentClocksEventReasons"}])
@@ -202,22 +183,6 @@ def test_reasons_have_names_under_the_old_function_too(nvml, missing):
     )
     reading = Telemeter(UUID).reading()
     assert ("sw power cap", "hw thermal slowdown", "reason 0x100000") == reading.throttle_reasons
-
-
-def test_names_stand_at_the_bits_of_nvml():
-    for constant, name in {
-        "GpuIdle": "gpu idle",
-        "ApplicationsClocksSetting": "application clocks",
-        "SwPowerCap": "sw power cap",
-        "HwSlowdown": "hw slowdown",
-        "SyncBoost": "sync boost",
-        "SwThermalSlowdown": "sw thermal slowdown",
-        "HwThermalSlowdown": "hw thermal slowdown",
-        "HwPowerBrakeSlowdown": "hw power brake",
-        "DisplayClockSetting": "display clocks",
-    }.items():
-        bit = getattr(pynvml, f"nvmlClocksThrottleReason{constant}")
-        assert name == telemetry.REASONS[bit]
 
 
 @pytest.mark.parametrize(
@@ -260,15 +225,6 @@ def test_a_thread_reads_between_two_looks(nvml, monkeypatch):
     assert 1 == len(watch.take())
 
 
-def test_close_gives_nvml_back(nvml):
-    telemeter = Telemeter(UUID)
-    assert 1 == nvml.open
-    telemeter.close()
-    telemeter.close()
-    assert 0 == nvml.open
-    assert NOTHING == said(telemeter.reading())
-
-
 @pytest.mark.cuda
 def test_the_real_device_is_found():
     import torch
@@ -300,8 +256,3 @@ def test_gpus_are_named_by_nvml(monkeypatch):
     assert [
         {"device": f"Abacus {n}", "device_uuid": f"GPU-{n}", "driver": "570.1"} for n in range(2)
     ] == telemetry.gpus()
-
-
-def test_without_nvml_there_are_none_to_name(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert [] == telemetry.gpus()
