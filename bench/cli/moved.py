@@ -13,6 +13,7 @@ MOVED: Mapping[str, str] = {
     "show": "`vidcost count ROW --depth 2` shows the modules of a row",
     "block": "`vidcost count BLOCK --shape CxTxHxW` counts blocks alone",
     "count --witnesses": "`vidcost count --references` asks other counters too",
+    "audit --search": "`vidcost audit --recipe 'ROW AXIS=CHOICE'` counts a row otherwise",
     "export": "`vidcost query SQL --parquet FILE` writes an answer as Parquet",
 }
 """By the words of a command, and an option of it if only that went: what to use instead."""

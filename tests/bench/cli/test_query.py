@@ -35,6 +35,7 @@ def results(tmp_path, timings):
     folder.mkdir()
     for path in (CHECKOUT / "results").glob("*.jsonl"):
         shutil.copy(path, folder)
+    shutil.copytree(CHECKOUT / "results/audits", folder / "audits")
     for timing in timings:
         Store(folder / "timings/abacus.jsonl").append(timing)
     return folder
@@ -70,8 +71,8 @@ def test_figures_are_those_of_the_tables(vidcost, results, timings):
 
 
 def test_the_reconciliation_and_the_audit_are_the_committed_lines(results):
-    for name in ("reconciliation", "audit"):
-        lines = (results / f"{name}.jsonl").read_text().splitlines()
+    for name, file in (("reconciliation", "reconciliation"), ("audit", "audits/pnl2020")):
+        lines = (results / f"{file}.jsonl").read_text().splitlines()
         (found,) = query.query(f"select count(*), count(row) from {name}", results).rows
         assert (len(lines) - 1,) * 2 == found
 

@@ -115,6 +115,7 @@ def torchs_macs(row):
 
 
 @pytest.mark.parametrize("name", BUILDABLE)
+@pytest.mark.slow
 def test_torchs_own_counter_agrees_on_every_row(name):
     assert torchs_macs(only(name)) == count_row(only(name)).macs
 
@@ -138,6 +139,7 @@ def test_torchs_own_counter_agrees_on_every_row(name):
         ("r3d18", {"frames": 5, "classes": 13}),
     ],
 )
+@pytest.mark.slow
 def test_torchs_own_counter_agrees_on_other_clips(name, clip):
     row = only(name).at(**clip)
     assert torchs_macs(row) == count_row(row).macs

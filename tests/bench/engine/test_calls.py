@@ -64,7 +64,7 @@ def test_a_variant_that_was_lost_is_a_status():
 def test_networks_of_ones_own_are_theirs_in_order(monkeypatch):
     cells = [Cell(network=f"my_net.py:{name}", inputs=("1x3",)) for name in "abc"]
     monkeypatch.setattr(
-        "vidcost.bench.inspection.counted._accounts_there",
+        "vidcost.bench.inspection.counted._explained_there",
         lambda cell, limit_s: ([cell.network], "") if cell.network[-1] != "b" else ([], "b broke"),
     )
     found, failures = explained_on(cells, limit_s=1, engine=Backwards(lost=2))

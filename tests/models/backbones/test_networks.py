@@ -401,13 +401,3 @@ def test_two_stream_sums_the_logits_of_its_own_inputs() -> None:
     logits = network(torch.tensor([[5.0, 7]]), torch.tensor([[2.0]]))
     assert logits.tolist() == [[205.0, 407.0, 612.0]]
     assert list(network.state_dict()) == ["first.weight", "second.weight"]
-
-
-def test_two_stream_takes_clips_of_different_channels() -> None:
-    with META:
-        flow = I3D(classes=11, frames=16, size=64, in_channels=2)
-        network = TwoStream(I3D(classes=11, frames=16, size=64), flow)
-        rgb, flow_clip = torch.zeros(2, 3, 16, 64, 64), torch.zeros(2, 2, 16, 64, 64)
-        assert network(rgb, flow_clip).shape == (2, 11)
-        with pytest.raises(ValueError, match=r"built for clips of shape \(B, 3,"):
-            network(flow_clip, rgb)

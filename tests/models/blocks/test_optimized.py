@@ -279,6 +279,7 @@ def test_an_unknown_implementation():
             make(12, impl="fast")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 @pytest.mark.parametrize("name", ["nl-embedded-gaussian", "nl-gaussian"])
