@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import gc
 import itertools
-import sys
 import threading
 
-import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 import vidcost
 from vidcost.bench.api import time as api
-from vidcost.bench.api.guest import NetworkExit
 
 QUICK = {"budget_s": 0.05, "warmup_s": 0.05}
 
@@ -80,14 +77,6 @@ def test_samples_of_a_nested_network(phase, parts):
     assert before[1:5] == after[1:5]
     assert torch.equal(before[5], after[5])
     assert before[6:] == after[6:]
-
-
-def test_a_table_of_samples():
-    timing = vidcost.time(Nested(), X, phase="training", **QUICK)
-    table = timing.to_pandas()
-    assert isinstance(table, pd.DataFrame)
-    assert ["latency_s", "forward_s", "backward_s", "optimizer_s"] == list(table)
-    assert list(timing.samples_s["latency"]) == table["latency_s"].tolist()
 
 
 def test_threads_are_set_and_put_back():
@@ -163,15 +152,6 @@ def test_an_error_of_the_network_is_its_own_and_all_is_put_back():
     with pytest.raises(KeyError, match="mine"):
         vidcost.time(Broken(), X, threads=before + 1, **QUICK)
     assert (before, True) == (torch.get_num_threads(), gc.isenabled())
-
-
-def test_a_network_that_leaves_is_an_error():
-    class Leaves(nn.Module):
-        def forward(self, x):
-            sys.exit()
-
-    with pytest.raises(NetworkExit, match=r"^the network called sys\.exit\(None\)$"):
-        vidcost.time(Leaves(), X, **QUICK)
 
 
 @pytest.mark.parametrize(

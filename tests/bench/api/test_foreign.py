@@ -59,40 +59,11 @@ def bert() -> nn.Module:
     )
 
 
-def gpt2() -> nn.Module:
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    ends = {"bos_token_id": 0, "eos_token_id": 0}
-    return GPT2LMHeadModel(
-        GPT2Config(vocab_size=101, n_positions=32, n_embd=24, n_layer=2, n_head=3, **ends)
-    )
-
-
-def vit() -> nn.Module:
-    from transformers import ViTConfig, ViTForImageClassification
-
-    return ViTForImageClassification(ViTConfig(image_size=48, **VISION))
-
-
 def videomae() -> nn.Module:
     from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 
     return VideoMAEForVideoClassification(
         VideoMAEConfig(image_size=32, num_frames=4, tubelet_size=2, **VISION)
-    )
-
-
-def resnet() -> nn.Module:
-    from transformers import ResNetConfig, ResNetForImageClassification
-
-    return ResNetForImageClassification(
-        ResNetConfig(
-            embedding_size=8,
-            hidden_sizes=[12, 20],
-            depths=[1, 2],
-            layer_type="bottleneck",
-            num_labels=7,
-        )
     )
 
 
@@ -120,17 +91,6 @@ def unet() -> nn.Module:
         strides=(2, 2),
         num_res_units=1,
     )
-
-
-def resnet_macs() -> Cost:
-    """A 7x7 stem to 32x32, pooled to 16x16; bottlenecks of a quarter, the stride in the 3x3."""
-    stem = 32 * 32 * 3 * 8 * 49
-    # 8 to 3 to 3 to 12 channels, and 8 to 12 beside
-    first = 16 * 16 * (8 * 3 + 3 * 3 * 9 + 3 * 12 + 8 * 12)
-    # 12 to 5 before the stride, 5 to 5 to 20 after it, and 12 to 20 beside
-    second = 16 * 16 * 12 * 5 + 8 * 8 * (5 * 5 * 9 + 5 * 20 + 12 * 20)
-    third = 8 * 8 * (20 * 5 + 5 * 5 * 9 + 5 * 20)
-    return Cost(conv=BATCH * (stem + first + second + third), linear=BATCH * 20 * 7)
 
 
 def efficientnet_macs(size: int) -> Cost:
@@ -180,19 +140,6 @@ FOREIGN = {
         encoder(11, 24, 56, 2) + Cost(linear=BATCH * 24 * 24),
         on_values="item() cannot be called on meta tensors",
     ),
-    "GPT-2": Foreign(
-        "transformers",
-        gpt2,
-        ids,
-        encoder(11, 24, 4 * 24, 2) + Cost(linear=BATCH * 11 * 24 * 101),
-    ),
-    # 3x3 patches and a class token
-    "ViT": Foreign(
-        "transformers",
-        vit,
-        lambda: torch.randn(BATCH, 3, 48, 48),
-        encoder(10, 24, 56, 2) + Cost(conv=BATCH * 9 * 3 * 16 * 16 * 24, linear=BATCH * 24 * 7),
-    ),
     # 2x2x2 tubelets of 2x16x16
     "VideoMAE": Foreign(
         "transformers",
@@ -200,7 +147,6 @@ FOREIGN = {
         lambda: torch.randn(BATCH, 4, 3, 32, 32),
         encoder(8, 24, 56, 2) + Cost(conv=BATCH * 8 * 3 * 2 * 16 * 16 * 24, linear=BATCH * 24 * 7),
     ),
-    "ResNet": Foreign("transformers", resnet, lambda: torch.randn(BATCH, 3, 64, 64), resnet_macs()),
     "EfficientNet-B0": Foreign(
         "efficientnet_pytorch",
         efficientnet,
@@ -275,16 +221,6 @@ def test_a_step_of_training_costs_two_forward_passes_more(foreign):
     assert 2 * counted.macs - spared == counted.backward.macs
 
 
-def test_it_can_be_timed(foreign):
-    model, inputs = foreign.build(), foreign.inputs()
-    timing = vidcost.time(model, inputs, budget_s=0.05, warmup_s=0.05, min_samples=6)
-    assert timing.median_s > 0
-    assert timing.peak_bytes > 0
-    assert timing.finite
-    step = vidcost.time(model, inputs, phase="training", budget_s=0.05, warmup_s=0.05, memory=False)
-    assert step.summary("backward").n == len(step.samples_s["latency"]) >= 1
-
-
 def test_efficientnet_b0_is_the_published_size():
     """At 224x224 with 1000 classes it is published with 5.3M parameters and 0.39B operations."""
     needs("efficientnet_pytorch")
@@ -294,13 +230,3 @@ def test_efficientnet_b0_is_the_published_size():
     counted = vidcost.count(model, torch.randn(1, 3, 224, 224))
     assert 5_288_548 == counted.params
     assert "0.39" == f"{counted.macs / 1e9:.2f}"
-
-
-@pytest.mark.parametrize("outcome", ["Failed", "Skipped"])
-def test_a_package_that_is_missing_is_no_silent_gap_in_tox(outcome, monkeypatch):
-    monkeypatch.delenv("TOX_ENV_NAME", raising=False)
-    if outcome == "Failed":
-        monkeypatch.setenv("TOX_ENV_NAME", "tests")
-    with pytest.raises(BaseException, match="no vidcost_nowhere here") as caught:
-        needs("vidcost_nowhere")
-    assert outcome == type(caught.value).__name__

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 
 import pytest
@@ -40,13 +38,6 @@ def test_list_filters(expected, arguments, vidcost):
     assert expected == rows_of(vidcost("list", *arguments, "--format", "json").out)
 
 
-def test_list_shows_what_goes_in_and_what_is_assumed(vidcost):
-    out = vidcost("list", "resframe-ts", "i3d-ts").out
-    assert "3x16x112x112 + 3x1x112x112" in out
-    assert "3x64x224x224 + 2x64x224x224" in out
-    assert "assumed: a 3D ResNet-18 on 16 residual frames" in out
-
-
 def test_count_prints_whole_numbers_as_json(vidcost):
     mfnet, pnl = json.loads(vidcost("count", "mfnet", "mfnet-pnl", "--format", "json").out)
     assert ("mfnet", 11_045_296_128, 0) == (mfnet["row"], mfnet["macs"], mfnet["closed_forms"])
@@ -62,20 +53,6 @@ def test_count_prints_whole_numbers_as_json(vidcost):
         "closed_forms": 2,
     }.items() <= pnl.items()
     assert {int} == {type(value) for key, value in pnl.items() if key != "row"}
-
-
-def test_count_prints_whole_numbers_as_csv(vidcost):
-    out = vidcost("count", "mfnet", "mfnet-pnl", "--format", "csv").out
-    mfnet, pnl = csv.DictReader(io.StringIO(out))
-    assert ("11336626944", "253692672", "2") == (pnl["macs"], pnl["matmul"], pnl["closed_forms"])
-    assert ("11045296128", "0", "0") == (mfnet["macs"], mfnet["matmul"], mfnet["closed_forms"])
-
-
-@pytest.mark.parametrize("arguments", [[], ["--format", "md"]])
-def test_count_prints_markdown_into_a_pipe(arguments, vidcost):
-    out = vidcost("count", "mfnet-pnl", *arguments).out
-    assert out.startswith("**Counts**\n\n| Row")
-    assert "11,336,626,944" in out
 
 
 def test_count_takes_classes_frames_and_size(vidcost):
@@ -122,16 +99,6 @@ def test_count_prints_the_macs_of_training(vidcost):
     assert "33,287,346,432" in printed
 
 
-def test_count_of_training_takes_frames_and_says_what_is_left_out(vidcost):
-    options = ["--training", "--frames", "32", "--format", "json"]
-    status, out, err = vidcost("count", "r3d18", "2plus*", *options)
-    assert (0, LEFT_OUT) == (status, err)
-    (line,) = json.loads(out)
-    # 8,307,802,112 in 16 frames, and the classifier
-    assert (2 * 8_307_802_112, 102_400) == (line["forward_conv"], line["forward_linear"])
-    assert 204_800 == line["backward_linear"]
-
-
 def test_count_asks_the_reference_counters_only_when_told_to(vidcost, reference_counters):
     out = vidcost("count", "mfnet", "--format", "json").out
     assert ([], False) == (reference_counters.asked, "fvcore" in out)
@@ -172,21 +139,6 @@ def test_the_modules_of_a_tree_sum_to_the_whole(name, depth, vidcost, by_name):
         key: sum(line[key] for line in leaves) for key in QUANTITIES
     }
     assert depth - 1 == max(path.count(".") for path in paths)
-
-
-def test_depth_0_shows_the_whole_alone(vidcost):
-    out = vidcost("count", "mfnet", "--depth", "0", "--format", "json").out
-    assert [("mfnet", "MFNet")] == [(line["module"], line["kind"]) for line in json.loads(out)]
-
-
-def test_a_tree_shows_the_block_in_its_place(vidcost):
-    lines = json.loads(vidcost("count", "mfnet-pnl", "--depth", "2", "--format", "json").out)
-    (pnl,) = (line for line in lines if line["kind"] == "PNL")
-    assert ("conv4.after_B05", 28_416, 253_692_672) == (
-        pnl["module"],
-        pnl["params"],
-        pnl["matmul"],
-    )
 
 
 def test_blocks_side_by_side(vidcost):

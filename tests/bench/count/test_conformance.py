@@ -62,16 +62,6 @@ def test_a_rule_that_is_wrong_backward_is_named(monkeypatch):
     assert "nn.Conv1d: ours counts 1,009, the backward MACs are 4,620" == lines[0]
 
 
-def test_an_operator_that_is_free_by_mistake_is_named(monkeypatch):
-    monkeypatch.setitem(rules.RULES, "baddbmm", lambda *_: ("matmul", 0))
-    assert ["torch.baddbmm: ours counts 0, the forward MACs are 210"] == failures((ours(),))
-
-
-def test_macs_where_there_are_none_are_named(monkeypatch):
-    monkeypatch.setitem(rules.RULES, "relu", lambda *_: ("matmul", 15))
-    assert ["nn.ReLU: ours counts 15, the forward MACs are 0"] == failures((ours(),))
-
-
 def test_an_operator_without_a_rule_is_named(monkeypatch):
     monkeypatch.delitem(rules.RULES, "baddbmm")
     statement = ours()
@@ -104,13 +94,6 @@ def test_torch_halved(no_process):
     attention = "F.scaled_dot_product_attention"
     assert (0, 4_620) == tuple(t.forward[attention].figure for t in (cpu, meta))
     assert (0, 9_240) == tuple(t.backward[attention].figure for t in (cpu, meta))
-
-
-def test_thop_of_may_2020_counts_the_bias(no_process):
-    by_name = {each.counter: each for each in ask_counters()}
-    # 24,310 out, 126 entries and a bias
-    assert Said(figure=24_310 * 127) == by_name["thop-2020"].forward["nn.Conv3d with bias"]
-    assert {} == by_name["thop-2020"].backward
 
 
 @pytest.mark.parametrize(
@@ -161,20 +144,30 @@ def test_a_counter_that_fails_has_a_status_on_every_operator(failed, status, mon
 
 
 @pytest.mark.slow
-def test_fvcore_on_single_operators():
-    statement = conformance._ask_package("fvcore")
-    assert (version("fvcore"), "") == (statement.version, statement.error)
+@pytest.mark.parametrize(
+    ("package", "expected"),
+    [
+        # 15 x 42 filters of 11 x 13 x 17 positions, twice; 5 per element
+        (
+            "fvcore",
+            {
+                "nn.ConvTranspose3d, 3 groups": Said(21_441_420),
+                "nn.GroupNorm": Said(5 * 30_030),
+                "2-D @ vector": Said(status="raises IndexError"),
+            },
+        ),
+        (
+            "thop",
+            {
+                "nn.Conv3d, 3 groups": Said(21_441_420),
+                "nn.BatchNorm1d": Said(4 * 30),
+                "F.linear": Said(0),
+            },
+        ),
+    ],
+)
+def test_packages_on_single_operators(package, expected):
+    statement = conformance._ask_package(package)
+    assert (version(package), "") == (statement.version, statement.error)
     assert NAMES == list(statement.forward)
-    # 15 x 42 filters of 11 x 13 x 17 positions, twice; 5 per element
-    expected = {"nn.ConvTranspose3d, 3 groups": 21_441_420, "nn.GroupNorm": 5 * 30_030}
-    assert expected == {name: statement.forward[name].figure for name in expected}
-    assert Said(status="raises IndexError") == statement.forward["2-D @ vector"]
-
-
-@pytest.mark.slow
-def test_thop_on_single_operators():
-    statement = conformance._ask_package("thop")
-    assert (version("thop"), "") == (statement.version, statement.error)
-    assert NAMES == list(statement.forward)
-    expected = {"nn.Conv3d, 3 groups": 21_441_420, "nn.BatchNorm1d": 4 * 30, "F.linear": 0}
-    assert expected == {name: statement.forward[name].figure for name in expected}
+    assert expected.items() <= statement.forward.items()

@@ -40,21 +40,6 @@ def test_mfnet_and_its_blocks(name, params, conv, bn, linear, matmul):
 
 
 @pytest.mark.parametrize(
-    ("name", "params"),
-    [
-        ("mfnet-pnl-concat-per-scale", 7_917_064),
-        ("mfnet-pnl-per-scale", 7_926_280),
-        ("mfnet-pnl-x5-per-scale", 8_135_944),
-    ],
-)
-def test_one_set_of_weights_per_scale_changes_the_parameters_alone(name, params):
-    record, shared = count_row(only(name)), count_row(only(name.removesuffix("-per-scale")))
-    assert params == record.params
-    other = {"row": shared.row, "params": shared.params, "closed_forms": shared.closed_forms}
-    assert shared == record.model_copy(update=other)
-
-
-@pytest.mark.parametrize(
     ("name", "classes", "params", "macs"),
     [
         # counted on the authors' public code
@@ -70,16 +55,6 @@ def test_one_set_of_weights_per_scale_changes_the_parameters_alone(name, params)
 def test_networks(name, classes, params, macs):
     record = count_row(only(name).at(classes=classes))
     assert (params, macs) == (record.params, record.macs)
-
-
-def test_c2d_at_sixteen_frames():
-    """With two for each element of BatchNorm, as fvcore and the paper's Table 6 count."""
-    record = count_row(only("r50-ucf101").at(classes=200, frames=16))
-    assert 10_290_403_328 == record.macs + 2 * record.norm
-
-
-def test_i3d_on_two_streams():
-    assert 24_962_576 == count_row(only("i3d-ts")).params
 
 
 @pytest.mark.parametrize(
@@ -123,18 +98,11 @@ def test_torchs_own_counter_agrees_on_every_row(name):
 @pytest.mark.parametrize(
     ("name", "clip"),
     [
-        ("mfnet", {"frames": 9, "size": 112}),
         ("mfnet-pnl-x5", {"frames": 7, "size": 160}),
         ("r50-nl-ucf101", {"frames": 11, "size": 112}),
-        ("r50-cgd", {"frames": 5, "size": 96}),
-        ("r50-cgnl", {"frames": 13, "classes": 7}),
         ("r50-pnl-ucf101", {"frames": 16, "size": 160}),
         ("i3d-ts", {"frames": 16}),
-        ("i3d-rgb", {"frames": 24, "size": 256, "classes": 11}),
-        ("s3d", {"frames": 16, "size": 256}),
         ("c3d", {"frames": 17, "size": 80}),
-        ("c3d", {"frames": 16, "size": 64, "classes": 3}),
-        ("mars", {"frames": 7, "size": 96}),
         ("resframe-ts", {"frames": 8, "size": 96}),
         ("r3d18", {"frames": 5, "classes": 13}),
     ],

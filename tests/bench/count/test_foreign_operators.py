@@ -52,11 +52,6 @@ def test_experts_take_one_matrix_a_row():
     assert Cost(matmul=16 * 8 * 24) == count(experts, rows, matrices).total
 
 
-def test_a_fractional_pool_counts_what_comes_out(counted):
-    pool = nn.FractionalMaxPool2d(2, output_size=(3, 5))
-    assert Cost(pool=2 * 3 * 15) == counted(pool, torch.zeros(2, 3, 7, 11))
-
-
 def test_an_lstm_counts_the_same_everywhere(counted):
     # 13 steps of 2 clips: four gates from 5 inputs and 7 of the state, five nonlinearities
     lstm = nn.LSTM(5, 7)

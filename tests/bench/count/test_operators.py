@@ -74,10 +74,6 @@ def test_what_has_no_products_has_no_macs():
     assert all(operator.macs for operator in (*CONVOLUTIONS, *PRODUCTS))
 
 
-def test_names_are_distinct():
-    assert len(OPERATORS) == len({operator.name for operator in OPERATORS})
-
-
 def test_gradients_reach_all_parameters_and_inputs():
     for operator in OPERATORS:
         if operator.backward is None:

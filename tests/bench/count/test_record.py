@@ -8,7 +8,6 @@ import stat
 
 import pytest
 import torch
-from pydantic import ValidationError
 
 from vidcost.bench import files
 from vidcost.bench.count.modules import ClosedFormMismatch
@@ -42,11 +41,6 @@ OTHER = RECORD.model_copy(update={"row": "other-row", "reference_counters": {}})
 
 
 # a record
-
-
-def test_a_record_cannot_be_changed():
-    with pytest.raises(ValidationError):
-        RECORD.conv = 3
 
 
 def test_count_row():
@@ -83,12 +77,6 @@ def test_count_row_refuses_a_wrong_closed_form():
         count_row(row)
 
 
-def test_count_row_refuses_a_row_that_is_only_published():
-    (row,) = select(["2plus-c1-d"])
-    with pytest.raises(ValueError, match=r"^2plus-c1-d cannot be built: "):
-        count_row(row)
-
-
 # the file
 
 
@@ -109,11 +97,6 @@ def test_the_first_line_says_where_the_file_comes_from(tmp_path):
     assert all(isinstance(value, str) and value for value in header.values())
 
 
-def test_no_file_is_no_record(tmp_path):
-    assert {} == read(tmp_path)
-    assert {} == read(tmp_path / "nowhere")
-
-
 HEADER = '{"command": "vidcost run", "records": 1}'
 GOOD = RECORD.model_dump_json()
 
@@ -124,21 +107,14 @@ GOOD = RECORD.model_dump_json()
         ([HEADER, GOOD[:-9]], 2),
         ([HEADER, GOOD, "not json"], 3),
         ([HEADER, GOOD, ""], 3),
-        ([HEADER, GOOD, "[]"], 3),
-        ([HEADER, GOOD, "null"], 3),
         ([HEADER, GOOD.replace('"conv"', '"convs"')], 2),
         ([HEADER, GOOD.replace('"conv":101', '"conv":"many"')], 2),
-        ([HEADER, GOOD.replace('"conv":101', '"conv":1.5')], 2),
         ([HEADER, GOOD.replace('"conv":101', '"conv":101,"speed":3')], 2),
         ([HEADER, GOOD.replace("[2,1,11,11]", "[2,1,11]")], 2),
         # a file that does not begin with its header
         ([GOOD, GOOD], 1),
-        (["{}", GOOD], 1),
         (["[]", GOOD], 1),
-        (["null", GOOD], 1),
-        (['"command"', GOOD], 1),
         (["", HEADER, GOOD], 1),
-        (["<<<<<<< HEAD", HEADER, GOOD], 1),
     ],
 )
 def test_a_damaged_line_is_refused_by_its_number(tmp_path, lines, number):
@@ -151,21 +127,9 @@ def test_a_damaged_line_is_refused_by_its_number(tmp_path, lines, number):
     assert caught.value.__suppress_context__
 
 
-def test_an_empty_file_is_damaged(tmp_path):
-    (tmp_path / COUNTS).write_text("", encoding="utf-8")
-    with pytest.raises(ValueError, match="damaged"):
-        read(tmp_path)
-
-
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / COUNTS).write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"^cannot read .*counts\.jsonl: 'utf-8'"):
-        read(tmp_path)
-
-
-def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
-    (tmp_path / COUNTS).mkdir()
-    with pytest.raises(ValueError, match=r"^cannot read .*counts\.jsonl: "):
         read(tmp_path)
 
 
@@ -178,12 +142,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(ValueError, match="cannot write") as caught:
         write(folder, [RECORD], command="vidcost run")
     assert f"cannot write {folder / COUNTS}: Not a directory" == str(caught.value)
-
-
-def test_the_folder_is_made(tmp_path):
-    folder = tmp_path / "deep" / "down"
-    write(folder, [RECORD], command="vidcost run")
-    assert {"a-row": RECORD} == read(folder)
 
 
 @pytest.mark.parametrize(
@@ -228,11 +186,6 @@ def test_permissions_follow_the_umask(tmp_path, umask, mode):
     assert mode == stat.S_IMODE((tmp_path / "a.txt").stat().st_mode)
 
 
-def test_check_folder_makes_the_folder_and_leaves_nothing(tmp_path):
-    files.check_folder(tmp_path / "deep" / "down")
-    assert [] == list((tmp_path / "deep" / "down").iterdir())
-
-
 def test_check_folder_refuses_a_file(tmp_path):
     file = tmp_path / "file"
     file.write_text("", encoding="utf-8")
@@ -241,12 +194,3 @@ def test_check_folder_refuses_a_file(tmp_path):
     assert f"cannot write results to {file}: File exists; choose another folder with --results" == (
         str(caught.value)
     )
-
-
-def test_check_folder_refuses_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
-    with pytest.raises(ValueError, match="Permission denied; choose another"):
-        files.check_folder(tmp_path)

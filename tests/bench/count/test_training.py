@@ -89,12 +89,10 @@ def test_convolutions(layer, shape, one, device):
     ("function", "shapes", "one"),
     [
         (torch.mm, [(3, 5), (5, 7)], 105),
-        (torch.matmul, [(2, 1, 3, 5), (11, 5, 7)], 2_310),
         (partial(torch.einsum, "bhnk,bhmk->bhnm"), [(2, 11, 3, 5), (2, 11, 7, 5)], 2_310),
         (lambda x, y: torch.addmm(x.new_zeros(7), x, y, alpha=3, beta=3), [(3, 5), (5, 7)], 105),
         # vectors: the gradient of (3, 5) is an outer product of 15
         (torch.mv, [(3, 5), (5,)], 15),
-        (torch.matmul, [(2, 3, 5), (5,)], 30),
         (torch.dot, [(5,), (5,)], 5),
         (lambda x, y: x[:, None] * y, [(5,), (7,)], 0),
     ],
@@ -110,12 +108,6 @@ def test_products(function, shapes, one):
     assert Cost(linear=one + one) == backward(layer, first)
     assert Cost(linear=one) == backward(layer, first, wanted=False)
     assert Cost(linear=one) == backward(layer.requires_grad_(False), first)
-
-
-def test_a_product_of_two_parameters_is_linear():
-    # 5 x 7 x 11 between the weights, 3 x 5 x 11 with the input
-    model = Calls(lambda m, x: x @ (m.u @ m.v), u=(5, 7), v=(7, 11))
-    assert Cost(linear=2 * 385 + 2 * 165) == backward(model, (3, 5))
 
 
 # elements
@@ -146,7 +138,6 @@ def test_a_product_of_two_parameters_is_linear():
             Cost(),
         ),
         (Calls(lambda _, x: x.sum() + x.exp().max() + x.std() + x.norm()), Cost()),
-        (Calls(lambda _, x: x.sort(1).values + x.cumsum(0) + x.flip(1)), Cost()),
     ],
 )
 @pytest.mark.parametrize("device", ["meta", "cpu"])
@@ -198,12 +189,6 @@ def test_a_layer_under_no_grad_has_no_backward_pass():
     assert Cost() == step.backward.within("first")
 
 
-def test_an_output_that_is_no_tensor_or_needs_no_gradient_is_left_out():
-    model = Calls(lambda m, x: {"a": [m.fc(x)], "b": (x.detach(), 7, None)})
-    model.fc = nn.Linear(5, 7)
-    assert Cost(linear=210) == backward(model, (3, 5))
-
-
 def test_nothing_to_train_is_refused():
     model = nn.Linear(5, 7).requires_grad_(False)
     with pytest.raises(ValueError, match="no output needs a gradient: set requires_grad on"):
@@ -211,18 +196,6 @@ def test_nothing_to_train_is_refused():
 
 
 # shared modules, checkpoints
-
-
-def test_a_module_called_twice_counts_twice():
-    layer = nn.Linear(5, 5, bias=False)
-    model = Calls(lambda m, x: m.layer(F.relu(m.layer(x))))
-    model.layer = layer
-    step = count_training(model.to("meta"), zeros((3, 5), wanted=False))
-    assert Cost(params=25, linear=150, activation=15) == step.forward.total
-    # weight and input of the second call, weight alone of the first
-    assert Cost(linear=225) == step.backward.within("layer")
-    assert Cost(linear=225, activation=15) == step.backward.total
-    assert Cost(params=25, linear=375, activation=30) == step.total
 
 
 def test_a_tied_weight_counts_at_each_use():
@@ -362,12 +335,6 @@ def test_a_function_with_a_backward_pass_of_its_own():
     assert Cost(linear=210, activation=21) == step.backward.total
 
 
-def test_cpu_and_meta_agree_operation_by_operation(network):
-    x = zeros((2, 3, 11, 13), device="cpu", wanted=False)
-    on_cpu = count_training(network, x)
-    assert on_cpu == count_training(network.to("meta"), x.to("meta"))
-
-
 # every row: two products for each of the forward pass, but one where the clip comes in
 
 
@@ -452,20 +419,3 @@ def test_the_model_is_left_as_it_was_after_an_exception(network, shape, monkeypa
     assert_same(before, state(network))
     monkeypatch.undo()
     assert 53_460 == count_training(network, torch.zeros(2, 3, 11, 13)).backward.total.conv
-
-
-@pytest.mark.parametrize("device", ["meta", "cpu"])
-def test_a_backward_operator_without_a_rule_is_refused_by_name(device, monkeypatch):
-    without = {name: rule for name, rule in RULES.items() if name != "threshold_backward"}
-    monkeypatch.setattr(counter, "RULES", without)
-    with pytest.raises(UncountedOperator) as caught:
-        backward(nn.ReLU(), (3, 5), device=device)
-    assert (
-        "no counting rule for operator aten.threshold_backward: add one to bench/count/rules.py, "
-        "or its name to FREE"
-    ) == str(caught.value)
-
-
-def test_a_layer_that_cannot_train_on_so_little_says_so():
-    with pytest.raises(ValueError, match="Expected more than 1 value per channel when training"):
-        backward(nn.BatchNorm1d(3), (1, 3))
