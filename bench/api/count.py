@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
@@ -13,14 +14,12 @@ from vidcost.bench.call import Inputs, name_inside
 from vidcost.bench.count import counter
 from vidcost.bench.count.counter import Count, UncountedOperator
 from vidcost.bench.count.modules import Check, check
-from vidcost.bench.count.training import count_training
+from vidcost.bench.count.training import Training, count_training
 from vidcost.bench.errors import named
 from vidcost.models.cost import Cost
 
 if TYPE_CHECKING:
     import pandas as pd
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -116,9 +115,24 @@ def count(model: nn.Module, inputs: Inputs, *, training: bool = False) -> Networ
             raises.
     """
     network, values = called(model, inputs)
-    counted = _counted_training if training else _counted
     with guarded(*values, *model.parameters()):
-        return counted(model, network, values)
+        found, counted_on, why = _on_meta_or_here(
+            network, values, count_training if training else counter.count
+        )
+    forward = found.forward if isinstance(found, Training) else found
+    backward = found.backward if isinstance(found, Training) else None
+    checks, unchecked = _checks(network, forward)
+    return NetworkCount(
+        network=type(model).__name__,
+        forward=forward.total,
+        backward=None if backward is None else backward.total,
+        buffers=forward.buffers,
+        modules=tuple(_modules(model, network, forward, backward)),
+        checks=tuple(checks),
+        unchecked=tuple(unchecked),
+        counted_on=counted_on,
+        why=why,
+    )
 
 
 def _line(module: ModuleCount) -> dict[str, object]:
@@ -134,25 +148,13 @@ def _line(module: ModuleCount) -> dict[str, object]:
     }
 
 
-def _counted(model: nn.Module, network: nn.Module, values: tuple[Tensor, ...]) -> NetworkCount:
-    found, where = _on_meta_or_here(network, values, counter.count)
-    return _result(model, network, where, found, None)
-
-
-def _counted_training(
-    model: nn.Module, network: nn.Module, values: tuple[Tensor, ...]
-) -> NetworkCount:
-    found, where = _on_meta_or_here(network, values, count_training)
-    return _result(model, network, where, found.forward, found.backward)
-
-
 def _on_meta_or_here(
-    network: nn.Module, values: tuple[Tensor, ...], run: Callable[..., T]
-) -> tuple[T, tuple[str, str]]:
-    """What ``run`` says of a copy, the device it ran on, and why that is not the meta device."""
+    network: nn.Module, values: tuple[Tensor, ...], run: Callable[..., Count | Training]
+) -> tuple[Count | Training, str, str]:
+    """The result of ``run`` on a copy, the device it ran on, and why that is not meta."""
     shapes = [x.detach().to("meta").requires_grad_(x.requires_grad) for x in values]
     try:
-        return run(outlined(network), *shapes), ("meta", "")
+        return run(outlined(network), *shapes), "meta", ""
     except UncountedOperator:
         raise
     except Exception as error:  # whatever does not work without values
@@ -163,46 +165,28 @@ def _on_meta_or_here(
         guest = copied(network)
     except NotCopyable as error:
         guest, why = network, str(error)
-    return run(guest, *here), (str(device or "cpu"), why)
+    return run(guest, *here), str(device or "cpu"), why
 
 
-def _result(
-    model: nn.Module,
-    network: nn.Module,
-    where: tuple[str, str],
-    forward: Count,
-    backward: Count | None,
-) -> NetworkCount:
+def _checks(network: nn.Module, forward: Count) -> tuple[list[Check], list[str]]:
+    """The modules with a closed form, and a line on each whose ``cost`` failed."""
     checks, unchecked = [], []
     for name, module in network.named_modules(remove_duplicate=False):
+        inside = name_inside(network, name)
         try:
             checked = check(name, module, forward)
         except Exception as error:  # a method of that name may be about something else
-            unchecked.append(f"{name_inside(network, name) or 'the whole'}: {named(error)}")
+            unchecked.append(f"{inside or 'the whole'}: {named(error)}")
             continue
         if checked is not None:
-            inside = name_inside(network, checked.module)
             checks.append(Check(inside, checked.counted, checked.formula))
-    counted_on, why = where
-    return NetworkCount(
-        network=type(model).__name__,
-        forward=forward.total,
-        backward=None if backward is None else backward.total,
-        buffers=forward.buffers,
-        modules=tuple(_modules(model, network, forward, backward)),
-        checks=tuple(checks),
-        unchecked=tuple(unchecked),
-        counted_on=counted_on,
-        why=why,
-    )
+    return checks, unchecked
 
 
 def _modules(
     model: nn.Module, network: nn.Module, forward: Count, backward: Count | None
 ) -> list[ModuleCount]:
-    calls: dict[str, int] = {}
-    for call in forward.calls:
-        calls[call.module] = calls.get(call.module, 0) + 1
+    calls = Counter(call.module for call in forward.calls)
     if network is not model:
         # what calls it by names is none of its modules
         calls.pop("")

@@ -42,7 +42,17 @@ class Reconciliation:
         """One line for each term: ours first, what the counter prints and what is left last."""
         import pandas as pd
 
-        return pd.DataFrame([line for entry in self.entries for line in _lines(entry)])
+        lines = []
+        for entry in self.entries:
+            amounts = [
+                ("ours", entry.ours),
+                *((term.name, term.amount) for term in entry.terms),
+                ("not explained", entry.remainder),
+                ("printed", entry.printed),
+            ]
+            head = {"counter": entry.counter, "quantity": entry.quantity}
+            lines += [{**head, "term": term, "amount": amount} for term, amount in amounts]
+        return pd.DataFrame(lines)
 
 
 def explain(model: nn.Module, inputs: Inputs) -> Reconciliation:
@@ -50,7 +60,7 @@ def explain(model: nn.Module, inputs: Inputs) -> Reconciliation:
 
     ``inputs`` are as for :func:`vidcost.count`. The counters run a copy of the network for real, on
     its device; it and the random generators are left as they were. A counter that is missing,
-    refuses or crashes is an entry that says so.
+    rejects the network or crashes is an entry that says so.
 
     >>> import torch, vidcost
     >>> from torch import nn
@@ -73,13 +83,3 @@ def explain(model: nn.Module, inputs: Inputs) -> Reconciliation:
             type(model).__name__, copied(network), [x.detach().clone() for x in values]
         )
     return Reconciliation(type(model).__name__, tuple(entries))
-
-
-def _lines(entry: Entry) -> list[dict[str, object]]:
-    head = {"counter": entry.counter, "quantity": entry.quantity}
-    return [
-        {**head, "term": "ours", "amount": entry.ours},
-        *({**head, "term": term.name, "amount": term.amount} for term in entry.terms),
-        {**head, "term": "not explained", "amount": entry.remainder},
-        {**head, "term": "printed", "amount": entry.printed},
-    ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vidcost.bench.api.guest import called, copied, guarded
 from vidcost.bench.call import Inputs
@@ -167,9 +167,14 @@ def time(
             cudnn_benchmark=torch.backends.cudnn.benchmark,
         )
         guest = copied(network).to(where).train(phase == "training")
-        built = Built(guest, tuple(_given(x, where) for x in values))
+        copies = (x.detach().to(where, copy=True) for x in values)
+        built = Built(
+            guest,
+            tuple(c.requires_grad_(x.requires_grad) for c, x in zip(copies, values, strict=True)),
+        )
         cell = Cell(row=type(model).__name__, device=where, phase=phase, threads=threads)
-        finite = _is_finite(built)
+        with torch.no_grad():
+            finite = is_finite(guest(*built.inputs))
         clock = clock_for(where)
         runner = Runner(cell, built, clock, seed=limits.seed)
         with without_collection():
@@ -196,15 +201,6 @@ def time(
         conditions=conditions,
         machine=machine.model_dump(),
     )
-
-
-def _given(x: Tensor, device: str) -> Tensor:
-    return x.detach().to(device, copy=True).requires_grad_(x.requires_grad)
-
-
-def _is_finite(built: Built) -> bool:
-    with torch.no_grad():
-        return is_finite(built.model(*built.inputs))
 
 
 def _peak_bytes(device: str, built: Built, runner: Runner) -> int | None:

@@ -21,6 +21,7 @@ from vidcost.bench.isolation import Failed, isolated
 
 OURS = "ours"
 TIME_LIMIT_S = 120.0
+DIFFERENTIABLE = [operator for operator in OPERATORS if operator.has_gradient]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ def ask_counters() -> tuple[Statement, ...]:
     """
     with ThreadPoolExecutor(len(_PACKAGES)) as pool:
         packages = [pool.submit(_ask_package, package) for package in _PACKAGES]
-        ours = Statement(OURS, version("vidcost"), _each(_ours), _each_backward(_ours_backward))
+        ours = Statement(
+            OURS, version("vidcost"), _each(_ours), _each(_ours_backward, DIFFERENTIABLE)
+        )
         others = [
             Statement("thop-2020", thop2020.COUNTER.version, _each(_thop_2020)),
             _torch_on("CPU", "cpu"),
@@ -82,16 +85,10 @@ def failures(statements: Sequence[Statement]) -> list[str]:
     return lines
 
 
-def _each(figure: Callable[[Operator], float]) -> dict[str, Said]:
-    return {operator.name: _said(figure, operator) for operator in OPERATORS}
-
-
-def _each_backward(figure: Callable[[Operator], float]) -> dict[str, Said]:
-    return {
-        operator.name: _said(figure, operator)
-        for operator in OPERATORS
-        if operator.backward is not None
-    }
+def _each(
+    figure: Callable[[Operator], float], operators: Sequence[Operator] = OPERATORS
+) -> dict[str, Said]:
+    return {operator.name: _said(figure, operator) for operator in operators}
 
 
 def _said(figure: Callable[[Operator], float], operator: Operator) -> Said:
@@ -127,7 +124,7 @@ def _torch_on(name: str, device: str) -> Statement:
         # without the build: figures do not depend on it
         version("torch").partition("+")[0],
         _each(lambda operator: _torch(operator, device)[0]),
-        _each_backward(lambda operator: _torch(operator, device)[1]),
+        _each(lambda operator: _torch(operator, device)[1], DIFFERENTIABLE),
     )
 
 

@@ -53,7 +53,7 @@ class Call:
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """One call of a function: ``operations[first:last]`` of the count are what was booked in it.
+    """One call of a function: ``operations[first:last]`` of the count are those that it ran.
 
     ``module`` is the innermost module that was running. ``detail`` is an einsum's equation or an
     interpolation's mode. ``operands`` are the shapes of the tensors it was given, ``output`` that
@@ -144,7 +144,7 @@ def count(model: nn.Module, *inputs: Tensor) -> Count:
     )
 
 
-class Booking(NamedTuple):
+class Counted(NamedTuple):
     """How much a call of an operator is, of which quantity and in which module."""
 
     module: str
@@ -190,13 +190,13 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 result = func(*args, **kwargs)
             return result
         result = meta.call(func, args, kwargs)
-        if booking := self.booking(name, args, result):
+        if counted := self.counted(name, args, result):
             first = result if isinstance(result, Tensor) else _tensors(result)[0]
             operation = Operation(
-                module=booking.module,
+                module=counted.module,
                 operator=name,
-                kind=booking.kind,
-                amount=booking.amount,
+                kind=counted.kind,
+                amount=counted.amount,
                 operands=tuple(
                     None if a is None else tuple(a.shape)
                     for a in args
@@ -217,7 +217,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The innermost module that is running."""
         return self.running[-1] if self.running else ""
 
-    def booking(self, name: str, args: Sequence[Any], result: Any) -> Booking | None:
+    def counted(self, name: str, args: Sequence[Any], result: Any) -> Counted | None:
         """The quantity and amount of an operation, and its module; None if it is free."""
         rule = RULES.get(name)
         if rule is None:
@@ -226,7 +226,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name == "mean" and isinstance(self.model.get_submodule(self.module), nn.RMSNorm):
             rule = RULES["_fused_rms_norm"]
         kind, amount = rule(args, result, self.is_parameter)
-        return Booking(self.module, kind, int(amount))
+        return Counted(self.module, kind, int(amount))
 
     def is_parameter(self, tensor: Tensor) -> bool:
         """Whether ``tensor`` is a parameter, a view of one, or computed from parameters alone."""

@@ -24,20 +24,26 @@ from vidcost.bench.count.counter import Shape
 class Operator:
     """An operator as a network uses it: ``build`` makes a module for inputs of ``shapes``.
 
-    ``macs`` are the true MACs, 0 where nothing is a convolution or matrix product. ``backward`` are
-    those of the gradients of all parameters and inputs, as inside a network: each MAC of the
-    forward pass is one in the gradient of either operand. None where no gradient can be had.
-    ``readings`` and ``backward_readings`` are what other readings of the operator come to, by their
-    words; they explain figures, they judge none.
+    ``macs`` are the true MACs, 0 where nothing is a convolution or matrix product. ``readings`` and
+    ``backward_readings`` are figures by other conventions, by name; they explain what a counter
+    says and judge nothing.
     """
 
     name: str
     build: Callable[[], nn.Module]
     shapes: tuple[Shape, ...]
     macs: int = 0
-    backward: int | None = 0
+    has_gradient: bool = True
     readings: Mapping[str, int] = field(default_factory=dict)
     backward_readings: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def backward(self) -> int | None:
+        """The MACs of the gradients of all parameters and inputs, as inside a network.
+
+        Each MAC of the forward pass is one in the gradient of either operand. None without one.
+        """
+        return 2 * self.macs if self.has_gradient else None
 
     def network(self) -> nn.Module:
         """The operator inside a network; some counters do not look at a layer by itself."""
@@ -101,11 +107,7 @@ _PROJECTIONS = "the four projections alone"
 CONVOLUTIONS = (
     # (2, 5, 11) out
     Operator(
-        "nn.Conv1d",
-        partial(nn.Conv1d, 3, 5, 7, bias=False),
-        ((2, 3, 17),),
-        macs=2 * 5 * 11 * 3 * 7,
-        backward=2 * 2 * 5 * 11 * 3 * 7,
+        "nn.Conv1d", partial(nn.Conv1d, 3, 5, 7, bias=False), ((2, 3, 17),), macs=2 * 5 * 11 * 3 * 7
     ),
     # (2, 5, 13, 17) out
     Operator(
@@ -113,7 +115,6 @@ CONVOLUTIONS = (
         partial(nn.Conv2d, 3, 5, (7, 11), bias=False),
         ((2, 3, 19, 27),),
         macs=2 * 5 * 13 * 17 * 3 * 7 * 11,
-        backward=2 * 2 * 5 * 13 * 17 * 3 * 7 * 11,
     ),
     # (2, 5, 11, 13, 17) out
     Operator(
@@ -121,21 +122,18 @@ CONVOLUTIONS = (
         partial(nn.Conv3d, 3, 5, _KERNEL, bias=False),
         ((2, 3, 12, 15, 23),),
         macs=2 * 5 * 11 * 13 * 17 * 3 * 2 * 3 * 7,
-        backward=2 * 2 * 5 * 11 * 13 * 17 * 3 * 2 * 3 * 7,
     ),
     Operator(
         "F.conv3d",
         _function(F.conv3d, (5, 3, 2, 3, 7)),
         ((2, 3, 12, 15, 23),),
         macs=2 * 5 * 11 * 13 * 17 * 3 * 2 * 3 * 7,
-        backward=2 * 2 * 5 * 11 * 13 * 17 * 3 * 2 * 3 * 7,
     ),
     Operator(
         "nn.Conv3d with bias",
         partial(nn.Conv3d, 3, 5, _KERNEL),
         ((2, 3, 12, 15, 23),),
         macs=2 * 5 * 11 * 13 * 17 * 3 * 2 * 3 * 7,
-        backward=2 * 2 * 5 * 11 * 13 * 17 * 3 * 2 * 3 * 7,
         readings={
             "1 more per output element, the bias": 2 * 5 * 11 * 13 * 17 * (3 * 2 * 3 * 7 + 1)
         },
@@ -146,7 +144,6 @@ CONVOLUTIONS = (
         partial(nn.Conv3d, 3, 5, _KERNEL, padding=(1, 1, 3), bias=False),
         ((2, 3, 10, 13, 17),),
         macs=2 * 5 * 11 * 13 * 17 * 3 * 2 * 3 * 7,
-        backward=2 * 2 * 5 * 11 * 13 * 17 * 3 * 2 * 3 * 7,
     ),
     # (2, 5, 11, 7, 5) out
     Operator(
@@ -154,14 +151,12 @@ CONVOLUTIONS = (
         partial(nn.Conv3d, 3, 5, _KERNEL, stride=(1, 2, 3), bias=False),
         ((2, 3, 12, 15, 19),),
         macs=2 * 5 * 11 * 7 * 5 * 3 * 2 * 3 * 7,
-        backward=2 * 2 * 5 * 11 * 7 * 5 * 3 * 2 * 3 * 7,
     ),
     Operator(
         "nn.Conv3d, dilation (3, 2, 2)",
         partial(nn.Conv3d, 3, 5, _KERNEL, dilation=(3, 2, 2), bias=False),
         ((2, 3, 14, 17, 29),),
         macs=2 * 5 * 11 * 13 * 17 * 3 * 2 * 3 * 7,
-        backward=2 * 2 * 5 * 11 * 13 * 17 * 3 * 2 * 3 * 7,
     ),
     # 5 channels in and 7 out in each of 3 groups: (2, 21, 11, 13, 17) out
     Operator(
@@ -169,7 +164,6 @@ CONVOLUTIONS = (
         partial(nn.Conv3d, 15, 21, _KERNEL, groups=3, bias=False),
         ((2, 15, 12, 15, 23),),
         macs=2 * 21 * 11 * 13 * 17 * 5 * 2 * 3 * 7,
-        backward=2 * 2 * 21 * 11 * 13 * 17 * 5 * 2 * 3 * 7,
         backward_readings={_UNGROUPED: 2 * 21 * 11 * 13 * 17 * (5 + 15) * 2 * 3 * 7},
     ),
     # each channel for itself: (2, 19, 11, 13, 17) out
@@ -178,7 +172,6 @@ CONVOLUTIONS = (
         partial(nn.Conv3d, 19, 19, _KERNEL, groups=19, bias=False),
         ((2, 19, 12, 15, 23),),
         macs=2 * 19 * 11 * 13 * 17 * 2 * 3 * 7,
-        backward=2 * 2 * 19 * 11 * 13 * 17 * 2 * 3 * 7,
         backward_readings={_UNGROUPED: 2 * 19 * 11 * 13 * 17 * (1 + 19) * 2 * 3 * 7},
     ),
     # (2, 3, 11) in; (2, 5, 17) out
@@ -187,7 +180,6 @@ CONVOLUTIONS = (
         partial(nn.ConvTranspose1d, 3, 5, 7, bias=False),
         ((2, 3, 11),),
         macs=2 * 3 * 11 * 5 * 7,
-        backward=2 * 2 * 3 * 11 * 5 * 7,
         readings={_PER_OUTPUT: 2 * 5 * 17 * 3 * 7},
     ),
     # (2, 3, 13, 17) in; (2, 5, 19, 27) out
@@ -196,7 +188,6 @@ CONVOLUTIONS = (
         partial(nn.ConvTranspose2d, 3, 5, (7, 11), bias=False),
         ((2, 3, 13, 17),),
         macs=2 * 3 * 13 * 17 * 5 * 7 * 11,
-        backward=2 * 2 * 3 * 13 * 17 * 5 * 7 * 11,
         readings={_PER_OUTPUT: 2 * 5 * 19 * 27 * 3 * 7 * 11},
     ),
     # (2, 3, 11, 13, 17) in; (2, 5, 12, 15, 23) out
@@ -205,7 +196,6 @@ CONVOLUTIONS = (
         partial(nn.ConvTranspose3d, 3, 5, _KERNEL, bias=False),
         ((2, 3, 11, 13, 17),),
         macs=2 * 3 * 11 * 13 * 17 * 5 * 2 * 3 * 7,
-        backward=2 * 2 * 3 * 11 * 13 * 17 * 5 * 2 * 3 * 7,
         readings={_PER_OUTPUT: 2 * 5 * 12 * 15 * 23 * 3 * 2 * 3 * 7},
     ),
     # (2, 5, 22, 27, 39) out
@@ -214,7 +204,6 @@ CONVOLUTIONS = (
         partial(nn.ConvTranspose3d, 3, 5, _KERNEL, stride=2, bias=False),
         ((2, 3, 11, 13, 17),),
         macs=2 * 3 * 11 * 13 * 17 * 5 * 2 * 3 * 7,
-        backward=2 * 2 * 3 * 11 * 13 * 17 * 5 * 2 * 3 * 7,
         readings={_PER_OUTPUT: 2 * 5 * 22 * 27 * 39 * 3 * 2 * 3 * 7},
     ),
     # (2, 15, 11, 13, 17) in; (2, 21, 12, 15, 23) out
@@ -223,61 +212,20 @@ CONVOLUTIONS = (
         partial(nn.ConvTranspose3d, 15, 21, _KERNEL, groups=3, bias=False),
         ((2, 15, 11, 13, 17),),
         macs=2 * 15 * 11 * 13 * 17 * 7 * 2 * 3 * 7,
-        backward=2 * 2 * 15 * 11 * 13 * 17 * 7 * 2 * 3 * 7,
         readings={_PER_OUTPUT: 2 * 21 * 12 * 15 * 23 * 5 * 2 * 3 * 7},
         backward_readings={_UNGROUPED: 2 * 15 * 11 * 13 * 17 * (7 + 21) * 2 * 3 * 7},
     ),
 )
 
 PRODUCTS = (
+    Operator("nn.Linear on 2-D", partial(nn.Linear, 5, 7), ((3, 5),), macs=3 * 5 * 7),
+    Operator("nn.Linear on 3-D", partial(nn.Linear, 5, 7), ((2, 3, 5),), macs=2 * 3 * 5 * 7),
+    Operator("F.linear", _function(F.linear, (7, 5), (7,)), ((2, 3, 5),), macs=2 * 3 * 5 * 7),
+    Operator("x @ parameter", _function(torch.matmul, (5, 7)), ((2, 3, 5),), macs=2 * 3 * 5 * 7),
+    Operator("torch.mm", _function(torch.mm), ((3, 5), (5, 7)), macs=3 * 5 * 7),
+    Operator("torch.bmm", _function(torch.bmm), ((2, 3, 5), (2, 5, 7)), macs=2 * 3 * 5 * 7),
     Operator(
-        "nn.Linear on 2-D",
-        partial(nn.Linear, 5, 7),
-        ((3, 5),),
-        macs=3 * 5 * 7,
-        backward=2 * 3 * 5 * 7,
-    ),
-    Operator(
-        "nn.Linear on 3-D",
-        partial(nn.Linear, 5, 7),
-        ((2, 3, 5),),
-        macs=2 * 3 * 5 * 7,
-        backward=2 * 2 * 3 * 5 * 7,
-    ),
-    Operator(
-        "F.linear",
-        _function(F.linear, (7, 5), (7,)),
-        ((2, 3, 5),),
-        macs=2 * 3 * 5 * 7,
-        backward=2 * 2 * 3 * 5 * 7,
-    ),
-    Operator(
-        "x @ parameter",
-        _function(torch.matmul, (5, 7)),
-        ((2, 3, 5),),
-        macs=2 * 3 * 5 * 7,
-        backward=2 * 2 * 3 * 5 * 7,
-    ),
-    Operator(
-        "torch.mm",
-        _function(torch.mm),
-        ((3, 5), (5, 7)),
-        macs=3 * 5 * 7,
-        backward=2 * 3 * 5 * 7,
-    ),
-    Operator(
-        "torch.bmm",
-        _function(torch.bmm),
-        ((2, 3, 5), (2, 5, 7)),
-        macs=2 * 3 * 5 * 7,
-        backward=2 * 2 * 3 * 5 * 7,
-    ),
-    Operator(
-        "4-D @ 2-D",
-        _function(torch.matmul),
-        ((2, 11, 3, 5), (5, 7)),
-        macs=2 * 11 * 3 * 5 * 7,
-        backward=2 * 2 * 11 * 3 * 5 * 7,
+        "4-D @ 2-D", _function(torch.matmul), ((2, 11, 3, 5), (5, 7)), macs=2 * 11 * 3 * 5 * 7
     ),
     # batches (2, 1) and (1, 11) make (2, 11)
     Operator(
@@ -285,68 +233,38 @@ PRODUCTS = (
         _function(torch.matmul),
         ((2, 1, 3, 5), (1, 11, 5, 7)),
         macs=2 * 11 * 3 * 5 * 7,
-        backward=2 * 2 * 11 * 3 * 5 * 7,
         readings={"the first operand before broadcasting": 2 * 1 * 3 * 5 * 7},
     ),
     # backward: a product with the matrix, and an outer product, which is its gradient
-    Operator(
-        "2-D @ vector",
-        _function(torch.matmul),
-        ((3, 5), (5,)),
-        macs=3 * 5,
-        backward=3 * 5 + 3 * 5,
-    ),
-    Operator(
-        "3-D @ vector",
-        _function(torch.matmul),
-        ((2, 3, 5), (5,)),
-        macs=2 * 3 * 5,
-        backward=2 * 3 * 5 + 2 * 3 * 5,
-    ),
+    Operator("2-D @ vector", _function(torch.matmul), ((3, 5), (5,)), macs=3 * 5),
+    Operator("3-D @ vector", _function(torch.matmul), ((2, 3, 5), (5,)), macs=2 * 3 * 5),
     # of these equations fvcore has a rule of its own for the first
     Operator(
-        "einsum bkn,bkm->bnm",
-        _einsum("bkn,bkm->bnm"),
-        ((2, 5, 3), (2, 5, 7)),
-        macs=2 * 3 * 5 * 7,
-        backward=2 * 2 * 3 * 5 * 7,
+        "einsum bkn,bkm->bnm", _einsum("bkn,bkm->bnm"), ((2, 5, 3), (2, 5, 7)), macs=2 * 3 * 5 * 7
     ),
     Operator(
-        "einsum bnk,bmk->bnm",
-        _einsum("bnk,bmk->bnm"),
-        ((2, 3, 5), (2, 7, 5)),
-        macs=2 * 3 * 5 * 7,
-        backward=2 * 2 * 3 * 5 * 7,
+        "einsum bnk,bmk->bnm", _einsum("bnk,bmk->bnm"), ((2, 3, 5), (2, 7, 5)), macs=2 * 3 * 5 * 7
     ),
     Operator(
         "einsum bhnk,bhmk->bhnm",
         _einsum("bhnk,bhmk->bhnm"),
         ((2, 11, 3, 5), (2, 11, 7, 5)),
         macs=2 * 11 * 3 * 5 * 7,
-        backward=2 * 2 * 11 * 3 * 5 * 7,
     ),
     Operator(
         "einsum bcthw,oc->bothw",
         _einsum("bcthw,oc->bothw"),
         ((2, 3, 11, 13, 17), (5, 3)),
         macs=2 * 11 * 13 * 17 * 3 * 5,
-        backward=2 * 2 * 11 * 13 * 17 * 3 * 5,
         # twice 72,930 is 145,860
         readings={"half of the FLOPs that numpy prints, in four digits": 145_900 // 2},
     ),
-    Operator(
-        "torch.addmm",
-        _function(torch.addmm),
-        ((3, 7), (3, 5), (5, 7)),
-        macs=3 * 5 * 7,
-        backward=2 * 3 * 5 * 7,
-    ),
+    Operator("torch.addmm", _function(torch.addmm), ((3, 7), (3, 5), (5, 7)), macs=3 * 5 * 7),
     Operator(
         "torch.baddbmm",
         _function(torch.baddbmm),
         ((2, 3, 7), (2, 3, 5), (2, 5, 7)),
         macs=2 * 3 * 5 * 7,
-        backward=2 * 2 * 3 * 5 * 7,
     ),
     # 3 heads, 5 queries, 7 keys, width 11: scores, and scores times values
     Operator(
@@ -354,7 +272,6 @@ PRODUCTS = (
         _function(F.scaled_dot_product_attention),
         ((2, 3, 5, 11), (2, 3, 7, 11), (2, 3, 7, 11)),
         macs=2 * 3 * 5 * 7 * 11 + 2 * 3 * 5 * 7 * 11,
-        backward=2 * (2 * 3 * 5 * 7 * 11 + 2 * 3 * 5 * 7 * 11),
     ),
     # 3 clips of 5 positions, 2 heads of width 7: four projections 14 -> 14, and two products
     Operator(
@@ -362,7 +279,6 @@ PRODUCTS = (
         partial(_SelfAttention, 14, 2, inference=False),
         ((3, 5, 14),),
         macs=4 * 3 * 5 * 14 * 14 + 2 * 3 * 5 * 5 * 14,
-        backward=2 * (4 * 3 * 5 * 14 * 14 + 2 * 3 * 5 * 5 * 14),
         readings={_PROJECTIONS: 4 * 3 * 5 * 14 * 14},
         backward_readings={_PROJECTIONS: 2 * 4 * 3 * 5 * 14 * 14},
     ),
@@ -371,7 +287,7 @@ PRODUCTS = (
         partial(_SelfAttention, 14, 2, inference=True),
         ((3, 5, 14),),
         macs=4 * 3 * 5 * 14 * 14 + 2 * 3 * 5 * 5 * 14,
-        backward=None,
+        has_gradient=False,
         readings={_PROJECTIONS: 4 * 3 * 5 * 14 * 14},
     ),
 )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vidcost.bench.count.counter import Booking, Count, Log, mode, supported, unfused, watched
+from vidcost.bench.count.counter import Count, Counted, Log, mode, supported, unfused, watched
 from vidcost.bench.outputs import tensors_in
 from vidcost.models.cost import Cost
 
@@ -139,31 +139,31 @@ class _TrainingLog(Log):  # type: ignore[no-untyped-call]
         """Everything after this belongs to the backward pass."""
         self.forward_ends = (len(self.operations), len(self.calls))
 
-    def booking(self, name: str, args: Sequence[Any], result: Any) -> Booking | None:
-        booked = super().booking(name, args, result)
+    def counted(self, name: str, args: Sequence[Any], result: Any) -> Counted | None:
+        counted = super().counted(name, args, result)
         node = torch._C._current_autograd_node()
         # the operations of a checkpoint run inside a node too, but record gradients
         if node is None or torch.is_grad_enabled():
-            self._note(booked)
-            if node is not None and booked is not None and not self.module:
+            self._note(counted)
+            if node is not None and counted is not None and not self.module:
                 # a function that is computed again, outside of any module's call
-                return Booking(self._source(node).module, booked.kind, booked.amount)
-            return booked
+                return counted._replace(module=self._source(node).module)
+            return counted
         source = self._source(node)
         # a mean in the backward pass is a statistic, as in that of a standard deviation
         if name == "mean":
             return None
-        if booked is not None:
-            kind = source.product if source.product and booked.kind in PRODUCTS else booked.kind
-            return Booking(source.module, kind, booked.amount)
+        if counted is not None:
+            kind = source.product if source.product and counted.kind in PRODUCTS else counted.kind
+            return Counted(source.module, kind, counted.amount)
         if name == "mul" and isinstance(args[1], Tensor) and node.name() in VECTOR_PRODUCTS:
-            return Booking(source.module, source.product or "matmul", result.numel())
+            return Counted(source.module, source.product or "matmul", result.numel())
         return None
 
-    def _note(self, booked: Booking | None) -> None:
+    def _note(self, counted: Counted | None) -> None:
         """Record the running operation as the source of the nodes made since the last one."""
         last_node = torch._C._autograd._get_sequence_nr() - 1
-        product = booked.kind if booked and booked.kind in PRODUCTS else None
+        product = counted.kind if counted and counted.kind in PRODUCTS else None
         if not self.last_nodes or last_node > self.last_nodes[-1]:
             self.last_nodes.append(last_node)
             self.sources.append(_Source(self.module, product))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 
@@ -18,8 +19,8 @@ def conformance_tables(statements: Sequence[Statement]) -> tuple[Table, ...]:
     """Who is right how often, then each operator: forward, backward, and without products."""
     return (
         summary_table(statements),
-        forward_table(statements),
-        backward_table(statements),
+        product_table(statements, "forward"),
+        product_table(statements, "backward"),
         convention_table(statements),
     )
 
@@ -67,28 +68,55 @@ def summary_table(statements: Sequence[Statement]) -> Table:
     )
 
 
-def forward_table(statements: Sequence[Statement]) -> Table:
-    """The operators that have MACs: the true ones, and what each counter says."""
-    return _product_table(
-        "Forward pass",
-        [(o, o.macs, o.readings) for o in _WITH_PRODUCTS],
-        {each.counter: each.forward for each in statements},
+def product_table(statements: Sequence[Statement], phase: Literal["forward", "backward"]) -> Table:
+    """The operators that have MACs: the true ones, and each counter's figure.
+
+    The backward pass has the gradients of all parameters and inputs, and only the counters that
+    count it.
+    """
+    forward = phase == "forward"
+    operators = _WITH_PRODUCTS if forward else [o for o in _WITH_PRODUCTS if o.has_gradient]
+    answers = {each.counter: each.forward if forward else each.backward for each in statements}
+    answers = {counter: said for counter, said in answers.items() if said}
+    equal, footnotes = set(), {}
+    lines = []
+    for index, operator in enumerate(operators):
+        macs = operator.macs if forward else 2 * operator.macs
+        readings = operator.readings if forward else operator.backward_readings
+        line: dict[str, object] = {"operator": operator.name, "true": macs}
+        for counter, said in answers.items():
+            figure = said[operator.name].figure
+            line[counter] = said[operator.name].status if figure is None else figure
+            if figure == macs:
+                equal.add((index, counter))
+            elif figure is not None:
+                footnotes[index, counter] = _explained(figure, macs, readings)
+        lines.append(line)
+    on_cpu = (
         "On CPU torch runs scaled_dot_product_attention as one fused operator, and in evaluation "
-        "mode under no_grad all of MultiheadAttention.",
+        "mode under no_grad all of MultiheadAttention."
     )
-
-
-def backward_table(statements: Sequence[Statement]) -> Table:
-    """The same for the gradients of all parameters and inputs."""
-    return _product_table(
-        "Backward pass, gradients of all parameters and inputs",
-        [(o, o.backward, o.backward_readings) for o in _WITH_PRODUCTS if o.backward is not None],
-        {each.counter: each.backward for each in statements if each.backward},
+    return Table(
+        title="Forward pass"
+        if forward
+        else "Backward pass, gradients of all parameters and inputs",
+        columns=(
+            Column("operator", "Operator"),
+            Column("true", "MACs", integer),
+            *(Column(counter, counter, _figure_or_status) for counter in answers),
+        ),
+        lines=lines,
+        equal=frozenset(equal),
+        footnotes=footnotes,
+        legend=(
+            "✓ is the integer worked out by hand, in the column MACs.",
+            *([on_cpu] if forward else []),
+        ),
     )
 
 
 def convention_table(statements: Sequence[Statement]) -> Table:
-    """The operators without MACs: what each counter books for an element."""
+    """The operators without MACs: what each counter counts for an element."""
     return Table(
         title="What is added for operators without products",
         columns=(
@@ -97,11 +125,14 @@ def convention_table(statements: Sequence[Statement]) -> Table:
         ),
         lines=[
             {"operator": operator.name}
-            | {each.counter: _booked(operator, each.forward[operator.name]) for each in statements}
+            | {
+                each.counter: _per_element(operator, each.forward[operator.name])
+                for each in statements
+            }
             for operator in _WITHOUT_PRODUCTS
         ],
         legend=(
-            "By our convention these are no MACs; other conventions book operations for them, "
+            "By our convention these are no MACs; other conventions count operations for them, "
             "which is no error. Shown is what a counter's figure comes to by element: of the input "
             "(in), of the output (out), or of either where both have as many.",
         ),
@@ -133,38 +164,6 @@ def data_table(statements: Sequence[Statement]) -> Table:
     )
 
 
-def _product_table(
-    title: str,
-    operators: Sequence[tuple[Operator, int, Mapping[str, int]]],
-    said: Mapping[str, Mapping[str, Said]],
-    *legend: str,
-) -> Table:
-    equal, footnotes = set(), {}
-    lines = []
-    for index, (operator, macs, readings) in enumerate(operators):
-        line: dict[str, object] = {"operator": operator.name, "true": macs}
-        for counter, answers in said.items():
-            answer = answers[operator.name]
-            line[counter] = answer.status if answer.figure is None else answer.figure
-            if answer.figure == macs:
-                equal.add((index, counter))
-            elif answer.figure is not None:
-                footnotes[index, counter] = _explained(answer.figure, macs, readings)
-        lines.append(line)
-    return Table(
-        title=title,
-        columns=(
-            Column("operator", "Operator"),
-            Column("true", "MACs", integer),
-            *(Column(counter, counter, _figure_or_status) for counter in said),
-        ),
-        lines=lines,
-        equal=frozenset(equal),
-        footnotes=footnotes,
-        legend=("✓ is the integer worked out by hand, in the column MACs.", *legend),
-    )
-
-
 def _right(statement: Statement, said: Mapping[str, Said], true: Mapping[str, int]) -> str | None:
     if statement.error:
         return "not asked"
@@ -188,11 +187,11 @@ def _explained(figure: int, macs: int, readings: Mapping[str, int]) -> str:
     return f"{figure / macs:.3f} times the MACs"
 
 
-def _booked(operator: Operator, said: Said) -> str:
-    """What a figure comes to by element, for an operator without MACs."""
-    figure = said.figure
+def _per_element(operator: Operator, answers: Mapping[str, Said]) -> str:
+    """The figure by element, for an operator without MACs."""
+    figure = answers[operator.name].figure
     if figure is None:
-        return said.status
+        return answers[operator.name].status
     for words, reading in operator.readings.items():
         if figure == reading:
             return words

@@ -17,11 +17,11 @@ from vidcost.models.cost import Cost
 from vidcost.papers.catalog import tables_of
 from vidcost.papers.row import Row
 
-_HEADINGS = {"params": "Params", "matmul": "attention"}
-"""Where the heading is not the name of the quantity."""
-_COST = [Column(each.name, _HEADINGS.get(each.name, each.name), integer) for each in fields(Cost)]
+_TITLES = {"params": "Params", "matmul": "attention"}
+"""Columns whose title is not the name of the quantity."""
+_COST = [Column(each.name, _TITLES.get(each.name, each.name), integer) for each in fields(Cost)]
 _QUANTITIES = (_COST[0], Column("macs", "MACs", integer), *_COST[1:])
-_PRODUCTS = {kind: _HEADINGS.get(kind, kind) for kind in ("conv", "linear", "matmul")}
+_PRODUCTS = {kind: _TITLES.get(kind, kind) for kind in ("conv", "linear", "matmul")}
 _UNITS = (
     "conv, linear and attention (products of two activations) are multiply-accumulates, and MACs "
     "their sum; norm, softmax and activation are elements, pool elements produced."
@@ -179,8 +179,8 @@ def training_table(rows: Iterable[Row]) -> Table:
             Column("backward_macs", "Backward MACs", integer),
             Column("training_macs", "Sum", integer),
             *(
-                Column(f"backward_{kind}", f"Backward {heading}", integer)
-                for kind, heading in _PRODUCTS.items()
+                Column(f"backward_{kind}", f"Backward {title}", integer)
+                for kind, title in _PRODUCTS.items()
             ),
         ),
         lines=lines,

@@ -70,7 +70,7 @@ def reconciliation_table(entries: Sequence[Entry]) -> Table:
         legend=(
             "FLOPs as each counter prints them. Entries: FLOPs and parameters of each counter, "
             "each explained from ours by named terms; remainder 0 means that all of them add up, "
-            f"in total and under each heading of the counter. {_versions(entries)}",
+            f"in total and in each category of the counter. {_versions(entries)}",
         ),
     )
 
@@ -110,14 +110,14 @@ def tidy_table(entries: Iterable[Entry]) -> Table:
             ("printed", entry.printed),
             ("remainder", entry.remainder),
         ]
-        account: dict[str, Any] = {
+        head: dict[str, Any] = {
             "row": entry.row,
             "counter": entry.counter,
             "version": entry.version,
             "status": entry.status,
             "quantity": entry.quantity,
         }
-        lines += [account | {"what": what, "amount": amount} for what, amount in amounts]
+        lines += [head | {"what": what, "amount": amount} for what, amount in amounts]
     columns = ("row", "counter", "version", "status", "quantity", "what", "amount")
     return Table(
         title="Reconciliation",

@@ -116,11 +116,11 @@ def flop_terms(model: nn.Module, count: Count, version: Version) -> tuple[Term, 
             if operation.kind == "linear":
                 terms.add("recurrent layers, their products alone", "products", -operation.amount)
             continue
-        seen = _layer(operation, module, version, terms)
+        part, amount = _layer(operation, module, version, terms)
         if times > 1:
             # it hooks a layer once for every owner, and adds it up once for every owner
-            extra = (times**2 - 1) * seen.amount
-            terms.add("layers with several owners, booked by each", seen.part, extra)
+            extra = (times**2 - 1) * amount
+            terms.add("layers with several owners, counted by each", part, extra)
     for call in count.calls:
         module = modules[call.module]
         if type(module) in _CELLS and type(module) in version.with_rule and call.input:
@@ -135,31 +135,22 @@ def flop_terms(model: nn.Module, count: Count, version: Version) -> tuple[Term, 
     return terms.done()
 
 
-@dataclass(frozen=True)
-class _Booked:
-    part: str
-    amount: int
-
-
-_NOT_BOOKED = _Booked("", 0)
-
-
-def _layer(operation: Operation, module: Any, version: Version, terms: Terms) -> _Booked:
-    """Add the terms of one operation; returns what thop books for it."""
+def _layer(operation: Operation, module: Any, version: Version, terms: Terms) -> tuple[str, int]:
+    """Add the terms of one operation; returns the category and amount that thop counts."""
     kind, exact, amount = operation.kind, type(module), operation.amount
     out = math.prod(operation.output)
     if kind == "conv" and exact in CONVOLUTIONS:
-        booked = amount
+        counted = amount
         if exact in _TRANSPOSED:
-            booked = out * (module.in_channels // module.groups) * math.prod(module.kernel_size)
+            counted = out * (module.in_channels // module.groups) * math.prod(module.kernel_size)
             name = "transposed convolutions, per output element"
-            terms.add(name, "convolutions", booked - amount)
+            terms.add(name, "convolutions", counted - amount)
         if version.bias and module.bias is not None:
-            booked += out
+            counted += out
             terms.add("bias of convolutions, 1 per output element", "convolutions", out)
-        return _Booked("convolutions", booked)
+        return "convolutions", counted
     if kind == "linear" and exact is nn.Linear:
-        return _Booked("products", amount)
+        return "products", amount
     if kind in ("conv", "linear", "matmul"):
         return _unseen(operation, "", terms)
     if kind == "norm" and exact in version.norms:
@@ -168,27 +159,27 @@ def _layer(operation: Operation, module: Any, version: Version, terms: Terms) ->
         per_element = affine if is_affine else plain
         part = CATEGORIES[exact.__name__]
         terms.add(f"{part}, {per_element} per element", part, per_element * amount)
-        return _Booked(part, per_element * amount)
+        return part, per_element * amount
     if kind == "pool" and exact in _AVG_POOL:
         terms.add("average pooling, 1 per output element", "pooling", out)
-        return _Booked("pooling", out)
+        return "pooling", out
     if kind == "pool" and exact in _ADAPTIVE_POOL:
-        booked = _adaptive(operation, version)
-        terms.add("adaptive pooling, kernel + 1 per output element", "pooling", booked)
-        return _Booked("pooling", booked)
+        counted = _adaptive(operation, version)
+        terms.add("adaptive pooling, kernel + 1 per output element", "pooling", counted)
+        return "pooling", counted
     if kind == "softmax" and exact is nn.Softmax and version.counts_softmax:
         size = (operation.operands[0] or ())[module.dim]
-        booked = amount // size * (3 * size - 1)
-        terms.add("softmax modules, 3 per element less 1 per row", "softmax", booked)
-        return _Booked("softmax", booked)
+        counted = amount // size * (3 * size - 1)
+        terms.add("softmax modules, 3 per element less 1 per row", "softmax", counted)
+        return "softmax", counted
     if kind == "activation":
-        booked = version.activations.get(exact, 0) * amount
-        terms.add("leaky activations, 1 per element", "activations", booked)
-        return _Booked("activations", booked)
-    return _NOT_BOOKED
+        counted = version.activations.get(exact, 0) * amount
+        terms.add("leaky activations, 1 per element", "activations", counted)
+        return "activations", counted
+    return "", 0
 
 
-def _unseen(operation: Operation, why: str, terms: Terms) -> _Booked:
+def _unseen(operation: Operation, why: str, terms: Terms) -> tuple[str, int]:
     if operation.kind == "conv":
         terms.add(
             f"{why or 'convolutions called as functions'} unseen", "convolutions", -operation.amount
@@ -197,7 +188,7 @@ def _unseen(operation: Operation, why: str, terms: Terms) -> _Booked:
         terms.add(f"{why or 'products with bare parameters'} unseen", "products", -operation.amount)
     elif operation.kind == "matmul":
         terms.add(f"{why or 'attention products'} unseen", "products", -operation.amount)
-    return _NOT_BOOKED
+    return "", 0
 
 
 def _adaptive(operation: Operation, version: Version) -> int:

@@ -41,7 +41,7 @@ def profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
     """
     operations: dict[nn.Module, int] = {}
 
-    def book(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+    def add(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         operations[module] = operations.get(module, 0) + _RULES[type(module)](
             module, args[0], output
         )
@@ -53,9 +53,9 @@ def profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
 
     def watch(module: nn.Module) -> None:
         if type(module) in _RULES:
-            hooks.append(module.register_forward_hook(book))
+            hooks.append(module.register_forward_hook(add))
 
-    # once for every owner, as there: a layer with two owners books each call twice
+    # once for every owner, as there: a layer with two owners counts each call twice
     model.apply(watch)
     try:
         with mode(model, training=False), torch.no_grad():

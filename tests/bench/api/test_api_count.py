@@ -231,7 +231,7 @@ def test_a_network_that_leaves_is_an_error():
         vidcost.count(Leaves(), torch.ones(1))
 
 
-def test_what_is_no_network_or_no_tensor_is_refused():
+def test_what_is_no_network_or_no_tensor_is_rejected():
     with pytest.raises(ValueError, match=r"^a network is an nn\.Module, not function: call what"):
         vidcost.count(lambda x: x, torch.ones(1))
     with pytest.raises(ValueError, match=r"^an input is a tensor, not str$"):

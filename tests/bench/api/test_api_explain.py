@@ -77,7 +77,7 @@ def test_a_table_of_terms():
     ] == list(zip(fvcore["term"], fvcore["amount"], strict=True))
 
 
-def test_an_unknown_account_is_refused():
+def test_an_unknown_entry_is_rejected():
     found = vidcost.explain(nn.Linear(3, 5), torch.ones(2, 3))
     with pytest.raises(
         ValueError, match=r"^no entry of params with 'torch': choose from fvcore, thop, "
@@ -109,7 +109,7 @@ def test_what_is_not_explained_is_a_remainder(monkeypatch):
     assert (550, {"BatchNorm": 550}, False) == (entry.remainder, entry.off, entry.balanced)
 
 
-def test_what_cannot_run_for_real_is_refused():
+def test_what_cannot_run_for_real_is_rejected():
     with pytest.raises(ValueError, match=r"^fvcore and thop run the network: it cannot be on the"):
         vidcost.explain(nn.Linear(3, 5, device="meta"), torch.ones(2, 3))
     model = nn.Linear(3, 5)

@@ -165,13 +165,13 @@ def test_an_error_of_the_network_is_its_own_and_all_is_put_back():
         ({"threads": 0}, "threads is 0: give a number above 0"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_one_line(options, message):
+def test_what_cannot_be_done_is_rejected_in_one_line(options, message):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         vidcost.time(Nested(), X, **options)
     assert message == str(caught.value)
 
 
-def test_networks_that_cannot_be_timed_are_refused():
+def test_networks_that_cannot_be_timed_are_rejected():
     with pytest.raises(ValueError, match=r"^no output needs a gradient"):
         vidcost.time(nn.Sequential(nn.Linear(3, 5), Detached()), X, phase="training", **QUICK)
     model = nn.Linear(3, 5)

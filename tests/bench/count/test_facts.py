@@ -22,7 +22,7 @@ def only(name):
 
 
 # 200 classes, 1 x 3 x 16 x 224 x 224, counted on the authors' public code and, for the blocks, on
-# a rebuild of the text; bn is what counters book for BatchNorm, two for each element
+# a rebuild of the text; bn is BatchNorm as counters count it, two for each element
 @pytest.mark.parametrize(
     ("name", "params", "conv", "bn", "linear", "matmul"),
     [

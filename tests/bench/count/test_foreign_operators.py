@@ -118,7 +118,7 @@ def test_an_error_of_the_network_is_its_own():
         count(Calls(broken), torch.zeros(1))
 
 
-def test_functions_are_noted_with_what_they_booked():
+def test_functions_are_noted_with_their_operations():
     class Net(nn.Module):
         def __init__(self):
             super().__init__()

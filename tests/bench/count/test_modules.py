@@ -112,7 +112,7 @@ def test_a_module_called_twice_on_different_shapes():
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Cost)])
 @pytest.mark.parametrize("by", [1, -1])
-def test_a_closed_form_that_is_off_by_one_is_refused(field, by):
+def test_a_closed_form_that_is_off_by_one_is_rejected(field, by):
     class Wrong(CGD):
         def cost(self, shape):
             right = super().cost(shape)

@@ -67,7 +67,7 @@ def test_count_row():
     assert expected == count_row(row)
 
 
-def test_count_row_refuses_a_wrong_closed_form():
+def test_count_row_rejects_a_wrong_closed_form():
     class Wrong(CGD):
         def cost(self, shape):
             return Cost()
@@ -117,7 +117,7 @@ GOOD = RECORD.model_dump_json()
         (["", HEADER, GOOD], 1),
     ],
 )
-def test_a_damaged_line_is_refused_by_its_number(tmp_path, lines, number):
+def test_a_damaged_line_is_rejected_by_its_number(tmp_path, lines, number):
     path = tmp_path / COUNTS
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match="damaged") as caught:
@@ -127,7 +127,7 @@ def test_a_damaged_line_is_refused_by_its_number(tmp_path, lines, number):
     assert caught.value.__suppress_context__
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path):
+def test_a_file_that_is_no_text_is_rejected(tmp_path):
     (tmp_path / COUNTS).write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"^cannot read .*counts\.jsonl: 'utf-8'"):
         read(tmp_path)
@@ -186,7 +186,7 @@ def test_permissions_follow_the_umask(tmp_path, umask, mode):
     assert mode == stat.S_IMODE((tmp_path / "a.txt").stat().st_mode)
 
 
-def test_check_folder_refuses_a_file(tmp_path):
+def test_check_folder_rejects_a_file(tmp_path):
     file = tmp_path / "file"
     file.write_text("", encoding="utf-8")
     with pytest.raises(ValueError, match="cannot write results to") as caught:

@@ -54,7 +54,7 @@ class Functions(nn.Module):
 
 
 class Whole(nn.Module):
-    """Functions that some counters book as a whole: two einsums, a broadcast product, a pool."""
+    """Functions that some counters count as a whole: two einsums, a broadcast product, a pool."""
 
     def forward(self, x):
         y = torch.einsum("bchw,bdhw->bcd", x, x)

@@ -129,6 +129,6 @@ def test_it_is_left_as_it_was_after_an_error_too():
     assert {} == dict(model[0]._forward_hooks)
 
 
-def test_recurrent_layers_are_refused():
+def test_recurrent_layers_are_rejected():
     with pytest.raises(ValueError, match=r"^thop-2020 is not implemented for LSTM$"):
         profile(nn.Sequential(nn.LSTM(3, 5)), (torch.randn(2, 7, 3),))

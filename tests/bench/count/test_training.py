@@ -189,7 +189,7 @@ def test_a_layer_under_no_grad_has_no_backward_pass():
     assert Cost() == step.backward.within("first")
 
 
-def test_nothing_to_train_is_refused():
+def test_nothing_to_train_is_rejected():
     model = nn.Linear(5, 7).requires_grad_(False)
     with pytest.raises(ValueError, match="no output needs a gradient: set requires_grad on"):
         backward(model, (3, 5), wanted=False)

@@ -11,11 +11,9 @@ import pytest
 from vidcost.bench.count.conformance import Said, Statement
 from vidcost.bench.count.operators import OPERATORS
 from vidcost.bench.report.conformance import (
-    backward_table,
-    conformance_markdown,
     convention_table,
     data_table,
-    forward_table,
+    product_table,
     summary_table,
 )
 
@@ -51,7 +49,7 @@ def cell(table, operator, key):
 
 
 def test_a_true_figure_has_the_mark():
-    table = forward_table([statement("ours")])
+    table = product_table([statement("ours")], "forward")
     assert ("2,310 ✓", None) == cell(table, "nn.Conv1d", "ours")
     assert PRODUCTS == len(table.lines) == len(table.equal)
 
@@ -74,7 +72,7 @@ def test_a_true_figure_has_the_mark():
     ],
 )
 def test_another_figure_has_none_and_says_what_it_comes_to(operator, said, shown, note):
-    table = forward_table([statement("other", **{operator: said})])
+    table = product_table([statement("other", **{operator: said})], "forward")
     assert (shown, note) == cell(table, operator, "other")
     assert PRODUCTS - 1 == len(table.equal)
 
@@ -82,14 +80,14 @@ def test_another_figure_has_none_and_says_what_it_comes_to(operator, said, shown
 def test_what_a_counter_does_not_see():
     seen = statement("other")
     blind = Statement("other", "1", {**seen.forward, "torch.mm": Said(figure=0)})
-    assert ("0", "not seen") == cell(forward_table([blind]), "torch.mm", "other")
+    assert ("0", "not seen") == cell(product_table([blind], "forward"), "torch.mm", "other")
 
 
 def test_backward_leaves_out_who_does_not_count_it():
     name = "nn.Conv3d, 3 groups backward"
     statements = [statement("ours"), statement("a"), statement("b", backward=False)]
     statements[1] = statement("a", **{name: 85_765_680})
-    table = backward_table(statements)
+    table = product_table(statements, "backward")
     assert ["operator", "true", "ours", "a"] == [column.key for column in table.columns]
     assert DIFFERENTIABLE == len(table.lines)
     assert ("85,765,680", "the weight's gradient as if there were no groups") == (
@@ -172,11 +170,3 @@ def test_data_hold_plain_integers_and_statuses():
     lines = list(csv.DictReader(io.StringIO(data_table(statements).csv())))
     assert len(OPERATORS) == len(lines)
     assert ("2310", "") == (lines[0]["ours_forward"], lines[0]["thop-2020_forward"])
-
-
-def test_the_document_has_every_operator():
-    document = conformance_markdown([statement("ours"), statement("fvcore", backward=False)])
-    assert 4 == document.count("\n**") + document.startswith("**")
-    for operator in OPERATORS:
-        name = "".join(f"\\{c}" if c in "_*<" else c for c in operator.name)
-        assert f"| {name} " in document
