@@ -125,10 +125,7 @@ def convention_table(statements: Sequence[Statement]) -> Table:
         ),
         lines=[
             {"operator": operator.name}
-            | {
-                each.counter: _per_element(operator, each.forward[operator.name])
-                for each in statements
-            }
+            | {each.counter: _per_element(operator, each.forward) for each in statements}
             for operator in _WITHOUT_PRODUCTS
         ],
         legend=(
