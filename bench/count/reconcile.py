@@ -227,12 +227,34 @@ def entries(
     """What each counter should print beside its answer, for those that have one."""
     found = []
     for counter, each in explained.items():
-        if (answer := answers.get(counter)) is None:
+        answer = answers.get(counter)
+        if answer is None:
             continue
-        found.append(_entry(name, counter, "flops", each.flops, answer, answer.flops, answer.parts))
-        if each.params:
-            parts = {} if answer.params is None else {"params": answer.params}
-            found.append(_entry(name, counter, "params", each.params, answer, answer.params, parts))
+        parts = {"params": answer.params} if answer.params is not None else {}
+        quantities: list[tuple[Quantity, Explanation | None, int | None, Mapping[str, int]]] = [
+            ("flops", each.flops, answer.flops, answer.parts),
+            ("params", each.params, answer.params, parts),
+        ]
+        for quantity, explanation, printed, by_part in quantities:
+            if explanation is None:
+                continue
+            expected = explanation.parts
+            categories = () if printed is None else dict.fromkeys((*expected, *by_part))
+            off = {part: by_part.get(part, 0) - expected.get(part, 0) for part in categories}
+            found.append(
+                Entry(
+                    row=name,
+                    counter=counter,
+                    quantity=quantity,
+                    ours=sum(explanation.ours.values()),
+                    terms=explanation.terms,
+                    printed=printed,
+                    off={part: amount for part, amount in off.items() if amount},
+                    version=answer.version,
+                    status=answer.status,
+                    error=answer.error,
+                )
+            )
     return found
 
 
@@ -274,29 +296,3 @@ def _needs(row: Row) -> Needs:
 
 def _explain_all(model: nn.Module, found: Count) -> dict[Convention, Explained]:
     return {convention: explain(convention, model, found) for convention in REFERENCE_COUNTERS}
-
-
-def _entry(
-    row: str,
-    counter: Convention,
-    quantity: Quantity,
-    explanation: Explanation,
-    answer: Answer,
-    printed: int | None,
-    parts: Mapping[str, int],
-) -> Entry:
-    expected = explanation.parts
-    categories = () if printed is None else dict.fromkeys((*expected, *parts))
-    off = {part: parts.get(part, 0) - expected.get(part, 0) for part in categories}
-    return Entry(
-        row=row,
-        counter=counter,
-        quantity=quantity,
-        ours=sum(explanation.ours.values()),
-        terms=explanation.terms,
-        printed=printed,
-        off={part: amount for part, amount in off.items() if amount},
-        version=answer.version,
-        status=answer.status,
-        error=answer.error,
-    )
