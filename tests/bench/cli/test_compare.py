@@ -73,6 +73,7 @@ def test_a_network_of_their_own_takes_blocks_behind_its_modules(vidcost):
     assert [6 * 6, 6 * 6 * 80] == [lines(ran)[2][key] for key in ("added_params", "added_macs")]
 
 
+@pytest.mark.slow
 def test_shares_are_timed_and_shown_with_what_cannot_be_separated(vidcost, real_sweep):
     words = [*MFNET, "--block", "mine.py:Block", "--no-fvcore", "--budget", "9s"]
     ran = vidcost(*words, "--json")

@@ -113,6 +113,7 @@ def test_time_without_cuda_says_so(complaint, monkeypatch):
     assert "no CUDA device: choose --device cpu" == message
 
 
+@pytest.mark.slow
 def test_time_measures_a_block_for_real_once(vidcost, real_sweep):
     options = "--shape 8x1x4x4 --threads 1 --format json".split()
     status, out, err = vidcost("time", "--blocks", "nl", *options, "--budget", "30s")
