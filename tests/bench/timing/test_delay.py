@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from vidcost.bench.timing import delay, measurement
-from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.messages import Limits, Task
@@ -36,9 +35,11 @@ def test_it_is_the_same_function(monkeypatch):
 
 
 def test_a_task_with_a_slow_down_takes_that_much_longer(monkeypatch):
+    built = measurement.build
+    monkeypatch.setattr(
+        measurement, "build", lambda cell, seed: replace(built(cell, seed=seed), model=Slow())
+    )
     cell = Cell(block="cgd", shape=(8, 2, 4, 4))
-    built = replace(build(cell), model=Slow())
-    monkeypatch.setattr(measurement, "build", lambda cell, seed: built)
     limits = Limits(sampling_s=0.2, min_samples=3, precision=0.5, warmup_s=0.1, memory=False)
     timing = measure(Task(cell=cell, limits=limits, slowdown=0.5), lambda _: "stop")
     assert all(0.015 <= seconds for seconds in timing.samples_s["latency"])
