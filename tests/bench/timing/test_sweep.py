@@ -20,7 +20,7 @@ from vidcost.bench.timing import parent as parent_side
 from vidcost.bench.timing.budget import Budget
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.messages import Limits
-from vidcost.bench.timing.parent import COMMAND, Exchange, Predicted, Supervisor
+from vidcost.bench.timing.parent import COMMAND, Exchange, Predicted
 from vidcost.bench.timing.record import Machine
 from vidcost.bench.timing.store import Store
 from vidcost.bench.timing.stored import store_of
@@ -88,33 +88,10 @@ def test_the_parent_completes_the_workers_record(run, store):
     assert (0.004, False) == (run.events[1].chunk.precision, run.events[1].void)
 
 
-def test_workers_are_prepared_for_following_cells_that_are_not_stored(run, monkeypatch):
-    run("ok-2")
-    prepared = []
-    monkeypatch.setattr(
-        Supervisor,
-        "prepare",
-        lambda self, cell, limits, following: prepared.append([each.row for each in following]),
-    )
-    run("ok-1", "ok-2", "ok-3", resume=True)
-    assert [["ok-3"], []] == prepared
-
-
 def test_a_large_product_is_measured_once_for_each_type(run):
     halves = [Cell(row=row, dtype="bf16") for row in ("peak-1", "peak-2")]
     said = [timing.error for timing in run("peak-1", halves[0], "peak-2", halves[1])]
     assert ["None", "None", "7000000000.0", "7000000000.0"] == said
-
-
-def test_counting_is_over_before_a_worker_starts(run):
-    seen = []
-
-    def predict(cell):
-        seen.append([kind for kind, _ in told(run.events)])
-        return Predicted()
-
-    run("ok-1", "ok-2", predict=predict)
-    assert [["started"], ["started", "sampled", "done", "started"]] == seen
 
 
 @pytest.mark.parametrize(
@@ -205,15 +182,6 @@ def test_another_device_driver_or_torch_is_measured_again(run, change, kind):
     assert kind == run.events[-1].kind
 
 
-def test_a_line_cut_short_is_said_and_its_cell_measured(run, store):
-    run("ok-1", "ok-2")
-    store.path.write_bytes(store.path.read_bytes()[:-9])
-    run("ok-1", "ok-2", resume=True)
-    expected = f"the last line of {store.path} was cut short and lies in cpu.jsonl.damaged now"
-    assert [expected] == run.notes
-    assert ["ok-1", "ok-2"] == rows(store.read().values())
-
-
 def test_a_damaged_file_is_rejected_before_any_work(run, store):
     store.path.write_text("[]\n")
     with pytest.raises(ValueError, match="line 1 is not the first line"):
@@ -256,11 +224,6 @@ def test_when_the_budget_is_over_the_rest_is_named(run, monkeypatch):
     timings = run("told-1", "told-2", "told-3", "ok", budget_s=7, predict=predict)
     assert ["keep keep keep", "stop stop stop"] == [timing.error for timing in timings]
     assert ["no time was left for told-3, ok: raise --budget"] == run.notes
-
-
-def test_an_empty_budget_is_rejected(run):
-    with pytest.raises(ValueError, match="give more than 0"):
-        run("ok", budget_s=0)
 
 
 # faults, with real processes
