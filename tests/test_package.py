@@ -125,7 +125,7 @@ def test_the_wheel_installs_the_command(wheel):
 
 
 def test_models_import_nothing_but_torch(installed, tmp_path):
-    program = "import sys, vidcost.models.blocks; print(*sys.modules)"
+    program = "import sys, vidcost.models.registry; print(*sys.modules)"
     modules = run("-c", program, cwd=tmp_path, PYTHONPATH=str(installed)).split()
     tops = {module.split(".")[0] for module in modules}
     assert "torch" in tops

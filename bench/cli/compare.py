@@ -218,7 +218,7 @@ def compare(
         f"{each.variant.cell.target}: {each.status}: {each.error}"
         for each in found
         # that a block does not fit a clip is a fact of the sweep, not a failure
-        if each.status != "ok" and not (each.status == "refused" and swept)
+        if each.status != "ok" and not (each.status == "rejected" and swept)
     )
 
 

@@ -94,9 +94,9 @@ def count_all(
             chosen, results(engine or Here(), calls, advance=advance), strict=True
         )
     ]
-    refused = [each for each in found if each.status == "refused"]
-    if refused and len(refused) == sum(variant.block is not None for variant in chosen):
-        raise ValueError(refused[0].error)
+    rejected = [each for each in found if each.status == "rejected"]
+    if rejected and len(rejected) == sum(variant.block is not None for variant in chosen):
+        raise ValueError(rejected[0].error)
     return found
 
 
@@ -107,7 +107,7 @@ def _counted(variant: Variant, reference_counters: Sequence[Convention], limit_s
     except ValueError as error:
         if variant.block is None:
             raise
-        return Counted(variant.cell, status="refused", error=str(error))
+        return Counted(variant.cell, status="rejected", error=str(error))
 
 
 def to_time(chosen: Sequence[Variant], counts: Sequence[Counted]) -> list[Cell]:

@@ -78,11 +78,11 @@ def is_faster(timing: Timing) -> bool:
 
 
 def best(timings: Mapping[str, Timing]) -> str | None:
-    """The name of the fastest way that is faster than plain beyond noise; None if none is."""
+    """The name of the fastest way that is faster than plain, by its interval; None if none is."""
     return next(reversed(_faster(timings)), None)
 
 
 def _faster(timings: Mapping[str, Timing]) -> list[str]:
-    """Those that are faster than plain beyond noise, the fastest last."""
+    """Those that are faster than plain, by their intervals, the fastest last."""
     speeds = {n: of.median for n, t in timings.items() if is_faster(t) and (of := speed(t))}
     return sorted(speeds, key=lambda name: speeds[name])

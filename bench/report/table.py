@@ -15,6 +15,7 @@ import rich.table
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.text import Text
+from tabulate import tabulate
 
 Format = Callable[[Any], str]
 Cell = tuple[int, str]
@@ -77,9 +78,13 @@ class Table:
 
     def markdown(self) -> str:
         """Title, table, footnotes and legend in GitHub's Markdown."""
-        cells = [[_inert(column.heading) for column in self.columns]]
-        cells += [[_inert(cell) for cell in line] for line in self._cells()]
-        table = _pipe_table(cells, [column.is_text for column in self.columns])
+        table = tabulate(
+            [[_inert(cell) for cell in cells] for cells in self._cells()],
+            headers=[_inert(column.heading) for column in self.columns],
+            tablefmt="pipe",
+            colalign=["left" if column.is_text else "right" for column in self.columns],
+            disable_numparse=True,
+        )
         # these sentences quote code
         below = [_inert(line, keep="`") for line in (*self._notes(), *self.legend)]
         above = [f"**{_inert(self.title)}**"] if self.title else []
@@ -150,29 +155,6 @@ def show(table: Table, console: Console) -> None:
         console.print(table.rich())
     else:
         console.file.write(table.markdown() + "\n")
-
-
-def _pipe_table(lines: Sequence[Sequence[str]], left: Sequence[bool]) -> str:
-    """Lines of cells, the heading first, as a Markdown table with columns of equal width."""
-    heading, *rest = lines
-    # two more than the heading, as tabulate has it: results/ is full of such tables
-    widths = [len(cell) + 2 for cell in heading]
-    for line in rest:
-        widths = [max(width, len(cell)) for width, cell in zip(widths, line, strict=True)]
-    rule = [
-        ":" + "-" * (width + 1) if is_left else "-" * (width + 1) + ":"
-        for width, is_left in zip(widths, left, strict=True)
-    ]
-    written = ["|" + "|".join(rule) + "|"]
-    for line in lines:
-        padded = [
-            cell.ljust(width) if is_left else cell.rjust(width)
-            for cell, width, is_left in zip(line, widths, left, strict=True)
-        ]
-        written.append("| " + " | ".join(padded) + " |")
-    # the rule follows the heading
-    written[:2] = reversed(written[:2])
-    return "\n".join(written)
 
 
 def _plain(value: Any) -> Any:

@@ -12,11 +12,11 @@ _PROBE_PASSES = 5
 
 
 class Delayed(nn.Module):
-    """``model``, each pass of which takes longer by the share ``slowdown``, on its own device.
+    """``model``, each pass of which takes longer by the fraction ``slowdown``, on its own device.
 
-    On a CPU the host waits busily for that share of what this very pass took, so that the slow-down
-    is the same however busy the machine is. On a GPU the stream does, by cycles that are timed
-    first, for that share of the median of a few passes.
+    On a CPU the host waits busily for that fraction of the time of this very pass, so the slow-down
+    is the same however busy the machine is. On a GPU the stream waits, by cycles that are timed
+    first, for that fraction of the median of a few passes.
     """
 
     def __init__(self, model: nn.Module, slowdown: float) -> None:

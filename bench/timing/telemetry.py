@@ -139,7 +139,7 @@ class Telemeter:
         return None if amount is None else amount / 1000
 
     def _ask(self, function: str, *args: Any) -> Any:
-        """What NVML answers; None if it refuses, or is too old to know the question."""
+        """What NVML answers; None if it gives an error, or is too old to know the question."""
         if self._nvml is None:
             return None
         try:

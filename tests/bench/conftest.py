@@ -211,6 +211,8 @@ def vidcost(
 
     def run(*args: str) -> Ran:
         monkeypatch.setattr(sys, "argv", ["vidcost", *args])
+        # `python -m pytest` would make "python -m pytest" the name of the program
+        monkeypatch.setattr(sys.modules["__main__"], "__package__", None, raising=False)
         capsys.readouterr()
         with pytest.raises(SystemExit) as exit_:
             cli.main()

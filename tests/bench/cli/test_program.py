@@ -274,7 +274,7 @@ def test_an_option_moves_without_its_command(monkeypatch):
 
 
 HEAVY = (
-    *("torch", "numpy", "pandas", "scipy", "sympy", "altair", "fvcore", "psutil", "cpuinfo"),
+    *("torch", "numpy", "pandas", "scipy", "sympy", "altair", "fvcore", "psutil"),
     *("thop", "duckdb", "jinja2", "vl_convert", "ray", "triton"),
 )
 

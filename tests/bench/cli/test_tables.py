@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 
+import pytest
+
 from vidcost.bench.count import record
 from vidcost.bench.count.record import count_row
 from vidcost.papers.pnl2020.rows import ROWS
@@ -105,6 +107,7 @@ def test_tables_print_data(vidcost, reference_counters):
     )
 
 
+@pytest.mark.slow
 def test_the_committed_records_are_what_is_counted_now(committed):
     assert BUILDABLE == list(committed), (
         "stale: `vidcost gate accept` writes results/counts.jsonl anew"

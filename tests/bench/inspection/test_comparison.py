@@ -46,7 +46,7 @@ def test_counts_of_variants_and_of_what_does_not_fit():
     plain, nl, pnl = count_all(some, reference_counters=(), limit_s=60, advance=names.append)
     assert [PLAIN, "nl", "pnl:n=4"] == names
     assert 295_680 == nl.total.params - plain.total.params
-    assert ("refused", None) == (pnl.status, pnl.total)
+    assert ("rejected", None) == (pnl.status, pnl.total)
     assert "at most n=3 scales" in pnl.error
 
 

@@ -17,21 +17,12 @@ from vidcost.bench.timing.clock import HostClock, clock_for
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.runner import Runner
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
 ROUNDS = 60
 
 
-@pytest.mark.parametrize(
-    "cell",
-    [
-        Cell(row="mfnet-nl", frames=4, size=64),
-        Cell(row="r3d18", frames=4, size=32),
-        Cell(row="r50-ucf101", frames=4, size=64),
-    ],
-    ids=lambda cell: cell.target,
-)
-def test_the_host_clock_agrees_within_three_percent(cell):
+def test_the_host_clock_agrees_within_three_percent():
     """Both time one pass interleaved, each after two that warm up, so that a busy machine
     slows both.
 
@@ -39,6 +30,7 @@ def test_the_host_clock_agrees_within_three_percent(cell):
     outlier to it. Turns of eight passes were off by 1% on a quiet machine and by 5% on a busy one.
     """
     threads = torch.get_num_threads()
+    cell = Cell(row="mfnet-nl", frames=4, size=64)
     built = build(cell)
     runner = Runner(cell, built, HostClock())
     timer = Timer(
@@ -67,7 +59,7 @@ def test_the_host_clock_agrees_within_three_percent(cell):
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-@pytest.mark.parametrize("name", ["mfnet-nl", "r50-nl", "r3d18"])
+@pytest.mark.parametrize("name", ["mfnet-nl", "r50-nl"])
 def test_the_device_clock_agrees_within_one_percent(name):
     """With triton's do_bench, and with the time in which kernels run, by the profiler.
 
@@ -125,16 +117,3 @@ def covered(spans):
         total += max(0.0, end - max(start, until))
         until = max(until, end)
     return total
-
-
-@pytest.mark.parametrize(
-    ("spans", "expected"),
-    [
-        ([], 0),
-        ([(2, 5), (7, 11)], 7),
-        ([(2, 5), (3, 4), (5, 6)], 4),
-        ([(7, 11), (2, 8), (10, 13)], 11),
-    ],
-)
-def test_what_runs_side_by_side_counts_once(spans, expected):
-    assert expected == covered(spans)

@@ -28,7 +28,7 @@ def test_the_same_seed_gives_the_same_numbers_and_no_zeros():
     assert torch.equal(*weights)
 
 
-def test_a_share_has_the_network_without_its_blocks():
+def test_a_contribution_has_the_network_without_its_blocks():
     built = build(Cell(**SMALL, contribution=True))
     blocks = [name for name, _ in built.model.named_modules() if name.endswith("after_B05")]
     assert ["conv4.after_B05"] == blocks
@@ -57,8 +57,3 @@ def test_channels_last():
     assert kernels
     assert all(p.is_contiguous(memory_format=torch.channels_last_3d) for p in kernels)
     built.model(*built.inputs)
-
-
-def test_two_streams_have_two_inputs():
-    built = build(Cell(row="i3d-ts", frames=16, size=224))
-    assert [(1, 3, 16, 224, 224), (1, 2, 16, 224, 224)] == [tuple(x.shape) for x in built.inputs]

@@ -40,35 +40,7 @@ def test_blocks_are_measured_hot_and_cold_where_rows_have_them():
     assert {"nl", "cgnl", "cgd", "pnl:n=2", "pnl:n=3", "pnl:n=4"} == {cell.block for cell in hot}
 
 
-def test_a_sweep_grows_the_map_and_nothing_else():
-    shapes = dict.fromkeys(cell.shape for cell in campaign_cells(["sweep"], "cuda"))
-    assert [(384, frames, 14, 14) for frames in (1, 2, 4, 8, 16, 32)] == list(shapes)
-
-
-@pytest.mark.parametrize(
-    ("stage", "holds"),
-    [
-        ("contributions", lambda cell: cell.contribution),
-        ("training", lambda cell: cell.phase == "training" and cell.batch == 8),
-        ("large", lambda cell: cell.batch == 64),
-        (
-            "modes",
-            lambda cell: cell.mode != "eager" or cell.memory_format == "channels_last_3d",
-        ),
-    ],
-)
-def test_a_stage_is_of_one_kind(stage, holds):
-    cells = campaign_cells([stage], "cuda")
-    assert cells
-    assert all(map(holds, cells))
-
-
-def test_stages_may_be_chosen():
-    both = campaign_cells(["large", "contributions"], "cuda")
-    assert campaign_cells(["large"], "cuda") + campaign_cells(["contributions"], "cuda") == both
-
-
-def test_what_is_no_campaign_is_refused():
+def test_what_is_no_campaign_is_rejected():
     with pytest.raises(
         ValueError, match=r"^no campaign 'all': choose full or, of its stages, rows"
     ):

@@ -35,9 +35,9 @@ def test_it_is_the_same_function(monkeypatch):
 
 
 def test_a_task_with_a_slow_down_takes_that_much_longer(monkeypatch):
-    built = measurement.built_for
+    built = measurement.build
     monkeypatch.setattr(
-        measurement, "built_for", lambda task, ahead: replace(built(task, ahead), model=Slow())
+        measurement, "build", lambda cell, seed: replace(built(cell, seed=seed), model=Slow())
     )
     cell = Cell(block="cgd", shape=(8, 2, 4, 4))
     limits = Limits(sampling_s=0.2, min_samples=3, precision=0.5, warmup_s=0.1, memory=False)

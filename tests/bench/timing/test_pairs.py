@@ -101,17 +101,6 @@ def test_a_step_is_compared_by_its_parts(monkeypatch):
     assert shown["forward_speed"] > 0 < shown["backward_speed"]
 
 
-def test_the_memory_is_that_of_each_side_alone(monkeypatch):
-    monkeypatch.setattr(measurement, "_configure", lambda cell: None)
-    shape = (8, 4, 24, 32)
-    cell = against(Cell(block="nl", shape=shape), shape=shape)
-    timing = measure(Task(cell=cell, limits=QUICK), lambda _: "keep")
-    # 3,072 positions: two matrices of 3,072 x 3,072 in the reference's
-    assert timing.memory_without.peak > 2 * 3072**2 * 4
-    assert timing.memory.peak < 0.3 * timing.memory_without.peak
-    assert timing.memory.weights == timing.memory_without.weights
-
-
 def timing_of(timed, target, reference, **known):
     samples = {"target": tuple(target), "reference": tuple(reference)}
     return timed(against(), samples_s=samples, **known)
@@ -142,11 +131,6 @@ def test_macs_and_memory_of_both_sides(timed):
     assert (100, 400, 0.25) == (
         shown["peak_bytes"], shown["reference_peak_bytes"], shown["memory_ratio"],
     )  # fmt: skip
-
-
-def test_what_is_no_pair_has_no_such_figures(timed):
-    with pytest.raises(ValueError, match="was timed against no other cell"):
-        pair_figures(timed(REFERENCE))
 
 
 def test_autocast_computes_in_half_precision_from_single():

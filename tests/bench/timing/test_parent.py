@@ -81,11 +81,6 @@ def test_after_its_time_a_worker_stops_but_not_on_void_samples(device):
     assert "stop" == exchange.reply(chunk(1.5))
 
 
-def test_without_nvml_everything_is_kept(exchange):
-    assert "keep" == exchange.reply(chunk(0.5))
-    assert [] == exchange.telemetry
-
-
 def test_readings_are_kept_each_second_and_when_the_reasons_change(device, exchange):
     for tenth in range(31):
         device.at(1_000 + tenth / 8, *(["sync boost"] if tenth == 12 else []), temperature_c=tenth)
@@ -99,13 +94,10 @@ def test_readings_are_kept_each_second_and_when_the_reasons_change(device, excha
     ("fault", "energy_j"),
     [
         ({}, 6.0),
-        ({"reasons": ("sw power cap",)}, 6.0),
         ({"seconds": 4.5}, None),
         ({"passes": 0}, None),
-        ({"before": None}, None),
         ({"after": None}, None),
         ({"after": 100.0}, None),
-        ({"after": 7.0}, None),
         ({"reasons": ("hw slowdown",)}, None),
     ],
     ids=str,
@@ -182,9 +174,7 @@ def cells(device="cuda", threads=1):
     ("device", "cores", "left", "started"),
     [
         ("cuda", 8, 3, 3),
-        ("cuda:1", 8, 16, 4),
         ("cuda", 64, 16, parent.MOST_AHEAD),
-        ("cuda", 2, 16, 0),
         ("cuda", 8, 1, 0),
         # a cell on a CPU has all of it
         ("cpu", 64, 16, 0),
@@ -201,47 +191,6 @@ def test_workers_start_ahead_for_as_many_cells_as_half_of_the_cores(
         # that the first cannot be predicted is reported when it is measured
         assert asked[:started] == made.predicted
     assert not any(worker.lives for worker in workers.all)
-
-
-def test_they_are_used_up_before_more_start(supervisor, workers):
-    first, *following = asked = cells()
-
-    def fail():
-        pytest.fail("read")
-        yield
-
-    with supervisor(4) as made:
-        following = iter(following)
-        made.prepare(first, Limits(), following)
-        # no cell is read that no worker starts for: that costs a look into the results
-        assert asked[2] == next(following)
-        assert 2 == len(workers.all)
-        made._ahead.pop(first)
-        made.prepare(asked[1], Limits(), fail())
-        made._ahead.pop(asked[1])
-        made.prepare(asked[2], Limits(), asked[3:])
-        assert asked[2:4] == [worker.tasks[0].cell for worker in workers.all[2:]]
-
-
-@pytest.mark.parametrize("other", [{"threads": 2}, {"device": "cuda:1"}])
-def test_they_start_for_cells_of_one_kind_and_end_when_those_are_passed_over(
-    supervisor, workers, other
-):
-    alike = cells()[:3]
-    unlike = [cell.model_copy(update=other) for cell in cells()]
-    with supervisor(16) as made:
-        made.prepare(alike[0], Limits(), [*alike[1:], *unlike])
-        assert 3 == len(workers.all)
-        made.prepare(unlike[0], Limits(), unlike[1:])
-        assert [False] * 3 + [True] * 8 == [worker.lives for worker in workers.all]
-
-
-def test_one_that_is_not_ready_ends_and_is_started_again(supervisor, workers):
-    Fake.ready = False
-    with supervisor(4) as made:
-        made.prepare(cells()[0], Limits(), cells()[1:])
-        assert [False, False] == [worker.lives for worker in workers.all]
-        assert {} == made._ahead
 
 
 def test_a_worker_is_not_ready_if_it_is_late_or_dead():

@@ -28,7 +28,7 @@ def test_a_row_is_counted_at_the_clip_of_the_cell():
     assert 5 * ((11_045_296_128 - 153_600) // 2 + 153_600) == eight
 
 
-def test_the_other_side_of_a_share_is_the_row_without_blocks():
+def test_the_other_side_of_a_contribution_is_the_row_without_blocks():
     assert 11_045_296_128 == predict_without(Cell(row="mfnet-pnl-x5", contribution=True)).macs
     with pytest.raises(ValueError, match="mfnet has no blocks"):
         predict_without(Cell(row="mfnet"))

@@ -41,13 +41,7 @@ def test_the_latest_of_one_key_counts(store):
     assert 4 == len(store.path.read_bytes().splitlines())
 
 
-def test_samples_come_back_to_the_last_bit(store):
-    samples = (0.1 + 0.2, 1e-9 / 3, 5e-324)
-    store.append(timing("a", *samples))
-    assert samples == store.read()["a"].samples_s["latency"]
-
-
-@pytest.mark.parametrize("kept", [1, 100, -2])
+@pytest.mark.parametrize("kept", [1, -2])
 def test_a_last_line_cut_short_is_reported_and_moved_aside(store, kept):
     store.append(timing("a", 0.5))
     whole = store.path.read_bytes()
@@ -76,22 +70,11 @@ def test_a_record_that_lacks_only_its_line_break_is_whole(store):
     assert not store.damaged.exists()
 
 
-def test_a_first_line_cut_short_is_written_anew(store):
-    store.append(timing("a", 0.5))
-    store.path.write_bytes(store.path.read_bytes()[:17])
-    assert store.load().warning
-    assert store.append(timing("b", 0.25))
-    assert {"b": timing("b", 0.25)} == store.read()
-
-
 @pytest.mark.parametrize(
     ("number", "line", "complaint"),
     [
         (1, b"[]", "is not the first line of a file of timings"),
-        (1, b'{"records": 7}', "is not the first line of a file of timings"),
         (2, b'{"key":"a', "is damaged"),
-        (2, b"", "is damaged"),
-        (3, b'{"key": "b"}', "is damaged"),
         (3, b"\xff", "is damaged"),
     ],
 )
@@ -106,24 +89,11 @@ def test_a_damaged_line_is_named(store, number, line, complaint):
         store.read()
 
 
-def test_a_whole_last_line_that_is_no_record_is_no_cut(store):
-    store.append(timing("a", 0.5))
-    with store.path.open("ab") as file:
-        file.write(b'{"key": "b", "unknown": 7}\n')
-    with pytest.raises(ValueError, match="line 3 is damaged"):
-        store.read()
-
-
 @pytest.mark.parametrize(
     "text",
     [
         '{"command": "vidcost run", "records": 0}\n',
-        '{"command": "vidcost run", "records": 1}\n{"row": "mf',
-        "[]\n",
-        "a note\n",
         "a note",
-        "a note\nof two lines",
-        "\n\n",
         '{"file":"vidcost timings","comm\n{"key":"a"',
     ],
 )
@@ -264,19 +234,3 @@ def test_a_full_disk_leaves_no_half_line(store, limit):
     assert not store.path.read_bytes() or store.path.read_bytes().endswith(b"}\n")
     assert "" == store.append(timing("more", 0.5))
     assert "more" in store.read()
-
-
-def test_half_a_line_that_becomes_whole_while_it_is_read_is_cut_short_and_no_damage(
-    store, monkeypatch
-):
-    store.append(timing("a", 0.5))
-    whole = store.path.read_bytes()
-    store.path.write_bytes(whole[:-9])
-    parsed = Store._parsed
-
-    def written_meanwhile(self, data, number, **known):
-        store.path.write_bytes(whole)
-        return parsed(self, data, number, **known)
-
-    monkeypatch.setattr(Store, "_parsed", written_meanwhile)
-    assert ["a"] == list(store.read())

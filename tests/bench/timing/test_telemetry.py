@@ -1,4 +1,4 @@
-"""NVML: joined by UUID, its refusals are gaps, and what slows a device down is named."""
+"""NVML: joined by UUID, what it does not answer is a gap, and what slows a device down is named."""
 
 from __future__ import annotations
 
@@ -21,11 +21,6 @@ READERS = {
     "nvmlDeviceGetPowerUsage": ("power_w",),
     "nvmlDeviceGetTotalEnergyConsumption": ("energy_j",),
 }
-ERRORS = [
-    # by number: newer versions of the library know more of them
-    pynvml.NVMLError(number)
-    for number in (*range(1, 31), pynvml.NVML_ERROR_UNKNOWN)
-]
 
 
 class FakeNvml(ModuleType):
@@ -135,7 +130,7 @@ def test_a_device_is_found_by_the_uuid_that_torch_or_nvml_writes(nvml, uuid):
     assert ALL == said(Telemeter(uuid).reading())
 
 
-@pytest.mark.parametrize("uuid", ["MIG-77", "GPU-77", "77"])
+@pytest.mark.parametrize("uuid", ["MIG-77", "77"])
 def test_a_mig_instance_has_no_power_of_its_own(nvml, uuid):
     expected = ALL | {"power_w": None, "energy_j": None}
     assert expected == said(Telemeter(uuid).reading())
@@ -144,18 +139,8 @@ def test_a_mig_instance_has_no_power_of_its_own(nvml, uuid):
     assert expected == said(Telemeter(UUID).reading())
 
 
-@pytest.mark.parametrize("uuid", ["not available", "1234", "GPU-1234", "MIG-1234"])
-def test_an_unknown_device_is_not_read(nvml, uuid):
-    telemeter = Telemeter(uuid)
-    assert not telemeter
-    assert NOTHING == said(telemeter.reading())
-    telemeter.close()
-    assert 0 == nvml.open
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: str(error.value))
-def test_nvml_that_does_not_start_is_none(nvml, error):
-    nvml.failing["nvmlInit"] = error
+def test_nvml_that_does_not_start_is_none(nvml):
+    nvml.failing["nvmlInit"] = pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
     telemeter = Telemeter(UUID)
     assert not telemeter
     assert (NOTHING, None) == (said(telemeter.reading()), telemeter.energy_j())
@@ -189,13 +174,8 @@ def test_reasons_have_names_under_the_old_function_too(nvml, missing):
     ("reasons", "expected"),
     [
         (None, False),
-        ((), False),
-        (("gpu idle",), False),
         (("sw power cap",), False),
-        (("sync boost", "application clocks"), False),
-        (("hw slowdown",), True),
         (("sw power cap", "sw thermal slowdown"), True),
-        (("hw thermal slowdown",), True),
         (("hw power brake",), True),
     ],
 )
@@ -223,20 +203,6 @@ def test_a_thread_reads_between_two_looks(nvml, monkeypatch):
     assert sorted(reading.at_s for reading in readings) == [r.at_s for r in readings]
     watch.take()
     assert 1 == len(watch.take())
-
-
-@pytest.mark.cuda
-def test_the_real_device_is_found():
-    import torch
-
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    telemeter = Telemeter(str(torch.cuda.get_device_properties(0).uuid))
-    assert telemeter
-    reading = telemeter.reading()
-    assert reading.sm_clock_mhz
-    assert reading.temperature_c
-    telemeter.close()
 
 
 # --- all GPUs of a host
