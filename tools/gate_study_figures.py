@@ -20,7 +20,7 @@ from scipy import stats
 from vidcost.bench import files
 from vidcost.bench.gate.judge import Pairs, judge_pairs, pairs_of
 from vidcost.bench.gate.record import Rule, Run, Stage, Verdict
-from vidcost.bench.gate.statistics import CONFIDENCE, pooled_deviation
+from vidcost.bench.gate.statistics import CONFIDENCE
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine
 
@@ -422,3 +422,10 @@ def _noise(cell: Cell, found: Sequence[Found]) -> Noise:
         medians_if_independent=math.sqrt(statistics.fmean(expected)) if expected else None,
         neighbours=statistics.median(neighbours) if neighbours else None,
     )
+
+
+def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:
+    """The standard deviation within groups, each around its own mean; None of single values."""
+    squares = sum(len(group) * float(np.var(group)) for group in groups if len(group) > 1)
+    freedom = sum(len(group) - 1 for group in groups if group)
+    return math.sqrt(squares / freedom) if freedom else None

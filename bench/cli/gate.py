@@ -218,14 +218,6 @@ def gate_time(
 def gate_samples(
     base: Annotated[Path, typer.Argument(help="A JSON file of pytest-benchmark, or a folder.")],
     head: Annotated[Path, typer.Argument(help="The same of the other version.")],
-    noise: Annotated[
-        float | None,
-        typer.Option(
-            metavar="FRACTION",
-            help="The standard deviation of process medians, known from an A/A study, as 0.01: "
-            "judges even single processes.",
-        ),
-    ] = None,
     allow: Annotated[
         list[str] | None,
         typer.Option(metavar="FIELD", help="A field in which the machines may differ."),
@@ -247,7 +239,7 @@ def gate_samples(
 
     files.check_folder(out.parent)
     rule = record.Rule(margin=margin)
-    result = judged(compare_files(base, head, rule=rule, noise=noise, allow=allow or ()))
+    result = judged(compare_files(base, head, rule=rule, allow=allow or ()))
     record.write(out, result)
     _conclude(result, junit, as_)
 

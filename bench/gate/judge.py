@@ -30,10 +30,10 @@ from vidcost.bench.gate.statistics import (
     interval,
     least_p,
     pairs_needed,
-    shift_by_noise,
     shift_by_ranks,
     sign_flip_p,
     standard_error,
+    u_test_p,
     values_needed,
 )
 
@@ -320,22 +320,21 @@ def judge_samples(comparison: SampleComparison) -> list[Verdict]:
     A process is one value, its median: samples within a process are correlated. The sides were not
     measured in pairs, so the test is one of two samples.
     """
-    rule, noise = comparison.rule, comparison.noise
+    rule = comparison.rule
     both = [each for each in comparison.samples if each.base and each.head]
     # the level that one test must be able to reach: Holm's first, and the interval's
     level = min(rule.confirm_level / max(1, len(both)), (1 - CONFIDENCE) / 2)
-    tested = [
-        each
-        for each in both
-        if noise is not None or least_p(len(each.base), len(each.head)) <= level
-    ]
-    shifts = [_shift(each, noise) for each in tested]
-    limits = [math.log1p(rule.margin_at(shift.error)) for shift in shifts]
-    slower = holm_adjusted([s.p_above(limit) for s, limit in zip(shifts, limits, strict=True)])
-    faster = holm_adjusted([s.p_below(limit) for s, limit in zip(shifts, limits, strict=True)])
+    tested = [each for each in both if least_p(len(each.base), len(each.head)) <= level]
+    slower: list[float] = []
+    faster: list[float] = []
+    for each in tested:
+        base, head = _logs(each)
+        limit = math.log1p(rule.margin_at(shift_by_ranks(base, head).error))
+        slower.append(u_test_p(base, head, limit))
+        faster.append(u_test_p(head, base, limit))
+    adjusted = zip(tested, holm_adjusted(slower), holm_adjusted(faster), strict=True)
     verdicts = {
-        each.target: _samples_verdict(each, comparison, shift, more, less)
-        for each, shift, more, less in zip(tested, shifts, slower, faster, strict=True)
+        each.target: _samples_verdict(each, rule, more, less) for each, more, less in adjusted
     }
     return [
         verdicts.get(each.target) or (_too_few(each, level) if each in both else _one_sided(each))
@@ -343,22 +342,16 @@ def judge_samples(comparison: SampleComparison) -> list[Verdict]:
     ]
 
 
-def _shift(samples: Samples, noise: float | None) -> Shift:
-    base, head = ([math.log(value) for value in side] for side in (samples.base, samples.head))
-    return shift_by_ranks(base, head) if noise is None else shift_by_noise(base, head, noise)
+def _logs(samples: Samples) -> tuple[list[float], list[float]]:
+    return [math.log(value) for value in samples.base], [math.log(value) for value in samples.head]
 
 
-def _samples_verdict(
-    samples: Samples, comparison: SampleComparison, shift: Shift, slower: float, faster: float
-) -> Verdict:
-    rule = comparison.rule
+def _samples_verdict(samples: Samples, rule: Rule, slower: float, faster: float) -> Verdict:
+    shift = shift_by_ranks(*_logs(samples))
     margin = rule.margin_at(shift.error)
     undecided = f"the ratio is only known to ±{math.expm1((shift.high - shift.low) / 2):.1%}"
     word, why = _decided(shift.low, shift.high, rule, margin, slower, faster, undecided)
-    why += f"; {_counts(samples)}"
-    if comparison.noise is not None:
-        why += f", a noise of {comparison.noise:.2%} was given"
-    return _on_samples(samples, word, why, shift).model_copy(
+    return _on_samples(samples, word, f"{why}; {_counts(samples)}", shift).model_copy(
         update={
             "low": math.exp(shift.low),
             "high": math.exp(shift.high),
@@ -372,10 +365,9 @@ def _samples_verdict(
 def _too_few(samples: Samples, level: float) -> Verdict:
     why = (
         f"{_counts(samples)}: {values_needed(level)} of each are needed (run pytest several times, "
-        "with --benchmark-json into one folder), or the noise of a process from an A/A study "
-        "(--noise)"
+        "with --benchmark-json into one folder)"
     )
-    return _on_samples(samples, "INCONCLUSIVE", why, _shift(samples, None))
+    return _on_samples(samples, "INCONCLUSIVE", why, shift_by_ranks(*_logs(samples)))
 
 
 def _counts(samples: Samples) -> str:

@@ -56,18 +56,15 @@ class _Process:
 
 
 def compare_files(
-    base: Path, head: Path, *, rule: Rule, noise: float | None = None, allow: Sequence[str] = ()
+    base: Path, head: Path, *, rule: Rule, allow: Sequence[str] = ()
 ) -> SampleComparison:
     """Read two files, or two folders of files, and match equal benchmarks.
 
     Each run is one process. All processes of a benchmark must have run under equal conditions but
-    for the fields in ``allow``, and each side measured one commit. ``noise``: the known standard
-    deviation of the logarithm of process medians.
+    for the fields in ``allow``, and each side measured one commit.
     Raises: ValueError naming the file if it cannot be read or is a copy, and naming the field and
     both values if conditions differ.
     """
-    if noise is not None and not 0 < noise < 1:
-        raise ValueError(f"noise is {noise}: give a standard deviation between 0 and 1, as 0.01")
     if unknown := [field for field in allow if field not in FIELDS]:
         raise ValueError(
             f"no field {unknown[0]!r} can be allowed to differ: choose {', '.join(FIELDS)}"
@@ -92,7 +89,6 @@ def compare_files(
         base=str(base),
         head=str(head),
         rule=rule,
-        noise=noise,
         allow=tuple(allow),
         machines=tuple({tuple(machine.items()): machine for machine in machines}.values()),
         samples=tuple(

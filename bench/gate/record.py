@@ -139,8 +139,7 @@ class SampleComparison(_Frozen):
     """Stored benchmarks of two versions, from which every verdict can be computed again.
 
     ``base`` and ``head`` are the paths as given, ``machines`` are those of their records.
-    ``noise``: the known standard deviation of the logarithm of process medians. ``allow``: fields
-    of a machine that may differ. ``notes`` are sentences for people.
+    ``allow``: fields of a machine that may differ. ``notes`` are sentences for people.
     """
 
     file: Literal["vidcost gate samples"] = "vidcost gate samples"
@@ -148,7 +147,6 @@ class SampleComparison(_Frozen):
     base: str
     head: str
     rule: Rule
-    noise: Fraction | None = None
     allow: tuple[str, ...] = ()
     machines: tuple[dict[str, str], ...] = ()
     samples: tuple[Samples, ...]

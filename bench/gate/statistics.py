@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,18 +121,12 @@ def holm_adjusted(p_values: Values) -> list[float]:
 
 @dataclass(frozen=True)
 class Shift:
-    """By how much head lies above base, with its 95% interval and standard error.
-
-    ``p_above(x)``: one-sided p; H0: head is at most ``x`` above base. ``p_below(x)``: H0: head is
-    at most ``x`` below base.
-    """
+    """By how much head lies above base, with its 95% interval and standard error."""
 
     center: float
     low: float
     high: float
     error: float
-    p_above: Callable[[float], float]
-    p_below: Callable[[float], float]
 
 
 def shift_by_ranks(base: Values, head: Values) -> Shift:
@@ -146,40 +140,7 @@ def shift_by_ranks(base: Values, head: Values) -> Shift:
     differences = np.subtract.outer(np.asarray(head, dtype=float), np.asarray(base, dtype=float))
     low = _lower(base, head, (1 - CONFIDENCE) / 2)
     high = -_lower(head, base, (1 - CONFIDENCE) / 2)
-    return Shift(
-        center=float(np.median(differences)),
-        low=low,
-        high=high,
-        error=(high - low) / 2 / _Z,
-        p_above=lambda above: u_test_p(base, head, above),
-        p_below=lambda below: u_test_p(head, base, below),
-    )
-
-
-def shift_by_noise(base: Values, head: Values, noise: float) -> Shift:
-    """The shift of means by the normal distribution, given the standard deviation ``noise``.
-
-    If the values vary more than that, their own standard deviation is taken.
-    """
-    center = float(np.mean(head) - np.mean(base))
-    error = max(noise, pooled_deviation((base, head)) or 0.0) * math.sqrt(
-        1 / len(base) + 1 / len(head)
-    )
-    return Shift(
-        center=center,
-        low=center - _Z * error,
-        high=center + _Z * error,
-        error=error,
-        p_above=lambda above: float(stats.norm.sf((center - above) / error)),
-        p_below=lambda below: float(stats.norm.sf((-center - below) / error)),
-    )
-
-
-def pooled_deviation(groups: Sequence[Values]) -> float | None:
-    """The standard deviation within groups, each around its own mean; None of single values."""
-    squares = sum(len(group) * float(np.var(group)) for group in groups if len(group) > 1)
-    freedom = sum(len(group) - 1 for group in groups if group)
-    return math.sqrt(squares / freedom) if freedom else None
+    return Shift(float(np.median(differences)), low, high, error=(high - low) / 2 / _Z)
 
 
 def u_test_p(base: Values, head: Values, above: float = 0.0) -> float:

@@ -85,11 +85,10 @@ def place(vidcost, reference_counters, operators, timed, monkeypatch, tmp_path):
     Store(Path("results/timings/abacus.jsonl")).append(timed(Cell(row="mfnet", threads=3)))
     monkeypatch.setattr("vidcost.bench.files.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.syspath_prepend(str(Path.cwd()))
-    before = set(sys.modules)
     yield
     # another page may show a file of the same name
-    for name in set(sys.modules) - before:
-        if not name.startswith("vidcost"):
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").is_relative_to(Path.cwd()):
             del sys.modules[name]
 
 

@@ -10,22 +10,17 @@ import sympy
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sympy import Integer, expand
+from sympy import Integer
 from torch import nn
 
 from vidcost.bench import formulas as module
 from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.formulas import (
     KINDS,
-    POSITIONS,
     C,
-    N,
     at_shape,
     crossover,
     derived,
-    general,
-    in_extents,
-    n,
     smooth,
 )
 from vidcost.bench.report.formulas import crossover_table
@@ -110,21 +105,6 @@ def test_pnl_by_hand():
     assert counted_quantities(expected) == at(derived(PNL(18, n=3)), (1, 18, 2, 5, 7))
 
 
-def test_a_sum_over_scales_stays_a_sum_until_n_is_given():
-    form = general(PNL(18, n=3))
-    assert {n} <= form.conv.free_symbols
-    expected = 2 * C**2 * (N + POSITIONS[1] + POSITIONS[2]) / 9
-    assert expand(expected) == expand(form.given(n=3, B=1).conv)
-
-
-def test_scales_are_floored_in_extents_and_smooth_without():
-    # 14 x 7 halved twice: 3 x 1; smooth 2 x 14 x 7 / 16
-    shape = {"T": 2, "H": 14, "W": 7}
-    opened = in_extents(POSITIONS[2])
-    assert 6 == opened.subs({s: shape[s.name] for s in opened.free_symbols})
-    assert N / 16 == smooth(POSITIONS[2])
-
-
 def test_a_wrong_form_is_no_longer_the_block():
     # 28 x 28 twice halved leaves no remainder, so that N/4^k is right there; at 14 x 16 it is not
     block, shape = PNL(24, n=3), (1, 24, 2, 14, 16)
@@ -167,17 +147,6 @@ def test_along_n():
     assert (1, 16, 3, 4, 4) == crossing.above.shape
     assert "second" == found.cheaper == crossing.cheaper_below
     assert () == found.beyond
-
-
-def test_along_t_is_the_same_in_frames():
-    found = crossover(LINEAR, partial(PNL, n=2, combine="concat"), channels=16, along="T", size=4)
-    (crossing,) = found.crossings
-    assert (2, 3, sympy.Rational(46, 17)) == (crossing.below.at, crossing.above.at, crossing.root)
-
-
-def test_the_other_way_round():
-    found = crossover(partial(PNL, n=2, combine="concat"), LINEAR, channels=16, size=4)
-    assert "first" == found.cheaper == found.crossings[0].cheaper_below
 
 
 def test_every_change_of_sign_along_sides_is_found_with_floors():
@@ -231,16 +200,6 @@ def test_a_root_out_of_range_is_named(monkeypatch):
     wave(monkeypatch, [module.T, Integer(40)])
     found = crossover(NonLocal, CGD, channels=2, along="T", most=20)
     assert ((), (40,), "first") == (found.crossings, found.beyond, found.cheaper)
-
-
-def test_no_crossover_is_an_answer():
-    found = crossover(NonLocal, CGNL, channels=16, along="T")
-    assert ((), "second", 1) == (found.crossings, found.cheaper, found.start.at)
-
-
-def test_a_block_against_itself():
-    found = crossover(NonLocal, NonLocal, channels=16)
-    assert ((), None) == (found.crossings, found.cheaper)
 
 
 def test_a_wrong_formula_is_noticed_by_the_count(monkeypatch):

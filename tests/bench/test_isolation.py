@@ -49,10 +49,7 @@ def test_printed_text_does_not_mix_with_the_answer():
         ("import os; os._exit(3)", "exited", r"^exit status 3: no message$"),
         ("import os; os.write(2, b'a\\nb\\n'); os._exit(3)", "exited", r"^exit status 3: b$"),
         ("import os; os.kill(os.getpid(), 9)", "killed", r"^killed by SIGKILL, probably out of"),
-        ("import os; os.kill(os.getpid(), 11)", "killed", r"^killed by SIGSEGV$"),
         ("import os; os.kill(os.getpid(), 40)", "killed", r"^killed by signal 40$"),
-        ("raise KeyboardInterrupt", "raised", r"^KeyboardInterrupt"),
-        ("raise MemoryError", "raised", r"^MemoryError"),
         ("raise RuntimeError('two\\nlines')", "raised", r"^RuntimeError: two lines$"),
         (
             "from vidcost.bench.user.reference import of_user_code\n"

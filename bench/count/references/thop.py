@@ -274,7 +274,9 @@ def _profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
 
     with torch.no_grad():
         flops, params, layers = thop.profile(model, inputs, verbose=False, ret_layer_info=True)
-    return Printed(flops, params, _by_type(model, layers))
+    # a network that is one layer has no tree
+    parts = _by_type(model, layers) if layers else [(type(model).__name__, flops)]
+    return Printed(flops, params, parts)
 
 
 def _by_type(module: nn.Module, layers: dict[str, Any]) -> Iterator[tuple[str, float]]:

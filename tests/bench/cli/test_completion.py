@@ -48,7 +48,9 @@ def ask(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("shell", ASK)
+@pytest.mark.parametrize(
+    "shell", ["bash", *(pytest.param(s, marks=pytest.mark.slow) for s in ("zsh", "fish"))]
+)
 def test_every_shell_gets_its_script_and_its_answers(shell, ask):
     script = ask(f"source_{shell}")
     assert f"_VIDCOST_COMPLETE=complete_{shell}" in script
@@ -61,6 +63,7 @@ def test_every_shell_gets_its_script_and_its_answers(shell, ask):
     ]
 
 
+@pytest.mark.slow
 def test_bash_completes_for_real(ask, tmp_path):
     script = ask("source_bash")
     (tmp_path / "script").write_text(script)

@@ -141,7 +141,10 @@ def test_count_asks_the_reference_counters_only_when_told_to(vidcost, reference_
     assert [(w, "mfnet", True) for w in REFERENCE_COUNTERS] == sorted(reference_counters.asked)
 
 
-@pytest.mark.parametrize("command", ["count mfnet --references", "tables 4", "run"])
+@pytest.mark.parametrize(
+    "command",
+    ["count mfnet --references", "tables 4", pytest.param("run", marks=pytest.mark.slow)],
+)
 def test_no_cache_asks_anew(command, vidcost, reference_counters):
     vidcost(*command.split(), "--no-cache")
     assert {False} == {use_cache for _, _, use_cache in reference_counters.asked}

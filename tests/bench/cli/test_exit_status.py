@@ -100,7 +100,16 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("status", exit_status.MEANINGS)
+@pytest.mark.parametrize(
+    "status",
+    [
+        # commands in this process guard these too
+        pytest.param(status, marks=pytest.mark.slow)
+        if status in (exit_status.FOUND_WRONG, exit_status.NOT_JUDGED)
+        else status
+        for status in exit_status.MEANINGS
+    ],
+)
 def test_a_real_run_ends_with_it(status, tmp_path):
     ran = RUNS[status](tmp_path)
     assert status == ran.returncode, ran.stderr

@@ -47,7 +47,10 @@ def test_the_committed_reconciliation_is_what_the_committed_records_give(
         assert fresh == kept, f"stale: `vidcost explain` writes results/{name} anew"
 
 
-@pytest.mark.parametrize("words", [["mfnet*"], ["--table", "6"], ["--classes", "7"]])
+@pytest.mark.parametrize(
+    "words",
+    [["mfnet*"], ["--table", "6"], pytest.param(["--classes", "7"], marks=pytest.mark.slow)],
+)
 def test_the_reconciliation_of_some_rows_leaves_the_file_alone(
     words, vidcost, reference_counters, tmp_path
 ):

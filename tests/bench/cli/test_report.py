@@ -21,6 +21,7 @@ def files(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_the_example_writes_the_page_and_nothing_else(vidcost, folder, tmp_path):
     before = files(tmp_path)
     (command,) = report_app.registered_commands

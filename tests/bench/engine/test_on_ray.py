@@ -281,19 +281,6 @@ def command(cluster, vidcost, monkeypatch):
 
 
 @on_cluster
-def test_time_on_nodes(command, tmp_path):
-    words = ("time", "--blocks", "nl", "--shape", "8x2x4x4")
-    lines = command(*words)
-    assert [("nl", False, 2), ("nl", True, 2)] == [
-        (line["block"], line["cold"], line["threads"]) for line in lines
-    ]
-    assert all(line["n"] > 0 and line["host"] for line in lines)
-    assert lines == command(*words)
-    (path,) = (tmp_path / "results/timings").glob("*.jsonl")
-    assert 3 == len(path.read_text().splitlines())
-
-
-@on_cluster
 def test_compare_and_explain_code_of_ones_own(command, tmp_path):
     (tmp_path / "my_block.py").write_text(MY_BLOCK)
     (tmp_path / "beside.py").write_text("WIDTH = 3\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 import gate_study
 import numpy as np
 import pytest
-from gate_study import document, goals, missing
+from gate_study import document, goals
 from gate_study_figures import (
     OURS,
     SAME,
@@ -133,28 +133,7 @@ def test_trials_are_read_as_they_were_written(tmp_path, trials):
         read(path)
 
 
-def test_missing_trials(trials):
-    planned = list(missing([], CELLS, 7, 4))
-    assert [(SAME, 0), (SAME, 1), (SAME, 2), (1.02, 0)] == planned[:4]
-    assert 3 + 2 * len(gate_study.FACTORS) == len(planned)
-    assert (1.02, 0) not in list(missing(trials, CELLS, 7, 4))
-    with pytest.raises(ValueError, match="holds other cells"):
-        missing(trials, CELLS[:2], 7, 4)
-
-
 # the usual rules
-
-
-def test_pytest_benchmark_decides_the_same():
-    from pytest_benchmark.utils import parse_compare_fail
-
-    random = np.random.default_rng(3)
-    for _ in range(200):
-        base, head = (tuple(map(int, random.normal(at, 60, 5))) for at in (1000, 1080))
-        for name, figure in (("mean:10%", np.mean), ("min:5%", min)):
-            field = name.partition(":")[0]
-            fails = parse_compare_fail(name).fails({field: figure(head)}, {field: figure(base)})
-            assert bool(fails) == USUAL_RULES[name][1](base, head)
 
 
 def test_tests_of_samples_by_hand():
@@ -237,22 +216,16 @@ def test_the_noise_is_what_was_planted():
     # rank correlation of a Gaussian walk of 0.8: 6/pi asin(0.4) = 0.786
     (row,) = noise([Planter(6, samples=400).trial(SAME, 0, CELLS[:1])])
     assert pytest.approx(0.786, abs=0.05) == row.neighbours
-    (row,) = noise([Planter(8, samples=5).trial(SAME, 0, CELLS[:1])])
-    assert row.neighbours is None
 
 
 # the document
 
 
-def test_the_document(trials, comparisons):
+def test_goals_and_trials_that_do_not_go_together(trials, comparisons):
     false, found, usual = goals(comparisons)
     assert false.startswith("**Not shown: false alarms below 1%.** 0 of 12 comparisons")
     assert "its bound does not prove it" in found
     assert usual.endswith("by the observed rates, none reaches both goals.")
-    text = document(trials)
-    assert text.startswith("<!-- written by: python tools/gate_study.py -->\n")
-    assert "0 of 12 comparisons of equal code raised one (0.00%)" in text
-    assert "Abacus 9, cores: 3, 5 GiB, torch 2.99.0" in text
     with pytest.raises(ValueError, match="there are no trials yet"):
         document([])
     other = trials[1].model_copy(update={"visit_s": 7.0})

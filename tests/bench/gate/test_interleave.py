@@ -92,9 +92,9 @@ def test_a_void_round_is_left_out_on_both_sides_and_replaced(interleaved):
 
 
 @pytest.mark.parametrize(
-    ("failing", "status"), [({"oom": True}, "oom"), ({"die": True}, "crashed")]
+    ("side", "failing", "status"),
+    [("base", {"oom": True}, "oom"), ("head", {"die": True}, "crashed")],
 )
-@pytest.mark.parametrize("side", ["base", "head"])
 def test_a_side_that_fails_ends_the_other_without_samples(interleaved, side, failing, status):
     turns, told = interleaved(3, **{side: failing})
     assert status == turns.timings[side].status

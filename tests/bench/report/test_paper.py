@@ -43,18 +43,6 @@ def notes(table):
     return dict(paragraph.split(" ", 1) for paragraph in paragraphs)
 
 
-@pytest.mark.parametrize(("number", "rows"), [(1, 5), (2, 5), (3, 3), (4, 4), (5, 14), (6, 4)])
-def test_every_table_prints_every_row(number, rows, records):
-    table = paper_table(number, catalog.paper(), ALL, records)
-    assert table.title.startswith(f"Table {number}: ")
-    assert rows == len(lines(table))
-
-
-def test_there_is_no_table_0(records):
-    with pytest.raises(ValueError, match=r"^no table 0 in pnl2020: choose from 1, 2, 3, 4, 5, 6$"):
-        paper_table(0, catalog.paper(), ALL, records)
-
-
 def test_a_line_holds_the_printed_figures_and_ours(records):
     records["mfnet"] = records["mfnet"].model_copy(update={"params": 7_842_568})
     assert {
@@ -90,13 +78,6 @@ def test_the_mark_stands_where_ours_equals_the_printed_figure(equal, counts, mad
     assert equal == table.lines[0]["equal"]
 
 
-def test_a_bound_is_marked_too(records, made_up):
-    records["i3d-ts"] = made_up("i3d-ts", conv=107_900_000_001, fvcore=107_900_000_000)
-    table = paper_table(5, catalog.paper(), ALL, records)
-    assert (2, "macs") in table.equal
-    assert (2, "fvcore") not in table.equal
-
-
 def test_table_5_prints_the_row_that_cannot_be_built(records):
     table = paper_table(5, catalog.paper(), ALL, records)
     line = lines(table)[5]
@@ -108,19 +89,6 @@ def test_table_5_prints_the_row_that_cannot_be_built(records):
     marks = {line[key][1:] for key in ("Params", "fvcore", "thop", "MACs", "of which attention")}
     assert {why} == {notes(table)[mark] for mark in marks}
     assert "2plus-c1-d" == table.lines[5]["row"]
-
-
-def test_what_the_paper_does_not_print_is_said(records):
-    table = paper_table(5, catalog.paper(), ALL, records)
-    mars = lines(table)[0]
-    assert ("–²", "–²") == (mars["Params printed"], mars["FLOPs printed"])
-    assert "the paper prints no such figure" == notes(table)["²"]
-
-
-def test_what_is_assumed_of_a_row_stands_at_its_name(records):
-    table = paper_table(5, catalog.paper(), ALL, records)
-    assert "MARS [44]¹" == lines(table)[0]["Method"]
-    assert notes(table)["¹"].startswith("the RGB stream at 16 frames")
 
 
 def test_notes_of_the_paper_stand_at_the_printed_figures(records):
@@ -138,29 +106,6 @@ def test_a_reference_counter_that_failed_is_a_footnote(records, made_up):
     baseline = lines(table)[0]
     assert ("5.000G", "–¹") == (baseline["fvcore"], baseline["thop"])
     assert "thop crashed: exit status 1: out of memory" == notes(table)["¹"]
-
-
-def test_a_reference_counter_that_was_not_asked_is_a_dash(records, made_up):
-    records["mfnet"] = made_up("mfnet")
-    baseline = lines(paper_table(3, catalog.paper(), ALL, records))[0]
-    assert ("–", "–") == (baseline["fvcore"], baseline["thop"])
-
-
-def test_a_network_without_attention_has_0(records, made_up):
-    records["mfnet"] = made_up("mfnet", conv=5)
-    assert "0" == lines(paper_table(3, catalog.paper(), ALL, records))[0]["of which attention"]
-
-
-def test_the_legend_names_the_reference_counters_and_their_versions(records):
-    (legend,) = paper_table(3, catalog.paper(), ALL, records).legend
-    assert "(fvcore 1.2, thop 3.4)" in legend
-
-
-def test_the_data_holds_top5_and_groups_which_are_no_columns(records):
-    line = paper_table(5, catalog.paper(), ALL, records).lines[13]
-    assert ("Ours", None, "83.09%", "8.12M", "11.38G") == tuple(
-        line[key] for key in ("group", "top5", "top1", "params_printed", "flops_printed")
-    )
 
 
 def test_table_5_loses_nothing_at_80_columns(records):

@@ -3,12 +3,8 @@
 import json
 import math
 
-import pytest
-
-from vidcost.bench.gate.record import Rule, Run, SampleComparison, Verdict, Version, Visit
-from vidcost.bench.report.gate.verdicts import change, sentence, verdict_table, what_ran
-from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.record import Machine
+from vidcost.bench.gate.record import Verdict
+from vidcost.bench.report.gate.verdicts import sentence, verdict_table
 
 SLOWER = Verdict(
     target="mfnet-nl",
@@ -39,31 +35,6 @@ MORE_MEMORY = Verdict(
 CRASHED = Verdict(
     target="c3d", metric="latency", word="INVALID", why="head crashed: Segfault\n  at 0x7|8"
 )
-MACHINE = Machine(
-    device="Some GPU",
-    driver="550.1",
-    cpu="Some CPU",
-    cores=17,
-    memory_bytes=7,
-    platform="Linux",
-    python="3.11.2",
-    torch="2.13.0",
-    cuda="13.1",
-    vidcost="0.1.0",
-)
-RUN = Run(
-    vidcost="0.1.0",
-    started="2026-11-23T15:00:00+00:00",
-    base=Version(ref="main", commit="1" * 40, code="a", machine=MACHINE),
-    head=Version(ref="2" * 40, commit="2" * 40, code="b", machine=MACHINE),
-    cells=(Cell(row="mfnet"), Cell(row="mfnet-nl"), Cell(row="c3d")),
-    rule=Rule(screen_pairs=7, confirm_pairs=13, most_pairs=41),
-    seed=53,
-    complete=True,
-    visits=tuple(
-        Visit(stage="confirm", pair=0, side=side, second=False, cell=1) for side in ("base", "head")
-    ),
-)
 
 
 def plain(target, word, metric="latency"):
@@ -75,13 +46,6 @@ def cells(table):
     rows = [line for line in table.markdown().splitlines() if line.startswith("|")]
     heading, _, *body = [[cell.strip() for cell in row.strip("|").split(" |")] for row in rows]
     return [dict(zip(heading, line, strict=True)) for line in body]
-
-
-@pytest.mark.parametrize(
-    ("expected", "ratio"), [("+6.2%", 1.0623), ("-5.0%", 0.95), ("+0.0%", 0.9999)]
-)
-def test_a_ratio_is_shown_as_a_change(expected, ratio):
-    assert expected == change(ratio)
 
 
 def test_a_line_for_each_verdict():
@@ -135,71 +99,3 @@ def test_an_infinite_interval_is_not_shown():
     (line,) = cells(verdict_table([endless]))
     assert ("–", "–") == (line["95% from"], line["to"])
     assert "95%" not in sentence(endless)
-
-
-def test_what_ran_names_versions_machine_and_pairs():
-    assert (
-        "Base: main (111111111111). Head: 222222222222. Started 2026-11-23T15:00:00+00:00, "
-        "seed 53, vidcost 0.1.0.",
-        "Machine: Some GPU, driver 550.1, CUDA 13.1, torch 2.13.0, Python 3.11.2, 17 CPU cores.",
-        "Pairs of processes, base and head in random order: 7 for each of 3 targets; 1 of them "
-        "again on 13 to 41 fresh ones.",
-    ) == what_ran(RUN)
-    assert ["Said."] == list(verdict_table([], ran=["Said."]).legend)
-
-
-def test_what_ran_names_two_machines_and_what_is_missing():
-    older = RUN.base.model_copy(update={"machine": MACHINE.model_copy(update={"torch": "2.11.0"})})
-    unfinished = RUN.model_copy(
-        update={
-            "base": older,
-            "complete": False,
-            "left_out": ("pnl: only in head", "c2d: no build"),
-        }
-    )
-    _, machines, _, *missing = what_ran(unfinished)
-    first, second = machines.split(". Machine of head: ")
-    assert first.startswith("Machine of base: ")
-    assert ("torch 2.11.0", "torch 2.13.0") == (first.split(", ")[3], second.split(", ")[3])
-    assert [
-        "Left out: pnl: only in head; c2d: no build.",
-        "Incomplete: pairs are still to be measured.",
-    ] == missing
-
-
-def test_what_ran_of_stored_benchmarks():
-    compared = SampleComparison(
-        vidcost="0.1.0",
-        base="old.json",
-        head="new.json",
-        rule=Rule(),
-        machines=({"machine": "x86_64", "cpu.count": "not available", "system": "Linux"},),
-        samples=(),
-        notes=("measured at different times",),
-    )
-    assert (
-        "Base: old.json. Head: new.json. vidcost 0.1.0.",
-        "Machine: machine x86_64, system Linux.",
-        "Note: measured at different times.",
-    ) == what_ran(compared)
-
-
-@pytest.mark.parametrize(
-    ("expected", "verdict"),
-    [
-        (
-            "slower by more than 3.1%; head over base +6.2% (95%: +5.1% to +7.3%); "
-            "base 12.35 ms, head 13.11 ms; 13 pairs",
-            SLOWER,
-        ),
-        (
-            "+1,986,000 bytes, 1,048,576 are allowed; head over base +3.3%; "
-            "base 61,014,016 bytes, head 63,000,016 bytes",
-            MORE_MEMORY,
-        ),
-        ("head crashed: Segfault at 0x7|8", CRASHED),
-        ("", plain("c3d", "EQUIVALENT")),
-    ],
-)
-def test_a_verdict_in_a_sentence(expected, verdict):
-    assert expected == sentence(verdict)
