@@ -100,7 +100,7 @@ def timing_table(timings: Iterable[Timing]) -> Table:
     measured = present(lines, (*_LATENCY, *_STEP, *_RATES, *_MEMORY, *_ENERGY))
     return Table(
         title="Timings",
-        columns=(Column("target", "Target"), *varying, *measured, *_status_column(lines)),
+        columns=(Column("target", "Target"), *varying, *measured, *present(lines, _STATUS)),
         lines=lines,
         footnotes=errors(chosen),
         legend=_legend(machine, chosen, measured),
@@ -133,7 +133,7 @@ def contribution_table(timings: Iterable[Timing]) -> Table:
             Column("target", "Row"),
             *varying_columns(chosen),
             *measured,
-            *_status_column(lines),
+            *present(lines, _STATUS),
         ),
         lines=lines,
         footnotes=errors(chosen),
@@ -212,10 +212,6 @@ def present(lines: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> tu
     """The columns that say something."""
     filled = {key for line in lines for key, value in line.items() if value is not None}
     return tuple(column for column in columns if column.key in filled)
-
-
-def _status_column(lines: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
-    return present(lines, _STATUS)
 
 
 def varying_columns(timings: Sequence[Timing]) -> tuple[Column, ...]:

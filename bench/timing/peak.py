@@ -1,4 +1,4 @@
-"""The dense products a device can do at most, from its data sheet and measured.
+"""The most a device can do: products, from its data sheet and measured, and bytes of memory.
 
 Data sheets give operations, two to a multiply-accumulate, for tensor cores often with sparsity,
 which halves. The figures below are dense; products in bf16 and fp16 add up in fp32.
@@ -6,12 +6,16 @@ which halves. The figures below are dense; products in bf16 and fp16 add up in f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 
 from vidcost.bench.timing.axes import Dtype
 from vidcost.bench.timing.clock import clock_for
+
+T = TypeVar("T")
 
 TFLOPS: Mapping[str, Mapping[Dtype, float]] = {
     # NVIDIA H100 data sheet: SXM, NVL; the PCIe board from its first edition
@@ -39,8 +43,33 @@ TFLOPS: Mapping[str, Mapping[Dtype, float]] = {
 }
 """Dense TFLOPS by a board's name as torch reports it, without the maker and the memory's size."""
 
-_MAKERS = ("NVIDIA ", "Tesla ")
-_MEMORY = ("-", " ")
+TB_PER_S: Mapping[str, float] = {
+    # NVIDIA H100 data sheet: SXM, NVL; the PCIe board from its first edition
+    "H100 80GB HBM3": 3.35,
+    "H100 NVL": 3.9,
+    "H100 PCIe": 2.0,
+    # NVIDIA H200 data sheet
+    "H200 NVL": 4.8,
+    "H200": 4.8,
+    # NVIDIA A100 data sheets, by memory
+    "A100-SXM4-80GB": 2.039,
+    "A100-SXM4-40GB": 1.555,
+    "A100 80GB PCIe": 1.935,
+    "A100-PCIE-40GB": 1.555,
+    # NVIDIA A30 and A10 data sheets
+    "A30": 0.933,
+    "A10": 0.6,
+    # NVIDIA V100 data sheet
+    "V100-SXM2": 0.9,
+    "V100-PCIE": 0.9,
+    "V100S-PCIE": 1.134,
+    # NVIDIA T4, L4, L40 and L40S data sheets
+    "T4": 0.32,
+    "L4": 0.3,
+    "L40": 0.864,
+    "L40S": 0.864,
+}
+"""Of memory, by a board's name."""
 
 HELD: Mapping[Dtype, torch.dtype] = {
     "bf16": torch.bfloat16,
@@ -64,21 +93,28 @@ def macs_per_s(device_name: str, dtype: Dtype) -> float | None:
     ``device_name`` is torch's, such as ``NVIDIA A100-SXM4-80GB``. None for a device that is not in
     the table, a slice of one (MIG), a CPU, or a type the device has no units for.
     """
+    products: Dtype = "bf16" if dtype == "bf16-autocast" else dtype
+    tflops = (_of_board(TFLOPS, device_name) or {}).get(products)
+    return None if tflops is None else tflops * 1e12 / 2
+
+
+def bytes_per_s(device_name: str) -> float | None:
+    """Peak bytes per second between a GPU and its memory, from its data sheet.
+
+    None for a device that is not in the table, a slice of one (MIG), or a CPU.
+    """
+    tb_per_s = _of_board(TB_PER_S, device_name)
+    return None if tb_per_s is None else tb_per_s * 1e12
+
+
+def _of_board(table: Mapping[str, T], device_name: str) -> T | None:
+    """The entry of the longest name that ``device_name`` contains as a word."""
     if "MIG" in device_name:
         return None
-    board = device_name
-    for maker in _MAKERS:
-        board = board.removeprefix(maker)
     fitting = [
-        name
-        for name in TFLOPS
-        if board == name or any(board.startswith(name + end) for end in _MEMORY)
+        board for board in table if re.search(rf"(?<!\w){re.escape(board)}(?!\w)", device_name)
     ]
-    if not fitting:
-        return None
-    products: Dtype = "bf16" if dtype == "bf16-autocast" else dtype
-    tflops = TFLOPS[max(fitting, key=len)].get(products)
-    return None if tflops is None else tflops * 1e12 / 2
+    return table[max(fitting, key=len)] if fitting else None
 
 
 def measured_macs_per_s(device: str, dtype: Dtype) -> float:

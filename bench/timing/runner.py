@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -22,10 +22,16 @@ from vidcost.bench.timing.record import Part
 Pass = Callable[[], object]
 Side = Literal["target", "reference"]
 
-_PARTS_OF_SIDES: tuple[tuple[Side, Part, Part], ...] = (
-    ("target", "target_forward", "target_backward"),
-    ("reference", "reference_forward", "reference_backward"),
-)
+Mark = Callable[[], int]
+Timed = Callable[[Mark], tuple[int, ...]]
+"""A pass that marks its beginning, its end, and in between the ends of its parts."""
+
+_PARTS: Mapping[Part, tuple[Part, ...]] = {
+    "latency": ("forward", "backward", "optimizer"),
+    "target": ("target_forward", "target_backward"),
+    "reference": ("reference_forward", "reference_backward"),
+}
+"""The parts of a training step that are kept, by the name of the whole."""
 
 LEARNING_RATE = 1e-6
 """However many steps are timed, the weights stay about what they were built as."""
@@ -40,31 +46,31 @@ class Runner:
         self._order = random.Random(seed)
         self._steps: list[_Training] = []
         self._passes: dict[Part, Pass] = {}
+        self._timed: dict[Part, Timed] = {}
         self._pair: dict[Side, Cell] = {}
         if cell.against is not None:
             assert built.reference is not None, cell
             self._pair = {"target": cell, "reference": cell.against}
             for side, its_cell in self._pair.items():
                 set_products(its_cell)
-                its_own = built if side == "target" else built.reference
-                self._passes[side] = self._whole(its_cell, its_own, seed)
+                self._add(side, its_cell, built if side == "target" else built.reference, seed)
         elif cell.contribution:
             assert built.without is not None, cell
-            baseline = Built(built.without, built.inputs)
-            self._passes = {
-                "with": self._whole(cell, built, seed),
-                "without": self._whole(cell, baseline, seed),
-            }
-        elif cell.phase == "training":
-            self._steps.append(_Training(cell, built, seed))
+            self._add("with", cell, built, seed)
+            self._add("without", cell, Built(built.without, built.inputs), seed)
         else:
-            self._passes = {"latency": inference(cell, built)}
+            self._add("latency", cell, built, seed)
 
-    def _whole(self, cell: Cell, built: Built, seed: int) -> Pass:
+    def _add(self, part: Part, cell: Cell, built: Built, seed: int) -> None:
         if cell.phase == "inference":
-            return inference(cell, built)
-        self._steps.append(_Training(cell, built, seed))
-        return self._steps[-1].step
+            self._passes[part] = inference(cell, built)
+        else:
+            self._steps.append(_Training(cell, built, seed))
+            self._passes[part] = self._steps[-1].step
+        if cell.phase == "training" and part in _PARTS:
+            self._timed[part] = self._steps[-1].step
+        else:
+            self._timed[part] = _marked(self._passes[part])
 
     @property
     def state_bytes(self) -> int:
@@ -72,19 +78,29 @@ class Runner:
         return sum(step.state_bytes for step in self._steps)
 
     def step(self) -> object:
-        """One pass, of two sides both; the output at inference, None of a step."""
-        if self._passes:
-            return [self._run(part) for part in self._passes]
-        self._steps[0].step()
-        return None
+        """One pass of each side; the outputs at inference."""
+        return [self._run(part) for part in self._passes]
 
     def take(self, count: int) -> dict[Part, list[float]]:
         """``count`` samples in seconds by part, read together at the end."""
-        if self._pair and self._steps:
-            return self._take_steps_interleaved(count)
-        if self._passes:
-            return self._take_passes(count)
-        return self._take_steps(count)
+        wholes = list(self._timed)
+        self._clock.prepare(4 * len(wholes) * count)
+        marks: dict[Part, list[tuple[int, ...]]] = {whole: [] for whole in wholes}
+        for _ in range(count):
+            # interleaved and in random order, so that no side profits from being second
+            for whole in self._order.sample(wholes, len(wholes)):
+                self._switch(whole)
+                if self._flush is not None:
+                    self._flush()
+                marks[whole].append(self._timed[whole](self._clock.mark))
+        self._clock.finish()
+        seconds = self._clock.seconds
+        taken: dict[Part, list[float]] = {}
+        for whole, of_whole in marks.items():
+            taken[whole] = [seconds(each[0], each[-1]) for each in of_whole]
+            for number, part in enumerate(_PARTS.get(whole, ()) if self._steps else ()):
+                taken[part] = [seconds(each[number], each[number + 1]) for each in of_whole]
+        return taken
 
     def _run(self, part: Part) -> object:
         self._switch(part)
@@ -96,56 +112,14 @@ class Runner:
             if side == part:
                 set_products(cell)
 
-    def _take_passes(self, count: int) -> dict[Part, list[float]]:
-        parts = list(self._passes)
-        self._clock.prepare(2 * len(parts) * count)
-        marks: dict[Part, list[tuple[int, int]]] = {part: [] for part in parts}
-        for _ in range(count):
-            # interleaved and in random order, so that no side profits from being second
-            for part in self._order.sample(parts, len(parts)):
-                self._switch(part)
-                if self._flush is not None:
-                    self._flush()
-                start = self._clock.mark()
-                self._passes[part]()
-                marks[part].append((start, self._clock.mark()))
-        self._clock.finish()
-        return {
-            part: [self._clock.seconds(start, end) for start, end in pairs]
-            for part, pairs in marks.items()
-        }
 
-    def _take_steps_interleaved(self, count: int) -> dict[Part, list[float]]:
-        training: dict[Side, _Training] = dict(zip(self._pair, self._steps, strict=True))
-        self._clock.prepare(4 * len(training) * count)
-        marks: dict[Side, list[tuple[int, int, int, int]]] = {side: [] for side in training}
-        for _ in range(count):
-            for side in self._order.sample(list(training), len(training)):
-                self._switch(side)
-                marks[side].append(training[side].step(self._clock.mark))
-        self._clock.finish()
-        seconds = self._clock.seconds
-        taken: dict[Part, list[float]] = {}
-        for side, forward, backward in _PARTS_OF_SIDES:
-            taken[side] = [seconds(start, end) for start, _, _, end in marks[side]]
-            taken[forward] = [seconds(start, middle) for start, middle, _, _ in marks[side]]
-            taken[backward] = [seconds(middle, last) for _, middle, last, _ in marks[side]]
-        return taken
+def _marked(run: Pass) -> Timed:
+    def timed(mark: Mark) -> tuple[int, ...]:
+        start = mark()
+        run()
+        return start, mark()
 
-    def _take_steps(self, count: int) -> dict[Part, list[float]]:
-        (training,) = self._steps
-        self._clock.prepare(4 * count)
-        steps = [training.step(self._clock.mark) for _ in range(count)]
-        self._clock.finish()
-        parts: tuple[Part, ...] = ("forward", "backward", "optimizer")
-        seconds = self._clock.seconds
-        return {
-            "latency": [seconds(marks[0], marks[3]) for marks in steps],
-            **{
-                part: [seconds(marks[number], marks[number + 1]) for marks in steps]
-                for number, part in enumerate(parts)
-            },
-        }
+    return timed
 
 
 def held_bytes(built: Built, runner: Runner) -> int:
@@ -181,7 +155,7 @@ class _Training:
         held = (v for v in [*values, *self._targets] if isinstance(v, Tensor))
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
-    def step(self, mark: Callable[[], int] = lambda: 0) -> tuple[int, int, int, int]:
+    def step(self, mark: Mark = lambda: 0) -> tuple[int, int, int, int]:
         """Marks before and after forward, backward and optimiser."""
         start = mark()
         with _autocast(self._cell):

@@ -24,10 +24,10 @@ from vidcost.bench.report.plots.plot import (
 )
 from vidcost.bench.report.timing import conditions_in_words
 from vidcost.bench.timing import peak
-from vidcost.bench.timing.bandwidth import bytes_per_s
 from vidcost.bench.timing.build import DTYPES
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures
+from vidcost.bench.timing.peak import bytes_per_s
 from vidcost.bench.timing.predict import outline
 from vidcost.bench.timing.record import Timing
 

@@ -128,16 +128,13 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
     [
         ("count nets.py:Net", "a network of your own needs its inputs, batch first: --input 1x3"),
         ("count nets.py:Nope --input 1x3", "nets.py has no 'Nope'"),
-        ("count nope.py:Net --input 1x3", "no file nope.py: name one by its path"),
         ("count nope:Net --input 1x3", "no module 'nope': install it"),
         ("count nets.py:Net --input 1xx3", "'1xx3' is no input such as"),
         ("count mfnet --input 1x3", "--input is for a network of your own"),
-        ("count nets.py:Net mfnet --input 1x3", "networks of your own are counted by themselves"),
         ("count nets.py:Net --input 1x3 --time-limit 0s", "--time-limit 0s is no time"),
         ("count nets.py:Net --input 1x3 --depth 2 --frames 3", "leave out rows, --table"),
         ("count nets.py:Net nets.py:Raises --input 1x3 --depth 2", "--depth is for one network: 2"),
         ("explain nets.py:Net", "needs its inputs"),
-        ("time nets.py:Net", "needs its inputs"),
         ("time nets.py:Net --input 2x3 --batch 4", "hold their batch: leave out --batch"),
         (
             "time nets.py:Net --input 2x3 --contribution",
@@ -146,8 +143,6 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
         ("count nets.py:Block:width=3 --shape 8x3x4x5", "has no option 'width': it takes"),
         ("count nets.py:Block:gain=x --shape 8x3x4x5", "gain takes a number, not 'x'"),
         ("formulas --cross nets.py:Block,nl", "--cross is for nl, cgnl, cgd, pnl"),
-        ("count nets.py:nothing --shape 8x3x4x5", "nets.py has no 'nothing'"),
-        ("count nets.py --shape 8x3x4x5", "no block 'nets.py': choose from nl, cgnl"),
     ],
 )
 def test_what_cannot_be_carried_out_is_said_in_a_line(vidcost, args, message):

@@ -11,14 +11,6 @@ from vidcost.bench.timing.cell import Cell
 SMALL = {"row": "mfnet-nl", "frames": 4, "size": 64, "classes": 7}
 
 
-def test_a_row_at_its_clip_and_batch():
-    built = build(Cell(**SMALL, batch=3))
-    assert [(3, 3, 4, 64, 64)] == [tuple(clip.shape) for clip in built.inputs]
-    assert 7 == built.model.classifier.out_features
-    assert not built.model.training
-    assert None is built.without
-
-
 def test_the_same_seed_gives_the_same_numbers_and_no_zeros():
     first, again, other = (build(Cell(**SMALL), seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first.inputs[0], again.inputs[0])

@@ -30,8 +30,6 @@ def against(reference=REFERENCE, **fields):
     ("fields", "message"),
     [
         ({"batch": 2}, "one batch"),
-        ({"threads": 2}, "one threads"),
-        ({"phase": "training"}, "one phase"),
         ({"cold": True}, "neither a pair nor cold"),
         ({"against": against()}, "neither a pair nor cold"),
     ],

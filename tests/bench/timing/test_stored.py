@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from vidcost.bench.timing import conditions
 from vidcost.bench.timing import stored as stored_module
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.stored import chosen, store_of, stored, stored_anywhere
+from vidcost.bench.timing.stored import chosen, store_of, stored
 
 CELL = Cell(row="mfnet-nl")
 
@@ -51,12 +49,6 @@ def two_devices(timed, abacus, tmp_path):
 def test_a_device_is_chosen_by_a_part_of_its_name(expected, which, two_devices):
     ((timing,), note) = chosen(which, two_devices)
     assert (expected, "") == (timing.machine.device, note)
-
-
-def test_a_file_can_be_chosen(two_devices):
-    path = two_devices / "timings/slide-rule-torch2.11.0.jsonl"
-    assert "Slide rule" == chosen(str(path), Path("elsewhere"))[0][0].machine.device
-    assert 2 == len(stored_anywhere(two_devices))
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,6 @@ def test_a_large_product_is_measured_once_for_each_type(run):
         ("allocate", "oom", "MemoryError"),
         ("oom", "oom", "tried to allocate 77 GiB"),
         ("noisy", "ok", ""),
-        ("threads", "ok", "1"),
     ],
 )
 def test_a_worker_that_fails_is_a_status_and_the_next_ones_turn(run, store, row, status, error):

@@ -4,8 +4,8 @@ import pytest
 
 from vidcost.bench.report.page.data import devices
 from vidcost.bench.report.plots.device import DATA_SHEET, MATMUL, latency_plot, roofline_plot
-from vidcost.bench.timing.bandwidth import bytes_per_s
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.peak import bytes_per_s
 from vidcost.bench.timing.store import Store
 
 
