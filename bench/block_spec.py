@@ -150,7 +150,7 @@ def two_specs(text: str) -> tuple[str, str]:
     names = "|".join(BLOCKS)
     specs = re.split(rf",(?=(?:{names})(?:[:,]|$))", text)
     if len(specs) == 1 and text.count(",") == 1:
-        # a name that is none is refused for itself
+        # an unknown name has an error of its own
         specs = text.split(",")
     if len(specs) != 2:
         raise ValueError(f"{text!r} is no pair of blocks such as cgnl,pnl:n=3")

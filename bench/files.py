@@ -61,7 +61,7 @@ def append_line(file: BinaryIO, line: bytes) -> None:
     try:
         rest = memoryview(line)
         while rest:
-            # a disk that fills up takes a part first and refuses the rest
+            # a disk that fills up writes only a part
             rest = rest[file.write(rest) :]
         os.fsync(file.fileno())
     except BaseException:
@@ -78,7 +78,7 @@ def is_object(text: bytes) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a results folder that cannot be written, before any work is done for it.
+    """Reject a results folder that cannot be written, before any work is done.
 
     Raises: ValueError with the path.
     """

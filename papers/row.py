@@ -124,7 +124,7 @@ class Row:
     def with_blocks(self, blocks: Blocks) -> Row:
         """The same network with ``blocks`` instead of its own.
 
-        Raises: ValueError if it takes none; a position that it lacks is refused when it is built.
+        Raises: ValueError if it takes none; an unknown position is rejected when it is built.
         """
         if self.build is None or "blocks" not in inspect.signature(self.build).parameters:
             raise ValueError(f"{self.name} takes no blocks: choose a network of one stream")

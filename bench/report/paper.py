@@ -14,7 +14,7 @@ from vidcost.papers.row import Row
 REFERENCE_COUNTERS = ("fvcore", "thop", "thop-2020")
 """The counters that have a column; torch's prints our MACs."""
 CONVENTIONS = ("macs", *REFERENCE_COUNTERS)
-"""What a printed FLOPs figure is held against: our MACs, and each counter as it prints."""
+"""What a printed FLOPs figure is compared with: our MACs, and each counter as it prints."""
 
 _COLUMNS = (
     Column("method", "Method"),
@@ -102,16 +102,16 @@ def papers_table() -> Table:
 def met_by(printed: PrintedRow, record: Record) -> set[str]:
     """The columns of ours that equal a printed figure to its precision.
 
-    ``params`` is held against the printed parameters, each convention against the printed FLOPs.
+    ``params`` is compared with the printed parameters, each convention against the printed FLOPs.
     """
     ours = _ours(record)
-    held: list[tuple[Figure | None, tuple[str, ...]]] = [
+    compared: list[tuple[Figure | None, tuple[str, ...]]] = [
         (printed.params, ("params",)),
         (printed.flops, CONVENTIONS),
     ]
     return {
         key
-        for figure, keys in held
+        for figure, keys in compared
         for key in keys
         if figure is not None and (value := ours[key]) is not None and figure.equals(value)
     }

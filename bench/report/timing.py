@@ -253,7 +253,7 @@ def _legend(
         "share_of_matmul": "of matmul: MAC/s over those of a large matrix product in the same run",
         "share_of_data_sheet": "of data sheet: MAC/s over the dense peak the maker gives",
         "peak_bytes": "peak memory: most that was allocated at once above the weights",
-        "rss_peak_bytes": "RSS: the most that the whole process held",
+        "rss_peak_bytes": "RSS: the peak of the whole process",
     }
     keys = {column.key for column in columns}
     meant = "; ".join(text for key, text in meanings.items() if key in keys)
