@@ -225,14 +225,17 @@ def vidcost(
 
 @pytest.fixture
 def complaint(vidcost: Callable[..., Ran], tmp_path: Path) -> Callable[..., str]:
-    """Run what must be refused: exit status 2, one line, no file touched; returns the line."""
+    """Run a rejected command: exit status 2, one line, no file touched; returns the line."""
+
+    def files() -> dict[Path, bytes]:
+        found = (p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".pyc")
+        return {path: path.read_bytes() for path in found}
 
     def run(*args: str) -> str:
-        before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+        before = files()
         status, out, err = vidcost(*args)
-        after = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
         assert (2, "", 1) == (status, out, err.count("\n")), err
-        assert before == after
+        assert before == files()
         prefix, _, message = err.rstrip("\n").partition(": ")
         assert prefix == "vidcost"
         return message
