@@ -40,16 +40,19 @@ def pytest_benchmark(path, median):
     machine = {"machine": "x86_64", "system": "Linux", "cpu": {"brand_raw": "Abacus", "count": 2}}
     stats = {"median": median, "rounds": 5}
     benchmark = {"fullname": "bench.py::nl", "params": None, "stats": stats, "extra_info": {}}
-    contents = {"machine_info": machine, "commit_info": {"id": path.name}, "version": "5.3.1"}
-    contents |= {"benchmarks": [benchmark], "datetime": f"2026-11-23T00:00:0{median * 100:.0f}"}
+    contents = {"machine_info": machine, "commit_info": {"id": path.parent.name}}
+    contents |= {"benchmarks": [benchmark], "version": "5.3.1"}
+    contents |= {"datetime": f"2026-11-23T00:00:0{path.stem}"}
     path.write_text(json.dumps(contents))
 
 
 def regressed(folder):
-    for name, median in (("base.json", 0.01), ("head.json", 0.02)):
-        pytest_benchmark(folder / name, median)
-    words = "gate samples base.json head.json --noise 0.02"
-    return ended(vidcost_program(), *words.split(), cwd=folder)
+    """Eight processes of each side, of which the later takes twice as long."""
+    for side, median in (("base", 0.01), ("head", 0.02)):
+        (folder / side).mkdir()
+        for process in range(8):
+            pytest_benchmark(folder / side / f"{process}.json", median + process * 1e-5)
+    return ended(vidcost_program(), *"gate samples base head".split(), cwd=folder)
 
 
 def edited(folder):
