@@ -24,7 +24,6 @@ from vidcost.bench.count.references.reference import (
     Term,
     by_category,
 )
-from vidcost.bench.engine.calls import Call, Engine, Lost, Needs, results
 from vidcost.papers.row import Row
 
 Quantity = Literal["flops", "params"]
@@ -198,7 +197,7 @@ def measure(
 
 
 def steps(rows: Sequence[object]) -> int:
-    """How often :func:`measure` and :func:`entries_on` report an advance."""
+    """How often :func:`measure` reports an advance."""
     return len(rows) * (1 + len(REFERENCE_COUNTERS))
 
 
@@ -256,42 +255,6 @@ def entries(
                 )
             )
     return found
-
-
-def entries_on(
-    engine: Engine,
-    rows: Sequence[Row],
-    *,
-    use_cache: bool = True,
-    advance: Advance = lambda step: None,
-) -> tuple[dict[str, list[Entry]], list[str]]:
-    """The entries of each of ``rows`` in order, asked on machines of ``engine``; those it lost.
-
-    A machine caches the answers that were given on it.
-    Raises: as :func:`examine`.
-    """
-    calls = [
-        Call(f"reconciling {row.name}", _measured_entries, (row, use_cache), _needs(row))
-        for row in rows
-    ]
-
-    def advanced(name: str) -> None:
-        for _ in range(steps([name])):
-            advance(name)
-
-    found = dict(zip(rows, results(engine, calls, advance=advanced), strict=True))
-    lost = [f"{row.name}: {each}" for row, each in found.items() if isinstance(each, Lost)]
-    return {row.name: each for row, each in found.items() if not isinstance(each, Lost)}, lost
-
-
-def _measured_entries(row: Row, use_cache: bool) -> list[Entry]:
-    (examined,) = measure([row], use_cache=use_cache)
-    return reconcile(examined)
-
-
-def _needs(row: Row) -> Needs:
-    # gigabytes, beside which nothing else should run
-    return "machine" if examine(row).is_large else "core"
 
 
 def _explain_all(model: nn.Module, found: Count) -> dict[Convention, Explained]:

@@ -16,11 +16,9 @@ from vidcost.bench.count.reconcile import Entry, reconcile_network
 from vidcost.bench.count.references.asking import ask_about
 from vidcost.bench.count.references.reference import Answer, Convention
 from vidcost.bench.count.training import count_training
-from vidcost.bench.engine.calls import Call, Engine, Lost, results
 from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.plan import check_code
 from vidcost.bench.timing.predict import outline
 from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.cost import Cost
@@ -79,32 +77,6 @@ def explained(cell: Cell, *, limit_s: float = LIMIT_S) -> tuple[list[Entry], str
         return isolated(limit_s, _explained, cell), ""
     except Failed as failed:
         return [], f"{cell.target}: {failed.status}: {failed}"
-
-
-def explained_on(
-    cells: Sequence[Cell], *, limit_s: float, engine: Engine
-) -> tuple[dict[str, list[Entry]], list[str]]:
-    """The entries of each target in order, made by ``engine``; a line on each that has none.
-
-    Raises: ValueError as :func:`counted`.
-    """
-    calls = [
-        Call(f"reconciling {cell.target}", _explained_there, (cell, limit_s)) for cell in cells
-    ]
-    found: dict[str, list[Entry]] = {}
-    failures: list[str] = []
-    for cell, each in zip(cells, results(engine, calls), strict=True):
-        entries, failure = ([], f"{cell.target}: {each}") if isinstance(each, Lost) else each
-        if failure:
-            failures.append(failure)
-        else:
-            found[cell.target] = entries
-    return found, failures
-
-
-def _explained_there(cell: Cell, limit_s: float) -> tuple[list[Entry], str]:
-    check_code(cell)
-    return explained(cell, limit_s=limit_s)
 
 
 def _counted(cell: Cell, reference_counters: Sequence[Convention], training: bool) -> Counted:
