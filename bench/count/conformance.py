@@ -55,7 +55,7 @@ def ask_counters() -> tuple[Statement, ...]:
         )
         thop_2020 = REFERENCE_COUNTERS["thop-2020"]
         others = [
-            Statement(thop_2020.name, thop_2020.version, _each(_thop_2020)),
+            Statement("thop-2020", f"{thop_2020.version}, re-implemented", _each(_thop_2020)),
             _torch_on("CPU", "cpu"),
             _torch_on("meta", "meta"),
         ]

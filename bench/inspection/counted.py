@@ -135,24 +135,24 @@ def _counted(cell: Cell, reference_counters: Sequence[Convention], training: boo
     except UncountedOperator as error:
         known = Counted(cell, status="uncounted", error=str(error))
     else:
-        status, error = "ok", ""
+        status, why = "ok", ""
         if network.unchecked:
             # a closed form that fails says nothing against the count
-            status, error = "raised", f"cost: {network.unchecked[0]}"
+            status, why = "raised", f"cost: {network.unchecked[0]}"
         for check in network.checks:
             if not check.equal:
-                status, error = "differs", f"{cell.block or cell.target}: {check}"
-        if error and not cell.code:
+                status, why = "differs", f"{cell.block or cell.target}: {check}"
+        if why and not cell.code:
             # of ours it is a bug, which ends the command
-            raise ClosedFormMismatch(error)
+            raise ClosedFormMismatch(why)
         known = Counted(
             cell,
             status=status,
-            error=error,
+            error=why,
             total=network.forward,
             backward=network.backward,
             buffers=network.buffers,
-            closed_forms=0 if error else len(network.checks),
+            closed_forms=0 if why else len(network.checks),
             modules=network.modules,
         )
     if not reference_counters:

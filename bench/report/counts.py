@@ -7,6 +7,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from vidcost.bench.count.record import Record
+from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
+from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.report.table import Column, Table, integer
 from vidcost.bench.timing.build import row_of
@@ -131,10 +133,10 @@ def _target(cell: Cell) -> dict[str, Any]:
     return {"row": cell.target, "inputs": " + ".join(cell.inputs)}
 
 
-def _columns(counters: Iterable[str]) -> tuple[Column, ...]:
+def _columns(counters: Iterable[Convention]) -> tuple[Column, ...]:
     return (
         *_QUANTITIES,
-        *(Column(name, name, integer) for name in counters),
+        *(Column(name, REFERENCE_COUNTERS[name].title, integer) for name in counters),
         Column("buffers", "Buffers", integer),
         Column("closed_forms", "Closed forms met", checked),
     )

@@ -67,7 +67,7 @@ def crossover_table(
     lines: list[dict[str, object]] = []
     for (name, factory), (other, other_factory) in pairs:
         start, crossings = crossover(factory, other_factory, channels=channels, along=along)
-        for crossing in crossings or [None]:
+        for crossing in crossings or (None,):
             below = crossing.below if crossing else start
             order = [name, other] if below[1] < below[2] else [other, name]
             line: dict[str, object] = {"first": name, "second": other}

@@ -140,6 +140,11 @@ class Reference:
         """The version that answers."""
         return self.reimplemented or version(self.name)
 
+    @property
+    def title(self) -> str:
+        """Its name above a column."""
+        return f"{self.name} (re-implemented)" if self.reimplemented else self.name
+
     def explain(self, model: nn.Module, count: Count) -> Explained:
         """What it should print for the ``model`` that was counted."""
         total = count.total
