@@ -34,7 +34,7 @@ from vidcost.papers.catalog import printed_rows, rows_beside
 _NUMBER = re.compile(r">?(?P<digits>-?[\d,]+(?:\.\d+)?)(?P<unit>[kMGT%]?)")
 _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "%": 1.0}
 _CODE = re.compile(r"`([^`]+)`")
-_POWER = re.compile(r"\^(\w+|\(.+?\))")
+_POWER = re.compile(r"\^(\d+|[A-Za-z]|\(.+?\))")
 _STRONG = re.compile(r"\*\*(.+?)\*\*|^(Equal|Differs):")
 NO_TIMINGS = (
     "No timings are stored yet: `vidcost time` makes them, on a GPU with `--device cuda`, and "
