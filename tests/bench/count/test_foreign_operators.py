@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from vidcost.bench.count.counter import FunctionCall, UncountedOperator, count
-from vidcost.bench.count.reconcile import explain
+from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
 from vidcost.models.cost import Cost
 
 
@@ -141,5 +141,5 @@ def test_what_numpy_rounds_is_a_term():
     rounded = Calls(lambda x, y: torch.einsum("bijk,blk->bijl", x, y))
     found = count(rounded, torch.zeros(2, 7, 11, 13), torch.zeros(2, 3, 13))
     assert 6_006 == found.total.macs
-    (term,) = explain("fvcore", rounded, found).flops.terms
+    (term,) = REFERENCE_COUNTERS["fvcore"].explain(rounded, found).flops.terms
     assert ("einsum, as numpy rounds it", "products", -1) == (term.name, term.part, term.amount)
