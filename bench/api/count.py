@@ -190,7 +190,7 @@ def _modules(
     if network is not model:
         # what calls it by names is none of its modules
         calls.pop("")
-    there, back = forward.by_module(), None if backward is None else backward.by_module()
+    there, back = forward.by_module, None if backward is None else backward.by_module
     modules = []
     for name, times in calls.items():
         module = network.get_submodule(name)

@@ -41,7 +41,7 @@ class Module:
 
 def modules(model: nn.Module, count: Count) -> tuple[Module, ...]:
     """Every module of ``model``, outermost first, with its cost."""
-    inside = count.by_module()
+    inside = count.by_module
     return tuple(
         Module(
             name_inside(model, name),
@@ -60,8 +60,7 @@ def closed_forms(model: nn.Module, count: Count) -> tuple[Check, ...]:
     A module that is called several times is checked over all its calls, its parameters once.
     """
     named = model.named_modules(remove_duplicate=False)
-    checks = (check(name, module, count) for name, module in named)
-    return tuple(checked for checked in checks if checked is not None)
+    return tuple(found for name, module in named if (found := check(name, module, count)))
 
 
 def check(name: str, module: nn.Module, count: Count) -> Check | None:
@@ -77,15 +76,11 @@ def check(name: str, module: nn.Module, count: Count) -> Check | None:
     if not shapes:
         return None
     costs = [cost(shape) for shape in shapes]
-    for each in costs:
-        if not isinstance(each, Cost):
-            raise TypeError(f"cost(shape) returns a Cost, not {type(each).__name__}")
-    params = sum(p.numel() for p in module.parameters())
-    return Check(
-        name,
-        counted=count.within(name, params=params),
-        formula=total(costs, params=costs[0].params),
-    )
+    wrong = next((each for each in costs if not isinstance(each, Cost)), None)
+    if wrong is not None:
+        raise TypeError(f"cost(shape) returns a Cost, not {type(wrong).__name__}")
+    counted = count.within(name, params=sum(p.numel() for p in module.parameters()))
+    return Check(name, counted, formula=total(costs, params=costs[0].params))
 
 
 def verify(network: str, model: nn.Module, count: Count) -> int:
