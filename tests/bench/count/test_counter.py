@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -24,44 +25,24 @@ def counted(model, *shapes, device="meta"):
     return count(copy.deepcopy(model).to(device), *inputs).within("")
 
 
-# convolutions: one MAC per output element and entry of its filter; the bias is no MAC
+# what the operators of the conformance suite do not have
 
 
 @pytest.mark.parametrize(
     ("layer", "shape", "macs", "params"),
     [
-        # (2, 5, 9) out, 3 x 3 entries: 90 x 9
-        (nn.Conv1d(3, 5, 3), (2, 3, 11), 810, 50),
-        # (2, 5, 9, 9) out, 3 x 15 entries: 810 x 45
-        (nn.Conv2d(3, 5, (3, 5)), (2, 3, 11, 13), 36_450, 230),
-        # (2, 5, 5, 5, 11) out, 3 x 18 entries: 2750 x 54
-        (nn.Conv3d(3, 5, (3, 2, 3)), (2, 3, 7, 6, 13), 148_500, 275),
-        # groups: (1, 10, 9, 11) out, 2 x 9 entries: 990 x 18
-        (nn.Conv2d(4, 10, 3, groups=2), (1, 4, 11, 13), 17_820, 190),
-        # each channel for itself: (1, 14, 9, 11) out, 9 entries: 1386 x 9
-        (nn.Conv2d(7, 14, 3, groups=7, bias=False), (1, 7, 11, 13), 12_474, 126),
-        # stride: (1, 5, 5, 4) out, 3 x 9 entries: 100 x 27
-        (nn.Conv2d(3, 5, 3, stride=(2, 3)), (1, 3, 11, 13), 2_700, 140),
-        # dilation: (1, 5, 7, 7) out, 3 x 9 entries: 245 x 27
-        (nn.Conv2d(3, 5, 3, dilation=(2, 3)), (1, 3, 11, 13), 6_615, 140),
-        # padding: (1, 5, 13, 17) out, 3 x 9 entries: 1105 x 27; zeros are multiplied too
+        # (1, 5, 13, 17) out, 3 x 9 entries: 1105 x 27
         (nn.Conv2d(3, 5, 3, padding=(2, 3)), (1, 3, 11, 13), 29_835, 140),
         (nn.Conv1d(3, 5, 3, padding=1, padding_mode="replicate"), (2, 3, 11), 990, 50),
         # a clip without a batch: (5, 9, 11) out, 3 x 9 entries
         (nn.Conv2d(3, 5, 3), (3, 11, 13), 13_365, 140),
-        # transposed: each of (2, 3, 11) inputs gives 5 x 3
-        (nn.ConvTranspose1d(3, 5, 3), (2, 3, 11), 990, 50),
         # (1, 6, 11, 13) inputs in 3 groups, each gives 5 x 6
         (nn.ConvTranspose2d(6, 15, (3, 2), stride=2, groups=3), (1, 6, 11, 13), 25_740, 195),
-        # (1, 3, 5, 7, 11) inputs, each gives 2 x 12
-        (nn.ConvTranspose3d(3, 2, (2, 3, 2), bias=False), (1, 3, 5, 7, 11), 27_720, 72),
     ],
 )
 def test_convolutions(layer, shape, macs, params):
-    assert Cost(conv=macs) == counted(layer, shape)
-    assert (
-        params == count(copy.deepcopy(layer).to("meta"), torch.zeros(shape, device="meta")).params
-    )
+    found = count(copy.deepcopy(layer).to("meta"), torch.zeros(shape, device="meta"))
+    assert Cost(params=params, conv=macs) == found.total
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -76,21 +57,15 @@ def test_linear_layers(bias):
 @pytest.mark.parametrize(
     ("function", "shapes", "macs"),
     [
-        (torch.mm, [(3, 5), (5, 7)], 105),
-        (torch.bmm, [(2, 3, 5), (2, 5, 7)], 210),
         # batches (2, 1) and (11,) make (2, 11): 22 x 105
         (torch.matmul, [(2, 1, 3, 5), (11, 5, 7)], 2_310),
-        (torch.einsum, ["bnk,bmk->bnm", (2, 3, 5), (2, 7, 5)], 210),
-        (torch.einsum, ["bhnk,bhmk->bhnm", (2, 11, 3, 5), (2, 11, 7, 5)], 2_310),
-        (torch.tensordot, [(7, 3), (3, 5)], 105),
-        (torch.addmm, [(3, 7), (3, 5), (5, 7)], 105),
-        (torch.baddbmm, [(2, 3, 7), (2, 3, 5), (2, 5, 7)], 210),
+        (partial(torch.einsum, "bhnk,bhmk->bhnm"), [(2, 11, 3, 5), (2, 11, 7, 5)], 2_310),
+        (partial(torch.tensordot, dims=1), [(7, 3), (3, 5)], 105),
         # the sum over the batch is part of the product
         (torch.addbmm, [(3, 7), (2, 3, 5), (2, 5, 7)], 210),
         (torch.addmv, [(3,), (3, 5), (5,)], 15),
         (torch.mv, [(3, 5), (5,)], 15),
         (torch.matmul, [(5,), (5, 3)], 15),
-        (torch.matmul, [(2, 3, 5), (5,)], 30),
         (torch.dot, [(5,), (5,)], 5),
         (torch.vdot, [(5,), (5,)], 5),
         (torch.inner, [(3, 5), (7, 5)], 105),
@@ -101,12 +76,7 @@ def test_linear_layers(bias):
 @pytest.mark.filterwarnings("ignore:torch.chain_matmul is deprecated")
 @pytest.mark.parametrize("device", ["meta", "cpu"])
 def test_products_of_two_activations(function, shapes, macs, device):
-    words = [shape for shape in shapes if isinstance(shape, str)]
-    if function is torch.tensordot:
-        words, function = [], lambda a, b: torch.tensordot(a, b, 1)
-    model = Calls(lambda *inputs: function(*words, *inputs))
-    shapes = [shape for shape in shapes if not isinstance(shape, str)]
-    assert Cost(matmul=macs) == counted(model, *shapes, device=device)
+    assert Cost(matmul=macs) == counted(Calls(function), *shapes, device=device)
 
 
 @pytest.mark.parametrize(

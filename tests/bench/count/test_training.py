@@ -49,12 +49,8 @@ def backward(model, *shapes, device="meta", wanted=True):
 @pytest.mark.parametrize(
     ("layer", "shape", "one"),
     [
-        # 225 weights at 162 places
-        (nn.Conv2d(3, 5, (3, 5)), (2, 3, 11, 13), 36_450),
         # groups: 10 x 2 x 9 = 180 weights at 99
         (nn.Conv2d(4, 10, 3, groups=2), (1, 4, 11, 13), 17_820),
-        # stride: 135 weights at 20
-        (nn.Conv2d(3, 5, 3, stride=(2, 3)), (1, 3, 11, 13), 2_700),
         # padding and dilation: 135 weights at 11 x 13
         (nn.Conv2d(3, 5, 3, padding=(2, 3), dilation=(2, 3)), (1, 3, 11, 13), 19_305),
         # transposed, 3 groups: 6 x 5 x 6 = 180 weights at 143
