@@ -60,7 +60,7 @@ def explain(
     from vidcost.bench.cli.engines import Choice
     from vidcost.bench.cli.networks import limit_s, network_cells, parted
     from vidcost.bench.cli.rows import at, buildable, measured, progress
-    from vidcost.bench.count.reconcile import Entry, entries_on, reconcile, steps
+    from vidcost.bench.count.reconcile import Entry, reconcile
     from vidcost.bench.inspection.counted import explained_on
     from vidcost.bench.report.reconciliation import (
         reconciliation_markdown,
@@ -68,6 +68,7 @@ def explain(
         statement_table,
         tidy_table,
     )
+    from vidcost.papers.row import Row
 
     rows, references = parted(rows)
     networks = network_cells(references, inputs)
@@ -75,23 +76,25 @@ def explain(
     if everything:
         files.check_folder(results)
     entries: dict[str, list[Entry]] = {}
-    failed: list[str] = []
     where = Choice(engine, address)
     with where.engine(references) as machines:
+        chosen: list[Row] = []
         if rows or not networks:
             chosen = at(buildable(rows, table=table), classes, frames, size)
-            if where.is_ray:
-                with progress(steps(chosen)) as advance:
-                    entries, lost = entries_on(
-                        machines, chosen, use_cache=not no_cache, advance=advance
-                    )
-                failed += lost
-            else:
-                examined = measured(chosen, use_cache=not no_cache)
-                entries = {each.record.row: reconcile(each) for each in examined}
-        found, failures = explained_on(networks, limit_s=limit_s(time_limit), engine=machines)
+        if not where.is_ray:
+            examined = measured(chosen, use_cache=not no_cache)
+            entries = {each.record.row: reconcile(each) for each in examined}
+            chosen = []
+        with progress(len(chosen) + len(networks)) as advance:
+            found, failed = explained_on(
+                machines,
+                chosen,
+                networks,
+                use_cache=not no_cache,
+                limit_s=limit_s(time_limit),
+                advance=advance,
+            )
         entries |= found
-        failed += failures
     shown = [entry for each in entries.values() for entry in each]
     if as_ in (Format.JSON, Format.CSV):
         print_table(tidy_table(shown), as_)

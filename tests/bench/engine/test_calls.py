@@ -65,7 +65,8 @@ def test_networks_of_ones_own_are_theirs_in_order(monkeypatch):
     cells = [Cell(network=f"my_net.py:{name}", inputs=("1x3",)) for name in "abc"]
     monkeypatch.setattr(
         "vidcost.bench.inspection.counted._explained_there",
-        lambda cell, limit_s: ([cell.network], "") if cell.network[-1] != "b" else ([], "b broke"),
+        lambda cell, limit_s: [cell.network] if cell.network[-1] != "b" else "raised: b broke",
     )
-    found, failures = explained_on(cells, limit_s=1, engine=Backwards(lost=2))
-    assert (["my_net.py:a"], ["b broke", "my_net.py:c: lost 3 times"]) == (list(found), failures)
+    found, failures = explained_on(Backwards(lost=2), (), cells, use_cache=False, limit_s=1)
+    assert ["my_net.py:a"] == list(found)
+    assert ["my_net.py:b: raised: b broke", "my_net.py:c: lost 3 times"] == failures

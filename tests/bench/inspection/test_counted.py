@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from vidcost.bench.inspection.counted import counted, explained
+from vidcost.bench.engine.calls import Here
+from vidcost.bench.inspection.counted import counted, explained_on
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.plan import code_of, network_fields
 from vidcost.models.cost import Cost
@@ -46,7 +47,7 @@ def test_a_network_is_counted_whether_it_needs_values_or_not(name):
     assert ("ok", "") == (found.status, found.error)
     assert NET == found.total
     assert 0 == found.closed_forms
-    modules = [(module.name, module.kind, module.inside.macs) for module in found.modules]
+    modules = [(module.module, module.type, module.forward.macs) for module in found.modules]
     assert [("", name, NET.macs), ("stem", "Conv3d", 15 * P), ("head", "Linear", 70)] == modules
 
 
@@ -86,8 +87,10 @@ def test_a_network_that_hangs_is_given_up():
 
 @pytest.mark.usefixtures("in_this_process")
 def test_every_counter_is_accounted_for():
-    entries, failure = explained(network("Net"))
-    assert "" == failure
+    cell = network("Net")
+    found, failures = explained_on(Here(), (), [cell], use_cache=False, limit_s=60)
+    assert [] == failures
+    entries = found[cell.target]
     assert {"fvcore", "thop", "thop-2020", "torch"} == {entry.counter for entry in entries}
     assert all(entry.balanced for entry in entries)
 
