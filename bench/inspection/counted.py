@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from vidcost.bench.api.count import NetworkCount, count
 from vidcost.bench.count.counter import UncountedOperator
 from vidcost.bench.count.modules import ClosedFormMismatch, ModuleCount
-from vidcost.bench.count.reconcile import Entry, examine, measure, reconcile, reconcile_network
+from vidcost.bench.count.reconcile import Entry, measure, reconcile, reconcile_network
 from vidcost.bench.count.references.asking import ask_about
 from vidcost.bench.count.references.reference import Answer, Convention
-from vidcost.bench.engine.calls import Call, Engine, Lost, Needs, results
+from vidcost.bench.engine.calls import Call, Engine, Lost, results
 from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
@@ -81,15 +81,12 @@ def explained_on(
     """The entries of each row and target in order, made by ``engine``; a line on each without any.
 
     A machine caches the answers about rows that were given on it. ``advance`` is called after each.
-    Raises: ValueError as :func:`counted`; as :func:`examine` for rows.
+    Raises: ValueError as :func:`counted`; as :func:`measure` for rows.
     """
     names = [*(row.name for row in rows), *(cell.target for cell in cells)]
     calls = [
-        # those that need gigabytes have a machine for themselves
-        *(
-            Call(row.name, _row_entries, (row, use_cache), _needs(examine(row).is_large))
-            for row in rows
-        ),
+        # fvcore runs a row for real, on all cores and in up to 6 GB
+        *(Call(row.name, _row_entries, (row, use_cache), "machine") for row in rows),
         *(Call(cell.target, _explained_there, (cell, limit_s)) for cell in cells),
     ]
     found: dict[str, list[Entry]] = {}
@@ -100,10 +97,6 @@ def explained_on(
         else:
             found[name] = each
     return found, failures
-
-
-def _needs(is_large: bool) -> Needs:
-    return "machine" if is_large else "core"
 
 
 def _row_entries(row: Row, use_cache: bool) -> list[Entry] | str:

@@ -135,4 +135,6 @@ COUNTER = Reference(
     param_terms=no_terms,
     categories=_CATEGORIES,
     package="fvcore",
+    # torch's JIT cannot trace operators that are written in Python, as many are on meta
+    needs_values=True,
 )
