@@ -24,6 +24,7 @@ from vidcost.bench.cli.options import (
     Size,
     TimeLimit,
     Where,
+    Wide,
 )
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
@@ -47,6 +48,7 @@ def explain(
     engine: EngineName = Where.HERE,
     address: Address = None,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """From our MACs to what each counter prints, by named terms; fails if anything is left over.
