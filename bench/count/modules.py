@@ -60,8 +60,6 @@ def modules(
     Modules that are not called, such as lists of modules, have the sums of those below them.
     """
     calls = Counter(call.module for call in forward.calls)
-    inside = forward.by_module()
-    back = None if backward is None else backward.by_module()
     called = {model.get_submodule(name) for name in calls}
     found = []
     for name, module in model.named_modules(remove_duplicate=False):
@@ -74,8 +72,8 @@ def modules(
                 module=name_inside(model, name),
                 type=type(module).__name__,
                 calls=calls[name],
-                forward=inside.get(name, Cost()) + Cost(params=params),
-                backward=None if back is None else back.get(name, Cost()),
+                forward=forward.within(name, params=params),
+                backward=None if backward is None else backward.within(name),
             )
         )
     return tuple(found)
@@ -87,8 +85,7 @@ def closed_forms(model: nn.Module, count: Count) -> tuple[Check, ...]:
     A module that is called several times is checked over all its calls, its parameters once.
     """
     named = model.named_modules(remove_duplicate=False)
-    checks = (check(name, module, count) for name, module in named)
-    return tuple(checked for checked in checks if checked is not None)
+    return tuple(found for name, module in named if (found := check(name, module, count)))
 
 
 def check(name: str, module: nn.Module, count: Count) -> Check | None:
@@ -104,15 +101,11 @@ def check(name: str, module: nn.Module, count: Count) -> Check | None:
     if not shapes:
         return None
     costs = [cost(shape) for shape in shapes]
-    for each in costs:
-        if not isinstance(each, Cost):
-            raise TypeError(f"cost(shape) returns a Cost, not {type(each).__name__}")
-    params = sum(p.numel() for p in module.parameters())
-    return Check(
-        name,
-        counted=count.within(name, params=params),
-        formula=total(costs, params=costs[0].params),
-    )
+    wrong = next((each for each in costs if not isinstance(each, Cost)), None)
+    if wrong is not None:
+        raise TypeError(f"cost(shape) returns a Cost, not {type(wrong).__name__}")
+    counted = count.within(name, params=sum(p.numel() for p in module.parameters()))
+    return Check(name, counted, formula=total(costs, params=costs[0].params))
 
 
 def verify(network: str, model: nn.Module, count: Count) -> int:

@@ -167,7 +167,7 @@ class Stopwatch(dict[Cell, Timing]):
         self.notes: list[str] = []
 
     def sweep(
-        self, cells: Sequence[Cell], store: Store, *, on_event: Any, **conditions: Any
+        self, cells: Sequence[Cell], store: Store, *, on_progress: Any, **conditions: Any
     ) -> sweep.Swept:
         self.asked += cells
         self.conditions = conditions | {"path": store.path}

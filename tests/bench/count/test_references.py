@@ -308,3 +308,15 @@ def test_a_counter_that_is_not_installed_leaves_the_others(monkeypatch):
     entries = reconcile_network("mine", *nested())
     assert [None, None] == [e.printed for e in entries if e.counter == "fvcore"]
     assert {"answered"} == {e.status for e in entries if e.counter != "fvcore"}
+
+
+def test_einsum_as_numpy_rounds_it_is_a_term():
+    # 2 of 7x11x13 by 3 are 6,006 products, printed twice as 1.201e+04; half of that is 6,005
+    class Rounded(nn.Module):
+        def forward(self, x, y):
+            return torch.einsum("bijk,blk->bijl", x, y)
+
+    found = count(Rounded(), torch.zeros(2, 7, 11, 13), torch.zeros(2, 3, 13))
+    assert 6_006 == found.total.macs
+    (term,) = REFERENCE_COUNTERS["fvcore"].explain(Rounded(), found).flops.terms
+    assert ("einsum, as numpy rounds it", "products", -1) == (term.name, term.part, term.amount)
