@@ -13,8 +13,7 @@ from vidcost.models.backbones.i3d import I3D
 from vidcost.models.backbones.s3d import S3D
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
-from vidcost.models.blocks.non_local import NonLocal
-from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.non_local import NonLocal, NonLocalOperation
 from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.recipe import Axis, Choice, Edit
 

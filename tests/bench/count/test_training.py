@@ -18,7 +18,7 @@ from vidcost.bench.count.counter import Call, UncountedOperator, count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.rules import RULES
 from vidcost.bench.count.training import count_training
-from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.non_local import NonLocalOperation
 from vidcost.models.cost import Cost
 from vidcost.papers.pnl2020.rows import ROWS
 
