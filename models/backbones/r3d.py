@@ -6,7 +6,7 @@ layer by layer the authors' public ``3D-ResNets-PyTorch``. Their keys are ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -67,8 +67,7 @@ class ResNet3D(nn.Module):
     """
 
     title: ClassVar[str]
-    unit: ClassVar[Callable[[int, int, int], nn.Module]]
-    """Builds a residual unit for input channels, output channels and stride."""
+    unit: ClassVar[type[_BasicBlock | _Bottleneck]]
     stages: ClassVar[Mapping[str, tuple[int, int]]]
     """Units and output channels of each stage."""
 
@@ -96,7 +95,7 @@ class ResNet3D(nn.Module):
             units: list[Unit] = []
             for number in range(count):
                 stride = 2 if number == 0 and stage != "res2" else 1
-                units.append((str(number), type(self).unit(channels, width, stride), width))
+                units.append((str(number), self.unit(channels, width, stride), width))
                 channels = width
             self.add_module(f"layer{index}", stage_of(stage, units, blocks))
         self.avgpool = nn.AvgPool3d((-(-frames // 16), -(-size // 32), -(-size // 32)), stride=1)
