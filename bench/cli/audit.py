@@ -36,7 +36,7 @@ def audit(
     """
     extras.require("report")
     from vidcost.bench.audit import Recipe, judge, problems
-    from vidcost.bench.cli.rows import progress
+    from vidcost.bench.progress import progress
     from vidcost.bench.report.audit import (
         audit_markdown,
         figure_table,
@@ -51,7 +51,7 @@ def audit(
         return
     paper = catalog.paper(paper_name or catalog.DEFAULT)
     files.check_folder(results)
-    with progress(len(paper.figures)) as advance:
+    with progress("counting", len(paper.figures)) as advance:
         judged = judge(paper, advance=advance)
     found = findings(paper, judged)
     if as_ is not None:

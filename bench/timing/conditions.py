@@ -13,7 +13,6 @@ import vidcost.bench.user
 from vidcost.bench import block_spec, call, outputs, process
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.record import Machine
-from vidcost.bench.timing.telemetry import gpus
 from vidcost.papers.catalog import row_files
 
 PROBE_LIMIT_S = 120
@@ -63,15 +62,6 @@ def _machine(device: str, visible: str | None) -> Machine:
         last = process.stderr.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
         raise ValueError(f"cannot use {device}: {last[0].removeprefix('ValueError: ')}")
     return Machine.model_validate_json(process.stdout)
-
-
-def machines_here(device: str) -> list[Machine]:
-    """What is ``device`` on this host, whoever uses it: its CPU, or each GPU as NVML names it.
-
-    Unlike :func:`machine_of` it leaves GPUs alone. None if NVML is not to be had.
-    """
-    cpu = describe("cpu")
-    return [cpu] if device == "cpu" else [cpu.model_copy(update=gpu) for gpu in gpus()]
 
 
 def conditions(machine: Machine) -> tuple[str, ...]:

@@ -80,8 +80,8 @@ class Memory(_Frozen):
 class Machine(_Frozen):
     """What it ran on: names and versions, as they are reported; "not available" where nothing is.
 
-    Two versions of a code compare only on one machine, so if all of these are equal. ``host`` and
-    ``node``, the name of its host and Ray's id of the node, are those of a cluster's machines.
+    Two versions of a code compare only on one machine, so if all of these are equal. ``host`` is
+    the name of a cluster's host; ``node`` is empty, it once was Ray's id of the node.
     """
 
     device: str

@@ -185,28 +185,6 @@ class Watch:
                 self._readings.append(self._telemeter.reading())
 
 
-def gpus() -> list[dict[str, str]]:
-    """Device, UUID and driver of each GPU of this host; none without NVML."""
-    nvml = _start()
-    if nvml is None:
-        return []
-    try:
-        handles = [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(nvml.nvmlDeviceGetCount())]
-        driver = _text(nvml.nvmlSystemGetDriverVersion())
-        return [
-            {
-                "device": _text(nvml.nvmlDeviceGetName(handle)),
-                "device_uuid": _text(nvml.nvmlDeviceGetUUID(handle)),
-                "driver": driver,
-            }
-            for handle in handles
-        ]
-    except nvml.NVMLError:
-        return []
-    finally:
-        nvml.nvmlShutdown()
-
-
 def _text(said: bytes | str) -> str:
     """Old versions of NVML's bindings answer in bytes."""
     return said.decode() if isinstance(said, bytes) else said
