@@ -93,19 +93,31 @@ def papers_table() -> Table:
     )
 
 
-def _line(printed: PrintedRow, record: Record | None) -> dict[str, Any]:
-    ours: dict[str, int | None] = dict.fromkeys(("params", "macs", "matmul", *_REFERENCE_COUNTERS))
-    if record:
-        ours |= {key: getattr(record, key) for key in ("params", "macs", "matmul")}
-        answers = record.reference_counters.items()
-        ours |= {name: answer.flops for name, answer in answers if name in ours}
+def met_by(printed: PrintedRow, record: Record) -> list[str]:
+    """The columns of ours that equal a printed figure to its precision.
+
+    ``params`` is compared with the printed parameters, each convention with the printed FLOPs.
+    """
+    ours = _ours(record)
     compared = ((printed.params, ("params",)), (printed.flops, CONVENTIONS))
-    equal = [
+    return [
         key
         for figure, keys in compared
         for key in keys
         if figure is not None and (value := ours[key]) is not None and figure.equals(value)
     ]
+
+
+def _ours(record: Record | None) -> dict[str, int | None]:
+    ours: dict[str, int | None] = dict.fromkeys(("params", "macs", "matmul", *_REFERENCE_COUNTERS))
+    if record:
+        ours |= {key: getattr(record, key) for key in ("params", "macs", "matmul")}
+        answers = record.reference_counters.items()
+        ours |= {name: answer.flops for name, answer in answers if name in ours}
+    return ours
+
+
+def _line(printed: PrintedRow, record: Record | None) -> dict[str, Any]:
     return {
         "table": printed.table,
         "method": printed.label,
@@ -114,8 +126,8 @@ def _line(printed: PrintedRow, record: Record | None) -> dict[str, Any]:
         "top5": printed.top5,
         "params_printed": printed.params.printed if printed.params else None,
         "flops_printed": printed.flops.printed if printed.flops else None,
-        **ours,
-        "equal": sorted(equal),
+        **_ours(record),
+        "equal": sorted(met_by(printed, record)) if record else [],
     }
 
 
