@@ -28,6 +28,7 @@ from vidcost.bench.cli.options import (
     Threads,
     TimeLimit,
     Where,
+    Wide,
 )
 from vidcost.bench.cli.output import print_table, report
 
@@ -118,6 +119,7 @@ def compare(
     gpu: GpuTypes = None,
     results: Results = Path("results"),
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Compare blocks in one network: counts, latency, memory, and what they add to it.

@@ -27,6 +27,7 @@ from vidcost.bench.cli.options import (
     Threads,
     TimeLimit,
     Where,
+    Wide,
 )
 from vidcost.bench.cli.output import print_tables, report, write_document
 from vidcost.bench.timing.axes import OPTIONS, STAGES
@@ -107,6 +108,7 @@ def time_rows(
     gpu: GpuTypes = None,
     results: Results = Path("results"),
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Time rows, blocks alone, or with --contribution what blocks add to their networks.

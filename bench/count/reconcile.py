@@ -142,6 +142,20 @@ def measure(
     ]
 
 
+def with_stored_answers(row: Row, stored: Mapping[str, Record]) -> Record | None:
+    """``row`` counted now, with the stored answers of all counters; None if one has no answer, or
+    one that the count does not explain, as after a change of the network.
+
+    Raises: as :func:`examine`.
+    """
+    examined = examine(row)
+    answers = stored[row.name].reference_counters if row.name in stored else {}
+    record = examined.record.model_copy(update={"reference_counters": answers})
+    found = reconcile(replace(examined, record=record))
+    is_known = answers.keys() == REFERENCE_COUNTERS.keys()
+    return record if is_known and all(entry.balanced for entry in found) else None
+
+
 def steps(rows: Sequence[Row]) -> int:
     """How often :func:`measure` reports an advance."""
     return len(rows) * (1 + len(REFERENCE_COUNTERS))
