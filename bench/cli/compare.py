@@ -27,6 +27,7 @@ from vidcost.bench.cli.options import (
     Size,
     Threads,
     TimeLimit,
+    Wide,
 )
 from vidcost.bench.cli.output import print_table, report
 
@@ -116,6 +117,7 @@ def compare(
     gpu: GpuType = None,
     results: Results = Path("results"),
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Compare blocks in one network: counts, latency, memory, and what they add to it.

@@ -17,6 +17,8 @@ class Format(StrEnum):
     MD = "md"
     JSON = "json"
     CSV = "csv"
+    LATEX = "latex"
+    WIDE = "wide"
 
 
 # docs/scale.md has these three; few users need them
@@ -49,21 +51,21 @@ PaperTable = Annotated[
 ]
 
 
-def _or_json(context: typer.Context, as_: Format | None) -> Format | None:
-    """The format that --format and --json ask for together."""
-    if not context.params.get("json"):
-        return as_
-    if as_ not in (None, Format.JSON):
-        raise ValueError(f"--json and --format {as_} are two formats: give one of them")
-    return Format.JSON
+def _with_flags(context: typer.Context, as_: Format | None) -> Format | None:
+    """The format that --format, --json and --wide ask for together."""
+    flags = {Format.JSON: context.params.get("json"), Format.WIDE: context.params.get("wide")}
+    asked = {*(flag for flag, is_given in flags.items() if is_given), *([as_] if as_ else [])}
+    if len(asked) > 1:
+        raise ValueError("--format, --json and --wide name two formats: give one of them")
+    return asked.pop() if asked else None
 
 
 As = Annotated[
     Format | None,
     typer.Option(
         "--format",
-        callback=_or_json,
-        help="Print Markdown, JSON or CSV; default: a drawn table on a terminal, else Markdown.",
+        callback=_with_flags,
+        help="Default: drawn on a terminal, else Markdown; wide: every column, exact.",
     ),
 ]
 Json = Annotated[
@@ -73,6 +75,10 @@ Json = Annotated[
 ]
 """The parameter must be called ``json``. A command that takes :data:`As` need not read it: there it
 means --format json."""
+Wide = Annotated[
+    bool, typer.Option("--wide", is_eager=True, help="Show every column, and exact numbers.")
+]
+"""As :data:`Json`, by the name of ``wide``."""
 Results = Annotated[
     Path, typer.Option("--results", metavar="DIR", help="Folder of the results files.")
 ]

@@ -24,10 +24,15 @@ if TYPE_CHECKING:
 
 def print_table(table: Table, as_: Format | None) -> None:
     """Print a table as asked; by default drawn on a terminal, else Markdown."""
-    if as_ is None:
-        show(table, Console())
+    if as_ is None or as_ is Format.WIDE:
+        show(table.wide() if as_ else table, Console())
     else:
-        written = {Format.MD: table.markdown, Format.JSON: table.json, Format.CSV: table.csv}
+        written = {
+            Format.MD: table.markdown,
+            Format.JSON: table.json,
+            Format.CSV: table.csv,
+            Format.LATEX: table.latex,
+        }
         sys.stdout.write(written[as_]())
 
 

@@ -26,6 +26,7 @@ from vidcost.bench.cli.options import (
     Size,
     Threads,
     TimeLimit,
+    Wide,
 )
 from vidcost.bench.cli.output import print_tables, report, write_document
 from vidcost.bench.timing.axes import FULL, OPTIONS, STAGES
@@ -106,6 +107,7 @@ def time_rows(
     gpu: GpuType = None,
     results: Results = Path("results"),
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Time rows, blocks alone, or with --contribution what blocks add to their networks.
