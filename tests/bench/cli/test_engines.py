@@ -78,7 +78,8 @@ def test_cells_are_timed_on_this_machine_into_its_file(stopwatch, timed, tmp_pat
         *(asked[key] for key in ("path", "budget_s", "resume")),
         asked["limits"].start_up_s,
     )
-    assert predict.predict_with_peak is asked["predict"]
+    known = asked["predict"]
+    assert (predict.predict_with_peak, {"limit_s": 3.0}) == (known.func, known.keywords)
 
 
 def test_a_cpus_product_is_measured_once_for_each_type_and_threads(monkeypatch):

@@ -214,18 +214,33 @@ def test_a_second_try_that_fails_takes_nothing_away(run, store):
 
 
 def test_when_the_budget_is_over_the_rest_is_named(run, monkeypatch):
-    now = [500.0]
+    def clock():
+        return 507.0 if ("told-2: warming up", 1) in run.told else 500.0
+
     for kind, owner in ((Budget, "sweep"), (Exchange, "parent")):
-        planted = functools.partial(kind, clock=lambda: now[0])
+        planted = functools.partial(kind, clock=clock)
         monkeypatch.setattr(f"vidcost.bench.timing.{owner}.{kind.__name__}", planted)
-
-    def predict(cell):
-        now[0] += 7 if cell.row == "told-2" else 0
-        return Predicted()
-
-    timings = run("told-1", "told-2", "told-3", "ok", budget_s=7, predict=predict)
+    timings = run("told-1", "told-2", "told-3", "ok", budget_s=7)
     assert ["keep keep keep", "stop stop stop"] == [timing.error for timing in timings]
     assert ["no time was left for told-3, ok: raise --budget"] == run.notes
+
+
+def test_a_budget_that_is_too_short_is_said_beforehand(run):
+    warned = []
+
+    def warn(line):
+        assert [] == run.told
+        warned.append(line)
+
+    def predict(cell):
+        # 8 passes of 0.25 s, and 4 s to start; twice the passes for two sides
+        return Predicted(macs_total=2_500_000_000)
+
+    pair = Cell(row="ok-2", contribution=True)
+    for budget_s in (3, 4):
+        run("ok-1", pair, budget_s=budget_s, predict=predict, warn=warn)
+        run.told.clear()
+    assert ["2 measurements take about 14 s at least, more than the budget of 3 s"] == warned
 
 
 # faults, with real processes
