@@ -357,7 +357,7 @@ def test_each_record_goes_to_the_file_of_its_machine(on_ray, tmp_path):
     assert ["ok-1", "ok-2", "crash"] == rows(found)
     assert ["ok", "ok", "crashed"] == [each.status for each in found]
     assert {"host"} == {each.machine.host for each in found}
-    files = {"fake-torch2.jsonl": ["crash", "ok-1"], "slide-rule-torch2.jsonl": ["ok-2"]}
+    files = {"local-fake-torch2.jsonl": ["crash", "ok-1"], "slide-rule-torch2.jsonl": ["ok-2"]}
     assert files == in_files(tmp_path)
 
 
@@ -381,13 +381,13 @@ def test_a_cell_that_is_lost_is_a_status_and_in_no_file(on_ray, tmp_path):
     swept = on_ray("ok", "lost", "unfit", among=(MACHINE,))
     assert ["ok", "killed", "crashed"] == [each.status for each in swept.timings]
     assert "lost on cpu (batch 1, fp32, eager, inference): killed: said so" == swept.failures[0]
-    assert {"fake-torch2.jsonl": ["ok"]} == in_files(tmp_path)
+    assert {"local-fake-torch2.jsonl": ["ok"]} == in_files(tmp_path)
 
 
 def test_an_interrupted_sweep_keeps_its_records(on_ray, tmp_path):
     with pytest.raises(Interrupted, match=r"^stopped after 1 of 3 cells, which are stored: give"):
         on_ray("ok-1", "stop", "ok-2")
-    assert {"fake-torch2.jsonl": ["ok-2"]} == in_files(tmp_path)
+    assert {"local-fake-torch2.jsonl": ["ok-2"]} == in_files(tmp_path)
 
 
 def test_code_that_differs_on_a_node_is_not_measured(tmp_path, monkeypatch):
