@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -285,6 +286,13 @@ def affordable(
             left_s -= cost_s
             fits.add(row.name)
     return [row for row in rows if row.name in fits]
+
+
+def least_seconds(cell: Cell, macs: int | None) -> float:
+    """An estimate of the least time that a measurement takes; ``macs`` are those of one pass."""
+    sides = 2 if cell.is_pair else 1
+    speed = ASSUMED_MACS_PER_S * cell.threads if cell.device == "cpu" else math.inf
+    return START_S + sides * PASSES * (macs or 0) / speed
 
 
 def row_fields(row: Row) -> dict[str, Any]:
