@@ -68,12 +68,6 @@ def shuffled(y):
     return y.flatten(2)[:, :, order].reshape(y.shape)
 
 
-@every_block_and_bias
-def test_is_no_identity_once_trained(randomised, clip, build):
-    x = clip(2, 24, 3, 5, 7)
-    assert not torch.allclose(x, randomised(build(24))(x), rtol=1e-2)
-
-
 @every_block
 def test_can_leave_the_identity(build):
     """At initialisation some parameter has a gradient: the block is no fixed point of training."""
@@ -121,6 +115,7 @@ def test_clips_of_a_batch_do_not_meet(randomised, clip, assert_close, build):
     other = x.clone()
     other[1] += 1.5
     before, after = block(x), block(other)
+    assert torch.equal(clip(3, 24, 3, 5, 7), x)  # the input is left alone
     assert_close(before[[0, 2]], after[[0, 2]])
     assert_close(before[:1], block(x[:1]))
     assert not torch.allclose(before[1], after[1])
@@ -154,13 +149,6 @@ def test_takes_inputs_in_any_memory_format(randomised, clip, assert_close, build
     x = clip(2, 24, 3, 5, 7)
     assert_close(block(x), block(x.to(memory_format=torch.channels_last_3d)))
     assert_close(block(x), block(x.transpose(3, 4).contiguous().transpose(3, 4)))
-
-
-@every_block_and_bias
-def test_leaves_its_input_alone(randomised, clip, build):
-    x = clip(2, 24, 3, 5, 7)
-    randomised(build(24))(x)
-    assert torch.equal(clip(2, 24, 3, 5, 7), x)
 
 
 @every_block_and_bias
