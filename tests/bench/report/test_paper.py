@@ -53,7 +53,7 @@ def test_a_line_holds_the_printed_figures_and_ours(records):
         "FLOPs printed": "11.176G",
         "fvcore": "5.000G",
         "thop": "7.000G",
-        "thop 2020": "–",
+        "thop 2020 (re-implemented)": "–",
         "MACs": "6.000G",
         "of which attention": "3.000G",
     } == lines(paper_table(3, catalog.paper(), ALL, records))[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from vidcost.models.backbones.c2d import C2DResNet50
 from vidcost.models.backbones.c3d import C3D
 from vidcost.models.backbones.i3d import I3D
 from vidcost.models.backbones.mfnet import MFNet
-from vidcost.models.backbones.r3d import R3D18, ResNeXt101
+from vidcost.models.backbones.r3d import R3D18, ResNeXt101, TorchvisionR3D18
 from vidcost.models.backbones.s3d import S3D
 from vidcost.models.backbones.two_stream import TwoStream
 
@@ -43,6 +44,7 @@ CLIPS = {
     R3D18: (3, 16, 112, 112),
     ResNeXt101: (3, 16, 112, 112),
 }
+UNPADDED = partial(C2DResNet50, padded=False)
 networks = pytest.mark.parametrize("build", CLIPS)
 
 
@@ -58,6 +60,8 @@ networks = pytest.mark.parametrize("build", CLIPS)
         (R3D18, 3, 33_306_504, 513),
         (ResNeXt101, 3, 47_931_016, 2049),
         (ResNeXt101, 2, 47_909_064, 2049),
+        (UNPADDED, 3, 23_917_832, 2049),
+        (TorchvisionR3D18, 3, 33_268_872, 513),
     ],
 )
 def test_params_for_200_classes_and_others(
@@ -94,12 +98,21 @@ def test_two_stream_params_are_those_of_both() -> None:
         (S3D, 5, 17),
         (C3D, 16, 16),
         (R3D18, 1, 1),
+        (TorchvisionR3D18, 1, 1),
+        (TorchvisionR3D18, 5, 61),
+        (UNPADDED, 7, 5),
+        (UNPADDED, 9, 97),
     ],
 )
 def test_output_shape(build: Callable[..., nn.Module], frames: int, size: int) -> None:
     with META:
         network = build(classes=11, frames=frames, size=size, in_channels=5)
         assert network(torch.zeros(2, 5, frames, size, size)).shape == (2, 11)
+
+
+@networks
+def test_default_clip(build: Callable[..., nn.Module]) -> None:
+    with META:
         assert CLIPS[build] == build().clip
 
 
@@ -275,6 +288,8 @@ def test_what_cannot_be_built(build: Callable[..., nn.Module]) -> None:
         (S3D, {"size": 16}, "S3D: frames of 16x16 are too small .* at least 17x17 are"),
         (C3D, {"frames": 15}, "C3D: a clip of 15 frames is too short .* at least 16 are"),
         (C3D, {"size": 15}, "C3D: frames of 15x15 are too small .* at least 16x16 are"),
+        (UNPADDED, {"frames": 6}, "C2D ResNet-50: a clip of 6 frames is too short .* at least 7"),
+        (UNPADDED, {"size": 4}, "C2D ResNet-50: frames of 4x4 are too small .* at least 5x5"),
     ],
 )
 def test_clip_below_the_strides(
@@ -283,13 +298,14 @@ def test_clip_below_the_strides(
     with META:
         with pytest.raises(ValueError, match=message):
             build(**wrong)
-        least = {"frames": 5, "size": 17} if build is S3D else {"frames": 16, "size": 16}
+        smallest = {S3D: (5, 17), C3D: (16, 16), UNPADDED: (7, 5)}[build]
+        least = dict(zip(("frames", "size"), smallest, strict=True))
         network = build(**least)
         # past its own check, to see that the strides do need it
         given = least | wrong
         network.clip = (3, given["frames"], given["size"], given["size"])
         with pytest.raises(RuntimeError, match=r"[Oo]utput size is too small"):
-            network(torch.zeros(1, *network.clip))
+            network(torch.zeros(2, *network.clip))
 
 
 @networks

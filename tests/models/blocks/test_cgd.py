@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import torch
 
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.cost import Cost
@@ -56,3 +57,12 @@ def test_cost_by_hand(expected, channels, shape):
 def test_channels_must_be_positive(channels):
     with pytest.raises(ValueError, match=f"^channels must be at least 1, got {channels}$"):
         CGD(channels)
+
+
+def test_starts_as_the_authors_do_near_the_identity_and_not_at_it():
+    block, bound = CGD(64), math.sqrt(6 / 65)
+    for weight in (block.w0, block.w1, block.w2):
+        assert 0.9 * bound < weight.abs().max() <= bound
+    assert not any(bias.any() for bias in (block.b0, block.b1, block.b2))
+    x = torch.randn(2, 64, 3, 5, 7)
+    assert 0 < (block(x) / x - 1).abs().max() < 1e-2

@@ -26,6 +26,10 @@ BLOCKS = {
         )
         for f in PAIRWISE
     },
+    "nl-scaled": lambda c, **o: NonLocal(c, scale=True, **o),
+    "nl-concatenation-first": lambda c, **o: NonLocal(
+        c, pairwise="concatenation", pool_keys=True, pool_first=True, **o
+    ),
     "nl-concatenation-bias": lambda c, **o: NonLocal(c, pairwise="concatenation", bias=True, **o),
     "cgnl": lambda c, **o: CGNL(c, groups=2, **o),
     **{f"pnl-{f}": lambda c, f=f, **o: PNL(c, n=2, pairwise=f, **o) for f in PAIRWISE},
@@ -222,6 +226,38 @@ def test_pruned_and_replaced_convolutions_keep_their_effect(name, part):
         prune.remove(block.get_submodule(part), "weight")
         block.get_submodule(part).__class__ = Doubled
     torch.testing.assert_close(optimized(x), reference(x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_what_is_not_finite_is_not_hidden(name, value, limits):
+    reference, optimized = pair(BLOCKS[name], 12)
+    x = torch.randn(2, 12, 3, 5, 7, dtype=torch.float64)
+    x[0, 3, 1, 2, 4] = value
+    expected, got = (block.eval()(x).isfinite() for block in (reference, optimized))
+    assert torch.equal(expected, got)
+    assert not got[0].all()
+
+
+def error_of(call):
+    try:
+        call()
+    except RuntimeError as error:
+        return error
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_second_derivatives_are_right_or_an_error(name, limits):
+    reference, optimized = pair(BLOCKS[name], 12)
+    x = torch.randn(1, 12, 2, 4, 5, dtype=torch.float64)
+
+    def product(block):
+        return torch.autograd.functional.hvp(lambda x: (block.eval()(x) ** 2).sum(), x, x + 1)[1]
+
+    if "attention" in (refused := str(error_of(lambda: product(optimized)))):
+        assert "is not implemented" in refused
+    else:
+        assert off(product(reference), product(optimized)) < 1e-9
 
 
 # torch's tracer is what fvcore counts with
