@@ -21,7 +21,7 @@ _COLUMNS = (
     Column("flops_printed", "FLOPs printed", str),
     Column("fvcore", "fvcore", billions),
     Column("thop", "thop", billions),
-    Column("thop-2020", "thop 2020 (re-implemented)", billions),
+    Column("thop-2020", "thop 2020 rebuilt", billions),
     Column("macs", "MACs", billions),
     Column("matmul", "of which attention", billions),
 )
