@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
@@ -13,7 +12,7 @@ from vidcost.bench.api.guest import NotCopyable, called, copied, guarded, outlin
 from vidcost.bench.call import Inputs, name_inside
 from vidcost.bench.count import counter
 from vidcost.bench.count.counter import Count, UncountedOperator
-from vidcost.bench.count.modules import Check, check
+from vidcost.bench.count.modules import Check, ModuleCount, check, modules
 from vidcost.bench.count.training import Training, count_training
 from vidcost.bench.errors import named
 from vidcost.models.cost import Cost
@@ -23,26 +22,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ModuleCount:
-    """What was counted inside one module and those below it; the whole network has the name "".
-
-    ``forward`` and ``backward`` are sums over ``calls`` calls; ``backward`` is None unless training
-    was counted. Parameters stand in ``forward``.
-    """
-
-    module: str
-    type: str
-    calls: int
-    forward: Cost
-    backward: Cost | None = None
-
-
-@dataclass(frozen=True)
 class NetworkCount:
     """What one pass of a network costs.
 
     Units: MACs, elements and parameters as in :class:`vidcost.models.cost.Cost`; ``buffers`` are
-    elements. ``modules`` are those that were called, in order. ``checks`` holds every module with a
+    elements. ``modules`` are all of them, outermost first. ``checks`` holds every module with a
     closed form, a method ``cost(shape) -> Cost``, beside its count; ``unchecked`` says of others
     with such a method why it could not be asked. ``counted_on`` is the device of the pass;
     ``why`` says why it is not "meta", where nothing is computed.
@@ -127,7 +111,7 @@ def count(model: nn.Module, inputs: Inputs, *, training: bool = False) -> Networ
         forward=forward.total,
         backward=None if backward is None else backward.total,
         buffers=forward.buffers,
-        modules=tuple(_modules(model, network, forward, backward)),
+        modules=modules(network, forward, backward),
         checks=tuple(checks),
         unchecked=tuple(unchecked),
         counted_on=counted_on,
@@ -181,27 +165,3 @@ def _checks(network: nn.Module, forward: Count) -> tuple[list[Check], list[str]]
         if checked is not None:
             checks.append(Check(inside, checked.counted, checked.formula))
     return checks, unchecked
-
-
-def _modules(
-    model: nn.Module, network: nn.Module, forward: Count, backward: Count | None
-) -> list[ModuleCount]:
-    calls = Counter(call.module for call in forward.calls)
-    if network is not model:
-        # what calls it by names is none of its modules
-        calls.pop("")
-    there, back = forward.by_module(), None if backward is None else backward.by_module()
-    modules = []
-    for name, times in calls.items():
-        module = network.get_submodule(name)
-        params = sum(p.numel() for p in module.parameters())
-        modules.append(
-            ModuleCount(
-                module=name_inside(network, name),
-                type=type(module).__name__,
-                calls=times,
-                forward=there.get(name, Cost()) + Cost(params=params),
-                backward=None if back is None else back.get(name, Cost()),
-            )
-        )
-    return modules

@@ -35,8 +35,8 @@ def audit(
     has one, if a recipe no longer gives its figure, or if a finding no longer holds.
     """
     extras.require("report")
-    from vidcost.bench.audit import Recipe, judge, printed_figures, problems
-    from vidcost.bench.cli.rows import progress
+    from vidcost.bench.audit import Recipe, judge, problems
+    from vidcost.bench.progress import progress
     from vidcost.bench.report.audit import (
         audit_markdown,
         figure_table,
@@ -51,7 +51,7 @@ def audit(
         return
     paper = catalog.paper(paper_name or catalog.DEFAULT)
     files.check_folder(results)
-    with progress(printed_figures(paper)) as advance:
+    with progress("counting", len(paper.figures)) as advance:
         judged = judge(paper, advance=advance)
     found = findings(paper, judged)
     if as_ is not None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
@@ -18,10 +15,12 @@ from vidcost.bench.cli.axis_options import with_axes
 from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.extras import require
-from vidcost.bench.progress import bar
+from vidcost.bench.progress import progress
 
 if TYPE_CHECKING:
     from vidcost.bench.gate.record import Result
+
+_counting = partial(progress, "counting")
 
 gate_app = typer.Typer(
     help="Regressions caught: exact counts, and timings of two versions.", no_args_is_help=True
@@ -67,14 +66,13 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     The answers of fvcore, thop and torch are computed from their conventions, which `vidcost
     explain` checks against their real answers.
     """
-    from vidcost.bench.cli.rows import progress
     from vidcost.bench.count import record
     from vidcost.bench.gate.counts import compare
     from vidcost.bench.report.gate.counts import change_table, summary_line
     from vidcost.bench.report.gate.github import annotated, announce, append_summary
     from vidcost.papers.catalog import rows_beside
 
-    comparison = compare(rows_beside(record.read(results)), results, progress=progress)
+    comparison = compare(rows_beside(record.read(results)), results, progress=_counting)
     summary, table = summary_line(comparison, results), change_table(comparison.changes)
     if comparison.changes or as_ is not None:
         print_table(table, as_)
@@ -100,13 +98,12 @@ def gate_accept(
 
     fvcore, thop and the others are asked about the rows that changed.
     """
-    from vidcost.bench.cli.rows import progress
     from vidcost.bench.count import record
     from vidcost.bench.gate.counts import accept
     from vidcost.bench.report.gate.counts import accepted_line, change_table
     from vidcost.papers.catalog import rows_beside
 
-    acceptance = accept(rows_beside(record.read(results)), results, reason, progress=progress)
+    acceptance = accept(rows_beside(record.read(results)), results, reason, progress=_counting)
     if json:
         print_table(change_table(acceptance.changes), Format.JSON)
     typer.echo(accepted_line(acceptance, results), err=json)
@@ -197,7 +194,7 @@ def gate_time(
         seed=random.SystemRandom().randrange(1 << 32) if seed is None else seed,
         visit_s=visit,
     )
-    with _progress() as show:
+    with progress("gate", 1) as show:
         campaign = interleave.Campaign(
             run,
             interleave.launches(prepared),
@@ -265,15 +262,6 @@ def gate_replay(
         complain(f"{file} holds other verdicts: it was edited, or judged by another version")
         result = result.model_copy(update={"status": NOT_JUDGED})
     _conclude(result, junit, as_)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar of the pairs of a stage, on a terminal only."""
-    with bar(Console(stderr=True), "gate", 1) as (shown, task):
-        yield lambda words, pair, of: shown.update(
-            task, description=escape(words), completed=pair, total=of
-        )
 
 
 def _conclude(result: Result, junit: Path | None, as_: Format | None) -> None:

@@ -38,8 +38,7 @@ def write_report(
     """
     require("report")
     from vidcost.bench.report.page.data import gather
-    from vidcost.bench.report.page.page import page, write_figures
-    from vidcost.bench.report.page.sections import sections
+    from vidcost.bench.report.page.page import page, sections, write_figures
 
     out = out or results / REPORT
     if figures is not None:

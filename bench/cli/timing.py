@@ -120,7 +120,7 @@ def time_rows(
     blocks, blocks.md in the results folder is written from all stored records; with --budget 0s
     nothing is timed. Fails if a measurement failed.
     """
-    from vidcost.bench.cli.engines import NO_BUDGET, Choice, take
+    from vidcost.bench.cli.engines import Place, take
     from vidcost.bench.cli.networks import check_options, limit_s, parted
     from vidcost.bench.cli.rows import at, buildable
     from vidcost.bench.count.record import count_row
@@ -138,9 +138,7 @@ def time_rows(
         )
     if blocks is None and (shape_ or sweep or impl):
         raise ValueError("--shape, --impl and --sweep are for blocks alone: give --blocks too")
-    where = Choice(engine, address, gpu, device)
-    if where.is_ray and budget is not None:
-        raise ValueError(NO_BUDGET)
+    place = Place(engine, address, gpu, device, budget)
     budget_s = None if budget is None else plan.seconds(budget)
     both = impl is not None and "," in impl
     if budget_s == 0 and not both:
@@ -159,10 +157,9 @@ def time_rows(
             "--contribution is for rows: `vidcost compare` puts blocks into your network"
         )
     networks = [(reference, inputs or ()) for reference in references]
-    where.check_device()
     files.check_folder(results)
-    with where.engine([*references, *(blocks or ())]) as machines:
-        conditions = {"device": device, "threads": threads or where.threads(), **axes}
+    with place.joined([*references, *(blocks or ())]) as cores:
+        conditions = {"device": device, "threads": threads or cores, **axes}
         if campaign is not None:
             cells = campaign_cells(campaign.split(","), device)
         elif both:
@@ -174,7 +171,7 @@ def time_rows(
         taken = take(
             [] if budget_s == 0 else cells,
             results,
-            engine=machines,
+            place=place,
             resume=resume,
             start_up_s=limit_s(time_limit),
             budget_s=budget_s,

@@ -8,11 +8,10 @@ from statistics import median
 from typing import Any
 
 from vidcost.bench.count.references.reference import Convention
-from vidcost.bench.engine.calls import Call, Engine, Here, Lost, results
 from vidcost.bench.inspection.counted import Counted, counted
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.figures import contribution_figures, figures
-from vidcost.bench.timing.plan import check_code, code_of
+from vidcost.bench.timing.plan import code_of
 from vidcost.bench.timing.record import Timing
 
 PLAIN = "none"
@@ -77,23 +76,16 @@ def count_all(
     reference_counters: Sequence[Convention],
     limit_s: float,
     advance: Callable[[str], None] = lambda _: None,
-    engine: Engine | None = None,
 ) -> list[Counted]:
-    """Each variant counted, by ``engine`` if there is one; one that cannot be built says so.
+    """Each variant counted; one that cannot be built says so.
 
     ``advance`` is called with the name of each when it is done.
     Raises: ValueError if no block can be built, or the plain network.
     """
-    calls = [
-        Call(variant.block or PLAIN, _counted, (variant, tuple(reference_counters), limit_s))
-        for variant in chosen
-    ]
-    found = [
-        Counted(variant.cell, status="killed", error=str(each)) if isinstance(each, Lost) else each
-        for variant, each in zip(
-            chosen, results(engine or Here(), calls, advance=advance), strict=True
-        )
-    ]
+    found = []
+    for variant in chosen:
+        found.append(_counted(variant, reference_counters, limit_s))
+        advance(variant.block or PLAIN)
     rejected = [each for each in found if each.status == "rejected"]
     if rejected and len(rejected) == sum(variant.block is not None for variant in chosen):
         raise ValueError(rejected[0].error)
@@ -101,7 +93,6 @@ def count_all(
 
 
 def _counted(variant: Variant, reference_counters: Sequence[Convention], limit_s: float) -> Counted:
-    check_code(variant.cell)
     try:
         return counted(variant.cell, reference_counters=reference_counters, limit_s=limit_s)
     except ValueError as error:

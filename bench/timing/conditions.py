@@ -11,9 +11,8 @@ from pathlib import Path
 
 import vidcost.bench.user
 from vidcost.bench import block_spec, call, outputs, process
-from vidcost.bench.timing.machine import describe, gpu_versions
+from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.record import Machine
-from vidcost.bench.timing.telemetry import gpus
 from vidcost.papers.catalog import row_files
 
 PROBE_LIMIT_S = 120
@@ -59,17 +58,6 @@ def _machine(device: str, visible: str | None) -> Machine:
         last = probe.stderr.strip().splitlines()[-1:] or [f"exit status {probe.returncode}"]
         raise ValueError(f"cannot use {device}: {last[0].removeprefix('ValueError: ')}")
     return Machine.model_validate_json(probe.stdout)
-
-
-def machines_here(device: str) -> list[Machine]:
-    """The machines of every ``device`` of this host: its CPU, or each GPU as NVML names it.
-
-    Unlike :func:`machine_of` it leaves GPUs alone; there are none without NVML.
-    """
-    cpu = describe("cpu")
-    if device == "cpu":
-        return [cpu]
-    return [cpu.model_copy(update=gpu | gpu_versions()) for gpu in gpus()]
 
 
 def conditions(machine: Machine) -> tuple[str, ...]:

@@ -71,16 +71,8 @@ def _gpu(device: torch.device) -> dict[str, str]:
         # NVML names a device by this, not by torch's number
         "device_uuid": f"GPU-{properties.uuid}" if hasattr(properties, "uuid") else UNKNOWN,
         "driver": driver(),
-        **gpu_versions(),
-    }
-
-
-def gpu_versions() -> dict[str, str]:
-    """The versions of the libraries that compute on a GPU; no GPU is touched."""
-    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
-    return {
         "cuda": torch.version.cuda or UNKNOWN,
-        "cudnn": str(cudnn or UNKNOWN),
+        "cudnn": str(torch.backends.cudnn.version() or UNKNOWN),  # type: ignore[no-untyped-call]
         "triton": _version("triton"),
     }
 

@@ -13,7 +13,6 @@ from torch import nn
 from vidcost.bench.block_spec import block_factory, reference_of, with_impl
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.engine.calls import Unfit
 from vidcost.bench.timing.axes import FULL, STAGES, combinations
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.user.inputs import parse_all
@@ -119,17 +118,13 @@ def code_of(specs: Iterable[str], network: str = "") -> str:
 
 
 def check_code(cell: Cell) -> None:
-    """See that a user's code is the same here as where the cell was made.
+    """Check that a user's code is here what it is where the cell was made.
 
-    Raises: Unfit if it is not.
+    Raises: ValueError if it is not.
     """
     blocks = [spec for _, spec in cell.blocks or ()] + ([cell.block] if cell.block else [])
-    try:
-        code = code_of(dict.fromkeys(blocks), cell.network or "")
-    except ValueError as error:
-        raise Unfit(str(error)) from None
-    if code != cell.code:
-        raise Unfit(f"the code behind {cell.target} is another one there")
+    if code_of(dict.fromkeys(blocks), cell.network or "") != cell.code:
+        raise ValueError(f"the code behind {cell.target} differs on this node")
 
 
 # blocks alone

@@ -87,8 +87,8 @@ class Memory(_Frozen):
 class Machine(_Frozen):
     """Names and versions of the machine, as they are reported.
 
-    Two versions of a code compare only if all of these are equal. ``host`` and ``node``, the name
-    of a host and Ray's id of the node, are those of a cluster's machines.
+    Two versions of a code compare only if all of these are equal. ``host`` is the name of a
+    cluster's host; ``node`` is empty, it once was Ray's id of the node.
     """
 
     device: str

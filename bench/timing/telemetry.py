@@ -175,27 +175,6 @@ class Watch:
                 self._readings.append(self._telemeter.reading())
 
 
-def gpus() -> list[dict[str, str]]:
-    """Device, UUID and driver of each GPU of this host; none without NVML."""
-    nvml = _start()
-    if nvml is None:
-        return []
-    try:
-        handles = [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(nvml.nvmlDeviceGetCount())]
-        return [
-            {
-                "device": _text(nvml.nvmlDeviceGetName(handle)),
-                "device_uuid": _text(nvml.nvmlDeviceGetUUID(handle)),
-                "driver": _text(nvml.nvmlSystemGetDriverVersion()),
-            }
-            for handle in handles
-        ]
-    except nvml.NVMLError:
-        return []
-    finally:
-        nvml.nvmlShutdown()
-
-
 def driver() -> str:
     """The version of NVIDIA's driver."""
     nvml = _start()

@@ -145,14 +145,13 @@ def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
 
 @pytest.fixture
 def operators(monkeypatch):
-    """Have fvcore and thop answer 7 on every single operator at once; errors by counter."""
+    """Have packages answer 7 on every single operator at once; errors by counter."""
     errors = {}
-    answers = {operator.name: conformance.Said(figure=7) for operator in OPERATORS}
 
-    def ask(reference_counter):
-        if error := errors.get(reference_counter):
-            return conformance.unasked(reference_counter, "crashed", error)
-        return conformance.Statement(reference_counter, "1.2", answers)
+    def ask(name):
+        error = errors.get(name, "")
+        answers = {operator.name: "crashed" if error else 7 for operator in OPERATORS}
+        return conformance.Statement(name, "1.2", answers, error=error)
 
     monkeypatch.setattr(conformance, "_ask_package", ask)
     return errors
@@ -168,7 +167,7 @@ class Stopwatch(dict[Cell, Timing]):
         self.notes: list[str] = []
 
     def sweep(
-        self, cells: Sequence[Cell], store: Store, *, on_event: Any, **conditions: Any
+        self, cells: Sequence[Cell], store: Store, *, on_progress: Any, **conditions: Any
     ) -> sweep.Swept:
         self.asked += cells
         self.conditions = conditions | {"path": store.path}

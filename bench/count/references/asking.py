@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from vidcost.bench import files, outputs
 from vidcost.bench.count.counter import Count, count, mode
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.references import flop_counter_mode, fvcore, thop, thop2020
+from vidcost.bench.count.references import flop_counter_mode, fvcore, thop
 from vidcost.bench.count.references.reference import (
     Answer,
     Convention,
@@ -40,7 +40,7 @@ from vidcost.papers.row import Row
 
 REFERENCE_COUNTERS: dict[Convention, Reference] = {
     each.name: each
-    for each in (fvcore.COUNTER, thop.COUNTER, thop2020.COUNTER, flop_counter_mode.COUNTER)
+    for each in (fvcore.COUNTER, thop.COUNTER, thop.COUNTER_2020, flop_counter_mode.COUNTER)
 }
 TIME_LIMIT_S = 900.0
 """For one question."""
@@ -59,13 +59,13 @@ def ask_about(
     changes no count. A counter that is missing or raises gives an answer with another ``status``.
     """
     reference = REFERENCE_COUNTERS[name]
-    with _quiet():
+    with quiet():
         if reference.package and (fault := fault_of(reference.package)):
             return Answer(version=reference.version, status=fault[0], error=fault[1])
         for module in halved:
             halve(model.get_submodule(module))
         try:
-            with mode(model, training=False):
+            with mode(model, training=False), torch.no_grad():
                 return reference.answer(model, tuple(inputs))
         except Exception as error:  # whatever a counter raises is its answer
             return Answer(version=reference.version, status="crashed", error=named(error))
@@ -188,7 +188,7 @@ def _answer(name: Convention, row: Row) -> Answer:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Suppress the counters' warnings and logs, of which their tracing makes many."""
     root, nowhere = logging.getLogger(), logging.NullHandler()
     disabled = root.manager.disable

@@ -80,8 +80,8 @@ def test_any_call_of_any_types(inputs):
     )
     # running mean, variance and their number, and calls
     assert ("Nested", 12) == (counted.network, counted.buffers)
-    assert ["", "embedding", "norm", "drop"] == [m.module for m in counted.modules]
-    assert ["Nested", "Embedding", "BatchNorm1d", "Dropout"] == [m.type for m in counted.modules]
+    assert ["", "embedding", "drop", "norm"] == [m.module for m in counted.modules]
+    assert ["Nested", "Embedding", "Dropout", "BatchNorm1d"] == [m.type for m in counted.modules]
     assert [770, 0, 0, 0] == [m.forward.macs for m in counted.modules]
 
 

@@ -20,7 +20,6 @@ from vidcost.bench.cli.moved import MOVED, check_moved
 from vidcost.bench.count import reconcile, record
 from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.count.references import asking
-from vidcost.bench.engine.calls import Lost
 from vidcost.bench.timing.sweep import Interrupted
 from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
@@ -312,7 +311,7 @@ def test_help_completion_and_a_mistyped_option_wait_for_nothing(status, words, c
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(1, ClosedFormMismatch), (1, Lost), (130, Interrupted)],
+    [(1, ClosedFormMismatch), (130, Interrupted)],
 )
 def test_what_ends_a_command_has_a_status_of_its_own(status, kind, monkeypatch, vidcost):
     def ends(*_, **__):

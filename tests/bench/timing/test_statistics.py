@@ -74,7 +74,7 @@ class Passes:
     """Autocorrelated passes of about 10 ms, on a clock of their own."""
 
     def __init__(self, rng, correlation, spread):
-        self.series = iter((0.01 * (1 + spread * autoregressive(rng, correlation, 20_000))))
+        self.series = iter(0.01 * (1 + spread * autoregressive(rng, correlation, 20_000)))
         self.now = 0.0
 
     def take(self, count):

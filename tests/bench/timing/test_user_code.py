@@ -116,7 +116,7 @@ def test_a_network_that_prints_is_timed_whatever_it_returns(worker, phase, parts
         ("Leaves", "raised", "sys.exit(3) ("),
         ("Raises", "raised", "KeyError: 'theirs' ("),
         ("fails", "raised", "RuntimeError: nothing to build ("),
-        ("NotANumber", "not finite", "what it returned has values that are not finite"),
+        ("NotANumber", "not finite", "it returned values that are not finite"),
     ],
 )
 def test_its_failure_is_a_status(worker, name, status, error):
