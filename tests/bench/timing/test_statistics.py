@@ -11,7 +11,13 @@ from scipy import stats
 
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.sampling import sample
-from vidcost.bench.timing.statistics import differences, median_interval, ratios, summary
+from vidcost.bench.timing.statistics import (
+    _student,
+    differences,
+    median_interval,
+    ratios,
+    summary,
+)
 
 
 def test_a_summary_by_hand():
@@ -104,4 +110,10 @@ def test_the_interval_of_several_processes_is_students_over_their_medians():
     described = summary(samples, [3, 5, 2])
     half = 4.302652729749464 / 3**0.5
     assert (2.0, 10) == (described.median, described.n)
-    assert pytest.approx((2 - half, 2 + half)) == (described.low, described.high)
+    assert pytest.approx((2 - half, 2 + half), rel=1e-4) == (described.low, described.high)
+
+
+def test_students_quantiles_are_scipys():
+    counts = range(2, 200)
+    expected = [stats.t.ppf(0.975, count - 1) for count in counts]
+    assert pytest.approx(expected, rel=2e-3) == [_student(count) for count in counts]
