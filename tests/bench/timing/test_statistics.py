@@ -116,4 +116,4 @@ def test_the_interval_of_several_processes_is_students_over_their_medians():
 def test_students_quantiles_are_scipys():
     counts = range(2, 200)
     expected = [stats.t.ppf(0.975, count - 1) for count in counts]
-    assert pytest.approx(expected, rel=2e-3) == [_student(count) for count in counts]
+    assert pytest.approx(expected, rel=4e-3) == [_student(count) for count in counts]
