@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vidcost.bench import extras, files
-from vidcost.bench.cli.options import As, Json, PaperName, Results
+from vidcost.bench.cli.options import As, Json, PaperName, Results, Wide
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
 audit_app = typer.Typer()
@@ -26,6 +26,7 @@ def audit(
     ] = None,
     results: Results = Path("results"),
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """A verdict on every figure a paper prints and every cost it claims, counted on the spot.

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vidcost.bench import engine
-from vidcost.bench.cli.options import Where
+from vidcost.bench.cli.output import complain
 from vidcost.bench.progress import progress
 from vidcost.bench.timing import conditions, machine, sweep
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.predict import predict_with_peak
+from vidcost.bench.timing.predict import LIMIT_S, predict_with_peak
 from vidcost.bench.timing.stored import store_of
 from vidcost.bench.user.reference import is_reference
 
@@ -25,14 +26,14 @@ class Place:
     Raises: ValueError if they contradict each other, or ``budget``, or there is no such device.
     """
 
-    where: Where
+    engine: Literal["here", "ray"]
     address: str | None
     gpu: str | None
     device: str
     budget: str | None = None
 
     def __post_init__(self) -> None:
-        if self.where is Where.HERE:
+        if self.engine == "here":
             if self.address or self.gpu:
                 raise ValueError("--address and --gpu are for a Ray cluster: give --engine ray too")
             machine.check_device(self.device)
@@ -53,7 +54,7 @@ class Place:
         If one of ``references`` names a user's code, the nodes get the current folder.
         Raises: ValueError if no such cluster answers.
         """
-        if self.where is Where.HERE:
+        if self.engine == "here":
             yield machine.default_threads(self.device)
             return
         folder = Path.cwd() if any(list(map(_is_here, references))) else None
@@ -83,14 +84,15 @@ def take(
     common: dict[str, Any] = {
         "limits": sweep.limits_for(device, start_up_s=start_up_s),
         "resume": resume,
-        "predict": predict_with_peak,
+        "predict": partial(predict_with_peak, limit_s=min(start_up_s or LIMIT_S, LIMIT_S)),
     }
     with progress("timing", len(set(cells))) as show:
-        if place is not None and place.where is Where.RAY:
+        if place is not None and place.engine == "ray":
             common |= {"command": command, "gpu": place.gpu, "on_progress": show}
             return sweep.sweep_on_ray(cells, results, **common)
         store = store_of(results, conditions.machine_of(device), command=command)
-        return sweep.sweep(cells, store, budget_s=budget_s, on_progress=show, **common)
+        common |= {"budget_s": budget_s, "on_progress": show, "warn": complain}
+        return sweep.sweep(cells, store, **common)
 
 
 def _is_here(word: str) -> bool:

@@ -21,6 +21,7 @@ from vidcost.bench.cli.options import (
     Rows,
     Size,
     TimeLimit,
+    Wide,
 )
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
@@ -42,6 +43,7 @@ def explain(
     inputs: Inputs = None,
     time_limit: TimeLimit = TIME_LIMIT,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """From our MACs to what each counter prints, by named terms; fails if anything is left over.

@@ -12,7 +12,7 @@ import typer
 from vidcost.bench import files
 from vidcost.bench.cli import completion
 from vidcost.bench.cli.axis_options import with_axes
-from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size
+from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size, Wide
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.extras import require
 from vidcost.bench.progress import progress
@@ -134,10 +134,13 @@ def gate_time(
     threads: Threads = 1,
     margin: Margin = 0.03,
     visit: Annotated[
-        float, typer.Option(min=0.01, help="Seconds for which a pair is interleaved at a target.")
+        float,
+        typer.Option(
+            min=0.01, hidden=True, help="Seconds for which a pair is interleaved at a target."
+        ),
     ] = 1.0,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Chooses the orders; default: any, recorded.")
+        int | None, typer.Option(min=0, hidden=True, help="Chooses the orders; default: any.")
     ] = None,
     same_environment: Annotated[
         bool,
@@ -148,6 +151,7 @@ def gate_time(
     out: Out = Path("gate.json"),
     junit: Junit = None,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Time two versions of the models interleaved on this machine, and judge the difference.
@@ -223,6 +227,7 @@ def gate_samples(
     out: Out = Path("gate.json"),
     junit: Junit = None,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Judge stored benchmarks: the JSON that pytest-benchmark writes of two versions.
@@ -246,6 +251,7 @@ def gate_replay(
     file: Annotated[Path, typer.Argument(help="What a gate wrote.")],
     junit: Junit = None,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Compute the verdicts again from a gate's file, with its rule and its raw samples.

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.options import As, Format, Json, NoCache, PaperName, Results
+from vidcost.bench.cli.options import As, Format, Json, NoCache, PaperName, Results, Wide
 from vidcost.bench.cli.output import print_tables, report, report_failures, write_document
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def tables(
     ] = None,
     no_cache: NoCache = False,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Print a paper's tables with our counts beside, and write them to tables/PAPER/*.md.

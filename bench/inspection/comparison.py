@@ -56,16 +56,16 @@ def variants(
             module is not there.
     """
     axis, values = (None, (None,)) if sweep is None else sweep
-    user = str(network.get("network") or "")
+    user = str(network.get("network") or ""), network.get("inputs") or ()
     found = []
     for value in values:
         clip = {} if axis is None else {axis: value}
         common = {**conditions, **network, **clip}
-        plain = common | {"blocks": (), "code": code_of((), user)}
+        plain = common | {"blocks": (), "code": code_of((), *user)}
         found.append(Variant(None, value, checked_cell(plain)))
         for block in dict.fromkeys(blocks):
             placed = tuple((position, block) for position in dict.fromkeys(positions))
-            fields = common | {"blocks": placed, "code": code_of((block,), user)}
+            fields = common | {"blocks": placed, "code": code_of((block,), *user)}
             found.append(Variant(block, value, checked_cell(fields)))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -15,7 +16,7 @@ from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.timing.axes import FULL, STAGES, combinations
 from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.user.inputs import parse_all
+from vidcost.bench.user.inputs import is_made, parse_all
 from vidcost.bench.user.reference import digest
 from vidcost.models.blocks.impl import IMPLS, checked
 from vidcost.models.registry import block_types, specs
@@ -99,22 +100,26 @@ def network_fields(reference: str, inputs: Sequence[str]) -> dict[str, Any]:
 
     Raises: ValueError if there is no such file or module, or an input is none.
     """
-    first, *_ = parse_all(inputs)
-    return {
-        "network": reference,
-        "inputs": tuple(inputs),
-        "batch": first.shape[0],
-        "code": digest(reference),
-    }
+    fields: dict[str, Any] = {"network": reference, "inputs": tuple(inputs)}
+    if not is_made(inputs):
+        fields["batch"] = parse_all(inputs)[0].shape[0]
+    return fields | {"code": code_of((), reference, inputs)}
 
 
-def code_of(specs: Iterable[str], network: str = "") -> str:
-    """A digest of the user's code behind ``specs`` and a ``network`` of their own; "" for none.
+def code_of(specs: Iterable[str], network: str = "", inputs: Sequence[str] = ()) -> str:
+    """A digest of the user's code behind ``specs``, a ``network`` and its ``inputs``; "" for none.
 
     Raises: ValueError for an unknown block, or if there is no such file or module.
     """
-    references = [reference for spec in specs if (reference := reference_of(spec))]
-    return "+".join(map(digest, (*((network,) if network else ()), *references)))
+    references = [network] if network else []
+    # functions of the network's own file are part of its digest
+    references += [text for text in inputs if is_made([text]) and _file(text) != _file(network)]
+    references += [reference for spec in specs if (reference := reference_of(spec))]
+    return "+".join(map(digest, references))
+
+
+def _file(reference: str) -> str:
+    return reference.partition(":")[0]
 
 
 def check_code(cell: Cell) -> None:
@@ -123,7 +128,7 @@ def check_code(cell: Cell) -> None:
     Raises: ValueError if it is not.
     """
     blocks = [spec for _, spec in cell.blocks or ()] + ([cell.block] if cell.block else [])
-    if code_of(dict.fromkeys(blocks), cell.network or "") != cell.code:
+    if code_of(dict.fromkeys(blocks), cell.network or "", cell.inputs) != cell.code:
         raise ValueError(f"the code behind {cell.target} differs on this node")
 
 
@@ -292,6 +297,13 @@ def affordable(
             left_s -= cost_s
             fits.add(row.name)
     return [row for row in rows if row.name in fits]
+
+
+def least_seconds(cell: Cell, macs: int | None) -> float:
+    """An estimate of the least time that a measurement takes; ``macs`` are those of one pass."""
+    sides = 2 if cell.is_pair else 1
+    speed = ASSUMED_MACS_PER_S * cell.threads if cell.device == "cpu" else math.inf
+    return START_S + sides * PASSES * (macs or 0) / speed
 
 
 # a campaign: a GPU that is at hand for a while, in order of value

@@ -27,7 +27,7 @@ WINDOW_S = 0.05
 AGREE = 0.02
 """Two windows agree if the medians of every side differ by less than this fraction."""
 MOST_IN_A_CHUNK = 2000
-ENOUGH_BATCHES = 30
+ENOUGH_BATCHES = 40
 """Before there are so many uncorrelated batches, a narrow interval is no reason to stop.
 
 Of samples that drift there never are.

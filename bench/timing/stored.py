@@ -13,9 +13,15 @@ from vidcost.bench.timing.store import TIMINGS, Contents, Store
 
 
 def store_of(results: Path, machine: Machine, *, command: str = "vidcost time") -> Store:
-    """The file for timings of ``machine``: ``timings/<device>-torch<version>.jsonl``."""
+    """The file for timings of ``machine``: ``timings/<device>-torch<version>.jsonl``.
+
+    That of a CPU begins with ``local-``, which git ignores: each machine has timings of its own.
+    """
     version = machine.torch.partition("+")[0]
-    return Store(results / TIMINGS / f"{slug(machine)}-torch{version}.jsonl", command=command)
+    local = "local-" if machine.device == machine.cpu else ""
+    return Store(
+        results / TIMINGS / f"{local}{slug(machine)}-torch{version}.jsonl", command=command
+    )
 
 
 def slug(machine: Machine) -> str:
