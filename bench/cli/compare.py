@@ -132,8 +132,8 @@ def compare(
     from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
     from vidcost.bench.progress import progress
     from vidcost.bench.report.compare import compare_table
-    from vidcost.bench.timing.kinds import most_of_one_kind
     from vidcost.bench.timing.plan import seconds
+    from vidcost.bench.timing.stored import most_of_one_kind
     from vidcost.bench.timing.sweep import Swept
 
     began = monotonic()
