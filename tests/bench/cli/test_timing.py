@@ -26,7 +26,9 @@ def test_time_asks_for_the_cells_and_prints_what_it_took(vidcost, stopwatch, tim
 
 
 def test_time_takes_conditions_as_axes(vidcost, stopwatch, tmp_path):
-    options = "--batch 1,8 --dtype bf16 --memory-format channels_last_3d --phase training"
+    options = (
+        "--batch 1,8 --dtype bf16 --memory-format channels_last_3d --phase training --processes 3"
+    )
     more = "--frames 8 --classes 7 --size 112 --budget 1.5m --no-resume --results r --threads 2"
     assert 0 == vidcost("time", "mfnet", *options.split(), *more.split()).status
     clip = {"frames": 8, "classes": 7, "size": 112, "threads": 2}
@@ -37,6 +39,7 @@ def test_time_takes_conditions_as_axes(vidcost, stopwatch, tmp_path):
             dtype="bf16",
             memory_format="channels_last_3d",
             phase="training",
+            processes=3,
             **clip,
         )
         for batch in (1, 8)
