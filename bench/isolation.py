@@ -41,13 +41,11 @@ class Isolated(contextlib.ExitStack):
     """A process in which functions are called one after another, in the same folder.
 
     It starts with the first call. A call that crashes it or takes too long raises, and the next
-    call starts another one. ``threads`` are those it computes on; None leaves that to torch. One
-    thread calls; another one may :meth:`close`.
+    call starts another one. One thread calls; another one may :meth:`close`.
     """
 
-    def __init__(self, *, threads: int | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._environment = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
         self._process: ChildProcess | None = None
         self._closed = False
         self._calling = threading.Lock()
@@ -64,7 +62,7 @@ class Isolated(contextlib.ExitStack):
         with self._calling:
             if self._closed:
                 raise Failed("killed", "the process was closed")
-            process = self._process = self._process or ChildProcess(COMMAND, self._environment)
+            process = self._process = self._process or ChildProcess(COMMAND)
             try:
                 process.send((function, args, kwargs))
                 kind, answer = process.receive(time.monotonic() + limit_s)

@@ -77,7 +77,7 @@ def explain(model: nn.Module, inputs: Inputs) -> Reconciliation:
     """
     network, values = called(model, inputs)
     if any(tensor.is_meta for tensor in (*values, *model.parameters(), *model.buffers())):
-        raise ValueError("fvcore and thop run the network: it cannot be on the meta device")
+        raise ValueError("fvcore runs the network: it cannot be on the meta device")
     with guarded(*values, *model.parameters()):
         entries = reconcile_network(
             type(model).__name__, copied(network), [x.detach().clone() for x in values]

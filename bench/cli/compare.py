@@ -19,7 +19,7 @@ from vidcost.bench.cli.options import (
     EngineName,
     Format,
     Frames,
-    GpuTypes,
+    GpuType,
     Inputs,
     Json,
     Results,
@@ -27,7 +27,6 @@ from vidcost.bench.cli.options import (
     Size,
     Threads,
     TimeLimit,
-    Where,
     Wide,
 )
 from vidcost.bench.cli.output import print_table, report
@@ -105,8 +104,7 @@ def compare(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Time for so long in all: 90s, 10m, 0s for not; default: 2m, on a cluster until "
-            "precise.",
+            help="Time for so long in all: 90s, 10m, 0s for not; default: 2m.",
         ),
     ] = None,
     reference_counter: Annotated[
@@ -114,9 +112,9 @@ def compare(
     ] = True,
     time_limit: TimeLimit = "5m",
     resume: Resume = True,
-    engine: EngineName = Where.HERE,
+    engine: EngineName = "here",
     address: Address = None,
-    gpu: GpuTypes = None,
+    gpu: GpuType = None,
     results: Results = Path("results"),
     as_: As = None,
     wide: Wide = False,
@@ -126,8 +124,7 @@ def compare(
 
     The network is built with each block at all the positions given, counted in a process of its
     own, checked against the block's closed form if it has one, and timed interleaved with the same
-    network without any block. Timings are stored like those of `vidcost time`. With --engine ray
-    both are done on the nodes of a cluster.
+    network without any block. Timings are stored like those of `vidcost time`.
     """
     from vidcost.bench.cli.engines import Place, take
     from vidcost.bench.cli.networks import fields_of, limit_s
@@ -142,7 +139,7 @@ def compare(
     clip = {"classes": classes, "frames": frames, "size": size}
     swept = None
     if modes:
-        if engine is Where.RAY:
+        if engine == "ray":
             raise ValueError("--modes times on this machine: leave --engine out")
         if at or block or sweep or plot:
             raise ValueError(

@@ -6,10 +6,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vidcost.bench import engine
-from vidcost.bench.cli.options import Where
 from vidcost.bench.progress import progress
 from vidcost.bench.timing import conditions, machine, sweep
 from vidcost.bench.timing.cell import Cell
@@ -25,14 +24,14 @@ class Place:
     Raises: ValueError if they contradict each other, or ``budget``, or there is no such device.
     """
 
-    where: Where
+    engine: Literal["here", "ray"]
     address: str | None
     gpu: str | None
     device: str
     budget: str | None = None
 
     def __post_init__(self) -> None:
-        if self.where is Where.HERE:
+        if self.engine == "here":
             if self.address or self.gpu:
                 raise ValueError("--address and --gpu are for a Ray cluster: give --engine ray too")
             machine.check_device(self.device)
@@ -53,7 +52,7 @@ class Place:
         If one of ``references`` names a user's code, the nodes get the current folder.
         Raises: ValueError if no such cluster answers.
         """
-        if self.where is Where.HERE:
+        if self.engine == "here":
             yield machine.default_threads(self.device)
             return
         folder = Path.cwd() if any(list(map(_is_here, references))) else None
@@ -86,7 +85,7 @@ def take(
         "predict": predict_with_peak,
     }
     with progress("timing", len(set(cells))) as show:
-        if place is not None and place.where is Where.RAY:
+        if place is not None and place.engine == "ray":
             common |= {"command": command, "gpu": place.gpu, "on_progress": show}
             return sweep.sweep_on_ray(cells, results, **common)
         store = store_of(results, conditions.machine_of(device), command=command)

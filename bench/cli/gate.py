@@ -134,10 +134,13 @@ def gate_time(
     threads: Threads = 1,
     margin: Margin = 0.03,
     visit: Annotated[
-        float, typer.Option(min=0.01, help="Seconds for which a pair is interleaved at a target.")
+        float,
+        typer.Option(
+            min=0.01, hidden=True, help="Seconds for which a pair is interleaved at a target."
+        ),
     ] = 1.0,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Chooses the orders; default: any, recorded.")
+        int | None, typer.Option(min=0, hidden=True, help="Chooses the orders; default: any.")
     ] = None,
     same_environment: Annotated[
         bool,

@@ -17,7 +17,7 @@ from vidcost.bench.cli.options import (
     Device,
     EngineName,
     Frames,
-    GpuTypes,
+    GpuType,
     Inputs,
     Json,
     Results,
@@ -26,11 +26,10 @@ from vidcost.bench.cli.options import (
     Size,
     Threads,
     TimeLimit,
-    Where,
     Wide,
 )
 from vidcost.bench.cli.output import print_tables, report, write_document
-from vidcost.bench.timing.axes import OPTIONS, STAGES
+from vidcost.bench.timing.axes import FULL, OPTIONS, STAGES
 
 timing_app = typer.Typer()
 
@@ -93,7 +92,7 @@ def time_rows(
             metavar="STAGE,...",
             help="All that is worth knowing of a GPU, in order of value: full, or some of "
             f"its stages {', '.join(STAGES)}.",
-            autocompletion=completion.campaigns,
+            autocompletion=completion.several_of(FULL, *STAGES),
         ),
     ] = None,
     budget: Annotated[
@@ -103,9 +102,9 @@ def time_rows(
     inputs: Inputs = None,
     time_limit: TimeLimit = "5m",
     resume: Resume = True,
-    engine: EngineName = Where.HERE,
+    engine: EngineName = "here",
     address: Address = None,
-    gpu: GpuTypes = None,
+    gpu: GpuType = None,
     results: Results = Path("results"),
     as_: As = None,
     wide: Wide = False,
@@ -116,8 +115,8 @@ def time_rows(
     Each measurement runs in a process of its own and is appended to timings/*.jsonl in the results
     folder with its raw samples and conditions. Sampling ends when the median is known to 1%, after
     a minute, or as --budget allows. Conditions take several values, as in --dtype fp32,bf16: all
-    combinations are timed. With --engine ray each measurement has a GPU, or a node's CPU, of a
-    cluster for itself. --campaign chooses targets and conditions itself; with --budget 9m it is
+    combinations are timed.
+    --campaign chooses targets and conditions itself; with --budget 9m it is
     done in slices: give the same command again to go on. With --impl reference,optimized of all
     blocks, blocks.md in the results folder is written from all stored records; with --budget 0s
     nothing is timed. Fails if a measurement failed.

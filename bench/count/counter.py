@@ -191,8 +191,10 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         rule = RULES.get(name)
         if rule is None:
             return None
-        # on most devices torch decomposes it, and its mean would count as a pool
-        if name == "mean" and isinstance(self.model.get_submodule(self.module), nn.RMSNorm):
+        # torch decomposes an RMSNorm on most devices, and others write their own of that name: its
+        # mean would count as a pool
+        kind_of_module = type(self.model.get_submodule(self.module)).__name__
+        if name == "mean" and kind_of_module.endswith("RMSNorm"):
             rule = RULES["_fused_rms_norm"]
         kind, amount = rule(args, out[0], self.is_parameter)
         tensors = (a for a in args if a is None or isinstance(a, Tensor))

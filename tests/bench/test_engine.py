@@ -186,7 +186,7 @@ def test_a_node_that_is_lost_costs_a_try_and_no_task(joined):
 def test_without_a_cluster_one_is_started_for_the_command(tmp_path):
     words = "compare mfnet --at conv4:before-last --block nl --frames 8 --size 32 --budget 0s"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "vidcost.bench", *words.split(), *RAY],
+        [sys.executable, "-W", "error", "-m", "vidcost", *words.split(), *RAY],
         cwd=tmp_path,
         env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
         capture_output=True,

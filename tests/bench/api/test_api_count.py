@@ -85,6 +85,14 @@ def test_any_call_of_any_types(inputs):
     assert [770, 0, 0, 0] == [m.forward.macs for m in counted.modules]
 
 
+def test_an_rms_norm_of_ones_own_is_a_norm():
+    class LlamaRMSNorm(nn.Module):
+        def forward(self, x):
+            return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+
+    assert Cost(norm=2 * 5) == vidcost.count(LlamaRMSNorm(), torch.ones(2, 5)).forward
+
+
 def state(model):
     return (
         {name: tensor.clone() for name, tensor in model.state_dict().items()},
