@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -131,10 +132,11 @@ def compare(
     from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
     from vidcost.bench.progress import progress
     from vidcost.bench.report.compare import compare_table
-    from vidcost.bench.timing.kinds import most_of_one_kind
     from vidcost.bench.timing.plan import seconds
+    from vidcost.bench.timing.stored import most_of_one_kind
     from vidcost.bench.timing.sweep import Swept
 
+    began = monotonic()
     place = Place(engine, address, gpu, device, None if budget == "0s" else budget)
     clip = {"classes": classes, "frames": frames, "size": size}
     swept = None
@@ -186,14 +188,19 @@ def compare(
                 advance=advance,
             )
         taken = Swept()
-        if budget_s:
+        left_s = budget_s - (monotonic() - began)
+        if budget_s and left_s <= 0:
+            taken.notes.append(
+                f"counting took {monotonic() - began:.0f} s, all of --budget: nothing was timed"
+            )
+        elif budget_s:
             taken = take(
                 to_time(chosen, counts),
                 results,
                 place=place,
                 resume=resume,
                 start_up_s=limit,
-                budget_s=budget_s,
+                budget_s=left_s,
                 command="vidcost compare",
             )
     timings, left_out = most_of_one_kind(taken.timings)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from vidcost.bench import engine
+from vidcost.bench.cli.output import complain
 from vidcost.bench.progress import progress
 from vidcost.bench.timing import conditions, machine, sweep
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.predict import predict_with_peak
+from vidcost.bench.timing.predict import LIMIT_S, predict_with_peak
 from vidcost.bench.timing.stored import store_of
 from vidcost.bench.user.reference import is_reference
 
@@ -82,14 +84,15 @@ def take(
     common: dict[str, Any] = {
         "limits": sweep.limits_for(device, start_up_s=start_up_s),
         "resume": resume,
-        "predict": predict_with_peak,
+        "predict": partial(predict_with_peak, limit_s=min(start_up_s or LIMIT_S, LIMIT_S)),
     }
     with progress("timing", len(set(cells))) as show:
         if place is not None and place.engine == "ray":
             common |= {"command": command, "gpu": place.gpu, "on_progress": show}
             return sweep.sweep_on_ray(cells, results, **common)
         store = store_of(results, conditions.machine_of(device), command=command)
-        return sweep.sweep(cells, store, budget_s=budget_s, on_progress=show, **common)
+        common |= {"budget_s": budget_s, "on_progress": show, "warn": complain}
+        return sweep.sweep(cells, store, **common)
 
 
 def _is_here(word: str) -> bool:

@@ -102,9 +102,11 @@ Inputs = Annotated[
     list[str] | None,
     typer.Option(
         "--input",
+        "--inputs",
         metavar="[NAME=]SHAPE[:TYPE]",
         help="An input of your own network, batch first: 1x3x16x224x224, 1x128:int64<30000, "
-        "mask=1x128:bool; repeat it for several.",
+        "mask=1x128:bool; repeat it for several. Or a function that returns all: "
+        "--inputs my_net.py:example.",
     ),
 ]
 TimeLimit = Annotated[

@@ -151,11 +151,15 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Facts on a cell that the parent knows before it is measured; see ``Timing``."""
+    """Facts on a cell that the parent knows before it is measured; see ``Timing``.
+
+    ``hangs``: a user's code did not come to an end when it was counted.
+    """
 
     macs: int | None = None
     macs_total: int | None = None
     peak_macs_per_s: float | None = None
+    hangs: str | None = None
 
 
 class Supervisor(contextlib.ExitStack):
@@ -175,7 +179,7 @@ class Supervisor(contextlib.ExitStack):
     ) -> None:
         super().__init__()
         self._command = command
-        self._predict = predict
+        self.predict = predict
         self._on_chunk = on_chunk
         self._look = look or machine_of
         self._devices: dict[str, tuple[Machine, Telemeter]] = {}
@@ -196,7 +200,10 @@ class Supervisor(contextlib.ExitStack):
         Raises: ValueError if the device is not there; what ``predict`` raises.
         """
         machine, telemeter = self._device(cell)
-        predicted = {k: v for k, v in asdict(self._predict(cell)).items() if v is not None}
+        predicted = {k: v for k, v in asdict(self.predict(cell)).items() if v is not None}
+        if hangs := predicted.pop("hangs", None):
+            known = {"status": "timed out", "error": f"counting it: {hangs}", "machine": machine}
+            return Timing(key=self.key(cell), cell=cell).model_copy(update=known)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         peak = self._peaks.get((cell.device, cell.dtype))
         task = Task(cell=cell, limits=limits, peak_macs_per_s=peak)

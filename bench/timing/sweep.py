@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from vidcost.bench import engine
@@ -20,7 +21,7 @@ from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machine_of
 from vidcost.bench.timing.messages import Chunk, Limits, Reply
 from vidcost.bench.timing.parent import COMMAND, Predicted, Supervisor
-from vidcost.bench.timing.plan import check_code
+from vidcost.bench.timing.plan import check_code, least_seconds
 from vidcost.bench.timing.record import Machine, Status, Timing
 from vidcost.bench.timing.store import Store
 from vidcost.bench.timing.stored import store_of, stored_files
@@ -82,14 +83,16 @@ def sweep(
     command: Sequence[str] = COMMAND,
     predict: Callable[[Cell], Predicted] = lambda _: Predicted(),
     on_progress: OnProgress = lambda words, done: None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Swept:
     """Measure ``cells`` on this machine and append each record to ``store``.
 
     A worker that fails is a status of its cell, and the next cell follows. ``resume`` leaves out
     cells that are stored as ok under the same code, device, driver and torch. With ``budget_s``
     every cell is measured for a short time, and the least precise ones again for longer; the cell
-    that is measured when the time is over is finished, the rest are left out. ``predict`` counts:
-    it is called before a cell's worker is given it, so nothing is counted while one samples.
+    that is measured when the time is over is finished, the rest are left out; ``warn`` is told
+    beforehand if the budget is too short. ``predict`` counts: it is called before a cell's worker
+    is given it, so nothing is counted while one samples.
 
     Raises: ValueError for a device that is not there or a file that cannot be written; Interrupted
             on Ctrl-C, with every finished cell stored.
@@ -124,7 +127,15 @@ def sweep(
             budget.add(cell, timing, took_s=time.monotonic() - began)
 
     try:
-        with Supervisor(command, predict, on_chunk) as supervisor:
+        with Supervisor(command, cache(predict), on_chunk) as supervisor:
+            if budget_s is not None:
+                missing = [cell for cell in cells if not stored(cell)]
+                least_s = sum(
+                    least_seconds(cell, supervisor.predict(cell).macs_total) for cell in missing
+                )
+                if least_s > 1.2 * budget_s + 10:
+                    many = f"{len(missing)} measurements take about {least_s:.0f} s at least"
+                    warn(f"{many}, more than the budget of {budget_s:g} s")
             for position, cell in enumerate(cells):
                 if (known := stored(cell)) is not None:
                     timings[cell] = known

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vidcost.bench.call import Inputs
+from vidcost.bench.user.reference import is_reference, load, of_user_code
 
 DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")
 
@@ -63,6 +64,30 @@ def parse(text: str) -> Input:
     return Input(shape, dtype, found["name"], int(found["below"]))
 
 
+def given(texts: Sequence[str], *, seed: int = 0) -> Inputs:
+    """The inputs as a network takes them: made of their shapes, or what a user's function returns.
+
+    Raises: ValueError as :func:`parse_all`, or if there is no such function; UserCodeError.
+    """
+    if not is_made(texts):
+        return tensors(parse_all(texts), seed=seed)
+    found = load(texts[0])
+    torch.manual_seed(seed)
+    with of_user_code():
+        return found() if callable(found) else found
+
+
+def is_made(texts: Sequence[str]) -> bool:
+    """Whether the inputs are a user's function, such as my_net.py:example.
+
+    Raises: ValueError if they are that and more.
+    """
+    references = [text for text in texts if is_reference(text)]
+    if references and len(texts) > 1:
+        raise ValueError(f"{references[0]} makes all inputs: leave out the others")
+    return bool(references)
+
+
 def parse_all(texts: Sequence[str]) -> tuple[Input, ...]:
     """Inputs of one network: all with names of their own, or none.
 
@@ -70,7 +95,8 @@ def parse_all(texts: Sequence[str]) -> tuple[Input, ...]:
     """
     if not texts:
         raise ValueError(
-            "a network of your own needs its inputs, batch first: --input 1x3x16x224x224"
+            "a network of your own needs its inputs, batch first: --input 1x3x16x224x224, or a "
+            "function that returns them: --inputs my_net.py:example"
         )
     inputs = tuple(map(parse, texts))
     names = [each.name for each in inputs]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcost.bench.call import name_inside, positional
-from vidcost.bench.user.inputs import parse_all, tensors
+from vidcost.bench.user.inputs import given
 from vidcost.bench.user.reference import UserCodeError, load, of_user_code
 
 Factory = Callable[[int], nn.Module]
@@ -36,7 +36,6 @@ def called(
     Raises: ValueError if there is no such object, module or input, or the object makes no network;
             UserCodeError.
     """
-    given = parse_all(inputs)
     found = load(reference)
     # after the file was run, which may have drawn numbers of its own
     torch.manual_seed(seed)
@@ -44,7 +43,7 @@ def called(
     if network is found and blocks:
         # others use the object too
         network = copy.deepcopy(network)
-    return _with_blocks(*positional(network, tensors(given, seed=seed)), blocks or {})
+    return _with_blocks(*positional(network, given(inputs, seed=seed)), blocks or {})
 
 
 def called_on_meta(
@@ -54,7 +53,6 @@ def called_on_meta(
 
     Raises: as :func:`called`.
     """
-    given = parse_all(inputs)
     # outside the meta device: others use what a module makes when it is loaded
     found = load(reference)
     try:
@@ -65,7 +63,7 @@ def called_on_meta(
         network = _network(reference, found)
     if network is found:
         network = copy.deepcopy(network)
-    model, values = positional(network.to("meta"), tensors(given))
+    model, values = positional(network.to("meta"), given(inputs))
     with torch.device("meta"):
         return _with_blocks(model, tuple(value.to("meta") for value in values), blocks or {})
 

@@ -74,11 +74,12 @@ def test_cells_are_timed_on_this_machine_into_its_file(stopwatch, timed, tmp_pat
     engines.take([CELL], tmp_path, budget_s=7.0, start_up_s=3.0, resume=False)
     assert [CELL] == stopwatch.asked
     asked = stopwatch.conditions
-    assert (tmp_path / "timings/abacus-torch2.11.0.jsonl", 7.0, False, 3.0) == (
+    assert (tmp_path / "timings/local-abacus-torch2.11.0.jsonl", 7.0, False, 3.0) == (
         *(asked[key] for key in ("path", "budget_s", "resume")),
         asked["limits"].start_up_s,
     )
-    assert predict.predict_with_peak is asked["predict"]
+    known = asked["predict"]
+    assert (predict.predict_with_peak, {"limit_s": 3.0}) == (known.func, known.keywords)
 
 
 def test_a_cpus_product_is_measured_once_for_each_type_and_threads(monkeypatch):

@@ -23,6 +23,8 @@ from vidcost.bench.cli.program import FIRST, MOVED, check_moved
 from vidcost.bench.count import reconcile, record
 from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.count.references import asking
+from vidcost.bench.timing.conditions import machine_of
+from vidcost.bench.timing.stored import store_of
 from vidcost.bench.timing.sweep import Interrupted
 from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
@@ -337,6 +339,23 @@ def test_an_option_moves_without_its_command(monkeypatch):
     for given in (["--search", "mfnet"], ["--json", "--search=mfnet"]):
         with pytest.raises(ValueError, match="`vidcost audit --search` is gone: use another"):
             check_moved(["audit", *given])
+
+
+def test_the_first_command_of_the_readme_leaves_the_checkout_clean(
+    vidcost, reference_counters, tmp_path
+):
+    def git(*words):
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True).stdout
+
+    shutil.copy(CHECKOUT / ".gitignore", tmp_path)
+    shutil.copytree(CHECKOUT / "results", tmp_path / "results")
+    for words in ("init -q", "add .", "commit -qm all"):
+        git(*words.split())
+    assert 0 == vidcost("run", "--budget", "0s").status
+    # and the timings of this CPU, which take a while
+    store_of(tmp_path / "results", machine_of("cpu")).prepare()
+    assert b"" == git("status", "--porcelain")
 
 
 HEAVY = (

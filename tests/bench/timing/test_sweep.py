@@ -171,13 +171,13 @@ def test_resume_leaves_out_cells_that_are_stored_as_ok(run, store):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"driver": "570.1"}, "ok"),
-        ({"torch": "3"}, "ok"),
-        ({"memory_bytes": 11, "python": "3.14"}, "stored"),
+        *(({name: "3.14"}, "ok") for name in "driver torch cpu python cuda cudnn triton".split()),
+        ({"cores": 3}, "ok"),
+        ({"memory_bytes": 11, "device_uuid": "GPU-7"}, "stored"),
     ],
     ids=str,
 )
-def test_another_device_driver_or_torch_is_measured_again(run, change, words):
+def test_whatever_may_change_a_sample_is_measured_again(run, change, words):
     run("ok")
     run.machines["cpu"] = MACHINE.model_copy(update=change)
     run("ok", resume=True, limits=Limits(sampling_s=7))
@@ -214,18 +214,33 @@ def test_a_second_try_that_fails_takes_nothing_away(run, store):
 
 
 def test_when_the_budget_is_over_the_rest_is_named(run, monkeypatch):
-    now = [500.0]
+    def clock():
+        return 507.0 if ("told-2: warming up", 1) in run.told else 500.0
+
     for kind, owner in ((Budget, "sweep"), (Exchange, "parent")):
-        planted = functools.partial(kind, clock=lambda: now[0])
+        planted = functools.partial(kind, clock=clock)
         monkeypatch.setattr(f"vidcost.bench.timing.{owner}.{kind.__name__}", planted)
-
-    def predict(cell):
-        now[0] += 7 if cell.row == "told-2" else 0
-        return Predicted()
-
-    timings = run("told-1", "told-2", "told-3", "ok", budget_s=7, predict=predict)
+    timings = run("told-1", "told-2", "told-3", "ok", budget_s=7)
     assert ["keep keep keep", "stop stop stop"] == [timing.error for timing in timings]
     assert ["no time was left for told-3, ok: raise --budget"] == run.notes
+
+
+def test_a_budget_that_is_too_short_is_said_beforehand(run):
+    warned = []
+
+    def warn(line):
+        assert [] == run.told
+        warned.append(line)
+
+    def predict(cell):
+        # 8 passes of 0.25 s, and 4 s to start; twice the passes for two sides
+        return Predicted(macs_total=2_500_000_000)
+
+    pair = Cell(row="ok-2", contribution=True)
+    for budget_s in (3, 4):
+        run("ok-1", pair, budget_s=budget_s, predict=predict, warn=warn)
+        run.told.clear()
+    assert ["2 measurements take about 14 s at least, more than the budget of 3 s"] == warned
 
 
 # faults, with real processes
@@ -342,7 +357,7 @@ def test_each_record_goes_to_the_file_of_its_machine(on_ray, tmp_path):
     assert ["ok-1", "ok-2", "crash"] == rows(found)
     assert ["ok", "ok", "crashed"] == [each.status for each in found]
     assert {"host"} == {each.machine.host for each in found}
-    files = {"fake-torch2.jsonl": ["crash", "ok-1"], "slide-rule-torch2.jsonl": ["ok-2"]}
+    files = {"local-fake-torch2.jsonl": ["crash", "ok-1"], "slide-rule-torch2.jsonl": ["ok-2"]}
     assert files == in_files(tmp_path)
 
 
@@ -366,13 +381,13 @@ def test_a_cell_that_is_lost_is_a_status_and_in_no_file(on_ray, tmp_path):
     swept = on_ray("ok", "lost", "unfit", among=(MACHINE,))
     assert ["ok", "killed", "crashed"] == [each.status for each in swept.timings]
     assert "lost on cpu (batch 1, fp32, eager, inference): killed: said so" == swept.failures[0]
-    assert {"fake-torch2.jsonl": ["ok"]} == in_files(tmp_path)
+    assert {"local-fake-torch2.jsonl": ["ok"]} == in_files(tmp_path)
 
 
 def test_an_interrupted_sweep_keeps_its_records(on_ray, tmp_path):
     with pytest.raises(Interrupted, match=r"^stopped after 1 of 3 cells, which are stored: give"):
         on_ray("ok-1", "stop", "ok-2")
-    assert {"fake-torch2.jsonl": ["ok-2"]} == in_files(tmp_path)
+    assert {"local-fake-torch2.jsonl": ["ok-2"]} == in_files(tmp_path)
 
 
 def test_code_that_differs_on_a_node_is_not_measured(tmp_path, monkeypatch):
