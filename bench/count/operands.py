@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, UntypedStorage
 from torch.multiprocessing.reductions import StorageWeakRef
 
 Shape = tuple[int, ...]
@@ -16,6 +16,10 @@ _SHAPE_ONLY = frozenset(
     "new_empty_strided new_zeros new_ones new_full".split()
 )
 """Operators that take the shape of a tensor, but none of its values."""
+
+
+def _weak(storage: UntypedStorage) -> StorageWeakRef:
+    return StorageWeakRef(storage)  # type: ignore[no-untyped-call]
 
 
 @dataclass
@@ -75,12 +79,12 @@ class Operands:
         for tensor in tensors:
             storage = tensor.untyped_storage()
             if storage._cdata not in self._varying:
-                self._varying[storage._cdata] = StorageWeakRef(storage)
+                self._varying[storage._cdata] = _weak(storage)
 
     def multiplied(self, result: Tensor, multiplication: Multiplication) -> None:
         """Note that ``result`` is the product of two tensors, element by element."""
         storage = result.untyped_storage()
-        self._multiplied[storage._cdata] = StorageWeakRef(storage), multiplication
+        self._multiplied[storage._cdata] = _weak(storage), multiplication
 
     def contracted(self, tensor: Tensor, dims: Sequence[int]) -> Multiplication | None:
         """The multiplication that a sum of ``tensor`` over ``dims`` makes a product; forgotten."""
@@ -93,7 +97,7 @@ class Operands:
     def squared(self, result: Tensor) -> None:
         """Note that ``result`` has the squares of a tensor."""
         storage = result.untyped_storage()
-        self._squared[storage._cdata] = StorageWeakRef(storage)
+        self._squared[storage._cdata] = _weak(storage)
 
     def is_squared(self, tensor: Tensor) -> bool:
         """Whether ``tensor`` has the squares of another."""

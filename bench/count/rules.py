@@ -318,7 +318,7 @@ FREE: set[str] = set(
     "mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy "
     # bookkeeping
     "is_same_size _local_scalar_dense item _assert_async _assert_scalar _is_all_true _is_any_true "
-    "_pack_padded_sequence torchvision::nms".split()
+    "_pack_padded_sequence _linalg_check_errors torchvision::nms".split()
 )
 """Operators that cost nothing by convention; so do :data:`FREE_FAMILIES`."""
 

@@ -375,14 +375,6 @@ def test_an_affine_grid_is_a_product(total):
     assert Cost(matmul=2 * 385 * 3 * 4) == total(deep, (2, 3, 4))
 
 
-def test_experts_take_one_matrix_a_row():
-    ends = torch.tensor([3, 16], dtype=torch.int32)
-    rows, matrices = (torch.zeros(s, dtype=torch.bfloat16) for s in ((16, 8), (2, 8, 24)))
-    experts = Calls(lambda a, b: torch._grouped_mm(a, b, offs=ends))
-    # 16 rows of 8 to 24
-    assert Cost(matmul=16 * 8 * 24) == count(experts, rows, matrices).total
-
-
 def test_an_lstm_counts_the_same_everywhere(total):
     # 13 steps of 2 clips: four gates from 5 inputs and 7 of the state, five nonlinearities
     expected = Cost(params=28 * 14, linear=26 * 28 * 12, activation=26 * 5 * 7)
