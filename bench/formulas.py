@@ -25,8 +25,7 @@ from vidcost.bench.count.operands import Shape
 from vidcost.models.backbones.positions import BlockFactory
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
-from vidcost.models.blocks.non_local import NonLocal
-from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.non_local import NonLocal, NonLocalOperation
 from vidcost.models.blocks.pnl import PNL
 
 B, C, T, H, W, N, G, n = sympy.symbols("B C T H W N G n", integer=True, positive=True)
@@ -155,9 +154,11 @@ def _operation(operation: NonLocalOperation, channels: Expr, queries: Expr, keys
     inner = channels / 2
     embedded = operation.pairwise != "gaussian"
     concat = operation.pairwise == "concatenation"
-    layers: list[Layer] = [(channels, inner, queries)]  # g, pooled after it is computed
+    # g and phi are pooled after they are computed, unless their input is
+    source = keys if operation.pool_first else queries
+    layers: list[Layer] = [(channels, inner, source)]  # g
     if embedded:
-        layers += [(channels, inner, queries), (channels, inner, queries)]  # theta, phi
+        layers += [(channels, inner, queries), (channels, inner, source)]  # theta, phi
     layers += [(inner, channels, queries)]  # z
     biases = sum(out for _, out, _ in layers) if operation.bias else Integer(0)
     if concat:

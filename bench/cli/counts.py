@@ -20,6 +20,7 @@ from vidcost.bench.cli.options import (
     Rows,
     Size,
     TimeLimit,
+    Wide,
 )
 from vidcost.bench.cli.output import print_table, report, report_failures
 
@@ -39,6 +40,7 @@ def list_rows(
     ] = None,
     papers: Annotated[bool, typer.Option("--papers", help="List the papers instead.")] = False,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """List the rows: name, tables, input, what is assumed."""
@@ -82,6 +84,7 @@ def count(
     inputs: Inputs = None,
     time_limit: TimeLimit = TIME_LIMIT,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Count rows exactly, in seconds, and check every block against its closed form.

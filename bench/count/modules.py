@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from torch import nn
 
-from vidcost.bench.call import ByName, name_inside
+from vidcost.bench.call import Called, name_inside
 from vidcost.bench.count.counter import Count
+from vidcost.bench.count.operands import Shape
 from vidcost.bench.exit_status import Ending
 from vidcost.models.cost import Cost, total
 
@@ -42,7 +45,8 @@ class ModuleCount:
     """What was counted inside one module and those below it; the whole network has the name "".
 
     ``forward`` and ``backward`` are sums over ``calls`` calls; ``backward`` is None unless training
-    was counted. Parameters stand in ``forward``.
+    was counted. Parameters stand in ``forward``. ``output`` is the shape of the first tensor that
+    the last call returned, if it is known.
     """
 
     module: str
@@ -50,10 +54,14 @@ class ModuleCount:
     calls: int
     forward: Cost
     backward: Cost | None = None
+    output: Shape | None = None
 
 
 def modules(
-    model: nn.Module, forward: Count, backward: Count | None = None
+    model: nn.Module,
+    forward: Count,
+    backward: Count | None = None,
+    outputs: Mapping[str, Shape] = MappingProxyType({}),
 ) -> tuple[ModuleCount, ...]:
     """Every module of ``model``, outermost first; one with several names by those it is called by.
 
@@ -64,7 +72,7 @@ def modules(
     found = []
     for name, module in model.named_modules(remove_duplicate=False):
         # the wrapper that passes inputs by name is not part of the network
-        if isinstance(module, ByName) or (module in called and name not in calls):
+        if isinstance(module, Called) or (module in called and name not in calls):
             continue
         params = sum(p.numel() for p in module.parameters())
         found.append(
@@ -74,6 +82,7 @@ def modules(
                 calls=calls[name],
                 forward=forward.within(name, params=params),
                 backward=None if backward is None else backward.within(name),
+                output=outputs.get(name),
             )
         )
     return tuple(found)

@@ -15,7 +15,6 @@ from vidcost.bench.count.references.asking import (
     REFERENCE_COUNTERS,
     ask_about,
     ask_all,
-    large_modules,
 )
 from vidcost.bench.count.references.reference import (
     Answer,
@@ -34,14 +33,10 @@ Advance = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Examined:
-    """A row's record, and what each counter should print for it.
-
-    ``is_large``: it needs gigabytes of memory to run.
-    """
+    """A row's record, and what each counter should print for it."""
 
     record: Record
     explained: Mapping[Convention, Explained]
-    is_large: bool
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,7 @@ def examine(row: Row) -> Examined:
     Raises: ClosedFormMismatch, UncountedOperator; ValueError as the network does.
     """
     record, model, found = counted(row)
-    return Examined(record, _explain_all(model, found), bool(large_modules(found)))
+    return Examined(record, _explain_all(model, found))
 
 
 def measure(
@@ -133,8 +128,7 @@ def measure(
         examined[row.name] = examine(row)
         advance(f"counted {row.name}")
     answers: dict[str, dict[Convention, Answer]] = {row.name: {} for row in rows}
-    large = [row for row in rows if examined[row.name].is_large]
-    for (name, row), answer in ask_all(rows, large, use_cache=use_cache):
+    for (name, row), answer in ask_all(rows, use_cache=use_cache):
         answers[row.name][name] = answer
         advance(f"{name} answered on {row.name}")
     return [
@@ -146,6 +140,20 @@ def measure(
         )
         for row, each in examined.items()
     ]
+
+
+def with_stored_answers(row: Row, stored: Mapping[str, Record]) -> Record | None:
+    """``row`` counted now, with the stored answers of all counters; None if one has no answer, or
+    one that the count does not explain, as after a change of the network.
+
+    Raises: as :func:`examine`.
+    """
+    examined = examine(row)
+    answers = stored[row.name].reference_counters if row.name in stored else {}
+    record = examined.record.model_copy(update={"reference_counters": answers})
+    found = reconcile(replace(examined, record=record))
+    is_known = answers.keys() == REFERENCE_COUNTERS.keys()
+    return record if is_known and all(entry.balanced for entry in found) else None
 
 
 def steps(rows: Sequence[Row]) -> int:

@@ -5,24 +5,21 @@ Users' code runs in an isolated process, where it may do anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vidcost.bench.api.count import NetworkCount, count
 from vidcost.bench.count.counter import UncountedOperator
 from vidcost.bench.count.modules import ClosedFormMismatch, ModuleCount
-from vidcost.bench.count.reconcile import Entry, examine, measure, reconcile, reconcile_network
+from vidcost.bench.count.reconcile import Entry, reconcile_network
 from vidcost.bench.count.references.asking import ask_about
 from vidcost.bench.count.references.reference import Answer, Convention
-from vidcost.bench.engine.calls import Call, Engine, Lost, Needs, results
 from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.plan import check_code
 from vidcost.bench.timing.predict import outline
 from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.cost import Cost
-from vidcost.papers.row import Row
 
 
 @dataclass(frozen=True)
@@ -69,54 +66,15 @@ def counted(
         return Counted(cell, status=failed.status, error=str(failed))
 
 
-def explained_on(
-    engine: Engine,
-    rows: Sequence[Row],
-    cells: Sequence[Cell],
-    *,
-    use_cache: bool,
-    limit_s: float,
-    advance: Callable[[str], None] = lambda name: None,
-) -> tuple[dict[str, list[Entry]], list[str]]:
-    """The entries of each row and target in order, made by ``engine``; a line on each without any.
+def explained(cell: Cell, *, limit_s: float = LIMIT_S) -> tuple[list[Entry], str]:
+    """The entries of ``cell``'s target, or a line on why there are none.
 
-    A machine caches the answers about rows that were given on it. ``advance`` is called after each.
-    Raises: ValueError as :func:`counted`; as :func:`examine` for rows.
+    Raises: ValueError as :func:`counted`.
     """
-    names = [*(row.name for row in rows), *(cell.target for cell in cells)]
-    calls = [
-        # those that need gigabytes have a machine for themselves
-        *(
-            Call(row.name, _row_entries, (row, use_cache), _needs(examine(row).is_large))
-            for row in rows
-        ),
-        *(Call(cell.target, _explained_there, (cell, limit_s)) for cell in cells),
-    ]
-    found: dict[str, list[Entry]] = {}
-    failures: list[str] = []
-    for name, each in zip(names, results(engine, calls, advance=advance), strict=True):
-        if isinstance(each, Lost | str):
-            failures.append(f"{name}: {each}")
-        else:
-            found[name] = each
-    return found, failures
-
-
-def _needs(is_large: bool) -> Needs:
-    return "machine" if is_large else "core"
-
-
-def _row_entries(row: Row, use_cache: bool) -> list[Entry] | str:
-    (examined,) = measure([row], use_cache=use_cache)
-    return reconcile(examined)
-
-
-def _explained_there(cell: Cell, limit_s: float) -> list[Entry] | str:
-    check_code(cell)
     try:
-        return isolated(limit_s, _explained, cell)
+        return isolated(limit_s, _explained, cell), ""
     except Failed as failed:
-        return f"{failed.status}: {failed}"
+        return [], f"{cell.target}: {failed.status}: {failed}"
 
 
 def _explained(cell: Cell) -> list[Entry]:

@@ -10,7 +10,7 @@ from vidcost.bench.count.record import Record
 from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
 from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.inspection.counted import Counted
-from vidcost.bench.report.table import Column, Table, integer
+from vidcost.bench.report.table import Column, Table, compact, integer, share
 from vidcost.bench.timing.build import row_of
 from vidcost.bench.timing.cell import Cell
 from vidcost.models.cost import Cost
@@ -19,23 +19,29 @@ from vidcost.papers.row import Row
 
 _TITLES = {"params": "Params", "matmul": "attention"}
 """Columns whose title is not the name of the quantity."""
-_COST = [Column(each.name, _TITLES.get(each.name, each.name), integer) for each in fields(Cost)]
-_QUANTITIES = (_COST[0], Column("macs", "MACs", integer), *_COST[1:])
+_QUANTITIES = (
+    Column("params", "Params", compact, integer),
+    Column("macs", "MACs", compact, integer),
+    Column("attention_share", "Attention", share),
+    *(
+        Column(each.name, _TITLES.get(each.name, each.name), integer, is_wide=True)
+        for each in fields(Cost)
+        if each.name != "params"
+    ),
+)
 _PRODUCTS = ("conv", "linear", "matmul")
 _UNITS = (
-    "conv, linear and attention (products of two activations) are multiply-accumulates, and MACs "
-    "their sum; norm, softmax and activation are elements, pool elements produced."
-)
-_CLOSED_FORMS = (
-    "Closed forms met: modules whose closed form, `cost(shape)`, the count equals; not checked: "
-    "no module has one."
+    "MACs: multiply-accumulates of convolutions, linear layers and matrix products. Attention: the "
+    "share of products of two activations. `--wide` has exact numbers of every kind: conv, linear "
+    "and attention in MACs; norm, softmax and activation in elements, pool in elements produced; "
+    "closed forms met: modules whose `cost(shape)` equals the count."
 )
 _REFERENCE_COUNTERS = "fvcore and thop: as they print, by their own conventions."
 _BACKWARD = (
-    Column("backward_macs", "Backward MACs", integer),
-    Column("training_macs", "Sum", integer),
+    Column("backward_macs", "Backward MACs", compact, integer),
+    Column("training_macs", "Sum", compact, integer),
     *(
-        Column(f"backward_{kind}", f"Backward {_TITLES.get(kind, kind)}", integer)
+        Column(f"backward_{kind}", f"Backward {_TITLES.get(kind, kind)}", integer, is_wide=True)
         for kind in _PRODUCTS
     ),
 )
@@ -83,7 +89,7 @@ def count_table(records: Sequence[Record]) -> Table:
         lines=[
             {"row": each.row}
             | each.model_dump(exclude={"reference_counters", "inputs"})
-            | {"macs": each.macs}
+            | _sums(each)
             | {name: answer.flops for name, answer in each.reference_counters.items()}
             for each in records
         ],
@@ -136,18 +142,23 @@ def _target(cell: Cell) -> dict[str, Any]:
 def _columns(counters: Iterable[Convention]) -> tuple[Column, ...]:
     return (
         *_QUANTITIES,
-        *(Column(name, REFERENCE_COUNTERS[name].title, integer) for name in counters),
-        Column("buffers", "Buffers", integer),
-        Column("closed_forms", "Closed forms met", checked),
+        *(Column(name, REFERENCE_COUNTERS[name].title, compact, integer) for name in counters),
+        Column("buffers", "Buffers", integer, is_wide=True),
+        Column("closed_forms", "Closed forms met", checked, is_wide=True),
     )
 
 
 def _legend(where: str, counters: Iterable[str]) -> tuple[str, ...]:
-    return (where + _UNITS, _CLOSED_FORMS, *([_REFERENCE_COUNTERS] if [*counters] else []))
+    return (where + _UNITS, *([_REFERENCE_COUNTERS] if [*counters] else []))
 
 
 def _training_legend(where: str, counters: Iterable[str]) -> tuple[str, ...]:
     return (where + _UNITS, _TRAINING)
+
+
+def _sums(cost: Cost) -> dict[str, Any]:
+    share = cost.matmul / cost.macs if cost.macs else 0.0
+    return {"macs": cost.macs, "attention_share": share}
 
 
 def _figures(each: Counted) -> dict[str, Any]:
@@ -155,7 +166,7 @@ def _figures(each: Counted) -> dict[str, Any]:
     total, backward = each.total, each.backward
     figures: dict[str, Any] = {"macs": None, "buffers": each.buffers, "closed_forms": None}
     if total is not None:
-        figures |= asdict(total) | {"macs": total.macs, "closed_forms": each.closed_forms}
+        figures |= asdict(total) | _sums(total) | {"closed_forms": each.closed_forms}
     if total is not None and backward is not None:
         figures["backward_macs"] = backward.macs
         figures["training_macs"] = total.macs + backward.macs
@@ -177,13 +188,13 @@ def modules_table(found: Counted, depth: int) -> Table:
         inputs = tuple("x".join(map(str, clip)) for clip in row_of(cell).inputs)
     return Table(
         title=f"{cell.target}: {' + '.join(inputs)}",
-        columns=(Column("module", "Module"), Column("kind", "Kind"), *_QUANTITIES[:5]),
+        columns=(Column("module", "Module"), Column("kind", "Kind"), *_QUANTITIES),
         lines=[
             {
                 "module": each.module or cell.target,
                 "kind": each.type,
                 **asdict(each.forward),
-                "macs": each.forward.macs,
+                **_sums(each.forward),
             }
             for each in found.modules
             if not each.module or each.module.count(".") < depth

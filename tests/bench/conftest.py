@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from vidcost.bench import cli
+from vidcost.bench import cli, progress
 from vidcost.bench.count import conformance, reconcile, record
 from vidcost.bench.count.operators import OPERATORS
 from vidcost.bench.count.record import Record
@@ -167,7 +167,7 @@ class Stopwatch(dict[Cell, Timing]):
         self.notes: list[str] = []
 
     def sweep(
-        self, cells: Sequence[Cell], store: Store, *, on_event: Any, **conditions: Any
+        self, cells: Sequence[Cell], store: Store, *, on_progress: Any, **conditions: Any
     ) -> sweep.Swept:
         self.asked += cells
         self.conditions = conditions | {"path": store.path}
@@ -193,7 +193,11 @@ def real_sweep(stopwatch: Stopwatch, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def not_on_github(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test judges is no verdict on the change that GitHub runs the tests for."""
+    """What a test judges is no verdict on the change that GitHub runs the tests for.
+
+    And no command reports its progress, however slow the machine.
+    """
+    monkeypatch.setattr(progress, "EVERY_S", 3_600.0)
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
 

@@ -37,7 +37,8 @@ def test_options_are_the_keywords_of_the_class():
         ("cgd:n=3", "block cgd has no option 'n': it takes none"),
         (
             "nl:channels=4",
-            "block nl has no option 'channels': it takes pairwise, pool_keys, bias, impl",
+            "block nl has no option 'channels': "
+            "it takes pairwise, pool_keys, pool_first, scale, bias, impl",
         ),
         ("pnl:n", "pnl:n needs a value: pnl:n=..."),
         ("pnl:n=", "pnl:n takes a whole number, not ''"),

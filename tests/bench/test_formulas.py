@@ -28,8 +28,7 @@ from vidcost.bench.formulas import (
 from vidcost.bench.report.formulas import crossover_table
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
-from vidcost.models.blocks.non_local import NonLocal
-from vidcost.models.blocks.operation import PAIRWISE
+from vidcost.models.blocks.non_local import PAIRWISE, NonLocal
 from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 

@@ -122,9 +122,9 @@ class Reference:
     from our count to the integers that it should print; ``param_terms`` is None if it prints no
     parameters. They read only the count and the types of the modules, never the counter itself.
     ``categories`` gives the category of each of its names of operators. ``package`` is the
-    distribution that has to be installed; it needs dense tensors and changes the network that it
-    profiles. ``reimplemented`` is the version that we implement ourselves: it is not run, and its
-    answer is our count with its terms.
+    distribution that has to be installed; it may change the network that it profiles. It does not
+    run on the meta device if it ``needs_values``. ``reimplemented`` is the version that we
+    implement ourselves: it is not run, and its answer is our count with its terms.
     """
 
     name: Convention
@@ -133,6 +133,7 @@ class Reference:
     profile: Callable[[nn.Module, tuple[Tensor, ...]], Printed] | None = None
     categories: Mapping[str, str] = field(default_factory=dict)
     package: str = ""
+    needs_values: bool = False
     reimplemented: str = ""
 
     @property

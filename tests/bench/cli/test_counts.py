@@ -94,7 +94,7 @@ def test_count_prints_the_macs_of_training(vidcost):
         "backward_matmul": 507_385_344,
         "backward_linear": 380_928,
     }.items() <= pnl.items()
-    printed = vidcost("count", "mfnet-pnl", "--training").out
+    printed = vidcost("count", "mfnet-pnl", "--training", "--wide").out
     assert printed.startswith("**Training**\n\n| Row")
     assert "33,287,346,432" in printed
 

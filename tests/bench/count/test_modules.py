@@ -14,8 +14,7 @@ from vidcost.bench.count.counter import count
 from vidcost.bench.count.modules import ClosedFormMismatch, closed_forms, verify
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
-from vidcost.models.blocks.non_local import NonLocal
-from vidcost.models.blocks.operation import PAIRWISE
+from vidcost.models.blocks.non_local import PAIRWISE, NonLocal
 from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 

@@ -91,6 +91,7 @@ NETWORKS = SMALL | {
     "functions as a whole": (Whole(), (2, 3, 5, 7)),
     "resampled": (Resampled(), (2, 3, 5, 7)),
     "norms": (NORMS, (2, 3, 11, 5, 7)),
+    "RMSNorm": (nn.Sequential(nn.Linear(5, 7), nn.RMSNorm(7)), (3, 5)),
 }
 
 
@@ -181,6 +182,7 @@ def counted(name):
             *("fvcore", "recurrent"),
             {"recurrent layers unseen": -13 * (2 * 8 * (13 + 6) + 9 * 7 + 2 * 5)},
         ),
+        ("fvcore", "RMSNorm", {}),
         ("thop-2020", "a lone layer", {"a layer that is the whole network unseen": -105}),
         ("thop", "a lone layer", {}),
     ],

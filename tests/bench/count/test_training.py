@@ -17,7 +17,7 @@ from vidcost.bench.count.counter import Call, count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.operators import Calls
 from vidcost.bench.count.training import count_training
-from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.non_local import NonLocalOperation
 from vidcost.models.cost import Cost
 from vidcost.papers.pnl2020.rows import ROWS
 

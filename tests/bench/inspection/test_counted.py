@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-from vidcost.bench.engine.calls import Here
-from vidcost.bench.inspection.counted import counted, explained_on
+from vidcost.bench.inspection.counted import counted, explained
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.plan import code_of, network_fields
 from vidcost.models.cost import Cost
@@ -88,9 +87,8 @@ def test_a_network_that_hangs_is_given_up():
 @pytest.mark.usefixtures("in_this_process")
 def test_every_counter_is_accounted_for():
     cell = network("Net")
-    found, failures = explained_on(Here(), (), [cell], use_cache=False, limit_s=60)
-    assert [] == failures
-    entries = found[cell.target]
+    entries, failure = explained(cell, limit_s=60)
+    assert "" == failure
     assert {"fvcore", "thop", "thop-2020", "torch"} == {entry.counter for entry in entries}
     assert all(entry.balanced for entry in entries)
 
