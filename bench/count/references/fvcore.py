@@ -115,9 +115,6 @@ def _einsum(call: FunctionCall) -> int:
 
 
 def _norm(module: nn.Module, operation: Operation, terms: Terms) -> None:
-    if operation.operator == "mean":
-        # of an RMSNorm, which it does not count
-        return
     is_affine = operation.operands[1] is not None
     if operation.operator in _NORMS:
         name, per_element = _NORMS[operation.operator], 5 if is_affine else 4
