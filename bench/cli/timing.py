@@ -128,9 +128,8 @@ def time_rows(
     from vidcost.bench.report.blocks import blocks_markdown, impl_table
     from vidcost.bench.report.timing import contribution_table, timing_table
     from vidcost.bench.timing import plan
-    from vidcost.bench.timing.campaign import campaign_cells
-    from vidcost.bench.timing.kinds import by_kind
-    from vidcost.bench.timing.stored import stored_anywhere
+    from vidcost.bench.timing.plan import campaign_cells
+    from vidcost.bench.timing.stored import by_kind, stored_anywhere
 
     if campaign is not None:
         _reject_choices(context)

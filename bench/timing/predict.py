@@ -36,7 +36,7 @@ def predict(cell: Cell, *, limit_s: float = LIMIT_S) -> Predicted:
     nothing is predicted.
     Raises: ValueError as the network or block does.
     """
-    return _predict_apart(cell, limit_s) if cell.code else _predicted(cell, *outline(cell))
+    return _predict_apart(cell, limit_s) if cell.code else _predicted(cell, outline(cell))
 
 
 @cache
@@ -49,9 +49,9 @@ def _predict_apart(cell: Cell, limit_s: float) -> Predicted:
 
 
 def _predict_there(cell: Cell) -> Predicted:
-    # the worker reports what fails here
+    # the worker reports the failure
     with contextlib.suppress(Exception):
-        return _predicted(cell, *outline(cell))
+        return _predicted(cell, outline(cell))
     return Predicted()
 
 
@@ -64,7 +64,7 @@ def predict_without(cell: Cell) -> Predicted:
         its_own, _, _ = cell.code.partition("+")
         bare = {"blocks": None, "contribution": False, "code": its_own}
         return predict(cell.model_copy(update=bare))
-    return _predicted(cell, *_at(cell, bare_row_of(cell)))
+    return _predicted(cell, _at(cell, bare_row_of(cell)))
 
 
 def outline(cell: Cell) -> Outline:
@@ -90,8 +90,9 @@ def _at(cell: Cell, row: Row) -> Outline:
     return model, tuple(torch.empty(cell.batch, *clip, device="meta") for clip in row.inputs)
 
 
-def _predicted(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> Predicted:
+def _predicted(cell: Cell, outline: Outline) -> Predicted:
     """MACs of the forward pass, and of all that is timed."""
+    model, inputs = outline
     if cell.phase == "inference":
         macs = count(model, *inputs).total.macs
         return Predicted(macs, macs)

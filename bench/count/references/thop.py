@@ -16,7 +16,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vidcost.bench.count.counter import Count, Operation, Shape
+from vidcost.bench.count.counter import Count, Operation
+from vidcost.bench.count.operands import Shape
 from vidcost.bench.count.references.reference import (
     Printed,
     Reference,

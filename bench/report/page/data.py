@@ -14,9 +14,9 @@ from vidcost.bench.audit import Judged, judge
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, examine, reconcile
 from vidcost.bench.count.record import Record
-from vidcost.bench.timing.kinds import of_one_machine, rows_timed_alike
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Store
+from vidcost.bench.timing.stored import of_one_machine, rows_timed_alike
 from vidcost.papers import catalog
 from vidcost.papers.figures import Paper
 
