@@ -184,13 +184,6 @@ def test_whatever_may_change_a_sample_is_measured_again(run, change, words):
     assert (f"ok: {words}", 1) == run.told[-1]
 
 
-def test_a_damaged_file_is_rejected_before_any_work(run, store):
-    store.path.write_text("[]\n")
-    with pytest.raises(ValueError, match="line 1 is not the first line"):
-        run("ok")
-    assert [] == run.told
-
-
 # budget
 
 
