@@ -7,7 +7,7 @@ as convolutions return them.
 from __future__ import annotations
 
 import warnings
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 
 import torch
@@ -73,16 +73,11 @@ def attend_in_slices(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     queries, values = query.transpose(1, 2), value.transpose(1, 2)  # B P D, B K E
     # a tracer cannot see through a checkpoint
     recompute = _wants_gradient(query, key, value) and not _is_traced()
-    parts = []
+    weigh = _weigh
+    if recompute:
+        weigh = partial(checkpoint, _weigh, use_reentrant=False, preserve_rng_state=False)
     size = max(FEWEST_QUERIES, SCORES // key.shape[2])
-    for some in torch.split(queries, size, dim=1):
-        if recompute:
-            part = checkpoint(
-                _weigh, some, key, values, use_reentrant=False, preserve_rng_state=False
-            )
-        else:
-            part = _weigh(some, key, values)
-        parts.append(part)
+    parts = [weigh(some, key, values) for some in torch.split(queries, size, dim=1)]
     return torch.cat(parts, dim=1).transpose(1, 2)
 
 
@@ -100,11 +95,10 @@ def _fits_tiles(query: Tensor, key: Tensor, value: Tensor) -> bool:
     tensors = (query, key, value)
     if not query.is_cuda or torch.compiler.is_compiling() or _wants_gradient(*tensors):
         return False
+    is_slow = query.shape[1] != value.shape[1] or query.shape[1] > WIDEST
     if query.dtype == torch.float32:
         # follows set_float32_matmul_precision and allow_tf32
         is_slow = torch.backends.cuda.matmul.fp32_precision == "tf32"
-    else:
-        is_slow = query.shape[1] != value.shape[1] or query.shape[1] > WIDEST
     return (
         is_slow
         and max(query.shape[1], value.shape[1]) <= WIDEST_IN_TILES.get(query.dtype, 0)
