@@ -75,6 +75,20 @@ def test_a_slow_start_is_not_sampled():
     assert max(result.samples["latency"]) < 0.011
 
 
+def test_the_warm_up_watches_both_sides():
+    """A reference that drifts has not settled, however steady the target is."""
+    drifting = iter([0.01 * 2 * 0.9**k for k in range(60)])
+    now = itertools.count(0.0, 0.1)
+
+    def take(count):
+        return {"target": [0.01] * count, "reference": [next(drifting, 0.01)] * count}
+
+    limits = LIMITS.model_copy(update={"warmup_s": 1000})
+    result = sample(take, limits, lambda _: "stop", now=lambda: next(now))
+    assert result.settled
+    assert result.warmup_samples >= 60 * 3
+
+
 def test_a_device_that_never_settles_is_sampled_all_the_same_and_says_so():
     swinging = itertools.cycle([0.5] * 3 + [1.0] * 3)
     device = Device(swinging)
