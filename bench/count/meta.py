@@ -106,6 +106,6 @@ class _Unfilled(TorchFunctionMode):
 
 
 _FILLS = {
-    *(getattr(nn.init, name) for name in nn.init.__all__ if name.endswith("_")),
+    *(getattr(nn.init, name) for name in vars(nn.init) if name.endswith("_") and name[0] != "_"),
     *(Tensor.fill_, Tensor.zero_, Tensor.uniform_, Tensor.normal_),
 }

@@ -12,7 +12,7 @@ from vidcost.bench.api.count import NetworkCount, count
 from vidcost.bench.count.counter import UncountedOperator
 from vidcost.bench.count.modules import ClosedFormMismatch, ModuleCount
 from vidcost.bench.count.reconcile import Entry, reconcile_network
-from vidcost.bench.count.references.asking import ask_about
+from vidcost.bench.count.references.asking import DEFAULT, ask_about
 from vidcost.bench.count.references.reference import Answer, Convention
 from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.build import Built, build
@@ -68,21 +68,23 @@ def counted(
         return Counted(cell, status=failed.status, error=str(failed))
 
 
-def explained(cell: Cell, *, limit_s: float = LIMIT_S) -> tuple[list[Entry], str]:
-    """The entries of ``cell``'s target, or a line on why there are none.
+def explained(
+    cell: Cell, counters: tuple[Convention, ...] = DEFAULT, *, limit_s: float = LIMIT_S
+) -> tuple[list[Entry], str]:
+    """The entries of ``cell``'s target with ``counters``, or a line on why there are none.
 
     Raises: ValueError as :func:`counted`.
     """
     try:
-        return isolated(limit_s, _explained, cell), ""
+        return isolated(limit_s, _explained, cell, counters), ""
     except Failed as failed:
         return [], f"{cell.target}: {failed.status}: {failed}"
 
 
-def _explained(cell: Cell) -> list[Entry]:
+def _explained(cell: Cell, counters: tuple[Convention, ...]) -> list[Entry]:
     built = _built(cell)
     try:
-        return reconcile_network(cell.target, built.model, built.inputs)
+        return reconcile_network(cell.target, built.model, built.inputs, counters)
     except UncountedOperator:
         raise
     except Exception as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vidcost.bench.api.count import multiplications
 from vidcost.bench.count.record import Record
-from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
+from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.report.table import Column, Table, compact, integer, share
@@ -151,7 +151,7 @@ def _target(cell: Cell) -> dict[str, Any]:
 def _columns(counters: Iterable[Convention]) -> tuple[Column, ...]:
     return (
         *_QUANTITIES,
-        *(Column(name, REFERENCE_COUNTERS[name].title, compact, integer) for name in counters),
+        *(Column(name, ALL[name].title, compact, integer) for name in counters),
         Column("buffers", "Buffers", integer, is_wide=True),
         Column("closed_forms", "Closed forms met", checked, is_wide=True),
     )

@@ -125,8 +125,8 @@ def test_a_wrong_rule_of_ours_is_named(monkeypatch, committed):
     ],
 )
 def test_a_wrong_term_is_named(monkeypatch, committed, counter, terms, lines):
-    wrong = dataclasses.replace(asking.REFERENCE_COUNTERS[counter], flop_terms=terms)
-    monkeypatch.setitem(asking.REFERENCE_COUNTERS, counter, wrong)
+    wrong = dataclasses.replace(asking.ALL[counter], flop_terms=terms)
+    monkeypatch.setitem(asking.ALL, counter, wrong)
     entries = stored(CGNL, committed)
     expected = {f"r50-cgnl: {counter}: {line}" for line in lines if not line.endswith("+0")}
     assert expected == set(entries[counter, "flops"].complaints)
