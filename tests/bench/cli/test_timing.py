@@ -5,9 +5,8 @@ import re
 
 import pytest
 
-from vidcost.bench.timing import conditions, sweep
+from vidcost.bench.timing import sweep
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.plan import campaign_cells
 from vidcost.bench.timing.stored import store_of
 
 
@@ -168,26 +167,6 @@ def test_tables_show_timings_of_one_device_and_write_none(
     assert flat(plain) in flat((tmp_path / "results/tables/pnl2020/table3.md").read_text())
     (line, *_) = json.loads(vidcost("tables", "3", "--timings", "aba", "--format", "json").out)
     assert 0.5 == pytest.approx(line["median_s"])
-
-
-def test_a_campaign_chooses_cells_itself(vidcost, stopwatch, monkeypatch, timed):
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    monkeypatch.setattr(conditions, "machine_of", lambda _: timed(Cell(row="mfnet")).machine)
-    options = "--campaign contributions,large --device cuda --budget 9m --resume"
-    assert 0 == vidcost("time", *options.split()).status
-    assert campaign_cells(["contributions", "large"], "cuda") == stopwatch.asked
-    assert 540.0 == stopwatch.conditions["budget_s"]
-
-
-@pytest.mark.parametrize(
-    "choice",
-    ["mfnet", "--batch 8", "--frames 8"],
-)
-def test_what_a_campaign_chooses_is_not_chosen_again(vidcost, choice):
-    status, out, err = vidcost("time", *choice.split(), "--campaign", "full", "--device", "cuda")
-    named = "rows" if choice == "mfnet" else choice.split()[0]
-    assert (2, "") == (status, out)
-    assert f"vidcost: --campaign chooses what is timed, and how: leave out {named}\n" == err
 
 
 # --- the files of tables
