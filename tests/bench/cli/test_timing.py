@@ -64,16 +64,6 @@ def test_time_takes_blocks_alone(vidcost, stopwatch):
     ] == stopwatch.asked
 
 
-def test_time_shows_the_contribution_of_blocks(vidcost, stopwatch, timed):
-    cell = Cell(row="mfnet-nl", contribution=True)
-    parts = {"with": (0.3,) * 8, "without": (0.2,) * 8}
-    stopwatch[cell] = timed(cell, samples_s=parts, macs_total=12_451_829_760)
-    status, out, _ = vidcost("time", "mfnet", "mfnet-nl", "--contribution", "--threads", "1")
-    assert (0, [cell]) == (status, stopwatch.asked)
-    assert out.startswith("**What the blocks add**")
-    assert "1,406,533,632" in out
-
-
 def test_time_fails_by_the_name_of_what_failed(vidcost, stopwatch, timed):
     cell = Cell(row="mfnet")
     stopwatch[cell] = timed(cell, None, status="killed", error="killed by SIGKILL")

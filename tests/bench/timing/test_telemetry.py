@@ -149,15 +149,6 @@ def test_nvml_that_does_not_start_is_none(nvml):
     telemeter.close()
 
 
-def test_a_device_that_falls_off_the_bus_is_none_from_then_on(nvml):
-    telemeter = Telemeter(UUID)
-    lost = pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
-    functions = [name for name in dir(FakeNvml) if name.startswith("nvml")]
-    nvml.failing = dict.fromkeys(functions, lost)
-    assert NOTHING == said(telemeter.reading())
-    telemeter.close()
-
-
 @pytest.mark.parametrize("missing", [set(), {"nvmlDeviceGetCurrentClocksEventReasons"}])
 def test_reasons_have_names_under_the_old_function_too(nvml, missing):
     nvml.missing = missing
