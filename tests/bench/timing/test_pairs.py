@@ -84,8 +84,6 @@ def test_a_step_is_compared_by_its_parts(monkeypatch):
         ):
             assert forward > 0 < backward
             assert forward + backward <= whole
-    shown = pair_figures(timing)
-    assert shown["forward_speed"] > 0 < shown["backward_speed"]
 
 
 def timing_of(timed, target, reference, **known):
@@ -93,17 +91,14 @@ def timing_of(timed, target, reference, **known):
     return timed(against(), samples_s=samples, **known)
 
 
-def test_the_speed_is_the_median_of_the_ratios_of_pairs(timed):
+def test_the_ratio_is_the_median_of_the_ratios_of_pairs(timed):
     # the second pass of both was disturbed, and their ratio was not
     target, reference = [1.0, 9.0, 1.0, 1.0, 1.0, 1.0], [2.0, 18.0, 2.2, 1.8, 2.0, 2.0]
     shown = pair_figures(timing_of(timed, target, reference))
-    assert pytest.approx(2.0) == shown["speed"]
     assert pytest.approx((0.5, 1 / 2.2, 1 / 1.8)) == tuple(
         shown[key] for key in ("ratio", "ratio_low", "ratio_high")
     )
-    assert pytest.approx((1.8, 2.2)) == (shown["speed_low"], shown["speed_high"])
     assert (1.0, 2.0, 6) == (shown["target_s"], shown["reference_s"], shown["pairs"])
-    assert None is shown["forward_speed"]
 
 
 def test_autocast_computes_in_half_precision_from_single():
