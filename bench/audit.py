@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, cached_property
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -44,6 +44,14 @@ class Figures:
     def of(self, kind: Kind) -> dict[str, int]:
         """What was counted as ``kind``, by convention."""
         return {"params": self.params} if kind == "params" else dict(self.flops)
+
+    def met(self, kind: Kind, printed: Figure) -> tuple[str, ...]:
+        """The conventions that give a printed figure; of parameters "params" if they do."""
+        return tuple(name for name, value in self.of(kind).items() if printed.equals(value))
+
+    def below(self, other: Figures) -> bool:
+        """Whether FLOPs are fewer in every convention."""
+        return all(value < other.flops[name] for name, value in self.flops.items())
 
 
 @dataclass(frozen=True)
@@ -122,15 +130,15 @@ def axes(row: Row) -> dict[str, Axis]:
 
 
 def size(row: Row) -> int:
-    """How many recipes there are around ``row``: each choice that is not its own, or none."""
+    """How many recipes there are around ``row``: choices other than its own, or none, by axis."""
+
+    def is_own(at: Mapping[str, int]) -> bool:
+        return bool(at) and all(getattr(row, name) == value for name, value in at.items())
+
     return math.prod(
-        1 + sum(not _is_own(row, choice.at) for choice in axis.choices.values())
+        1 + sum(not is_own(choice.at) for choice in axis.choices.values())
         for axis in axes(row).values()
     )
-
-
-def _is_own(row: Row, at: Mapping[str, int]) -> bool:
-    return bool(at) and all(getattr(row, name) == value for name, value in at.items())
 
 
 def built(recipe: Recipe) -> tuple[nn.Module, Count]:
@@ -195,25 +203,15 @@ class Judged:
     ours: Figures | None
 
     @property
-    def place(self) -> str:
-        """Table, row and figure."""
-        return f"Table {self.table}, {self.row.name}, {KINDS[self.kind]}"
-
-    @cached_property
-    def values(self) -> dict[str, int]:
-        """What was counted, by convention."""
-        return self.ours.of(self.kind) if self.ours else {}
-
-    @cached_property
     def met(self) -> tuple[str, ...]:
-        """The conventions that give the printed FLOPs; for parameters "params" if they are met."""
-        return tuple(name for name, value in self.values.items() if self.printed.equals(value))
+        """The conventions that give it; of parameters "params" if they do."""
+        return self.ours.met(self.kind, self.printed) if self.ours else ()
 
-    @cached_property
+    @property
     def nearest(self) -> tuple[str, int] | None:
         """The convention that comes nearest, and its value; None if there is no network."""
-        far = self.printed.difference
-        return min(self.values.items(), key=lambda each: abs(far(each[1])), default=None)
+        values, far = self.ours.of(self.kind) if self.ours else {}, self.printed.difference
+        return min(values.items(), key=lambda each: abs(far(each[1])), default=None)
 
     @property
     def difference(self) -> float | None:
@@ -246,10 +244,24 @@ class Judged:
         values = figures(self.recipe).of(self.kind) if self.recipe else {}
         return next((each for each in values.items() if self.printed.equals(each[1])), None)
 
-
-def printed_figures(paper: Paper) -> int:
-    """How many parameter and FLOPs figures the paper prints."""
-    return sum(len(list(entry.figures())) for entry in paper.figures)
+    def problems(self, paper: Paper) -> list[str]:
+        """What is wrong with its note and recipe, a line each, naming table, row and figure."""
+        is_exact, printed, found = self.verdict is Verdict.EXACT, self.printed.printed, []
+        if not is_exact and not self.note:
+            found.append(
+                f"{printed} is {self.verdict}, and no note in papers/{paper.name}/figures.toml "
+                "says how ours differs"
+            )
+        if is_exact and self.note:
+            met = " and ".join(self.met)
+            found.append(f"{printed} is met by {met}, but a note says how ours differs")
+        if self.recipe is not None and is_exact:
+            found.append(f"{printed} needs no recipe, but has one")
+        if self.recipe is not None and self.given() is None:
+            counts = ", ".join(f"{n:,}" for n in figures(self.recipe).of(self.kind).values())
+            found.append(f"recipe `{self.recipe.spec}` gives {counts}, no longer {printed}")
+        place = f"Table {self.table}, {self.row.name}, {KINDS[self.kind]}"
+        return [f"{place}: {each}" for each in found]
 
 
 def judge(
@@ -257,56 +269,32 @@ def judge(
 ) -> tuple[Judged, ...]:
     """Every printed parameter and FLOPs figure of the paper with its verdict, in order.
 
-    ``advance`` is called for each of the :func:`printed_figures`.
+    ``advance`` is called for each row of its tables.
     Raises: ValueError if a figure or a recipe is of a row that no paper has.
     """
-    return tuple(_judged(paper, catalog.printed_rows(paper), advance))
-
-
-def _judged(
-    paper: Paper, rows: Mapping[str, Row], advance: Callable[[str], None]
-) -> Iterator[Judged]:
+    rows, judged = catalog.printed_rows(paper), []
     for entry in paper.figures:
         row = rows[entry.row]
         for kind, figure, note, recipe in entry.figures():
-            yield Judged(
-                table=entry.table,
-                label=entry.label,
-                row=row,
-                kind=kind,
-                printed=figure,
-                note=note,
-                recipe=Recipe.parse(recipe) if recipe else None,
-                ours=figures(Recipe(row)) if row.build else None,
+            judged.append(
+                Judged(
+                    table=entry.table,
+                    label=entry.label,
+                    row=row,
+                    kind=kind,
+                    printed=figure,
+                    note=note,
+                    recipe=Recipe.parse(recipe) if recipe else None,
+                    ours=figures(Recipe(row)) if row.build else None,
+                )
             )
-            advance(f"counted {row.name}")
+        advance(f"counted {row.name}")
+    return tuple(judged)
 
 
 def problems(paper: Paper, judged: Sequence[Judged]) -> list[str]:
     """What is wrong with notes and recipes, a line each, naming table, row and figure."""
-    found = []
-    for each in judged:
-        is_exact, printed = each.verdict is Verdict.EXACT, each.printed.printed
-        if not is_exact and not each.note:
-            found.append(
-                f"{each.place}: {printed} is {each.verdict}, and no note in "
-                f"papers/{paper.name}/figures.toml says how ours differs"
-            )
-        if is_exact and each.note:
-            found.append(
-                f"{each.place}: {printed} is met by {' and '.join(each.met)}, "
-                "but a note says how ours differs"
-            )
-        if each.recipe is not None and is_exact:
-            found.append(f"{each.place}: {printed} needs no recipe, but has one")
-        if each.recipe is not None and each.given() is None:
-            counts = ", ".join(
-                f"{value:,}" for value in figures(each.recipe).of(each.kind).values()
-            )
-            found.append(
-                f"{each.place}: recipe `{each.recipe.spec}` gives {counts}, no longer {printed}"
-            )
-    return found
+    return [line for each in judged for line in each.problems(paper)]
 
 
 # claims
@@ -324,9 +312,8 @@ class Said(NamedTuple):
 Check = Callable[[Claim, Paper], Said]
 
 
-@dataclass(frozen=True)
-class ClaimVerdict:
-    """A claim and what is left of it; ``command`` shows the counts."""
+class ClaimVerdict(NamedTuple):
+    """A claim and what is left of it."""
 
     claim: Claim
     said: Said
@@ -340,26 +327,20 @@ class ClaimVerdict:
 
 
 def judge_claims(paper: Paper) -> tuple[ClaimVerdict, ...]:
-    """A verdict on every claim of the paper, in its order.
+    """A verdict on every claim of the paper, in its order, by the functions of its claims.py.
 
-    Each is checked by the function that the paper's claims.py has in CHECKS under where it stands
-    and what is printed.
-    Raises: ValueError if a claim has no such function, or a function no claim.
+    Raises: ValueError if there is no such function.
     """
-    module = catalog.module_of(paper.name, "claims")
-    checks: Mapping[tuple[str, str], Check] = module.CHECKS if module else {}
-    claims = {(claim.where, claim.printed): claim for claim in paper.claims}
-    for where, printed in claims.keys() - checks.keys():
-        raise ValueError(
-            f"no code checks the claim {printed!r} of {where}: add a function to CHECKS in "
-            f"papers/{paper.name}/claims.py, or take the claim out of figures.toml"
-        )
-    for where, printed in checks.keys() - claims.keys():
-        raise ValueError(
-            f"papers/{paper.name}/claims.py checks {printed!r} of {where}, a claim that is not in "
-            "figures.toml"
-        )
-    return tuple(ClaimVerdict(claim, checks[key](claim, paper)) for key, claim in claims.items())
+    module, found = catalog.module_of(paper.name, "claims"), []
+    for claim in paper.claims:
+        check: Check | None = getattr(module, claim.check, None)
+        if check is None:
+            raise ValueError(
+                f"no code checks the claim {claim.printed!r} of {claim.where}: add a function "
+                f"{claim.check} to papers/{paper.name}/claims.py"
+            )
+        found.append(ClaimVerdict(claim, check(claim, paper)))
+    return tuple(found)
 
 
 def holds(is_so: bool) -> str:

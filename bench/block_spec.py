@@ -91,8 +91,6 @@ def _settings(name: str, made: Callable[..., Any], options: str) -> dict[str, An
     settings: dict[str, Any] = {}
     for option in filter(None, options.split(",")):
         key, separator, value = option.partition("=")
-        if key == "path" and "impl" in parameters:
-            raise ValueError(f"path is impl now: write {name}:impl=optimized")
         if key not in parameters:
             near = difflib.get_close_matches(key, parameters, n=1)
             hint = (
@@ -129,16 +127,12 @@ def _value(option: str, value: str, default: Any) -> Any:
         if value not in ("true", "false"):
             raise ValueError(f"{option} takes true or false, not {value!r}")
         return value == "true"
-    if isinstance(default, int):
-        try:
-            return int(value)
-        except ValueError:
-            raise ValueError(f"{option} takes a whole number, not {value!r}") from None
-    if isinstance(default, float):
-        try:
-            return float(value)
-        except ValueError:
-            raise ValueError(f"{option} takes a number, not {value!r}") from None
+    for kind, words in ((int, "a whole number"), (float, "a number")):
+        if isinstance(default, kind):
+            try:
+                return kind(value)
+            except ValueError:
+                raise ValueError(f"{option} takes {words}, not {value!r}") from None
     return value
 
 
@@ -155,12 +149,3 @@ def two_specs(text: str) -> tuple[str, str]:
     if len(specs) != 2:
         raise ValueError(f"{text!r} is no pair of blocks such as cgnl,pnl:n=3")
     return specs[0], specs[1]
-
-
-def shape(text: str) -> tuple[int, int, int, int, int]:
-    """``1x384x8x14x14`` as (B, C, T, H, W).  Raises: ValueError if it is none."""
-    parts = text.split("x")
-    if len(parts) != 5 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError(f"{text!r} is no shape BxCxTxHxW such as 1x384x8x14x14")
-    batch, channels, frames, height, width = map(int, parts)
-    return batch, channels, frames, height, width

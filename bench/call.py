@@ -2,47 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
-Inputs = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
-"""One tensor, tensors by position, or tensors by the names of forward's arguments."""
+Inputs = Any
+"""One tensor; arguments by position in a tuple or list; or arguments by forward's names.
+
+Arguments are trees: tuples, lists, mappings and dataclasses of tensors and anything else.
+"""
 
 
-class ByName(nn.Module):
-    """Calls ``model`` with its positional arguments under ``names``.
+class Called(nn.Module):
+    """Calls ``model`` with its arguments, in which tensors take the places of :class:`_Place`.
 
     What is said of its modules begins with ``model.``; :func:`name_inside` takes that away.
     """
 
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+    def __init__(self, model: nn.Module, args: Any, kwargs: Any) -> None:
         super().__init__()
         self.model = model
-        self._names = tuple(names)
+        self._arguments = (args, kwargs)
 
     def forward(self, *values: Tensor) -> object:
-        return self.model(**dict(zip(self._names, values, strict=True)))
+        args, kwargs = _replaced(_Place, lambda place: values[place.number], self._arguments)
+        return self.model(*args, **kwargs)
 
 
-def positional(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, tuple[Tensor, ...]]:
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where the tensor of that number belongs."""
+
+    number: int
+
+
+def positional(
+    model: nn.Module, inputs: Inputs, kwargs: Mapping[str, Any] | None = None
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """A network that takes tensors by position alone, and those tensors.
 
-    It is ``model`` itself unless ``inputs`` have names.
-    Raises: ValueError if an input is no tensor.
+    It is ``model`` itself if ``inputs`` are one tensor or a sequence of tensors.
+    Raises: ValueError if there is no tensor in the inputs.
     """
-    if isinstance(inputs, Tensor):
-        inputs = (inputs,)
-    names = tuple(inputs) if isinstance(inputs, Mapping) else ()
-    values = tuple(inputs.values()) if isinstance(inputs, Mapping) else tuple(inputs)
-    for value in values:
-        if not isinstance(value, Tensor):
-            raise ValueError(f"an input is a tensor, not {type(value).__name__}")
-    return (ByName(model, names), values) if names else (model, values)
+    args: tuple[Any, ...] = ()
+    if isinstance(inputs, Mapping):
+        named = {**inputs, **(kwargs or {})}
+    else:
+        args = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
+        named = dict(kwargs or {})
+    values: list[Tensor] = []
+
+    def take(tensor: Tensor) -> _Place:
+        values.append(tensor)
+        return _Place(len(values) - 1)
+
+    places = _replaced(Tensor, take, (args, named))
+    if not values:
+        raise ValueError(
+            "the inputs hold no tensor: give tensors, or a shape such as (1, 3, 16, 112, 112)"
+        )
+    if not named and len(values) == len(args) and all(isinstance(x, Tensor) for x in args):
+        return model, tuple(values)
+    return Called(model, *places), tuple(values)
 
 
 def name_inside(model: nn.Module, module: str) -> str:
     """What ``module`` of ``model`` is called inside the network that a person gave."""
-    if isinstance(model, ByName):
+    if isinstance(model, Called):
         return module.removeprefix("model").removeprefix(".")
     return module
+
+
+def _replaced(kind: type[Any], change: Callable[[Any], Any], value: Any) -> Any:
+    """``value`` with ``change`` made to everything of ``kind`` in its tree."""
+    if isinstance(value, kind):
+        return change(value)
+    if isinstance(value, Mapping):
+        # of its own type, which may be a user's
+        made: Any = copy.copy(value)
+        for key, each in value.items():
+            made[key] = _replaced(kind, change, each)
+        return made
+    if isinstance(value, list | tuple):
+        parts: Iterator[Any] = (_replaced(kind, change, each) for each in value)
+        # a named tuple takes its parts one by one
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type | _Place):
+        made = copy.copy(value)
+        for field in dataclasses.fields(value):
+            each = _replaced(kind, change, getattr(value, field.name))
+            object.__setattr__(made, field.name, each)
+        return made
+    return value

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple
 
 import sympy
 import torch
@@ -24,8 +24,7 @@ from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.models.backbones.positions import BlockFactory
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
-from vidcost.models.blocks.non_local import NonLocal
-from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.non_local import NonLocal, NonLocalOperation
 from vidcost.models.blocks.pnl import PNL
 
 B, C, T, H, W, N, G, n = sympy.symbols("B C T H W N G n", integer=True, positive=True)
@@ -154,9 +153,11 @@ def _operation(operation: NonLocalOperation, channels: Expr, queries: Expr, keys
     inner = channels / 2
     embedded = operation.pairwise != "gaussian"
     concat = operation.pairwise == "concatenation"
-    layers: list[Layer] = [(channels, inner, queries)]  # g, pooled after it is computed
+    # g and phi are pooled after they are computed, unless their input is
+    source = keys if operation.pool_first else queries
+    layers: list[Layer] = [(channels, inner, source)]  # g
     if embedded:
-        layers += [(channels, inner, queries), (channels, inner, queries)]  # theta, phi
+        layers += [(channels, inner, queries), (channels, inner, source)]  # theta, phi
     layers += [(inner, channels, queries)]  # z
     biases = sum(out for _, out, _ in layers) if operation.bias else Integer(0)
     if concat:
@@ -181,141 +182,85 @@ def _per_clip(formula: Formula) -> Formula:
 # crossovers
 
 Along = Literal["N", "T", "H=W"]
-ALONG: tuple[Along, ...] = get_args(Along)
+FRAMES, SIZE = 8, 14
+"""The extents that stay: a map of 14x14 along T and N, 8 frames along H=W."""
+MOST_FRAMES, MOST_SIDE = 1024, 512
+
+Place = tuple[int, int, int]
+"""Positions, frames or a side, and the MACs counted there of the first and the second block."""
 
 
-@dataclass(frozen=True)
-class Side:
-    """A shape beside a crossover, and the MACs counted there."""
+class Crossing(NamedTuple):
+    """Two blocks change places between ``below`` and ``above``.
 
-    at: int
-    shape: Shape
-    first: int
-    second: int
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """A change of sign: the last shape before it, the first one after it.
-
-    ``root`` is where the two cost the same, exactly; None along H=W if a formula has floors.
+    ``root`` is where they cost the same, exactly; None along H=W, if a formula has floors.
     """
 
-    below: Side
-    above: Side
+    below: Place
+    above: Place
     root: Expr | None
-
-    @property
-    def cheaper_below(self) -> Literal["first", "second"]:
-        """The block with fewer MACs before the crossover; the other has fewer after it."""
-        return "first" if self.below.first < self.below.second else "second"
-
-
-@dataclass(frozen=True)
-class Crossover:
-    """Where two blocks change places between ``least`` and ``most`` along one axis.
-
-    ``cheaper`` is the cheaper block before the first crossing, None if the two never differ.
-    ``start`` is the shape there, counted. ``beyond`` are the roots above ``most``, exact.
-    """
-
-    least: int
-    most: int
-    start: Side
-    cheaper: Literal["first", "second"] | None
-    crossings: tuple[Crossing, ...]
-    beyond: tuple[Expr, ...]
 
 
 def crossover(
-    first: BlockFactory,
-    second: BlockFactory,
-    *,
-    channels: int,
-    along: Along = "N",
-    frames: int = 8,
-    size: int = 14,
-    most: int | None = None,
-) -> Crossover:
+    first: BlockFactory, second: BlockFactory, *, channels: int, along: Along = "N"
+) -> tuple[Place, list[Crossing]]:
     """Where ``first`` and ``second`` change places in MACs of one forward pass, batch 1.
 
-    Along ``T`` the map stays ``size`` x ``size``; so it does along ``N``, which counts the
-    positions of whole frames instead of the frames. Along ``H=W`` the ``frames`` stay. Every whole
-    number up to ``most`` (default 1024 frames, or a side of 512) is tried.
-    Raises: ValueError as the blocks do, or if no value up to ``most`` suits both blocks;
-    ClosedFormMismatch if a block is counted otherwise than its formula says.
+    Every number of frames or side is tried, from the first that suits both blocks. N counts the
+    positions of whole frames. Also returns the first place where they differ, or the first at all.
+    Raises: ValueError as the blocks do; ClosedFormMismatch if a block is counted otherwise than its
+            formula says.
     """
-    if along not in ALONG:
-        raise ValueError(f"cannot go along {along!r}: choose from {', '.join(ALONG)}")
-    for name, value in (("frames", frames), ("size", size), ("most", most or 1)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    over_frames = along != "H=W"
-    most = most or (1024 if over_frames else 512)
-    step = size * size if along == "N" else 1
     with torch.device("meta"):
         blocks = first(channels), second(channels)
+    symbol, most = (H, MOST_SIDE) if along == "H=W" else (T, MOST_FRAMES)
+    step = SIZE * SIZE if along == "N" else 1
 
     def shape(value: int) -> Shape:
-        return (
-            (1, channels, value, size, size) if over_frames else (1, channels, frames, value, value)
-        )
+        extents = (FRAMES, value, value) if symbol is H else (value, SIZE, SIZE)
+        return (1, channels, *extents)
 
-    symbol = T if over_frames else H
-    fixed = {B: 1, C: channels} | ({H: size, W: size} if over_frames else {T: frames, W: H})
+    fixed = dict(zip((B, C, T, H, W), (1, channels, FRAMES, SIZE, SIZE), strict=True))
+    fixed |= {H: H, W: H} if symbol is H else {T: T}
     formulas = [in_extents(derived(block).macs).subs(fixed) for block in blocks]
     difference = sympy.expand(formulas[0] - formulas[1])
     roots = [] if difference.has(sympy.floor) else _roots(difference, symbol)
 
-    def side(value: int) -> Side:
-        expected = [int(formula.subs(symbol, value)) for formula in formulas]
+    def place(value: int) -> Place:
         x = torch.empty(shape(value), device="meta")
         counted = [count(block, x).total.macs for block in blocks]
+        expected = [int(formula.subs(symbol, value)) for formula in formulas]
         if expected != counted:
             raise ClosedFormMismatch(
                 f"at {'x'.join(map(str, shape(value)))} the blocks were counted as {counted}, "
                 f"their formulas say {expected}"
             )
-        return Side(value * step, shape(value), *counted)
+        return (value * step, counted[0], counted[1])
 
-    least = _least(blocks, shape, most, is_larger=not over_frames)
+    least = _least(blocks, shape, most)
     # floors of a side over a power of two are exact in floats, all else is whole numbers
     at = sympy.lambdify(symbol, difference, "math")
-    values = [(value, at(value)) for value in range(least, most + 1)]
-    signs = [(value, above > 0) for value, above in values if above]
+    signs = [(value, at(value) > 0) for value in range(least, most + 1) if at(value)]
     crossings = []
     for (below, was), (above, now) in itertools.pairwise(signs):
         if was != now:
-            within = [step * root for root in roots if below <= root <= above]
-            crossings.append(Crossing(side(below), side(above), within[0] if within else None))
-    return Crossover(
-        least=least * step,
-        most=most * step,
-        start=side(least),
-        cheaper=("second" if signs[0][1] else "first") if signs else None,
-        crossings=tuple(crossings),
-        beyond=tuple(step * root for root in roots if root > most),
-    )
+            root = next((step * root for root in roots if below <= root <= above), None)
+            crossings.append(Crossing(place(below), place(above), root))
+    return place(signs[0][0] if signs else least), crossings
 
 
-def _least(
-    blocks: Iterable[Any], shape: Callable[[int], Shape], most: int, *, is_larger: bool
-) -> int:
-    """The smallest value that all blocks take; more frames do not make a map larger.
-
-    Raises: ValueError, the block's own, if there is none.
-    """
-    blocks, value = list(blocks), 1
-    while True:
+def _least(blocks: Iterable[Any], shape: Callable[[int], Shape], most: int) -> int:
+    """The smallest value that all blocks take.  Raises: ValueError, the block's, if none is."""
+    rejected = ValueError()
+    for value in range(1, most + 1):
         try:
             for block in blocks:
                 block.cost(shape(value))
-        except ValueError:
-            if not is_larger or value >= most:
-                raise
-            value += 1
+        except ValueError as error:
+            rejected = error
         else:
             return value
+    raise rejected
 
 
 def _roots(polynomial: Expr, symbol: Expr) -> list[Expr]:

@@ -1,20 +1,18 @@
-"""Calls functions in a process of their own: a crash, a hang or a print there costs no more.
+"""Calls functions in a process of their own, so that a crash, a hang or a print stays there.
 
-The child is this module, run by ``python -m vidcost.bench.isolation``. It receives pickles of
-(function, args, kwargs) and answers each with a pickle of (kind, result or message).
+The child is this module, run by ``python -m vidcost.bench.isolation``. It receives (function, args,
+kwargs) and answers each with (kind, result or message).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import sys
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from vidcost.bench.process import ChildProcess, TimedOut, connect
 from vidcost.bench.user.reference import UserCodeError, last_line
@@ -32,37 +30,26 @@ Status = Literal["raised", "timed out", "killed", "exited"]
 
 
 class Failed(Exception):
-    """The call came to nothing: ``status`` says how, the message is one line."""
+    """The call gave no result: ``status`` says how, the message is one line."""
 
     def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
         self.status: Status = status
 
 
-class Isolated:
+class Isolated(contextlib.ExitStack):
     """A process in which functions are called one after another, in the same folder.
 
     It starts with the first call. A call that crashes it or takes too long raises, and the next
-    call starts another one. ``threads`` are those it computes on; None leaves that to torch. One
-    thread calls; another one may :meth:`close`.
+    call starts another one. One thread calls; another one may :meth:`close`.
     """
 
-    def __init__(self, *, threads: int | None = None) -> None:
-        self._environment = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    def __init__(self) -> None:
+        super().__init__()
         self._process: ChildProcess | None = None
         self._closed = False
         self._calling = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        self.callback(self._end)
 
     def call(
         self, limit_s: float, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -72,14 +59,13 @@ class Isolated:
         ``function`` is found there by its module and name; arguments and result are pickled.
         Raises: ValueError as the function does, for what was given to it; Failed for all else.
         """
-        request = pickle.dumps((function, args, kwargs))
         with self._calling:
             if self._closed:
                 raise Failed("killed", "the process was closed")
-            process = self._process = self._process or ChildProcess(COMMAND, self._environment)
+            process = self._process = self._process or ChildProcess(COMMAND)
             try:
-                process.send(request)
-                kind, said = pickle.loads(process.receive(time.monotonic() + limit_s))
+                process.send((function, args, kwargs))
+                kind, answer = process.receive(time.monotonic() + limit_s)
             except BaseException as error:
                 self._process = None
                 with process:
@@ -89,12 +75,12 @@ class Isolated:
                         raise Failed(*process.end()) from None
                     raise
         if kind == "returned":
-            return said  # type: ignore[no-any-return]
+            return answer  # type: ignore[no-any-return]
         if kind == "rejected":
-            raise ValueError(said)
-        raise Failed("raised", said)
+            raise ValueError(answer)
+        raise Failed("raised", answer)
 
-    def close(self) -> None:
+    def _end(self) -> None:
         """End the process at once, and with it a call that another thread waits for."""
         self._closed = True
         if process := self._process:
@@ -114,8 +100,9 @@ def isolated(limit_s: float, function: Callable[P, T], *args: P.args, **kwargs: 
         return process.call(limit_s, function, *args, **kwargs)
 
 
-def _answer(request: bytes) -> tuple[Literal["returned", "rejected", "raised"], Any]:
-    function, args, kwargs = pickle.loads(request)
+def _answer(
+    function: Callable[..., Any], args: Any, kwargs: Any
+) -> tuple[Literal["returned", "rejected", "raised"], Any]:
     try:
         return "returned", function(*args, **kwargs)
     except UserCodeError as error:
@@ -131,7 +118,7 @@ def main() -> None:
     pipe = connect()
     with contextlib.suppress(EOFError):
         while True:
-            pipe.send_bytes(pickle.dumps(_answer(pipe.recv_bytes())))
+            pipe.send(_answer(*pipe.recv()))
     # threads that a call left behind would keep the process alive
     os._exit(0)
 

@@ -1,8 +1,8 @@
-"""A child process of ours: started, talked to over a pipe, killed with all that it started.
+"""A child process: started, talked to over a pipe, killed with all the processes it started.
 
 The parent makes a :class:`ChildProcess`; the child calls :func:`connect` before anything else.
-Messages are bytes, each received as it was sent. They are meant to be short: a child that does not
-read delays a parent that sends it more than the pipe holds.
+Messages are pickled objects. Keep them short: a child that does not read blocks a parent that sends
+more than the pipe holds.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal
 
 LOOK_S = 1.0
 """How often to check whether a child died whose own children hold the pipe open."""
@@ -35,7 +34,7 @@ class TimedOut(Exception):
     """No message came in time."""
 
 
-class ChildProcess:
+class ChildProcess(contextlib.ExitStack):
     """A process in a group of its own; leaving the ``with`` block kills the whole group.
 
     ``command`` gets the number of the pipe's file descriptor as its last argument. ``environment``
@@ -47,9 +46,11 @@ class ChildProcess:
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> None:
-        self._pipe, theirs = Pipe()
+        super().__init__()
+        pipe, theirs = Pipe()
+        self._pipe = self.enter_context(pipe)
         # a file takes any amount; a pipe that nobody reads would block the child
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
+        self._errors = self.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         with theirs:
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno())],
@@ -61,24 +62,14 @@ class ChildProcess:
                 start_new_session=True,
                 env=os.environ | (environment or {}),
             )
+        self.callback(self.kill)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def send(self, message: bytes) -> None:
+    def send(self, message: object) -> None:
         """Send a message. That the child is gone is noticed when its next message is read."""
         with contextlib.suppress(OSError):
-            self._pipe.send_bytes(message)
+            self._pipe.send(message)
 
-    def receive(self, deadline: float) -> bytes:
+    def receive(self, deadline: float) -> Any:
         """The next message.
 
         Raises: TimedOut after ``deadline`` of time.monotonic(); EOFError if the child ended.
@@ -88,7 +79,7 @@ class ChildProcess:
             ended = self._process.poll() is not None
             if self._pipe.poll(0 if ended else min(left, LOOK_S)):
                 try:
-                    return self._pipe.recv_bytes()
+                    return self._pipe.recv()
                 except OSError:
                     raise EOFError from None
             if ended:
@@ -109,27 +100,21 @@ class ChildProcess:
         if code is None:
             return "exited", "it closed its pipe without an answer"
         if code < 0:
-            return "killed", _signal(-code)
-        return "exited", f"exit status {code}: {self._last_line()}"
-
-    def close(self) -> None:
-        """Kill the child and what it left behind, and forget it."""
-        self.kill()
-        self._pipe.close()
-        self._errors.close()
+            # the parent enforces its own limits, so another SIGKILL is mostly the kernel's
+            probably = ", probably out of memory" if code == -signal.SIGKILL else ""
+            known = {number.value: number.name for number in signal.Signals}
+            return "killed", f"killed by {known.get(-code, f'signal {-code}')}{probably}"
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+        return "exited", f"exit status {code}: {last}"
 
     def kill(self) -> None:
-        """Kill the child and what it left behind. Another thread may do so."""
+        """Kill the child and the processes it left behind. Another thread may do so."""
         # its own children may have outlived it
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-
-    def _last_line(self) -> str:
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, size - 4096))
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "no message"
 
 
 def connect() -> Connection:
@@ -144,13 +129,3 @@ def connect() -> Connection:
     # or the parent would not see the end while a process that was started here lives
     os.set_inheritable(descriptor, False)
     return Connection(descriptor)
-
-
-def _signal(number: int) -> str:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = f"signal {number}"
-    # the parent enforces its own limits, so another SIGKILL is mostly the kernel's
-    probably = ", probably out of memory" if name == "SIGKILL" else ""
-    return f"killed by {name}{probably}"

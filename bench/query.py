@@ -13,14 +13,26 @@ from vidcost.bench import files
 from vidcost.bench.count import record
 from vidcost.bench.extras import require
 from vidcost.bench.timing.figures import contribution_figures, figures
-from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.store import TIMINGS, Store
+from vidcost.bench.timing.stored import stored_files
 
 if TYPE_CHECKING:
     import duckdb
 
-TABLES = ("counts", "timings", "contributions", "reconciliation", "audit")
-"""A table of these has columns only once there are records."""
+TABLES: Mapping[str, str] = {
+    "counts": "run",
+    "timings": "time",
+    "contributions": "time --contribution",
+    "reconciliation": "explain",
+    "audit": "audit",
+}
+"""The tables, each with the command that writes its records."""
+
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    # otherwise a name in SQL could be a variable of this program
+    "python_enable_replacements": "false",
+}
 
 
 class Answer(NamedTuple):
@@ -42,26 +54,24 @@ def query(
 
     Nothing else can be read or written: DuckDB's file access is off, except for ``parquet``, which
     receives the answer. ``note`` is told of a line that was cut short.
-    Raises: ValueError, in one line, if it is not one SELECT or fails, a file in the folder is
-        damaged, or the extra is not installed.
+    Raises: ValueError, in one line, if it is not one SELECT or fails, there are no records, a file
+        in the folder is damaged, or the extra is not installed.
     """
     require("query")
     import duckdb
 
     if not results.is_dir():
         raise ValueError(f"no folder {results}: choose the folder of the results with --results")
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        # otherwise a name in SQL could be a variable of this program
-        "python_enable_replacements": "false",
-    }
     with (
         files.replaced(parquet) if parquet else contextlib.nullcontext() as draft,
-        duckdb.connect(config=config) as connection,
+        duckdb.connect(config=CONFIG) as connection,
     ):
-        _register(connection, results, note)
-        connection.execute("set allowed_paths=?", [[str(draft)] if draft else []])
+        if not _register(connection, results, note):
+            commands = ", ".join(f"`vidcost {command}`" for command in TABLES.values())
+            raise ValueError(f"no records in {results}: {commands} write some")
+        # DuckDB writes Parquet to a temporary file first
+        allowed = [draft, draft.with_name(f"tmp_{draft.name}")] if draft else []
+        connection.execute("set allowed_paths=?", [list(map(str, allowed))])
         connection.execute("set enable_external_access=false")
         connection.execute("set lock_configuration=true")
         with _one_line_errors():
@@ -69,21 +79,28 @@ def query(
             kinds = [str(each.type).rpartition(".")[2] for each in statements]
             if kinds != ["SELECT"]:
                 raise ValueError(f"give one SELECT, not {' and '.join(kinds) or 'nothing'}")
-            asked = statements[0].query.strip().rstrip(";")
+            relation = connection.sql(statements[0].query)
+            columns = tuple(relation.columns)
+            if repeated := [name for name in columns if columns.count(name) > 1]:
+                raise ValueError(f"two columns are named {repeated[0]}: rename one with AS")
             if draft:
-                # without a temporary file, which would be a second path
-                options = "(format parquet, use_tmp_file false)"
-                connection.execute(f"copy ({asked}) to {_quoted(draft)} {options}")
-            return _answer(connection.sql(asked))
+                relation.write_parquet(str(draft))
+            rows = [tuple(map(_number, row)) for row in relation.fetchall()]
+    numeric = (all(type(v) in (int, float, type(None)) for v in c) for c in zip(*rows, strict=True))
+    return Answer(columns, tuple(numeric) or (False,) * len(columns), rows)
 
 
 def _register(
     connection: duckdb.DuckDBPyConnection, results: Path, note: Callable[[str], None]
-) -> None:
-    """Register a DataFrame for each table that has records."""
+) -> bool:
+    """Register a DataFrame for each table that has records; whether there are any."""
     import pandas as pd
 
-    timings = list(_timings(results / TIMINGS, note))
+    contents = list(stored_files(results))
+    for each in contents:
+        if each.warning:
+            note(each.warning)
+    timings = [timing for each in contents for timing in each.records.values()]
     tables: dict[str, Iterable[Mapping[str, Any]]] = {
         "counts": map(_counts, record.read(results).values()),
         "timings": (
@@ -99,12 +116,14 @@ def _register(
             for line in _lines(path, f"vidcost audit {path.stem}")
         ),
     }
-    for name, lines in tables.items():
-        plain = [{key: _plain(value) for key, value in line.items()} for line in lines]
+    found = False
+    for name in TABLES:
+        plain = [{key: _plain(value) for key, value in line.items()} for line in tables[name]]
         if plain:
+            found = True
             # by way of object, or a column with a gap would turn its integers into floats
-            frame = pd.DataFrame(plain, dtype=object).convert_dtypes()
-            connection.register(name, frame)
+            connection.register(name, pd.DataFrame(plain, dtype=object).convert_dtypes())
+    return found
 
 
 def _counts(counted: record.Record) -> dict[str, Any]:
@@ -114,14 +133,6 @@ def _counts(counted: record.Record) -> dict[str, Any]:
         counter = name.replace("-", "_")
         line |= {f"{counter}_flops": answer.flops, f"{counter}_params": answer.params}
     return line
-
-
-def _timings(folder: Path, note: Callable[[str], None]) -> Iterator[Timing]:
-    for path in sorted(folder.glob("*.jsonl")):
-        contents = Store(path).load()
-        if contents.warning:
-            note(contents.warning)
-        yield from contents.records.values()
 
 
 def _lines(path: Path, command: str) -> list[dict[str, Any]]:
@@ -149,24 +160,6 @@ def _plain(value: Any) -> Any:
     return json.dumps(value, default=str)
 
 
-def _answer(relation: duckdb.DuckDBPyRelation) -> Answer:
-    columns = tuple(relation.columns)
-    for name in columns:
-        if columns.count(name) > 1:
-            raise ValueError(f"two columns are named {name}: rename one with AS")
-    rows = [tuple(map(_number, row)) for row in relation.fetchall()]
-    numeric = tuple(
-        all(isinstance(value, int | float | None) for value in column)
-        and not any(isinstance(value, bool) for value in column)
-        for column in zip(*rows, strict=True)
-    )
-    return Answer(columns, numeric or (False,) * len(columns), rows)
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
-
-
 def _number(value: Any) -> Any:
     """DuckDB's decimals as int or float."""
     if isinstance(value, Decimal):
@@ -182,11 +175,11 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        said = str(error).partition("\n\nLINE ")[0]
-        if isinstance(error, duckdb.CatalogException) and said.startswith("Catalog Error: Table"):
-            said = (
-                f"{said.splitlines()[0]} The tables are {', '.join(TABLES)}, as far as "
-                "`vidcost run`, `time`, `time --contribution`, `explain` and `audit` have written "
-                "records"
+        message = str(error).partition("\n\nLINE ")[0]
+        if isinstance(error, duckdb.CatalogException) and message.startswith(
+            "Catalog Error: Table"
+        ):
+            message = (
+                f"{message.splitlines()[0]} The tables with records are of {', '.join(TABLES)}"
             )
-        raise ValueError(said) from None
+        raise ValueError(message) from None

@@ -21,12 +21,8 @@ DEFAULT = "pnl2020"
 
 def folders() -> dict[str, Path]:
     """The folders of all papers by name, in alphabetical order."""
-    found = {
-        file.parent.name: file.parent
-        for root in papers.__path__
-        for file in Path(root).glob("*/figures.toml")
-    }
-    return dict(sorted(found.items()))
+    files = (file for root in papers.__path__ for file in Path(root).glob("*/figures.toml"))
+    return dict(sorted((file.parent.name, file.parent) for file in files))
 
 
 @cache
@@ -34,9 +30,7 @@ def paper(name: str = DEFAULT) -> Paper:
     """All that a paper prints.  Raises: ValueError if there is no such paper."""
     found = folders()
     if name not in found:
-        near = difflib.get_close_matches(name, found, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"no paper {name!r}: {hint}there are {', '.join(found)}")
+        raise ValueError(f"no paper {name!r}: {_near(name, found)}there are {', '.join(found)}")
     return load(found[name] / "figures.toml")
 
 
@@ -96,19 +90,17 @@ def tables_of(row: str) -> tuple[int | str, ...]:
 
 
 def printed_rows(printed: Paper) -> dict[str, Row]:
-    """The rows that a paper's figures and claims are about, by name; they may be another paper's.
+    """The rows that a paper's figures are about, by name; they may be another paper's.
 
     Raises: ValueError if no paper has such a row.
     """
     known = every_row()
     named = dict.fromkeys(figure.row for figure in printed.figures)
-    named |= dict.fromkeys(row for claim in printed.claims for row in claim.rows)
     for row in named:
         if row not in known:
-            near = difflib.get_close_matches(row, known, n=1)
-            hint = f": did you mean {near[0]!r}?" if near else ""
             raise ValueError(
-                f"papers/{printed.name}/figures.toml names a row {row!r} that no paper has{hint}"
+                f"papers/{printed.name}/figures.toml names a row {row!r} that no paper has: "
+                f"{_near(row, known)}`vidcost list` shows all rows"
             )
     return {row: known[row] for row in named}
 
@@ -120,40 +112,37 @@ def rows_with_costs(name: str = DEFAULT) -> list[Row]:
 
 
 def select(
-    patterns: Sequence[str] = (),
-    *,
-    paper_name: str | None = None,
-    table: int | str | None = None,
+    patterns: Sequence[str] = (), *, paper_name: str | None = None, table: int | str | None = None
 ) -> tuple[Row, ...]:
     """Rows whose names match any of ``patterns`` (names or globs), in order.
 
-    Patterns choose among the rows of all papers, or of ``paper_name``. Without patterns, or with
-    a ``table``, the rows are those of that paper, or of DEFAULT.
+    The rows are those of ``paper_name``, else of DEFAULT. Without ``paper_name`` and ``table`` a
+    pattern that matches none of them chooses among the rows of all papers.
     The name of any row with such blocks and -optimized behind it is a row too, after all others.
     Raises: ValueError if a pattern matches nothing, with the nearest name, there is no such paper
             or table, or none of its rows matches.
     """
-    of_paper = paper_name or DEFAULT
+    own = rows_of(paper_name or DEFAULT)
     among_all = bool(patterns) and paper_name is None and table is None
-    base = tuple(every_row().values()) if among_all else rows_of(of_paper)
-    rows = (*base, *_optimized_by_name(patterns, base))
+    rows = tuple(every_row().values()) if among_all else own
+    rows += _optimized_by_name(patterns, rows)
     if table is not None:
-        printed = {each.row for each in paper(of_paper).table(table)}
-        in_table = tuple(row for row in rows if row.name in printed)
-    names = [row.name for row in rows]
+        printed = {each.row for each in paper(paper_name or DEFAULT).table(table)}
+    chosen: set[str] = set()
     for pattern in patterns:
-        if not fnmatch.filter(names, pattern):
-            near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"no row {pattern!r}: {hint}`vidcost list` shows all rows")
-    chosen = tuple(
+        names = _matching(pattern, own) or _matching(pattern, rows)
+        if not names:
+            near = _near(pattern, [row.name for row in rows], cutoff=0.4)
+            raise ValueError(f"no row {pattern!r}: {near}`vidcost list` shows all rows")
+        chosen |= names
+    found = tuple(
         row
-        for row in (rows if table is None else in_table)
-        if not patterns or any(fnmatch.fnmatchcase(row.name, p) for p in patterns)
+        for row in rows
+        if (not patterns or row.name in chosen) and (table is None or row.name in printed)
     )
-    if not chosen:
+    if not found:
         raise ValueError(f"no row of Table {table} matches {' or '.join(patterns)}")
-    return chosen
+    return found
 
 
 def row_files() -> list[Path]:
@@ -164,14 +153,21 @@ def row_files() -> list[Path]:
     return [*sorted(networks), *sorted(rows)]
 
 
-def _optimized_by_name(names: Sequence[str], rows: Iterable[Row]) -> list[Row]:
+def _matching(pattern: str, rows: Iterable[Row]) -> set[str]:
+    return {row.name for row in rows if fnmatch.fnmatchcase(row.name, pattern)}
+
+
+def _near(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def _optimized_by_name(names: Sequence[str], rows: Sequence[Row]) -> tuple[Row, ...]:
     """Optimized variants of ``rows`` that are asked for by name and are none of them."""
     known = {row.name for row in rows}
-    bases = {
-        f"{row.name}-optimized": row for row in rows if row.has_blocks and not row.is_optimized
-    }
-    return [
+    bases = {f"{row.name}-optimized": row for row in rows if row.has_blocks}
+    return tuple(
         bases[name].optimized()
         for name in dict.fromkeys(names)
         if name in bases and name not in known
-    ]
+    )

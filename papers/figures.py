@@ -1,4 +1,4 @@
-"""The figures that a paper prints, and what it means that ours equals one."""
+"""The figures that a paper prints, and when a count of ours equals one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 _PRINTED = re.compile(r"(?P<bound>>?)(?P<digits>\d+(?:\.\d+)?)(?P<unit>[MG])")
 _UNITS = {"M": 10**6, "G": 10**9}
@@ -72,12 +72,13 @@ Printed = Annotated[Figure, BeforeValidator(Figure.parse)]
 
 
 def _table_id(value: object) -> object:
-    """A number where it is written as one: titles are keyed by text, arguments are text."""
+    """A number where it is written as one: arguments are text."""
     return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
 TableId = Annotated[int | str, BeforeValidator(_table_id)]
 Kind = Literal["params", "flops"]
+Field = Literal["label", "row", "top1", "top5", "params", "flops"]
 
 
 class _Frozen(BaseModel):
@@ -101,7 +102,6 @@ class PrintedRow(_Frozen):
     table: TableId
     label: str
     row: str
-    group: str = ""
     top1: str | None = None
     top5: str | None = None
     params: Printed | None = None
@@ -115,30 +115,45 @@ class PrintedRow(_Frozen):
             if (figure := getattr(self, kind)) is not None:
                 yield kind, figure, getattr(self.note, kind), getattr(self.recipe, kind)
 
-    @model_validator(mode="after")
-    def _texts_are_of_figures(self) -> PrintedRow:
-        for field in ("note", "recipe"):
-            for kind in get_args(Kind):
-                if getattr(getattr(self, field), kind) and getattr(self, kind) is None:
-                    raise ValueError(f"{self.row} has {field}.{kind}, and no printed {kind}")
-        return self
+
+class _Table(_Frozen):
+    """A table of the file: a text for each column, "" where nothing is printed; notes by row."""
+
+    id: TableId
+    title: str
+    columns: tuple[Field, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: dict[str, Texts] = {}
+    recipes: dict[str, Texts] = {}
+
+    def read(self) -> Iterator[PrintedRow]:
+        """Its rows.  Raises: ValueError that names the row."""
+        texts = {"note": dict(self.notes), "recipe": dict(self.recipes)}
+        for cells in self.rows:
+            if len(cells) != len(self.columns):
+                raise ValueError(f"table {self.id} has {len(self.columns)} columns, not {cells}")
+            printed = {key: cell for key, cell in zip(self.columns, cells, strict=True) if cell}
+            own = {kind: of.pop(printed.get("row", ""), Texts()) for kind, of in texts.items()}
+            try:
+                yield PrintedRow.model_validate({"table": self.id, **printed, **own})
+            except ValidationError as error:
+                raise ValueError(f"table {self.id}, {cells[0]}: {_first(error)}") from None
+            for kind, text in own.items():
+                for figure in get_args(Kind):
+                    if getattr(text, figure) and figure not in printed:
+                        raise ValueError(f"{printed['row']} has a {kind}, and no printed {figure}")
+        if left := [*texts["note"], *texts["recipe"]]:
+            raise ValueError(f"table {self.id} has notes or recipes, and no row, of {left[0]}")
 
 
-class Claim(_Frozen):
-    """A cost claim of the prose: where it stands, what is printed, of which rows."""
+class Claim(NamedTuple):
+    """A cost claim of the text; the function ``check`` of the paper's claims.py judges it."""
 
     where: str
     printed: str
-    says: str
+    check: str
     rows: tuple[str, ...]
-
-
-class Dataset(_Frozen):
-    """Tables whose accuracies are of one dataset, so that a plot may hold them all."""
-
-    key: str
-    title: str
-    tables: tuple[TableId, ...]
+    says: str
 
 
 class Growth(_Frozen):
@@ -150,22 +165,28 @@ class Growth(_Frozen):
     side: int
 
 
-class Paper(_Frozen):
-    """All that a paper prints. ``name`` is its folder's.
+class _File(_Frozen):
+    """All of a figures.toml except its tables.
 
-    ``families`` are globs of row names by the word for a family of networks; ``shown_first`` is
-    the row and the reference counter that a page explains first.
+    ``families`` are globs of row names by the word for a family of networks, ``datasets`` the
+    tables whose accuracies a plot may hold together, by its title; ``shown_first`` is the row and
+    the reference counter that a page explains first.
     """
 
-    name: str
     paper: str
-    titles: dict[TableId, str]
-    figures: tuple[PrintedRow, ...]
     claims: tuple[Claim, ...] = ()
     families: dict[str, tuple[str, ...]] = {}
-    datasets: tuple[Dataset, ...] = ()
+    datasets: dict[str, tuple[TableId, ...]] = {}
     growth: Growth | None = None
     shown_first: tuple[str, str] | None = None
+
+
+class Paper(_File):
+    """All that a paper prints. ``name`` is its folder's."""
+
+    name: str
+    titles: dict[TableId, str]
+    figures: tuple[PrintedRow, ...]
 
     def table(self, table: TableId) -> tuple[PrintedRow, ...]:
         """The rows of one table, as printed.  Raises: ValueError if there is no such table."""
@@ -204,12 +225,9 @@ class Paper(_Frozen):
                 return family
         return "other networks"
 
-    @model_validator(mode="after")
-    def _tables_have_titles(self) -> Paper:
-        for table in dict.fromkeys(row.table for row in self.figures):
-            if table not in self.titles:
-                raise ValueError(f"table {table} has figures, and no title in [titles]")
-        return self
+
+class _Tables(_File):
+    tables: tuple[_Table, ...]
 
 
 def load(path: Path) -> Paper:
@@ -218,13 +236,21 @@ def load(path: Path) -> Paper:
     Raises: ValueError, in one line, if it cannot be read or is damaged.
     """
     try:
-        read = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Paper.model_validate({**read, "name": path.parent.name})
+        file = _Tables.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Paper(
+            **{key: getattr(file, key) for key in _File.model_fields},
+            name=path.parent.name,
+            titles={table.id: table.title for table in file.tables},
+            figures=tuple(row for table in file.tables for row in table.read()),
+        )
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        said = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
-        raise ValueError(f"{path} is damaged: {said}") from None
+        raise ValueError(f"{path} is damaged: {_first(error)}") from None
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))

@@ -51,29 +51,23 @@ class Row:
         all inputs are scaled alike, but for stills.
         Raises: ValueError if an input would not have whole frames or sides.
         """
-        row = self if classes is None else replace(self, classes=classes)
+        classes = self.classes if classes is None else classes
         if not self.inputs:
-            return row
-        longer = 1 if frames is None else Fraction(frames, self.frames)
-        larger = 1 if size is None else Fraction(size, self.size)
-        clips = tuple(
-            self._scaled(clip, 1 if index in self.stills else longer, larger)
-            for index, clip in enumerate(self.inputs)
-        )
-        return replace(row, inputs=clips)
-
-    def _scaled(self, clip: Clip, longer: Fraction | int, larger: Fraction | int) -> Clip:
-        channels, frames, height, width = clip
-        scaled = (frames * longer, height * larger, width * larger)
-        if any(extent != int(extent) for extent in scaled):
-            old = "x".join(map(str, clip[1:]))
-            new = "x".join(map(str, scaled))
-            raise ValueError(
-                f"{self.name}: an input of {old} would be {new}: choose frames and a size that "
-                "leave it whole"
-            )
-        new_frames, new_height, new_width = map(int, scaled)
-        return channels, new_frames, new_height, new_width
+            return replace(self, classes=classes)
+        longer = Fraction(self.frames if frames is None else frames, self.frames)
+        larger = Fraction(self.size if size is None else size, self.size)
+        clips: list[Clip] = []
+        for index, (channels, *clip) in enumerate(self.inputs):
+            factors = (1 if index in self.stills else longer, larger, larger)
+            scaled = [extent * factor for extent, factor in zip(clip, factors, strict=True)]
+            if any(extent != int(extent) for extent in scaled):
+                old, new = ("x".join(map(str, extents)) for extents in (clip, scaled))
+                raise ValueError(
+                    f"{self.name}: an input of {old} would be {new}: choose frames and a size "
+                    "that leave it whole"
+                )
+            clips.append((channels, int(scaled[0]), int(scaled[1]), int(scaled[2])))
+        return replace(self, classes=classes, inputs=tuple(clips))
 
     def optimized(self) -> Row:
         """A variant of this row whose blocks are optimized, named with -optimized behind.
@@ -81,8 +75,7 @@ class Row:
         Raises: ValueError if it has no blocks, is optimized already, or a block of it has one
                 implementation only.
         """
-        if not self.has_blocks:
-            raise ValueError(f"{self.name} has no blocks: choose a row with one")
+        plain = self.without_blocks()
         if self.is_optimized:
             raise ValueError(f"{self.name} is optimized already: choose another row")
         assert isinstance(self.build, partial), self
@@ -94,8 +87,7 @@ class Row:
             for position, block in blocks.items()
         }
         note = f"variant: {self.name} with the optimized implementation of its blocks"
-        name = f"{self.name}-optimized"
-        return replace(self.with_blocks(changed), name=name, note=note)
+        return replace(plain.with_blocks(changed), name=f"{self.name}-optimized", note=note)
 
     @property
     def is_optimized(self) -> bool:

@@ -13,6 +13,28 @@ from vidcost.papers import catalog
 
 Shelf = Callable[..., Path]
 
+TINY = """
+paper = "A paper"
+claims = [["Abstract", "small", "is_small", ["c3d"], "it is small"]]
+[[tables]]
+id = 1
+title = "Costs"
+columns = ["label", "row", "params"]
+rows = [["C3D", "c3d", "78.8M"]]
+"""
+ROWS = """
+from vidcost.models.backbones.c3d import C3D
+from vidcost.papers.row import Row
+
+ROWS = (Row("tiny-c3d", C3D, 3, ((3, 16, 112, 112),)),)
+"""
+CLAIMS = """
+from vidcost.bench.audit import Said, holds, ours
+
+def is_small(claim, paper):
+    return Said("no figure", holds(ours("c3d").params < 10**6), "It has more.")
+"""
+
 
 def _forget() -> None:
     for cached in (catalog.paper, catalog.rows_of, catalog._owners):
@@ -50,3 +72,16 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
         file = getattr(sys.modules[module], "__file__", None)
         if file and Path(file).is_relative_to(root):
             del sys.modules[module]
+
+
+@pytest.fixture
+def tiny(shelf: Shelf) -> Callable[..., Path]:
+    """Add a paper with one row, one printed figure of C3D and one claim: ``tiny(claims=...)``."""
+
+    def add(*, claims: str = CLAIMS, findings: str = "") -> Path:
+        folder = shelf("tiny", TINY, ROWS, claims=claims)
+        if findings:
+            (folder / "findings.md.j2").write_text(findings, encoding="utf-8")
+        return folder
+
+    return add

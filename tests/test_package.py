@@ -113,7 +113,7 @@ def test_the_installed_wheel_reads_the_printed_figures(installed, tmp_path):
 
 
 def test_the_installed_command_lists_the_rows(installed, tmp_path):
-    out = run("-m", "vidcost.bench", "list", cwd=tmp_path, PYTHONPATH=str(installed))
+    out = run("-m", "vidcost", "list", cwd=tmp_path, PYTHONPATH=str(installed))
     assert "| mfnet-pnl-x5 " in out
     assert [] == list(tmp_path.iterdir())
 

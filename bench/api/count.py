@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
+from tabulate import tabulate
 from torch import Tensor, nn
 
 from vidcost.bench.api.guest import NotCopyable, called, copied, guarded, outlined
 from vidcost.bench.call import Inputs, name_inside
 from vidcost.bench.count import counter
-from vidcost.bench.count.counter import Count, UncountedOperator
-from vidcost.bench.count.modules import Check, check
+from vidcost.bench.count.counter import Count, Shape, UncountedOperator
+from vidcost.bench.count.modules import Check, ModuleCount, check, modules
 from vidcost.bench.count.training import Training, count_training
 from vidcost.bench.errors import named
+from vidcost.bench.outputs import tensors_in
 from vidcost.models.cost import Cost
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-@dataclass(frozen=True)
-class ModuleCount:
-    """What was counted inside one module and those below it; the whole network has the name "".
-
-    ``forward`` and ``backward`` are sums over ``calls`` calls; ``backward`` is None unless training
-    was counted. Parameters stand in ``forward``.
-    """
-
-    module: str
-    type: str
-    calls: int
-    forward: Cost
-    backward: Cost | None = None
+DEPTH = 2
+"""Levels of modules that are printed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NetworkCount:
-    """What one pass of a network costs.
+    """What one pass of a network costs; printed, a table of its modules down to two levels.
 
     Units: MACs, elements and parameters as in :class:`vidcost.models.cost.Cost`; ``buffers`` are
-    elements. ``modules`` are those that were called, in order. ``checks`` holds every module with a
+    elements. ``modules`` are all of them, outermost first. ``checks`` holds every module with a
     closed form, a method ``cost(shape) -> Cost``, beside its count; ``unchecked`` says of others
     with such a method why it could not be asked. ``counted_on`` is the device of the pass;
     ``why`` says why it is not "meta", where nothing is computed.
@@ -65,7 +57,14 @@ class NetworkCount:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of the forward pass."""
+        """Multiply-accumulates of the forward pass.
+
+        Raises: ValueError if training was counted: it has three such figures.
+        """
+        if self.backward is not None:
+            raise ValueError(
+                "a step of training was counted: say forward.macs, backward.macs or total.macs"
+            )
         return self.forward.macs
 
     @property
@@ -81,19 +80,70 @@ class NetworkCount:
         return "equal" if all(check.equal for check in self.checks) else "differs"
 
     def to_pandas(self) -> pd.DataFrame:
-        """One line for each module: its parameters, MACs and elements by kind."""
+        """One line for each module: its output's shape, parameters, MACs and elements by kind."""
         import pandas as pd
 
         return pd.DataFrame([_line(module) for module in self.modules])
 
+    def to_json(self) -> str:
+        """The whole and its modules as a JSON object."""
+        whole = _line(self.modules[0]) | {"buffers": self.buffers, "counted_on": self.counted_on}
+        whole["module"] = self.network
+        return json.dumps(whole | {"modules": [_line(module) for module in self.modules[1:]]})
 
-def count(model: nn.Module, inputs: Inputs, *, training: bool = False) -> NetworkCount:
+    def __repr__(self) -> str:
+        return self._table("simple")
+
+    def _repr_html_(self) -> str:
+        return self._table("html")
+
+    def _table(self, form: str) -> str:
+        whole, space = self.total.macs, "\N{NO-BREAK SPACE}" if form == "html" else " "
+        lines = []
+        for module in self.modules:
+            depth = module.module.count(".") + 1 if module.module else 0
+            if depth > DEPTH:
+                continue
+            back = module.backward
+            macs = module.forward.macs + (back.macs if back else 0)
+            name = module.module.rpartition(".")[2]
+            lines.append(
+                [
+                    2 * depth * space + (f"{name}: {module.type}" if name else module.type),
+                    "x".join(map(str, module.output or ())) or None,
+                    f"{module.forward.params:,}",
+                    f"{module.forward.macs:,}",
+                    *([] if back is None else [f"{back.macs:,}"]),
+                    f"{macs / whole:.1%}" if whole else None,
+                ]
+            )
+        backward = [] if self.backward is None else ["Backward MACs"]
+        return tabulate(
+            lines,
+            ["Module", "Output", "Parameters", "MACs", *backward, "Of all MACs"],
+            tablefmt=form,
+            stralign="right",
+            colalign=("left",),
+            preserve_whitespace=True,
+            disable_numparse=True,
+        )
+
+
+def count(
+    model: nn.Module,
+    inputs: Inputs,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    training: bool = False,
+) -> NetworkCount:
     """Count one pass of ``model`` on ``inputs``: MACs, parameters, elements, by module.
 
-    ``inputs`` are a tensor, a sequence of tensors or a mapping from the names of forward's
-    arguments to tensors, of any type, on the model's device. The pass is in evaluation mode; with
-    ``training`` it is in training mode and the backward pass from all outputs is counted too.
-    Outputs may be tensors in tuples, dicts and dataclasses.
+    ``inputs`` are a tensor, a shape such as (1, 3, 16, 112, 112), arguments by position in a tuple
+    or list, or a mapping from the names of forward's arguments; ``kwargs`` are more of those.
+    Arguments and outputs may be tensors in tuples, lists, mappings and dataclasses; inputs also
+    hold numbers, strings and None. Tensors are on the model's device. The pass is in evaluation
+    mode; with ``training`` it is in training mode and the backward pass from all outputs is counted
+    too.
 
     The network is run on the meta device, in milliseconds. If it cannot run there, because what it
     does depends on values, it runs once on its own device, and the result says why. Either way it
@@ -111,13 +161,14 @@ def count(model: nn.Module, inputs: Inputs, *, training: bool = False) -> Networ
     ('meta', 'not checked')
 
     Raises: UncountedOperator naming every operator without a counting rule; ValueError if ``model``
-            is no module or an input no tensor; NetworkExit if it calls sys.exit; what the network
-            raises.
+            is no module or the inputs hold no tensor; NetworkExit if it calls sys.exit; what the
+            network raises.
     """
-    network, values = called(model, inputs)
+    network, values = called(model, inputs, kwargs)
+    outputs: dict[str, Shape] = {}
     with guarded(*values, *model.parameters()):
         found, counted_on, why = _on_meta_or_here(
-            network, values, count_training if training else counter.count
+            network, values, count_training if training else counter.count, outputs
         )
     forward = found.forward if isinstance(found, Training) else found
     backward = found.backward if isinstance(found, Training) else None
@@ -127,7 +178,7 @@ def count(model: nn.Module, inputs: Inputs, *, training: bool = False) -> Networ
         forward=forward.total,
         backward=None if backward is None else backward.total,
         buffers=forward.buffers,
-        modules=tuple(_modules(model, network, forward, backward)),
+        modules=modules(network, forward, backward, outputs),
         checks=tuple(checks),
         unchecked=tuple(unchecked),
         counted_on=counted_on,
@@ -143,18 +194,27 @@ def _line(module: ModuleCount) -> dict[str, object]:
         "module": module.module,
         "type": module.type,
         "calls": module.calls,
+        "output": module.output,
         **forward,
         **{f"backward_{name}": amount for name, amount in backward.items()},
     }
 
 
 def _on_meta_or_here(
-    network: nn.Module, values: tuple[Tensor, ...], run: Callable[..., Count | Training]
+    network: nn.Module,
+    values: tuple[Tensor, ...],
+    run: Callable[..., Count | Training],
+    outputs: dict[str, Shape],
 ) -> tuple[Count | Training, str, str]:
-    """The result of ``run`` on a copy, the device it ran on, and why that is not meta."""
+    """The result of ``run`` on a copy, the device it ran on, and why that is not meta.
+
+    Shapes of the modules' outputs are written into ``outputs``.
+    """
     shapes = [x.detach().to("meta").requires_grad_(x.requires_grad) for x in values]
     try:
-        return run(outlined(network), *shapes), "meta", ""
+        guest = outlined(network)
+        with _noted(guest, outputs):
+            return run(guest, *shapes), "meta", ""
     except UncountedOperator:
         raise
     except Exception as error:  # whatever does not work without values
@@ -165,7 +225,27 @@ def _on_meta_or_here(
         guest = copied(network)
     except NotCopyable as error:
         guest, why = network, str(error)
-    return run(guest, *here), str(device or "cpu"), why
+    with _noted(guest, outputs):
+        return run(guest, *here), str(device or "cpu"), why
+
+
+@contextmanager
+def _noted(model: nn.Module, outputs: dict[str, Shape]) -> Iterator[None]:
+    """Write the shape of the first tensor that each module returns into ``outputs``."""
+
+    def note(module: nn.Module, _: object, output: object, *, names: list[str]) -> None:
+        if tensors := tensors_in(output):
+            outputs.update(dict.fromkeys(names, tuple(tensors[0].shape)))
+
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
+    hooks = [module.register_forward_hook(partial(note, names=names[module])) for module in names]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _checks(network: nn.Module, forward: Count) -> tuple[list[Check], list[str]]:
@@ -181,27 +261,3 @@ def _checks(network: nn.Module, forward: Count) -> tuple[list[Check], list[str]]
         if checked is not None:
             checks.append(Check(inside, checked.counted, checked.formula))
     return checks, unchecked
-
-
-def _modules(
-    model: nn.Module, network: nn.Module, forward: Count, backward: Count | None
-) -> list[ModuleCount]:
-    calls = Counter(call.module for call in forward.calls)
-    if network is not model:
-        # what calls it by names is none of its modules
-        calls.pop("")
-    there, back = forward.by_module(), None if backward is None else backward.by_module()
-    modules = []
-    for name, times in calls.items():
-        module = network.get_submodule(name)
-        params = sum(p.numel() for p in module.parameters())
-        modules.append(
-            ModuleCount(
-                module=name_inside(network, name),
-                type=type(module).__name__,
-                calls=times,
-                forward=there.get(name, Cost()) + Cost(params=params),
-                backward=None if back is None else back.get(name, Cost()),
-            )
-        )
-    return modules

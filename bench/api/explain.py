@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
 
@@ -55,12 +56,14 @@ class Reconciliation:
         return pd.DataFrame(lines)
 
 
-def explain(model: nn.Module, inputs: Inputs) -> Reconciliation:
+def explain(
+    model: nn.Module, inputs: Inputs, *, kwargs: Mapping[str, Any] | None = None
+) -> Reconciliation:
     """Ask every counter what one pass of ``model`` on ``inputs`` costs, and explain its integer.
 
-    ``inputs`` are as for :func:`vidcost.count`. The counters run a copy of the network for real, on
-    its device; it and the random generators are left as they were. A counter that is missing,
-    rejects the network or crashes is an entry that says so.
+    ``inputs`` and ``kwargs`` are as for :func:`vidcost.count`. The counters run a copy of the
+    network for real, on its device; it and the random generators are left as they were. A counter
+    that is missing, rejects the network or crashes is an entry that says so.
 
     >>> import torch, vidcost
     >>> from torch import nn
@@ -72,12 +75,12 @@ def explain(model: nn.Module, inputs: Inputs) -> Reconciliation:
     [('BatchNorm, 2 per element', 144)]
 
     Raises: UncountedOperator; ValueError if ``model`` is no module, cannot be copied or is on the
-            meta device, or an input is no tensor; NetworkExit if it calls sys.exit; what the
+            meta device, or the inputs hold no tensor; NetworkExit if it calls sys.exit; what the
             network raises.
     """
-    network, values = called(model, inputs)
+    network, values = called(model, inputs, kwargs)
     if any(tensor.is_meta for tensor in (*values, *model.parameters(), *model.buffers())):
-        raise ValueError("fvcore and thop run the network: it cannot be on the meta device")
+        raise ValueError("fvcore runs the network: it cannot be on the meta device")
     with guarded(*values, *model.parameters()):
         entries = reconcile_network(
             type(model).__name__, copied(network), [x.detach().clone() for x in values]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,17 +24,32 @@ class NotCopyable(ValueError):
     """A network that cannot be copied."""
 
 
-def called(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, tuple[Tensor, ...]]:
+def called(
+    model: nn.Module, inputs: Inputs, kwargs: Mapping[str, Any] | None = None
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """A network that takes tensors by position, and those tensors.
 
-    Raises: ValueError if ``model`` is no module, or an input is no tensor.
+    A tuple of integers is the shape of a tensor of ones, of the model's type and on its device.
+    Raises: ValueError if ``model`` is no module, or there is no tensor in the inputs.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(
             f"a network is an nn.Module, not {type(model).__name__}: call what builds it, or wrap "
             "the function in a module"
         )
-    return positional(model, inputs)
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.ones(()))
+    if _is_shape(inputs):
+        inputs = (inputs,)
+    if isinstance(inputs, list | tuple):
+        inputs = [
+            torch.ones(each, dtype=like.dtype, device=like.device) if _is_shape(each) else each
+            for each in inputs
+        ]
+    return positional(model, inputs, kwargs)
+
+
+def _is_shape(value: object) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(type(each) is int for each in value)
 
 
 @contextmanager

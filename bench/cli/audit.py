@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vidcost.bench import extras, files
-from vidcost.bench.cli.options import As, Json, PaperName, Results
+from vidcost.bench.cli.options import As, Json, PaperName, Results, Wide
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
 audit_app = typer.Typer()
@@ -26,6 +26,7 @@ def audit(
     ] = None,
     results: Results = Path("results"),
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """A verdict on every figure a paper prints and every cost it claims, counted on the spot.
@@ -35,8 +36,8 @@ def audit(
     has one, if a recipe no longer gives its figure, or if a finding no longer holds.
     """
     extras.require("report")
-    from vidcost.bench.audit import Recipe, judge, printed_figures, problems
-    from vidcost.bench.cli.rows import progress
+    from vidcost.bench.audit import Recipe, judge, problems
+    from vidcost.bench.progress import progress
     from vidcost.bench.report.audit import (
         audit_markdown,
         figure_table,
@@ -51,7 +52,7 @@ def audit(
         return
     paper = catalog.paper(paper_name or catalog.DEFAULT)
     files.check_folder(results)
-    with progress(printed_figures(paper)) as advance:
+    with progress("counting", len(paper.figures)) as advance:
         judged = judge(paper, advance=advance)
     found = findings(paper, judged)
     if as_ is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +20,7 @@ from vidcost.bench.cli.options import (
     EngineName,
     Format,
     Frames,
-    GpuTypes,
+    GpuType,
     Inputs,
     Json,
     Results,
@@ -27,7 +28,7 @@ from vidcost.bench.cli.options import (
     Size,
     Threads,
     TimeLimit,
-    Where,
+    Wide,
 )
 from vidcost.bench.cli.output import print_table, report
 
@@ -104,8 +105,7 @@ def compare(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Time for so long in all: 90s, 10m, 0s for not; default: 2m, on a cluster until "
-            "precise.",
+            help="Time for so long in all: 90s, 10m, 0s for not; default: 2m.",
         ),
     ] = None,
     reference_counter: Annotated[
@@ -113,35 +113,35 @@ def compare(
     ] = True,
     time_limit: TimeLimit = "5m",
     resume: Resume = True,
-    engine: EngineName = Where.HERE,
+    engine: EngineName = "here",
     address: Address = None,
-    gpu: GpuTypes = None,
+    gpu: GpuType = None,
     results: Results = Path("results"),
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Compare blocks in one network: counts, latency, memory, and what they add to it.
 
     The network is built with each block at all the positions given, counted in a process of its
     own, checked against the block's closed form if it has one, and timed interleaved with the same
-    network without any block. Timings are stored like those of `vidcost time`. With --engine ray
-    both are done on the nodes of a cluster.
+    network without any block. Timings are stored like those of `vidcost time`.
     """
-    from vidcost.bench.cli.engines import NO_BUDGET, Choice, take
+    from vidcost.bench.cli.engines import Place, take
     from vidcost.bench.cli.networks import fields_of, limit_s
-    from vidcost.bench.cli.rows import progress
     from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
+    from vidcost.bench.progress import progress
     from vidcost.bench.report.compare import compare_table
-    from vidcost.bench.timing.kinds import most_of_one_kind
     from vidcost.bench.timing.plan import seconds
+    from vidcost.bench.timing.stored import most_of_one_kind
     from vidcost.bench.timing.sweep import Swept
 
-    place = Choice(engine, address, gpu, device)
-    place.check_device()
+    began = monotonic()
+    place = Place(engine, address, gpu, device, None if budget == "0s" else budget)
     clip = {"classes": classes, "frames": frames, "size": size}
     swept = None
     if modes:
-        if place.is_ray:
+        if engine == "ray":
             raise ValueError("--modes times on this machine: leave --engine out")
         if at or block or sweep or plot:
             raise ValueError(
@@ -161,16 +161,14 @@ def compare(
     budget_s, limit = seconds(budget or BUDGET), limit_s(time_limit)
     if modes and not budget_s:
         raise ValueError("--modes times: give it more than --budget 0s")
-    if place.is_ray and budget is not None and budget_s:
-        raise ValueError(NO_BUDGET)
     fields = fields_of(
         networks, inputs, clip, has_batch=axes["batch"] != 1, is_swept=swept is not None
     )
     if not modes and len(fields) > 1:
         raise ValueError(f"{networks[0]!r} matches {len(fields)} rows: compare in one at a time")
     files.check_folder(results)
-    with place.engine([*networks, *(block or ())]) as machines:
-        conditions = {"device": device, "threads": threads or place.threads(), **axes}
+    with place.joined([*networks, *(block or ())]) as cores:
+        conditions = {"device": device, "threads": threads or cores, **axes}
         if modes:
             _compare_modes(
                 [conditions | each for each in fields],
@@ -182,23 +180,27 @@ def compare(
         assert at is not None
         assert block is not None
         chosen = variants(fields[0], at, block, conditions, swept)
-        with progress(len(chosen)) as advance:
+        with progress("counting", len(chosen)) as advance:
             counts = count_all(
                 chosen,
                 reference_counters=("fvcore",) if reference_counter else (),
                 limit_s=limit,
                 advance=advance,
-                engine=machines,
             )
         taken = Swept()
-        if budget_s:
+        left_s = budget_s - (monotonic() - began)
+        if budget_s and left_s <= 0:
+            taken.notes.append(
+                f"counting took {monotonic() - began:.0f} s, all of --budget: nothing was timed"
+            )
+        elif budget_s:
             taken = take(
                 to_time(chosen, counts),
                 results,
-                engine=machines,
+                place=place,
                 resume=resume,
                 start_up_s=limit,
-                budget_s=budget_s,
+                budget_s=left_s,
                 command="vidcost compare",
             )
     timings, left_out = most_of_one_kind(taken.timings)

@@ -1,63 +1,39 @@
-"""What a shell completes beside commands and options: rows, blocks, devices, conditions.
+"""Values that a shell completes: rows, blocks, positions, papers, conditions.
 
-typer drops what does not begin with the word so far, which is why none of these is given it unless
-it holds several values.
+typer drops those that do not begin with the word so far, so only lists separated by commas look at
+it. Modules that import torch are imported when they are asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-
-from vidcost.bench.timing.axes import FULL, STAGES
-
-# what needs torch is imported by who asks for it: no other completion should wait for it
+from importlib import import_module
 
 
-def rows() -> list[str]:
-    """Names of rows."""
-    from vidcost.papers.catalog import every_row
+def names(module: str, attribute: str, *others: str) -> Callable[[], list[str]]:
+    """Completes the names in an attribute of a module, or in what it returns, and ``others``."""
 
-    return list(every_row())
+    def complete() -> list[str]:
+        found = getattr(import_module(f"vidcost.{module}"), attribute)
+        return [*others, *(found() if callable(found) else found)]
 
-
-def blocks() -> list[str]:
-    """Names of blocks; their options follow a colon, at which bash begins a new word."""
-    from vidcost.models.registry import BLOCKS
-
-    return list(BLOCKS)
+    return complete
 
 
-def impls() -> list[str]:
-    """Implementations of blocks, and both."""
-    from vidcost.models.blocks.impl import IMPLS
-
-    return [*IMPLS, ",".join(IMPLS)]
-
-
-def blocks_or_all() -> list[str]:
-    """Names of blocks, and the word for all of them."""
-    return ["all", *blocks()]
+rows = names("papers.catalog", "every_row")
+papers = names("papers.catalog", "folders")
+blocks = names("models.registry", "BLOCKS")
+blocks_or_all = names("models.registry", "BLOCKS", "all")
+impls = names("models.blocks.impl", "IMPLS", "reference,optimized")
 
 
 def positions() -> list[str]:
-    """Positions at which some row has a block; in bash they, too, hold a colon."""
+    """Positions at which some row has a block."""
     from vidcost.papers.catalog import rows_of
 
     taken = (row.build.keywords["blocks"] for row in rows_of() if isinstance(row.build, partial))
     return sorted({position for blocks in taken for position in blocks})
-
-
-def devices() -> list[str]:
-    """Kinds of devices, whether there is one or not: to look would take seconds."""
-    return ["cpu", "cuda"]
-
-
-def papers() -> list[str]:
-    """Names of papers."""
-    from vidcost.papers.catalog import folders
-
-    return list(folders())
 
 
 def tables() -> list[str]:
@@ -73,13 +49,10 @@ def papers_and_tables() -> list[str]:
 
 
 def several_of(*values: str) -> Callable[[str], list[str]]:
-    """Values separated by commas: each may follow what stands there already."""
+    """Values separated by commas: each may follow those that stand there already."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, _ = incomplete.rpartition(",")
         return [before + comma + value for value in values if value not in before.split(",")]
 
     return complete
-
-
-campaigns = several_of(FULL, *STAGES)

@@ -12,7 +12,6 @@ from vidcost.bench.cli.options import (
     TIME_LIMIT,
     As,
     Classes,
-    Format,
     Frames,
     Inputs,
     Json,
@@ -21,6 +20,7 @@ from vidcost.bench.cli.options import (
     Rows,
     Size,
     TimeLimit,
+    Wide,
 )
 from vidcost.bench.cli.output import print_table, report, report_failures
 
@@ -40,6 +40,7 @@ def list_rows(
     ] = None,
     papers: Annotated[bool, typer.Option("--papers", help="List the papers instead.")] = False,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """List the rows: name, tables, input, what is assumed."""
@@ -83,6 +84,7 @@ def count(
     inputs: Inputs = None,
     time_limit: TimeLimit = TIME_LIMIT,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Count rows exactly, in seconds, and check every block against its closed form.
@@ -93,10 +95,14 @@ def count(
     own, a class or function that takes the number of channels. A method cost(shape), which returns
     a vidcost.models.Cost, is a closed form.
     """
-    from vidcost.bench.cli.networks import limit_s, network_cells, parted
+    from vidcost.bench.cli.networks import failures, limit_s, network_cells, parted
     from vidcost.bench.cli.rows import at, buildable, measured
     from vidcost.bench.count.record import count_row
-    from vidcost.bench.report.counts import count_table, modules_table, training_table
+    from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
+    from vidcost.bench.inspection.counted import counted
+    from vidcost.bench.report.counts import count_table, counted_table, modules_table
+    from vidcost.bench.timing.cell import checked_cell
+    from vidcost.bench.timing.plan import row_fields
 
     if sum((training, references, depth is not None)) > 1:
         raise ValueError("--training, --references and --depth are three tables: give one of them")
@@ -104,73 +110,45 @@ def count(
     if shape:
         if of_rows or inputs or training or references or depth is not None:
             raise ValueError("--shape is for blocks alone: give blocks and --shape only")
-        _count_blocks(rows or (), shape, limit_s(time_limit), as_)
-        return
-    names, own = parted(rows)
-    networks = network_cells(own, inputs)
-    if networks:
-        if names or of_rows:
+        cells = _block_cells(rows or (), shape)
+    else:
+        names, own = parted(rows)
+        cells = network_cells(own, inputs)
+        if cells and (names or of_rows):
             raise ValueError(
                 "networks of your own are counted by themselves, at --input: leave out rows, "
                 "--table, --classes, --frames and --size"
             )
-        _count_networks(networks, references, training, depth, limit_s(time_limit), as_)
-        return
-    chosen = at(buildable(names, table=table), classes, frames, size)
-    if depth is not None:
-        if len(chosen) != 1:
-            raise ValueError(f"--depth is for one network: {len(chosen)} rows are chosen")
-        print_table(modules_table(chosen[0], depth), as_)
-    elif training:
-        print_table(training_table(chosen), as_)
-    elif references:
-        records = [each.record for each in measured(chosen, use_cache=not no_cache)]
-        print_table(count_table(records), as_)
-        report_failures(records)
-    else:
-        print_table(count_table([count_row(row) for row in chosen]), as_)
-
-
-def _count_networks(
-    networks: Sequence[Cell],
-    references: bool,
-    training: bool,
-    depth: int | None,
-    limit_s: float,
-    as_: Format | None,
-) -> None:
-    from vidcost.bench.cli.networks import failures
-    from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
-    from vidcost.bench.inspection.counted import counted
-    from vidcost.bench.report.counts import counted_table, network_modules_table
-
-    if depth is not None and len(networks) > 1:
-        raise ValueError(f"--depth is for one network: {len(networks)} are given")
+        chosen = [] if cells else at(buildable(names, table=table), classes, frames, size)
+        if depth is not None and len(cells or chosen) != 1:
+            number = f"{len(cells)} are given" if cells else f"{len(chosen)} rows are chosen"
+            raise ValueError(f"--depth is for one network: {number}")
+        if chosen and references:
+            records = [each.record for each in measured(chosen, use_cache=not no_cache)]
+            print_table(count_table(records), as_)
+            report_failures(records)
+            return
+        if chosen and not training and depth is None:
+            print_table(count_table([count_row(row) for row in chosen]), as_)
+            return
+        cells = cells or [checked_cell(row_fields(row)) for row in chosen]
     asked = tuple(REFERENCE_COUNTERS) if references else ()
+    limit = limit_s(time_limit)
     found = [
-        counted(cell, reference_counters=asked, training=training, limit_s=limit_s)
-        for cell in networks
+        counted(cell, reference_counters=asked, training=training, limit_s=limit) for cell in cells
     ]
     if depth is None:
         print_table(counted_table(found), as_)
     elif found[0].modules:
-        print_table(network_modules_table(found[0], depth), as_)
+        print_table(modules_table(found[0], depth), as_)
     report(failures(found))
 
 
-def _count_blocks(specs: Sequence[str], shape: str, limit_s: float, as_: Format | None) -> None:
-    from vidcost.bench.cli.networks import failures
-    from vidcost.bench.inspection.counted import counted
-    from vidcost.bench.report.counts import counted_table
+def _block_cells(specs: Sequence[str], shape: str) -> list[Cell]:
     from vidcost.bench.timing.cell import checked_cell
     from vidcost.bench.timing.plan import code_of, shape_of
 
     if not specs:
         raise ValueError("--shape is for blocks: name some, such as nl or pnl:n=3")
     each = shape_of(shape)
-    cells = [
-        checked_cell({"block": spec, "shape": each, "code": code_of([spec])}) for spec in specs
-    ]
-    found = [counted(cell, limit_s=limit_s) for cell in cells]
-    print_table(counted_table(found, shape=each), as_)
-    report(failures(found))
+    return [checked_cell({"block": spec, "shape": each, "code": code_of([spec])}) for spec in specs]

@@ -9,10 +9,8 @@ import typer
 from vidcost.bench import files
 from vidcost.bench.cli.options import (
     TIME_LIMIT,
-    Address,
     As,
     Classes,
-    EngineName,
     Format,
     Frames,
     Inputs,
@@ -23,7 +21,7 @@ from vidcost.bench.cli.options import (
     Rows,
     Size,
     TimeLimit,
-    Where,
+    Wide,
 )
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
@@ -44,9 +42,8 @@ def explain(
     no_cache: NoCache = False,
     inputs: Inputs = None,
     time_limit: TimeLimit = TIME_LIMIT,
-    engine: EngineName = Where.HERE,
-    address: Address = None,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """From our MACs to what each counter prints, by named terms; fails if anything is left over.
@@ -54,14 +51,11 @@ def explain(
     Up to four rows are shown term by term. Over all rows it writes reconciliation.md and
     reconciliation.jsonl, with every row's terms, to the results folder; --format json or csv prints
     a line for each term.
-    With --engine ray the counters run on the nodes of a cluster, each of which keeps the answers
-    given on it.
     """
-    from vidcost.bench.cli.engines import Choice
     from vidcost.bench.cli.networks import limit_s, network_cells, parted
-    from vidcost.bench.cli.rows import at, buildable, measured, progress
-    from vidcost.bench.count.reconcile import Entry, entries_on, reconcile, steps
-    from vidcost.bench.inspection.counted import explained_on
+    from vidcost.bench.cli.rows import at, buildable, measured
+    from vidcost.bench.count.reconcile import Entry, reconcile
+    from vidcost.bench.inspection.counted import explained
     from vidcost.bench.report.reconciliation import (
         reconciliation_markdown,
         reconciliation_table,
@@ -76,22 +70,16 @@ def explain(
         files.check_folder(results)
     entries: dict[str, list[Entry]] = {}
     failed: list[str] = []
-    where = Choice(engine, address)
-    with where.engine(references) as machines:
-        if rows or not networks:
-            chosen = at(buildable(rows, table=table), classes, frames, size)
-            if where.is_ray:
-                with progress(steps(chosen)) as advance:
-                    entries, lost = entries_on(
-                        machines, chosen, use_cache=not no_cache, advance=advance
-                    )
-                failed += lost
-            else:
-                examined = measured(chosen, use_cache=not no_cache)
-                entries = {each.record.row: reconcile(each) for each in examined}
-        found, failures = explained_on(networks, limit_s=limit_s(time_limit), engine=machines)
-        entries |= found
-        failed += failures
+    if rows or not networks:
+        chosen = at(buildable(rows, table=table), classes, frames, size)
+        examined = measured(chosen, use_cache=not no_cache)
+        entries = {each.record.row: reconcile(each) for each in examined}
+    for network in networks:
+        found, failure = explained(network, limit_s=limit_s(time_limit))
+        if failure:
+            failed.append(failure)
+        else:
+            entries[network.target] = found
     shown = [entry for each in entries.values() for entry in each]
     if as_ in (Format.JSON, Format.CSV):
         print_table(tidy_table(shown), as_)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from vidcost.bench import extras, files
-from vidcost.bench.cli.options import As, Format, Json, PaperName, Results
+from vidcost.bench.cli.options import As, Format, Json, PaperName, Results, Wide
 from vidcost.bench.cli.output import print_table, report, write_document
 
 formulas_app = typer.Typer()
@@ -30,6 +30,7 @@ def formulas(
     ] = "N",
     results: Results = Path("results"),
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Costs of blocks as a paper prints them and as derived, and verdicts on its claims of them.

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
 from vidcost.bench.cli.axis_options import with_axes
-from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size
+from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size, Wide
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.extras import require
-from vidcost.bench.progress import bar
+from vidcost.bench.progress import progress
 
 if TYPE_CHECKING:
     from vidcost.bench.gate.record import Result, Rule
@@ -27,6 +24,8 @@ FIND_ABOVE_MARGIN = 0.02
 
 MOST_PAIRS_FOR_POWER = 400
 """With --power; each pair takes some seconds at a target."""
+
+_counting = partial(progress, "counting")
 
 gate_app = typer.Typer(
     help="Regressions caught: exact counts, and timings of two versions.", no_args_is_help=True
@@ -82,14 +81,13 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     The answers of fvcore, thop and torch are computed from their conventions, which `vidcost
     explain` checks against their real answers.
     """
-    from vidcost.bench.cli.rows import progress
     from vidcost.bench.count import record
     from vidcost.bench.gate.counts import compare
     from vidcost.bench.report.gate.counts import change_table, summary_line
     from vidcost.bench.report.gate.github import annotated, announce, append_summary
     from vidcost.papers.catalog import rows_beside
 
-    comparison = compare(rows_beside(record.read(results)), results, progress=progress)
+    comparison = compare(rows_beside(record.read(results)), results, progress=_counting)
     summary, table = summary_line(comparison, results), change_table(comparison)
     if comparison.changes or as_ is not None:
         print_table(table, as_)
@@ -115,13 +113,12 @@ def gate_accept(
 
     fvcore, thop and the others are asked about the rows that changed.
     """
-    from vidcost.bench.cli.rows import progress
     from vidcost.bench.count import record
     from vidcost.bench.gate.counts import accept
     from vidcost.bench.report.gate.counts import accepted_line, change_table
     from vidcost.papers.catalog import rows_beside
 
-    acceptance = accept(rows_beside(record.read(results)), results, reason, progress=progress)
+    acceptance = accept(rows_beside(record.read(results)), results, reason, progress=_counting)
     if json:
         print_table(change_table(acceptance), Format.JSON)
     typer.echo(accepted_line(acceptance, results), err=json)
@@ -163,14 +160,18 @@ def gate_time(
     ] = None,
     inconclusive: IfInconclusive = "fail",
     visit: Annotated[
-        float, typer.Option(min=0.01, help="Seconds for which a pair is interleaved at a target.")
+        float,
+        typer.Option(
+            min=0.01, hidden=True, help="Seconds for which a pair is interleaved at a target."
+        ),
     ] = 1.0,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Chooses the orders; default: any, recorded.")
+        int | None, typer.Option(min=0, hidden=True, help="Chooses the orders; default: any.")
     ] = None,
     out: Out = Path("gate.json"),
     junit: Junit = None,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Time two versions of the models interleaved on this machine, and judge the difference.
@@ -230,7 +231,7 @@ def gate_time(
         seed=random.SystemRandom().randrange(1 << 32) if seed is None else seed,
         visit_s=visit,
     )
-    with _progress() as show:
+    with progress("gate", 1) as show:
         campaign = interleave.Campaign(
             run,
             interleave.launches(prepared),
@@ -261,6 +262,7 @@ def gate_samples(
     out: Out = Path("gate.json"),
     junit: Junit = None,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Judge stored benchmarks: the JSON that pytest-benchmark writes of two versions.
@@ -284,6 +286,7 @@ def gate_replay(
     file: Annotated[Path, typer.Argument(help="What a gate wrote.")],
     junit: Junit = None,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Compute the verdicts again from a gate's file, with its rule and its raw samples.
@@ -309,15 +312,6 @@ def _rule(margin: float, find: float | None, inconclusive: Inconclusive) -> Rule
     if not margin < find < 1:
         raise ValueError(f"--find {find:g} must lie between the margin {margin:g} and 1")
     return Rule(margin=margin, find=find, inconclusive=inconclusive)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar of the pairs of a stage, on a terminal only."""
-    with bar(Console(stderr=True), "gate", 1) as (shown, task):
-        yield lambda words, pair, of: shown.update(
-            task, description=escape(words), completed=pair, total=of
-        )
 
 
 def _conclude(result: Result, junit: Path | None, as_: Format | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,42 +17,19 @@ class Format(StrEnum):
     MD = "md"
     JSON = "json"
     CSV = "csv"
+    LATEX = "latex"
+    WIDE = "wide"
 
 
-class Where(StrEnum):
-    """Where the work is done."""
-
-    HERE = "here"
-    RAY = "ray"
-
-
-EngineName = Annotated[
-    Where,
-    typer.Option(
-        "--engine", help="here, or on the nodes of a Ray cluster: docs/scale.md says how."
-    ),
-]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HOST:PORT",
-        help="Of the Ray cluster; default: RAY_ADDRESS, else the one on this machine, else one "
-        "that is begun for the command.",
-    ),
-]
-GpuTypes = Annotated[
-    str | None,
-    typer.Option(
-        "--gpu",
-        metavar="TYPE,...",
-        help="Ray's types of GPU to use, such as H100,A100; default: any.",
-    ),
-]
+# docs/scale.md has these three; few users need them
+EngineName = Annotated[Literal["here", "ray"], typer.Option("--engine", hidden=True)]
+Address = Annotated[str | None, typer.Option(metavar="HOST:PORT", hidden=True)]
+GpuType = Annotated[str | None, typer.Option("--gpu", metavar="TYPE", hidden=True)]
 
 Rows = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Row names or globs, such as 'mfnet*'; none: all rows of the default paper.",
+        help="Row names or globs, such as 'mfnet*'; default: all rows of the default paper.",
         autocompletion=completion.rows,
     ),
 ]
@@ -74,21 +51,21 @@ PaperTable = Annotated[
 ]
 
 
-def _or_json(context: typer.Context, as_: Format | None) -> Format | None:
-    """The format that --format and --json ask for together."""
-    if not context.params.get("json"):
-        return as_
-    if as_ not in (None, Format.JSON):
-        raise ValueError(f"--json and --format {as_} are two formats: give one of them")
-    return Format.JSON
+def _with_flags(context: typer.Context, as_: Format | None) -> Format | None:
+    """The format that --format, --json and --wide ask for together."""
+    flags = {Format.JSON: context.params.get("json"), Format.WIDE: context.params.get("wide")}
+    asked = {*(flag for flag, is_given in flags.items() if is_given), *([as_] if as_ else [])}
+    if len(asked) > 1:
+        raise ValueError("--format, --json and --wide name two formats: give one of them")
+    return asked.pop() if asked else None
 
 
 As = Annotated[
     Format | None,
     typer.Option(
         "--format",
-        callback=_or_json,
-        help="Print markdown, JSON or CSV; default: drawn on a terminal, else markdown.",
+        callback=_with_flags,
+        help="Default: drawn on a terminal, else Markdown; wide: every column, exact.",
     ),
 ]
 Json = Annotated[
@@ -96,37 +73,46 @@ Json = Annotated[
     # eager, so that --format finds it read wherever it stands
     typer.Option("--json", is_eager=True, help="Print the result as JSON, and nothing else."),
 ]
-"""Goes by the name of ``json``. A command that takes :data:`As` has nothing to do with it: there it
+"""The parameter must be called ``json``. A command that takes :data:`As` need not read it: there it
 means --format json."""
+Wide = Annotated[
+    bool, typer.Option("--wide", is_eager=True, help="Show every column, and exact numbers.")
+]
+"""As :data:`Json`, by the name of ``wide``."""
 Results = Annotated[
     Path, typer.Option("--results", metavar="DIR", help="Folder of the results files.")
 ]
 NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Ask the other counters anew, and keep no answer.")
+    bool, typer.Option("--no-cache", help="Run the reference counters again; cache no answer.")
 ]
 Classes = Annotated[int | None, typer.Option("--classes", help="Classes instead of the row's.")]
 Frames = Annotated[int | None, typer.Option("--frames", help="Frames instead of the row's.")]
 Size = Annotated[int | None, typer.Option("--size", help="Height and width instead of the row's.")]
 Device = Annotated[
-    str, typer.Option(help="cpu, cuda, or of several cuda:1.", autocompletion=completion.devices)
+    str,
+    typer.Option(
+        help="cpu, cuda, or one of several GPUs, such as cuda:1.",
+        # to look for GPUs would take seconds
+        autocompletion=lambda: ["cpu", "cuda"],
+    ),
 ]
-Threads = Annotated[
-    int | None, typer.Option(min=1, help="CPU threads; default: the cores there are.")
-]
-Resume = Annotated[bool, typer.Option(help="Leave out what is stored as measured already.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]
+Resume = Annotated[bool, typer.Option(help="Skip measurements that are already stored.")]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(
         "--input",
+        "--inputs",
         metavar="[NAME=]SHAPE[:TYPE]",
         help="An input of your own network, batch first: 1x3x16x224x224, 1x128:int64<30000, "
-        "mask=1x128:bool; repeat it for several.",
+        "mask=1x128:bool; repeat it for several. Or a function that returns all: "
+        "--inputs my_net.py:example.",
     ),
 ]
 TimeLimit = Annotated[
     str,
     typer.Option(
-        "--time-limit", metavar="TIME", help="What your own code may take each time it is run."
+        "--time-limit", metavar="TIME", help="Limit for each start of your own code: 5s, 2m, 1h."
     ),
 ]
 TIME_LIMIT = "2m"

@@ -1,4 +1,4 @@
-"""What a command prints, writes and exits with."""
+"""What commands print and write, and how they report failures."""
 
 from __future__ import annotations
 
@@ -23,43 +23,47 @@ if TYPE_CHECKING:
 
 
 def print_table(table: Table, as_: Format | None) -> None:
-    """Print a table as asked; by default drawn on a terminal, else markdown."""
-    if as_ is None:
-        show(table, Console())
+    """Print a table as asked; by default drawn on a terminal, else Markdown."""
+    if as_ is None or as_ is Format.WIDE:
+        show(table.wide() if as_ else table, Console())
     else:
-        written = {Format.MD: table.markdown, Format.JSON: table.json, Format.CSV: table.csv}
+        written = {
+            Format.MD: table.markdown,
+            Format.JSON: table.json,
+            Format.CSV: table.csv,
+            Format.LATEX: table.latex,
+        }
         sys.stdout.write(written[as_]())
 
 
 def print_tables(tables: Sequence[Table], as_: Format | None) -> None:
-    """Print several tables; as JSON or CSV they are one, of all lines, so that it can be read."""
+    """Print several tables; as JSON or CSV all lines form one, so that it can be parsed."""
     if as_ in (Format.JSON, Format.CSV):
         lines = [line for table in tables for line in table.lines]
-        print_table(Table(title="", columns=(), lines=lines), as_)
-    else:
-        for table in tables:
-            print_table(table, as_)
+        tables = [Table(title="", columns=(), lines=lines)]
+    for table in tables:
+        print_table(table, as_)
 
 
 def write_document(path: Path, document: str, *, command: str) -> None:
-    """Write a document that says which command made it."""
+    """Write a document that names the command that wrote it."""
     files.write(path, f"<!-- written by: vidcost {command} -->\n\n{document}")
 
 
 def write_lines(path: Path, lines: Sequence[Mapping[str, Any]], *, command: str) -> None:
-    """Write lines of data, a JSON object each, below one that says which command made them."""
+    """Write data as JSON lines below a header that names the command that wrote them."""
     made_by = {"command": f"vidcost {command}", "vidcost": version("vidcost")}
     written = [made_by | {"records": len(lines)}, *lines]
     files.write(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in written))
 
 
 def report_failures(records: Iterable[Record]) -> None:
-    """Name the reference counters that gave no answer, and exit accordingly."""
+    """Report the reference counters that gave no answer."""
     report(line for each in records for line in unanswered(each.row, each.reference_counters))
 
 
 def unanswered(target: str, answers: Mapping[Any, Answer]) -> list[str]:
-    """A line for each counter that gave no answer about ``target``."""
+    """A line for each reference counter that gave no answer about ``target``."""
     return [
         f"{target}: {name} {answer.status}: {answer.error}"
         for name, answer in answers.items()
@@ -68,7 +72,7 @@ def unanswered(target: str, answers: Mapping[Any, Answer]) -> list[str]:
 
 
 def report(lines: Iterable[str]) -> None:
-    """Print what was found wrong, if anything, and exit accordingly."""
+    """Print the failures, if any, and end with exit status 1."""
     found = list(dict.fromkeys(lines))
     for failure in found:
         complain(failure)
@@ -77,5 +81,5 @@ def report(lines: Iterable[str]) -> None:
 
 
 def complain(message: object) -> None:
-    """Print one line about what is wrong, to standard error."""
+    """Print one line to standard error."""
     typer.echo(f"vidcost: {' '.join(str(message).split())}", err=True)

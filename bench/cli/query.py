@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vidcost.bench.cli.options import As, Json, Results
+from vidcost.bench.cli.options import As, Json, Results, Wide
 from vidcost.bench.cli.output import complain, print_table
 
 query_app = typer.Typer()
@@ -31,6 +31,7 @@ def query(
         typer.Option(metavar="FILE", help="Also write the answer to this Parquet file."),
     ] = None,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Query the stored counts, timings, contributions, reconciliation and audit in SQL.

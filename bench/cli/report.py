@@ -11,6 +11,7 @@ from vidcost.bench import files
 from vidcost.bench.cli.options import Format, Json, Results
 from vidcost.bench.cli.output import print_table
 from vidcost.bench.extras import require
+from vidcost.bench.progress import progress
 from vidcost.bench.report.table import Table
 
 report_app = typer.Typer()
@@ -38,18 +39,23 @@ def write_report(
     """
     require("report")
     from vidcost.bench.report.page.data import gather
-    from vidcost.bench.report.page.page import page, write_figures
-    from vidcost.bench.report.page.sections import sections
+    from vidcost.bench.report.page.page import page, sections, write_figures
 
     out = out or results / REPORT
+    # before any folder is made
+    data = gather(results)
     if figures is not None:
         files.check_folder(figures)
-    data = gather(results)
-    every = sections(data)
+    with progress("tables", 2) as show:
+        every = sections(data)
+        show("plots")
+        content = page(every, data)
+    files.write(out, content)
     written = [out]
-    files.write(out, page(every, data))
     if figures is not None:
-        written += write_figures((plot for section in every for plot in section.plots), figures)
+        plots = [plot for section in every for plot in section.plots]
+        with progress("figures", 1):
+            written += write_figures(plots, figures)
     if json:
         lines = [{"written": str(path)} for path in written]
         print_table(Table(title="", columns=(), lines=lines), Format.JSON)

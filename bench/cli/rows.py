@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 import typer
-from rich.console import Console
 
 from vidcost.bench.count.reconcile import Examined, measure, steps
-from vidcost.bench.progress import bar
+from vidcost.bench.progress import progress
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
 
@@ -36,13 +34,6 @@ def at(rows: Iterable[Row], classes: int | None, frames: int | None, size: int |
 
 
 def measured(rows: Sequence[Row], *, use_cache: bool) -> list[Examined]:
-    """What was counted for ``rows``, with the counters' answers, under a bar on a terminal."""
-    with progress(steps(rows)) as advance:
+    """What was counted for ``rows``, with the counters' answers, with progress."""
+    with progress("counting", steps(rows)) as advance:
         return measure(rows, use_cache=use_cache, advance=advance)
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal, which what is yielded moves by one and labels."""
-    with bar(Console(stderr=True), "counting", total) as (drawn, task):
-        yield lambda what: drawn.update(task, advance=1, description=what)

@@ -1,8 +1,8 @@
-"""Commands that print the tables of a paper, from what is stored or all anew."""
+"""Commands that print the tables of a paper, counted anew."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli import completion
-from vidcost.bench.cli.options import As, Format, Json, NoCache, PaperName, Results
+from vidcost.bench.cli.options import As, Format, Json, NoCache, PaperName, Results, Wide
 from vidcost.bench.cli.output import print_tables, report, report_failures, write_document
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from vidcost.bench.report.gpu import Gpu
     from vidcost.bench.report.table import Table
     from vidcost.bench.timing.record import Timing
-    from vidcost.bench.timing.store import Contents
     from vidcost.bench.timing.sweep import Swept
     from vidcost.papers.figures import Paper
     from vidcost.papers.row import Row
@@ -50,16 +49,19 @@ def tables(
     ] = None,
     no_cache: NoCache = False,
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Print a paper's tables with our counts beside, and write them to tables/PAPER/*.md.
 
-    Rows come from counts.jsonl in the results folder; what it lacks is counted. The files have
+    Rows are counted anew. Other counters' answers come from counts.jsonl in the results folder; a
+    counter is asked where it has no answer, or one that the count does not explain. The files have
     latency and memory too, of every GPU in timings/ that rows were timed on; those of the tables
     with costs together go to gpu-*.md. Timings of a CPU are shown, with --timings, not written.
     """
     from vidcost.bench.cli.rows import measured
     from vidcost.bench.count import record
+    from vidcost.bench.count.reconcile import with_stored_answers
     from vidcost.bench.report.paper import paper_table
     from vidcost.bench.report.timing import with_timings
     from vidcost.papers.catalog import printed_rows
@@ -67,19 +69,20 @@ def tables(
     paper, chosen = _paper_and_tables(words or ())
     files.check_folder(results)
     timed, note, gpus = _stored_timings(timings, results)
-    records = record.read(results)
+    stored = record.read(results)
     rows = printed_rows(paper)
     needed = dict.fromkeys(printed.row for table in chosen for printed in paper.table(table))
-    if missing := [rows[name] for name in needed if name not in records and rows[name].build]:
-        records |= {
-            each.record.row: each.record for each in measured(missing, use_cache=not no_cache)
-        }
-    made = {table: paper_table(table, paper, rows, records) for table in chosen}
+    built = [rows[name] for name in needed if rows[name].build]
+    records = {row.name: with_stored_answers(row, stored) for row in built}
+    unknown = [row for row in built if records[row.name] is None]
+    records |= {each.record.row: each.record for each in measured(unknown, use_cache=not no_cache)}
+    known = {name: found for name, found in records.items() if found}
+    made = {table: paper_table(table, paper, rows, known) for table in chosen}
     _write_tables(paper, made, rows, gpus, results)
     print_tables([with_timings(table, timed) for table in made.values()], as_)
     if note:
         typer.echo(note, err=True)
-    report_failures(records.values())
+    report_failures(known.values())
 
 
 @tables_app.command("run", epilog="Example: `vidcost run --results results --budget 2m`")
@@ -118,10 +121,11 @@ def run(
     examined = measured([*own, *others], use_cache=not no_cache)
     records = {each.record.row: each.record for each in examined}
     entries = [entry for each in examined for entry in reconcile(each)]
-    written, differing = _merged(paper, records, results)
-    counts = results / record.COUNTS
+    together, differing = _merged(paper, records, results)
+    written = f"{_folder(paper, results)}/*.md"
     if not differing:
-        record.write(results, written.values(), command="vidcost run")
+        record.write(results, together.values(), command="vidcost run")
+        written = f"{results / record.COUNTS}, {written}"
     printed = {table: paper_table(table, paper, rows, records) for table in paper.titles}
     _write_tables(paper, printed, rows, gpus, results)
     taken = _time_printed_rows(paper, records, results, budget_s)
@@ -129,11 +133,10 @@ def run(
         [with_timings(printed[table], taken.timings) for table in paper.cost_tables],
         Format.JSON if json else None,
     )
-    checks = sum(r.closed_forms for r in records.values())
     Console(stderr=json).print(
-        f"{len(records)} rows built and counted; {checks} modules equal their closed forms; "
-        f"{sum(e.balanced for e in entries)} of {len(entries)} reconciliations of other counters "
-        f"add up. Written: {'' if differing else f'{counts}, '}{_folder(paper, results)}/*.md",
+        f"{len(records)} rows built and counted; {sum(r.closed_forms for r in records.values())} "
+        f"modules equal their closed forms; {sum(e.balanced for e in entries)} of {len(entries)} "
+        f"reconciliations of other counters add up. Written: {written}",
         highlight=False,
         soft_wrap=True,
     )
@@ -150,13 +153,10 @@ def _paper_and_tables(words: Sequence[str]) -> tuple[Paper, list[int | str]]:
     """
     from vidcost.papers import catalog
 
-    default = catalog.paper()
-    is_table = words and (words[0].isdigit() or words[0] in default.titles)
-    if not words or is_table:
-        paper, asked = default, words
-    else:
-        paper, asked = catalog.paper(words[0]), words[1:]
-    chosen = [paper.table(word)[0].table for word in asked]
+    paper = catalog.paper()
+    if words and not words[0].isdigit() and words[0] not in paper.titles:
+        paper, words = catalog.paper(words[0]), words[1:]
+    chosen = [paper.table(word)[0].table for word in words]
     return paper, list(dict.fromkeys(chosen or paper.titles))
 
 
@@ -185,35 +185,25 @@ def _folder(paper: Paper, results: Path) -> Path:
 
 
 def _write_tables(
-    paper: Paper,
-    made: Tables,
-    rows: Mapping[str, Row],
-    measured: Sequence[Gpu],
-    results: Path,
+    paper: Paper, made: Tables, rows: Mapping[str, Row], measured: Sequence[Gpu], results: Path
 ) -> None:
     """Write each table with those of GPUs below; and those with costs, if all are there, in one."""
     from vidcost.bench.report.gpu import gpu_summary, gpu_tables
     from vidcost.bench.timing.stored import slug
 
-    folder = _folder(paper, results)
-    for number, table in made.items():
-        document = _documents([table, *gpu_tables(table, rows, measured)])
-        command = f"tables {paper.name} {number}"
-        write_document(folder / f"table{number}.md", document, command=command)
-    if not paper.cost_tables or not made.keys() >= {*paper.cost_tables}:
-        return
-    printed = [made[number] for number in paper.cost_tables]
-    summaries: dict[str, list[Table]] = {}
-    for gpu in measured:
-        if (summary := gpu_summary(printed, rows, gpu)) is not None:
-            summaries.setdefault(slug(gpu.machine), []).append(summary)
-    for name, of_device in summaries.items():
-        document = _documents(of_device)
-        write_document(folder / f"gpu-{name}.md", document, command=f"tables {paper.name}")
-
-
-def _documents(made: Iterable[Table]) -> str:
-    return "\n".join(table.markdown() for table in made)
+    documents = {
+        f"table{number}": ([table, *gpu_tables(table, rows, measured)], f" {number}")
+        for number, table in made.items()
+    }
+    if paper.cost_tables and made.keys() >= {*paper.cost_tables}:
+        printed = [made[number] for number in paper.cost_tables]
+        for gpu in measured:
+            if (summary := gpu_summary(printed, rows, gpu)) is not None:
+                documents.setdefault(f"gpu-{slug(gpu.machine)}", ([], ""))[0].append(summary)
+    for name, (parts, number) in documents.items():
+        text = "\n".join(table.markdown() for table in parts)
+        path = _folder(paper, results) / f"{name}.md"
+        write_document(path, text, command=f"tables {paper.name}{number}")
 
 
 def _time_printed_rows(
@@ -232,10 +222,9 @@ def _time_printed_rows(
     threads = default_threads("cpu")
     rows = rows_with_costs(paper.name)
     macs = {name: found.macs for name, found in records.items()}
-    fit = plan.affordable(rows, macs, budget_s, threads=threads)
+    affordable = {row.name for row in plan.affordable(rows, macs, budget_s, threads=threads)}
     everything = plan.cells_for(rows, {"threads": threads})
     known = stored(everything, results)
-    affordable = {row.name for row in fit}
     missing = [cell for cell in everything if cell.row in affordable and cell not in known]
     taken = take(missing, results, budget_s=budget_s, command="vidcost run")
     taken.timings = [*known.values(), *taken.timings]
@@ -243,25 +232,12 @@ def _time_printed_rows(
 
 
 def _stored_timings(which: str | None, results: Path) -> tuple[list[Timing], str, list[Gpu]]:
-    """Those to show and a note on them, and those of GPUs, which are written: read once."""
+    """Those to show and a note on them, and those of GPUs, which are written."""
     from vidcost.bench.report.gpu import gpus
     from vidcost.bench.timing.stored import chosen, stored_files
 
-    if which is None:
-        # there may be more than memory has room for: a file at a time
-        warnings: list[str] = []
-        found = gpus(_timings(_noted(stored_files(results), warnings)))
-        return [], "; ".join(warnings), found
     contents = list(stored_files(results))
-    timed, note = chosen(which, results, contents)
-    return timed, note, gpus(_timings(contents))
-
-
-def _noted(contents: Iterable[Contents], warnings: list[str]) -> Iterator[Contents]:
-    for each in contents:
-        warnings += filter(None, [each.warning])
-        yield each
-
-
-def _timings(contents: Iterable[Contents]) -> Iterator[Timing]:
-    return (timing for each in contents for timing in each.records.values())
+    of_gpus = gpus(timing for each in contents for timing in each.records.values())
+    if which is None:
+        return [], "; ".join(filter(None, (each.warning for each in contents))), of_gpus
+    return *chosen(which, results, contents), of_gpus

@@ -17,7 +17,7 @@ from vidcost.bench.cli.options import (
     Device,
     EngineName,
     Frames,
-    GpuTypes,
+    GpuType,
     Inputs,
     Json,
     Results,
@@ -26,10 +26,10 @@ from vidcost.bench.cli.options import (
     Size,
     Threads,
     TimeLimit,
-    Where,
+    Wide,
 )
 from vidcost.bench.cli.output import print_tables, report, write_document
-from vidcost.bench.timing.axes import OPTIONS, STAGES
+from vidcost.bench.timing.axes import FULL, OPTIONS, STAGES
 
 timing_app = typer.Typer()
 
@@ -92,7 +92,7 @@ def time_rows(
             metavar="STAGE,...",
             help="All that is worth knowing of a GPU, in order of value: full, or some of "
             f"its stages {', '.join(STAGES)}.",
-            autocompletion=completion.campaigns,
+            autocompletion=completion.several_of(FULL, *STAGES),
         ),
     ] = None,
     budget: Annotated[
@@ -102,11 +102,12 @@ def time_rows(
     inputs: Inputs = None,
     time_limit: TimeLimit = "5m",
     resume: Resume = True,
-    engine: EngineName = Where.HERE,
+    engine: EngineName = "here",
     address: Address = None,
-    gpu: GpuTypes = None,
+    gpu: GpuType = None,
     results: Results = Path("results"),
     as_: As = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Time rows, blocks alone, or with --contribution what blocks add to their networks.
@@ -114,22 +115,21 @@ def time_rows(
     Each measurement runs in a process of its own and is appended to timings/*.jsonl in the results
     folder with its raw samples and conditions. Sampling ends when the median is known to 1%, after
     a minute, or as --budget allows. Conditions take several values, as in --dtype fp32,bf16: all
-    combinations are timed. With --engine ray each measurement has a GPU, or a node's CPU, of a
-    cluster for itself. --campaign chooses targets and conditions itself; with --budget 9m it is
+    combinations are timed.
+    --campaign chooses targets and conditions itself; with --budget 9m it is
     done in slices: give the same command again to go on. With --impl reference,optimized of all
     blocks, blocks.md in the results folder is written from all stored records; with --budget 0s
     nothing is timed. Fails if a measurement failed.
     """
-    from vidcost.bench.cli.engines import NO_BUDGET, Choice, take
+    from vidcost.bench.cli.engines import Place, take
     from vidcost.bench.cli.networks import check_options, limit_s, parted
     from vidcost.bench.cli.rows import at, buildable
     from vidcost.bench.count.record import count_row
     from vidcost.bench.report.blocks import blocks_markdown, impl_table
     from vidcost.bench.report.timing import contribution_table, timing_table
     from vidcost.bench.timing import plan
-    from vidcost.bench.timing.campaign import campaign_cells
-    from vidcost.bench.timing.kinds import by_kind
-    from vidcost.bench.timing.stored import stored_anywhere
+    from vidcost.bench.timing.plan import campaign_cells
+    from vidcost.bench.timing.stored import by_kind, stored_anywhere
 
     if campaign is not None:
         _reject_choices(context)
@@ -139,9 +139,7 @@ def time_rows(
         )
     if blocks is None and (shape_ or sweep or impl):
         raise ValueError("--shape, --impl and --sweep are for blocks alone: give --blocks too")
-    where = Choice(engine, address, gpu, device)
-    if where.is_ray and budget is not None:
-        raise ValueError(NO_BUDGET)
+    place = Place(engine, address, gpu, device, budget)
     budget_s = None if budget is None else plan.seconds(budget)
     both = impl is not None and "," in impl
     if budget_s == 0 and not both:
@@ -160,10 +158,9 @@ def time_rows(
             "--contribution is for rows: `vidcost compare` puts blocks into your network"
         )
     networks = [(reference, inputs or ()) for reference in references]
-    where.check_device()
     files.check_folder(results)
-    with where.engine([*references, *(blocks or ())]) as machines:
-        conditions = {"device": device, "threads": threads or where.threads(), **axes}
+    with place.joined([*references, *(blocks or ())]) as cores:
+        conditions = {"device": device, "threads": threads or cores, **axes}
         if campaign is not None:
             cells = campaign_cells(campaign.split(","), device)
         elif both:
@@ -175,7 +172,7 @@ def time_rows(
         taken = take(
             [] if budget_s == 0 else cells,
             results,
-            engine=machines,
+            place=place,
             resume=resume,
             start_up_s=limit_s(time_limit),
             budget_s=budget_s,

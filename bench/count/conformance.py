@@ -1,6 +1,6 @@
 """Asks every counter about every operator of :mod:`vidcost.bench.count.operators`.
 
-Counters are called as their documentation shows; fvcore and thop in isolated processes.
+Packages run as they are installed, in isolated processes, with gradients enabled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.operators import OPERATORS, Operator
-from vidcost.bench.count.references import thop2020
+from vidcost.bench.count.references.asking import REFERENCE_COUNTERS, quiet
 from vidcost.bench.count.references.reference import fault_of, version
 from vidcost.bench.count.training import count_training
 from vidcost.bench.isolation import Failed, isolated
@@ -23,13 +23,8 @@ OURS = "ours"
 TIME_LIMIT_S = 120.0
 DIFFERENTIABLE = [operator for operator in OPERATORS if operator.has_gradient]
 
-
-@dataclass(frozen=True)
-class Said:
-    """A counter's integer for an operator, or a status such as "raises TypeError"."""
-
-    figure: int | None = None
-    status: str = ""
+Figure = int | str
+"""A counter's integer for an operator, or a status such as "raises TypeError"."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +37,25 @@ class Statement:
 
     counter: str
     version: str
-    forward: Mapping[str, Said]
-    backward: Mapping[str, Said] = field(default_factory=dict)
+    forward: Mapping[str, Figure]
+    backward: Mapping[str, Figure] = field(default_factory=dict)
     error: str = ""
 
 
 def ask_counters() -> tuple[Statement, ...]:
-    """Ours, then fvcore, thop, thop of May 2020, and torch's counter on CPU and meta.
+    """Ours, then the packages, thop of May 2020, and torch's counter on CPU and meta.
 
     FLOPs of torch's counter are halved: it counts a multiply-accumulate as two.
     """
-    with ThreadPoolExecutor(len(_PACKAGES)) as pool:
-        packages = [pool.submit(_ask_package, package) for package in _PACKAGES]
+    names = [name for name, reference in REFERENCE_COUNTERS.items() if reference.package]
+    with ThreadPoolExecutor(len(names)) as pool:
+        packages = [pool.submit(_ask_package, name) for name in names]
         ours = Statement(
             OURS, version("vidcost"), _each(_ours), _each(_ours_backward, DIFFERENTIABLE)
         )
+        thop_2020 = REFERENCE_COUNTERS["thop-2020"]
         others = [
-            Statement("thop-2020", thop2020.COUNTER.version, _each(_thop_2020)),
+            Statement("thop-2020", f"{thop_2020.version}, re-implemented", _each(_thop_2020)),
             _torch_on("CPU", "cpu"),
             _torch_on("meta", "meta"),
         ]
@@ -67,36 +64,33 @@ def ask_counters() -> tuple[Statement, ...]:
 
 def failures(statements: Sequence[Statement]) -> list[str]:
     """A line for each operator that ours gets wrong and each counter that could not be asked."""
-    lines = []
+    lines = [
+        f"{each.counter} could not be asked: {each.error}" for each in statements if each.error
+    ]
     for statement in statements:
-        if statement.error:
-            lines.append(f"{statement.counter} could not be asked: {statement.error}")
-        if statement.counter != OURS:
-            continue
-        for operator in OPERATORS:
+        for operator in OPERATORS if statement.counter == OURS else ():
             for phase, true, said in (
                 ("forward", operator.macs, statement.forward),
                 ("backward", operator.backward, statement.backward),
             ):
-                answer = Said(true) if true is None else said[operator.name]
-                if answer.figure != true:
-                    figure = answer.status or f"counts {answer.figure:,}"
-                    lines.append(f"{operator.name}: ours {figure}, the {phase} MACs are {true:,}")
+                if true is not None and (figure := said[operator.name]) != true:
+                    words = figure if isinstance(figure, str) else f"counts {figure:,}"
+                    lines.append(f"{operator.name}: ours {words}, the {phase} MACs are {true:,}")
     return lines
 
 
 def _each(
-    figure: Callable[[Operator], float], operators: Sequence[Operator] = OPERATORS
-) -> dict[str, Said]:
-    return {operator.name: _said(figure, operator) for operator in operators}
+    count: Callable[[Operator], float], operators: Sequence[Operator] = OPERATORS
+) -> dict[str, Figure]:
+    return {operator.name: _figure(count, operator) for operator in operators}
 
 
-def _said(figure: Callable[[Operator], float], operator: Operator) -> Said:
+def _figure(count: Callable[[Operator], float], operator: Operator) -> Figure:
     try:
-        said = figure(operator)
-        return Said(int(said)) if int(said) == said else Said(status=f"answers {said}")
+        figure = count(operator)
+        return int(figure) if int(figure) == figure else f"answers {figure}"
     except Exception as error:  # whatever a counter raises is its answer
-        return Said(status=f"raises {type(error).__name__}")
+        return f"raises {type(error).__name__}"
 
 
 def _on(device: str, operator: Operator) -> tuple[nn.Module, tuple[Tensor, ...]]:
@@ -115,7 +109,7 @@ def _ours_backward(operator: Operator) -> int:
 
 
 def _thop_2020(operator: Operator) -> float:
-    return thop2020.profile(*_on("meta", operator)).flops
+    return REFERENCE_COUNTERS["thop-2020"].answer(*_on("meta", operator)).flops or 0
 
 
 def _torch_on(name: str, device: str) -> Statement:
@@ -142,43 +136,27 @@ def _torch(operator: Operator, device: str) -> tuple[float, float]:
     return forward / 2, (counter.get_total_flops() - forward) / 2
 
 
-def _fvcore(operator: Operator) -> float:
-    from fvcore.nn import FlopCountAnalysis
-
-    network, inputs = _on("cpu", operator)
-    # as its documentation calls it, without no_grad
-    analysis = FlopCountAnalysis(network, tuple(x.detach() for x in inputs))
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    return float(analysis.total())
-
-
-def _thop(operator: Operator) -> float:
-    import thop
-
-    network, inputs = _on("cpu", operator)
-    return float(thop.profile(network, inputs, verbose=False)[0])
-
-
-_PACKAGES: Mapping[str, Callable[[Operator], float]] = {"fvcore": _fvcore, "thop": _thop}
-"""Counters that change networks and torch."""
-
-
-def _ask_package(package: str) -> Statement:
+def _ask_package(name: str) -> Statement:
+    reference = REFERENCE_COUNTERS[name]  # type: ignore[index]
     try:
-        answers = isolated(TIME_LIMIT_S, _answers_of, package)
+        answers = isolated(TIME_LIMIT_S, _answers_of, name)
     except Failed as failed:
         answers = "timed out" if failed.status == "timed out" else "crashed", str(failed)
     if isinstance(answers, dict):
-        return Statement(package, version(package), answers)
-    return unasked(package, *answers)
+        return Statement(name, reference.version, answers)
+    status, error = answers
+    return Statement(name, reference.version, {o.name: status for o in OPERATORS}, error=error)
 
 
-def unasked(package: str, status: str, error: str) -> Statement:
-    """The statement of a counter that could not be asked."""
-    answers = {operator.name: Said(status=status) for operator in OPERATORS}
-    return Statement(package, version(package), answers, error=error)
-
-
-def _answers_of(package: str) -> dict[str, Said] | tuple[str, str]:
+def _answers_of(name: str) -> dict[str, Figure] | tuple[str, str]:
     """What runs in the isolated process: all answers, or why there are none."""
-    return fault_of(package) or _each(_PACKAGES[package])
+    reference = REFERENCE_COUNTERS[name]  # type: ignore[index]
+    profile = reference.profile
+    assert profile is not None, name
+
+    def figure(operator: Operator) -> float:
+        network, inputs = _on("cpu", operator)
+        return profile(network, tuple(x.detach() for x in inputs)).flops
+
+    with quiet():
+        return fault_of(reference.package) or _each(figure)

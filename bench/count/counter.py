@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidcost.bench.count import meta
-from vidcost.bench.count.rules import FREE, RULES
+from vidcost.bench.count.rules import RULES, is_free
 from vidcost.models.cost import Cost
 
 Shape = tuple[int, ...]
@@ -63,8 +63,8 @@ class FunctionCall:
     function: str
     module: str
     detail: str
-    operands: tuple[tuple[int, ...], ...]
-    output: tuple[int, ...]
+    operands: tuple[Shape, ...]
+    output: Shape
     first: int
     last: int
 
@@ -86,34 +86,25 @@ class Count:
     @cached_property
     def total(self) -> Cost:
         """The whole network, in the terms of a closed form."""
-        return summed(self.operations, params=self.params)
+        return self.within("", params=self.params)
 
     def within(self, module: str, *, params: int = 0) -> Cost:
         """The operations inside ``module`` and its descendants."""
-        inside = (
-            operation
-            for operation in self.operations
-            if not module or operation.module == module or operation.module.startswith(f"{module}.")
-        )
-        return summed(inside, params=params)
+        return self.by_module.get(module, Cost()) + Cost(params=params)
 
+    @cached_property
     def by_module(self) -> dict[str, Cost]:
         """The operations inside every module and its descendants, without parameters."""
         amounts: dict[str, dict[str, int]] = {}
         for operation in self.operations:
-            parts = operation.module.split(".") if operation.module else []
-            for end in range(len(parts) + 1):
-                inside = amounts.setdefault(".".join(parts[:end]), {})
+            module = operation.module
+            while True:
+                inside = amounts.setdefault(module, {})
                 inside[operation.kind] = inside.get(operation.kind, 0) + operation.amount
+                if not module:
+                    break
+                module = module.rpartition(".")[0]
         return {module: Cost(**inside) for module, inside in amounts.items()}
-
-
-def summed(operations: Iterator[Operation] | Sequence[Operation], *, params: int = 0) -> Cost:
-    """Add up operations by quantity."""
-    amounts: dict[str, int] = {}
-    for operation in operations:
-        amounts[operation.kind] = amounts.get(operation.kind, 0) + operation.amount
-    return Cost(params=params, **amounts)
 
 
 def count(model: nn.Module, *inputs: Tensor) -> Count:
@@ -144,14 +135,6 @@ def count(model: nn.Module, *inputs: Tensor) -> Count:
     )
 
 
-class Counted(NamedTuple):
-    """How much a call of an operator is, of which quantity and in which module."""
-
-    module: str
-    kind: str
-    amount: int
-
-
 class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts each operator in the module that is running."""
 
@@ -163,6 +146,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.running: list[str] = []
         # in order, each once
         self.uncounted: dict[str, None] = {}
+        self.known: dict[Any, tuple[str, bool]] = {}
         # a view of a parameter is still one: it shares the storage
         self.parameter_storages = {p.untyped_storage()._cdata for p in model.parameters()}
         # computed from parameters alone; kept alive, or the address of its storage would be reused
@@ -177,39 +161,24 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        namespace, _, operator = func._overloadpacket._qualified_op_name.partition("::")
-        name = operator if operator in RULES else operator.rstrip("_")
-        known = namespace in ("aten", "prim") and (name in RULES or name in FREE)
-        if not known:
+        name, is_known = self.known.get(func) or self.known.setdefault(func, _known(func))
+        if not is_known:
             # composites reach us whole in inference mode
             with self:
                 result = func.decompose(*args, **kwargs)
             if result is NotImplemented:
                 # go on, so that all of them can be named
-                self.uncounted[f"{namespace}.{name}"] = None
+                self.uncounted[f"{func.namespace}.{name}"] = None
                 result = func(*args, **kwargs)
             return result
         result = meta.call(func, args, kwargs)
-        if counted := self.counted(name, args, result):
-            first = result if isinstance(result, Tensor) else _tensors(result)[0]
-            operation = Operation(
-                module=counted.module,
-                operator=name,
-                kind=counted.kind,
-                amount=counted.amount,
-                operands=tuple(
-                    None if a is None else tuple(a.shape)
-                    for a in args
-                    if a is None or isinstance(a, Tensor)
-                ),
-                output=tuple(first.shape),
-            )
+        results = _tensors((result,))
+        if operation := self.operation(name, args, results):
             self.operations.append(operation)
         operands = _tensors(args)
         if operands and all(map(self.is_parameter, operands)):
-            for made in _tensors(result if isinstance(result, list | tuple) else (result,)):
-                self.from_parameters.append(made)
-                self.parameter_storages.add(made.untyped_storage()._cdata)
+            self.from_parameters += results
+            self.parameter_storages.update(made.untyped_storage()._cdata for made in results)
         return result
 
     @property
@@ -217,20 +186,31 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The innermost module that is running."""
         return self.running[-1] if self.running else ""
 
-    def counted(self, name: str, args: Sequence[Any], result: Any) -> Counted | None:
-        """The quantity and amount of an operation, and its module; None if it is free."""
+    def operation(self, name: str, args: Sequence[Any], out: Sequence[Tensor]) -> Operation | None:
+        """What a call of an operator costs, in the module that is running; None if it is free."""
         rule = RULES.get(name)
         if rule is None:
             return None
-        # on most devices torch decomposes it, and its mean would count as a pool
-        if name == "mean" and isinstance(self.model.get_submodule(self.module), nn.RMSNorm):
+        # torch decomposes an RMSNorm on most devices, and others write their own of that name: its
+        # mean would count as a pool
+        kind_of_module = type(self.model.get_submodule(self.module)).__name__
+        if name == "mean" and kind_of_module.endswith("RMSNorm"):
             rule = RULES["_fused_rms_norm"]
-        kind, amount = rule(args, result, self.is_parameter)
-        return Counted(self.module, kind, int(amount))
+        kind, amount = rule(args, out[0], self.is_parameter)
+        tensors = (a for a in args if a is None or isinstance(a, Tensor))
+        operands = tuple(None if a is None else tuple(a.shape) for a in tensors)
+        return Operation(self.module, name, kind, int(amount), operands, tuple(out[0].shape))
 
     def is_parameter(self, tensor: Tensor) -> bool:
         """Whether ``tensor`` is a parameter, a view of one, or computed from parameters alone."""
         return tensor.untyped_storage()._cdata in self.parameter_storages
+
+
+def _known(func: Any) -> tuple[str, bool]:
+    """The name of an operator in the tables of rules, and whether it stands there."""
+    operator = func._overloadpacket.__name__
+    name = operator if operator in RULES else operator.rstrip("_")
+    return name, func.namespace in ("aten", "prim") and (name in RULES or is_free(func, name))
 
 
 _FUNCTIONS: dict[Callable[..., Any], str] = {
@@ -253,25 +233,19 @@ class _Functions(TorchFunctionMode):
         self.calls: list[FunctionCall] = []
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: Sequence[Any] = (),
-        kwargs: dict[str, Any] | None = None,
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         name = _FUNCTIONS.get(func)
         first = len(self._log.operations)
         result = func(*args, **kwargs)
         if name is not None and isinstance(result, Tensor):
-            given = [*args, *kwargs.values()]
-            # einsum takes its operands in a list, too
-            flat = [x for a in given for x in (a if isinstance(a, list | tuple) else (a,))]
             call = FunctionCall(
                 function=name,
                 module=self._log.module,
                 detail=_detail(name, args, kwargs),
-                operands=tuple(tuple(x.shape) for x in flat if isinstance(x, Tensor)),
+                # einsum takes its operands in a list, too
+                operands=tuple(tuple(x.shape) for x in _tensors((*args, *kwargs.values()))),
                 output=tuple(result.shape),
                 first=first,
                 last=len(self._log.operations),
@@ -341,47 +315,33 @@ def supported(log: Log) -> Iterator[None]:
 
     It takes the place of what the pass itself raises, which may follow from one of them.
     """
+    raised = None
     try:
         yield
     except Exception as error:
-        if log.uncounted:
-            raise _uncounted(log) from error
-        raise
+        if not log.uncounted:
+            raise
+        raised = error
     if log.uncounted:
-        raise _uncounted(log)
-
-
-def _uncounted(log: Log) -> UncountedOperator:
-    one = len(log.uncounted) == 1
-    return UncountedOperator(
-        f"no counting rule for operator{'' if one else 's'} {', '.join(log.uncounted)}: "
-        + (
-            "add one to bench/count/rules.py, or its name to FREE"
-            if one
-            else "add theirs to bench/count/rules.py, or their names to FREE"
-        )
-    )
+        plural = "s" if len(log.uncounted) > 1 else ""
+        raise UncountedOperator(
+            f"no counting rule for operator{plural} {', '.join(log.uncounted)}: add it to RULES or "
+            "FREE in bench/count/rules.py"
+        ) from raised
 
 
 @contextmanager
 def unfused(model: nn.Module) -> Iterator[None]:
     """Run attention and LSTM as separate operators: fused, they hide some of their products."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
+    # not torch.backends.mkldnn.flags, which warns of TF32 on the way out
+    mkldnn = torch._C._get_mkldnn_enabled()
+    has_lstm = any(isinstance(module, nn.LSTM) for module in model.modules())
     torch.backends.mha.set_fastpath_enabled(False)
-    on_cpu = any(isinstance(module, nn.LSTM) for module in model.modules())
+    torch._C._set_mkldnn_enabled(mkldnn and not has_lstm)
     try:
-        with sdpa_kernel(SDPBackend.MATH), _without_mkldnn() if on_cpu else nullcontext():
+        with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
-
-
-@contextmanager
-def _without_mkldnn() -> Iterator[None]:
-    # not torch.backends.mkldnn.flags, which warns of TF32 on the way out
-    enabled = torch._C._get_mkldnn_enabled()
-    torch._C._set_mkldnn_enabled(False)
-    try:
-        yield
-    finally:
-        torch._C._set_mkldnn_enabled(enabled)
+        torch._C._set_mkldnn_enabled(mkldnn)

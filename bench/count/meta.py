@@ -50,8 +50,7 @@ _results: dict[Any, Any] = {}
 @cache
 def _may_alias(func: Any) -> bool:
     """Whether a result may share memory with an argument, or an argument changes."""
-    schema = func._schema
-    return any(each.alias_info is not None for each in (*schema.arguments, *schema.returns))
+    return any(each.alias_info for each in (*func._schema.arguments, *func._schema.returns))
 
 
 def _key(argument: Any) -> Any:
@@ -94,19 +93,12 @@ class _Unfilled(TorchFunctionMode):
     """
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: Sequence[Any] = (),
-        kwargs: dict[str, Any] | None = None,
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _FILLS:
-            # torch.nn.init passes its tensor by name
-            tensor = args[0] if args else kwargs["tensor"]
-            if tensor.is_meta:
-                return tensor
-        return func(*args, **kwargs)
+        # torch.nn.init passes its tensor by name
+        filled = (args[0] if args else kwargs["tensor"]) if func in _FILLS else None
+        return filled if filled is not None and filled.is_meta else func(*args, **kwargs)
 
 
 _FILLS = {

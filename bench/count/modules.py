@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from torch import nn
 
-from vidcost.bench.call import ByName, name_inside
-from vidcost.bench.count.counter import Count
+from vidcost.bench.call import Called, name_inside
+from vidcost.bench.count.counter import Count, Shape
 from vidcost.bench.exit_status import Ending
 from vidcost.models.cost import Cost, total
 
@@ -29,29 +32,59 @@ class Check:
         """Whether the two agree in every quantity, as integers."""
         return self.counted == self.formula
 
+    def __str__(self) -> str:
+        return (
+            f"{self.module or 'the whole'} was counted as {self.counted}, "
+            f"its closed form says {self.formula}"
+        )
+
 
 @dataclass(frozen=True)
-class Module:
-    """A module: its dotted name, its class, and the cost of it and all modules inside it."""
+class ModuleCount:
+    """What was counted inside one module and those below it; the whole network has the name "".
 
-    name: str
-    kind: str
-    inside: Cost
+    ``forward`` and ``backward`` are sums over ``calls`` calls; ``backward`` is None unless training
+    was counted. Parameters stand in ``forward``. ``output`` is the shape of the first tensor that
+    the last call returned, if it is known.
+    """
+
+    module: str
+    type: str
+    calls: int
+    forward: Cost
+    backward: Cost | None = None
+    output: Shape | None = None
 
 
-def modules(model: nn.Module, count: Count) -> tuple[Module, ...]:
-    """Every module of ``model``, outermost first, with its cost."""
-    inside = count.by_module()
-    return tuple(
-        Module(
-            name_inside(model, name),
-            type(module).__name__,
-            inside.get(name, Cost()) + Cost(params=sum(p.numel() for p in module.parameters())),
-        )
-        for name, module in model.named_modules()
+def modules(
+    model: nn.Module,
+    forward: Count,
+    backward: Count | None = None,
+    outputs: Mapping[str, Shape] = MappingProxyType({}),
+) -> tuple[ModuleCount, ...]:
+    """Every module of ``model``, outermost first; one with several names by those it is called by.
+
+    Modules that are not called, such as lists of modules, have the sums of those below them.
+    """
+    calls = Counter(call.module for call in forward.calls)
+    called = {model.get_submodule(name) for name in calls}
+    found = []
+    for name, module in model.named_modules(remove_duplicate=False):
         # the wrapper that passes inputs by name is not part of the network
-        if not isinstance(module, ByName)
-    )
+        if isinstance(module, Called) or (module in called and name not in calls):
+            continue
+        params = sum(p.numel() for p in module.parameters())
+        found.append(
+            ModuleCount(
+                module=name_inside(model, name),
+                type=type(module).__name__,
+                calls=calls[name],
+                forward=forward.within(name, params=params),
+                backward=None if backward is None else backward.within(name),
+                output=outputs.get(name),
+            )
+        )
+    return tuple(found)
 
 
 def closed_forms(model: nn.Module, count: Count) -> tuple[Check, ...]:
@@ -60,8 +93,7 @@ def closed_forms(model: nn.Module, count: Count) -> tuple[Check, ...]:
     A module that is called several times is checked over all its calls, its parameters once.
     """
     named = model.named_modules(remove_duplicate=False)
-    checks = (check(name, module, count) for name, module in named)
-    return tuple(checked for checked in checks if checked is not None)
+    return tuple(found for name, module in named if (found := check(name, module, count)))
 
 
 def check(name: str, module: nn.Module, count: Count) -> Check | None:
@@ -77,15 +109,11 @@ def check(name: str, module: nn.Module, count: Count) -> Check | None:
     if not shapes:
         return None
     costs = [cost(shape) for shape in shapes]
-    for each in costs:
-        if not isinstance(each, Cost):
-            raise TypeError(f"cost(shape) returns a Cost, not {type(each).__name__}")
-    params = sum(p.numel() for p in module.parameters())
-    return Check(
-        name,
-        counted=count.within(name, params=params),
-        formula=total(costs, params=costs[0].params),
-    )
+    wrong = next((each for each in costs if not isinstance(each, Cost)), None)
+    if wrong is not None:
+        raise TypeError(f"cost(shape) returns a Cost, not {type(wrong).__name__}")
+    counted = count.within(name, params=sum(p.numel() for p in module.parameters()))
+    return Check(name, counted, formula=total(costs, params=costs[0].params))
 
 
 def verify(network: str, model: nn.Module, count: Count) -> int:
@@ -96,8 +124,5 @@ def verify(network: str, model: nn.Module, count: Count) -> int:
     checks = closed_forms(model, count)
     for each in checks:
         if not each.equal:
-            raise ClosedFormMismatch(
-                f"{network}: {each.module or 'the whole'} was counted as {each.counted}, "
-                f"its closed form says {each.formula}"
-            )
+            raise ClosedFormMismatch(f"{network}: {each}")
     return len(checks)

@@ -15,16 +15,15 @@ from vidcost.bench.count.references.asking import (
     REFERENCE_COUNTERS,
     ask_about,
     ask_all,
-    large_modules,
 )
 from vidcost.bench.count.references.reference import (
     Answer,
     Convention,
+    Explained,
+    Explanation,
     Status,
     Term,
-    by_category,
 )
-from vidcost.bench.engine.calls import Call, Engine, Lost, Needs, results
 from vidcost.papers.row import Row
 
 Quantity = Literal["flops", "params"]
@@ -33,53 +32,11 @@ Advance = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """What a counter should print: ``ours``, our amounts by category, and the ``terms`` to add."""
-
-    ours: Mapping[str, int]
-    terms: tuple[Term, ...]
-
-    @property
-    def total(self) -> int:
-        """The integer that it should print."""
-        return sum(self.ours.values()) + sum(term.amount for term in self.terms)
-
-    @property
-    def parts(self) -> dict[str, int]:
-        """The same by the counter's categories, without zeros."""
-        return by_category((*self.ours.items(), *((each.part, each.amount) for each in self.terms)))
-
-
-@dataclass(frozen=True)
-class Explained:
-    """The FLOPs and parameters that a counter should print; ``params`` is None if it prints none.
-
-    Ours are MACs and parameters.
-    """
-
-    flops: Explanation
-    params: Explanation | None
-
-    def answer(self, version: str) -> Answer:
-        """The answer that it should give."""
-        return Answer(
-            version=version,
-            flops=self.flops.total,
-            params=None if self.params is None else self.params.total,
-            parts=self.flops.parts,
-        )
-
-
-@dataclass(frozen=True)
 class Examined:
-    """A row's record, and what each counter should print for it.
-
-    ``is_large``: it needs gigabytes of memory to run.
-    """
+    """A row's record, and what each counter should print for it."""
 
     record: Record
     explained: Mapping[Convention, Explained]
-    is_large: bool
 
 
 @dataclass(frozen=True)
@@ -133,17 +90,6 @@ class Entry:
         return self.off or ({"total": self.remainder} if self.remainder else {})
 
 
-def explain(convention: Convention, model: nn.Module, count: Count) -> Explained:
-    """What a counter should print for the ``model`` that was counted."""
-    reference, total = REFERENCE_COUNTERS[convention], count.total
-    macs = {"convolutions": total.conv, "products": total.linear + total.matmul}
-    return Explained(
-        flops=Explanation(macs, reference.flop_terms(model, count)),
-        params=reference.param_terms
-        and Explanation({"params": total.params}, reference.param_terms(model, count)),
-    )
-
-
 def flops(convention: str, model: nn.Module, count: Count) -> int:
     """The FLOPs that ``convention`` prints; "macs" is ours.
 
@@ -153,7 +99,7 @@ def flops(convention: str, model: nn.Module, count: Count) -> int:
         return count.total.macs
     for known in REFERENCE_COUNTERS:
         if known == convention:
-            return explain(known, model, count).flops.total
+            return REFERENCE_COUNTERS[known].explain(model, count).flops.total
     raise ValueError(
         f"unknown convention {convention!r}: choose from macs, {', '.join(REFERENCE_COUNTERS)}"
     )
@@ -167,7 +113,7 @@ def examine(row: Row) -> Examined:
     Raises: ClosedFormMismatch, UncountedOperator; ValueError as the network does.
     """
     record, model, found = counted(row)
-    return Examined(record, _explain_all(model, found), bool(large_modules(found)))
+    return Examined(record, _explain_all(model, found))
 
 
 def measure(
@@ -182,8 +128,7 @@ def measure(
         examined[row.name] = examine(row)
         advance(f"counted {row.name}")
     answers: dict[str, dict[Convention, Answer]] = {row.name: {} for row in rows}
-    large = [row for row in rows if examined[row.name].is_large]
-    for (name, row), answer in ask_all(rows, large, use_cache=use_cache):
+    for (name, row), answer in ask_all(rows, use_cache=use_cache):
         answers[row.name][name] = answer
         advance(f"{name} answered on {row.name}")
     return [
@@ -197,8 +142,22 @@ def measure(
     ]
 
 
-def steps(rows: Sequence[object]) -> int:
-    """How often :func:`measure` and :func:`entries_on` report an advance."""
+def with_stored_answers(row: Row, stored: Mapping[str, Record]) -> Record | None:
+    """``row`` counted now, with the stored answers of all counters; None if one has no answer, or
+    one that the count does not explain, as after a change of the network.
+
+    Raises: as :func:`examine`.
+    """
+    examined = examine(row)
+    answers = stored[row.name].reference_counters if row.name in stored else {}
+    record = examined.record.model_copy(update={"reference_counters": answers})
+    found = reconcile(replace(examined, record=record))
+    is_known = answers.keys() == REFERENCE_COUNTERS.keys()
+    return record if is_known and all(entry.balanced for entry in found) else None
+
+
+def steps(rows: Sequence[Row]) -> int:
+    """How often :func:`measure` reports an advance."""
     return len(rows) * (1 + len(REFERENCE_COUNTERS))
 
 
@@ -226,21 +185,21 @@ def entries(
 ) -> list[Entry]:
     """What each counter should print beside its answer, for those that have one."""
     found = []
-    for counter, each in explained.items():
+    for counter, should in explained.items():
         answer = answers.get(counter)
         if answer is None:
             continue
-        parts = {"params": answer.params} if answer.params is not None else {}
+        params = {} if answer.params is None else {"params": answer.params}
         quantities: list[tuple[Quantity, Explanation | None, int | None, Mapping[str, int]]] = [
-            ("flops", each.flops, answer.flops, answer.parts),
-            ("params", each.params, answer.params, parts),
+            ("flops", should.flops, answer.flops, answer.parts),
+            ("params", should.params, answer.params, params),
         ]
-        for quantity, explanation, printed, by_part in quantities:
+        for quantity, explanation, printed, parts in quantities:
             if explanation is None:
                 continue
             expected = explanation.parts
-            categories = () if printed is None else dict.fromkeys((*expected, *by_part))
-            off = {part: by_part.get(part, 0) - expected.get(part, 0) for part in categories}
+            categories = () if printed is None else dict.fromkeys((*expected, *parts))
+            off = {part: parts.get(part, 0) - expected.get(part, 0) for part in categories}
             found.append(
                 Entry(
                     row=name,
@@ -258,41 +217,5 @@ def entries(
     return found
 
 
-def entries_on(
-    engine: Engine,
-    rows: Sequence[Row],
-    *,
-    use_cache: bool = True,
-    advance: Advance = lambda step: None,
-) -> tuple[dict[str, list[Entry]], list[str]]:
-    """The entries of each of ``rows`` in order, asked on machines of ``engine``; those it lost.
-
-    A machine caches the answers that were given on it.
-    Raises: as :func:`examine`.
-    """
-    calls = [
-        Call(f"reconciling {row.name}", _measured_entries, (row, use_cache), _needs(row))
-        for row in rows
-    ]
-
-    def advanced(name: str) -> None:
-        for _ in range(steps([name])):
-            advance(name)
-
-    found = dict(zip(rows, results(engine, calls, advance=advanced), strict=True))
-    lost = [f"{row.name}: {each}" for row, each in found.items() if isinstance(each, Lost)]
-    return {row.name: each for row, each in found.items() if not isinstance(each, Lost)}, lost
-
-
-def _measured_entries(row: Row, use_cache: bool) -> list[Entry]:
-    (examined,) = measure([row], use_cache=use_cache)
-    return reconcile(examined)
-
-
-def _needs(row: Row) -> Needs:
-    # gigabytes, beside which nothing else should run
-    return "machine" if examine(row).is_large else "core"
-
-
 def _explain_all(model: nn.Module, found: Count) -> dict[Convention, Explained]:
-    return {convention: explain(convention, model, found) for convention in REFERENCE_COUNTERS}
+    return {name: each.explain(model, found) for name, each in REFERENCE_COUNTERS.items()}

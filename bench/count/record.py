@@ -76,17 +76,17 @@ def write(folder: Path, records: Iterable[Record], *, command: str) -> Path:
 
     Raises: ValueError if it cannot be written.
     """
-    made_by: dict[str, str] = {
+    written = [{"row": each.row} | each.model_dump(mode="json") for each in records]
+    header = {
         "command": command,
         "vidcost": version("vidcost"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         **{each.package: each.version for each in REFERENCE_COUNTERS.values() if each.package},
+        "records": len(written),
     }
-    written = [{"row": each.row} | each.model_dump(mode="json") for each in records]
-    lines = map(json.dumps, (made_by | {"records": len(written)}, *written))
     path = folder / COUNTS
-    files.write(path, "\n".join(lines) + "\n")
+    files.write(path, "".join(f"{json.dumps(line)}\n" for line in (header, *written)))
     return path
 
 
@@ -97,25 +97,22 @@ def read(folder: Path) -> dict[str, Record]:
     """
     path = folder / COUNTS
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        header, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read {path}: {error}") from None
-    records: dict[str, Record] = {}
-    expected = 0
-    # a file without a first line is damaged in line 1
-    for number, line in enumerate(lines or [""], start=1):
-        try:
-            if number == 1:
-                expected = int(json.loads(line)["records"])
-                continue
+    records, number = {}, 1
+    try:
+        expected = int(json.loads(header)["records"])
+        for line in lines:
+            number += 1
             record = Record.model_validate_json(line)
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(
-                f"{path}, line {number} is damaged: `vidcost run` writes the file anew"
-            ) from None
-        records[record.row] = record
+            records[record.row] = record
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{path}, line {number} is damaged: `vidcost run` writes the file anew"
+        ) from None
     if len(records) != expected:
         raise ValueError(
             f"{path} has {len(records)} of {expected} records: `vidcost run` writes the file anew"

@@ -11,15 +11,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
-Rule = Callable[[Sequence[Any], Any, Callable[[Tensor], bool]], tuple[str, int]]
-"""(arguments, result, is this tensor a parameter) -> (quantity, amount)."""
+Args = Sequence[Any]
+IsParameter = Callable[[Tensor], bool]
+Rule = Callable[[Args, Tensor, IsParameter], tuple[str, int]]
+"""(arguments, first resulting tensor, is this tensor a parameter) -> (quantity, amount)."""
 
 
-def _convolution(
-    args: Sequence[Any], out: Tensor, is_parameter: Callable[[Tensor], bool]
-) -> tuple[str, int]:
+def _convolution(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
     # convolution(input, weight, bias, stride, padding, dilation, transposed, ...)
     x, weight, transposed = args[0], args[1], args[6]
     # A weight is (out, in / groups, *kernel), transposed (in, out / groups, *kernel): each output
@@ -28,9 +29,7 @@ def _convolution(
     return "conv", (x if transposed else out).numel() * math.prod(weight.shape[1:])
 
 
-def _convolution_backward(
-    args: Sequence[Any], out: Any, is_parameter: Callable[[Tensor], bool]
-) -> tuple[str, int]:
+def _convolution_backward(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
     # convolution_backward(grad_output, input, weight, bias_sizes, stride, padding, dilation,
     # transposed, output_padding, groups, output_mask)
     grad, x, weight, transposed, (to_input, to_weight, _) = args[0], *args[1:3], args[7], args[10]
@@ -47,9 +46,7 @@ def _product(left: int, right: int) -> Rule:
     With a parameter on either side it is a linear layer, else an attention product.
     """
 
-    def rule(
-        args: Sequence[Any], out: Tensor, is_parameter: Callable[[Tensor], bool]
-    ) -> tuple[str, int]:
+    def rule(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
         a, b = args[left], args[right]
         kind = "linear" if is_parameter(a) or is_parameter(b) else "matmul"
         return kind, a.numel() * (b.shape[-1] if b.dim() > 1 else 1)
@@ -57,17 +54,13 @@ def _product(left: int, right: int) -> Rule:
     return rule
 
 
-def _outer(
-    args: Sequence[Any], out: Tensor, is_parameter: Callable[[Tensor], bool]
-) -> tuple[str, int]:
+def _outer(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
     # addr(self, vec1, vec2)
     kind = "linear" if is_parameter(args[1]) or is_parameter(args[2]) else "matmul"
     return kind, out.numel()
 
 
-def _attention(
-    args: Sequence[Any], out: Any, is_parameter: Callable[[Tensor], bool]
-) -> tuple[str, int]:
+def _attention(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
     # (query, key, value, ...), each (B, heads, positions, width). Both products in full: a causal
     # mask saves none by this convention.
     query, key, value = args[:3]
@@ -75,9 +68,7 @@ def _attention(
     return "matmul", positions * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 
-def _attention_backward(
-    args: Sequence[Any], out: Any, is_parameter: Callable[[Tensor], bool]
-) -> tuple[str, int]:
+def _attention_backward(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
     # (grad_output, query, key, value, ...). The kernels keep no scores: they compute query x key
     # anew, then the gradients of value, scores, query and key. Five products, where attention in
     # parts needs four.
@@ -86,28 +77,22 @@ def _attention_backward(
     return "matmul", positions * key.shape[-2] * (3 * query.shape[-1] + 2 * value.shape[-1])
 
 
-def _affine_grid(
-    args: Sequence[Any], out: Tensor, is_parameter: Callable[[Tensor], bool]
-) -> tuple[str, int]:
+def _affine_grid(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
     # (theta, size, align_corners): each coordinate is a row of theta times a position and 1
     kind = "linear" if is_parameter(args[0]) else "matmul"
     return kind, out.numel() * args[0].shape[-1]
 
 
 def _elements_in(kind: str, of: int = 0) -> Rule:
-    def rule(
-        args: Sequence[Any], out: Any, is_parameter: Callable[[Tensor], bool]
-    ) -> tuple[str, int]:
+    def rule(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
         return kind, args[of].numel()
 
     return rule
 
 
 def _elements_out(kind: str) -> Rule:
-    def rule(
-        args: Sequence[Any], out: Any, is_parameter: Callable[[Tensor], bool]
-    ) -> tuple[str, int]:
-        return kind, (out if isinstance(out, Tensor) else out[0]).numel()
+    def rule(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
+        return kind, out.numel()
 
     return rule
 
@@ -187,66 +172,63 @@ RULES: dict[str, Rule] = {
 """Rules by the operator's name in the aten namespace, without the underscore of in-place forms."""
 
 FREE: frozenset[str] = frozenset(
-    # views: no data moves
-    "view _unsafe_view reshape _reshape_alias expand permute transpose t squeeze unsqueeze slice "
-    "select split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unbind alias detach "
-    "as_strided unfold diagonal real imag view_as_real view_as_complex _conj lift_fresh "
     # copies and rearrangements: data moves, nothing is computed
-    "clone copy _to_copy contiguous cat stack repeat repeat_interleave index index_select gather "
-    "embedding constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
-    "replication_pad1d replication_pad2d replication_pad3d roll flip pixel_shuffle pixel_unshuffle "
-    "tril triu masked_fill where scatter index_put index_fill slice_scatter select_scatter fill "
-    "zero nonzero unique_consecutive _unique _unique2 unique_dim im2col col2im masked_select "
-    "masked_scatter take put index_copy channel_shuffle native_channel_shuffle diag_embed "
-    "diagonal_scatter as_strided_scatter view_copy expand_copy permute_copy slice_copy select_copy "
-    "squeeze_copy unsqueeze_copy t_copy transpose_copy unfold_copy max_unpool2d max_unpool3d "
-    "lift resize "
+    "_unsafe_view unsafe_split unsafe_split_with_sizes copy _to_copy cat stack repeat "
+    "repeat_interleave index index_select gather embedding embedding_dense_backward "
+    "constant_pad_nd roll flip pixel_shuffle pixel_unshuffle tril triu scatter index_put "
+    "index_fill slice_scatter select_scatter fill zero nonzero unique_consecutive _unique _unique2 "
+    "unique_dim im2col col2im masked_select masked_scatter take put index_copy channel_shuffle "
+    "native_channel_shuffle diag_embed diagonal_scatter as_strided_scatter max_unpool2d "
+    "max_unpool3d lift resize "
     # tensors from nothing
     "empty empty_like empty_strided zeros zeros_like ones ones_like full full_like arange linspace "
     "eye scalar_tensor new_empty new_empty_strided new_zeros new_ones new_full rand rand_like "
     "randn randn_like randint randperm bernoulli uniform normal native_dropout "
-    "_efficientzerotensor exponential multinomial random tril_indices triu_indices "
-    "empty_permuted "
-    # element by element: one operation each at the most, by convention no MAC
-    "add sub rsub mul div remainder fmod neg abs sqrt rsqrt square pow exp exp2 expm1 log log2 "
-    "log10 log1p reciprocal sign floor ceil round trunc frac clamp clamp_min clamp_max maximum "
-    "minimum sin cos tan asin acos atan atan2 sinh cosh erf erfc erfinv addcmul addcdiv lerp "
-    "floor_divide eq ne lt le gt ge logical_and logical_or logical_not logical_xor bitwise_and "
-    "bitwise_or bitwise_not bitwise_xor isnan isinf nan_to_num polar complex isin heaviside "
-    "__lshift__ __rshift__ __and__ __or__ __xor__ bitwise_left_shift bitwise_right_shift hypot "
-    "logaddexp logaddexp2 logit signbit conj_physical angle copysign xlogy sinc asinh acosh atanh "
-    "lgamma digamma special_i0 special_erfcx "
+    "_efficientzerotensor exponential multinomial random tril_indices triu_indices empty_permuted "
+    # element by element, but not tagged so by torch
+    "polar complex isin __and__ __or__ floor_divide special_i0 "
     # reductions and orders: additions and comparisons without a product
     "sum prod max min amin aminmax argmax argmin cumsum cumprod logsumexp var std var_mean "
     "std_mean norm linalg_vector_norm any all topk sort argsort count_nonzero cummax cummin "
     "logcumsumexp median nanmedian kthvalue mode nansum bucketize searchsorted histc bincount "
-    "equal scatter_reduce index_reduce segment_reduce _embedding_bag "
+    "equal scatter_reduce index_reduce segment_reduce _embedding_bag index_add scatter_add "
     "_embedding_bag_forward_only "
     # a weight by its direction and length, once a pass whatever the input
-    "_weight_norm_interface _weight_norm_interface_backward "
+    "_weight_norm_interface "
     # losses: a network may compute its own
-    "mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy nll_loss_forward "
-    "nll_loss2d_forward "
-    # resampling: nearest copies; the few products of the others are no MACs by convention
-    "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
-    "_upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d "
-    "_upsample_bilinear2d_aa upsample_bicubic2d _upsample_bicubic2d_aa upsample_trilinear3d "
-    "grid_sampler_2d grid_sampler_3d "
-    # backward of the above: the gradient of a view, copy, reduction or resampling is another of
-    # them, put in its place among zeros, added up or handed on
-    "slice_backward select_backward diagonal_backward unfold_backward embedding_dense_backward "
-    "reflection_pad1d_backward reflection_pad2d_backward reflection_pad3d_backward "
-    "replication_pad1d_backward replication_pad2d_backward replication_pad3d_backward "
-    "native_dropout_backward index_add scatter_add sgn grid_sampler_2d_backward "
-    "grid_sampler_3d_backward mse_loss_backward smooth_l1_loss_backward huber_loss_backward "
-    "binary_cross_entropy_backward nll_loss_backward nll_loss2d_backward "
-    "upsample_nearest1d_backward upsample_nearest2d_backward upsample_nearest3d_backward "
-    "_upsample_nearest_exact1d_backward _upsample_nearest_exact2d_backward "
-    "_upsample_nearest_exact3d_backward upsample_linear1d_backward upsample_bilinear2d_backward "
-    "_upsample_bilinear2d_aa_backward upsample_bicubic2d_backward "
-    "_upsample_bicubic2d_aa_backward upsample_trilinear3d_backward "
+    "mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy "
     # bookkeeping
-    "sym_size sym_stride sym_numel sym_storage_offset is_same_size _local_scalar_dense item "
-    "_assert_async _assert_scalar".split()
+    "is_same_size _local_scalar_dense item _assert_async _assert_scalar".split()
 )
-"""Operators that cost nothing by convention."""
+"""Operators that cost nothing by convention; so do :data:`FREE_FAMILIES`."""
+
+FREE_FAMILIES = (
+    *("reflection_pad", "replication_pad", "nll_loss", "sym_"),
+    # resampling: nearest copies; the few products of the others are no MACs by convention
+    *("upsample_", "_upsample_", "grid_sampler_"),
+)
+"""How the names of free operators begin."""
+
+
+def is_free(func: Any, name: str) -> bool:
+    """Whether ``func`` of aten, whose name without an in-place underscore is ``name``, is free.
+
+    Free are names in ``FREE`` or ``FREE_FAMILIES``; views and their copies; and operators that
+    compute each element from one of each operand: at the most one operation each, by convention no
+    MAC. The gradient of a free operator puts elements in their places among zeros, adds them up or
+    hands them on: free as well.
+    """
+    forward = name.removesuffix("_backward")
+    if {name, forward} & FREE or name.startswith(FREE_FAMILIES):
+        return True
+    # operators in place lack the tags
+    packet = getattr(torch.ops.aten, forward, func._overloadpacket)
+    overloads = [func, *(getattr(packet, each) for each in packet.overloads())]
+    return any(_TAGS & set(each.tags) or _is_view(each) for each in overloads)
+
+
+_TAGS = {torch.Tag.pointwise, torch.Tag.view_copy}
+
+
+def _is_view(func: Any) -> bool:
+    return any(each.alias_info and not each.alias_info.is_write for each in func._schema.returns)

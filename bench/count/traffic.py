@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-_WRITES_NOTHING = ("aten.empty", "aten.new_empty")
 
 
 @dataclass(frozen=True)
@@ -36,19 +33,21 @@ def traffic(model: nn.Module, *inputs: Tensor) -> Traffic:
     for caches, which save some, and for what a kernel reads twice or keeps in a workspace. A view
     moves nothing.
     """
-    mode = _Counting([*model.parameters(), *model.buffers()])
+    mode = _Counting()
     with torch.no_grad(), mode:
         model.eval()(*inputs)
-    return Traffic(mode.weights, mode.activations)
+    # by the storage: a weight is seen through views
+    weights = {w.untyped_storage()._cdata for w in (*model.parameters(), *model.buffers())}
+    moved = {True: 0, False: 0}
+    for storage, elements in mode.moved:
+        moved[storage._cdata in weights] += elements
+    return Traffic(weights=moved[True], activations=moved[False])
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    def __init__(self, weights: list[Tensor]) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        # by identity of the storage: a weight is seen through views
-        self._held = {weight.untyped_storage()._cdata for weight in weights}
-        self.weights = 0
-        self.activations = 0
+        self.moved: list[tuple[torch.UntypedStorage, int]] = []
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -56,33 +55,20 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: Any = (),
-        kwargs: dict[str, Any] | None = None,
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         read = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         written = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
-        if str(func).startswith(_WRITES_NOTHING) or _is_view(func, read, written):
-            return result
-        for tensor in (*read, *written):
-            self._add(tensor)
+        storages = {tensor.untyped_storage()._cdata for tensor in read}
+        is_view = not func._schema.is_mutable and all(
+            tensor.untyped_storage()._cdata in storages for tensor in written
+        )
+        is_empty = func._overloadpacket.__name__.startswith(("empty", "new_empty"))
+        if not is_view and not is_empty:
+            for tensor in (*read, *written):
+                storage = tensor.untyped_storage()
+                # what is expanded lies in memory once
+                elements = min(tensor.numel(), storage.nbytes() // tensor.element_size())
+                self.moved.append((storage, elements))
         return result
-
-    def _add(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        # what is expanded lies in memory once
-        elements = min(tensor.numel(), storage.nbytes() // tensor.element_size())
-        if storage._cdata in self._held:
-            self.weights += elements
-        else:
-            self.activations += elements
-
-
-def _is_view(func: Any, read: list[Tensor], written: list[Tensor]) -> bool:
-    if func._schema.is_mutable or not written:
-        return False
-    storages = {tensor.untyped_storage()._cdata for tensor in read}
-    return all(tensor.untyped_storage()._cdata in storages for tensor in written)

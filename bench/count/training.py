@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vidcost.bench.count.counter import Count, Counted, Log, mode, supported, unfused, watched
+from vidcost.bench.count.counter import Count, Log, Operation, mode, supported, unfused, watched
 from vidcost.bench.outputs import tensors_in
 from vidcost.models.cost import Cost
 
@@ -33,10 +33,6 @@ class Training:
     def total(self) -> Cost:
         """Both passes over the whole network."""
         return self.forward.total + self.backward.total
-
-    def within(self, module: str, *, params: int = 0) -> Cost:
-        """Both passes inside ``module`` and its descendants."""
-        return self.forward.within(module, params=params) + self.backward.within(module)
 
 
 def count_training(model: nn.Module, *inputs: Tensor) -> Training:
@@ -139,31 +135,34 @@ class _TrainingLog(Log):  # type: ignore[no-untyped-call]
         """Everything after this belongs to the backward pass."""
         self.forward_ends = (len(self.operations), len(self.calls))
 
-    def counted(self, name: str, args: Sequence[Any], result: Any) -> Counted | None:
-        counted = super().counted(name, args, result)
+    def operation(self, name: str, args: Sequence[Any], out: Sequence[Tensor]) -> Operation | None:
+        operation = super().operation(name, args, out)
         node = torch._C._current_autograd_node()
         # the operations of a checkpoint run inside a node too, but record gradients
         if node is None or torch.is_grad_enabled():
-            self._note(counted)
-            if node is not None and counted is not None and not self.module:
+            self._note(operation)
+            if node is not None and operation is not None and not self.module:
                 # a function that is computed again, outside of any module's call
-                return counted._replace(module=self._source(node).module)
-            return counted
+                return replace(operation, module=self._source(node).module)
+            return operation
         source = self._source(node)
         # a mean in the backward pass is a statistic, as in that of a standard deviation
         if name == "mean":
             return None
-        if counted is not None:
-            kind = source.product if source.product and counted.kind in PRODUCTS else counted.kind
-            return Counted(source.module, kind, counted.amount)
+        if operation is not None:
+            kind = operation.kind
+            if source.product and kind in PRODUCTS:
+                kind = source.product
+            return replace(operation, module=source.module, kind=kind)
         if name == "mul" and isinstance(args[1], Tensor) and node.name() in VECTOR_PRODUCTS:
-            return Counted(source.module, source.product or "matmul", result.numel())
+            kind, shape = source.product or "matmul", tuple(out[0].shape)
+            return Operation(source.module, name, kind, out[0].numel(), (), shape)
         return None
 
-    def _note(self, counted: Counted | None) -> None:
+    def _note(self, operation: Operation | None) -> None:
         """Record the running operation as the source of the nodes made since the last one."""
         last_node = torch._C._autograd._get_sequence_nr() - 1
-        product = counted.kind if counted and counted.kind in PRODUCTS else None
+        product = operation.kind if operation and operation.kind in PRODUCTS else None
         if not self.last_nodes or last_node > self.last_nodes[-1]:
             self.last_nodes.append(last_node)
             self.sources.append(_Source(self.module, product))

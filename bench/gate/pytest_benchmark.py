@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from vidcost.bench.gate.record import Rule, SampleComparison, Samples
-from vidcost.bench.timing.machine import UNKNOWN
+from vidcost.bench.timing.record import UNKNOWN
 
 COMMIT = "commit_info.id"
 """The version that was measured: one on each side, and it may differ between the sides."""

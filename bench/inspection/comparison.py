@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from vidcost.bench.count.references.reference import Convention
-from vidcost.bench.engine.calls import Call, Engine, Here, Lost, results
 from vidcost.bench.inspection.counted import Counted, counted
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.figures import contribution_figures, figures
-from vidcost.bench.timing.plan import check_code, code_of
+from vidcost.bench.timing.plan import code_of
 from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.statistics import summary
 
 PLAIN = "none"
 """What the network without any block goes by."""
@@ -57,16 +56,16 @@ def variants(
             module is not there.
     """
     axis, values = (None, (None,)) if sweep is None else sweep
-    user = str(network.get("network") or "")
+    user = str(network.get("network") or ""), network.get("inputs") or ()
     found = []
     for value in values:
         clip = {} if axis is None else {axis: value}
         common = {**conditions, **network, **clip}
-        plain = common | {"blocks": (), "code": code_of((), user)}
+        plain = common | {"blocks": (), "code": code_of((), *user)}
         found.append(Variant(None, value, checked_cell(plain)))
         for block in dict.fromkeys(blocks):
             placed = tuple((position, block) for position in dict.fromkeys(positions))
-            fields = common | {"blocks": placed, "code": code_of((block,), user)}
+            fields = common | {"blocks": placed, "code": code_of((block,), *user)}
             found.append(Variant(block, value, checked_cell(fields)))
     return found
 
@@ -77,23 +76,16 @@ def count_all(
     reference_counters: Sequence[Convention],
     limit_s: float,
     advance: Callable[[str], None] = lambda _: None,
-    engine: Engine | None = None,
 ) -> list[Counted]:
-    """Each variant counted, by ``engine`` if there is one; one that cannot be built says so.
+    """Each variant counted; one that cannot be built says so.
 
     ``advance`` is called with the name of each when it is done.
     Raises: ValueError if no block can be built, or the plain network.
     """
-    calls = [
-        Call(variant.block or PLAIN, _counted, (variant, tuple(reference_counters), limit_s))
-        for variant in chosen
-    ]
-    found = [
-        Counted(variant.cell, status="killed", error=str(each)) if isinstance(each, Lost) else each
-        for variant, each in zip(
-            chosen, results(engine or Here(), calls, advance=advance), strict=True
-        )
-    ]
+    found = []
+    for variant in chosen:
+        found.append(_counted(variant, reference_counters, limit_s))
+        advance(variant.block or PLAIN)
     rejected = [each for each in found if each.status == "rejected"]
     if rejected and len(rejected) == sum(variant.block is not None for variant in chosen):
         raise ValueError(rejected[0].error)
@@ -101,7 +93,6 @@ def count_all(
 
 
 def _counted(variant: Variant, reference_counters: Sequence[Convention], limit_s: float) -> Counted:
-    check_code(variant.cell)
     try:
         return counted(variant.cell, reference_counters=reference_counters, limit_s=limit_s)
     except ValueError as error:
@@ -116,6 +107,13 @@ def to_time(chosen: Sequence[Variant], counts: Sequence[Counted]) -> list[Cell]:
     contributions = [variant.contribution for variant in sound if variant.block is not None]
     alone = [variant.cell for variant in sound if variant.cell.device != "cpu"]
     return [*contributions, *alone]
+
+
+FIGURES = (
+    *("added_params", "added_macs", "latency_s", "added_s", "added_low_s", "added_high_s"),
+    *("pairs", "peak_bytes", "added_peak_bytes", "energy_j_per_clip"),
+)
+"""The fields of :class:`Compared` that are numbers."""
 
 
 @dataclass(frozen=True)
@@ -148,84 +146,62 @@ def compared(
 ) -> list[Compared]:
     """The variants side by side, each beside the plain network at the same value."""
     by_cell = {timing.cell: timing for timing in timings}
-    plain = {v.value: c for v, c in zip(chosen, counts, strict=True) if v.block is None}
-    contributions = {
-        variant: by_cell.get(variant.contribution) for variant in chosen if variant.block
+    plain = {v.value: c.total for v, c in zip(chosen, counts, strict=True) if v.block is None}
+    timed = {v: t for v in chosen if v.block and (t := by_cell.get(v.contribution)) is not None}
+    done = {v: t for v, t in timed.items() if t.status == "ok"}
+    added = {variant: contribution_figures(timing) for variant, timing in done.items()}
+    found = []
+    for variant, count in zip(chosen, counts, strict=True):
+        known: dict[str, Any] = {"status": count.status, "error": count.error}
+        alone = by_cell.get(variant.cell)
+        if alone is not None and alone.status == "ok":
+            known["energy_j_per_clip"] = figures(alone)["energy_j_per_clip"]
+        if variant.block is None:
+            known |= _plain([t for v, t in done.items() if v.value == variant.value])
+        else:
+            timing, total, less = timed.get(variant), count.total, plain[variant.value]
+            if timing and timing.status != "ok" and count.status in ("ok", "uncounted"):
+                known |= {"status": timing.status, "error": timing.error}
+            if total and less:
+                known["added_params"] = total.params - less.params
+                known["added_macs"] = total.macs - less.macs
+            if mine := added.get(variant):
+                keys = {
+                    "latency_s": "with_s",
+                    "added_s": "median_s",
+                    "added_low_s": "ci_low_s",
+                    "added_high_s": "ci_high_s",
+                    "pairs": "n",
+                    "peak_bytes": "peak_bytes",
+                    "added_peak_bytes": "block_bytes",
+                }
+                known |= {name: mine[key] for name, key in keys.items()}
+                known["not_separated"] = _overlapping(variant, added)
+        found.append(Compared(variant, count, **known))
+    return found
+
+
+def _plain(contributions: Sequence[Timing]) -> dict[str, Any]:
+    """Latency and memory of the network without any block, as timed beside each block."""
+    if not contributions:
+        return {}
+    memory = contributions[0].memory_without
+    samples = [second for timing in contributions for second in timing.samples_s["without"]]
+    return {
+        "latency_s": median(samples) if samples else None,
+        "peak_bytes": memory.peak if memory else None,
     }
-    shown = {v: contribution_figures(t) for v, t in contributions.items() if t and t.status == "ok"}
-    return [
-        _plain(
-            variant, count, by_cell, {v: t for v, t in contributions.items() if v in shown and t}
-        )
-        if variant.block is None
-        else _with_block(
-            variant, count, plain[variant.value], by_cell, contributions[variant], shown
-        )
-        for variant, count in zip(chosen, counts, strict=True)
-    ]
 
 
-def _plain(
-    variant: Variant,
-    count: Counted,
-    by_cell: Mapping[Cell, Timing],
-    contributions: Mapping[Variant, Timing],
-) -> Compared:
-    beside = [timing for other, timing in contributions.items() if other.value == variant.value]
-    samples = [second for timing in beside for second in timing.samples_s["without"]]
-    memory = beside[0].memory_without if beside else None
-    return Compared(
-        variant,
-        count,
-        latency_s=summary(samples).median if samples else None,
-        peak_bytes=memory.peak if memory else None,
-        energy_j_per_clip=_energy(by_cell.get(variant.cell)),
-        status=count.status,
-        error=count.error,
-    )
-
-
-def _with_block(
-    variant: Variant,
-    count: Counted,
-    plain: Counted,
-    by_cell: Mapping[Cell, Timing],
-    timing: Timing | None,
-    shown: Mapping[Variant, Mapping[str, Any]],
-) -> Compared:
-    mine = shown.get(variant, {})
-    status, error = count.status, count.error
-    if timing is not None and timing.status != "ok" and count.status in ("ok", "uncounted"):
-        status, error = timing.status, timing.error
-    more, less = count.total, plain.total
-    return Compared(
-        variant,
-        count,
-        added_params=more.params - less.params if more and less else None,
-        added_macs=more.macs - less.macs if more and less else None,
-        latency_s=mine.get("with_s"),
-        added_s=mine.get("median_s"),
-        added_low_s=mine.get("ci_low_s"),
-        added_high_s=mine.get("ci_high_s"),
-        pairs=mine.get("n"),
-        not_separated=_overlapping(variant, shown) if mine else None,
-        peak_bytes=mine.get("peak_bytes"),
-        added_peak_bytes=mine.get("block_bytes"),
-        energy_j_per_clip=_energy(by_cell.get(variant.cell)),
-        status=status,
-        error=error,
-    )
-
-
-def _overlapping(variant: Variant, shown: Mapping[Variant, Mapping[str, Any]]) -> tuple[str, ...]:
-    low, high = _interval(shown[variant])
+def _overlapping(variant: Variant, added: Mapping[Variant, Mapping[str, Any]]) -> tuple[str, ...]:
+    low, high = _interval(added[variant])
     names = [PLAIN] if low <= 0 <= high else []
-    for other, theirs in shown.items():
-        if other.value != variant.value or other == variant or other.block is None:
+    for other, theirs in added.items():
+        if other.value != variant.value or other == variant:
             continue
         their_low, their_high = _interval(theirs)
         if low <= their_high and their_low <= high:
-            names.append(other.block)
+            names.append(str(other.block))
     return tuple(names)
 
 
@@ -233,10 +209,3 @@ def _interval(line: Mapping[str, Any]) -> tuple[float, float]:
     # of too few pairs nothing can be told apart
     low, high = line["ci_low_s"], line["ci_high_s"]
     return (float("-inf"), float("inf")) if low is None or high is None else (low, high)
-
-
-def _energy(timing: Timing | None) -> float | None:
-    if timing is None or timing.status != "ok":
-        return None
-    energy: float | None = figures(timing)["energy_j_per_clip"]
-    return energy

@@ -8,19 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from torch import Tensor, nn
-
-from vidcost.bench.count.counter import Count, UncountedOperator, count
-from vidcost.bench.count.modules import ClosedFormMismatch, Module, modules, verify
+from vidcost.bench.api.count import NetworkCount, count
+from vidcost.bench.count.counter import UncountedOperator
+from vidcost.bench.count.modules import ClosedFormMismatch, ModuleCount
 from vidcost.bench.count.reconcile import Entry, reconcile_network
 from vidcost.bench.count.references.asking import ask_about
 from vidcost.bench.count.references.reference import Answer, Convention
-from vidcost.bench.count.training import count_training
-from vidcost.bench.engine.calls import Call, Engine, Lost, results
 from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.plan import check_code
 from vidcost.bench.timing.predict import outline
 from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.cost import Cost
@@ -45,7 +41,7 @@ class Counted:
     buffers: int | None = None
     closed_forms: int = 0
     answers: Mapping[Convention, Answer] | None = None
-    modules: tuple[Module, ...] = ()
+    modules: tuple[ModuleCount, ...] = ()
 
 
 def counted(
@@ -71,7 +67,7 @@ def counted(
 
 
 def explained(cell: Cell, *, limit_s: float = LIMIT_S) -> tuple[list[Entry], str]:
-    """The entries of ``cell``'s target, and why there are none.
+    """The entries of ``cell``'s target, or a line on why there are none.
 
     Raises: ValueError as :func:`counted`.
     """
@@ -79,67 +75,6 @@ def explained(cell: Cell, *, limit_s: float = LIMIT_S) -> tuple[list[Entry], str
         return isolated(limit_s, _explained, cell), ""
     except Failed as failed:
         return [], f"{cell.target}: {failed.status}: {failed}"
-
-
-def explained_on(
-    cells: Sequence[Cell], *, limit_s: float, engine: Engine
-) -> tuple[dict[str, list[Entry]], list[str]]:
-    """The entries of each target in order, made by ``engine``; a line on each that has none.
-
-    Raises: ValueError as :func:`counted`.
-    """
-    calls = [
-        Call(f"reconciling {cell.target}", _explained_there, (cell, limit_s)) for cell in cells
-    ]
-    found: dict[str, list[Entry]] = {}
-    failures: list[str] = []
-    for cell, each in zip(cells, results(engine, calls), strict=True):
-        entries, failure = ([], f"{cell.target}: {each}") if isinstance(each, Lost) else each
-        if failure:
-            failures.append(failure)
-        else:
-            found[cell.target] = entries
-    return found, failures
-
-
-def _explained_there(cell: Cell, limit_s: float) -> tuple[list[Entry], str]:
-    check_code(cell)
-    return explained(cell, limit_s=limit_s)
-
-
-def _counted(cell: Cell, reference_counters: Sequence[Convention], training: bool) -> Counted:
-    try:
-        model, found, backward = _run(cell, training=training)
-    except UncountedOperator as error:
-        known = Counted(cell, status="uncounted", error=str(error))
-    else:
-        known = Counted(
-            cell,
-            total=found.total,
-            backward=backward,
-            buffers=found.buffers,
-            modules=modules(model, found),
-        )
-        try:
-            known = replace(known, closed_forms=verify(cell.block or cell.target, model, found))
-        except ClosedFormMismatch as error:
-            # of ours it is a bug, which ends the command
-            if not cell.code:
-                raise
-            known = replace(known, status="differs", error=str(error))
-        except Exception as error:
-            # a closed form that fails says nothing against the count
-            if not cell.code:
-                raise
-            known = replace(known, status="raised", error=f"cost: {last_line(error)}")
-    if not reference_counters:
-        return known
-    built = _built(cell)
-    # each leaves marks, but none that another sees: the one before has answered
-    return replace(
-        known,
-        answers={name: ask_about(name, built.model, built.inputs) for name in reference_counters},
-    )
 
 
 def _explained(cell: Cell) -> list[Entry]:
@@ -152,14 +87,49 @@ def _explained(cell: Cell) -> list[Entry]:
         raise UserCodeError(last_line(error)) from error
 
 
-def _run(cell: Cell, *, training: bool) -> tuple[nn.Module, Count, Cost | None]:
+def _counted(cell: Cell, reference_counters: Sequence[Convention], training: bool) -> Counted:
+    try:
+        network = _network_count(cell, training)
+    except UncountedOperator as error:
+        known = Counted(cell, status="uncounted", error=str(error))
+    else:
+        status, why = "ok", ""
+        if network.unchecked:
+            # a closed form that fails says nothing against the count
+            status, why = "raised", f"cost: {network.unchecked[0]}"
+        for check in network.checks:
+            if not check.equal:
+                status, why = "differs", f"{cell.block or cell.target}: {check}"
+        if why and not cell.code:
+            # of ours it is a bug, which ends the command
+            raise ClosedFormMismatch(why)
+        known = Counted(
+            cell,
+            status=status,
+            error=why,
+            total=network.forward,
+            backward=network.backward,
+            buffers=network.buffers,
+            closed_forms=0 if why else len(network.checks),
+            modules=network.modules,
+        )
+    if not reference_counters:
+        return known
+    built = _built(cell)
+    # each leaves marks, but none that another sees: the one before has answered
+    return replace(
+        known,
+        answers={name: ask_about(name, built.model, built.inputs) for name in reference_counters},
+    )
+
+
+def _network_count(cell: Cell, training: bool) -> NetworkCount:
     """One pass as shapes alone; where the code needs values, on the CPU.
 
     Raises: UncountedOperator; UserCodeError for whatever the network raises.
     """
     try:
-        model, inputs = outline(cell)
-        return model, *_pass(model, inputs, training=training)
+        return count(*outline(cell), training=training)
     except UncountedOperator:
         raise
     except Exception:
@@ -168,7 +138,7 @@ def _run(cell: Cell, *, training: bool) -> tuple[nn.Module, Count, Cost | None]:
             raise
         built = _built(cell)
     try:
-        return built.model, *_pass(built.model, built.inputs, training=training)
+        return count(built.model, built.inputs, training=training)
     except UncountedOperator:
         raise
     except Exception as error:
@@ -178,12 +148,3 @@ def _run(cell: Cell, *, training: bool) -> tuple[nn.Module, Count, Cost | None]:
 def _built(cell: Cell) -> Built:
     """For real; of a contribution the side with the blocks alone."""
     return build(cell.model_copy(update={"contribution": False}))
-
-
-def _pass(
-    model: nn.Module, inputs: Sequence[Tensor], *, training: bool
-) -> tuple[Count, Cost | None]:
-    if not training:
-        return count(model, *inputs), None
-    step = count_training(model, *inputs)
-    return step.forward, step.backward.total

@@ -30,6 +30,7 @@ _CONVENTIONS = (
     "per GroupNorm element on top. thop: 4 per BatchNorm element, and blind to products that are "
     "no layer. thop-2020: thop as of May 2020, 2 per BatchNorm element and as blind."
 )
+_TEMPLATE_ERRORS = (jinja2.TemplateError, AttributeError, LookupError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,8 @@ def render(paper: Paper, template: str, **context: Any) -> str:
             rendered.
     """
     folder = catalog.folders()[paper.name]
-    loader = jinja2.FileSystemLoader(folder)
     made = jinja2.Environment(
-        loader=loader,
+        loader=jinja2.FileSystemLoader(folder),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -76,7 +76,7 @@ def render(paper: Paper, template: str, **context: Any) -> str:
         raise ValueError(f"paper {paper.name} has no {template}") from None
     except jinja2.TemplateSyntaxError as error:
         raise ValueError(f"{folder / template}, line {error.lineno}: {error.message}") from None
-    except (jinja2.TemplateError, AttributeError, LookupError, TypeError) as error:
+    except _TEMPLATE_ERRORS as error:
         raise ValueError(f"{folder / template} cannot be rendered: {error}") from None
 
 
@@ -100,7 +100,7 @@ def findings(paper: Paper, judged: Sequence[Judged]) -> tuple[Finding, ...]:
         gone = tuple(words for words, is_so in conditions.items() if not is_so)
         try:
             text = caller()
-        except (jinja2.TemplateError, AttributeError, LookupError, TypeError):
+        except _TEMPLATE_ERRORS:
             # the words of a finding that is gone may have nothing to say
             if not gone:
                 raise
@@ -109,44 +109,22 @@ def findings(paper: Paper, judged: Sequence[Judged]) -> tuple[Finding, ...]:
         found.append(Finding(title, tuple(filter(None, paragraphs)), tuple(commands), gone))
         return ""
 
-    render(paper, "findings.md.j2", finding=finding, **_counted_for(paper, judged))
-    return tuple(found)
-
-
-def _counted_for(paper: Paper, judged: Sequence[Judged]) -> dict[str, Callable[..., Any]]:
-    """What a template of findings can ask for."""
     places = {(each.table, each.row.name, each.kind): each for each in judged}
-
-    def met_by(row: str, spec: str) -> bool:
-        printed = [e.params for e in paper.figures if e.row == row and e.params]
-        return any(figure.equals(ours(spec).params) for figure in printed)
-
-    def most_off(entries: Sequence[tuple[int | str, str]], convention: str) -> float:
-        off = []
-        for table, row in entries:
-            printed = paper.entry(table, row).flops
-            assert printed is not None
-            off.append(abs(printed.difference(ours(row).flops[convention])))
-        return max(off)
-
-    return {
-        "printed": paper.entry,
-        "short": lambda table, row: paper.entry(table, row).label.split()[0],
-        "judged": lambda *place: places[place],
-        "figure": Figure.parse,
-        "counted": ours,
-        "recipe": Recipe.parse,
-        "words": _words,
-        "row": lambda name: catalog.select([name])[0],
-        "size": size,
-        "blocks": _blocks,
-        "conventions": lambda figure, counted: [
-            name for name, value in counted.flops.items() if figure.equals(value)
-        ],
-        "all_less": lambda some, others: all(some[name] < others[name] for name in some),
-        "met_by": met_by,
-        "most_off": most_off,
-    }
+    render(
+        paper,
+        "findings.md.j2",
+        finding=finding,
+        printed=paper.entry,
+        judged=lambda *place: places[place],
+        figure=Figure.parse,
+        counted=ours,
+        recipe=Recipe.parse,
+        words=_words,
+        row=lambda name: catalog.select([name])[0],
+        size=size,
+        blocks=_blocks,
+    )
+    return tuple(found)
 
 
 def _blocks(row: str, inside: str) -> list[int]:
@@ -286,12 +264,8 @@ def claim_table(judged: Sequence[ClaimVerdict]) -> Table:
         ),
         lines=[
             {
-                "where": each.claim.where,
-                "printed": each.claim.printed,
-                "says": each.claim.says,
-                "by_paper": each.said.by_paper,
-                "by_count": each.said.by_count,
-                "because": each.said.because,
+                **{key: getattr(each.claim, key) for key in ("where", "printed", "says")},
+                **{key: getattr(each.said, key) for key in ("by_paper", "by_count", "because")},
                 "command": each.command,
             }
             for each in judged
@@ -318,9 +292,8 @@ def recipe_table(recipe: Recipe) -> Table:
         "flops_printed": flops and flops.printed,
         **counted.flops,
     }
-    equal = {name for name in CONVENTIONS if flops and flops.equals(counted.flops[name])}
-    if params and params.equals(counted.params):
-        equal.add("params")
+    equal = {*(counted.met("flops", flops) if flops else ())}
+    equal |= {*(counted.met("params", params) if params else ())}
     return Table(
         title=recipe.spec,
         columns=(

@@ -9,17 +9,18 @@ from typing import Any
 from vidcost.bench.count.record import count_row
 from vidcost.bench.report.table import Column, Table, billions, integer
 from vidcost.bench.report.timing import (
+    STATUS,
     conditions_in_words,
+    errors,
+    intervals_of,
     machine_in_words,
     megabytes,
     milliseconds,
     present,
     ratio_in_words,
-    said,
 )
 from vidcost.bench.timing.axes import AXES
 from vidcost.bench.timing.figures import pair_figures
-from vidcost.bench.timing.kinds import machine_of_all
 from vidcost.bench.timing.record import Timing
 from vidcost.papers.catalog import rows_of, select
 
@@ -32,7 +33,7 @@ COLUMNS = (
     Column("peak_bytes", "optimized", megabytes),
     Column("reference_macs_total", "MACs reference", billions),
     Column("macs_total", "optimized", billions),
-    Column("shown_status", "Status"),
+    STATUS,
 )
 
 
@@ -47,27 +48,26 @@ def impl_table(timings: Iterable[Timing]) -> Table:
 
     Raises: ValueError if the records are of more than one kind of machine.
     """
-    chosen = [timing for timing in timings if is_pair_of_implementations(timing)]
-    lines = sorted(map(_line, chosen), key=lambda line: (line["phase"], line["positions"]))
+    chosen = sorted(
+        filter(is_pair_of_implementations, timings),
+        key=lambda each: (each.cell.phase, math.prod((each.cell.shape or ())[1:])),
+    )
+    lines = list(map(_line, chosen))
     phase = (Column("phase", "Phase"),) if len({line["phase"] for line in lines}) > 1 else ()
     shape = (Column("shape", "Input"), Column("positions", "N", integer))
     return Table(
         title="Implementations of blocks",
         columns=(Column("block", "Block"), *shape, *phase, *present(lines, COLUMNS)),
         lines=lines,
-        footnotes={
-            (index, "shown_status"): line["said"]
-            for index, line in enumerate(lines)
-            if line["shown_status"]
-        },
+        footnotes=errors(chosen),
         legend=(
-            "Both implementations interleaved in one process; "
-            f"{conditions_in_words(chosen)}. Ratio: the optimized one's time over the "
-            "reference's, the median over pairs with its 95% confidence interval, which is that of "
-            "one process; below 1 the optimized one is faster. ~: the warm-up had not settled. "
+            f"Both implementations interleaved; {conditions_in_words(chosen)}. Ratio: the time of "
+            "the optimized one over the reference's, below 1 if it is faster; the median over "
+            f"pairs with its 95% confidence interval, {intervals_of(chosen)}. ~: the warm-up had "
+            "not settled. "
             "Peak: most that was allocated at once above the weights, input included. MACs of all "
             "that was timed.",
-            machine_in_words(machine_of_all(chosen), chosen),
+            machine_in_words(chosen),
         ),
     )
 
@@ -86,7 +86,6 @@ def _line(timing: Timing) -> dict[str, Any]:
         "shown_ratio": ratio_in_words(figures, "ratio"),
         "shown_pairs": figures["pairs"] and f"{figures['pairs']:,}{'' if settled else ' ~'}",
         "shown_status": None if timing.status == "ok" else timing.status,
-        "said": said(timing),
     }
 
 

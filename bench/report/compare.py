@@ -5,66 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vidcost.bench.inspection.comparison import PLAIN, Compared
+from vidcost.bench.inspection.comparison import FIGURES, PLAIN, Compared
 from vidcost.bench.inspection.modes import best
 from vidcost.bench.report.counts import checked
-from vidcost.bench.report.table import Column, Table, billions, integer
+from vidcost.bench.report.table import Column, Format, Table, billions, integer
 from vidcost.bench.report.timing import (
+    HALF_INTERVAL,
+    STATUS,
     conditions_in_words,
     digits,
     errors,
+    intervals_of,
     machine_in_words,
     megabytes,
     milliseconds,
     percent,
     present,
     ratio_in_words,
-    spread,
 )
 from vidcost.bench.timing.figures import pair_figures
-from vidcost.bench.timing.kinds import machine_of_all
 from vidcost.bench.timing.record import Timing
 
 UNCHANGED = "plain"
 """The name of a network run without any change, among ways to run it."""
 
 
-def added(value: int) -> str:
-    """285000 -> +285,000."""
-    return f"{value:+,}"
-
-
-def added_billions(value: int) -> str:
-    """291330816 -> +0.291G."""
-    return f"{'+' if value >= 0 else '-'}{billions(abs(value))}"
-
-
-def added_milliseconds(value: float) -> str:
-    """0.00123 -> +1.230."""
-    return f"{'+' if value >= 0 else '-'}{milliseconds(abs(value))}"
-
-
-def added_megabytes(value: int) -> str:
-    """1230000 -> +1.2."""
-    return f"{value / 1e6:+,.1f}"
+def _signed(form: Format) -> Format:
+    """The same format with a sign before every number."""
+    return lambda value: f"{'+' if value >= 0 else '-'}{form(abs(value))}"
 
 
 _BLOCKS = (
     Column("params", "Params", integer),
-    Column("added_params", "added", added),
+    Column("added_params", "added", _signed(integer)),
     Column("macs", "MACs", billions),
-    Column("added_macs", "added", added_billions),
+    Column("added_macs", "added", _signed(billions)),
     Column("fvcore", "fvcore", billions),
     Column("closed_forms", "Closed forms met", checked),
     Column("latency_s", "Latency, ms", milliseconds),
-    Column("added_s", "added", added_milliseconds),
-    Column("half_ci_s", "±", spread),
+    Column("added_s", "added", _signed(milliseconds)),
+    HALF_INTERVAL,
     Column("pairs", "Pairs", integer),
     Column("shown_not_separated", "Not separated from"),
     Column("peak_bytes", "Peak, MB", megabytes),
-    Column("added_peak_bytes", "added", added_megabytes),
+    Column("added_peak_bytes", "added", _signed(megabytes)),
     Column("energy_j_per_clip", "J/clip", digits),
-    Column("shown_status", "Status"),
+    STATUS,
 )
 
 _WAYS = (
@@ -73,7 +59,7 @@ _WAYS = (
     Column("shown_speed", "Times as fast"),
     Column("memory_ratio", "Peak memory", percent),
     Column("shown_best", "Best"),
-    Column("shown_status", "Status"),
+    STATUS,
 )
 
 
@@ -109,54 +95,44 @@ def _line(each: Compared, axis: str | None) -> dict[str, Any]:
         **({axis: each.variant.value} if axis else {}),
         "block": each.variant.block or PLAIN,
         "params": total.params if total else None,
-        "added_params": each.added_params,
         "macs": total.macs if total else None,
-        "added_macs": each.added_macs,
         "fvcore": fvcore.flops if fvcore else None,
         "closed_forms": each.counted.closed_forms if total and each.variant.block else None,
-        "latency_s": each.latency_s,
-        "added_s": each.added_s,
-        "added_low_s": low,
-        "added_high_s": high,
+        **{name: getattr(each, name) for name in FIGURES},
         "half_ci_s": None if low is None or high is None else (high - low) / 2,
-        "pairs": each.pairs,
         "not_separated": None if each.not_separated is None else list(each.not_separated),
         "shown_not_separated": separated,
-        "peak_bytes": each.peak_bytes,
-        "added_peak_bytes": each.added_peak_bytes,
-        "energy_j_per_clip": each.energy_j_per_clip,
         "status": each.status,
         "shown_status": None if each.status == "ok" else each.status,
         "error": each.error or None,
     }
 
 
-def _legend(timings: Sequence[Timing], keys: set[str]) -> tuple[str, ...]:
-    words = [
+def _legend(timings: Sequence[Timing], keys: set[str]) -> list[str]:
+    counts = (
         "MACs: multiply-accumulates, exact, of one forward pass; added: above the network without "
         "any block."
-    ]
+    )
     if "fvcore" in keys:
-        words.append("fvcore: as it prints.")
+        counts += " fvcore: as it prints."
     if "closed_forms" in keys:
-        words.append(
-            "Closed forms met: modules whose `cost(shape)` the count equals; not checked: no "
+        counts += (
+            " Closed forms met: modules whose `cost(shape)` the count equals; not checked: no "
             "module has one."
         )
     if "latency_s" not in keys:
-        return (" ".join(words),)
+        return [counts]
     done = [timing for timing in timings if timing.status == "ok"]
-    return (
-        " ".join(words),
+    return [
+        counts,
         "Latency: median. Added: median of the differences of pairs of passes, with the block and "
-        "without, interleaved in one process, ± half of its 95% confidence interval. Not separated "
-        f"from: the intervals overlap, so these data do not tell which costs more; {PLAIN}: nor "
-        "that it costs anything. Processes differ by more than passes, so of two that are barely "
-        "separated ask `vidcost time --contribution` again.",
+        f"without, interleaved, ± half of its 95% confidence interval, {intervals_of(done)}. Not "
+        "separated from: the intervals overlap, so these data do not tell which costs more; "
+        f"{PLAIN}: nor that it costs anything.",
         "Peak: most that was allocated at once above the weights. Conditions: "
         f"{conditions_in_words(done)}.",
-        machine_in_words(machine_of_all(done), done),
-    )
+        machine_in_words(done),
+    ]
 
 
 def modes_table(timed: Mapping[str, Mapping[str, Timing]]) -> Table:
@@ -183,28 +159,25 @@ def modes_table(timed: Mapping[str, Mapping[str, Timing]]) -> Table:
         footnotes=footnotes,
         legend=(
             f"Plain: {conditions_in_words(plain)}, with the reference implementation. Each way is "
-            "interleaved with it in one process: the median of the ratios of pairs of passes, with "
-            "its 95% interval; peak memory is relative to the plain one's. Best: the fastest of "
-            "those whose interval lies above 1. tf32 and bf16 round more than fp32 does.",
-            machine_in_words(machine_of_all(every), every),
+            "interleaved with it: the median of the ratios of pairs of passes, with its 95% "
+            f"interval, {intervals_of(every)}; peak memory is relative to the plain one's. Best: "
+            "the fastest of those whose interval lies above 1. tf32 and bf16 round more than fp32.",
+            machine_in_words(every),
         ),
     )
 
 
 def _way(name: str, timing: Timing, *, is_best: bool) -> dict[str, Any]:
     found = pair_figures(timing)
+    same = ("speed", "speed_low", "speed_high", "pairs", "peak_bytes", "memory_ratio")
     return {
         "way": name,
         "plain_s": found["reference_s"],
         "way_s": found["target_s"],
-        **{key: found[key] for key in ("speed", "speed_low", "speed_high", "pairs")},
-        "shown_speed": ratio_in_words(found, "speed"),
-        "peak_bytes": found["peak_bytes"],
         "plain_peak_bytes": found["reference_peak_bytes"],
-        "memory_ratio": found["memory_ratio"],
+        **{key: found[key] for key in (*same, "status", "error")},
+        "shown_speed": ratio_in_words(found, "speed"),
         "is_best": is_best,
         "shown_best": "best" if is_best else None,
-        "status": timing.status,
         "shown_status": None if timing.status == "ok" else timing.status,
-        "error": timing.error or None,
     }

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from vidcost.bench.count.conformance import Said, Statement
+from vidcost.bench.count.conformance import Figure, Statement
 from vidcost.bench.count.operators import OPERATORS, Operator
 from vidcost.bench.report.table import Column, Table, integer
 
@@ -35,14 +35,10 @@ def summary_table(statements: Sequence[Statement]) -> Table:
     """How many operators each counter gets right."""
     forward = {o.name: o.macs for o in _WITH_PRODUCTS}
     backward = {o.name: o.backward for o in _WITH_PRODUCTS if o.backward is not None}
+    names = ("counter", "version", "forward", "backward")
     return Table(
         title="Operators counted as worked out by hand",
-        columns=(
-            Column("counter", "Counter"),
-            Column("version", "Version"),
-            Column("forward", "Forward"),
-            Column("backward", "Backward"),
-        ),
+        columns=[Column(name, name.capitalize()) for name in names],
         lines=[
             {
                 "counter": each.counter,
@@ -56,7 +52,7 @@ def summary_table(statements: Sequence[Statement]) -> Table:
             "Each operator stands inside a network of its own, in evaluation mode; the backward "
             "pass of ours is one of training. ours counts on the meta device. fvcore and thop are "
             "run as they are installed, fvcore without no_grad as its documentation shows; "
-            "thop-2020 is our implementation of the thop of May 2020. torch is FlopCounterMode, "
+            "thop-2020 is the thop of May 2020, re-implemented. torch is FlopCounterMode, "
             "its FLOPs halved, on real tensors (CPU) and on shapes (meta). An en dash: counts no "
             "backward pass.",
             *(
@@ -85,11 +81,10 @@ def product_table(statements: Sequence[Statement], phase: Literal["forward", "ba
         readings = operator.readings if forward else operator.backward_readings
         line: dict[str, object] = {"operator": operator.name, "true": macs}
         for counter, said in answers.items():
-            figure = said[operator.name].figure
-            line[counter] = said[operator.name].status if figure is None else figure
+            figure = line[counter] = said[operator.name]
             if figure == macs:
                 equal.add((index, counter))
-            elif figure is not None:
+            elif isinstance(figure, int):
                 footnotes[index, counter] = _explained(figure, macs, readings)
         lines.append(line)
     on_cpu = (
@@ -149,10 +144,11 @@ def data_table(statements: Sequence[Statement]) -> Table:
         for each in statements:
             for phase, answers in (("forward", each.forward), ("backward", each.backward)):
                 if answers:
-                    said = answers.get(operator.name, Said())
+                    said = answers.get(operator.name)
                     key = f"{each.counter.lower().replace(' ', '_')}_{phase}"
-                    line[key] = said.figure
-                    line[f"{key}_status"] = said.status or None
+                    line[key], line[f"{key}_status"] = (
+                        (None, said) if isinstance(said, str) else (said, None)
+                    )
         lines.append(line)
     return Table(
         title="Conformance",
@@ -161,12 +157,12 @@ def data_table(statements: Sequence[Statement]) -> Table:
     )
 
 
-def _right(statement: Statement, said: Mapping[str, Said], true: Mapping[str, int]) -> str | None:
+def _right(statement: Statement, said: Mapping[str, Figure], true: Mapping[str, int]) -> str | None:
     if statement.error:
         return "not asked"
     if not said:
         return None
-    right = sum(said[name].figure == macs for name, macs in true.items())
+    right = sum(said[name] == macs for name, macs in true.items())
     return f"{right} of {len(true)}"
 
 
@@ -184,11 +180,11 @@ def _explained(figure: int, macs: int, readings: Mapping[str, int]) -> str:
     return f"{figure / macs:.3f} times the MACs"
 
 
-def _per_element(operator: Operator, answers: Mapping[str, Said]) -> str:
+def _per_element(operator: Operator, answers: Mapping[str, Figure]) -> str:
     """The figure by element, for an operator without MACs."""
-    figure = answers[operator.name].figure
-    if figure is None:
-        return answers[operator.name].status
+    figure = answers[operator.name]
+    if isinstance(figure, str):
+        return figure
     for words, reading in operator.readings.items():
         if figure == reading:
             return words

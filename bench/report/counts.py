@@ -6,31 +6,49 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from vidcost.bench.count.counter import count
-from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.modules import Module, modules, verify
 from vidcost.bench.count.record import Record
-from vidcost.bench.count.training import count_training
+from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
+from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.inspection.counted import Counted
-from vidcost.bench.report.table import Column, Table, integer
+from vidcost.bench.report.table import Column, Table, compact, integer, share
+from vidcost.bench.timing.build import row_of
+from vidcost.bench.timing.cell import Cell
 from vidcost.models.cost import Cost
 from vidcost.papers.catalog import tables_of
 from vidcost.papers.row import Row
 
 _TITLES = {"params": "Params", "matmul": "attention"}
 """Columns whose title is not the name of the quantity."""
-_COST = [Column(each.name, _TITLES.get(each.name, each.name), integer) for each in fields(Cost)]
-_QUANTITIES = (_COST[0], Column("macs", "MACs", integer), *_COST[1:])
-_PRODUCTS = {kind: _TITLES.get(kind, kind) for kind in ("conv", "linear", "matmul")}
-_UNITS = (
-    "conv, linear and attention (products of two activations) are multiply-accumulates, and MACs "
-    "their sum; norm, softmax and activation are elements, pool elements produced."
+_QUANTITIES = (
+    Column("params", "Params", compact, integer),
+    Column("macs", "MACs", compact, integer),
+    Column("attention_share", "Attention", share),
+    *(
+        Column(each.name, _TITLES.get(each.name, each.name), integer, is_wide=True)
+        for each in fields(Cost)
+        if each.name != "params"
+    ),
 )
-_CLOSED_FORMS = (
-    "Closed forms met: modules whose closed form, `cost(shape)`, the count equals; not checked: "
-    "no module has one."
+_PRODUCTS = ("conv", "linear", "matmul")
+_UNITS = (
+    "MACs: multiply-accumulates of convolutions, linear layers and matrix products. Attention: the "
+    "share of products of two activations. `--wide` has exact numbers of every kind: conv, linear "
+    "and attention in MACs; norm, softmax and activation in elements, pool in elements produced; "
+    "closed forms met: modules whose `cost(shape)` equals the count."
 )
 _REFERENCE_COUNTERS = "fvcore and thop: as they print, by their own conventions."
+_BACKWARD = (
+    Column("backward_macs", "Backward MACs", compact, integer),
+    Column("training_macs", "Sum", compact, integer),
+    *(
+        Column(f"backward_{kind}", f"Backward {_TITLES.get(kind, kind)}", integer, is_wide=True)
+        for kind in _PRODUCTS
+    ),
+)
+_TRAINING = (
+    "In training mode, gradients for all parameters and none for the input. The loss and the "
+    "optimiser's step are not counted."
+)
 
 
 def list_table(rows: Iterable[Row]) -> Table:
@@ -71,7 +89,7 @@ def count_table(records: Sequence[Record]) -> Table:
         lines=[
             {"row": each.row}
             | each.model_dump(exclude={"reference_counters", "inputs"})
-            | {"macs": each.macs}
+            | _sums(each)
             | {name: answer.flops for name, answer in each.reference_counters.items()}
             for each in records
         ],
@@ -79,57 +97,68 @@ def count_table(records: Sequence[Record]) -> Table:
     )
 
 
-def counted_table(found: Sequence[Counted], shape: Sequence[int] = ()) -> Table:
-    """The counts of users' networks; of blocks alone if there is a ``shape`` (C, T, H, W)."""
+def counted_table(found: Sequence[Counted]) -> Table:
+    """The counts of rows, users' networks, or blocks alone; with the backward pass if counted."""
     counters = dict.fromkeys(name for each in found for name in each.answers or ())
     failed = {
         (index, "shown_status"): f"{each.status}: {each.error}"
         for index, each in enumerate(found)
         if each.error
     }
-    head: tuple[Column, ...]
-    lines: list[dict[str, Any]]
-    if shape:
-        channels, *clip = shape
+    title, where, legend = "Counts", "At the inputs given. ", _legend
+    columns = _columns(counters)
+    if any(each.backward for each in found):
+        title, columns = "Training", (_QUANTITIES[1], *_BACKWARD)
+        legend = _training_legend
+    heads = [_target(each.cell) for each in found]
+    cell = found[0].cell
+    if cell.shape is not None:
+        channels, *clip = cell.shape
         title = f"Blocks on {channels} channels of {'x'.join(map(str, clip))}, batch 1"
-        head, where = (Column("block", "Block"),), "Batch 1. "
-        lines = [{"block": each.cell.block} for each in found]
-    else:
-        title, where = "Counts", "At the inputs given. "
-        head = (Column("row", "Network"), Column("inputs", "Inputs"))
-        lines = [{"row": x.cell.target, "inputs": " + ".join(x.cell.inputs)} for x in found]
-    backward = _BACKWARD if any(each.backward for each in found) else ()
+    if cell.network is None:
+        where = "Batch 1. "
     return Table(
         title=title,
         columns=(
-            *head,
-            *_columns(counters, backward),
-            *((Column("shown_status", "Status"),) if failed else ()),
+            *(Column(key, key.capitalize()) for key in heads[0]),
+            *columns,
+            *([Column("shown_status", "Status")] if failed else []),
         ),
-        lines=[line | _figures(each) for line, each in zip(lines, found, strict=True)],
+        lines=[head | _figures(each) for head, each in zip(heads, found, strict=True)],
         footnotes=failed,
-        legend=_legend(where, counters),
+        legend=legend(where, counters),
     )
 
 
-_BACKWARD = (
-    Column("backward_macs", "Backward MACs", integer),
-    Column("training_macs", "Sum", integer),
-)
+def _target(cell: Cell) -> dict[str, Any]:
+    """The columns that name what was counted."""
+    if cell.block is not None:
+        return {"block": cell.block}
+    if cell.network is None:
+        return {"row": cell.target}
+    return {"row": cell.target, "inputs": " + ".join(cell.inputs)}
 
 
-def _columns(counters: Iterable[str], backward: Sequence[Column] = ()) -> tuple[Column, ...]:
+def _columns(counters: Iterable[Convention]) -> tuple[Column, ...]:
     return (
         *_QUANTITIES,
-        *backward,
-        *(Column(name, name, integer) for name in counters),
-        Column("buffers", "Buffers", integer),
-        Column("closed_forms", "Closed forms met", checked),
+        *(Column(name, REFERENCE_COUNTERS[name].title, compact, integer) for name in counters),
+        Column("buffers", "Buffers", integer, is_wide=True),
+        Column("closed_forms", "Closed forms met", checked, is_wide=True),
     )
 
 
 def _legend(where: str, counters: Iterable[str]) -> tuple[str, ...]:
-    return (where + _UNITS, _CLOSED_FORMS, *([_REFERENCE_COUNTERS] if [*counters] else []))
+    return (where + _UNITS, *([_REFERENCE_COUNTERS] if [*counters] else []))
+
+
+def _training_legend(where: str, counters: Iterable[str]) -> tuple[str, ...]:
+    return (where + _UNITS, _TRAINING)
+
+
+def _sums(cost: Cost) -> dict[str, Any]:
+    share = cost.matmul / cost.macs if cost.macs else 0.0
+    return {"macs": cost.macs, "attention_share": share}
 
 
 def _figures(each: Counted) -> dict[str, Any]:
@@ -137,10 +166,11 @@ def _figures(each: Counted) -> dict[str, Any]:
     total, backward = each.total, each.backward
     figures: dict[str, Any] = {"macs": None, "buffers": each.buffers, "closed_forms": None}
     if total is not None:
-        figures |= asdict(total) | {"macs": total.macs, "closed_forms": each.closed_forms}
-        if backward is not None:
-            figures["backward_macs"] = backward.macs
-            figures["training_macs"] = total.macs + backward.macs
+        figures |= asdict(total) | _sums(total) | {"closed_forms": each.closed_forms}
+    if total is not None and backward is not None:
+        figures["backward_macs"] = backward.macs
+        figures["training_macs"] = total.macs + backward.macs
+        figures |= {f"backward_{kind}": getattr(backward, kind) for kind in _PRODUCTS}
     return {
         **figures,
         **{name: answer.flops for name, answer in (each.answers or {}).items()},
@@ -150,79 +180,24 @@ def _figures(each: Counted) -> dict[str, Any]:
     }
 
 
-def training_table(rows: Iterable[Row]) -> Table:
-    """Rows, and the MACs of a step of training at batch 1: forward, backward and their sum.
-
-    Raises: ValueError if a row cannot be built; ClosedFormMismatch.
-    """
-    lines = []
-    for row in rows:
-        model, clips = on_meta(row)
-        step = count_training(model, *clips)
-        verify(row.name, model, step.forward)
-        forward, backward = step.forward.total, step.backward.total
-        lines.append(
-            {
-                "row": row.name,
-                "forward_macs": forward.macs,
-                "backward_macs": backward.macs,
-                "training_macs": forward.macs + backward.macs,
-                **{f"forward_{kind}": getattr(forward, kind) for kind in _PRODUCTS},
-                **{f"backward_{kind}": getattr(backward, kind) for kind in _PRODUCTS},
-            }
-        )
+def modules_table(found: Counted, depth: int) -> Table:
+    """The modules of a row or network down to ``depth``, with the cost inside each."""
+    cell = found.cell
+    inputs = cell.inputs
+    if cell.row is not None:
+        inputs = tuple("x".join(map(str, clip)) for clip in row_of(cell).inputs)
     return Table(
-        title="Training",
-        columns=(
-            Column("row", "Row"),
-            Column("forward_macs", "Forward MACs", integer),
-            Column("backward_macs", "Backward MACs", integer),
-            Column("training_macs", "Sum", integer),
-            *(
-                Column(f"backward_{kind}", f"Backward {title}", integer)
-                for kind, title in _PRODUCTS.items()
-            ),
-        ),
-        lines=lines,
-        legend=(
-            "Batch 1, in training mode, gradients for all parameters and none for the clip. conv, "
-            "linear and attention (products of two activations) are multiply-accumulates, and MACs "
-            "their sum. The loss and the optimiser's step are not counted.",
-        ),
-    )
-
-
-def modules_table(row: Row, depth: int) -> Table:
-    """The modules of a row down to ``depth``, with the cost inside each.
-
-    Raises: ValueError if the row cannot be built.
-    """
-    model, clips = on_meta(row)
-    inputs = ["x".join(map(str, clip)) for clip in row.inputs]
-    return _modules(row.name, inputs, modules(model, count(model, *clips)), depth, "Batch 1. ")
-
-
-def network_modules_table(network: Counted, depth: int) -> Table:
-    """The same of a user's network."""
-    cell = network.cell
-    return _modules(cell.target, cell.inputs, network.modules, depth, "At the inputs given. ")
-
-
-def _modules(
-    name: str, inputs: Iterable[str], inside: Iterable[Module], depth: int, where: str
-) -> Table:
-    return Table(
-        title=f"{name}: {' + '.join(inputs)}",
-        columns=(Column("module", "Module"), Column("kind", "Kind"), *_QUANTITIES[:5]),
+        title=f"{cell.target}: {' + '.join(inputs)}",
+        columns=(Column("module", "Module"), Column("kind", "Kind"), *_QUANTITIES),
         lines=[
             {
-                "module": module.name or name,
-                "kind": module.kind,
-                **asdict(module.inside),
-                "macs": module.inside.macs,
+                "module": each.module or cell.target,
+                "kind": each.type,
+                **asdict(each.forward),
+                **_sums(each.forward),
             }
-            for module in inside
-            if not module.name or module.name.count(".") < depth
+            for each in found.modules
+            if not each.module or each.module.count(".") < depth
         ],
-        legend=(where + _UNITS,),
+        legend=(("Batch 1. " if cell.row else "At the inputs given. ") + _UNITS,),
     )

@@ -9,7 +9,16 @@ from sympy import Expr
 
 from vidcost.bench.audit import judge_claims
 from vidcost.bench.block_spec import block_factory
-from vidcost.bench.formulas import Along, Crossing, crossover
+from vidcost.bench.formulas import (
+    FRAMES,
+    MOST_FRAMES,
+    MOST_SIDE,
+    SIZE,
+    Along,
+    Crossing,
+    Place,
+    crossover,
+)
 from vidcost.bench.report.audit import claim_table, render
 from vidcost.bench.report.table import Column, Table, integer
 from vidcost.models.backbones.positions import BlockFactory
@@ -50,9 +59,6 @@ def crossover_table(
     *,
     channels: int,
     along: Along = "N",
-    frames: int = 8,
-    size: int = 14,
-    most: int | None = None,
 ) -> Table:
     """Where the blocks of each pair change places along one axis; a pair without a change says so.
 
@@ -60,48 +66,21 @@ def crossover_table(
     """
     lines: list[dict[str, object]] = []
     for (name, factory), (other, other_factory) in pairs:
-        found = crossover(
-            factory,
-            other_factory,
-            channels=channels,
-            along=along,
-            frames=frames,
-            size=size,
-            most=most,
-        )
-        names = {"first": name, "second": other, None: None}
-        line = {"first": name, "second": other, "least": found.least, "most": found.most}
-        if not found.crossings:
-            lines.append(
-                line
-                | {
-                    "cheaper_below": names[found.cheaper],
-                    "crossover": "none" if found.cheaper else "none: equal everywhere",
-                    "below": found.start.at,
-                    "below_first": found.start.first,
-                    "below_second": found.start.second,
-                    "root": ", ".join(map(str, found.beyond)) or None,
-                }
-            )
-        for crossing in found.crossings:
-            after = "second" if crossing.cheaper_below == "first" else "first"
-            lines.append(
-                line
-                | {
-                    "cheaper_below": names[crossing.cheaper_below],
-                    "crossover": _where(crossing),
-                    "cheaper_above": names[after],
-                    "root": None if crossing.root is None else str(crossing.root),
-                    "below": crossing.below.at,
-                    "below_first": crossing.below.first,
-                    "below_second": crossing.below.second,
-                    "above": crossing.above.at,
-                    "above_first": crossing.above.first,
-                    "above_second": crossing.above.second,
-                }
-            )
-    fixed = f"{frames} frames" if along == "H=W" else f"a map of {size}x{size}"
-    most_searched = f"{lines[0]['most']:,}" if lines else "0"
+        start, crossings = crossover(factory, other_factory, channels=channels, along=along)
+        for crossing in crossings or (None,):
+            below = crossing.below if crossing else start
+            order = [name, other] if below[1] < below[2] else [other, name]
+            line: dict[str, object] = {"first": name, "second": other}
+            if crossing:
+                line |= {"cheaper_below": order[0], "crossover": _where(crossing)}
+                line |= {"cheaper_above": order[1]} | _place("above", crossing.above)
+            elif below[1] == below[2]:
+                line |= {"crossover": "none: equal everywhere"}
+            else:
+                line |= {"cheaper_below": order[0], "crossover": "none"}
+            lines.append(line | _place("below", below))
+    fixed = f"{FRAMES} frames" if along == "H=W" else f"a map of {SIZE}x{SIZE}"
+    most = {"N": MOST_FRAMES * SIZE * SIZE, "T": MOST_FRAMES, "H=W": MOST_SIDE}[along]
     return Table(
         title=f"Crossovers along {along}: {channels} channels, {fixed}, MACs forward, batch 1",
         columns=(
@@ -120,14 +99,18 @@ def crossover_table(
         lines=lines,
         legend=(
             "The MACs on both sides are counted, and equal the formulas. "
-            f"Searched: {along} from the smallest that both blocks take to {most_searched}. "
+            f"Searched: {along} from the smallest that both blocks take to {most:,}. "
             "Where there is no crossover, that smallest stands under before.",
         ),
     )
 
 
+def _place(side: str, place: Place) -> dict[str, object]:
+    return dict(zip((side, f"{side}_first", f"{side}_second"), place, strict=True))
+
+
 def _where(crossing: Crossing) -> str:
     if crossing.root is None:
-        return f"between {crossing.below.at} and {crossing.above.at}"
+        return f"between {crossing.below[0]} and {crossing.above[0]}"
     whole = crossing.root.is_Integer
     return f"{crossing.root}" if whole else f"{float(crossing.root):.2f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 from vidcost.bench.report.table import Cell as Position
 from vidcost.bench.report.table import Column, Table, billions
 from vidcost.bench.report.timing import (
+    conditions_in_words,
+    intervals_of,
     machine_in_words,
     megabytes,
     milliseconds,
@@ -43,24 +45,6 @@ _TYPES: dict[Dtype, str] = {
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A timing without its samples and readings, its figures, and the state of the GPU meanwhile.
-
-    Seconds of a pass, bytes above the weights; None where nothing was measured. ``sm_clocks_mhz``
-    and ``powers_w`` are the readings' least and most, empty if there are none.
-    """
-
-    timing: Timing
-    median_s: float | None
-    half_ci_s: float | None
-    n: int | None
-    peak_bytes: int | None
-    sm_clocks_mhz: tuple[float, ...]
-    powers_w: tuple[float, ...]
-    power_capped: bool | None
-
-
-@dataclass(frozen=True)
 class Gpu:
     """All that was measured on one kind of machine with a GPU, by row and condition.
 
@@ -69,7 +53,7 @@ class Gpu:
 
     machine: Machine
     apart: str
-    records: Mapping[tuple[str, Condition], Measured]
+    records: Mapping[tuple[str, Condition], Timing]
 
     @property
     def name(self) -> str:
@@ -81,71 +65,45 @@ def gpus(timings: Iterable[Timing]) -> list[Gpu]:
     """The records among ``timings`` that may be shown, by kind of machine, in order.
 
     Rows as they stand under :data:`SHOWN`, all other conditions by default; of several numbers of
-    threads that with most records. Of one cell the latest record counts. ``timings`` are read once,
-    and their samples not kept.
+    threads that with most records. Of one cell the latest record counts.
     """
-    kinds: dict[Machine, dict[Cell, Measured]] = {}
+    kinds: dict[Machine, dict[Cell, Timing]] = {}
     for timing in timings:
         if timing.machine is None or not _is_shown(timing.cell):
             continue
         of_kind = kinds.setdefault(timing.machine.kind, {})
         # cuda and cuda:1 are names of one process
         cell = timing.cell.model_copy(update={"device": "cuda"})
-        earlier = of_kind.get(cell)
-        if earlier is None or earlier.timing.started <= timing.started:
-            of_kind[cell] = _measured(timing)
-    machines = sorted(kinds, key=lambda each: (each.device, each.model_dump_json()))
-    return [Gpu(each, _apart(each, machines), _of_most_threads(kinds[each])) for each in machines]
+        if cell not in of_kind or of_kind[cell].started <= timing.started:
+            of_kind[cell] = timing
+    found = []
+    for machine in sorted(kinds, key=lambda each: (each.device, each.model_dump_json())):
+        like = [each for each in kinds if each.device == machine.device]
+        apart = (
+            f"{name} {value}"
+            for name, value in machine
+            if len({getattr(each, name) for each in like}) > 1
+        )
+        numbers = Counter(cell.threads for cell in kinds[machine])
+        most = min(numbers, key=lambda threads: (-numbers[threads], threads))
+        records = {
+            (str(cell.row), (cell.batch, cell.dtype)): timing
+            for cell, timing in kinds[machine].items()
+            if cell.threads == most
+        }
+        found.append(Gpu(machine, ", ".join(apart), records))
+    return found
 
 
 def _is_shown(cell: Cell) -> bool:
     default, chosen = Conditions(), ("batch", "dtype", "threads")
-    others = (name for name in AXES if name not in chosen)
     return (
         cell.device != "cpu"
         and cell.is_row_itself
         and not cell.is_pair
         and (cell.batch, cell.dtype) in SHOWN
-        and all(getattr(cell, name) == getattr(default, name) for name in others)
+        and all(getattr(cell, n) == getattr(default, n) for n in AXES if n not in chosen)
     )
-
-
-def _measured(timing: Timing) -> Measured:
-    found, is_ok = figures(timing), timing.status == "ok"
-    reasons = [r.throttle_reasons for r in timing.telemetry if r.throttle_reasons is not None]
-    return Measured(
-        timing=timing.model_copy(update={"samples_s": {}, "telemetry": ()}),
-        median_s=found["median_s"] if is_ok else None,
-        half_ci_s=found["half_ci_s"],
-        n=found["n"],
-        peak_bytes=found["peak_bytes"] if is_ok else None,
-        sm_clocks_mhz=_extent(reading.sm_clock_mhz for reading in timing.telemetry),
-        powers_w=_extent(reading.power_w for reading in timing.telemetry),
-        power_capped=any(POWER_CAP in each for each in reasons) if reasons else None,
-    )
-
-
-def _extent(readings: Iterable[float | None]) -> tuple[float, ...]:
-    read = [each for each in readings if each is not None]
-    return (min(read), max(read)) if read else ()
-
-
-def _of_most_threads(cells: Mapping[Cell, Measured]) -> dict[tuple[str, Condition], Measured]:
-    numbers = Counter(cell.threads for cell in cells)
-    most = min(numbers, key=lambda threads: (-numbers[threads], threads))
-    return {
-        (cell.row, (cell.batch, cell.dtype)): measured
-        for cell, measured in cells.items()
-        if cell.threads == most and cell.row is not None
-    }
-
-
-def _apart(machine: Machine, machines: Iterable[Machine]) -> str:
-    like = [each for each in machines if each.device == machine.device]
-    differing = (
-        f"{name} {value}" for name, value in machine if len({getattr(m, name) for m in like}) > 1
-    )
-    return ", ".join(differing)
 
 
 def gpu_tables(table: Table, rows: Mapping[str, Row], gpus: Iterable[Gpu]) -> list[Table]:
@@ -214,7 +172,7 @@ def _table(
     """The lines of ``tables`` with ``latencies``; with ratio and memory under ``compared``."""
     lines: list[dict[str, Any]] = []
     footnotes: dict[Position, str] = {}
-    shown: list[Measured] = []
+    shown: list[Timing] = []
     baselines: dict[str, None] = {}
     for table in tables:
         among = [rows[line["row"]] for line in table.lines]
@@ -225,20 +183,21 @@ def _table(
                     footnotes[len(lines), key] = note
             baseline = baseline_of(rows[line["row"]], among)
             for condition in latencies:
-                measured = gpu.records.get((line["row"], condition))
-                if measured is None:
+                timing = gpu.records.get((line["row"], condition))
+                if timing is None:
                     continue
-                shown.append(measured)
-                key = _key("latency", condition)
-                if measured.median_s is None:
-                    footnotes[len(lines), key] = said(measured.timing)
+                shown.append(timing)
+                if timing.status != "ok":
+                    footnotes[len(lines), _key("latency", condition)] = said(timing)
                     continue
-                made[key] = (measured.median_s, measured.half_ci_s)
+                found = figures(timing)
+                made[_key("latency", condition)] = (found["median_s"], found["half_ci_s"])
                 if condition in compared:
-                    made[_key("peak", condition)] = measured.peak_bytes
-                    bare = gpu.records.get((baseline, condition)) if baseline else None
-                    if baseline and bare is not None and bare.median_s:
-                        made[_key("ratio", condition)] = measured.median_s / bare.median_s
+                    made[_key("peak", condition)] = found["peak_bytes"]
+                    bare = gpu.records.get((baseline or "", condition))
+                    if baseline and bare is not None and bare.status == "ok":
+                        ratio = found["median_s"] / figures(bare)["median_s"]
+                        made[_key("ratio", condition)] = ratio
                         baselines[baseline] = None
             lines.append(made)
     columns = [*first, Column("method", "Method"), Column("macs", "MACs", billions)]
@@ -253,7 +212,6 @@ def _table(
         for condition in compared
     ]
     built = [line["row"] for line in lines if rows[line["row"]].build]
-    machine = machine_in_words(gpu.machine, [each.timing for each in shown])
     return Table(
         title=title,
         columns=columns,
@@ -261,57 +219,56 @@ def _table(
         footnotes=footnotes,
         legend=(
             _meaning(shown, latencies, compared[0][0], list(baselines)),
-            f"{machine}{_days(shown)}",
+            f"{machine_in_words(shown)}{_days(shown)}",
             *_state(shown),
-            f"This command measures it: `{_command(built, latencies, _threads(shown))}`.",
+            f"This command measures it: `{_command(built, latencies, shown[0].cell.threads)}`.",
         ),
     )
 
 
 def _meaning(
-    shown: Sequence[Measured],
+    shown: Sequence[Timing],
     latencies: Sequence[Condition],
     peak_batch: int,
     baselines: Sequence[str],
 ) -> str:
-    batches = " or ".join(map(str, _batches(latencies)))
-    samples = _range([each.n for each in shown if each.n], "{:,}".format)
-    threads = _threads(shown)
-    sentences = [
-        "MACs: ours, exact, of one clip.",
-        f"Latency: of one pass of a batch of {batches}, the median of {samples} samples ± half of "
-        "its 95% confidence interval, from one process; another process may differ by more.",
-        "× baseline: that median over the one of the same network without blocks "
-        f"({', '.join(baselines)})."
-        if baselines
-        else "",
-        f"Peak: most that was allocated at once above the weights, at batch {peak_batch}.",
-        f"{'; '.join(_TYPES[dtype] for dtype in _dtypes(latencies))}.",
-        "Contiguous, eager, inference, cuDNN benchmark off, "
-        f"{threads} {'thread' if threads == 1 else 'threads'} on the CPU.",
-        "An en dash: no figure.",
-    ]
-    return " ".join(filter(None, sentences))
+    batches = " or ".join(map(str, sorted({batch for batch, _ in latencies})))
+    samples = _range([n for each in shown if (n := len(each.samples_s.get("latency", ())))], "{:,}")
+    ratio = f"× baseline: over the same network without blocks ({', '.join(baselines)}). "
+    return (
+        f"MACs: ours, exact, of one clip. Latency: of one pass of a batch of {batches}, the median "
+        f"of {samples} samples ± half of its 95% confidence interval, {intervals_of(shown)}. "
+        f"{ratio if baselines else ''}"
+        f"Peak: most that was allocated at once above the weights, at batch {peak_batch}. "
+        f"{'; '.join(_TYPES[dtype] for dtype in _dtypes(latencies))}. "
+        f"Conditions: {conditions_in_words(shown)}. An en dash: no figure."
+    )
 
 
-def _days(shown: Sequence[Measured]) -> str:
+def _days(shown: Sequence[Timing]) -> str:
     """When the records were taken, in UTC."""
-    days = {each.timing.started[:10] for each in shown if each.timing.started}
+    days = sorted({each.started[:10] for each in shown if each.started})
     if not days:
         return ""
-    return f" Measured {'on' if len(days) == 1 else 'from'} {_range(sorted(days), str)}."
+    return f" Measured {'on' if len(days) == 1 else 'from'} {_range(days, '{}')}."
 
 
-def _state(shown: Sequence[Measured]) -> list[str]:
+def _state(shown: Sequence[Timing]) -> list[str]:
     """The GPU's own readings while it was measured; nothing if there are none."""
-    clocks = [mhz for each in shown for mhz in each.sm_clocks_mhz]
-    powers = [watts for each in shown for watts in each.powers_w]
-    capped = [each.power_capped for each in shown if each.power_capped is not None]
+    readings = [reading for each in shown for reading in each.telemetry]
+    clocks = [r.sm_clock_mhz for r in readings if r.sm_clock_mhz is not None]
+    powers = [r.power_w for r in readings if r.power_w is not None]
+    reasons = [[r.throttle_reasons for r in each.telemetry] for each in shown]
+    capped = [
+        any(POWER_CAP in each for each in known)
+        for of_one in reasons
+        if (known := [each for each in of_one if each is not None])
+    ]
     words = []
     if clocks:
-        words.append(f"SM clock {_range(clocks, '{:,}'.format)} MHz")
+        words.append(f"SM clock {_range(clocks, '{:,}')} MHz")
     if powers:
-        words.append(f"power {_range(powers, '{:,.0f}'.format)} W")
+        words.append(f"power {_range(powers, '{:,.0f}')} W")
     if capped:
         seen = f"in {sum(capped)} of {len(capped)} measurements" if any(capped) else "never"
         words.append(f"{POWER_CAP} seen {seen}")
@@ -321,31 +278,22 @@ def _state(shown: Sequence[Measured]) -> list[str]:
 def _command(rows: Sequence[str], latencies: Sequence[Condition], threads: int) -> str:
     """The command that takes these records, and those that are missing."""
     words = ["vidcost", "time", *dict.fromkeys(rows), "--device", "cuda"]
-    words += ["--batch", ",".join(map(str, _batches(latencies)))]
+    words += ["--batch", ",".join(map(str, sorted({batch for batch, _ in latencies})))]
     words += ["--dtype", ",".join(_dtypes(latencies))]
     if threads != 1:
         words += ["--threads", str(threads)]
     return shlex.join(words)
 
 
-def _batches(latencies: Sequence[Condition]) -> list[int]:
-    return sorted({batch for batch, _ in latencies})
-
-
 def _dtypes(latencies: Sequence[Condition]) -> list[Dtype]:
     return list(dict.fromkeys(dtype for _, dtype in latencies))
 
 
-def _threads(shown: Sequence[Measured]) -> int:
-    """Of all of them: records of other numbers are not shown beside."""
-    return shown[0].timing.cell.threads
-
-
-def _range(values: Sequence[Any], write: Callable[[Any], str]) -> str:
+def _range(values: Sequence[Any], form: str) -> str:
     """The least and the most, one if they are written alike; an en dash if there are none."""
     if not values:
         return "–"
-    return " to ".join(dict.fromkeys([write(min(values)), write(max(values))]))
+    return " to ".join(dict.fromkeys([form.format(min(values)), form.format(max(values))]))
 
 
 def _key(kind: str, condition: Condition) -> str:

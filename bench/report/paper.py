@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from vidcost.bench.audit import CONVENTIONS
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions
 from vidcost.papers import catalog
-from vidcost.papers.figures import Figure, Paper, PrintedRow
+from vidcost.papers.figures import Paper, PrintedRow
 from vidcost.papers.row import Row
 
-REFERENCE_COUNTERS = ("fvcore", "thop", "thop-2020")
-"""The counters that have a column; torch's prints our MACs."""
-CONVENTIONS = ("macs", *REFERENCE_COUNTERS)
-"""What a printed FLOPs figure is compared with: our MACs, and each counter as it prints."""
-
+_REFERENCE_COUNTERS = CONVENTIONS[1:]
 _COLUMNS = (
     Column("method", "Method"),
     Column("top1", "Top-1 printed"),
-    Column("params_printed", "Params printed", lambda printed: str(printed)),
+    Column("params_printed", "Params printed", str),
     Column("params", "Params", millions),
-    Column("flops_printed", "FLOPs printed", lambda printed: str(printed)),
+    Column("flops_printed", "FLOPs printed", str),
     Column("fvcore", "fvcore", billions),
     Column("thop", "thop", billions),
     Column("thop-2020", "thop 2020", billions),
     Column("macs", "MACs", billions),
     Column("matmul", "of which attention", billions),
 )
-_NOT_PRINTED = "the paper prints no such figure"
 
 
 def paper_table(
@@ -46,24 +42,23 @@ def paper_table(
         row, record = rows[printed.row], records.get(printed.row)
         line = _line(printed, record)
         lines.append(line)
+        equal |= {(index, key) for key in line["equal"]}
         if row.note:
             footnotes[index, "method"] = row.note
-        for column in ("params_printed", "flops_printed"):
-            if line[column] is None:
-                footnotes[index, column] = _NOT_PRINTED
+        for column, note in (
+            ("params_printed", printed.note.params),
+            ("flops_printed", printed.note.flops),
+        ):
+            if note or line[column] is None:
+                footnotes[index, column] = note or "the paper prints no such figure"
         if record is None:
             footnotes |= {(index, key): row.note for key in ("params", "matmul", *CONVENTIONS)}
         else:
-            equal |= {(index, key) for key in met_by(printed, record)}
             footnotes |= {
                 (index, name): f"{name} {answer.status}: {answer.error}"
                 for name, answer in record.reference_counters.items()
                 if answer.error
             }
-        if printed.note.params:
-            footnotes[index, "params_printed"] = printed.note.params
-        if printed.note.flops:
-            footnotes[index, "flops_printed"] = printed.note.flops
     return Table(
         title=f"Table {number}: {paper.titles[number]}",
         columns=_COLUMNS,
@@ -76,7 +71,6 @@ def paper_table(
 
 def papers_table() -> Table:
     """The papers: what each prints, and how many rows it has."""
-    found = [catalog.paper(name) for name in catalog.folders()]
     return Table(
         title="Papers",
         columns=(
@@ -94,55 +88,45 @@ def papers_table() -> Table:
                 "rows": len(catalog.rows_of(paper.name)),
                 "claims": len(paper.claims),
             }
-            for paper in found
+            for paper in map(catalog.paper, catalog.folders())
         ],
     )
 
 
-def met_by(printed: PrintedRow, record: Record) -> set[str]:
+def met_by(printed: PrintedRow, record: Record) -> list[str]:
     """The columns of ours that equal a printed figure to its precision.
 
-    ``params`` is compared with the printed parameters, each convention against the printed FLOPs.
+    ``params`` is compared with the printed parameters, each convention with the printed FLOPs.
     """
     ours = _ours(record)
-    compared: list[tuple[Figure | None, tuple[str, ...]]] = [
-        (printed.params, ("params",)),
-        (printed.flops, CONVENTIONS),
-    ]
-    return {
+    compared = ((printed.params, ("params",)), (printed.flops, CONVENTIONS))
+    return [
         key
         for figure, keys in compared
         for key in keys
         if figure is not None and (value := ours[key]) is not None and figure.equals(value)
-    }
+    ]
 
 
-def _ours(record: Record) -> dict[str, int | None]:
-    return {
-        "params": record.params,
-        "macs": record.macs,
-        "matmul": record.matmul,
-        **{
-            name: record.reference_counters[name].flops
-            if name in record.reference_counters
-            else None
-            for name in REFERENCE_COUNTERS
-        },
-    }
+def _ours(record: Record | None) -> dict[str, int | None]:
+    ours: dict[str, int | None] = dict.fromkeys(("params", "macs", "matmul", *_REFERENCE_COUNTERS))
+    if record:
+        ours |= {key: getattr(record, key) for key in ("params", "macs", "matmul")}
+        answers = record.reference_counters.items()
+        ours |= {name: answer.flops for name, answer in answers if name in ours}
+    return ours
 
 
 def _line(printed: PrintedRow, record: Record | None) -> dict[str, Any]:
-    ours = _ours(record) if record else dict.fromkeys(("params", "matmul", *CONVENTIONS))
     return {
         "table": printed.table,
-        "group": printed.group or None,
         "method": printed.label,
         "row": printed.row,
         "top1": printed.top1,
         "top5": printed.top5,
         "params_printed": printed.params.printed if printed.params else None,
         "flops_printed": printed.flops.printed if printed.flops else None,
-        **ours,
+        **_ours(record),
         "equal": sorted(met_by(printed, record)) if record else [],
     }
 
@@ -152,7 +136,7 @@ def _legend(records: Iterable[Record]) -> list[str]:
         f"{name} {answer.version}"
         for record in records
         for name, answer in record.reference_counters.items()
-        if name in REFERENCE_COUNTERS
+        if name in _REFERENCE_COUNTERS
     }
     return [
         "✓ equals the printed figure to its precision. Batch 1. MACs: multiply-accumulates of "

@@ -6,14 +6,18 @@ import csv
 import io
 import json
 import math
+import re
+import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import rich.box
 import rich.table
-from rich.console import Console, Group
+from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.text import Text
 from tabulate import tabulate
 
@@ -23,6 +27,8 @@ Cell = tuple[int, str]
 
 MISSING = "–"
 EQUAL = " ✓"
+WIDTH = 100
+"""Columns of text in a pipe."""
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -46,13 +52,31 @@ def billions(value: int) -> str:
     return f"{value / 1e9:.3f}G" if value else "0"
 
 
+def compact(value: int) -> str:
+    """8138248 -> 8.138M: three decimals in M, G or T; a number below a million as it is."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if abs(value) >= 0.9995 * size:
+            return f"{value / size:.3f}{unit}"
+    return integer(value)
+
+
+def share(value: float) -> str:
+    """0.0758 -> 7.6%."""
+    return f"{value:.1%}"
+
+
 @dataclass(frozen=True)
 class Column:
-    """A column: key in the data, heading, and the function that formats a value."""
+    """A column: key in the data, heading, and the function that formats a value.
+
+    In a wide table ``exact`` formats instead, if it is given. ``is_wide`` columns are only there.
+    """
 
     key: str
     heading: str
     format: Format = text
+    exact: Format | None = None
+    is_wide: bool = False
 
     @property
     def is_text(self) -> bool:
@@ -76,32 +100,55 @@ class Table:
     footnotes: Mapping[Cell, str] = field(default_factory=dict)
     legend: Sequence[str] = ()
 
+    def wide(self) -> Table:
+        """The same table with every column, and exact numbers."""
+        columns = [
+            replace(each, format=each.exact or each.format, is_wide=False) for each in self.columns
+        ]
+        return replace(self, columns=columns)
+
+    @property
+    def shown(self) -> list[Column]:
+        """The columns that are printed: not those of a wide table."""
+        return [column for column in self.columns if not column.is_wide]
+
     def markdown(self) -> str:
         """Title, table, footnotes and legend in GitHub's Markdown."""
-        table = tabulate(
-            [[_inert(cell) for cell in cells] for cells in self._cells()],
-            headers=[_inert(column.heading) for column in self.columns],
-            tablefmt="pipe",
-            colalign=["left" if column.is_text else "right" for column in self.columns],
-            disable_numparse=True,
-        )
+        table = self._tabulated("pipe", _inert)
         # these sentences quote code
         below = [_inert(line, keep="`") for line in (*self._notes(), *self.legend)]
         above = [f"**{_inert(self.title)}**"] if self.title else []
         return "\n\n".join([*above, table, *below]) + "\n"
 
-    def rich(self) -> Group:
-        """The table for a terminal."""
+    def latex(self) -> str:
+        """The table alone in LaTeX, for the package booktabs."""
+        return self._tabulated("latex_booktabs", str) + "\n"
+
+    def _tabulated(self, style: str, write: Callable[[str], str]) -> str:
+        return tabulate(
+            [[write(cell) for cell in cells] for cells in self._cells()],
+            headers=[write(column.heading) for column in self.shown],
+            tablefmt=style,
+            colalign=["left" if column.is_text else "right" for column in self.shown],
+            disable_numparse=True,
+        )
+
+    def rich(self) -> rich.table.Table:
+        """The table for a terminal. Only text wraps, never a number."""
         table = rich.table.Table(title=escape(self.title) or None, box=rich.box.SIMPLE_HEAD)
-        for column in self.columns:
+        lines = self._cells()
+        for place, column in enumerate(self.shown):
+            longest = max((len(cells[place]) for cells in lines), default=1)
+            room = longest if not column.is_text else min(longest, 10 if place else 24)
             table.add_column(
                 escape(column.heading),
                 justify="left" if column.is_text else "right",
                 overflow="fold",
+                min_width=max(room, *map(len, column.heading.split() or "-")),
             )
-        for cells in self._cells():
+        for cells in lines:
             table.add_row(*map(Text, cells))
-        return Group(table, *(Text(line) for line in (*self._notes(), *self.legend)), Text())
+        return table
 
     def json(self) -> str:
         """The raw values: a list of objects, all with the same keys."""
@@ -125,7 +172,7 @@ class Table:
         lines = []
         for index, line in enumerate(self.lines):
             cells = []
-            for column in self.columns:
+            for column in self.shown:
                 value = line.get(column.key)
                 cell = MISSING if value is None else column.format(value)
                 if (index, column.key) in self.equal:
@@ -138,8 +185,9 @@ class Table:
 
     def distinct_notes(self) -> list[str]:
         """The footnotes in the order of their cells, each once."""
-        order = {column.key: position for position, column in enumerate(self.columns)}
-        cells = sorted(self.footnotes, key=lambda cell: (cell[0], order[cell[1]]))
+        order = {column.key: position for position, column in enumerate(self.shown)}
+        shown = [cell for cell in self.footnotes if cell[1] in order]
+        cells = sorted(shown, key=lambda cell: (cell[0], order[cell[1]]))
         return list(dict.fromkeys(self.footnotes[cell] for cell in cells))
 
     def _notes(self) -> list[str]:
@@ -150,11 +198,19 @@ class Table:
 
 
 def show(table: Table, console: Console) -> None:
-    """Print a table: drawn on a terminal, as Markdown into a pipe or file."""
-    if console.is_terminal:
-        console.print(table.rich())
-    else:
-        console.file.write(table.markdown() + "\n")
+    """Print a table: drawn on a terminal, as Markdown with short lines into a pipe or file."""
+    if not console.is_terminal:
+        lines = table.markdown().splitlines()
+        short = [each if each.startswith("|") else textwrap.fill(each, WIDTH) for each in lines]
+        console.file.write("\n".join(short) + "\n\n")
+        return
+    drawn = table.rich()
+    unlimited = console.options.update(max_width=sys.maxsize)
+    least = Measurement.get(console, unlimited, drawn).minimum
+    console.print(drawn, width=max(least, console.width), crop=False)
+    for line in (*table._notes(), *table.legend):
+        console.print(Text(line))
+    console.print()
 
 
 def _plain(value: Any) -> Any:
@@ -174,4 +230,7 @@ def _superscript(number: int) -> str:
 
 def _inert(cell: str, *, keep: str = "") -> str:
     """``cell`` with the characters escaped that have a meaning in Markdown."""
-    return "".join(f"\\{c}" if c in "\\|*_`<&" and c not in keep else c for c in cell)
+    # an underscore inside a word has no meaning
+    return re.sub(
+        r"[\\|*`<&]|(?<!\w)_|_(?!\w)", lambda c: c[0] if c[0] in keep else f"\\{c[0]}", cell
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -11,8 +11,8 @@ from vidcost.bench.report.table import Cell as Position
 from vidcost.bench.report.table import Column, Table, integer
 from vidcost.bench.timing import axes
 from vidcost.bench.timing.figures import PARTS, contribution_figures, figures
-from vidcost.bench.timing.kinds import machine_of_all, rows_timed_alike
-from vidcost.bench.timing.record import Machine, Timing
+from vidcost.bench.timing.record import UNKNOWN, Timing
+from vidcost.bench.timing.stored import machine_of_all, rows_timed_alike
 
 
 class Result(Protocol):
@@ -51,6 +51,11 @@ def percent(value: float) -> str:
     return f"{value:.1%}"
 
 
+def giga(value: float) -> str:
+    """44.7e9 -> 44.7."""
+    return f"{value / 1e9:,.1f}"
+
+
 def ratio_in_words(line: Mapping[str, Any], key: str) -> str | None:
     """1.62 (1.60 to 1.65): a ratio with its interval, of a line's ``key``, _low and _high."""
     ratio, low, high = (line[name] for name in (key, f"{key}_low", f"{key}_high"))
@@ -60,34 +65,61 @@ def ratio_in_words(line: Mapping[str, Any], key: str) -> str | None:
     return f"{ratio:.2f} {interval}"
 
 
-def giga(value: float) -> str:
-    """44.7e9 -> 44.7."""
-    return f"{value / 1e9:,.1f}"
+HALF_INTERVAL = Column("half_ci_s", "±", spread)
+STATUS = Column("shown_status", "Status")
 
-
-_LATENCY = (
+_MEASURED = (
     Column("median_s", "Latency, ms", milliseconds),
-    Column("half_ci_s", "±", spread),
+    HALF_INTERVAL,
     Column("iqr_s", "IQR", spread),
     Column("n", "n", integer),
     Column("precision", "Reached", percent),
-)
-_STEP = tuple(Column(f"{part}_s", f"{part}, ms", milliseconds) for part in PARTS)
-_RATES = (
+    *(Column(f"{part}_s", f"{part}, ms", milliseconds) for part in PARTS),
     Column("clips_per_s", "clips/s", digits),
     Column("macs_per_s", "GMAC/s", giga),
     Column("share_of_matmul", "of matmul", percent),
     Column("share_of_data_sheet", "of data sheet", percent),
-)
-_MEMORY = (
     Column("peak_bytes", "Peak, MB", megabytes),
     Column("weights_bytes", "Weights", megabytes),
     Column("reserved_bytes", "Reserved", megabytes),
-    Column("nvml_used_bytes", "NVML", megabytes),
+    Column("device_used_bytes", "Device", megabytes),
     Column("rss_peak_bytes", "RSS", megabytes),
+    Column("energy_j_per_clip", "J/clip", digits),
 )
-_ENERGY = (Column("energy_j_per_clip", "J/clip", digits),)
-_STATUS = (Column("shown_status", "Status"),)
+
+_ADDED = (
+    Column("with_s", "With, ms", milliseconds),
+    Column("without_s", "Without, ms", milliseconds),
+    Column("median_s", "Block, ms", milliseconds),
+    HALF_INTERVAL,
+    Column("share_of_network", "of the network", percent),
+    Column("n", "Pairs", integer),
+    Column("macs", "MACs of the block", integer),
+    Column("macs_share", "of the network's", percent),
+    Column("s_per_gmac", "ms/GMAC", milliseconds),
+    Column("peak_bytes", "Peak with, MB", megabytes),
+    Column("block_bytes", "block, MB", megabytes),
+)
+
+_BESIDE = (
+    Column("median_s", "Latency, ms", milliseconds),
+    HALF_INTERVAL,
+    Column("n", "n", integer),
+    Column("peak_bytes", "Peak memory, MB", megabytes),
+)
+"""The columns beside those of a paper's table."""
+
+_MEANINGS = {
+    "median_s": "Latency: median of n samples, ± half of its 95% confidence interval",
+    "precision": "reached: that half over the median",
+    "share_of_matmul": "of matmul: MAC/s over those of a large matrix product in the same run",
+    "share_of_data_sheet": "of data sheet: MAC/s over the dense peak the maker gives",
+    "peak_bytes": "peak memory: most that was allocated at once above the weights",
+    "reserved_bytes": "reserved: by the process's allocator",
+    "device_used_bytes": "device: used by all processes on it",
+    "rss_peak_bytes": "RSS: the peak of the whole process",
+    "energy_j_per_clip": "energy: of the whole device",
+}
 
 
 def timing_table(timings: Iterable[Timing]) -> Table:
@@ -95,16 +127,10 @@ def timing_table(timings: Iterable[Timing]) -> Table:
 
     Raises: ValueError if the records are of more than one kind of machine.
     """
-    chosen, lines, machine = _shown(timings, figures, contribution=False)
-    varying = varying_columns(chosen)
-    measured = present(lines, (*_LATENCY, *_STEP, *_RATES, *_MEMORY, *_ENERGY))
-    return Table(
-        title="Timings",
-        columns=(Column("target", "Target"), *varying, *measured, *present(lines, _STATUS)),
-        lines=lines,
-        footnotes=errors(chosen),
-        legend=_legend(machine, chosen, measured),
-    )
+    chosen = [timing for timing in timings if not timing.cell.is_pair]
+    lines = list(map(figures, chosen))
+    columns = present(lines, _MEASURED)
+    return _table("Timings", "Target", chosen, lines, columns, _legend(chosen, columns))
 
 
 def contribution_table(timings: Iterable[Timing]) -> Table:
@@ -112,53 +138,38 @@ def contribution_table(timings: Iterable[Timing]) -> Table:
 
     Raises: ValueError if the records are of more than one kind of machine.
     """
-    chosen, lines, machine = _shown(timings, contribution_figures, contribution=True)
-    columns = (
-        Column("with_s", "With, ms", milliseconds),
-        Column("without_s", "Without, ms", milliseconds),
-        Column("median_s", "Block, ms", milliseconds),
-        Column("half_ci_s", "±", spread),
-        Column("share_of_network", "of the network", percent),
-        Column("n", "Pairs", integer),
-        Column("macs", "MACs of the block", integer),
-        Column("macs_share", "of the network's", percent),
-        Column("s_per_gmac", "ms/GMAC", milliseconds),
-        Column("peak_bytes", "Peak with, MB", megabytes),
-        Column("block_bytes", "block, MB", megabytes),
+    chosen = [timing for timing in timings if timing.cell.contribution]
+    lines = list(map(contribution_figures, chosen))
+    legend = (
+        "The network with its blocks minus the same without, interleaved: the median of the "
+        f"differences of pairs, ± half of its 95% confidence interval, {intervals_of(chosen)}; "
+        f"{conditions_in_words(chosen)}. MACs are exact and their difference is too. Memory: "
+        "the peak above the weights, and how much higher it is with the blocks; "
+        "0 where the peak is elsewhere in the network.",
+        machine_in_words(chosen),
     )
-    measured = present(lines, columns)
+    columns = present(lines, _ADDED)
+    return _table("What the blocks add", "Row", chosen, lines, columns, legend)
+
+
+def _table(
+    title: str,
+    heading: str,
+    timings: Sequence[Timing],
+    lines: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    legend: Sequence[str],
+) -> Table:
+    """A line for each timing, with a column for each condition in which they differ."""
+    names = axes.varying(timing.cell for timing in timings)
+    varying = (Column(name, axes.AXES[name].label, _condition) for name in names)
     return Table(
-        title="What the blocks add",
-        columns=(
-            Column("target", "Row"),
-            *varying_columns(chosen),
-            *measured,
-            *present(lines, _STATUS),
-        ),
+        title=title,
+        columns=(Column("target", heading), *varying, *columns, *present(lines, [STATUS])),
         lines=lines,
-        footnotes=errors(chosen),
-        legend=(
-            "The network with its blocks minus the same without, interleaved: the median of the "
-            "differences of pairs, ± half of its 95% confidence interval; "
-            f"{conditions_in_words(chosen)}. MACs are exact and their difference is too. Memory: "
-            "the peak above the weights, and how much higher it is with the blocks; "
-            "0 where the peak is elsewhere in the network.",
-            machine_in_words(machine, chosen),
-        ),
+        footnotes=errors(timings),
+        legend=legend,
     )
-
-
-def _shown(
-    timings: Iterable[Timing], figures_of: Callable[[Timing], dict[str, Any]], *, contribution: bool
-) -> tuple[list[Timing], list[dict[str, Any]], Machine | None]:
-    """The timings that are contributions, or alone, their figures, and the machine of all."""
-    every = list(timings)
-    chosen = [
-        timing
-        for timing in every
-        if timing.cell.contribution == contribution and timing.cell.against is None
-    ]
-    return chosen, list(map(figures_of, chosen)), machine_of_all(every)
 
 
 def with_timings(table: Table, timings: Iterable[Timing]) -> Table:
@@ -168,74 +179,62 @@ def with_timings(table: Table, timings: Iterable[Timing]) -> Table:
     through at their own clips. The table is unchanged if no row of it was timed.
     Raises: ValueError if the records are of more than one kind of machine.
     """
-    rows = {line["row"] for line in table.lines}
-    chosen = rows_timed_alike(timing for timing in timings if timing.cell.row in rows)
+    names = dict.fromkeys(line["row"] for line in table.lines)
+    chosen = rows_timed_alike(timing for timing in timings if timing.cell.row in names)
     if not chosen:
         return table
-    machine = machine_of_all(chosen.values())
     shown = {row: figures(timing) for row, timing in chosen.items()}
     keys = ("median_s", "half_ci_s", "n", "peak_bytes", "rss_peak_bytes")
-    columns = (
-        _LATENCY[0],
-        *present(
-            shown.values(),
-            (
-                Column("half_ci_s", "±", spread),
-                Column("n", "n", integer),
-                Column("peak_bytes", "Peak memory, MB", megabytes),
-            ),
-        ),
-    )
     lines = [
         {**line, **{key: shown.get(line["row"], {}).get(key) for key in keys}}
         for line in table.lines
     ]
-    footnotes = dict(table.footnotes)
-    for index, line in enumerate(table.lines):
-        failed = chosen.get(line["row"])
-        if failed is not None and failed.status != "ok":
-            footnotes[index, "median_s"] = said(failed)
+    failed = {
+        (index, "median_s"): said(timing)
+        for index, line in enumerate(table.lines)
+        if (timing := chosen.get(line["row"])) is not None and timing.status != "ok"
+    }
+    columns = (_BESIDE[0], *present(shown.values(), _BESIDE[1:]))
+    missing = dict.fromkeys(
+        line["row"] for line in table.lines if line["macs"] and line["row"] not in chosen
+    )
     return replace(
         table,
         columns=(*table.columns, *columns),
         lines=lines,
-        footnotes=footnotes,
+        footnotes={**table.footnotes, **failed},
         legend=(
             *table.legend,
-            *_legend(machine, list(chosen.values()), columns),
-            *_not_timed(table, chosen),
+            *_legend(list(chosen.values()), columns),
+            *([f"Not timed: `vidcost time {' '.join(missing)}` does it."] if missing else ()),
         ),
     )
 
 
 def present(lines: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns that say something."""
+    """The columns that have a value in any line."""
     filled = {key for line in lines for key, value in line.items() if value is not None}
     return tuple(column for column in columns if column.key in filled)
-
-
-def varying_columns(timings: Sequence[Timing]) -> tuple[Column, ...]:
-    """A column for each condition in which ``timings`` differ."""
-    names = axes.varying(timing.cell for timing in timings)
-    return tuple(Column(name, axes.AXES[name].label, _condition) for name in names)
 
 
 def _condition(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def errors(timings: Iterable[Result], *, first: int = 0) -> dict[Position, str]:
-    """A footnote for the status of each that failed; ``first`` is the line of the first one."""
+def errors(
+    results: Iterable[Result], *, first: int = 0, key: str = "shown_status"
+) -> dict[Position, str]:
+    """A footnote for each that failed; ``first`` is the line of the first one."""
     return {
-        (index, "shown_status"): said(timing)
-        for index, timing in enumerate(timings, start=first)
-        if timing.status != "ok"
+        (index, key): said(each)
+        for index, each in enumerate(results, start=first)
+        if each.status != "ok"
     }
 
 
-def said(timing: Result) -> str:
+def said(result: Result) -> str:
     """The status of one that failed, and why."""
-    return f"{timing.status}: {timing.error}" if timing.error else timing.status
+    return f"{result.status}: {result.error}" if result.error else result.status
 
 
 def conditions_in_words(timings: Sequence[Timing]) -> str:
@@ -243,52 +242,38 @@ def conditions_in_words(timings: Sequence[Timing]) -> str:
     return axes.in_words(timing.cell for timing in timings)
 
 
-def _legend(
-    machine: Machine | None, timings: Sequence[Timing], columns: Sequence[Column]
-) -> tuple[str, ...]:
+def intervals_of(timings: Iterable[Timing]) -> str:
+    """Whether intervals are of one process or of several, in words."""
+    numbers = sorted({max(1, len(timing.processes)) for timing in timings}) or [1]
+    if numbers == [1]:
+        return "of one process: another may differ by more"
+    return f"of {' or '.join(map(str, numbers))} processes, by Student's t over their medians"
+
+
+def _legend(timings: Sequence[Timing], columns: Sequence[Column]) -> tuple[str, str]:
     """What the columns mean and under which conditions all of it was measured."""
-    meanings = {
-        "median_s": "Latency: median of n samples, ± half of its 95% confidence interval",
-        "precision": "reached: that half over the median",
-        "share_of_matmul": "of matmul: MAC/s over those of a large matrix product in the same run",
-        "share_of_data_sheet": "of data sheet: MAC/s over the dense peak the maker gives",
-        "peak_bytes": "peak memory: most that was allocated at once above the weights",
-        "rss_peak_bytes": "RSS: the peak of the whole process",
-    }
     keys = {column.key for column in columns}
-    meant = "; ".join(text for key, text in meanings.items() if key in keys)
-    return (
-        f"{meant}. Conditions: {conditions_in_words(timings)}.",
-        machine_in_words(machine, timings),
-    )
+    meant = [
+        f"{text}, {intervals_of(timings)}" if key == "median_s" else text
+        for key, text in _MEANINGS.items()
+        if key in keys
+    ]
+    conditions = f"Conditions: {conditions_in_words(timings)}."
+    return f"{'; '.join(meant)}. {conditions}", machine_in_words(timings)
 
 
-def machine_in_words(machine: Machine | None, timings: Sequence[Timing]) -> str:
-    """The machine, and how many there were of it, as ``timings`` say."""
+def machine_in_words(timings: Sequence[Timing]) -> str:
+    """The kind of machine of ``timings``, and how many there were of it.
+
+    Raises: ValueError if there are several kinds.
+    """
+    machine = machine_of_all(timings)
     if machine is None:
         return "Device: not available."
-    known = {
-        "driver": machine.driver,
-        "CUDA": machine.cuda,
-        "cuDNN": machine.cudnn,
-    }
-    versions = [f"{name} {value}" for name, value in known.items() if value != "not available"]
+    known = {"driver": machine.driver, "CUDA": machine.cuda, "cuDNN": machine.cudnn}
+    versions = [f"{name} {value}" for name, value in known.items() if value != UNKNOWN]
     words = [f"torch {machine.torch}", *versions, f"{machine.cores} CPU cores ({machine.cpu})"]
-    return f"Device: {machine.device}, {', '.join(words)}.{_units(timings)}"
-
-
-def _units(timings: Iterable[Timing]) -> str:
-    """That machines of one kind shared the work, if there were several."""
     machines = [timing.machine for timing in timings if timing.machine is not None]
-    units = {(each.device_uuid, each.host, each.node) for each in machines}
-    if len(units) < 2:
-        return ""
-    return f" {len(units)} such devices shared the work: each measured some of the lines."
-
-
-def _not_timed(table: Table, timed: Mapping[str, Timing]) -> list[str]:
-    """The rows of the table that could be timed and were not."""
-    names = [line["row"] for line in table.lines if line["macs"] and line["row"] not in timed]
-    if not names:
-        return []
-    return [f"Not timed: `vidcost time {' '.join(dict.fromkeys(names))}` does it."]
+    units = len({(each.device_uuid, each.host, each.node) for each in machines})
+    shared = f" {units} such devices shared the work: each measured some of the lines."
+    return f"Device: {machine.device}, {', '.join(words)}.{shared if units > 1 else ''}"

@@ -74,27 +74,6 @@ def build(cell: Cell, *, seed: int = 0) -> Built:
     return Built(block, (x.requires_grad_(cell.phase == "training"),))
 
 
-def build_on_host(cell: Cell, *, seed: int = 0) -> Built:
-    """The same in the host's memory, for :func:`moved` to bring to the cell's device.
-
-    Raises: as :func:`build` does.
-    """
-    on_host: dict[str, object] = {"device": "cpu"}
-    if cell.against is not None:
-        on_host["against"] = cell.against.model_copy(update={"device": "cpu"})
-    return build(cell.model_copy(update=on_host), seed=seed)
-
-
-def moved(built: Built, device: str) -> Built:
-    """``built``, whose models are moved, on another device; types and layouts stay."""
-    return Built(
-        built.model.to(device),
-        tuple(x.detach().to(device).requires_grad_(x.requires_grad) for x in built.inputs),
-        None if built.without is None else built.without.to(device),
-        None if built.reference is None else moved(built.reference, device),
-    )
-
-
 def row_of(cell: Cell) -> Row:
     """The row of ``cell`` at its classes, frames and size, with its blocks.
 

@@ -12,9 +12,7 @@ import torch
 class Clock(Protocol):
     """Marks moments on a device's own time line.
 
-    ``resolution_s`` is the least difference of two marks that says anything. ``prepare`` is told
-    how many marks follow, ``finish`` waits until the device has passed them all; only then
-    ``seconds`` between two of them can be read.
+    ``resolution_s`` is the least difference of two marks that says anything.
     """
 
     resolution_s: float
@@ -26,10 +24,10 @@ class Clock(Protocol):
         """Mark this moment; returns its number."""
 
     def finish(self) -> None:
-        """Wait until all marks are passed."""
+        """Wait until the device has passed all marks."""
 
     def seconds(self, start: int, end: int) -> float:
-        """From one mark to another."""
+        """From one mark to another, once the device has passed both."""
 
 
 class HostClock:
@@ -66,7 +64,7 @@ class HostClock:
 
 
 class CudaClock:
-    """CUDA events, made beforehand: the device's own clock.
+    """CUDA events: the device's own clock.
 
     Source of the resolution: CUDA Runtime API, ``cudaEventElapsedTime``.
     """
@@ -81,7 +79,10 @@ class CudaClock:
     def prepare(self, marks: int) -> None:
         """Events are made once and recorded again."""
         while len(self._events) < marks:
-            self._events.append(torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            # torch makes CUDA's event when it is first recorded
+            event.record()
+            self._events.append(event)
         self._next = 0
 
     def mark(self) -> int:

@@ -13,16 +13,11 @@ import vidcost.bench.user
 from vidcost.bench import block_spec, call, outputs, process
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.record import Machine
-from vidcost.bench.timing.telemetry import gpus
 from vidcost.papers.catalog import row_files
 
 PROBE_LIMIT_S = 120
 
-PARENT = frozenset(
-    (
-        "budget campaign conditions figures kinds parent plan predict store stored sweep telemetry"
-    ).split()
-)
+PARENT = frozenset("budget conditions figures parent plan predict store stored sweep".split())
 """Modules beside this one that only the parent runs: no sample depends on them."""
 
 _PROBE = """\
@@ -33,11 +28,11 @@ print(describe(sys.argv[1]).model_dump_json())
 
 
 def machine_of(device: str) -> Machine:
-    """What ``device`` is, in torch's numbering.
+    """The machine of ``device``, in torch's numbering.
 
     A GPU is looked at by a process that then ends, so this one never holds memory on it. It sees
     what a worker will see: ``CUDA_VISIBLE_DEVICES`` by index, UUID or MIG instance is CUDA's to
-    read, in an order that NVML does not share. Its UUID is what NVML is asked by.
+    read, in an order that NVML does not share.
     Raises: ValueError if there is no such device.
     """
     # a process of Ray's is given one GPU after another
@@ -49,7 +44,7 @@ def _machine(device: str, visible: str | None) -> Machine:
     if device == "cpu":
         return describe(device)
     try:
-        process = subprocess.run(
+        probe = subprocess.run(
             [sys.executable, "-P", "-c", _PROBE, device],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -59,24 +54,16 @@ def _machine(device: str, visible: str | None) -> Machine:
         )
     except subprocess.TimeoutExpired:
         raise ValueError(f"{device} did not answer within {PROBE_LIMIT_S} s") from None
-    if process.returncode != 0:
-        last = process.stderr.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
+    if probe.returncode != 0:
+        last = probe.stderr.strip().splitlines()[-1:] or [f"exit status {probe.returncode}"]
         raise ValueError(f"cannot use {device}: {last[0].removeprefix('ValueError: ')}")
-    return Machine.model_validate_json(process.stdout)
-
-
-def machines_here(device: str) -> list[Machine]:
-    """What is ``device`` on this host, whoever uses it: its CPU, or each GPU as NVML names it.
-
-    Unlike :func:`machine_of` it leaves GPUs alone. None if NVML is not to be had.
-    """
-    cpu = describe("cpu")
-    return [cpu] if device == "cpu" else [cpu.model_copy(update=gpu) for gpu in gpus()]
+    return Machine.model_validate_json(probe.stdout)
 
 
 def conditions(machine: Machine) -> tuple[str, ...]:
-    """What a cell's key is made of beside the cell: code, device, driver, torch."""
-    return code_version(), machine.device, machine.driver, machine.torch
+    """What a cell's key is made of beside the cell: the code, and all that may change a sample."""
+    fields = "device driver cpu cores python torch cuda cudnn triton".split()
+    return code_version(), *(str(getattr(machine, name)) for name in fields)
 
 
 def worker_files() -> list[Path]:

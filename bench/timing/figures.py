@@ -23,18 +23,19 @@ _PAIRS: tuple[tuple[str, Part, Part], ...] = (
 
 def figures(timing: Timing) -> dict[str, Any]:
     """A record's figures, in seconds and bytes."""
-    cell, memory = timing.cell, timing.memory
-    latency = _of_samples(timing.samples_s.get("latency", ()))
+    cell, memory = timing.cell, timing.memory or Memory(weights=0)
+    protocol, machine = timing.protocol, timing.machine
+    latency = _of_samples(timing, timing.samples_s.get("latency", ()))
     median_s = latency["median_s"]
     macs_per_s = _ratio(timing.macs_total or None, median_s)
-    sheet = peak.macs_per_s(timing.machine.device, cell.dtype) if timing.machine else None
+    sheet = peak.macs_per_s(machine.device, cell.dtype) if machine else None
     return {
         **_head(timing),
         **latency,
-        "precision": timing.protocol.precision if timing.protocol else None,
-        "settled": timing.protocol.settled if timing.protocol else None,
-        "void_samples": timing.protocol.void_samples if timing.protocol else None,
-        **{f"{part}_s": _median(timing.samples_s.get(part, ())) for part in PARTS},
+        "precision": protocol.precision if protocol else None,
+        "settled": protocol.settled if protocol else None,
+        "void_samples": protocol.void_samples if protocol else None,
+        **{f"{part}_s": _median(timing, part) for part in PARTS},
         "clips_per_s": _ratio(cell.batch, median_s),
         "macs": timing.macs,
         "macs_total": timing.macs_total,
@@ -43,11 +44,11 @@ def figures(timing: Timing) -> dict[str, Any]:
         "share_of_matmul": _ratio(macs_per_s, timing.peak_macs_per_s),
         "data_sheet_macs_per_s": sheet,
         "share_of_data_sheet": _ratio(macs_per_s, sheet),
-        "peak_bytes": memory.peak if memory else None,
-        "weights_bytes": memory.weights if memory else None,
-        "reserved_bytes": memory.reserved if memory else None,
-        "nvml_used_bytes": memory.nvml_used if memory else None,
-        "rss_peak_bytes": memory.rss_peak if memory else None,
+        "peak_bytes": memory.peak,
+        "weights_bytes": timing.memory and memory.weights,
+        "reserved_bytes": memory.reserved,
+        "device_used_bytes": memory.device_used,
+        "rss_peak_bytes": memory.rss_peak,
         "energy_j_per_clip": _ratio(timing.energy_j, cell.batch),
     }
 
@@ -59,14 +60,14 @@ def contribution_figures(timing: Timing) -> dict[str, Any]:
     """
     with_, without = (timing.samples_s.get(part, ()) for part in ("with", "without"))
     pairs = min(len(with_), len(without))
-    block = _of_samples(differences(with_[:pairs], without[:pairs]))
-    with_s = _median(with_)
+    block = _of_samples(timing, differences(with_[:pairs], without[:pairs]))
+    with_s = _median(timing, "with")
     macs = _minus(timing.macs_total, predict.predict_without(timing.cell).macs_total)
     peak_bytes = _peak(timing.memory)
     return {
         **_head(timing),
         "with_s": with_s,
-        "without_s": _median(without),
+        "without_s": _median(timing, "without"),
         **block,
         "share_of_network": _ratio(block["median_s"], with_s),
         "macs": macs,
@@ -101,8 +102,8 @@ def pair_figures(timing: Timing) -> dict[str, Any]:
     for prefix, target, reference in _PAIRS:
         of = _ratios(timing, reference, target)
         found |= {
-            f"{prefix}target_s": _median(timing.samples_s.get(target, ())),
-            f"{prefix}reference_s": _median(timing.samples_s.get(reference, ())),
+            f"{prefix}target_s": _median(timing, target),
+            f"{prefix}reference_s": _median(timing, reference),
             **_interval(f"{prefix}speed", of),
             f"{prefix}pairs": of and of.n,
         }
@@ -125,6 +126,9 @@ def pair_figures(timing: Timing) -> dict[str, Any]:
 
 def _head(timing: Timing) -> dict[str, Any]:
     cell, machine = timing.cell, timing.machine
+    names = {"device_name": "device"} | {
+        name: name for name in ("device_uuid", "driver", "torch", "host")
+    }
     return {
         "target": cell.target,
         **cell.model_dump(),
@@ -132,20 +136,16 @@ def _head(timing: Timing) -> dict[str, Any]:
         "status": timing.status,
         "shown_status": None if timing.status == "ok" else timing.status,
         "error": timing.error or None,
-        "device_name": machine.device if machine else None,
-        "device_uuid": machine.device_uuid if machine else None,
-        "driver": machine.driver if machine else None,
-        "torch": machine.torch if machine else None,
-        "host": (machine.host or None) if machine else None,
+        **{key: machine and (getattr(machine, name) or None) for key, name in names.items()},
         "started": timing.started or None,
         "key": timing.key,
     }
 
 
-def _of_samples(samples: Sequence[float]) -> dict[str, Any]:
+def _of_samples(timing: Timing, samples: Sequence[float]) -> dict[str, Any]:
     if not samples:
         return dict.fromkeys(("median_s", "ci_low_s", "ci_high_s", "half_ci_s", "iqr_s", "n"))
-    of = summary(samples)
+    of = summary(samples, timing.processes)
     return {
         "median_s": of.median,
         "ci_low_s": of.low,
@@ -159,7 +159,7 @@ def _of_samples(samples: Sequence[float]) -> dict[str, Any]:
 
 def _ratios(timing: Timing, over: Part, under: Part) -> Summary | None:
     sides = [timing.samples_s.get(part, ()) for part in (over, under)]
-    return summary(ratios(*sides)) if all(sides) else None
+    return summary(ratios(*sides), timing.processes) if all(sides) else None
 
 
 def _interval(name: str, of: Summary | None) -> dict[str, float | None]:
@@ -173,7 +173,8 @@ def _macs_of(cell: Cell) -> int | None:
     return predict.predict(cell).macs_total
 
 
-def _median(samples: Sequence[float]) -> float | None:
+def _median(timing: Timing, part: Part) -> float | None:
+    samples = timing.samples_s.get(part)
     return statistics.median(samples) if samples else None
 
 

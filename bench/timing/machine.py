@@ -1,4 +1,4 @@
-"""What a measurement runs on."""
+"""The machine that a measurement runs on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import torch
 
-from vidcost.bench.timing.record import Machine
-
-UNKNOWN = "not available"
+from vidcost.bench.timing.record import UNKNOWN, Machine
+from vidcost.bench.timing.telemetry import driver
 
 
 def describe(device: str) -> Machine:
@@ -26,14 +25,11 @@ def describe(device: str) -> Machine:
         kind = torch.device(device)
     except RuntimeError:
         raise ValueError(f"no device {device!r}: choose cpu or cuda") from None
-    gpu: dict[str, str] = {}
-    if kind.type == "cuda":
-        gpu = _gpu(kind)
-    elif kind.type != "cpu":
+    if kind.type not in ("cpu", "cuda"):
         raise ValueError(f"{device} is not timed here: choose cpu or cuda")
     cpu = _cpu()
     return Machine(
-        device=gpu.pop("device", cpu),
+        **({"device": cpu} if kind.type == "cpu" else _gpu(kind)),
         cpu=cpu,
         cores=usable_cores(),
         memory_bytes=psutil.virtual_memory().total,
@@ -41,7 +37,6 @@ def describe(device: str) -> Machine:
         python=platform.python_version(),
         torch=torch.__version__,
         vidcost=_version("vidcost"),
-        **gpu,
     )
 
 
@@ -69,32 +64,17 @@ def default_threads(device: str) -> int:
 
 
 def _gpu(device: torch.device) -> dict[str, str]:
-    if not torch.cuda.is_available():
-        raise ValueError("no CUDA device: choose --device cpu")
-    if (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"no device {device}: there are {torch.cuda.device_count()}")
+    check_device(str(device))
     properties = torch.cuda.get_device_properties(device)
-    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return {
         "device": properties.name,
         # NVML names a device by this, not by torch's number
         "device_uuid": f"GPU-{properties.uuid}" if hasattr(properties, "uuid") else UNKNOWN,
-        "driver": _driver(),
+        "driver": driver(),
         "cuda": torch.version.cuda or UNKNOWN,
-        "cudnn": str(cudnn or UNKNOWN),
+        "cudnn": str(torch.backends.cudnn.version() or UNKNOWN),  # type: ignore[no-untyped-call]
+        "triton": _version("triton"),
     }
-
-
-def _driver() -> str:
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        driver = pynvml.nvmlSystemGetDriverVersion()
-        pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
-        return UNKNOWN
-    return driver.decode() if isinstance(driver, bytes) else str(driver)
 
 
 @cache
@@ -110,9 +90,8 @@ def _cpu() -> str:
 
 def last_cache_bytes(cpus: Path = Path("/sys/devices/system/cpu")) -> int | None:
     """The last caches of the CPUs this process may run on, together; None where nobody says."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
     caches: dict[tuple[int, str], int] = {}
-    for cpu in allowed:
+    for cpu in allowed_cpus():
         for folder in (cpus / f"cpu{cpu}" / "cache").glob("index*"):
             try:
                 level = int((folder / "level").read_text())
@@ -125,11 +104,14 @@ def last_cache_bytes(cpus: Path = Path("/sys/devices/system/cpu")) -> int | None
     return sum(size for (level, _), size in caches.items() if level == last) or None
 
 
+def allowed_cpus() -> list[int]:
+    """The CPUs that this process may run on, by number; none where the system does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def usable_cores() -> int:
-    """The cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The number of cores that this process may run on."""
+    return len(allowed_cpus()) or os.cpu_count() or 1
 
 
 def _version(distribution: str) -> str:

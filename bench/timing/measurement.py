@@ -33,11 +33,12 @@ BACK_TO_BACK_S = 0.1
 """Passes of the energy window that are launched before the host waits."""
 
 
-def measure(task: Task, exchange: Exchange, ahead: Callable[..., Built] | None = None) -> Timing:
-    """Build what the task's cell times, by ``ahead`` if given, time it, and measure its memory.
+def measure(task: Task, exchange: Exchange, started: Callable[[], None] = lambda: None) -> Timing:
+    """Build what the task's cell times, time it, and measure its memory.
 
-    ``exchange`` passes messages to the parent and returns its replies. What the cell's device
-    cannot do, a lack of memory, and whatever a user's code does are statuses of the record.
+    ``exchange`` passes messages to the parent and returns its replies; ``started`` tells it that
+    the first pass of a user's code is done. A cell that its device cannot run, a lack of memory,
+    and whatever a user's code does are statuses of the record.
     Raises: ValueError if there is no such row, block or device.
     """
     cell = task.cell
@@ -45,7 +46,7 @@ def measure(task: Task, exchange: Exchange, ahead: Callable[..., Built] | None =
     failed = Timing(key="", cell=cell, machine=machine, status="raised")
     try:
         _configure(cell)
-        return _measured(task, exchange, ahead or build).model_copy(update={"machine": machine})
+        return _measured(task, exchange, started).model_copy(update={"machine": machine})
     except UserCodeError as error:
         return failed.model_copy(update={"error": str(error)})
     except (KeyboardInterrupt, ParentGone):
@@ -60,7 +61,7 @@ def measure(task: Task, exchange: Exchange, ahead: Callable[..., Built] | None =
         return failed.model_copy(update={"error": last_line(error)})
 
 
-def _measured(task: Task, exchange: Exchange, build: Callable[..., Built]) -> Timing:
+def _measured(task: Task, exchange: Exchange, started: Callable[[], None]) -> Timing:
     cell, limits = task.cell, task.limits
     on_cuda = torch.device(cell.device).type == "cuda"
     clock = clock_for(cell.device)
@@ -68,6 +69,12 @@ def _measured(task: Task, exchange: Exchange, build: Callable[..., Built]) -> Ti
     if task.slowdown:
         built = replace(built, model=Delayed(built.model, task.slowdown))
     runner = Runner(cell, built, clock, seed=limits.seed)
+    if cell.code:
+        output = runner.step()
+        started()
+        if not is_finite(output):
+            error = "it returned values that are not finite"
+            return Timing(key="", cell=cell, status="not finite", error=error)
     with without_collection():
         sampled = sample(
             runner.take, limits, exchange, now=time.monotonic, resolution_s=clock.resolution_s
@@ -80,9 +87,6 @@ def _measured(task: Task, exchange: Exchange, build: Callable[..., Built]) -> Ti
     if on_cuda and limits.energy_s and not cell.is_pair:
         each_s = statistics.median(sampled.samples["latency"])
         _energy_window(cell, runner, limits.energy_s, exchange, each_s)
-    if cell.code and not is_finite(runner.step()):
-        error = "what it returned has values that are not finite"
-        return known.model_copy(update={"status": "not finite", "error": error})
     rss, without = rss_peak_bytes(), None
     memory: Memory | None = None
     if not limits.memory:

@@ -21,37 +21,34 @@ def rss_peak_bytes() -> int:
 def measure_memory(
     device: str, step: Callable[[], object], *, weights_bytes: int, held_bytes: Callable[[], int]
 ) -> Memory:
-    """Run ``step`` once and say what it needed.
+    """Run ``step`` once and report the memory that it needed.
 
-    ``weights_bytes`` are those of the model; ``held_bytes`` says what is held besides before a step
-    (inputs, the optimiser's state), which is part of the peak above the weights.
-    On CUDA the peak is the allocator's, less weights. On the CPU it is what torch's allocator gave
-    out at once, by its profiler, and the worker's resident memory until before that pass.
+    ``weights_bytes`` are those of the model; ``held_bytes`` gives what is held besides before a
+    step (inputs, the optimiser's state), which is part of the peak above the weights. The rest of
+    the peak is what torch's allocator gave out at once above what was allocated before the step: on
+    CUDA by its own statistics, on the CPU by the profiler.
     """
-    if torch.device(device).type == "cuda":
-        return _on_cuda(device, step, weights_bytes)
     rss = rss_peak_bytes()
     held = held_bytes()
-    return Memory(weights=weights_bytes, peak=held + _most_allocated(step), rss_peak=rss)
-
-
-def _on_cuda(device: str, step: Callable[[], object], weights_bytes: int) -> Memory:
+    if torch.device(device).type != "cuda":
+        return Memory(weights=weights_bytes, peak=held + _most_allocated(step), rss_peak=rss)
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
     step()
     torch.cuda.synchronize(device)
     return Memory(
         weights=weights_bytes,
-        peak=torch.cuda.max_memory_allocated(device) - weights_bytes,
+        peak=held + torch.cuda.max_memory_allocated(device) - before,
         reserved=torch.cuda.max_memory_reserved(device),
         rss_peak=rss_peak_bytes(),
-        nvml_used=_nvml_used(device),
+        device_used=_device_used(device),
     )
 
 
-def _nvml_used(device: str) -> int | None:
-    """What NVML says is used on the device, by all its processes; None without NVML."""
+def _device_used(device: str) -> int | None:
+    """Bytes that all processes use on the device, by NVML; None without NVML."""
     try:
         return int(torch.cuda.device_memory_used(device))
     except Exception:  # no NVML, no permission, a device it does not know: it varies by release

@@ -7,30 +7,21 @@ telemetry and decides which samples count. However a worker ends, its cell has a
 from __future__ import annotations
 
 import contextlib
-import itertools
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache
 
 from vidcost.bench.process import ChildProcess, TimedOut
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import conditions, machine_of
-from vidcost.bench.timing.machine import usable_cores
-from vidcost.bench.timing.messages import Chunk, Limits, Message, Reply, Task, Window
+from vidcost.bench.timing.messages import STARTED, Chunk, Limits, Reply, Task, Window
 from vidcost.bench.timing.record import Machine, Telemetry, Timing
 from vidcost.bench.timing.telemetry import Telemeter, Watch, is_throttled
 
 # -P keeps files of the current folder from standing in for the worker's modules
 COMMAND = (sys.executable, "-P", "-m", "vidcost.bench.timing.worker")
-
-MOST_AHEAD = 8
-"""Workers that wait at once: each holds some hundred megabytes."""
-
-READY_LIMIT_S = 120.0
-"""For workers ahead to import and build; one that is not ready then is started again later."""
 
 ENERGY_WINDOW_S = 5.0
 """NVML's energy counter moves in steps of up to 100 ms: a shorter window is too coarse."""
@@ -48,50 +39,40 @@ class WorkerProcess(ChildProcess):
         super().__init__(command, {"OMP_NUM_THREADS": str(threads), **(environment or {})})
 
     def give(self, task: Task) -> None:
-        """What it is to do next; the limits of the task begin now."""
-        limits = task.limits
-        self._failed = Timing(key="", cell=task.cell)
-        self._limit_s = limits.start_up_s + limits.warmup_s + limits.sampling_s + limits.energy_s
+        """Hand it its next task, whose limits begin now."""
+        self._task = task
+        self._limit_s = task.limits.start_up_s if task.cell.code else task.limits.total_s
         self._deadline = time.monotonic() + self._limit_s
-        self.send(task.model_dump_json().encode())
-
-    def is_ready(self, deadline: float) -> bool:
-        """Whether it has built a task ahead by ``deadline`` of time.monotonic()."""
-        try:
-            return Message.model_validate_json(self.receive(deadline)).ready
-        except (TimedOut, EOFError, ValueError):
-            return False
+        self.send(task)
 
     def listen(self) -> Chunk | Window | Timing:
         """The worker's next message, to be replied to, or the record, which ends the task.
 
-        A worker that ended or was silent for too long is a record too, by its status.
+        If a worker ended or was silent for too long, the record says so by its status.
         """
         try:
-            said = Message.model_validate_json(message := self.receive(self._deadline))
-            if (found := said.timing or said.chunk or said.window) is not None:
-                return found
+            message = self.receive(self._deadline)
+            if message == STARTED:
+                self._limit_s = self._task.limits.total_s
+                self._deadline = time.monotonic() + self._limit_s
+                message = self.receive(self._deadline)
+            assert isinstance(message, Chunk | Window | Timing), message
+            return message
         except TimedOut:
             known = {"status": "timed out", "error": f"no record within {self._limit_s:g} s"}
         except EOFError:
             how, error = self.end()
             known = {"status": "killed" if how == "killed" else "crashed", "error": error}
-            # the worker itself could not report that any more
+            # without memory the worker cannot report the lack itself
             last = error.partition(": ")[2]
             if last.startswith(("MemoryError", "torch.OutOfMemoryError")):
                 known = {"status": "oom", "error": last}
-        except ValueError:
-            beginning = message[:200].decode(errors="replace")
-            known = {"status": "crashed", "error": f"a message that cannot be read: {beginning}"}
-        else:
-            known = {"status": "crashed", "error": "it sent an empty message"}
-        # it has no chance to end by itself
         self.kill()
-        return self._failed.model_copy(update=known)
+        return Timing(key="", cell=self._task.cell).model_copy(update=known)
 
     def reply(self, reply: Reply) -> None:
         """Answer its last message."""
-        self.send(reply.encode())
+        self.send(reply)
 
 
 class Exchange:
@@ -119,7 +100,7 @@ class Exchange:
         self._window: tuple[float, float | None] = (0.0, None)
 
     def reply(self, message: Chunk | Window) -> Reply:
-        """What the worker is told."""
+        """The reply to ``message``."""
         if isinstance(message, Window):
             self._energy(message)
             return "keep"
@@ -170,18 +151,22 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the parent knows of a cell before it is measured; see ``Timing``."""
+    """Facts on a cell that the parent knows before it is measured; see ``Timing``.
+
+    ``hangs``: a user's code did not come to an end when it was counted.
+    """
 
     macs: int | None = None
     macs_total: int | None = None
     peak_macs_per_s: float | None = None
+    hangs: str | None = None
 
 
 class Supervisor(contextlib.ExitStack):
     """Measures cells with workers started by ``command``.
 
-    ``predict`` is asked once for each cell, before its worker is given its task. ``on_chunk`` is
-    told of each stretch of samples and the reply to it. ``look`` describes a device, once.
+    ``predict`` is asked about each cell before its worker is given its task. ``on_chunk`` is told
+    of each stretch of samples and the reply to it. ``look`` describes a device, once.
     """
 
     def __init__(
@@ -191,56 +176,22 @@ class Supervisor(contextlib.ExitStack):
         on_chunk: Callable[[Cell, Chunk, Reply], None] = lambda cell, chunk, reply: None,
         *,
         look: Callable[[str], Machine] | None = None,
-        cores: int | None = None,
     ) -> None:
         super().__init__()
         self._command = command
-        self._predict = cache(predict)
+        self.predict = predict
         self._on_chunk = on_chunk
         self._look = look or machine_of
-        self._at_once = max(1, min(MOST_AHEAD, (cores or usable_cores()) // 2))
         self._devices: dict[str, tuple[Machine, Telemeter]] = {}
         self._peaks: dict[tuple[str, str], float] = {}
-        self._ahead: dict[Cell, WorkerProcess] = {}
-        self.callback(self._dismiss)
 
     def key(self, cell: Cell) -> str:
-        """What a measurement of ``cell`` here and now is stored under.
+        """The key under which a measurement of ``cell`` here and now is stored.
 
         Raises: ValueError if its device is not there.
         """
         machine, _ = self._device(cell)
         return cell.key(*conditions(machine))
-
-    def prepare(self, cell: Cell, limits: Limits, following: Iterable[Cell]) -> None:
-        """Start workers for ``cell`` and the cells ``following`` it, and wait until they are ready.
-
-        To import torch and build a network takes a worker seconds on one core, and a cell on a GPU
-        often less. So that time is spent once for several cells, while nothing is measured. A cell
-        on a CPU has the machine for itself: its worker is started when it is measured.
-        ``following`` is read no further than workers are started.
-        """
-        if cell in self._ahead:
-            return
-        self._dismiss()
-        if cell.device == "cpu":
-            return
-        needs = cell.device, cell.threads
-        alike = itertools.takewhile(lambda each: (each.device, each.threads) == needs, following)
-        chosen = [cell, *itertools.islice(alike, self._at_once - 1)]
-        if len(chosen) < 2:
-            return
-        for each in chosen:
-            worker = self._ahead[each] = self._start(each)
-            worker.give(Task(cell=each, limits=limits, ahead=True))
-        for each in chosen:
-            # what is wrong with a cell is reported when it is measured
-            with contextlib.suppress(ValueError):
-                self._predict(each)
-        deadline = time.monotonic() + READY_LIMIT_S
-        for each in chosen:
-            if not self._ahead[each].is_ready(deadline):
-                self._ahead.pop(each).close()
 
     def measure(self, cell: Cell, limits: Limits, *, stop_at: float | None = None) -> Timing:
         """The record of ``cell``, whatever becomes of its worker.
@@ -249,19 +200,32 @@ class Supervisor(contextlib.ExitStack):
         Raises: ValueError if the device is not there; what ``predict`` raises.
         """
         machine, telemeter = self._device(cell)
-        predicted = self._predict(cell)
+        predicted = {k: v for k, v in asdict(self.predict(cell)).items() if v is not None}
+        if hangs := predicted.pop("hangs", None):
+            known = {"status": "timed out", "error": f"counting it: {hangs}", "machine": machine}
+            return Timing(key=self.key(cell), cell=cell).model_copy(update=known)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         peak = self._peaks.get((cell.device, cell.dtype))
-        with telemeter.watching() as watch:
+        task = Task(cell=cell, limits=limits, peak_macs_per_s=peak)
+        with (
+            telemeter.watching() as watch,
+            WorkerProcess(self._command, threads=cell.threads) as worker,
+        ):
             exchange = Exchange(watch, stop_at=stop_at)
-            timing = self._run(Task(cell=cell, limits=limits, peak_macs_per_s=peak), exchange)
-        if timing.peak_macs_per_s is not None:
-            self._peaks[cell.device, cell.dtype] = timing.peak_macs_per_s
-        return timing.model_copy(
-            update={name: value for name, value in asdict(predicted).items() if value is not None}
+            worker.give(task)
+            while not isinstance(message := worker.listen(), Timing):
+                reply = exchange.reply(message)
+                if isinstance(message, Chunk):
+                    self._on_chunk(cell, message, reply)
+                worker.reply(reply)
+            worker.leave()
+        if message.peak_macs_per_s is not None:
+            self._peaks[cell.device, cell.dtype] = message.peak_macs_per_s
+        return message.model_copy(
+            update=predicted
             | {
                 "key": self.key(cell),
-                "machine": timing.machine or machine,
+                "machine": message.machine or machine,
                 "telemetry": tuple(exchange.telemetry),
                 "energy_j": exchange.energy_j,
                 "started": started,
@@ -275,22 +239,3 @@ class Supervisor(contextlib.ExitStack):
             self.callback(telemeter.close)
             self._devices[cell.device] = machine, telemeter
         return self._devices[cell.device]
-
-    def _run(self, task: Task, exchange: Exchange) -> Timing:
-        with self._ahead.pop(task.cell, None) or self._start(task.cell) as worker:
-            worker.give(task)
-            while not isinstance(said := worker.listen(), Timing):
-                reply = exchange.reply(said)
-                if isinstance(said, Chunk):
-                    self._on_chunk(task.cell, said, reply)
-                worker.reply(reply)
-            worker.leave()
-            return said
-
-    def _start(self, cell: Cell) -> WorkerProcess:
-        return WorkerProcess(self._command, threads=cell.threads)
-
-    def _dismiss(self) -> None:
-        """End the workers that wait."""
-        while self._ahead:
-            self._ahead.popitem()[1].close()

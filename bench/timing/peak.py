@@ -8,75 +8,51 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TypeVar
 
 import torch
 
 from vidcost.bench.timing.axes import Dtype
 from vidcost.bench.timing.clock import clock_for
 
-T = TypeVar("T")
-
-TFLOPS: Mapping[str, Mapping[Dtype, float]] = {
-    # NVIDIA H100 data sheet: SXM, NVL; the PCIe board from its first edition
-    "H100 80GB HBM3": {"fp32": 67, "tf32": 494.7, "bf16": 989.4, "fp16": 989.4},
-    "H100 NVL": {"fp32": 60, "tf32": 417.5, "bf16": 835.5, "fp16": 835.5},
-    "H100 PCIe": {"fp32": 51, "tf32": 378, "bf16": 756, "fp16": 756},
-    # NVIDIA H200 data sheet
-    "H200 NVL": {"fp32": 60, "tf32": 417.5, "bf16": 835.5, "fp16": 835.5},
-    "H200": {"fp32": 67, "tf32": 494.7, "bf16": 989.4, "fp16": 989.4},
-    # NVIDIA A100 data sheet, the same for SXM and PCIe
-    "A100": {"fp32": 19.5, "tf32": 156, "bf16": 312, "fp16": 312},
-    # NVIDIA A30 and A10 data sheets
-    "A30": {"fp32": 10.3, "tf32": 82, "bf16": 165, "fp16": 165},
-    "A10": {"fp32": 31.2, "tf32": 62.5, "bf16": 125, "fp16": 125},
-    # NVIDIA V100 data sheet; neither TF32 nor bf16
-    "V100-SXM2": {"fp32": 15.7, "fp16": 125},
-    "V100-PCIE": {"fp32": 14, "fp16": 112},
-    "V100S-PCIE": {"fp32": 16.4, "fp16": 130},
-    # NVIDIA T4 data sheet
-    "T4": {"fp32": 8.1, "fp16": 65},
-    # NVIDIA L4, L40 and L40S data sheets
-    "L4": {"fp32": 30.3, "tf32": 60, "bf16": 121, "fp16": 121},
-    "L40": {"fp32": 90.5, "tf32": 90.5, "bf16": 181, "fp16": 181},
-    "L40S": {"fp32": 91.6, "tf32": 183, "bf16": 362, "fp16": 362},
+_BOARDS: Mapping[str, tuple[float | None, ...]] = {
+    # NVIDIA data sheets: H100 (the PCIe board from its first edition), H200
+    "H100 80GB HBM3": (67, 494.7, 989.4, 989.4, 3.35),
+    "H100 NVL": (60, 417.5, 835.5, 835.5, 3.9),
+    "H100 PCIe": (51, 378, 756, 756, 2.0),
+    "H200 NVL": (60, 417.5, 835.5, 835.5, 4.8),
+    "H200": (67, 494.7, 989.4, 989.4, 4.8),
+    # A100, by memory; of an unknown one the products alone
+    "A100": (19.5, 156, 312, 312, None),
+    "A100-SXM4-80GB": (19.5, 156, 312, 312, 2.039),
+    "A100-SXM4-40GB": (19.5, 156, 312, 312, 1.555),
+    "A100 80GB PCIe": (19.5, 156, 312, 312, 1.935),
+    "A100-PCIE-40GB": (19.5, 156, 312, 312, 1.555),
+    # A30, A10
+    "A30": (10.3, 82, 165, 165, 0.933),
+    "A10": (31.2, 62.5, 125, 125, 0.6),
+    # V100 and T4: neither TF32 nor bf16
+    "V100-SXM2": (15.7, None, None, 125, 0.9),
+    "V100-PCIE": (14, None, None, 112, 0.9),
+    "V100S-PCIE": (16.4, None, None, 130, 1.134),
+    "T4": (8.1, None, None, 65, 0.32),
+    # L4, L40, L40S
+    "L4": (30.3, 60, 121, 121, 0.3),
+    "L40": (90.5, 90.5, 181, 181, 0.864),
+    "L40S": (91.6, 183, 362, 362, 0.864),
 }
-"""Dense TFLOPS by a board's name as torch reports it, without the maker and the memory's size."""
+"""Dense TFLOPS in fp32, tf32, bf16 and fp16, and TB/s of memory, by a board's name.
 
-TB_PER_S: Mapping[str, float] = {
-    # NVIDIA H100 data sheet: SXM, NVL; the PCIe board from its first edition
-    "H100 80GB HBM3": 3.35,
-    "H100 NVL": 3.9,
-    "H100 PCIe": 2.0,
-    # NVIDIA H200 data sheet
-    "H200 NVL": 4.8,
-    "H200": 4.8,
-    # NVIDIA A100 data sheets, by memory
-    "A100-SXM4-80GB": 2.039,
-    "A100-SXM4-40GB": 1.555,
-    "A100 80GB PCIe": 1.935,
-    "A100-PCIE-40GB": 1.555,
-    # NVIDIA A30 and A10 data sheets
-    "A30": 0.933,
-    "A10": 0.6,
-    # NVIDIA V100 data sheet
-    "V100-SXM2": 0.9,
-    "V100-PCIE": 0.9,
-    "V100S-PCIE": 1.134,
-    # NVIDIA T4, L4, L40 and L40S data sheets
-    "T4": 0.32,
-    "L4": 0.3,
-    "L40": 0.864,
-    "L40S": 0.864,
-}
-"""Of memory, by a board's name."""
+The name is torch's without the maker, and as much of the rest as tells boards apart.
+"""
+
+_TYPES: tuple[Dtype, ...] = ("fp32", "tf32", "bf16", "fp16")
 
 HELD: Mapping[Dtype, torch.dtype] = {
     "bf16": torch.bfloat16,
     "bf16-autocast": torch.bfloat16,
     "fp16": torch.float16,
 }
-"""What products are in; in single precision where nothing is said."""
+"""Operands of products; in single precision where nothing is said."""
 
 MEASURED_EDGES = {"cuda": (8192,), "cpu": (256, 512, 1024, 2048)}
 """Rows and columns of the matrices, from small to large."""
@@ -93,8 +69,8 @@ def macs_per_s(device_name: str, dtype: Dtype) -> float | None:
     ``device_name`` is torch's, such as ``NVIDIA A100-SXM4-80GB``. None for a device that is not in
     the table, a slice of one (MIG), a CPU, or a type the device has no units for.
     """
-    products: Dtype = "bf16" if dtype == "bf16-autocast" else dtype
-    tflops = (_of_board(TFLOPS, device_name) or {}).get(products)
+    column = _TYPES.index("bf16" if dtype == "bf16-autocast" else dtype)
+    tflops = _of_board(device_name, column)
     return None if tflops is None else tflops * 1e12 / 2
 
 
@@ -103,18 +79,18 @@ def bytes_per_s(device_name: str) -> float | None:
 
     None for a device that is not in the table, a slice of one (MIG), or a CPU.
     """
-    tb_per_s = _of_board(TB_PER_S, device_name)
+    tb_per_s = _of_board(device_name, len(_TYPES))
     return None if tb_per_s is None else tb_per_s * 1e12
 
 
-def _of_board(table: Mapping[str, T], device_name: str) -> T | None:
-    """The entry of the longest name that ``device_name`` contains as a word."""
+def _of_board(device_name: str, column: int) -> float | None:
+    """Of the longest name that ``device_name`` contains as a word."""
     if "MIG" in device_name:
         return None
-    fitting = [
-        board for board in table if re.search(rf"(?<!\w){re.escape(board)}(?!\w)", device_name)
+    boards = [
+        board for board in _BOARDS if re.search(rf"(?<!\w){re.escape(board)}(?!\w)", device_name)
     ]
-    return table[max(fitting, key=len)] if fitting else None
+    return _BOARDS[max(boards, key=len)][column] if boards else None
 
 
 def measured_macs_per_s(device: str, dtype: Dtype) -> float:

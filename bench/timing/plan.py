@@ -1,9 +1,10 @@
-"""Which cells are timed: rows and blocks under conditions, and what fits into a few minutes."""
+"""Which cells are timed: rows, blocks and networks under conditions, or a campaign's choice."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -13,13 +14,13 @@ from torch import nn
 from vidcost.bench.block_spec import block_factory, reference_of, with_impl
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.engine.calls import Unfit
-from vidcost.bench.timing.axes import combinations
+from vidcost.bench.timing.axes import FULL, STAGES, combinations
 from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.user.inputs import parse_all
+from vidcost.bench.user.inputs import is_made, parse_all
 from vidcost.bench.user.reference import digest
 from vidcost.models.blocks.impl import IMPLS, checked
 from vidcost.models.registry import block_types, specs
+from vidcost.papers import catalog
 from vidcost.papers.catalog import rows_of, select
 from vidcost.papers.row import Row
 
@@ -53,10 +54,9 @@ def cells_for(
     """The cells of ``rows``, ``blocks`` and ``networks`` under all combinations of ``conditions``.
 
     With ``contribution`` a row is timed interleaved with the same network without its blocks;
-    rows that have none are left out. ``blocks`` are specs and shapes (C, T, H, W) of blocks
-    alone; they are
-    timed with what they read in the device's cache, and without. ``networks`` are references to a
-    user's, with their inputs in words, which have the batch of their own.
+    rows that have none are left out. ``blocks`` are specs and shapes (C, T, H, W) of blocks alone,
+    which are timed with a warm cache and a cold one. ``networks`` are references to a user's, with
+    their inputs in words, which have a batch of their own.
     Raises: ValueError for conditions that contradict each other, rows that cannot be built, or if
             ``contribution`` is asked of rows without blocks alone.
     """
@@ -86,41 +86,53 @@ def cells_for(
     return list(dict.fromkeys(cells))
 
 
+def row_fields(row: Row) -> dict[str, Any]:
+    """The row as fields of a cell: classes, frames and size only where they are not its own."""
+    (own,) = select([row.name])
+    asked = {"classes": row.classes, "frames": row.frames, "size": row.size}
+    return {"row": row.name} | {
+        name: value for name, value in asked.items() if value != getattr(own, name)
+    }
+
+
 def network_fields(reference: str, inputs: Sequence[str]) -> dict[str, Any]:
     """A user's network as fields of a cell.
 
     Raises: ValueError if there is no such file or module, or an input is none.
     """
-    first, *_ = parse_all(inputs)
-    return {
-        "network": reference,
-        "inputs": tuple(inputs),
-        "batch": first.shape[0],
-        "code": digest(reference),
-    }
+    fields: dict[str, Any] = {"network": reference, "inputs": tuple(inputs)}
+    if not is_made(inputs):
+        fields["batch"] = parse_all(inputs)[0].shape[0]
+    return fields | {"code": code_of((), reference, inputs)}
 
 
-def code_of(specs: Iterable[str], network: str = "") -> str:
-    """What the user's code behind ``specs`` and a ``network`` of their own is known by.
+def code_of(specs: Iterable[str], network: str = "", inputs: Sequence[str] = ()) -> str:
+    """A digest of the user's code behind ``specs``, a ``network`` and its ``inputs``; "" for none.
 
     Raises: ValueError for an unknown block, or if there is no such file or module.
     """
-    references = [reference for spec in specs if (reference := reference_of(spec))]
-    return "+".join(map(digest, (*((network,) if network else ()), *references)))
+    references = [network] if network else []
+    # functions of the network's own file are part of its digest
+    references += [text for text in inputs if is_made([text]) and _file(text) != _file(network)]
+    references += [reference for spec in specs if (reference := reference_of(spec))]
+    return "+".join(map(digest, references))
+
+
+def _file(reference: str) -> str:
+    return reference.partition(":")[0]
 
 
 def check_code(cell: Cell) -> None:
-    """See that a user's code is here what it is where the cell was made.
+    """Check that a user's code is here what it is where the cell was made.
 
-    Raises: Unfit if it is not.
+    Raises: ValueError if it is not.
     """
     blocks = [spec for _, spec in cell.blocks or ()] + ([cell.block] if cell.block else [])
-    try:
-        code = code_of(dict.fromkeys(blocks), cell.network or "")
-    except ValueError as error:
-        raise Unfit(str(error)) from None
-    if code != cell.code:
-        raise Unfit(f"the code behind {cell.target} is another one there")
+    if code_of(dict.fromkeys(blocks), cell.network or "", cell.inputs) != cell.code:
+        raise ValueError(f"the code behind {cell.target} differs on this node")
+
+
+# blocks alone
 
 
 def shared_shapes(rows: Iterable[Row]) -> list[Shape]:
@@ -193,15 +205,14 @@ def blocks_alone(
     return alone, [*reasons, *unfit]
 
 
-def pairs_for(blocks: Iterable[tuple[str, Shape]], conditions: Mapping[str, Any]) -> list[Cell]:
+def pairs_for(blocks: Sequence[tuple[str, Shape]], conditions: Mapping[str, Any]) -> list[Cell]:
     """Optimized ``blocks`` at their shapes, each interleaved with the reference implementation.
 
     Raises: ValueError for conditions that contradict each other.
     """
     cells = []
-    chosen = list(blocks)
     for combination in combinations(conditions):
-        for spec, shape in chosen:
+        for spec, shape in blocks:
             reference = checked_cell(combination | {"block": spec, "shape": shape})
             fields = {"block": with_impl(spec, "optimized"), "shape": shape, "against": reference}
             cells.append(checked_cell(combination | fields))
@@ -212,11 +223,10 @@ def named_specs(words: Iterable[str], *, functions: bool = False) -> list[str]:
     """Specs of blocks, several in one text allowed, with :data:`ALL` spelled out.
 
     With ``functions`` all includes blocks that compute other functions.
-
     Raises: ValueError for an unknown block.
     """
-    named = [spec for text in words for spec in text.split()]
     every = specs(functions=functions)
+    named = [spec for text in words for spec in text.split()]
     spelled = [each for spec in named for each in (every if spec == ALL else (spec,))]
     for spec in spelled:
         _factory(spec)
@@ -224,7 +234,7 @@ def named_specs(words: Iterable[str], *, functions: bool = False) -> list[str]:
 
 
 def _factory(spec: str) -> Callable[..., nn.Module] | None:
-    # a user's code is run by the worker alone, which says what became of it
+    # a user's code is run by the worker alone, which reports its failures
     return None if reference_of(spec) else block_factory(spec)
 
 
@@ -239,12 +249,10 @@ def fitting(
     factories = {spec: _factory(spec) for spec in specs}
     for shape in shapes:
         for spec, factory in factories.items():
-            if factory is None:
-                found.append((spec, shape))
-                continue
             try:
-                with torch.device("meta"):
-                    factory(shape[0])(torch.empty(1, *shape))
+                if factory is not None:
+                    with torch.device("meta"):
+                        factory(shape[0])(torch.empty(1, *shape))
             except ValueError as error:
                 reasons.append(f"{spec} at {'x'.join(map(str, shape))} left out: {error}")
             else:
@@ -252,6 +260,9 @@ def fitting(
     if reasons and not found:
         raise ValueError(reasons[0])
     return found, reasons
+
+
+# words and budgets
 
 
 def shape_of(text: str) -> Shape:
@@ -272,10 +283,10 @@ def seconds(text: str) -> float:
 def affordable(
     rows: Sequence[Row], macs: Mapping[str, int], budget_s: float, *, threads: int
 ) -> list[Row]:
-    """Share ``budget_s`` out: rows of networks that carry blocks first, then from small to large.
+    """The rows that are expected to fit into ``budget_s``, in order.
 
-    ``macs`` are those of one pass of each row. A network takes blocks if any row puts some into it,
-    so baselines stand with their blocks. Returns the rows that are expected to fit, in order.
+    Networks that carry blocks come first, with their baselines, then small before large. ``macs``
+    are those of one pass of each row.
     """
     carriers = {row.network for row in rows if row.has_blocks}
     left_s = budget_s
@@ -288,10 +299,79 @@ def affordable(
     return [row for row in rows if row.name in fits]
 
 
-def row_fields(row: Row) -> dict[str, Any]:
-    """The row as fields of a cell: classes, frames and size only where they are not its own."""
-    (own,) = select([row.name])
-    asked = {"classes": row.classes, "frames": row.frames, "size": row.size}
-    return {"row": row.name} | {
-        name: value for name, value in asked.items() if value != getattr(own, name)
-    }
+def least_seconds(cell: Cell, macs: int | None) -> float:
+    """An estimate of the least time that a measurement takes; ``macs`` are those of one pass."""
+    sides = 2 if cell.is_pair else 1
+    speed = ASSUMED_MACS_PER_S * cell.threads if cell.device == "cpu" else math.inf
+    return START_S + sides * PASSES * (macs or 0) / speed
+
+
+# a campaign: a GPU that is at hand for a while, in order of value
+
+BATCH = 8
+"""Clips in a pass that keeps a GPU busy; with 1 it mostly waits for the next kernel."""
+
+LARGE_BATCH = 64
+"""Clips of a step as networks are trained; whether it fits into memory is a result."""
+
+_ROWS: Mapping[str, tuple[dict[str, Any], ...]] = {
+    "rows": tuple(
+        {"batch": batch, "dtype": dtype}
+        for batch, dtype in (
+            *((BATCH, "fp32"), (BATCH, "bf16"), (1, "fp32")),
+            *((BATCH, "tf32"), (1, "bf16"), (1, "tf32")),
+        )
+    ),
+    "contributions": ({"batch": BATCH, "dtype": ["fp32", "bf16"]},),
+    "training": ({"batch": BATCH, "dtype": ["fp32", "bf16-autocast"], "phase": "training"},),
+    "modes": tuple(
+        {"batch": batch, "dtype": dtype} | changed
+        for batch, dtype in ((BATCH, "bf16"), (1, "fp32"))
+        for changed in (
+            {"memory_format": "channels_last_3d"},
+            {"mode": "cuda-graph"},
+            {"mode": "compile"},
+        )
+    ),
+    "large": ({"batch": LARGE_BATCH, "dtype": ["fp32", "bf16"]},),
+}
+"""The conditions of the stages that time rows."""
+
+_BLOCKS: tuple[dict[str, Any], ...] = (
+    {"batch": BATCH, "dtype": ["fp32", "bf16", "tf32"]},
+    {"batch": 1, "dtype": ["fp32", "bf16"]},
+)
+
+
+def campaign_cells(names: Iterable[str], device: str, paper: str = catalog.DEFAULT) -> list[Cell]:
+    """The cells of the stages ``names``, or of all for :data:`FULL`, in order of value.
+
+    Rows are those of ``paper`` with printed costs; blocks have the shapes at which its rows use
+    them, or the first of those in 1 to 32 frames.
+    Raises: ValueError for an unknown stage, or a CPU, which has neither TF32 nor CUDA graphs.
+    """
+    wanted = [name for each in names for name in (STAGES if each == FULL else (each,))]
+    if unknown := [name for name in wanted if name not in STAGES]:
+        raise ValueError(
+            f"no campaign {unknown[0]!r}: choose {FULL} or, of its stages, {', '.join(STAGES)}"
+        )
+    if device == "cpu":
+        raise ValueError("a campaign is for a GPU: give --device cuda too")
+    on: dict[str, Any] = {"device": device}
+    shapes = shared_shapes(rows_of(paper))
+
+    def of_stage(stage: str) -> Iterator[Cell]:
+        if stage in _ROWS:
+            rows, contribution = catalog.rows_with_costs(paper), stage == "contributions"
+            for conditions in _ROWS[stage]:
+                yield from cells_for(rows, conditions | on, contribution=contribution)
+        elif stage == "blocks":
+            for conditions in _BLOCKS:
+                blocks, _ = fitting(specs(), shapes)
+                yield from cells_for((), conditions | on, blocks=blocks)
+        else:
+            blocks, _ = fitting(specs(), swept(shapes[:1]))
+            cells = cells_for((), on | {"dtype": ["fp32", "bf16"]}, blocks=blocks)
+            yield from (cell for cell in cells if not cell.cold)
+
+    return list(dict.fromkeys(cell for name in wanted for cell in of_stage(name)))

@@ -29,29 +29,29 @@ Outline = tuple[nn.Module, tuple[Tensor, ...]]
 """A network or block, and its inputs."""
 
 
-def predict(cell: Cell) -> Predicted:
+def predict(cell: Cell, *, limit_s: float = LIMIT_S) -> Predicted:
     """Exact MACs of the cell at its batch.
 
-    A user's code runs in a process of its own; if it fails there, nothing is predicted, and the
-    cell is timed all the same.
+    A user's code runs in a process of its own, for up to ``limit_s`` seconds; if it fails there,
+    nothing is predicted.
     Raises: ValueError as the network or block does.
     """
-    return _predict_apart(cell) if cell.code else _predicted(cell, *outline(cell))
+    return _predict_apart(cell, limit_s) if cell.code else _predicted(cell, outline(cell))
 
 
 @cache
-def _predict_apart(cell: Cell) -> Predicted:
+def _predict_apart(cell: Cell, limit_s: float) -> Predicted:
     # takes seconds, and every contribution to a network asks about the same one without blocks
     try:
-        return isolated(LIMIT_S, _predict_there, cell)
-    except Failed:
-        return Predicted()
+        return isolated(limit_s, _predict_there, cell)
+    except Failed as failed:
+        return Predicted(hangs=str(failed) if failed.status == "timed out" else None)
 
 
 def _predict_there(cell: Cell) -> Predicted:
-    # the worker reports what fails here
+    # the worker reports the failure
     with contextlib.suppress(Exception):
-        return _predicted(cell, *outline(cell))
+        return _predicted(cell, outline(cell))
     return Predicted()
 
 
@@ -64,7 +64,7 @@ def predict_without(cell: Cell) -> Predicted:
         its_own, _, _ = cell.code.partition("+")
         bare = {"blocks": None, "contribution": False, "code": its_own}
         return predict(cell.model_copy(update=bare))
-    return _predicted(cell, *_at(cell, bare_row_of(cell)))
+    return _predicted(cell, _at(cell, bare_row_of(cell)))
 
 
 def outline(cell: Cell) -> Outline:
@@ -90,8 +90,9 @@ def _at(cell: Cell, row: Row) -> Outline:
     return model, tuple(torch.empty(cell.batch, *clip, device="meta") for clip in row.inputs)
 
 
-def _predicted(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> Predicted:
+def _predicted(cell: Cell, outline: Outline) -> Predicted:
     """MACs of the forward pass, and of all that is timed."""
+    model, inputs = outline
     if cell.phase == "inference":
         macs = count(model, *inputs).total.macs
         return Predicted(macs, macs)
@@ -99,13 +100,13 @@ def _predicted(cell: Cell, model: nn.Module, inputs: tuple[Tensor, ...]) -> Pred
     return Predicted(step.forward.total.macs, step.total.macs)
 
 
-def predict_with_peak(cell: Cell) -> Predicted:
+def predict_with_peak(cell: Cell, *, limit_s: float = LIMIT_S) -> Predicted:
     """The same, and on a CPU the speed of a large product there.
 
     A GPU's worker measures that itself, after its cell: this process keeps off the GPU.
     Raises: ValueError as the network or block does.
     """
-    known = predict(cell)
+    known = predict(cell, limit_s=limit_s)
     if cell.device != "cpu":
         return known
     return replace(known, peak_macs_per_s=_product_on_cpu(cell.dtype, cell.threads))

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 from vidcost.bench.timing.cell import Cell
 
+UNKNOWN = "not available"
+"""A name or version that nothing reports."""
+
 Status = Literal[
     "ok",
     "oom",
@@ -18,9 +21,11 @@ Status = Literal[
     "throttled",
     "raised",
     "not finite",
+    "fallback",
 ]
-"""``unsupported``: the device or torch cannot do this cell; ``throttled``: no clean sample. Of a
-user's code, ``raised``: an error of its own or sys.exit; ``not finite``: NaN or infinity came out.
+"""``unsupported``: the device or torch cannot do this cell; ``throttled``: no clean sample;
+``fallback``: another kernel ran than the cell is for. Of a user's code, ``raised``: an error of its
+own or sys.exit; ``not finite``: NaN or infinity came out.
 """
 
 Part = Literal[
@@ -37,8 +42,8 @@ Part = Literal[
     "reference_forward",
     "reference_backward",
 ]
-"""What was timed: a whole pass or training step; the parts of a step; the sides of a
-contribution; a cell and the one it is timed against, and the parts of their steps."""
+"""A whole pass or training step; the parts of a step; the sides of a contribution; a cell and the
+one it is timed against, and the parts of their steps."""
 
 
 class _Frozen(BaseModel):
@@ -50,9 +55,8 @@ class Protocol(_Frozen):
 
     Times in seconds. ``settled``: two windows of the warm-up agreed. ``precision`` is the half
     width of the median's 95% confidence interval over the median, as reached; of a contribution,
-    that of
-    the sides' difference over the median with the blocks; against another cell that of the ratio.
-    ``cpus`` are the host's that the passes were pinned to, none on a GPU.
+    that of the sides' difference over the median with the blocks; against another cell that of the
+    ratio. ``cpus`` are those of the host that the passes were pinned to, none on a GPU.
     """
 
     warmup_samples: int
@@ -65,43 +69,47 @@ class Protocol(_Frozen):
 
 
 class Memory(_Frozen):
-    """Bytes. ``peak`` is above the weights; None is what this device does not say.
+    """Bytes; None if this device does not report them.
 
-    ``rss_peak`` is the worker's; ``nvml_used`` that of its process on the device.
+    ``weights`` are of the model. ``peak`` is the most that was allocated at once above the weights
+    in one pass: inputs and the optimiser's state included, anything else that was allocated before
+    not. ``reserved`` is the allocator's, ``rss_peak`` the whole process's, ``device_used`` that of
+    all processes on the device.
     """
 
     weights: int
     peak: int | None = None
     reserved: int | None = None
     rss_peak: int | None = None
-    nvml_used: int | None = None
+    device_used: int | None = None
 
 
 class Machine(_Frozen):
-    """What it ran on: names and versions, as they are reported; "not available" where nothing is.
+    """Names and versions of the machine, as they are reported.
 
-    Two versions of a code compare only on one machine, so if all of these are equal. ``host`` and
-    ``node``, the name of its host and Ray's id of the node, are those of a cluster's machines.
+    Two versions of a code compare only if all of these are equal. ``host`` is the name of a
+    cluster's host; ``node`` is empty, it once was Ray's id of the node.
     """
 
     device: str
-    device_uuid: str = "not available"
-    driver: str = "not available"
+    device_uuid: str = UNKNOWN
+    driver: str = UNKNOWN
     cpu: str
     cores: int
     memory_bytes: int
     platform: str
     python: str
     torch: str
-    cuda: str = "not available"
-    cudnn: str = "not available"
+    cuda: str = UNKNOWN
+    cudnn: str = UNKNOWN
+    triton: str = UNKNOWN
     vidcost: str
     host: str = ""
     node: str = ""
 
     @property
     def kind(self) -> Machine:
-        """The same without what tells it from others like it: timings of those share a table."""
+        """The same without names of single machines: timings of one kind share a table."""
         # like machines report memory that differs by what their firmware keeps
         return self.model_copy(
             update={"device_uuid": "", "host": "", "node": "", "memory_bytes": 0}
@@ -112,7 +120,7 @@ class Telemetry(_Frozen):
     """One reading of the device while it was measured; None where it does not report.
 
     ``at_s`` is seconds after the worker began to sample. Clocks in MHz, temperature in degrees
-    Celsius, power in watts, energy in joules since the driver was loaded.
+    Celsius, power in watts, energy in joules since the driver was loaded: all of the whole device.
     """
 
     at_s: float
@@ -127,12 +135,12 @@ class Telemetry(_Frozen):
 class Timing(_Frozen):
     """One cell's measurement.
 
-    ``samples_s`` are raw seconds by part. ``macs`` are exact MACs of one forward pass at the cell's
+    ``samples_s`` are raw seconds by part; ``processes`` the numbers of them of each process, if
+    several took them one after the other. ``macs`` are exact MACs of one forward pass at the cell's
     batch, ``macs_total`` of all that was timed (with the backward pass in training); both are
-    counted by the parent, never in the timed process. ``memory`` is of the target alone on its
-    device, of two sides of the first; ``memory_without`` of the other, which is the network
-    without its blocks or the cell it is timed against. ``energy_j`` is what one pass took, over a
-    window of at least 5 s.
+    counted by the parent, never in the timed process. ``memory`` is of the target, and
+    ``memory_without`` of the network without its blocks or the cell it is timed against.
+    ``energy_j`` is of one pass, over a window of at least 5 s.
     """
 
     key: str
@@ -142,6 +150,7 @@ class Timing(_Frozen):
     machine: Machine | None = None
     protocol: Protocol | None = None
     samples_s: dict[Part, tuple[float, ...]] = {}
+    processes: tuple[int, ...] = ()
     memory: Memory | None = None
     memory_without: Memory | None = None
     telemetry: tuple[Telemetry, ...] = ()
@@ -150,11 +159,3 @@ class Timing(_Frozen):
     peak_macs_per_s: float | None = None
     energy_j: float | None = None
     started: str = ""
-
-    @property
-    def passes_s(self) -> tuple[float, ...]:
-        """Seconds of whole passes or steps; where two sides took turns, of the first."""
-        part: Part = "latency"
-        if self.cell.is_pair:
-            part = "with" if self.cell.contribution else "target"
-        return self.samples_s.get(part, ())

@@ -1,11 +1,10 @@
-"""One pass of what a cell times, with marks between its parts."""
+"""One pass of a cell's target, with marks between its parts."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +19,6 @@ from vidcost.bench.timing.machine import last_cache_bytes
 from vidcost.bench.timing.record import Part
 
 Pass = Callable[[], object]
-Side = Literal["target", "reference"]
-
 Mark = Callable[[], int]
 Timed = Callable[[Mark], tuple[int, ...]]
 """A pass that marks its beginning, its end, and in between the ends of its parts."""
@@ -44,28 +41,30 @@ class Runner:
         self._clock = clock
         self._flush = _cache_flush(cell) if cell.cold else None
         self._order = random.Random(seed)
+        self._seed = seed
         self._steps: list[_Training] = []
         self._passes: dict[Part, Pass] = {}
         self._timed: dict[Part, Timed] = {}
-        self._pair: dict[Side, Cell] = {}
+        self._pair: dict[Part, Cell] = {}
         if cell.against is not None:
             assert built.reference is not None, cell
             self._pair = {"target": cell, "reference": cell.against}
-            for side, its_cell in self._pair.items():
-                set_products(its_cell)
-                self._add(side, its_cell, built if side == "target" else built.reference, seed)
+            set_products(cell)
+            self._add("target", cell, built)
+            set_products(cell.against)
+            self._add("reference", cell.against, built.reference)
         elif cell.contribution:
             assert built.without is not None, cell
-            self._add("with", cell, built, seed)
-            self._add("without", cell, Built(built.without, built.inputs), seed)
+            self._add("with", cell, built)
+            self._add("without", cell, Built(built.without, built.inputs))
         else:
-            self._add("latency", cell, built, seed)
+            self._add("latency", cell, built)
 
-    def _add(self, part: Part, cell: Cell, built: Built, seed: int) -> None:
+    def _add(self, part: Part, cell: Cell, built: Built) -> None:
         if cell.phase == "inference":
             self._passes[part] = inference(cell, built)
         else:
-            self._steps.append(_Training(cell, built, seed))
+            self._steps.append(_Training(cell, built, self._seed))
             self._passes[part] = self._steps[-1].step
         if cell.phase == "training" and part in _PARTS:
             self._timed[part] = self._steps[-1].step
@@ -74,12 +73,16 @@ class Runner:
 
     @property
     def state_bytes(self) -> int:
-        """What the optimisers hold between steps, and the labels or gradients they start from."""
+        """The optimisers' state between steps, and the labels or gradients they start from."""
         return sum(step.state_bytes for step in self._steps)
 
     def step(self) -> object:
         """One pass of each side; the outputs at inference."""
-        return [self._run(part) for part in self._passes]
+        outputs = []
+        for part, run in self._passes.items():
+            self._switch(part)
+            outputs.append(run())
+        return outputs
 
     def take(self, count: int) -> dict[Part, list[float]]:
         """``count`` samples in seconds by part, read together at the end."""
@@ -102,15 +105,10 @@ class Runner:
                 taken[part] = [seconds(each[number], each[number + 1]) for each in of_whole]
         return taken
 
-    def _run(self, part: Part) -> object:
-        self._switch(part)
-        return self._passes[part]()
-
     def _switch(self, part: Part) -> None:
-        """Have torch compute as this side's cell says; what is no pair is set once and for all."""
-        for side, cell in self._pair.items():
-            if side == part:
-                set_products(cell)
+        """Set torch's products as the cell of this side of a pair says."""
+        if part in self._pair:
+            set_products(self._pair[part])
 
 
 def _marked(run: Pass) -> Timed:
@@ -137,19 +135,19 @@ class _Training:
     """
 
     def __init__(self, cell: Cell, built: Built, seed: int) -> None:
-        model, self._inputs = built.model, built.inputs
-        self._optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9)
+        self._inputs = built.inputs
+        self._optimizer = torch.optim.SGD(built.model.parameters(), lr=LEARNING_RATE, momentum=0.9)
         self._seed = seed
         self._cell = cell
         self._targets: tuple[Tensor, ...] = ()
-        self._model: Callable[..., object] = model
+        self._model: Callable[..., object] = built.model
         if cell.mode == "compile":
-            self._model = torch.compile(model, dynamic=False)
+            self._model = torch.compile(built.model, dynamic=False)
             _attempt("torch.compile", self.step)
 
     @property
     def state_bytes(self) -> int:
-        """Momenta, and what the backward pass starts from."""
+        """Momenta, and the labels or gradients from which the backward pass starts."""
         states = self._optimizer.state.values()
         values = [value for state in states for value in state.values()]
         held = (v for v in [*values, *self._targets] if isinstance(v, Tensor))
@@ -160,11 +158,12 @@ class _Training:
         start = mark()
         with _autocast(self._cell):
             outputs = starts(self._model(*self._inputs))
-            targets = self._targets_for(outputs)
-            loss = loss_of(outputs, targets)
+            if not self._targets:
+                self._targets = _targets(outputs, self._seed)
+            loss = loss_of(outputs, self._targets)
         forward = mark()
         if loss is None:
-            torch.autograd.backward(outputs, targets)
+            torch.autograd.backward(outputs, self._targets)
         else:
             torch.autograd.backward(loss)
         backward = mark()
@@ -176,20 +175,9 @@ class _Training:
             x.grad = None
         return start, forward, backward, end
 
-    def _targets_for(self, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Labels for logits, else gradients; made once."""
-        if not self._targets:
-            chooser = torch.Generator().manual_seed(self._seed)
-            if is_logits(outputs):
-                labels = torch.randint(outputs[0].shape[1], (len(outputs[0]),), generator=chooser)
-                self._targets = (labels.to(outputs[0].device),)
-            else:
-                self._targets = tuple(_gradient(y, chooser) for y in outputs)
-        return self._targets
-
 
 def starts(output: object) -> tuple[Tensor, ...]:
-    """What a backward pass starts from: the tensors in ``output`` that need a gradient.
+    """The tensors in ``output`` that need a gradient: there a backward pass starts.
 
     Raises: ValueError if there are none.
     """
@@ -202,22 +190,27 @@ def starts(output: object) -> tuple[Tensor, ...]:
     return found
 
 
-def is_logits(outputs: tuple[Tensor, ...]) -> bool:
+def _is_logits(outputs: tuple[Tensor, ...]) -> bool:
     """Whether the outputs are one matrix of real numbers: a row of logits for each clip."""
     return len(outputs) == 1 and outputs[0].dim() == 2 and outputs[0].is_floating_point()
 
 
+def _targets(outputs: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...]:
+    """Labels for logits, else gradients; made on the host, so that they are the same everywhere."""
+    generator = torch.Generator().manual_seed(seed)
+    if _is_logits(outputs):
+        rows, classes = outputs[0].shape
+        return (torch.randint(classes, (rows,), generator=generator).to(outputs[0].device),)
+    gradients = []
+    for y in outputs:
+        gradient = torch.randn(y.shape, generator=generator).to(y.device, y.dtype)
+        gradients.append(torch.empty_like(y).copy_(gradient).detach())
+    return tuple(gradients)
+
+
 def loss_of(outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor | None:
     """The cross-entropy of logits with labels; None where gradients are given."""
-    if not is_logits(outputs):
-        return None
-    return F.cross_entropy(outputs[0].float(), targets[0])
-
-
-def _gradient(output: Tensor, chooser: torch.Generator) -> Tensor:
-    # on the host, so that every device starts from the same numbers
-    gradient = torch.randn(output.shape, generator=chooser).to(output.device, output.dtype)
-    return torch.empty_like(output).copy_(gradient).detach()
+    return F.cross_entropy(outputs[0].float(), targets[0]) if _is_logits(outputs) else None
 
 
 def inference(cell: Cell, built: Built) -> Pass:
@@ -226,20 +219,27 @@ def inference(cell: Cell, built: Built) -> Pass:
     Raises: Unsupported if torch cannot compile or capture it.
     """
     model, inputs = built.model, built.inputs
-    if cell.mode == "compile":
-        return _compiled(cell, model, inputs)
     if cell.mode == "cuda-graph":
         return _captured(cell, model, inputs)
+    if cell.mode == "eager":
 
-    def eager() -> object:
-        with torch.inference_mode(), _autocast(cell):
-            return model(*inputs)
+        def eager() -> object:
+            with torch.inference_mode(), _autocast(cell):
+                return model(*inputs)
 
-    return eager
+        return eager
+    compiled = torch.compile(model, dynamic=False)
+
+    def run() -> object:
+        with torch.no_grad(), _autocast(cell):
+            return compiled(*inputs)
+
+    _attempt("torch.compile", run)
+    return run
 
 
 def set_products(cell: Cell) -> None:
-    """How exact torch's products of fp32 are, and whether cuDNN tries its algorithms."""
+    """Set the precision of torch's fp32 products, and whether cuDNN tries its algorithms."""
     torch.set_float32_matmul_precision("high" if cell.dtype == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = cell.dtype == "tf32"
     torch.backends.cudnn.benchmark = cell.cudnn_benchmark
@@ -251,18 +251,7 @@ def _autocast(cell: Cell) -> AbstractContextManager[object]:
     return torch.autocast(torch.device(cell.device).type, torch.bfloat16)
 
 
-def _compiled(cell: Cell, model: nn.Module, inputs: Sequence[Tensor]) -> Pass:
-    compiled = torch.compile(model, dynamic=False)
-
-    def run() -> object:
-        with torch.no_grad(), _autocast(cell):
-            return compiled(*inputs)
-
-    _attempt("torch.compile", run)
-    return run
-
-
-def _attempt(what: str, first: Pass) -> None:
+def _attempt(action: str, first: Pass) -> None:
     """Run the first pass of something that torch may not be able to do.
 
     Raises: Unsupported; ValueError as the network does.
@@ -274,7 +263,7 @@ def _attempt(what: str, first: Pass) -> None:
     except Exception as error:  # whatever a backend meets: no compiler, no rule
         if is_out_of_memory(error):
             raise
-        raise Unsupported(f"{what}: {one_line(error)}") from error
+        raise Unsupported(f"{action}: {one_line(error)}") from error
 
 
 def _captured(cell: Cell, model: nn.Module, inputs: Sequence[Tensor]) -> Pass:
@@ -289,10 +278,9 @@ def _captured(cell: Cell, model: nn.Module, inputs: Sequence[Tensor]) -> Pass:
 
     with torch.no_grad():
         # libraries set themselves up outside the capture
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), _autocast(cell):
             for _ in range(3):
-                with _autocast(cell):
-                    model(*inputs)
+                model(*inputs)
         torch.cuda.current_stream().wait_stream(stream)
         _attempt("CUDA graph", capture)
 
@@ -306,7 +294,7 @@ def _captured(cell: Cell, model: nn.Module, inputs: Sequence[Tensor]) -> Pass:
 def _cache_flush(cell: Cell) -> Pass:
     """Overwrites twice the last cache of the device.
 
-    Raises: Unsupported if its size is not to be had.
+    Raises: Unsupported if its size is not known.
     """
     device = torch.device(cell.device)
     cache_bytes = (

@@ -1,4 +1,4 @@
-"""When samples are good enough: the warm-up, the chunks, the end."""
+"""Takes samples: the warm-up, chunks of samples, and when there are enough."""
 
 from __future__ import annotations
 
@@ -12,18 +12,32 @@ from typing import NamedTuple
 
 from vidcost.bench.timing.messages import Chunk, Limits, Reply
 from vidcost.bench.timing.record import Part, Protocol
-from vidcost.bench.timing.statistics import differences, half_width, ratios
+from vidcost.bench.timing.statistics import differences, median_interval, ratios
 
 Samples = Mapping[Part, Sequence[float]]
 Take = Callable[[int], Samples]
 """Takes so many samples, one after the other; seconds by part."""
 
+WHOLES: tuple[Part, ...] = ("latency", "with", "without", "target", "reference")
+"""Whole passes, of which a cell times one or two."""
+
 WINDOW_SAMPLES = 3
 WINDOW_S = 0.05
 """A window of the warm-up has at least so many samples and lasts at least so long."""
 AGREE = 0.02
-"""Two windows agree if their medians differ by less than this fraction."""
+"""Two windows agree if the medians of every side differ by less than this fraction."""
 MOST_IN_A_CHUNK = 2000
+ENOUGH_BATCHES = 40
+"""Before there are so many uncorrelated batches, a narrow interval is no reason to stop.
+
+Of samples that drift there never are.
+"""
+GROWTH = 1.5
+"""How many times as many samples there are each time the end is considered.
+
+To stop as soon as an interval happens to be narrow makes intervals too narrow: the end is
+considered only a few times.
+"""
 
 
 @contextmanager
@@ -41,7 +55,7 @@ def without_collection() -> Iterator[None]:
 
 @dataclass
 class Sampled:
-    """The samples that were kept, and how they came about."""
+    """The samples that were kept, and how they were taken."""
 
     samples: dict[Part, list[float]] = field(default_factory=dict)
     warmup_samples: int = 0
@@ -73,7 +87,7 @@ def sample(
     """Warm up, then take chunks until they are precise and steady enough or time is up.
 
     ``exchange`` says of each chunk whether it is kept, void, or the last. ``now`` is a clock in
-    seconds, ``resolution_s`` what ``take`` can tell apart: more samples do not help beyond that.
+    seconds, ``resolution_s`` the smallest difference it shows: no interval needs to be narrower.
     Without a clean chunk in all the time, there are no samples.
     """
     result = Sampled(resolution_s=resolution_s)
@@ -82,11 +96,14 @@ def sample(
     if limits.turn_samples is not None:
         _interleaved(take, limits.turn_samples, exchange, result, now)
         return result
+    considered_at = limits.min_samples
     while True:
         size = max(1, min(MOST_IN_A_CHUNK, math.ceil(limits.chunk_s / each_s)))
         taken = take(size)
         result.sampling_s = now() - started
-        tentative = _joined(result.samples, taken)
+        tentative = {
+            part: [*result.samples.get(part, ()), *values] for part, values in taken.items()
+        }
         main = next(iter(tentative.values()))
         reply = exchange(
             Chunk(
@@ -102,16 +119,19 @@ def sample(
             result.samples = tentative
         if reply == "stop" or result.sampling_s >= limits.sampling_s:
             return result
-        if result.samples:
-            watched = _watched(result.samples)
-            half_s = half_width(watched.values)
-            if (
-                len(watched.values) >= limits.min_samples
-                and half_s is not None
-                and half_s <= max(limits.precision * watched.whole_s, resolution_s)
-                and not drifts(result.samples, 2 * limits.precision, resolution_s)
-            ):
+        kept = len(next(iter(result.samples.values()), ()))
+        if kept >= considered_at:
+            if _is_enough(result.samples, limits.precision, resolution_s):
                 return result
+            considered_at = math.ceil(GROWTH * kept)
+
+
+def _is_enough(samples: Samples, precision: float, resolution_s: float) -> bool:
+    watched = _watched(samples)
+    found = median_interval(watched.values)
+    if found is None or found.batches < min(ENOUGH_BATCHES, len(watched.values)):
+        return False
+    return (found.high - found.low) / 2 <= max(precision * watched.whole_s, resolution_s)
 
 
 def _interleaved(
@@ -134,37 +154,23 @@ def _interleaved(
             last_s = values[-1]
 
 
-def drifts(samples: Samples, tolerance: float, resolution_s: float = 0.0) -> bool:
-    """Whether medians of the earlier and the later half differ by more than ``tolerance``.
-
-    As for the precision, it is the difference that must not drift in a contribution.
-    """
-    watched = _watched(samples)
-    middle = len(watched.values) // 2
-    earlier, later = watched.values[:middle], watched.values[middle:]
-    moved_s = abs(statistics.median(later) - statistics.median(earlier))
-    return moved_s > max(tolerance * watched.whole_s, resolution_s)
-
-
 def precision_of(samples: Samples, resolution_s: float = 0.0) -> float | None:
     """Half the width of the median's interval over the median; None below six samples.
 
-    Of a contribution, the interval of the sides' difference over the median with the blocks:
-    both sides
-    may wander together. Of a cell against another, that of their ratio. Parts of a training
-    step do not count, and no clock is more precise than its resolution.
+    Of a contribution, the interval of the sides' difference over the median with the blocks; of a
+    cell against another, that of their ratio. No clock is more precise than its resolution.
     """
     if not samples:
         return None
     watched = _watched(samples)
-    half_s = half_width(watched.values)
-    if half_s is None or watched.whole_s <= 0:
+    found = median_interval(watched.values)
+    if found is None or watched.whole_s <= 0:
         return None
-    return max(half_s, resolution_s) / watched.whole_s
+    return max((found.high - found.low) / 2, resolution_s) / watched.whole_s
 
 
 class _Watched(NamedTuple):
-    """What is to be known precisely, and the whole that it is part of."""
+    """The values whose median must be precise, and the time that the precision is relative to."""
 
     values: Sequence[float]
     whole_s: float
@@ -186,27 +192,27 @@ def _watched(samples: Samples) -> _Watched:
 def _warm_up(take: Take, limits: Limits, result: Sampled, now: Callable[[], float]) -> float:
     """Take windows until two in a row agree; returns the seconds that one sample takes."""
     started = now()
-    before: float | None = None
+    before: list[float] | None = None
     size = WINDOW_SAMPLES
     while True:
         window_started = now()
         taken = take(size)
         each_s = max((now() - window_started) / size, 1e-9)
-        middle = statistics.median(next(iter(taken.values())))
-        if result.warmup_samples == 0 and size * middle < limits.warmup_s:
+        medians = [statistics.median(taken[part]) for part in WHOLES if part in taken]
+        if result.warmup_samples == 0 and size * sum(medians) < limits.warmup_s:
             # a first pass loads kernels and sets libraries up: that is no warming up
             started = now()
         result.warmup_samples += size
         # windows of unlike lengths are not compared, nor such as are over in no time
         wanted = max(WINDOW_SAMPLES, min(MOST_IN_A_CHUNK, math.ceil(WINDOW_S / each_s)))
         longer = wanted > 2 * size
-        if not longer and before is not None and abs(middle - before) <= AGREE * before:
+        if not longer and before is not None and _agree(medians, before):
             result.settled = True
             return each_s
         if now() - started >= limits.warmup_s:
             return each_s
-        size, before = (wanted, None) if longer else (size, middle)
+        size, before = (wanted, None) if longer else (size, medians)
 
 
-def _joined(kept: Samples, taken: Samples) -> dict[Part, list[float]]:
-    return {part: [*kept.get(part, ()), *values] for part, values in taken.items()}
+def _agree(medians: Sequence[float], before: Sequence[float]) -> bool:
+    return all(abs(a - b) <= AGREE * b for a, b in zip(medians, before, strict=True))

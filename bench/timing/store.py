@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -39,7 +39,7 @@ class Header(BaseModel):
 class Contents(NamedTuple):
     """The latest record of every key; ``warning`` reports a line that was left out, or is empty."""
 
-    records: dict[str, Timing]
+    records: Mapping[str, Timing]
     warning: str
 
 
@@ -48,7 +48,7 @@ class Store:
 
     A record is one line, written in one piece under a lock and synced to the disk. A writer killed
     in the middle leaves a last line cut short: reading leaves it out and reports it, the next
-    append moves it to ``<file>.damaged``.
+    append moves it to ``<file>.damaged``. Lines that were read before are not read again.
     """
 
     def __init__(self, path: Path, *, command: str = "vidcost time") -> None:
@@ -56,8 +56,9 @@ class Store:
         self.path = path
         self.damaged = path.with_name(f"{path.name}.damaged")
         self._command = command
+        self._forget()
 
-    def read(self) -> dict[str, Timing]:
+    def read(self) -> Mapping[str, Timing]:
         """The latest record of every key; none if there is no file.
 
         Raises: ValueError naming file and line if one but the last is damaged.
@@ -92,35 +93,44 @@ class Store:
             files.append_line(file, timing.model_dump_json().encode() + b"\n")
             return repaired
 
+    def _forget(self) -> None:
+        self._records: dict[str, Timing] = {}
+        self._lines = self._offset = 0
+        self._inode: int | None = None
+
     def _contents(self) -> Contents:
-        records: dict[str, Timing] = {}
+        """What was read before, and the lines that were added since."""
         try:
             with self.path.open("rb") as file:
-                number, data = 1, file.readline()
-                while data:
-                    # a second half, written a moment ago, belongs to the first
-                    following = file.readline() if data.endswith(b"\n") else b""
-                    record = self._parsed(data, number, is_last=not following)
-                    if record is None:
-                        warning = f"{self.path}, line {number} is cut short and was left out"
-                        return Contents(records, warning)
-                    if isinstance(record, Timing):
-                        records[record.key] = record
-                    number, data = number + 1, following
+                found = os.fstat(file.fileno())
+                if found.st_ino != self._inode or found.st_size < self._offset:
+                    self._forget()
+                    self._inode = found.st_ino
+                return Contents(self._records, self._read_from(file))
         except FileNotFoundError:
-            pass
+            return Contents({}, "")
         except OSError as error:
             raise ValueError(f"cannot read {self.path}: {error.strerror}") from None
-        return Contents(records, "")
 
-    def _parsed(self, data: bytes, number: int, *, is_last: bool) -> Header | Timing | None:
-        """The contents of a line; None if it is cut short."""
-        try:
-            return (Header if number == 1 else Timing).model_validate_json(data)
-        except ValueError:
-            if is_last and _is_cut(data, first=number == 1):
-                return None
-            raise self._damaged_line(number) from None
+    def _read_from(self, file: BinaryIO) -> str:
+        file.seek(self._offset)
+        data = file.readline()
+        while data:
+            number = self._lines + 1
+            # a second half, written a moment ago, belongs to the first
+            following = file.readline() if data.endswith(b"\n") else b""
+            try:
+                record = (Header if number == 1 else Timing).model_validate_json(data)
+            except ValueError:
+                if not following and _is_cut(data, is_first=number == 1):
+                    return f"{self.path}, line {number} is cut short and was left out"
+                raise self._damaged_line(number) from None
+            if isinstance(record, Timing):
+                self._records[record.key] = record
+            if data.endswith(b"\n"):
+                self._lines, self._offset = number, self._offset + len(data)
+            data = following
+        return ""
 
     def _damaged_line(self, number: int) -> ValueError:
         fault = "is not the first line of a file of timings" if number == 1 else "is damaged"
@@ -152,7 +162,10 @@ class Store:
                 with os.fdopen(descriptor, "r+b", buffering=0) as file:
                     self._check(file)
                     repaired = self._repair(file)
-                    self._begin(file)
+                    if file.seek(0, os.SEEK_END) == 0:
+                        version = importlib.metadata.version("vidcost")
+                        header = Header(command=self._command, vidcost=version)
+                        files.append_line(file, header.model_dump_json().encode() + b"\n")
                     yield file, repaired
         except OSError as error:
             raise ValueError(
@@ -164,7 +177,7 @@ class Store:
         file.seek(0)
         data = file.read(_BLOCK)
         first, _, rest = data.partition(b"\n")
-        if data and (rest or not _is_cut(first, first=True)):
+        if data and (rest or not _is_cut(first, is_first=True)):
             try:
                 Header.model_validate_json(first)
             except ValueError:
@@ -172,7 +185,7 @@ class Store:
 
     def _repair(self, file: BinaryIO) -> str:
         start, line = _last_line(file)
-        if not _is_cut(line, first=start == 0):
+        if not _is_cut(line, is_first=start == 0):
             if line and not line.endswith(b"\n"):
                 files.append_line(file, b"\n")
             return ""
@@ -183,12 +196,6 @@ class Store:
         file.truncate(start)
         os.fsync(file.fileno())
         return f"the last line of {self.path} was cut short and lies in {self.damaged.name} now"
-
-    def _begin(self, file: BinaryIO) -> None:
-        if file.seek(0, os.SEEK_END) == 0:
-            version = importlib.metadata.version("vidcost")
-            header = Header(command=self._command, vidcost=version)
-            files.append_line(file, header.model_dump_json().encode() + b"\n")
 
 
 def _last_line(file: BinaryIO) -> tuple[int, bytes]:
@@ -205,9 +212,9 @@ def _last_line(file: BinaryIO) -> tuple[int, bytes]:
         block *= 8
 
 
-def _is_cut(line: bytes, *, first: bool) -> bool:
+def _is_cut(line: bytes, *, is_first: bool) -> bool:
     """Whether a line is the beginning of one of ours."""
     line = line.rstrip(b"\n")
-    if first and line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
+    if is_first and line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
         return False
     return bool(line) and not files.is_object(line)

@@ -1,28 +1,30 @@
 """Measures many cells, each in a worker of its own, and stores each record at once.
 
 :func:`sweep` measures on this machine, one cell after another, within a budget of time if there is
-one. :func:`sweep_on` hands the cells to an engine, which measures them wherever it has room.
+one. :func:`sweep_on_ray` measures on the nodes of a Ray cluster.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cache
+from pathlib import Path
 
-from vidcost.bench.engine.calls import Call, Engine, Lost, Needs, Unfit
+from vidcost.bench import engine
 from vidcost.bench.exit_status import INTERRUPTED, Ending
 from vidcost.bench.timing.budget import Budget
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.conditions import conditions, machine_of, machines_here
+from vidcost.bench.timing.conditions import machine_of
 from vidcost.bench.timing.messages import Chunk, Limits, Reply
 from vidcost.bench.timing.parent import COMMAND, Predicted, Supervisor
-from vidcost.bench.timing.plan import check_code
-from vidcost.bench.timing.record import Machine, Timing
+from vidcost.bench.timing.plan import check_code, least_seconds
+from vidcost.bench.timing.record import Machine, Status, Timing
 from vidcost.bench.timing.store import Store
+from vidcost.bench.timing.stored import store_of, stored_files
 
 GPU_CHUNK_S = 0.25
 """A stretch of samples on a GPU."""
@@ -37,23 +39,8 @@ class Interrupted(Ending):
     status = INTERRUPTED
 
 
-@dataclass(frozen=True)
-class Event:
-    """What happens to a cell, for a display.
-
-    ``started``: its worker is given it, ``again`` for a better precision. ``sampled``: ``chunk`` is
-    what there is so far, ``void`` if its last samples do not count. ``done``: it has a record.
-    ``skipped``: its record was stored already.
-    """
-
-    kind: Literal["started", "sampled", "done", "skipped"]
-    cell: Cell
-    again: bool = False
-    chunk: Chunk | None = None
-    void: bool = False
-
-
-OnEvent = Callable[[Event], None]
+OnProgress = Callable[[str, int], None]
+"""Told what happens, in words, and how many cells are done."""
 
 
 @dataclass
@@ -95,15 +82,17 @@ def sweep(
     budget_s: float | None = None,
     command: Sequence[str] = COMMAND,
     predict: Callable[[Cell], Predicted] = lambda _: Predicted(),
-    on_event: OnEvent = lambda _: None,
+    on_progress: OnProgress = lambda words, done: None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Swept:
     """Measure ``cells`` on this machine and append each record to ``store``.
 
     A worker that fails is a status of its cell, and the next cell follows. ``resume`` leaves out
     cells that are stored as ok under the same code, device, driver and torch. With ``budget_s``
     every cell is measured for a short time, and the least precise ones again for longer; the cell
-    that is measured when the time is over is finished, the rest are left out. ``predict`` counts:
-    it is called before a cell's worker is given it, so nothing is counted while one samples.
+    that is measured when the time is over is finished, the rest are left out; ``warn`` is told
+    beforehand if the budget is too short. ``predict`` counts: it is called before a cell's worker
+    is given it, so nothing is counted while one samples.
 
     Raises: ValueError for a device that is not there or a file that cannot be written; Interrupted
             on Ctrl-C, with every finished cell stored.
@@ -116,7 +105,9 @@ def sweep(
     notes = [store.prepare()]
 
     def on_chunk(cell: Cell, chunk: Chunk, reply: Reply) -> None:
-        on_event(Event("sampled", cell, chunk=chunk, void=reply == "void"))
+        words = f"{cell.target}: {chunk.samples} samples, {chunk.median_s * 1e3:,.4g} ms"
+        words += "" if chunk.precision is None else f" ± {chunk.precision:.1%}"
+        on_progress(words + (", throttled" if reply == "void" else ""), len(timings))
 
     def stored(cell: Cell) -> Timing | None:
         # read again for each: another sweep may work on the same file
@@ -125,23 +116,30 @@ def sweep(
 
     def measure(cell: Cell, limits: Limits, *, again: bool = False) -> None:
         began = time.monotonic()
-        on_event(Event("started", cell, again=again))
-        stop_at = budget.ends_at if budget else None
-        timing = supervisor.measure(cell, limits, stop_at=stop_at)
+        on_progress(f"{cell.target}{', again' if again else ''}: warming up", len(timings))
+        timing = supervisor.measure(cell, limits, stop_at=budget.ends_at if budget else None)
         # a second attempt that fails does not invalidate the first
         if timing.status == "ok" or not again:
             notes.append(store.append(timing))
             timings[cell] = timing
-        on_event(Event("done", cell))
+        on_progress(f"{cell.target}: {timing.status}", len(timings))
         if budget:
             budget.add(cell, timing, took_s=time.monotonic() - began)
 
     try:
-        with Supervisor(command, predict, on_chunk) as supervisor:
+        with Supervisor(command, cache(predict), on_chunk) as supervisor:
+            if budget_s is not None:
+                missing = [cell for cell in cells if not stored(cell)]
+                least_s = sum(
+                    least_seconds(cell, supervisor.predict(cell).macs_total) for cell in missing
+                )
+                if least_s > 1.2 * budget_s + 10:
+                    many = f"{len(missing)} measurements take about {least_s:.0f} s at least"
+                    warn(f"{many}, more than the budget of {budget_s:g} s")
             for position, cell in enumerate(cells):
                 if (known := stored(cell)) is not None:
                     timings[cell] = known
-                    on_event(Event("skipped", cell))
+                    on_progress(f"{cell.target}: stored", len(timings))
                     if budget:
                         budget.add(cell, known)
                     continue
@@ -150,8 +148,6 @@ def sweep(
                     left = dict.fromkeys(cell.target for cell in cells[position:])
                     notes.append(f"no time was left for {', '.join(left)}: raise --budget")
                     break
-                later = itertools.islice(cells, position + 1, None)
-                supervisor.prepare(cell, given, (each for each in later if not stored(each)))
                 measure(cell, given)
             while budget and (worst := budget.worst()) is not None:
                 measure(*worst, again=True)
@@ -160,101 +156,82 @@ def sweep(
     return Swept([timings[cell] for cell in cells if cell in timings], list(filter(None, notes)))
 
 
-def needs_of(device: str) -> Needs:
-    """What a cell on ``device`` must have for itself."""
-    return "machine" if device == "cpu" else "gpu"
-
-
-@dataclass(frozen=True)
-class Site:
-    """How a machine of a cluster measures a cell: as this one does. It is sent there."""
-
-    predict: Callable[[Cell], Predicted] = lambda _: Predicted()
-    command: Sequence[str] = COMMAND
-    look: Callable[[str], Machine] = machine_of
-    look_around: Callable[[str], list[Machine]] = machines_here
-
-    def machines(self, device: str) -> list[tuple[Machine, tuple[str, ...]]]:
-        """What could measure a cell on ``device`` there, and what the cell's key depends on."""
-        return [(machine, conditions(machine)) for machine in self.look_around(device)]
-
-    def measure(self, cell: Cell, limits: Limits) -> Timing:
-        """The record of ``cell``.
-
-        Raises: Unfit if the device is not there, or a user's code differs from where the cell was
-                made; what ``predict`` raises.
-        """
-        check_code(cell)
-        try:
-            self.look(cell.device)
-        except ValueError as error:
-            raise Unfit(str(error)) from None
-        with Supervisor(self.command, self.predict, look=self.look) as supervisor:
-            return supervisor.measure(cell, limits)
-
-
-def sweep_on(
-    engine: Engine,
+def sweep_on_ray(
     cells: Sequence[Cell],
-    store_of: Callable[[Machine], Store],
+    results: Path,
     *,
-    site: Site,
+    command: str,
+    gpu: str | None = None,
     limits: Limits | None = None,
     resume: bool = False,
-    on_event: OnEvent = lambda _: None,
+    predict: Callable[[Cell], Predicted] = lambda _: Predicted(),
+    on_progress: OnProgress = lambda words, done: None,
+    worker: Sequence[str] = COMMAND,
+    look: Callable[[str], Machine] = machine_of,
 ) -> Swept:
-    """Measure ``cells``, all of one device, wherever ``engine`` has room.
+    """Measure ``cells``, all of one device, on the Ray cluster that this process has joined.
 
-    Each record goes to the file that ``store_of`` its machine is, so unlike machines are never
-    mixed. ``resume`` leaves out cells that are stored as ok for a kind of machine that the cluster
-    has now. A cell that fails is a status of its cell. So is a cell that is lost each time it is
-    tried, but it is stored nowhere.
-    Raises: ValueError if there is no such machine, or a file cannot be written; Interrupted on
-            Ctrl-C, with every finished cell stored.
+    A cell is one task. Each record goes to the file of its machine in ``results``, so unlike
+    machines are never mixed. With ``resume`` a node leaves out a cell that is stored as ok for its
+    kind of machine. A cell that fails is a status of its cell. So is a cell that is lost, or that a
+    node cannot measure, but it is stored nowhere.
+    Raises: ValueError if there is no such GPU, or a file cannot be written; Interrupted on Ctrl-C,
+            with every finished cell stored.
     """
     cells = list(dict.fromkeys(cells))
-    if not cells:
-        return Swept()
-    needs = needs_of(cells[0].device)
-    known: dict[tuple[str, ...], Mapping[str, Timing]] = {}
-    for answer in engine.everywhere(site.machines, cells[0].device, needs=needs):
-        for machine, made_under in answer:
-            if made_under not in known:
-                known[made_under] = store_of(machine).read()
+    known: dict[Cell, dict[str, Timing]] = {cell: {} for cell in cells}
+    for contents in stored_files(results) if resume else ():
+        for key, timing in contents.records.items():
+            if timing.cell in known and timing.status == "ok":
+                known[timing.cell][key] = timing
+    shared = (limits or Limits(), predict, worker, look)
+    calls = [(cell, frozenset(known[cell]), *shared) for cell in cells]
     timings: dict[Cell, Timing] = {}
-    for cell in cells if resume else ():
-        for made_under, records in known.items():
-            stored = records.get(cell.key(*made_under))
-            if stored is not None and stored.status == "ok":
-                timings[cell] = stored
-                on_event(Event("skipped", cell))
-                break
     notes: list[str] = []
-    waiting = [cell for cell in cells if cell not in timings]
-    limits = limits or Limits()
-    calls = (Call(cell.target, site.measure, (cell, limits), needs) for cell in waiting)
+    device = cells[0].device if cells else "cpu"
+    running = engine.outcomes(_measured_there, calls, device=device, gpu=gpu)
     try:
-        with contextlib.closing(engine.run(calls)) as outcomes:
-            for outcome in outcomes:
-                cell = waiting[outcome.number]
-                if isinstance(outcome.error, Lost):
-                    error = str(outcome.error)
-                    timing = Timing(key="", cell=cell, status="killed", error=error)
+        with contextlib.closing(running) as outcomes:
+            for number, outcome in outcomes:
+                cell = cells[number]
+                if isinstance(outcome, str):
+                    timings[cell] = known[cell][outcome]
+                elif isinstance(outcome, Exception):
+                    is_lost = isinstance(outcome, engine.Lost)
+                    status: Status = "killed" if is_lost else "crashed"
+                    timings[cell] = Timing(key="", cell=cell, status=status, error=str(outcome))
                 else:
-                    timing = outcome.get()
-                    assert timing.machine is not None, timing
-                    place = {"host": outcome.host, "node": outcome.node}
-                    machine = timing.machine.model_copy(update=place)
-                    timing = timing.model_copy(update={"machine": machine})
-                    notes.append(store_of(machine).append(timing))
-                timings[cell] = timing
-                on_event(Event("done", cell))
+                    assert outcome.machine is not None, outcome
+                    store = store_of(results, outcome.machine, command=command)
+                    notes.append(store.append(outcome))
+                    timings[cell] = outcome
+                words = "stored" if isinstance(outcome, str) else timings[cell].status
+                on_progress(f"{cell.target}: {words}", len(timings))
     except KeyboardInterrupt:
         raise _interrupted(len(timings), len(cells), "stored") from None
     return Swept([timings[cell] for cell in cells], list(filter(None, notes)))
 
 
+def _measured_there(
+    cell: Cell,
+    known: frozenset[str],
+    limits: Limits,
+    predict: Callable[[Cell], Predicted],
+    worker: Sequence[str],
+    look: Callable[[str], Machine],
+) -> Timing | str:
+    """On a node: the record of ``cell``, or its key if that is ``known``."""
+    check_code(cell)
+    with Supervisor(worker, predict, look=look) as supervisor:
+        if (key := supervisor.key(cell)) in known:
+            return key
+        timing = supervisor.measure(cell, limits)
+    assert timing.machine is not None, timing
+    machine = timing.machine.model_copy(update={"host": platform.node()})
+    return timing.model_copy(update={"machine": machine})
+
+
 def _interrupted(done: int, of: int, where: str) -> Interrupted:
     return Interrupted(
-        f"stopped after {done} of {of} cells, which are {where}: give the same command to go on"
+        f"stopped after {done} of {of} cells, which are {where}: give the same command to continue"
     )

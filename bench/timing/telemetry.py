@@ -1,7 +1,7 @@
-"""What a GPU reports of itself through NVML, read by the parent while the worker measures.
+"""Readings of a GPU through NVML, taken by the parent while the worker measures.
 
-A field that this GPU, driver or user is not given is None. Of a MIG instance, power and energy are
-the whole GPU's and so None; clocks, temperature and throttling, which the instances share, are
+A field that this GPU, driver or user does not give is None. Of a MIG instance, power and energy
+are the whole GPU's and so None; clocks, temperature and throttling, which the instances share, are
 those of the GPU it is a part of.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from vidcost.bench.timing.record import Telemetry
+from vidcost.bench.timing.record import UNKNOWN, Telemetry
 
 POLL_S = 0.1
 """Between two readings; throttling that is shorter can be missed."""
@@ -37,13 +37,12 @@ REASONS = {
 VOIDING = frozenset(("hw slowdown", "sw thermal slowdown", "hw thermal slowdown", "hw power brake"))
 """Reasons that void a sample: the machine is too hot or lacks power.
 
-``sw power cap`` does not: it is how an H100 runs under full load, wherever it stands. It is
-recorded, like the rest.
+``sw power cap`` is recorded and voids nothing: an H100 under full load always runs at it.
 """
 
 
 def is_throttled(readings: Iterable[Telemetry]) -> bool:
-    """Whether a reading shows the device slowed down by what :data:`VOIDING` names."""
+    """Whether a reading has one of the reasons :data:`VOIDING`."""
     return any(not VOIDING.isdisjoint(reading.throttle_reasons or ()) for reading in readings)
 
 
@@ -55,36 +54,44 @@ class Telemeter:
     """
 
     def __init__(self, uuid: str) -> None:
-        self._nvml = None if uuid == "not available" else _start()
+        self._nvml = None if uuid == UNKNOWN else _start()
         self._device: Any = None
-        self._shared = False
+        self._is_shared = False
         # torch writes no prefix, also not that of an instance
         bare = uuid.removeprefix("GPU-").removeprefix("MIG-")
         for prefix in ("GPU-", "MIG-"):
             handle = self._ask("nvmlDeviceGetHandleByUUID", prefix + bare)
-            if handle is not None:
-                self._take(handle)
-                break
+            if handle is None:
+                continue
+            if self._ask("nvmlDeviceIsMigDeviceHandle", handle):
+                self._is_shared = True
+                handle = self._ask("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)
+            else:
+                # a GPU that is cut into instances answers for all of them
+                mode = self._ask("nvmlDeviceGetMigMode", handle)
+                self._is_shared = bool(mode and mode[0])
+            self._device = handle
+            break
 
     def __bool__(self) -> bool:
         """Whether there is anything to read."""
         return self._device is not None
 
     def reading(self) -> Telemetry:
-        """What the device reports now; ``at_s`` is time.monotonic()'s."""
+        """The device's state now; ``at_s`` is time.monotonic()'s."""
         return Telemetry(
             at_s=time.monotonic(),
-            sm_clock_mhz=self._of_device("nvmlDeviceGetClockInfo", "NVML_CLOCK_SM"),
-            memory_clock_mhz=self._of_device("nvmlDeviceGetClockInfo", "NVML_CLOCK_MEM"),
-            temperature_c=self._of_device("nvmlDeviceGetTemperature", "NVML_TEMPERATURE_GPU"),
-            power_w=self._of_device_alone("nvmlDeviceGetPowerUsage"),
+            sm_clock_mhz=self._read("nvmlDeviceGetClockInfo", "NVML_CLOCK_SM"),
+            memory_clock_mhz=self._read("nvmlDeviceGetClockInfo", "NVML_CLOCK_MEM"),
+            temperature_c=self._read("nvmlDeviceGetTemperature", "NVML_TEMPERATURE_GPU"),
+            power_w=self._thousandths("nvmlDeviceGetPowerUsage"),
             energy_j=self.energy_j(),
             throttle_reasons=self._reasons(),
         )
 
     def energy_j(self) -> float | None:
         """Joules since the driver was loaded."""
-        return self._of_device_alone("nvmlDeviceGetTotalEnergyConsumption")
+        return self._thousandths("nvmlDeviceGetTotalEnergyConsumption")
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[Watch]:
@@ -96,50 +103,33 @@ class Telemeter:
             watch.stop()
 
     def close(self) -> None:
-        """Read nothing any more."""
-        if self._nvml is not None:
-            self._ask("nvmlShutdown")
+        """Stop reading for good."""
+        self._ask("nvmlShutdown")
         self._nvml = self._device = None
 
-    def _take(self, handle: Any) -> None:
-        if self._ask("nvmlDeviceIsMigDeviceHandle", handle):
-            self._shared = True
-            self._device = self._ask("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)
-            return
-        # a GPU that is cut into instances answers for all of them
-        mode = self._ask("nvmlDeviceGetMigMode", handle)
-        self._shared = bool(mode and mode[0])
-        self._device = handle
-
     def _reasons(self) -> tuple[str, ...] | None:
-        # the older name is the only one before driver 535
-        for function in (
-            "nvmlDeviceGetCurrentClocksEventReasons",
-            "nvmlDeviceGetCurrentClocksThrottleReasons",
-        ):
-            bits = self._of_device(function)
-            if bits is not None:
-                return tuple(
-                    REASONS.get(1 << bit, f"reason {1 << bit:#x}")
-                    for bit in range(bits.bit_length())
-                    if bits >> bit & 1
-                )
-        return None
+        bits = self._read("nvmlDeviceGetCurrentClocksEventReasons")
+        if bits is None:
+            # the only name before driver 535
+            bits = self._read("nvmlDeviceGetCurrentClocksThrottleReasons")
+        if bits is None:
+            return None
+        flags = (1 << place for place in range(bits.bit_length()))
+        return tuple(REASONS.get(flag, f"reason {flag:#x}") for flag in flags if bits & flag)
 
-    def _of_device(self, function: str, constant: str | None = None) -> Any:
+    def _read(self, function: str, constant: str = "") -> Any:
         if self._device is None:
             return None
-        return self._ask(
-            function, self._device, *([] if constant is None else [getattr(self._nvml, constant)])
-        )
+        constants = [getattr(self._nvml, constant)] if constant else []
+        return self._ask(function, self._device, *constants)
 
-    def _of_device_alone(self, function: str) -> float | None:
-        """An amount in thousandths that instances do not have of their own."""
-        amount = None if self._shared else self._of_device(function)
+    def _thousandths(self, function: str) -> float | None:
+        """An amount in thousandths that MIG instances do not have of their own."""
+        amount = None if self._is_shared else self._read(function)
         return None if amount is None else amount / 1000
 
     def _ask(self, function: str, *args: Any) -> Any:
-        """What NVML answers; None if it gives an error, or is too old to know the question."""
+        """NVML's answer; None if it gives an error, or is too old to know the question."""
         if self._nvml is None:
             return None
         try:
@@ -156,7 +146,7 @@ class Watch:
         self._readings: list[Telemetry] = []
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread = threading.Thread(target=self._poll, daemon=True)
         if telemeter:
             self._thread.start()
 
@@ -174,35 +164,26 @@ class Watch:
         return self._telemeter.energy_j()
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
 
-    def _read(self) -> None:
+    def _poll(self) -> None:
         while not self._stopped.wait(POLL_S):
             with self._lock:
                 self._readings.append(self._telemeter.reading())
 
 
-def gpus() -> list[dict[str, str]]:
-    """Device, UUID and driver of each GPU of this host; none without NVML."""
+def driver() -> str:
+    """The version of NVIDIA's driver."""
     nvml = _start()
     if nvml is None:
-        return []
+        return UNKNOWN
     try:
-        handles = [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(nvml.nvmlDeviceGetCount())]
-        driver = _text(nvml.nvmlSystemGetDriverVersion())
-        return [
-            {
-                "device": _text(nvml.nvmlDeviceGetName(handle)),
-                "device_uuid": _text(nvml.nvmlDeviceGetUUID(handle)),
-                "driver": driver,
-            }
-            for handle in handles
-        ]
+        return _text(nvml.nvmlSystemGetDriverVersion())
     except nvml.NVMLError:
-        return []
+        return UNKNOWN
     finally:
         nvml.nvmlShutdown()
 
@@ -213,11 +194,10 @@ def _text(said: bytes | str) -> str:
 
 
 def _start() -> ModuleType | None:
-    """NVML, if this machine has it and lets us in."""
-    try:
-        import pynvml
-    except ImportError:
-        return None
+    """NVML, if it is there and lets us in."""
+    # takes a while to import, and a worker on a CPU does not need it
+    import pynvml
+
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:

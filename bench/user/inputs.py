@@ -10,20 +10,9 @@ import torch
 from torch import Tensor
 
 from vidcost.bench.call import Inputs
+from vidcost.bench.user.reference import is_reference, load, of_user_code
 
-DTYPES: dict[str, torch.dtype] = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float64": torch.float64,
-    "int64": torch.int64,
-    "int32": torch.int32,
-    "uint8": torch.uint8,
-    "bool": torch.bool,
-}
-
-HIGHEST = 100
-"""Default bound of random whole numbers, which start at 0."""
+DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")
 
 _INPUT = re.compile(
     r"(?:(?P<name>[^\W\d]\w*)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>[a-z]+\d*))?(?:<(?P<below>\d+))?",
@@ -35,21 +24,20 @@ _INPUT = re.compile(
 class Input:
     """One input: its shape with the batch first, its type, and the name of forward's argument.
 
-    Whole numbers are random and below ``below``, such as the size of a vocabulary.
+    Integers are random, from 0 up to but not including ``below``, such as a vocabulary's size.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.float32
     name: str | None = None
-    below: int = HIGHEST
+    below: int = 100
 
-    def tensor(self, chooser: torch.Generator) -> Tensor:
-        """Random values: normal, whole numbers from 0 up to ``below``, or true and false."""
-        if self.dtype is torch.bool:
-            return torch.randint(2, self.shape, generator=chooser).bool()
+    def tensor(self, generator: torch.Generator) -> Tensor:
+        """Random values: normal floats, integers from 0 up to ``below``, or booleans."""
         if self.dtype.is_floating_point:
-            return torch.randn(self.shape, generator=chooser).to(self.dtype)
-        return torch.randint(self.below, self.shape, generator=chooser).to(self.dtype)
+            return torch.randn(self.shape, generator=generator).to(self.dtype)
+        below = 2 if self.dtype is torch.bool else self.below
+        return torch.randint(below, self.shape, generator=generator).to(self.dtype)
 
 
 def parse(text: str) -> Input:
@@ -65,15 +53,39 @@ def parse(text: str) -> Input:
     shape = tuple(map(int, found["shape"].split("x")))
     if 0 in shape:
         raise ValueError(f"{text!r} has an empty axis: nothing would be counted or timed")
-    dtype = found["dtype"] or "float32"
-    if dtype not in DTYPES:
-        raise ValueError(f"no type {dtype!r}: choose from {', '.join(DTYPES)}")
-    kind = DTYPES[dtype]
+    name = found["dtype"] or "float32"
+    if name not in DTYPES:
+        raise ValueError(f"no type {name!r}: choose from {', '.join(DTYPES)}")
+    dtype: torch.dtype = getattr(torch, name)
     if found["below"] is None:
-        return Input(shape, kind, found["name"])
-    if kind.is_floating_point or kind is torch.bool or found["below"] == "0":
-        raise ValueError(f"{text!r}: a bound above 0 is for whole numbers, such as 1x128:int64<100")
-    return Input(shape, kind, found["name"], int(found["below"]))
+        return Input(shape, dtype, found["name"])
+    if dtype.is_floating_point or dtype is torch.bool or found["below"] == "0":
+        raise ValueError(f"{text!r}: a bound above 0 is for integers, such as 1x128:int64<100")
+    return Input(shape, dtype, found["name"], int(found["below"]))
+
+
+def given(texts: Sequence[str], *, seed: int = 0) -> Inputs:
+    """The inputs as a network takes them: made of their shapes, or what a user's function returns.
+
+    Raises: ValueError as :func:`parse_all`, or if there is no such function; UserCodeError.
+    """
+    if not is_made(texts):
+        return tensors(parse_all(texts), seed=seed)
+    found = load(texts[0])
+    torch.manual_seed(seed)
+    with of_user_code():
+        return found() if callable(found) else found
+
+
+def is_made(texts: Sequence[str]) -> bool:
+    """Whether the inputs are a user's function, such as my_net.py:example.
+
+    Raises: ValueError if they are that and more.
+    """
+    references = [text for text in texts if is_reference(text)]
+    if references and len(texts) > 1:
+        raise ValueError(f"{references[0]} makes all inputs: leave out the others")
+    return bool(references)
 
 
 def parse_all(texts: Sequence[str]) -> tuple[Input, ...]:
@@ -83,7 +95,8 @@ def parse_all(texts: Sequence[str]) -> tuple[Input, ...]:
     """
     if not texts:
         raise ValueError(
-            "a network of your own needs its inputs, batch first: --input 1x3x16x224x224"
+            "a network of your own needs its inputs, batch first: --input 1x3x16x224x224, or a "
+            "function that returns them: --inputs my_net.py:example"
         )
     inputs = tuple(map(parse, texts))
     names = [each.name for each in inputs]
@@ -96,8 +109,7 @@ def parse_all(texts: Sequence[str]) -> tuple[Input, ...]:
 
 def tensors(inputs: Iterable[Input], *, seed: int = 0) -> Inputs:
     """The inputs as a network takes them, the same for the same ``seed``, on the CPU."""
-    chooser = torch.Generator().manual_seed(seed)
-    made = [(each.name, each.tensor(chooser)) for each in inputs]
-    if made and made[0][0] is not None:
-        return {name: tensor for name, tensor in made if name is not None}
-    return tuple(tensor for _, tensor in made)
+    generator = torch.Generator().manual_seed(seed)
+    made = [(each.name, each.tensor(generator)) for each in inputs]
+    named = {name: tensor for name, tensor in made if name is not None}
+    return named or tuple(tensor for _, tensor in made)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vidcost.bench.call import name_inside, positional
-from vidcost.bench.user.inputs import parse_all, tensors
+from vidcost.bench.user.inputs import given
 from vidcost.bench.user.reference import UserCodeError, load, of_user_code
 
 Factory = Callable[[int], nn.Module]
@@ -36,7 +36,6 @@ def called(
     Raises: ValueError if there is no such object, module or input, or the object makes no network;
             UserCodeError.
     """
-    given = parse_all(inputs)
     found = load(reference)
     # after the file was run, which may have drawn numbers of its own
     torch.manual_seed(seed)
@@ -44,7 +43,7 @@ def called(
     if network is found and blocks:
         # others use the object too
         network = copy.deepcopy(network)
-    return _with_blocks(*positional(network, tensors(given, seed=seed)), blocks or {})
+    return _with_blocks(*positional(network, given(inputs, seed=seed)), blocks or {})
 
 
 def called_on_meta(
@@ -54,7 +53,6 @@ def called_on_meta(
 
     Raises: as :func:`called`.
     """
-    given = parse_all(inputs)
     # outside the meta device: others use what a module makes when it is loaded
     found = load(reference)
     try:
@@ -65,7 +63,7 @@ def called_on_meta(
         network = _network(reference, found)
     if network is found:
         network = copy.deepcopy(network)
-    model, values = positional(network.to("meta"), tensors(given))
+    model, values = positional(network.to("meta"), given(inputs))
     with torch.device("meta"):
         return _with_blocks(model, tuple(value.to("meta") for value in values), blocks or {})
 
@@ -93,33 +91,31 @@ def _with_blocks(
     Sequential of the module and its block takes the module's place, so code that reaches into the
     module by name no longer finds it.
     """
-    channels: dict[str, int] = {}
-    hooks = []
     names = {name_inside(model, name): name for name, _ in model.named_modules()}
+    outputs: dict[str, Any] = {}
+    with ExitStack() as hooks:
+        for position in blocks:
+            if not position or position not in names:
+                deep = position.count(".")
+                near = ", ".join(name for name in names if name and name.count(".") == deep)
+                raise ValueError(
+                    f"no module {position!r} to put a block behind: choose from {near}"
+                )
 
-    def note(_: nn.Module, __: Any, output: Any, *, position: str) -> None:
-        if isinstance(output, Tensor) and output.dim() > 2:
-            channels[position] = output.shape[1]
+            def note(_: nn.Module, __: Any, output: Any, position: str = position) -> None:
+                outputs[position] = output
 
-    for position in blocks:
-        if not position or position not in names:
-            deep = position.count(".")
-            near = ", ".join(name for name in names if name and name.count(".") == deep)
-            raise ValueError(f"no module {position!r} to put a block behind: choose from {near}")
-        module = model.get_submodule(names[position])
-        hooks.append(module.register_forward_hook(partial(note, position=position)))
-    try:
-        with of_user_code(), torch.no_grad():
-            if blocks:
+            module = model.get_submodule(names[position])
+            hooks.callback(module.register_forward_hook(note).remove)
+        if blocks:
+            with of_user_code(), torch.no_grad():
                 model(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
     for position, factory in blocks.items():
-        if position not in channels:
+        output = outputs.get(position)
+        if not isinstance(output, Tensor) or output.dim() < 3:
             raise ValueError(f"{position} returns no feature map in this network: choose another")
         parent, _, name = names[position].rpartition(".")
         owner = model.get_submodule(parent)
-        put = OrderedDict(itself=owner.get_submodule(name), block=factory(channels[position]))
+        put = OrderedDict(itself=owner.get_submodule(name), block=factory(output.shape[1]))
         setattr(owner, name, nn.Sequential(put))
     return model, inputs

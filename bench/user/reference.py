@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.util
+import operator
 import re
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.util import find_spec
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 _WORD = r"[^\W\d]\w*"
 _DOTTED = rf"{_WORD}(?:\.{_WORD})*"
-_REFERENCE = re.compile(rf"(?P<where>[^:]+\.py|{_DOTTED}):(?P<name>{_DOTTED})")
+_REFERENCE = re.compile(rf"([^:]+\.py|{_DOTTED}):({_DOTTED})")
 
 
 class UserCodeError(Exception):
-    """A user's code raised or left; the message is one line that says where."""
+    """A user's code raised an error or exited; the message is one line that says where."""
 
 
 @contextmanager
@@ -41,24 +41,23 @@ def of_user_code() -> Iterator[None]:
 
 def last_line(error: BaseException) -> str:
     """The error in a line, with its innermost place in a file of the user's."""
-    said = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
     if isinstance(error, SyntaxError):
         # its own lines show the place first
-        return f"{said[-1]} ({error.filename}, line {error.lineno})"
+        return f"{lines[-1]} ({error.filename}, line {error.lineno})"
     if isinstance(error, SystemExit):
-        said = [f"sys.exit({error.code!r})"]
+        lines = [f"sys.exit({error.code!r})"]
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if not frame.filename.startswith(_not_theirs())]
     place = f" ({outside[-1].filename}, line {outside[-1].lineno})" if outside else ""
-    # all of the message, which may have several lines
-    return f"{' '.join(said)[:500]}{place}"
+    return f"{' '.join(lines)[:500]}{place}"
 
 
 @cache
 def _not_theirs() -> tuple[str, ...]:
     """Beginnings of the paths of installed packages and our own; ``<`` is code without a file."""
     # found, not imported: the models bring torch
-    specs = map(find_spec, ("vidcost.bench", "vidcost.models"))
+    specs = map(importlib.util.find_spec, ("vidcost.bench", "vidcost.models"))
     ours = [folder for spec in specs if spec for folder in spec.submodule_search_locations or ()]
     return sys.prefix, sys.base_prefix, *ours, "<"
 
@@ -75,13 +74,11 @@ def load(reference: str) -> Any:
     Raises: ValueError if there is no such file, module or name; UserCodeError if the module raises.
     """
     where, name = _parts(reference)
-    found: Any = _from_file(Path(where)) if where.endswith(".py") else _from_module(where)
-    for part in name.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            raise ValueError(f"{where} has no {name!r}") from None
-    return found
+    module = _from_file(Path(where)) if where.endswith(".py") else _from_module(where)
+    try:
+        return operator.attrgetter(name)(module)
+    except AttributeError:
+        raise ValueError(f"{where} has no {name!r}") from None
 
 
 def digest(reference: str) -> str:
@@ -95,10 +92,10 @@ def digest(reference: str) -> str:
         files = [_existing(Path(where))]
     else:
         spec = _find(where.partition(".")[0])
-        folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+        folders = map(Path, spec.submodule_search_locations or ())
         files = sorted(path for folder in folders for path in folder.rglob("*.py"))
-        if not files:
-            files = [Path(spec.origin)] if spec.origin and Path(spec.origin).is_file() else []
+        if not files and spec.has_location:
+            files = [Path(str(spec.origin))]
     content = hashlib.sha256()
     for path in files:
         content.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -111,7 +108,7 @@ def _parts(reference: str) -> tuple[str, str]:
         raise ValueError(
             f"{reference!r} is no reference such as my_net.py:make_model or my_pkg.my_module:Name"
         )
-    return found["where"], found["name"]
+    return found[1], found[2]
 
 
 def _existing(path: Path) -> Path:
@@ -128,7 +125,6 @@ def _from_file(path: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, resolved)
     assert spec is not None, resolved
-    assert spec.loader is not None, resolved
     module = importlib.util.module_from_spec(spec)
     _search(resolved.parent)
     # before it runs: dataclasses and pickle look it up there
@@ -136,8 +132,7 @@ def _from_file(path: Path) -> ModuleType:
     try:
         with of_user_code():
             # compiled again: cached bytecode is checked by second and size only
-            source = resolved.read_bytes()
-            exec(compile(source, str(resolved), "exec"), vars(module))
+            exec(compile(resolved.read_bytes(), str(resolved), "exec"), vars(module))
     except BaseException:
         del sys.modules[name]
         raise
@@ -150,14 +145,14 @@ def _from_module(name: str) -> ModuleType:
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
-            # a module that the user's code lacks is an error of that code
             missing = error.name
-            if missing is None or not (name == missing or name.startswith(f"{missing}.")):
+            # a module that the user's code lacks is an error of that code
+            if missing is None or not f"{name}.".startswith(f"{missing}."):
                 raise
     raise ValueError(f"no module {name!r}: {missing!r} is not there")
 
 
-def _find(top: str) -> importlib.machinery.ModuleSpec:
+def _find(top: str) -> ModuleSpec:
     _search(Path.cwd())
     spec = importlib.util.find_spec(top)
     if spec is None:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcost.models.blocks.impl import Impl
-from vidcost.models.blocks.operation import NonLocalOperation, Pairwise
+from vidcost.models.blocks.non_local import NonLocalOperation, Pairwise
 from vidcost.models.cost import Cost, total
 
 Combine = Literal["concat", "attention"]

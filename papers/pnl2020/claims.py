@@ -33,7 +33,7 @@ from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.pnl import PNL
-from vidcost.papers.figures import Claim, Figure, Kind, Paper
+from vidcost.papers.figures import Claim, Figure, Kind, Paper, TableId
 
 SHAPE = (1, 384, 8, 14, 14)
 """conv4 of MFNet on a clip of 16x224x224: where the paper puts its module by default."""
@@ -185,8 +185,15 @@ def negligible_from(scales: int) -> int:
 # claims about formulas: under the printed forms, under the derived ones
 
 
+def _of_formulas(check: Callable[[Forms, Forms], Said]) -> Check:
+    def checked(claim: Claim, paper: Paper) -> Said:
+        return check(printed_forms(), derived_forms())._replace(of_formulas=True)
+
+    return checked
+
+
+@_of_formulas
 def equation_4(printed: Forms, derived: Forms) -> Said:
-    """The four embeddings of a non-local block."""
     own = sympy.expand(4 * C**2 * N * (C / 2))
     ratio = sympy.cancel(printed.nl.conv / derived.nl.conv)
     return Said(
@@ -197,8 +204,8 @@ def equation_4(printed: Forms, derived: Forms) -> Said:
     )
 
 
+@_of_formulas
 def equation_6(printed: Forms, derived: Forms) -> Said:
-    """A whole non-local block."""
     said, is_so = printed.nl.macs, derived.nl.macs
     return Said(
         holds(sympy.expand(said - EQUATIONS[6]) == 0),
@@ -208,22 +215,19 @@ def equation_6(printed: Forms, derived: Forms) -> Said:
     )
 
 
+@_of_formulas
 def equation_9(printed: Forms, derived: Forms) -> Said:
-    """The dependencies of all scales."""
     one_scale = EQUATIONS[6].subs({C: C / n, N: EQUATIONS[7]}, simultaneous=True)
 
-    def follows(scales: int) -> bool:
-        summed = sum(one_scale.subs({n: scales, k: scale}) for scale in range(scales))
-        return bool(sympy.expand(printed.pnl.given(n=scales).macs - summed) == 0)
+    def equals_printed(form: Callable[[int], Expr]) -> bool:
+        off = (printed.pnl.given(n=scales).macs - form(scales) for scales in CLAIMED_N)
+        return all(sympy.expand(each) == 0 for each in off)
 
-    def is_derived(scales: int) -> bool:
-        smoothed = smooth(derived.pnl.given(n=scales).macs)
-        return bool(sympy.expand(printed.pnl.given(n=scales).macs - smoothed) == 0)
-
+    summed = equals_printed(lambda m: sum(one_scale.subs({n: m, k: scale}) for scale in range(m)))
     ratio = sympy.simplify(printed.pnl.given(n=2).conv / smooth(derived.pnl.given(n=2).conv))
     return Said(
-        holds(all(map(follows, CLAIMED_N))),
-        holds(all(map(is_derived, CLAIMED_N))),
+        holds(summed),
+        holds(equals_printed(lambda m: smooth(derived.pnl.given(n=m).macs))),
         "It follows from Equations 4 to 8, and keeps the extra factor of Equation 4, here C' = "
         f"C/n: {plain(sympy.cancel(ratio))} at n = 2. 1/n³ · 2C³N should be 1/n² · 2C²N; the "
         "second sum is right. N/4^k also stands for T·floor(H/2^k)·floor(W/2^k), and f_comb is "
@@ -231,8 +235,8 @@ def equation_9(printed: Forms, derived: Forms) -> Said:
     )
 
 
+@_of_formulas
 def possible_n(printed: Forms, derived: Forms) -> Said:
-    """Which n there are."""
     stages = {name: at for name, at in MAPS.items() if name.startswith("MFNet")}
 
     def verdict(*, exact: bool) -> str:
@@ -253,13 +257,12 @@ def possible_n(printed: Forms, derived: Forms) -> Said:
     )
 
 
+@_of_formulas
 def largest_at_2(printed: Forms, derived: Forms) -> Said:
-    """The most that a PNL module costs."""
     said = Rational(5, 32) * 2 * C**3 * N + Rational(17, 32) * C * N**2
     fall = falls(printed.pnl), falls(derived.pnl)
     at_2 = derived.pnl.given(n=2).each(smooth)
-    forms = printed.pnl.given(n=2).macs, at_2.macs
-    met = [bool(sympy.expand(form - said) == 0) for form in forms]
+    met = [sympy.expand(form.macs - said) == 0 for form in (printed.pnl.given(n=2), at_2)]
     return Said(
         holds(fall[0] and met[0]),
         holds(fall[1] and met[1]),
@@ -269,9 +272,8 @@ def largest_at_2(printed: Forms, derived: Forms) -> Said:
     )
 
 
+@_of_formulas
 def negligible(printed: Forms, derived: Forms) -> Said:
-    """f_comb beside the dependencies."""
-
     def shares(form: Formula) -> dict[int, Expr]:
         costs = {m: (f_comb(m), form.given(n=m).macs) for m in CLAIMED_N}
         return {m: at_place(comb / (comb + rest)) for m, (comb, rest) in costs.items()}
@@ -294,32 +296,28 @@ def negligible(printed: Forms, derived: Forms) -> Said:
     )
 
 
+@_of_formulas
 def cheaper_than_nl(printed: Forms, derived: Forms) -> Said:
-    """A PNL module beside a non-local block."""
-    below = [
-        all(
-            surely_positive(lower_bound(forms.nl.macs - forms.pnl.given(n=m).macs))
-            for m in CLAIMED_N
+    def is_cheaper(forms: Forms, more: Callable[[int], Expr], least: int) -> bool:
+        saved = {m: forms.nl.macs - forms.pnl.given(n=m).macs - more(m) for m in CLAIMED_N}
+        return all(
+            surely_positive(lower_bound(each), channels=max(1, least * m))
+            for m, each in saved.items()
         )
-        for forms in (printed, derived)
-    ]
-    with_f_comb = all(
-        surely_positive(
-            lower_bound(derived.nl.macs - derived.pnl.given(n=m).macs - f_comb(m)), channels=2 * m
-        )
-        for m in CLAIMED_N
-    )
+
+    without = [is_cheaper(forms, lambda m: Integer(0), 0) for forms in (printed, derived)]
+    with_f_comb = is_cheaper(derived, f_comb, 2)
     return Said(
-        holds(below[0]),
-        holds(below[1] and with_f_comb),
+        holds(without[0]),
+        holds(without[1] and with_f_comb),
         "Without f_comb proved for n = 2, 3, 4 and all C and N: each coefficient of the difference "
         "is positive. With f_comb, whatever the floors take off, for every C that n can split "
         f"(C ≥ 2n) and every N ≥ 1: {holds(with_f_comb)}.",
     )
 
 
+@_of_formulas
 def decreasing(printed: Forms, derived: Forms) -> Said:
-    """A PNL module with more scales."""
     # C is divisible by 2n for both n that are compared
     whole = falls(derived.pnl + combination(), channels=(12, 24))
     return Said(
@@ -330,20 +328,13 @@ def decreasing(printed: Forms, derived: Forms) -> Said:
     )
 
 
-def _of_formulas(check: Callable[[Forms, Forms], Said]) -> Check:
-    def checked(claim: Claim, paper: Paper) -> Said:
-        return check(printed_forms(), derived_forms())._replace(of_formulas=True)
-
-    return checked
-
-
 # claims about rows
 
 
-def figure(paper: Paper, table: int, row: str, kind: Kind) -> Figure:
-    """A figure that the paper prints."""
-    found = getattr(paper.entry(table, row), kind)
-    assert isinstance(found, Figure), (table, row, kind)
+def figures(paper: Paper, table: TableId, rows: Sequence[str], kind: Kind) -> list[Figure]:
+    """The figures that a table prints of rows."""
+    found = [getattr(paper.entry(table, row), kind) for row in rows]
+    assert all(isinstance(each, Figure) for each in found), (table, rows, kind)
     return found
 
 
@@ -365,46 +356,42 @@ def _percent(text: str | None) -> Decimal:
     return Decimal((text or "").removesuffix("%"))
 
 
-def _gap(kind: Kind, table: int) -> Check:
-    """A claim "PNL has this much less than NL"."""
-
-    def check(claim: Claim, paper: Paper) -> Said:
-        said = Figure.parse(claim.printed)
-        pnl, nl = claim.rows
-        left, right = (figure(paper, table, row, kind) for row in (nl, pnl))
-        unit = claim.printed[-1]
-        of_nl, of_pnl = ours(nl).of(kind), ours(pnl).of(kind)
-        gaps = {name: value - of_pnl[name] for name, value in of_nl.items()}
-        met = [name for name, value in gaps.items() if said.equals(value)]
-        names = {name: "" if kind == "params" else f" {name}" for name in gaps}
-        because = (
-            f"Table {table} prints {left.printed} and {right.printed}, which differ by "
-            f"{left.minus(right)}{unit}. Counted: "
-            f"{', '.join(_written(value, kind) + names[name] for name, value in gaps.items())}."
+def less_by(claim: Claim, paper: Paper) -> Said:
+    """The claim "PNL has this much less than NL", of parameters or FLOPs."""
+    said = Figure.parse(claim.printed)
+    unit = claim.printed[-1]
+    kind: Kind = "params" if unit == "M" else "flops"
+    pnl, nl = claim.rows
+    (table,) = {*paper.tables_of(pnl)} & {*paper.tables_of(nl)}
+    left, right = figures(paper, table, (nl, pnl), kind)
+    printed = f"{left.minus(right)}{unit}"
+    of_nl, of_pnl = ours(nl).of(kind), ours(pnl).of(kind)
+    gaps = {name: value - of_pnl[name] for name, value in of_nl.items()}
+    met = [name for name, value in gaps.items() if said.equals(value)]
+    names = {name: "" if kind == "params" else f" {name}" for name in gaps}
+    because = (
+        f"Table {table} prints {left.printed} and {right.printed}, which differ by {printed}. "
+        f"Counted: {', '.join(_written(v, kind) + names[name] for name, v in gaps.items())}."
+    )
+    is_exact = left.minus(right) == said.digits
+    finest = paper.finest(pnl, kind)
+    assert finest is not None
+    mixed = [name for name, v in of_nl.items() if said.equals(round(v - finest.value))]
+    if mixed and not is_exact:
+        seen_by = "" if kind == "params" else f" ({_listed(mixed)})"
+        because += (
+            f" NL as counted{seen_by} less PNL as printed, {finest.printed}, is {claim.printed}."
         )
-        is_exact = left.minus(right) == said.digits
-        finest = paper.finest(pnl, kind)
-        assert finest is not None
-        mixed = [name for name, v in of_nl.items() if said.equals(round(v - finest.value))]
-        if mixed and not is_exact:
-            seen_by = "" if kind == "params" else f" ({_listed(mixed)})"
-            because += (
-                f" NL as counted{seen_by} less PNL as printed, {finest.printed}, is "
-                f"{claim.printed}."
-            )
-        rounded = f"holds within rounding ({left.minus(right)}{unit})"
-        fits = within_rounding(said, left, right)
-        by_count = HOLDS_NOT
-        if met:
-            by_count = HOLDS if kind == "params" else f"holds in {_listed(met)} only"
-        return Said(HOLDS if is_exact else rounded if fits else HOLDS_NOT, by_count, because)
-
-    return check
+    rounded = within_rounding(said, left, right) and not is_exact
+    return Said(
+        f"holds within rounding ({printed})" if rounded else holds(is_exact),
+        f"holds in {_listed(met)} only" if met and kind == "flops" else holds(bool(met)),
+        because,
+    )
 
 
 def params_of_attention(claim: Claim, paper: Paper) -> Said:
-    """Attention beside concatenation, in parameters."""
-    left, right = (figure(paper, 3, row, "params") for row in claim.rows)
+    left, right = figures(paper, 3, claim.rows, "params")
     said = Figure.parse(claim.printed)
     counted = ours(claim.rows[0]).params - ours(claim.rows[1]).params
     slip = (
@@ -419,25 +406,23 @@ def params_of_attention(claim: Claim, paper: Paper) -> Said:
     )
 
 
-def _shares(claim: Claim, paper: Paper, kind: Kind) -> tuple[float, float]:
-    """What the first row has more than the second, relative: as printed in Table 3, and counted."""
-    left, right = (figure(paper, 3, row, kind) for row in claim.rows)
+def _increase_by_attention(claim: Claim, paper: Paper, kind: Kind) -> tuple[float, float]:
+    """By how much the first row exceeds the second: as printed in Table 3, and counted."""
+    left, right = figures(paper, 3, claim.rows, kind)
     convention = "params" if kind == "params" else "macs"
     more, less = (ours(row).of(kind)[convention] for row in claim.rows)
     return float(left.minus(right) / right.digits), more / less - 1
 
 
 def share_of_attention(claim: Claim, paper: Paper) -> Said:
-    """The same as a percentage."""
     limit = float(_percent(claim.printed.removeprefix("less than "))) / 100
-    printed, counted = _shares(claim, paper, "params")
+    printed, counted = _increase_by_attention(claim, paper, "params")
     because = f"{printed:.3%} by Table 3, {counted:.3%} counted."
     return Said(holds(printed < limit), holds(counted < limit), because)
 
 
 def negligible_f_comb(claim: Claim, paper: Paper) -> Said:
-    """The same in FLOPs."""
-    printed, counted = _shares(claim, paper, "flops")
+    printed, counted = _increase_by_attention(claim, paper, "flops")
     return Said(
         holds(printed < NEGLIGIBLE),
         holds(counted < NEGLIGIBLE),
@@ -447,7 +432,6 @@ def negligible_f_comb(claim: Claim, paper: Paper) -> Said:
 
 
 def accuracy(claim: Claim, paper: Paper) -> Said:
-    """An increase in accuracy."""
     best, baseline = (_percent(paper.entry(5, row).top1) for row in claim.rows)
     said = _percent(claim.printed)
     over = [
@@ -461,29 +445,27 @@ def accuracy(claim: Claim, paper: Paper) -> Said:
 
 
 def less_than_nl(claim: Claim, paper: Paper) -> Said:
-    """FLOPs of PNL modules beside those of a non-local block."""
     *pnls, nl = claim.rows
-    of_nl, verdicts, sentences, by_paper = ours(nl).flops, [], [], True
+    of_nl, verdicts, sentences, by_paper = ours(nl).flops, {}, [], True
     for pnl in pnls:
-        by_paper &= figure(paper, 5, nl, "flops").minus(figure(paper, 5, pnl, "flops")) > 0
+        more, less = figures(paper, 5, (nl, pnl), "flops")
+        by_paper &= more.minus(less) > 0
         counted = ours(pnl).flops
-        less = [name for name, value in counted.items() if value < of_nl[name]]
-        more = [name for name in of_nl if name not in less]
-        mixed = f"holds in {_listed(less)}, not in {_listed(more)}" if less and more else ""
-        verdicts.append((pnl, mixed or holds(bool(less))))
+        below = [name for name, value in counted.items() if value < of_nl[name]]
+        others = [name for name in of_nl if name not in below]
+        mixed = f"holds in {_listed(below)}, not in {_listed(others)}"
+        verdicts[pnl] = mixed if below and others else holds(bool(below))
         values = (
             f"{_written(value, 'flops')} against {_written(of_nl[name], 'flops')} {name}"
             for name, value in counted.items()
         )
         sentences.append(f"{pnl}: {', '.join(values)}")
-    by_count = "; ".join(f"{pnl}: {verdict}" for pnl, verdict in verdicts)
-    if len(verdicts) == 1:
-        by_count = verdicts[0][1]
+    named = (f"{pnl}: {verdict}" for pnl, verdict in verdicts.items())
+    by_count = "; ".join(named if len(verdicts) > 1 else verdicts.values())
     return Said(holds(by_paper), by_count, ". ".join(sentences) + ".")
 
 
 def both_lower(claim: Claim, paper: Paper) -> Said:
-    """Parameters and FLOPs beside those of a non-local block."""
     by_paper, by_count, because, _ = less_than_nl(claim, paper)
     pnl, nl = (ours(row).params for row in claim.rows)
     return Said(
@@ -494,29 +476,26 @@ def both_lower(claim: Claim, paper: Paper) -> Said:
     )
 
 
-def _increases(paper: Paper, pairs: Sequence[tuple[int, str, str]], said: str) -> tuple[str, str]:
+def _increases(paper: Paper, pairs: Sequence[tuple[int, str, str]], unit: str) -> tuple[str, str]:
     """What blocks add to the networks without them: as printed, and counted."""
     by_paper, by_count = [], []
     for table, block, plain_row in pairs:
-        more, less = (figure(paper, table, row, "flops") for row in (block, plain_row))
-        by_paper.append(f"{float(more.minus(less)) / float(less.digits):+.1%}{said} ({block})")
+        more, less = figures(paper, table, (block, plain_row), "flops")
+        by_paper.append(f"{float(more.minus(less)) / float(less.digits):+.1%}{unit} ({block})")
         with_block, without = (ours(row).flops["macs"] for row in (block, plain_row))
         by_count.append(f"{(with_block - without) / without:+.1%} MACs ({block})")
     return ", ".join(by_paper), ", ".join(by_count)
 
 
 def increase_by_nl(claim: Claim, paper: Paper) -> Said:
-    """What a non-local block adds."""
     first, plain_row, second, other = claim.rows
-    pairs = [(5, first, plain_row), (6, second, other)]
     return Said(
-        *_increases(paper, pairs, ""),
+        *_increases(paper, [(5, first, plain_row), (6, second, other)], ""),
         "The paper gives no figure to check; these are the increases over the network without it.",
     )
 
 
 def limited_increase(claim: Claim, paper: Paper) -> Said:
-    """What PNL modules add."""
     *pnls, plain_row = claim.rows
     return Said(
         *_increases(paper, [(5, pnl, plain_row) for pnl in pnls], " FLOPs"),
@@ -526,11 +505,10 @@ def limited_increase(claim: Claim, paper: Paper) -> Said:
 
 
 def fewer_classes(claim: Claim, paper: Paper) -> Said:
-    """What fewer classes explain."""
     sentences, lower, enough = [], True, True
     for small, large in zip(claim.rows[::2], claim.rows[1::2], strict=True):
         params, flops = (
-            figure(paper, 5, large, kind).minus(figure(paper, 6, small, kind))
+            getattr(paper.entry(5, large), kind).minus(getattr(paper.entry(6, small), kind))
             for kind in ("params", "flops")
         )
         lower = lower and params > 0 and flops > 0
@@ -543,33 +521,3 @@ def fewer_classes(claim: Claim, paper: Paper) -> Said:
         )
     account = f"lower, but the classes {'' if enough else 'do not '}account for it"
     return Said(holds(lower), account, ". ".join(sentences) + ".")
-
-
-CHECKS: dict[tuple[str, str], Check] = {
-    ("Equation 4", "2C^3N"): _of_formulas(equation_4),
-    ("Equation 6", "2C^3N + CN^2"): _of_formulas(equation_6),
-    (
-        "Equation 9",
-        "(sum 1/4^k) (1/n^3) 2C^3N + (sum 1/16^k) (1/n) CN^2",
-    ): _of_formulas(equation_9),
-    ("Section 3.3", "2, 3 or 4"): _of_formulas(possible_n),
-    ("Section 3.3", "5/32 2C^3N + 17/32 CN^2"): _of_formulas(largest_at_2),
-    ("Section 3.3", "negligible"): _of_formulas(negligible),
-    ("Section 3.3", "lower computation cost"): _of_formulas(cheaper_than_nl),
-    ("Section 4.2.4", "decreases"): _of_formulas(decreasing),
-    ("Abstract", "decreased computation cost"): less_than_nl,
-    ("Abstract", "significant increase"): increase_by_nl,
-    ("Section 1", "less computation cost"): less_than_nl,
-    ("Section 4.2.3", "0.09M"): params_of_attention,
-    ("Section 4.2.3", "less than 0.12%"): share_of_attention,
-    ("Section 4.2.3", "negligible computation cost"): negligible_f_comb,
-    ("Section 4.3", "limited increase"): limited_increase,
-    ("Section 4.3", "0.22M"): _gap("params", 5),
-    ("Section 4.3", "0.42G"): _gap("flops", 5),
-    ("Section 4.3", "3.35%"): accuracy,
-    ("Section 4.3", "both lower"): both_lower,
-    ("Section 4.3", "1.92M"): _gap("params", 6),
-    ("Section 4.3", "5.41G"): _gap("flops", 6),
-    ("Table 6, caption", "lower"): fewer_classes,
-    ("Section 5", "significantly less computation cost"): less_than_nl,
-}

@@ -13,8 +13,7 @@ from vidcost.models.backbones.i3d import I3D
 from vidcost.models.backbones.s3d import S3D
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
-from vidcost.models.blocks.non_local import NonLocal
-from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.non_local import NonLocal, NonLocalOperation
 from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.recipe import Axis, Choice, Edit
 
@@ -36,7 +35,7 @@ def pool_twice_before_res2(model: nn.Module) -> None:
     """Both temporal poolings before res2, none after it."""
     for network in _all(model, C2DResNet50):
         network.maxpool = nn.Sequential(network.maxpool, network.temporal_pool)  # type: ignore[assignment]
-        network.temporal_pool = nn.Identity()  # type: ignore[assignment]
+    pool_only_before_res2(model)
 
 
 def pool_only_before_res2(model: nn.Module) -> None:
@@ -49,7 +48,7 @@ def pool_never(model: nn.Module) -> None:
     """No temporal pooling: only conv1 halves the frames."""
     for network in _all(model, C2DResNet50):
         network.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
-        network.temporal_pool = nn.Identity()  # type: ignore[assignment]
+    pool_only_before_res2(model)
 
 
 def stride_in_conv1(model: nn.Module) -> None:
@@ -113,22 +112,16 @@ def one_group(model: nn.Module) -> None:
         block.gn = nn.GroupNorm(1, block.channels)
 
 
-def averaged_by_module(model: nn.Module) -> None:
+def by_module(model: nn.Module) -> None:
     """CGD's average by an AdaptiveAvgPool3d, which counters of modules see."""
     for block in _all(model, CGD):
         block.pool = nn.AdaptiveAvgPool3d(1)
-        block.__class__ = _AveragedByModule
+        block.__class__ = _ByModule
 
 
-class _AveragedByModule(CGD):
-    def forward(self, x: Tensor) -> Tensor:
-        pool: nn.AdaptiveAvgPool3d = self.pool  # type: ignore[assignment]
-        average, maximum = pool(x).flatten(1), x.amax((2, 3, 4))  # B C
-        share = average.softmax(dim=1)
-        p = torch.tanh(average @ self.w0 * share + self.b0)
-        q = torch.tanh(maximum @ self.w1 * share + self.b1)
-        gate = torch.tanh(q @ self.w2 * p + self.b2)
-        return x * (1 + gate)[:, :, None, None, None]
+class _ByModule(CGD):
+    def mean(self, x: Tensor) -> Tensor:
+        return self.pool(x).flatten(1)  # type: ignore[operator, no-any-return]
 
 
 # I3D and S3D
@@ -168,115 +161,82 @@ def unseparated(from_unit: str) -> Edit:
     def edit(model: nn.Module) -> None:
         for network in _all(model, S3D):
             units = [layer for layer in network.features if hasattr(layer, "branch2")]
-            first = units[S3D_UNITS.index(from_unit)]
             above = False
             for layer in network.features:
-                above = above or layer is first
-                for pair in _separated(layer):
-                    _merge(pair) if above else _flatten(pair)
+                above = above or layer is units[S3D_UNITS.index(from_unit)]
+                for pair in _all(layer, nn.Sequential):
+                    if len(pair) == 2 and all(isinstance(part, nn.Sequential) for part in pair):
+                        _join(pair, pair[0][0], pair[1][0], in_full=above)  # type: ignore[index]
 
     return edit
 
 
-def _separated(layer: nn.Module) -> list[Any]:
-    """Pairs of a convolution over space and one over time."""
-    return [
-        pair
-        for pair in _all(layer, nn.Sequential)
-        if len(pair) == 2
-        and all(isinstance(part, nn.Sequential) and len(part) == 3 for part in pair)
-        and _first(pair[1]).kernel_size[0] > 1
-    ]
+def _join(pair: Any, space: Any, time: Any, *, in_full: bool) -> None:
+    """One convolution for a pair over space and over time: a full one, or that over space."""
+    if not isinstance(time, nn.Conv3d) or time.kernel_size[0] == 1:
+        return
+    step = time.stride[0]
+    pair[1] = nn.MaxPool3d(1, (step, 1, 1)) if step > 1 and not in_full else nn.Identity()
+    if in_full:
+        kernel, stride, padding = (
+            (of_time[0], *of_space[1:])
+            for of_time, of_space in (
+                (time.kernel_size, space.kernel_size),
+                (time.stride, space.stride),
+                (time.padding, space.padding),
+            )
+        )
+        width, out = space.in_channels, space.out_channels
+        pair[0][0] = nn.Conv3d(width, out, kernel, stride, padding, bias=False)
 
 
-def _first(unit: Any) -> nn.Conv3d:
-    conv = unit[0]
-    assert isinstance(conv, nn.Conv3d)
-    return conv
+def _axis(name: str, choices: dict[str, tuple[str, Edit]], *found_in: type[nn.Module]) -> Axis:
+    return Axis(name, {key: Choice(*choice) for key, choice in choices.items()}, found_in)
 
 
-def _merge(pair: Any) -> None:
-    space, time = _first(pair[0]), _first(pair[1])
-    pair[0][0] = nn.Conv3d(
-        space.in_channels,
-        space.out_channels,
-        (time.kernel_size[0], space.kernel_size[1], space.kernel_size[2]),
-        (time.stride[0], space.stride[1], space.stride[2]),
-        (int(time.padding[0]), int(space.padding[1]), int(space.padding[2])),
-        bias=False,
-    )
-    pair[1] = nn.Identity()
-
-
-def _flatten(pair: Any) -> None:
-    step = _first(pair[1]).stride[0]
-    pair[1] = nn.MaxPool3d(1, (step, 1, 1)) if step > 1 else nn.Identity()
-
-
-_CLASSES = (101, 200, 400, 1000)
-"""Of UCF101, Mini-Kinetics, Kinetics-400 and ImageNet."""
-
-
-def _axis(
-    name: str,
-    found_in: tuple[type[nn.Module], ...],
-    attribute: str = "",
-    **choices: tuple[str, Edit],
-) -> Axis:
-    """Choices by name, with hyphens for underscores; a name may begin with one."""
-    made = {
-        key.lstrip("_").replace("_", "-"): Choice(words, edit)
-        for key, (words, edit) in choices.items()
-    }
-    return Axis(name, made, found_in, attribute)
-
+# classes of UCF101, Mini-Kinetics, Kinetics-400 and ImageNet
+_CLASSES = {str(n): Choice(f"{n} classes", at={"classes": n}) for n in (101, 200, 400, 1000)}
+_FRAMES = {str(n): Choice(f"{n} frames", at={"frames": n}) for n in (16, 32, 64)}
+_POOLS: dict[str, tuple[str, Edit]] = {
+    "both-before-res2": ("both temporal poolings before res2", pool_twice_before_res2),
+    "only-before-res2": ("no temporal pooling after res2", pool_only_before_res2),
+    "none": ("no temporal pooling", pool_never),
+}
+_FULL_3D: dict[str, tuple[str, Edit]] = {
+    unit: (f"full 3D convolutions from {unit} on and 2D ones below", unseparated(unit))
+    for unit in S3D_UNITS
+}
+_STRIDE = "strides on the first 1x1 of a bottleneck"
+_BRANCH = "third Inception branches of 1x1x1"
 
 AXES: dict[str, Axis] = {
     axis.name: axis
     for axis in (
-        Axis("classes", {str(n): Choice(f"{n} classes", at={"classes": n}) for n in _CLASSES}),
-        Axis("frames", {str(n): Choice(f"{n} frames", at={"frames": n}) for n in (16, 32, 64)}),
+        Axis("classes", _CLASSES),
+        Axis("frames", _FRAMES),
+        _axis("temporal-pools", _POOLS, C2DResNet50),
+        _axis("stride", {"1x1": (_STRIDE, stride_in_conv1)}, C2DResNet50),
+        _axis("inner", {"full": ("an inner width of C, not C/2", full_inner_width)}, NonLocal, PNL),
+        _axis("bias", {"yes": ("biases in the block's convolutions", biases)}, *PAIRWISE_BLOCKS),
+        _axis("keys", {"pooled": ("keys and values pooled 2x2", pooled_keys)}, NonLocal),
         _axis(
-            "temporal-pools",
-            (C2DResNet50,),
-            both_before_res2=("both temporal poolings before res2", pool_twice_before_res2),
-            only_before_res2=("no temporal pooling after res2", pool_only_before_res2),
-            none=("no temporal pooling", pool_never),
+            "block-norm",
+            {"none": ("no normalisation in the block", no_block_norm)},
+            *PAIRWISE_BLOCKS,
         ),
-        _axis(
-            "stride",
-            (C2DResNet50,),
-            _1x1=("strides on the first 1x1 of a bottleneck", stride_in_conv1),
-        ),
-        _axis("inner", (NonLocal, PNL), full=("an inner width of C, not C/2", full_inner_width)),
-        _axis("bias", PAIRWISE_BLOCKS, yes=("biases in the block's convolutions", biases)),
-        _axis("keys", (NonLocal,), pooled=("keys and values pooled 2x2", pooled_keys)),
-        _axis("block-norm", PAIRWISE_BLOCKS, none=("no normalisation in the block", no_block_norm)),
-        _axis("groups", (CGNL,), _1=("one channel group", one_group)),
-        _axis("weights", (PNL,), per_scale=("one set of weights per scale", operation_per_scale)),
+        _axis("groups", {"1": ("one channel group", one_group)}, CGNL),
+        _axis("weights", {"per-scale": ("one set of weights per scale", operation_per_scale)}, PNL),
         # vanilla concatenation has no linear layers to widen
-        _axis(
-            "query", (PNL,), "query", full=("queries and keys of f_comb C' wide", full_query_width)
-        ),
-        _axis(
-            "average", (CGD,), module=("its average taken by a pooling module", averaged_by_module)
-        ),
-        _axis(
-            "third-branch",
-            (I3D, S3D),
-            _1x1x1=("third Inception branches of 1x1x1", third_branch_1x1x1),
-        ),
-        _axis("norm", (I3D, S3D), none=("no BatchNorm", no_batch_norm)),
         Axis(
-            "full-3d-from",
-            {
-                unit: Choice(
-                    f"full 3D convolutions from {unit} on and 2D ones below", unseparated(unit)
-                )
-                for unit in S3D_UNITS
-            },
-            (S3D,),
+            "query",
+            {"full": Choice("queries and keys of f_comb C' wide", full_query_width)},
+            (PNL,),
+            "query",
         ),
+        _axis("average", {"module": ("its average taken by a pooling module", by_module)}, CGD),
+        _axis("third-branch", {"1x1x1": (_BRANCH, third_branch_1x1x1)}, I3D, S3D),
+        _axis("norm", {"none": ("no BatchNorm", no_batch_norm)}, I3D, S3D),
+        _axis("full-3d-from", _FULL_3D, S3D),
     )
 }
 """The axes on which rows of this paper may differ, chosen with the printed figures in view."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from vidcost.bench import cli
+from vidcost.bench import cli, progress
 from vidcost.bench.count import conformance, reconcile, record
 from vidcost.bench.count.operators import OPERATORS
 from vidcost.bench.count.record import Record
@@ -145,14 +145,13 @@ def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
 
 @pytest.fixture
 def operators(monkeypatch):
-    """Have fvcore and thop answer 7 on every single operator at once; errors by counter."""
+    """Have packages answer 7 on every single operator at once; errors by counter."""
     errors = {}
-    answers = {operator.name: conformance.Said(figure=7) for operator in OPERATORS}
 
-    def ask(reference_counter):
-        if error := errors.get(reference_counter):
-            return conformance.unasked(reference_counter, "crashed", error)
-        return conformance.Statement(reference_counter, "1.2", answers)
+    def ask(name):
+        error = errors.get(name, "")
+        answers = {operator.name: "crashed" if error else 7 for operator in OPERATORS}
+        return conformance.Statement(name, "1.2", answers, error=error)
 
     monkeypatch.setattr(conformance, "_ask_package", ask)
     return errors
@@ -168,7 +167,7 @@ class Stopwatch(dict[Cell, Timing]):
         self.notes: list[str] = []
 
     def sweep(
-        self, cells: Sequence[Cell], store: Store, *, on_event: Any, **conditions: Any
+        self, cells: Sequence[Cell], store: Store, *, on_progress: Any, **conditions: Any
     ) -> sweep.Swept:
         self.asked += cells
         self.conditions = conditions | {"path": store.path}
@@ -194,7 +193,11 @@ def real_sweep(stopwatch: Stopwatch, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def not_on_github(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test judges is no verdict on the change that GitHub runs the tests for."""
+    """What a test judges is no verdict on the change that GitHub runs the tests for.
+
+    And no command reports its progress, however slow the machine.
+    """
+    monkeypatch.setattr(progress, "EVERY_S", 3_600.0)
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
 

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import UserDict, namedtuple
+
 import pytest
 import torch
 from torch import nn
 
 from vidcost.bench.call import name_inside, positional
 
+FIRST, SECOND = torch.randn(2, 3), torch.randn(2, 5)
+Pair = namedtuple("Pair", "left right")
 
-class TwoNamed(nn.Module):
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    clips: list
+    rate: float = 2.0
+    mask: torch.Tensor | None = None
+
+
+class Echo(nn.Module):
+    """Returns its arguments."""
+
     def __init__(self) -> None:
         super().__init__()
         self.inner = nn.Linear(3, 5)
 
-    def forward(self, first: torch.Tensor, *, second: torch.Tensor) -> torch.Tensor:
-        return self.inner(first) - second
-
-
-FIRST, SECOND = torch.randn(2, 3), torch.randn(2, 5)
+    def forward(self, *args, **kwargs):
+        return args, kwargs
 
 
 @pytest.mark.parametrize("inputs", [FIRST, [FIRST], (FIRST,)])
-def test_without_names_the_network_stays_itself(inputs):
+def test_tensors_by_position_leave_the_network_itself(inputs):
     network = nn.Linear(3, 5)
     called, values = positional(network, inputs)
     assert network is called
@@ -30,19 +42,40 @@ def test_without_names_the_network_stays_itself(inputs):
     assert name_inside(called, "weight") == "weight"
 
 
-def test_names_become_keywords():
-    network = TwoNamed()
-    # not in the order of the signature
-    called, values = positional(network, {"second": SECOND, "first": FIRST})
-    torch.testing.assert_close(called(*values), network(FIRST, second=SECOND))
+@pytest.mark.parametrize(
+    ("inputs", "kwargs", "expected"),
+    [
+        ({"b": SECOND, "a": FIRST}, None, ((), {"b": SECOND, "a": FIRST})),
+        (FIRST, {"mask": SECOND, "flag": True}, ((FIRST,), {"mask": SECOND, "flag": True})),
+        (([FIRST, SECOND], 3, None), None, (([FIRST, SECOND], 3, None), {})),
+        (
+            (Pair(FIRST, "x"), {"ids": (SECOND,)}),
+            None,
+            ((Pair(FIRST, "x"), {"ids": (SECOND,)}), {}),
+        ),
+        (UserDict(a=FIRST), {"b": UserDict(c=SECOND)}, ((), {"a": FIRST, "b": {"c": SECOND}})),
+    ],
+)
+def test_arguments_are_trees(inputs, kwargs, expected):
+    called, values = positional(Echo(), inputs, kwargs)
+    assert all(isinstance(value, torch.Tensor) for value in values)
+    # the same tensors at the same places
+    assert repr(expected).replace("UserDict", "") == repr(called(*values)).replace("UserDict", "")
+    # and others in their places, as shapes have
+    changed = called(*(value + 1 for value in values))
+    assert repr(expected) != repr(changed)
 
 
-def test_names_of_modules_are_those_inside():
-    called, _ = positional(TwoNamed(), {"first": FIRST, "second": SECOND})
+def test_dataclasses_and_types_of_containers_stay():
+    called, values = positional(Echo(), (Batch([FIRST, SECOND]), Pair(FIRST, 1)))
+    (batch, pair), _ = called(*values)
+    assert (Batch, Pair, 2.0, None) == (type(batch), type(pair), batch.rate, batch.mask)
+    assert SECOND is batch.clips[1]
     names = [name_inside(called, name) for name, _ in called.named_modules()]
     assert names == ["", "", "inner"]
 
 
-def test_an_input_that_is_no_tensor_is_refused():
-    with pytest.raises(ValueError, match="an input is a tensor, not list"):
-        positional(nn.Linear(3, 5), [[1, 2, 3]])
+@pytest.mark.parametrize("inputs", [[[1, 2, 3]], "clip", {}, None])
+def test_inputs_without_a_tensor_are_rejected(inputs):
+    with pytest.raises(ValueError, match=r"^the inputs hold no tensor: give tensors, or a shape"):
+        positional(Echo(), inputs)

@@ -142,6 +142,30 @@ def test_links_lead_somewhere(page: str) -> None:
             assert anchor in [slug.replace(" ", "-") for slug in slugs]
 
 
+def test_every_figure_is_a_result_or_the_output_of_an_example() -> None:
+    kept = [p.read_text("utf-8") for p in CHECKOUT.glob("results/**/*") if p.suffix[1:] in KEPT]
+    assert ["README.md: 12,345,678", "README.md: 9.87G"] == unknown("12,345,678 and 9.87G", kept)
+    assert [] == [
+        each
+        for page in PAGES
+        for each in unknown((CHECKOUT / page).read_text("utf-8"), kept, page=page)
+    ]
+
+
+KEPT = ("md", "jsonl", "csv")
+
+
+def unknown(text: str, kept: list[str], page: str = "README.md") -> list[str]:
+    """Integers in groups of three and figures with a unit that no result and no output has."""
+    plain = set(re.findall(r"(?<![\d,])\d{4,}", text))
+    stored = {n for each in kept for n in re.findall(r"\d+", each.replace(",", ""))} | plain
+    grouped = re.findall(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\.?\d)", text)
+    short = re.findall(r"(?<![\d.])\d+\.\d{2,3}[GM]\b", text)
+    found = [n for n in grouped if n.replace(",", "") not in stored]
+    found += [n for n in short if not any(n in each for each in kept)]
+    return [f"{page}: {each}" for each in dict.fromkeys(found)]
+
+
 def test_every_page_is_in_the_index() -> None:
     index = (CHECKOUT / "docs/README.md").read_text(encoding="utf-8")
     names = {Path(page).name for page in PAGES if page.startswith("docs/")} - {"README.md"}

@@ -15,8 +15,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from vidcost.bench.count import record
 from vidcost.bench.report.page.data import gather
-from vidcost.bench.report.page.page import page
-from vidcost.bench.report.page.sections import sections
+from vidcost.bench.report.page.page import page, sections
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store

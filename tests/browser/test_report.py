@@ -37,6 +37,10 @@ def choose(browser, plot, name, words):
     return figure
 
 
+def unfold(browser, name):
+    browser.execute_script("document.getElementById(arguments[0]).open = true", name)
+
+
 def texts(figure):
     return [each.get_attribute("textContent") for each in figure.find_elements(By.TAG_NAME, "text")]
 
@@ -53,6 +57,7 @@ def luminance(browser, selector, what):
 
 
 def test_a_heading_sorts_by_raw_values_with_mouse_and_keyboard(opened):
+    unfold(opened, "tables")
     button, place = heading(opened, "table-5", "MACs")
     cell = button.find_element(By.XPATH, "..")
     assert "none" == cell.get_attribute("aria-sort")
@@ -69,6 +74,7 @@ def test_a_heading_sorts_by_raw_values_with_mouse_and_keyboard(opened):
 
 
 def test_words_filter_and_the_lines_are_counted(opened):
+    unfold(opened, "tables")
     table = opened.find_element(By.ID, "table-5")
     search = table.find_element(By.CSS_SELECTOR, "[data-filter]")
     search.send_keys("mfnet pnl")
@@ -80,6 +86,7 @@ def test_words_filter_and_the_lines_are_counted(opened):
 
 
 def test_a_link_leads_to_its_row_even_where_a_filter_hides_it(opened):
+    unfold(opened, "tables")
     opened.find_element(By.CSS_SELECTOR, "#row [data-filter]").send_keys("c3d")
     link = opened.find_element(By.LINK_TEXT, "MFNet-NL [26]")
     # the navigation stands over the top of the page
@@ -99,9 +106,14 @@ def test_a_link_leads_to_its_row_even_where_a_filter_hides_it(opened):
     until(opened, opened.find_element(By.CSS_SELECTOR, ":target").is_displayed)
 
 
-def test_every_plot_is_drawn(opened):
+def test_every_plot_is_drawn_once_it_is_visible(opened, wait_drawn):
     figures = opened.find_elements(By.CSS_SELECTOR, "[data-plot]")
     assert 5 == len(figures)
+    assert 2 == len(opened.find_elements(By.CSS_SELECTOR, "svg.marks"))
+    for name in ("growth", "reconciliation", "roofline"):
+        unfold(opened, name)
+    until(opened, lambda: 5 == len(opened.find_elements(By.CSS_SELECTOR, "svg.marks")))
+    wait_drawn(opened)
     for figure in figures:
         shapes = figure.find_elements(By.CSS_SELECTOR, "svg.marks path, svg.marks line")
         assert len(shapes) > 10, figure.get_attribute("data-plot")
@@ -121,11 +133,28 @@ def test_the_scatter_changes_its_rows_and_its_cost(opened):
 
 
 def test_the_reconciliation_shows_the_chosen_row_and_counter(opened):
+    unfold(opened, "reconciliation")
+    plot = "#plot-reconciliation svg.marks"
+    until(opened, lambda: opened.find_elements(By.CSS_SELECTOR, plot))
     choose(opened, "reconciliation", "row", "mfnet-nl")
     figure = choose(opened, "reconciliation", "counter", "fvcore")
     # the paper's row: 12,451,829,760 MACs and 2 per BatchNorm element
     expected = {"12,451,829,760", "+132,263,936", "12,584,093,696"}
     until(opened, lambda: expected <= set(texts(figure)))
+
+
+def test_a_link_to_what_is_folded_away_opens_it(opened):
+    opened.find_element(By.CSS_SELECTOR, ".headlines a[href='#audit']").click()
+    table = opened.find_element(By.ID, "audit-figures")
+    until(opened, table.is_displayed)
+
+
+def test_a_finding_opens_to_its_commands(opened):
+    finding = opened.find_element(By.CSS_SELECTOR, "details.finding")
+    command = finding.find_element(By.TAG_NAME, "code")
+    assert not command.is_displayed()
+    finding.find_element(By.TAG_NAME, "summary").click()
+    until(opened, command.is_displayed)
 
 
 def test_a_point_leads_to_its_row(opened):

@@ -10,8 +10,11 @@ from vidcost.papers.pnl2020.rows import ROWS
 
 FIGURES = """
 paper = "A paper"
-titles.A = "Costs"
-figures = [{ table = "A", label = "Tiny", row = "tiny", params = "1M" }]
+[[tables]]
+id = "A"
+title = "Costs"
+columns = ["label", "row", "params"]
+rows = [["Tiny", "tiny", "1M"]]
 """
 ROW = """
 from torch import nn
@@ -51,6 +54,12 @@ def test_rows_of_all_papers_have_names_and_no_pattern_means_the_default_paper(sh
     assert ["tiny"] == names(select(paper_name="tiny-paper"))
     assert ["tiny"] == names(select(paper_name="tiny-paper", table="A"))
     assert ROWS == select()
+
+
+def test_a_glob_chooses_among_all_papers_only_where_the_default_paper_has_no_match(shelf):
+    shelf("tiny-paper", FIGURES, ROW.replace("NAME", "tiny"))
+    assert ROWS == select(["*"])
+    assert ["tiny"] == names(select(["tin*"]))
 
 
 def test_only_papers_of_stored_rows_are_beside_the_default(shelf):

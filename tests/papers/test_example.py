@@ -24,7 +24,7 @@ def test_the_audit_finds_the_misprint():
     paper = catalog.paper("example")
     judged = judge(paper)
     assert 4 == len(judged)
-    assert ["Table A1, example-r50-nl, params"] == [each.place for each in judged if not each.met]
+    assert [("example-r50-nl", "params")] == [(e.row.name, e.kind) for e in judged if not e.met]
     assert [] == problems(paper, judged)
 
 

@@ -1,7 +1,7 @@
 """Asks the reference counters about a network here, or about a row in a process of its own.
 
-fvcore and thop need dense tensors and change the network that they profile, so for rows they run in
-an isolated process. The other two run here, on the meta device. Answers about rows are cached.
+Packages may change the network that they profile, and torch, so for rows each has a process of its
+own. The others run here. All but fvcore run on the meta device. Answers about rows are cached.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import math
-import os
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -23,9 +21,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from vidcost.bench import files, outputs
-from vidcost.bench.count.counter import Count, count, mode
+from vidcost.bench.count.counter import mode
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.references import flop_counter_mode, fvcore, thop, thop2020
+from vidcost.bench.count.references import flop_counter_mode, fvcore, thop
 from vidcost.bench.count.references.reference import (
     Answer,
     Convention,
@@ -40,32 +38,25 @@ from vidcost.papers.row import Row
 
 REFERENCE_COUNTERS: dict[Convention, Reference] = {
     each.name: each
-    for each in (fvcore.COUNTER, thop.COUNTER, thop2020.COUNTER, flop_counter_mode.COUNTER)
+    for each in (fvcore.COUNTER, thop.COUNTER, thop.COUNTER_2020, flop_counter_mode.COUNTER)
 }
 TIME_LIMIT_S = 900.0
 """For one question."""
 
-LARGE_BYTES = 10**9
-
 Question = tuple[Convention, Row]
 
 
-def ask_about(
-    name: Convention, model: nn.Module, inputs: Sequence[Tensor], *, halved: Collection[str] = ()
-) -> Answer:
+def ask_about(name: Convention, model: nn.Module, inputs: Sequence[Tensor]) -> Answer:
     """What the counter prints for one forward pass of ``model`` in evaluation mode.
 
-    The modules named in ``halved`` then compute in half precision: this takes half the memory and
-    changes no count. A counter that is missing or raises gives an answer with another ``status``.
+    A counter that is missing or raises gives an answer with another ``status``.
     """
     reference = REFERENCE_COUNTERS[name]
-    with _quiet():
+    with quiet():
         if reference.package and (fault := fault_of(reference.package)):
             return Answer(version=reference.version, status=fault[0], error=fault[1])
-        for module in halved:
-            halve(model.get_submodule(module))
         try:
-            with mode(model, training=False):
+            with mode(model, training=False), torch.no_grad():
                 return reference.answer(model, tuple(inputs))
         except Exception as error:  # whatever a counter raises is its answer
             return Answer(version=reference.version, status="crashed", error=named(error))
@@ -98,54 +89,23 @@ def ask(
     return answer
 
 
-def ask_all(
-    rows: Sequence[Row], large: Collection[Row], *, use_cache: bool
-) -> Iterator[tuple[Question, Answer]]:
-    """The answers of all counters about ``rows``, as they come.
-
-    Counters in processes run beside each other, except on the ``large`` rows, which need gigabytes.
-    """
-    cores = os.cpu_count() or 1
-    isolated = [name for name, reference in REFERENCE_COUNTERS.items() if reference.package]
-    for name in isolated if large else ():
-        with Isolated(threads=cores) as process:
-            for row in large:
-                yield (name, row), ask(name, row, use_cache=use_cache, process=process)
+def ask_all(rows: Sequence[Row], *, use_cache: bool) -> Iterator[tuple[Question, Answer]]:
+    """The answers of all counters about ``rows``, as they come; packages beside each other."""
     asked: dict[Future[Answer], Question] = {}
+    here = [name for name, reference in REFERENCE_COUNTERS.items() if not reference.package]
     with ExitStack() as stack:
-        for name in isolated:
+        for name in REFERENCE_COUNTERS.keys() - here:
             pool = stack.enter_context(ThreadPoolExecutor(1))
             # closed before the pool waits for its thread: an interruption then ends at once
-            process = stack.enter_context(Isolated(threads=max(1, cores // len(isolated))))
+            process = stack.enter_context(Isolated())
             for row in rows:
-                if row not in large:
-                    future = pool.submit(ask, name, row, use_cache=use_cache, process=process)
-                    asked[future] = (name, row)
-        for name in REFERENCE_COUNTERS:
-            if name not in isolated:
-                for row in rows:
-                    yield (name, row), ask(name, row, use_cache=use_cache)
+                future = pool.submit(ask, name, row, use_cache=use_cache, process=process)
+                asked[future] = (name, row)
+        for name in here:
+            for row in rows:
+                yield (name, row), ask(name, row, use_cache=use_cache)
         for future in as_completed(asked):
             yield asked[future], future.result()
-
-
-def halve(module: nn.Module) -> None:
-    """Have ``module`` compute in half precision; its inputs and output keep their type."""
-    module.bfloat16()
-    module.register_forward_pre_hook(lambda _, args: tuple(x.bfloat16() for x in args))
-    module.register_forward_hook(lambda _, args, output: output.float())
-
-
-def large_modules(count: Count) -> frozenset[str]:
-    """Names of the modules that produce a tensor of ``LARGE_BYTES`` or more in single precision.
-
-    An attention matrix of 25,088 positions takes 2.5 GB, and its softmax as much again.
-    """
-    return frozenset(
-        operation.module
-        for operation in count.operations
-        if 4 * math.prod(operation.output) >= LARGE_BYTES
-    )
 
 
 def answers_folder() -> Path:
@@ -181,14 +141,13 @@ def _ask_in(process: Isolated, name: Convention, row: Row) -> Answer:
 
 def _answer(name: Convention, row: Row) -> Answer:
     """What runs in the isolated process."""
-    model, clips = on_meta(row)
-    large = large_modules(count(model, *clips))
-    torch.manual_seed(0)
-    return ask_about(name, row.model(), row.clips(), halved=large)
+    if REFERENCE_COUNTERS[name].needs_values:
+        return ask_about(name, row.model(), row.clips())
+    return ask_about(name, *on_meta(row))
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Suppress the counters' warnings and logs, of which their tracing makes many."""
     root, nowhere = logging.getLogger(), logging.NullHandler()
     disabled = root.manager.disable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from vidcost.bench.count.counter import Count, unfused
@@ -18,7 +17,7 @@ def _profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
 
     counter = FlopCounterMode(display=False)
     # attention in parts, as on the meta device: it does not know the CPU's fused kernel
-    with torch.no_grad(), unfused(model), counter:
+    with unfused(model), counter:
         model(*inputs)
     # without products there are none
     flops = counter.get_flop_counts().get("Global", {})

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from vidcost.bench.count.counter import Count
+from vidcost.bench.count.counter import Count, count
 
 Convention = Literal["fvcore", "thop", "thop-2020", "torch"]
 """fvcore and thop as installed; thop of May 2020; torch's FlopCounterMode, halved."""
@@ -77,6 +77,44 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """What a counter should print: ``ours``, our amounts by category, and the ``terms`` to add."""
+
+    ours: Mapping[str, int]
+    terms: tuple[Term, ...]
+
+    @property
+    def total(self) -> int:
+        """The integer that it should print."""
+        return sum(self.parts.values())
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """The same by the counter's categories, without zeros."""
+        return by_category((*self.ours.items(), *((each.part, each.amount) for each in self.terms)))
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The FLOPs and parameters that a counter should print; ``params`` is None if it prints none.
+
+    Ours are MACs and parameters.
+    """
+
+    flops: Explanation
+    params: Explanation | None
+
+    def answer(self, version: str) -> Answer:
+        """The answer that it should give."""
+        return Answer(
+            version=version,
+            flops=self.flops.total,
+            params=None if self.params is None else self.params.total,
+            parts=self.flops.parts,
+        )
+
+
+@dataclass(frozen=True)
 class Reference:
     """A reference counter.
 
@@ -84,16 +122,18 @@ class Reference:
     from our count to the integers that it should print; ``param_terms`` is None if it prints no
     parameters. They read only the count and the types of the modules, never the counter itself.
     ``categories`` gives the category of each of its names of operators. ``package`` is the
-    distribution that has to be installed; it needs dense tensors and changes the network that it
-    profiles. ``reimplemented`` is the version that we implement ourselves, if we do.
+    distribution that has to be installed; it may change the network that it profiles. It does not
+    run on the meta device if it ``needs_values``. ``reimplemented`` is the version that we
+    implement ourselves: it is not run, and its answer is our count with its terms.
     """
 
     name: Convention
-    profile: Callable[[nn.Module, tuple[Tensor, ...]], Printed]
     flop_terms: Callable[[nn.Module, Count], tuple[Term, ...]]
     param_terms: Callable[[nn.Module, Count], tuple[Term, ...]] | None
+    profile: Callable[[nn.Module, tuple[Tensor, ...]], Printed] | None = None
     categories: Mapping[str, str] = field(default_factory=dict)
     package: str = ""
+    needs_values: bool = False
     reimplemented: str = ""
 
     @property
@@ -101,8 +141,25 @@ class Reference:
         """The version that answers."""
         return self.reimplemented or version(self.name)
 
+    @property
+    def title(self) -> str:
+        """Its name above a column."""
+        return f"{self.name} (re-implemented)" if self.reimplemented else self.name
+
+    def explain(self, model: nn.Module, count: Count) -> Explained:
+        """What it should print for the ``model`` that was counted."""
+        total = count.total
+        macs = {"convolutions": total.conv, "products": total.linear + total.matmul}
+        return Explained(
+            flops=Explanation(macs, self.flop_terms(model, count)),
+            params=self.param_terms
+            and Explanation({"params": total.params}, self.param_terms(model, count)),
+        )
+
     def answer(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
         """Profile ``model`` on ``inputs``.  Raises: whatever the counter raises."""
+        if self.profile is None:
+            return self.explain(model, count(model, *inputs)).answer(self.version)
         flops, params, by_name = self.profile(model, inputs)
         parts = ((self.categories.get(name, name), _integer(each)) for name, each in by_name)
         return Answer(

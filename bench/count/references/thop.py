@@ -1,7 +1,8 @@
 """thop: hooks modules of some exact types, and adds up their operations over the tree of modules.
 
 It does not see functions, such as products and convolutions called without a module.
-The convention covers two versions, the one installed and that of May 2020.
+Its version of May 2020 fits the baselines of papers of that time. It is not run but re-implemented:
+its answer is our count and its terms. A slow test compares them with that version itself.
 Source: thop 0.1.1.post2209072238 and 0.0.31.post2005241907, profile.py, rnn_hooks.py and vision/*.
 """
 
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from vidcost.bench.count.counter import Count, Operation, Shape
@@ -27,9 +27,9 @@ from vidcost.bench.count.references.reference import (
 
 _CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _INSTANCE_NORM = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
-CONVOLUTIONS = (*_CONV, *_TRANSPOSED)
+_CONVOLUTIONS = (*_CONV, *_TRANSPOSED)
 _AVG_POOL = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 _UPSAMPLE = (nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d)
 _ADAPTIVE_POOL = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
@@ -44,13 +44,13 @@ _CELLS: dict[type[nn.Module], tuple[int, int]] = {
 }
 """Recurrent layers: the number of gates, and operations per element of the state beside them."""
 
-PER_UPSAMPLED = {"linear": 5, "bilinear": 11, "bicubic": 224 + 35}
+_PER_UPSAMPLED = {"linear": 5, "bilinear": 11, "bicubic": 224 + 35}
 """Operations per output element, by mode."""
 
-CATEGORIES = {
-    **{kind.__name__: "convolutions" for kind in CONVOLUTIONS},
+_CATEGORIES = {
+    **{kind.__name__: "convolutions" for kind in _CONVOLUTIONS},
     "Linear": "products",
-    **{kind.__name__: "BatchNorm" for kind in BATCH_NORMS},
+    **{kind.__name__: "BatchNorm" for kind in _BATCH_NORMS},
     **{kind.__name__: "InstanceNorm" for kind in _INSTANCE_NORM},
     "LayerNorm": "LayerNorm",
     **{kind.__name__: "pooling" for kind in (*_AVG_POOL, *_ADAPTIVE_POOL)},
@@ -81,24 +81,33 @@ class Version:
     rounds_kernels_down: bool
 
 
-INSTALLED = Version(
+_INSTALLED = Version(
     with_rule=(
-        *_CONV,
-        *_TRANSPOSED,
-        *BATCH_NORMS,
+        *_CONVOLUTIONS,
+        *_BATCH_NORMS,
         *_INSTANCE_NORM,
         nn.LayerNorm,
         nn.PReLU,
         nn.Linear,
         *_CELLS,
     ),
-    norms=dict.fromkeys((*BATCH_NORMS, *_INSTANCE_NORM, nn.LayerNorm), (4, 2)),
+    norms=dict.fromkeys((*_BATCH_NORMS, *_INSTANCE_NORM, nn.LayerNorm), (4, 2)),
     bias=0,
     activations={nn.PReLU: 1},
-    upsampling={"nearest": 1} | PER_UPSAMPLED,
+    upsampling={"nearest": 1} | _PER_UPSAMPLED,
     counts_root=True,
     counts_softmax=True,
     rounds_kernels_down=False,
+)
+_MAY_2020 = Version(
+    with_rule=(*_CONVOLUTIONS, *_BATCH_NORMS, nn.Linear, *_CELLS),
+    norms=dict.fromkeys(_BATCH_NORMS, (2, 2)),
+    bias=1,
+    activations={nn.LeakyReLU: 1},
+    upsampling=_PER_UPSAMPLED,
+    counts_root=False,
+    counts_softmax=False,
+    rounds_kernels_down=True,
 )
 
 
@@ -139,7 +148,7 @@ def _layer(operation: Operation, module: Any, version: Version, terms: Terms) ->
     """Add the terms of one operation; returns the category and amount that thop counts."""
     kind, exact, amount = operation.kind, type(module), operation.amount
     out = math.prod(operation.output)
-    if kind == "conv" and exact in CONVOLUTIONS:
+    if kind == "conv" and exact in _CONVOLUTIONS:
         counted = amount
         if exact in _TRANSPOSED:
             counted = out * (module.in_channels // module.groups) * math.prod(module.kernel_size)
@@ -157,7 +166,7 @@ def _layer(operation: Operation, module: Any, version: Version, terms: Terms) ->
         affine, plain = version.norms[exact]
         is_affine = getattr(module, "affine", False) or getattr(module, "elementwise_affine", False)
         per_element = affine if is_affine else plain
-        part = CATEGORIES[exact.__name__]
+        part = _CATEGORIES[exact.__name__]
         terms.add(f"{part}, {per_element} per element", part, per_element * amount)
         return part, per_element * amount
     if kind == "pool" and exact in _AVG_POOL:
@@ -263,8 +272,7 @@ def _recurrent(module: Any, input_shape: Shape) -> int:
 def _profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
     import thop
 
-    with torch.no_grad():
-        flops, params, layers = thop.profile(model, inputs, verbose=False, ret_layer_info=True)
+    flops, params, layers = thop.profile(model, inputs, verbose=False, ret_layer_info=True)
     # a network that is one layer has no tree
     parts = _by_type(model, layers) if layers else [(type(model).__name__, flops)]
     return Printed(flops, params, parts)
@@ -283,8 +291,14 @@ def _by_type(module: nn.Module, layers: dict[str, Any]) -> Iterator[tuple[str, f
 COUNTER = Reference(
     name="thop",
     profile=_profile,
-    flop_terms=lambda model, count: flop_terms(model, count, INSTALLED),
-    param_terms=lambda model, count: param_terms(model, count, INSTALLED),
-    categories=CATEGORIES,
+    flop_terms=lambda model, count: flop_terms(model, count, _INSTALLED),
+    param_terms=lambda model, count: param_terms(model, count, _INSTALLED),
+    categories=_CATEGORIES,
     package="thop",
+)
+COUNTER_2020 = Reference(
+    name="thop-2020",
+    flop_terms=lambda model, count: flop_terms(model, count, _MAY_2020),
+    param_terms=lambda model, count: param_terms(model, count, _MAY_2020),
+    reimplemented="0.0.31.post2005241907",
 )

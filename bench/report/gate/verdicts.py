@@ -9,8 +9,7 @@ from typing import Any
 from vidcost.bench.gate.record import Run, SampleComparison, Verdict, Version, Word
 from vidcost.bench.report.table import Column, Table, integer
 from vidcost.bench.report.timing import megabytes, milliseconds, percent
-from vidcost.bench.timing.machine import UNKNOWN
-from vidcost.bench.timing.record import Machine
+from vidcost.bench.timing.record import UNKNOWN, Machine
 
 _MEANINGS: Mapping[Word, str] = {
     "REGRESSED": "slower, or needs more memory, by more than the margin",

@@ -1,4 +1,4 @@
-"""What the page shows, read from the results folder or counted on the spot."""
+"""The data of the page: counted now, or read from the results folder."""
 
 from __future__ import annotations
 
@@ -10,21 +10,15 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from vidcost.bench.audit import Judged, judge
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, examine, reconcile
 from vidcost.bench.count.record import Record
-from vidcost.bench.gate.versions import git
-from vidcost.bench.timing.kinds import of_one_machine, rows_timed_alike
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Store
+from vidcost.bench.timing.stored import of_one_machine, rows_timed_alike
 from vidcost.papers import catalog
 from vidcost.papers.figures import Paper
-
-PACKAGES = ("vidcost", "torch", "numpy", "scipy", "sympy", "altair", "vl-convert-python")
-"""The packages whose versions the page's own numbers and plots depend on."""
 
 
 @dataclass(frozen=True)
@@ -68,37 +62,35 @@ class Data:
 
 
 def gather(results: Path) -> Data:
-    """Read ``results`` and count what is not stored; no counter is asked, nothing is timed.
+    """Count every row, and read from ``results`` the answers of other counters and timings.
 
-    Raises: ValueError if there are no counts or a file is damaged; ClosedFormMismatch.
+    No other counter is asked, nothing is timed.
+    Raises: ValueError if a file is damaged; ClosedFormMismatch; UncountedOperator.
     """
-    records = record.read(results)
-    if not records:
-        raise ValueError(f"no {record.COUNTS} in {results}: `vidcost run` writes it")
+    stored = record.read(results)
+    records: dict[str, Record] = {}
+    entries: list[Entry] = []
+    for row in catalog.rows_beside(stored):
+        if row.build is None:
+            continue
+        examined = examine(row)
+        answers = stored[row.name].reference_counters if row.name in stored else {}
+        fresh = examined.record.model_copy(update={"reference_counters": answers})
+        records[row.name] = fresh
+        entries += reconcile(replace(examined, record=fresh))
     paper = catalog.paper()
     return Data(
         results=results,
         made=datetime.datetime.now(datetime.UTC),
         paper=paper,
         records=records,
-        entries=tuple(reconciled(records)),
+        entries=tuple(entries),
         devices=tuple(devices(results)),
         judged=judge(paper),
     )
 
 
-def reconciled(records: Mapping[str, Record]) -> Iterator[Entry]:
-    """The reconciliation of every stored row that can be built, with the stored answers.
-
-    Rows are counted anew, in about 0.1 s each; no counter is asked.
-    Raises: ClosedFormMismatch, UncountedOperator; ValueError as the networks do.
-    """
-    for row in catalog.rows_beside(records):
-        if row.build is not None and row.name in records:
-            yield from reconcile(replace(examine(row), record=records[row.name]))
-
-
-def devices(results: Path) -> list[Device]:
+def devices(results: Path) -> Iterator[Device]:
     """Every device in ``results``/timings, by name; none if nothing is stored.
 
     Raises: ValueError naming file and line if one is damaged.
@@ -112,83 +104,48 @@ def devices(results: Path) -> list[Device]:
                 name = timing.machine.device
                 timings.setdefault(name, {})[timing.key] = timing
                 files.setdefault(name, {})[path] = contents.warning
-    found = []
     for name, of_device in sorted(timings.items()):
         kept, note = of_one_machine(of_device.values())
         machine = next(timing.machine for timing in kept if timing.machine)
         notes = tuple(filter(None, (*files[name].values(), note)))
-        found.append(Device(name, machine, tuple(kept), tuple(files[name]), notes))
-    return found
+        yield Device(name, machine, tuple(kept), tuple(files[name]), notes)
 
 
-def sources(data: Data) -> list[dict[str, str | None]]:
-    """Where every number comes from: command, file, versions, device and date, as far as known."""
+def sources(data: Data) -> list[dict[str, str]]:
+    """Where every number comes from: command, file, versions and machine, as far as known."""
     counts = data.results / record.COUNTS
-    with counts.open(encoding="utf-8") as file:
-        header = json.loads(file.readline())
-    here = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
-    anywhere = "any: counts do not depend on it"
-    versions = {k: value for k, value in header.items() if k not in ("command", "records")}
+    made_by: dict[str, str] = {}
+    if counts.is_file():
+        with counts.open(encoding="utf-8") as file:
+            made_by = json.loads(file.readline())
+    here = f"{platform.platform()}, Python {platform.python_version()}"
+    packages = {name: version(name) for name in ("vidcost", "torch", "altair")}
     lines = [
-        ("Printed figures", "transcribed by hand", "figures.toml of the paper", "", "", ""),
-        (
-            "Counts, and what other counters print",
-            header.get("command", ""),
-            str(counts),
-            ", ".join(f"{name} {value}" for name, value in versions.items()),
-            anywhere,
-            _committed(counts),
-        ),
-        (
-            "Reconciliation, audit, formulas, growth with N",
-            "vidcost report",
-            "counted when this page was made",
-            here,
-            anywhere,
-            data.made.date().isoformat(),
-        ),
-        *map(_timed, data.devices),
-        (
-            "This page and its plots",
-            "vidcost report",
-            "from the above",
-            here,
-            f"Python {platform.python_version()}, {platform.platform()}",
-            data.made.isoformat(timespec="minutes"),
-        ),
+        ("Printed figures", "transcribed by hand", "figures.toml of the paper", {}, ""),
+        ("Counts, reconciliation, audit", "vidcost report", "counted now", packages, here),
+        ("Answers of other counters", made_by.pop("command", ""), str(counts), made_by, ""),
     ]
-    keys = ("what", "command", "where", "versions", "device", "date")
-    return [dict(zip(keys, (each or None for each in line), strict=True)) for line in lines]
-
-
-def _committed(path: Path) -> str:
-    try:
-        return git(path.parent, "log", "-1", "--format=%cs", "--", path.name)
-    except ValueError:
-        return ""
-
-
-def _version(package: str) -> str:
-    # torch's own says what it was built for
-    return str(torch.__version__) if package == "torch" else version(package)
-
-
-def _timed(device: Device) -> tuple[str, ...]:
-    machine = device.machine
-    known = {
-        "vidcost": machine.vidcost,
-        "torch": machine.torch,
-        "Python": machine.python,
-        "driver": machine.driver,
-        "CUDA": machine.cuda,
-        "cuDNN": machine.cudnn,
-    }
-    days = sorted(timing.started[:10] for timing in device.timings if timing.started) or [""]
-    return (
-        f"{len(device.timings)} timings on {device.name}",
-        "vidcost time",
-        ", ".join(map(str, device.files)),
-        ", ".join(f"{name} {value}" for name, value in known.items() if value != "not available"),
-        f"{machine.device}, {machine.cores} cores ({machine.cpu}), {machine.platform}",
-        " to ".join(dict.fromkeys((days[0], days[-1]))),
-    )
+    for device in data.devices:
+        machine = device.machine
+        known = {name: getattr(machine, name) for name in ("vidcost", "torch", "driver", "cuda")}
+        days = sorted(timing.started[:10] for timing in device.timings if timing.started) or [""]
+        when = " to ".join(dict.fromkeys((days[0], days[-1])))
+        lines.append(
+            (
+                f"{len(device.timings)} timings on {device.name}",
+                "vidcost time",
+                ", ".join(map(str, device.files)),
+                {name: value for name, value in known.items() if value != "not available"},
+                f"{machine.cpu}, {machine.platform}, {when}",
+            )
+        )
+    return [
+        {
+            "what": what,
+            "command": command,
+            "where": where,
+            "versions": ", ".join(f"{k} {v}" for k, v in versions.items() if k != "records"),
+            "machine": machine,
+        }
+        for what, command, where, versions, machine in lines
+    ]

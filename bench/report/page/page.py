@@ -4,28 +4,212 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
+from vidcost.bench.audit import Verdict, judge_claims
 from vidcost.bench.files import write
-from vidcost.bench.report.page.data import Data
-from vidcost.bench.report.page.html_table import html_table
-from vidcost.bench.report.page.sections import Prose, Section, headlines
-from vidcost.bench.report.plots.plot import Plot
+from vidcost.bench.report.audit import Finding, claim_table, figure_table, findings, verdict_counts
+from vidcost.bench.report.blocks import impl_table, is_pair_of_implementations
+from vidcost.bench.report.page.data import Data, sources
+from vidcost.bench.report.paper import CONVENTIONS, met_by, paper_table
+from vidcost.bench.report.plots.accuracy import accuracy_plot
+from vidcost.bench.report.plots.device import latency_plot, roofline_plot
+from vidcost.bench.report.plots.growth import growth_plot
+from vidcost.bench.report.plots.plot import Plot, anchor
+from vidcost.bench.report.plots.reconciliation import reconciliation_plot
+from vidcost.bench.report.reconciliation import reconciliation_table, term_table
+from vidcost.bench.report.table import MISSING, Column, Table, billions, millions
+from vidcost.bench.report.timing import contribution_table, percent, timing_table
+from vidcost.papers.catalog import printed_rows, rows_beside
 
+_NUMBER = re.compile(r">?(?P<digits>-?[\d,]+(?:\.\d+)?)(?P<unit>[kMGT%]?)")
+_UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "%": 1.0}
 _CODE = re.compile(r"`([^`]+)`")
-_STRONG = re.compile(r"\*\*(.+?)\*\*")
+_POWER = re.compile(r"\^(\d+|[A-Za-z]|\(.+?\))")
+_STRONG = re.compile(r"\*\*(.+?)\*\*|^(Equal|Differs):")
+NO_TIMINGS = (
+    "No timings are stored yet: `vidcost time` makes them, on a GPU with `--device cuda`, and "
+    "`vidcost run` times as much as two minutes on this CPU allow."
+)
+PRINTED = Column("method", "Method")
+"""The column whose value names a row as a paper prints it."""
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Small print under a heading."""
+
+    paragraphs: Sequence[str]
+    heading: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table of the page. ``name`` is its id; ``anchored``: its lines are where links lead."""
+
+    name: str
+    table: Table
+    anchored: bool = False
+
+
+Part = Prose | Finding | Plot | Shown
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page; its name in lower case is its id. ``is_folded``: closed at first."""
+
+    name: str
+    title: str
+    parts: Sequence[Part]
+    is_folded: bool = False
+
+    @property
+    def plots(self) -> list[Plot]:
+        """The plots among its parts."""
+        return [part for part in self.parts if isinstance(part, Plot)]
+
+
+def sections(data: Data) -> list[Section]:
+    """Four sections that everybody reads, then those for a question, folded.
+
+    Raises: ValueError if there is something that does not go into one table.
+    """
+    accuracy = accuracy_plot(data.paper, data.records, data.devices)
+    steps = reconciliation_plot(data.entries, data.paper.shown_first)
+    reconciled = (
+        Shown("reconciliation-rows", reconciliation_table(data.entries)),
+        Shown("reconciliation-terms", term_table(data.entries)),
+    )
+    growth = [growth_plot(data.paper.growth)] if data.paper.growth else []
+    audit = (
+        Shown("audit-figures", figure_table(data.judged)),
+        Shown("audit-claims", claim_table(judge_claims(data.paper))),
+    )
+    rooflines = [plot for device in data.devices if (plot := roofline_plot(device))]
+    folded: dict[tuple[str, str], Sequence[Part]] = {
+        ("Tables", "The paper's tables, counted"): [*_tables(data)],
+        ("Audit", "Every printed figure and claim"): audit,
+        ("Growth", "How cost grows with N"): growth,
+        ("Reconciliation", "What each counter prints"): [*([steps] if steps else []), *reconciled],
+        ("All-timings", "Every timing, and what blocks add"): [*_timings(data)],
+        ("Roofline", "Rates below the devices' ceilings"): rooflines,
+        ("Sources", "Where every number comes from"): [Shown("sources-table", _sources(data))],
+    }
+    return [
+        Section("Findings", "What the audit found", findings(data.paper, data.judged)),
+        Section("Accuracy", "Accuracy against cost", [accuracy] if accuracy else []),
+        Section("Networks", "Every network", [Shown("row", _networks(data), anchored=True)]),
+        Section("Timings", "Latency", [*_latencies(data)]),
+        *(Section(*title, parts, is_folded=True) for title, parts in folded.items() if parts),
+    ]
+
+
+def _networks(data: Data) -> Table:
+    """Every row once: as counted, and as its paper last prints it."""
+    figures = sorted(data.paper.figures, key=lambda figure: figure.flops is not None)
+    printed = {figure.row: figure for figure in figures}
+    lines = []
+    footnotes = {}
+    for index, row in enumerate(rows_beside(data.records)):
+        line: dict[str, Any] = {"row": row.name}
+        if row.note:
+            footnotes[index, "row"] = row.note
+        line["input"] = " + ".join("x".join(map(str, clip)) for clip in row.inputs)
+        record, figure = data.records.get(row.name), printed.get(row.name)
+        if record is not None:
+            line |= {"params": record.params, "macs": record.macs}
+            line["attention"] = record.matmul / record.macs
+        if figure is not None:
+            line |= {"top1": figure.top1, "flops_printed": figure.flops and figure.flops.printed}
+        if record is not None and figure is not None and figure.flops is not None:
+            met = met_by(figure, record)
+            line["met"] = ", ".join(name for name in CONVENTIONS if name in met) or "none"
+        lines.append(line)
+    return Table(
+        title="",
+        columns=(
+            Column("row", "Network"),
+            Column("input", "Input"),
+            Column("params", "Params", millions),
+            Column("macs", "MACs", billions),
+            Column("attention", "of which attention", percent),
+            Column("flops_printed", "FLOPs printed", lambda printed: str(printed)),
+            Column("met", "Printed figure is that of"),
+            Column("top1", "Top-1 printed", lambda printed: str(printed)),
+        ),
+        lines=lines,
+        footnotes=footnotes,
+        legend=("One clip, batch 1. Attention: the products of two activations.",),
+    )
+
+
+def _latencies(data: Data) -> Iterator[Part]:
+    if not data.devices:
+        yield Prose((NO_TIMINGS,))
+    for device in data.devices:
+        if plot := latency_plot(device):
+            yield plot
+
+
+def _timings(data: Data) -> Iterator[Part]:
+    known = {row.name for row in rows_beside(data.records)}
+    for device in data.devices:
+        name = anchor(device.name)
+        yield Prose(device.notes, heading=device.name)
+        alone = [timing for timing in device.timings if not timing.cell.is_pair]
+        if alone:
+            yield Shown(f"timings-{name}", timing_table(alone))
+        implementations = [*filter(is_pair_of_implementations, device.timings)]
+        if implementations:
+            yield Shown(f"implementations-{name}", impl_table(implementations))
+        # a contribution is counted without its blocks, and the page runs no code of users
+        pairs = [t for t in device.timings if t.cell.contribution and not t.cell.code]
+        if pairs := [timing for timing in pairs if timing.cell.row in known]:
+            yield Shown(f"contributions-{name}", contribution_table(pairs))
+
+
+def _tables(data: Data) -> Iterator[Part]:
+    rows = printed_rows(data.paper)
+    for number in data.paper.titles:
+        each = paper_table(number, data.paper, rows, data.records)
+        if number not in data.paper.cost_tables:
+            none = "The paper prints no parameters and no FLOPs in this table."
+            each = replace(each, legend=(none,))
+        yield Shown(f"table-{number}", _without_empty_columns(each))
+
+
+def _without_empty_columns(table: Table) -> Table:
+    filled = {key for line in table.lines for key, value in line.items() if value is not None}
+    return replace(
+        table,
+        columns=[column for column in table.columns if column.key in filled],
+        footnotes={cell: note for cell, note in table.footnotes.items() if cell[1] in filled},
+    )
+
+
+def _sources(data: Data) -> Table:
+    columns = (
+        Column("what", "Numbers"),
+        Column("command", "Made by"),
+        Column("where", "Stored in"),
+        Column("versions", "With"),
+        Column("machine", "On"),
+    )
+    return Table("", columns, sources(data))
 
 
 def page(sections: Sequence[Section], data: Data) -> str:
     """The HTML of the page; every text in it stays text."""
-    plots = [plot for section in sections for plot in section.plots]
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -33,20 +217,63 @@ def page(sections: Sequence[Section], data: Data) -> str:
         lstrip_blocks=True,
         loader=jinja2.FunctionLoader(_asset),
     )
-    environment.filters["marked"] = marked
-    environment.tests["plot"] = lambda part: isinstance(part, Plot)
-    environment.tests["prose"] = lambda part: isinstance(part, Prose)
+    environment.filters |= {"marked": marked, "powers": powers}
+    kinds: dict[str, type[Part]] = {"plot": Plot, "prose": Prose, "finding": Finding}
+    for name, kind in kinds.items():
+        environment.tests[name] = lambda part, kind=kind: isinstance(part, kind)
+    verdicts = verdict_counts(data.judged)
+    balanced = sum(entry.balanced for entry in data.entries)
     return environment.get_template("report.html.j2").render(
         sections=sections,
-        headlines=headlines(data),
+        rows={row.name for row in rows_beside(data.records)},
+        anchor=anchor,
+        cell=_cell,
+        data_url=lambda plot: "data:text/csv;charset=utf-8," + urllib.parse.quote(plot.data.csv()),
+        headlines=(
+            (len(data.records), "networks counted exactly, operator by operator", "networks"),
+            (
+                f"{verdicts[Verdict.EXACT]} of {len(data.judged)}",
+                f"printed figures met to their precision; {verdicts[Verdict.CLOSE]} more within 1%",
+                "audit",
+            ),
+            (
+                f"{balanced} of {len(data.entries)}",
+                "figures of other counters explained to the last digit",
+                "reconciliation",
+            ),
+        ),
         paper=data.paper.paper,
         made=data.made.strftime("%Y-%m-%d %H:%M UTC"),
         style=Markup(_asset("report.css")),
         scripts=[script(_vega()), script(_asset("report.js"))],
-        specs={plot.name: plot.vega() for plot in plots},
-        tables={plot.name: html_table(f"{plot.name}-data", plot.data, ()) for plot in plots},
-        files={plot.name: _data_url(plot) for plot in plots},
     )
+
+
+def _cell(
+    table: Table, index: int, column: Column, notes: list[str], rows: set[str]
+) -> dict[str, Any]:
+    """A cell for the template: its text, sort key, row that it links to, and number of a note."""
+    line = table.lines[index]
+    value = line.get(column.key)
+    note = table.footnotes.get((index, column.key))
+    row = line.get("row") if column.key == PRINTED.key else value
+    return {
+        "text": MISSING if value is None else column.format(value),
+        "sort": sort_value(value),
+        "title": f"{value:,}" if isinstance(value, int) else "",
+        "equal": (index, column.key) in table.equal,
+        "note": notes.index(note) + 1 if note else None,
+        "row": row if row in rows else "",
+    }
+
+
+def sort_value(value: Any) -> float | None:
+    """The sort key of a number, also of a printed one, such as 11.176G or 78.35%; else None."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str) and (match := _NUMBER.fullmatch(value)):
+        return float(match["digits"].replace(",", "")) * _UNITS[match["unit"]]
+    return None
 
 
 def write_figures(plots: Iterable[Plot], folder: Path) -> list[Path]:
@@ -68,16 +295,19 @@ def write_figures(plots: Iterable[Plot], folder: Path) -> list[Path]:
 def marked(text: str) -> Markup:
     """Text with `code` and **strong** words; all else in it stays as it is."""
     with_code = _CODE.sub(r"<code>\1</code>", str(escape(text)))
-    return Markup(_STRONG.sub(r"<strong>\1</strong>", with_code))
+    return Markup(
+        _STRONG.sub(lambda match: f"<strong>{match[1] or match[2] + ':'}</strong>", with_code)
+    )
+
+
+def powers(text: str) -> Markup:
+    """Text with exponents, as in 2C^3N, set high."""
+    return Markup(_POWER.sub(r"<sup>\1</sup>", str(escape(text))))
 
 
 def script(code: str) -> Markup:
     """JavaScript for a page: nothing in it ends the element."""
     return Markup(re.sub(r"</(?=script)|<(?=!--)", r"\\x3c", code, flags=re.IGNORECASE))
-
-
-def _data_url(plot: Plot) -> str:
-    return "data:text/csv;charset=utf-8," + urllib.parse.quote(plot.data.csv())
 
 
 def _asset(name: str) -> str:

@@ -71,7 +71,7 @@ def accuracy_lines(
     On the front of a set and cost is a row that no other row beats.
     """
     timings = {device.name: device.rows for device in devices}
-    sets = {each.title: each.tables for each in paper.datasets} or {
+    sets = paper.datasets or {
         f"Table {number}: {title}": (number,) for number, title in paper.titles.items()
     }
     lines: list[dict[str, Any]] = []

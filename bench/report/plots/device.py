@@ -10,7 +10,6 @@ import altair as alt
 
 from vidcost.bench.count.traffic import Traffic, traffic
 from vidcost.bench.report.page.data import Device
-from vidcost.bench.report.page.html_table import anchor
 from vidcost.bench.report.plots.plot import (
     INK,
     LABELS,
@@ -19,6 +18,7 @@ from vidcost.bench.report.plots.plot import (
     Choice,
     Color,
     Plot,
+    anchor,
     conditions_choice,
     log,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from vidcost.bench.report.page.html_table import anchor
 from vidcost.bench.report.table import Column, Table
 
 Vega = dict[str, Any]
@@ -178,6 +178,11 @@ class Plot:
         for choice in self.choices:
             layer = layer.transform_filter(choice.filter)
         return layer.encode(x=alt.value("width"), y=alt.value(40))
+
+
+def anchor(*words: str) -> str:
+    """An id for a link or a file: letters, digits, dots, dashes and underscores."""
+    return re.sub(r"[^\w.-]+", "-", "-".join(words), flags=re.ASCII)
 
 
 def conditions_choice(of_lines: Iterable[str]) -> Choice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 import sys
 import threading
@@ -80,9 +81,17 @@ def test_any_call_of_any_types(inputs):
     )
     # running mean, variance and their number, and calls
     assert ("Nested", 12) == (counted.network, counted.buffers)
-    assert ["", "embedding", "norm", "drop"] == [m.module for m in counted.modules]
-    assert ["Nested", "Embedding", "BatchNorm1d", "Dropout"] == [m.type for m in counted.modules]
+    assert ["", "embedding", "drop", "norm"] == [m.module for m in counted.modules]
+    assert ["Nested", "Embedding", "Dropout", "BatchNorm1d"] == [m.type for m in counted.modules]
     assert [770, 0, 0, 0] == [m.forward.macs for m in counted.modules]
+
+
+def test_an_rms_norm_of_ones_own_is_a_norm():
+    class LlamaRMSNorm(nn.Module):
+        def forward(self, x):
+            return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+
+    assert Cost(norm=2 * 5) == vidcost.count(LlamaRMSNorm(), torch.ones(2, 5)).forward
 
 
 def state(model):
@@ -219,6 +228,66 @@ def test_a_table_of_modules():
     assert [245, 105, 0, 0, 140] == trained["backward_macs"].tolist()
 
 
+CLIP = nn.Sequential(
+    nn.Conv3d(3, 5, 1), nn.Sequential(nn.ReLU(), nn.Sequential(nn.Conv3d(5, 7, 1)))
+)
+
+
+def test_it_prints_as_a_table_of_two_levels():
+    # 15 and 35 products at 2 x 5 x 7 positions
+    printed = str(vidcost.count(CLIP, (1, 3, 2, 5, 7)))
+    assert [line.split() for line in printed.splitlines()[2:]] == [
+        ["Sequential", "1x7x2x5x7", "62", "3,500", "100.0%"],
+        ["0:", "Conv3d", "1x5x2x5x7", "20", "1,050", "30.0%"],
+        ["1:", "Sequential", "1x7x2x5x7", "42", "2,450", "70.0%"],
+        ["0:", "ReLU", "1x5x2x5x7", "0", "0", "0.0%"],
+        ["1:", "Sequential", "1x7x2x5x7", "42", "2,450", "70.0%"],
+    ]
+    assert "Backward" not in printed
+    assert "Backward MACs" in repr(vidcost.count(CLIP, (1, 3, 2, 5, 7), training=True))
+
+
+def test_notebooks_and_programs_read_the_same():
+    counted = vidcost.count(CLIP, (1, 3, 2, 5, 7))
+    assert counted._repr_html_().startswith("<table>")
+    assert "1: Sequential" in counted._repr_html_()
+    whole = json.loads(counted.to_json())
+    assert ("Sequential", 3_500, 62) == (whole["module"], whole["macs"], whole["params"])
+    assert [1, 7, 2, 5, 7] == whole["modules"][-1]["output"]
+
+
+def test_a_shape_is_a_tensor_of_the_models_type():
+    assert 30 == vidcost.count(nn.Linear(3, 5, dtype=torch.float64), (2, 3)).macs
+    # 5 steps of 7 x 3 and 7 x 7
+    assert 5 * 70 == vidcost.count(nn.RNN(3, 7), [(5, 3), (1, 7)]).macs
+
+
+def test_the_macs_of_a_step_of_training_have_three_names():
+    step = vidcost.count(nn.Linear(3, 5), (2, 3), training=True)
+    assert (30, 30, 60) == (step.forward.macs, step.backward.macs, step.total.macs)
+    with pytest.raises(ValueError, match=r"^a step of training was counted: say forward\.macs, "):
+        step.macs  # noqa: B018
+
+
+def test_arguments_are_trees():
+    class Pathways(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 5)
+
+        def forward(self, clips, *, rate, mask=None):
+            return [self.layer(clip) * rate for clip in clips]
+
+    counted = vidcost.count(
+        Pathways(), ([torch.ones(2, 3), torch.ones(4, 3)],), kwargs={"rate": 2, "mask": None}
+    )
+    assert (6 * 15, "meta", ["", "layer"]) == (
+        counted.macs,
+        counted.counted_on,
+        [module.module for module in counted.modules],
+    )
+
+
 # networks that go wrong
 
 
@@ -234,7 +303,7 @@ def test_a_network_that_leaves_is_an_error():
 def test_what_is_no_network_or_no_tensor_is_rejected():
     with pytest.raises(ValueError, match=r"^a network is an nn\.Module, not function: call what"):
         vidcost.count(lambda x: x, torch.ones(1))
-    with pytest.raises(ValueError, match=r"^an input is a tensor, not str$"):
+    with pytest.raises(ValueError, match=r"^the inputs hold no tensor: give tensors, or a shape"):
         vidcost.count(nn.ReLU(), ["clip"])
     with pytest.raises(ValueError, match="no output needs a gradient"):
         vidcost.count(nn.ReLU(), torch.ones(1), training=True)

@@ -26,7 +26,7 @@ def test_the_reconciliation_of_one_row_is_term_by_term(vidcost, reference_counte
 
 def test_the_reconciliation_of_all_rows_is_written(vidcost, reference_counters, tmp_path, results):
     status, out, err = vidcost("explain")
-    assert (0, LEFT_OUT) == (status, err)
+    assert (0, True) == (status, err.startswith(LEFT_OUT))
     assert out.startswith("**Reconciliation**\n")
     assert len(BUILDABLE) == len(re.findall(r" 7 \| 0 +\|$", out, re.MULTILINE))
     assert {"reconciliation.jsonl", "reconciliation.md"} == {

@@ -27,6 +27,9 @@ class Raises(Net):
     def forward(self, clip):
         raise KeyError("theirs")
 
+def example():
+    return {"clip": torch.ones(2, 3, 3, 4, 5), "mask": None}
+
 class Block(nn.Module):
     def __init__(self, channels, ratio=2, gain=1.0):
         super().__init__()
@@ -64,6 +67,16 @@ def test_several_inputs_with_names_and_types(vidcost):
     inputs = ["--input", f"clip={INPUT}", "--input", "mask=2x5x3x4x5:bool"]
     status, out, _ = vidcost("count", "nets.py:Net", *inputs, "--json")
     assert (0, 1800) == (status, json.loads(out)[0]["macs"])
+
+
+@pytest.mark.parametrize("option", ["--input", "--inputs"])
+def test_inputs_may_be_a_function(vidcost, option):
+    status, out, _ = vidcost("count", "nets.py:Net", option, "nets.py:example", "--json")
+    assert (0, 1800, "nets.py:example") == (
+        status,
+        json.loads(out)[0]["macs"],
+        json.loads(out)[0]["inputs"],
+    )
 
 
 def test_a_step_of_training_is_counted(vidcost):
@@ -132,6 +145,11 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
         ("count nets.py:Net --input 1xx3", "'1xx3' is no input such as"),
         ("count mfnet --input 1x3", "--input is for a network of your own"),
         ("count nets.py:Net --input 1x3 --time-limit 0s", "--time-limit 0s is no time"),
+        (
+            "count nets.py:Net --inputs nets.py:example --input 1x3",
+            "nets.py:example makes all inputs",
+        ),
+        ("count nets.py:Net --inputs nets.py:nothing", "nets.py has no 'nothing'"),
         ("count nets.py:Net --input 1x3 --depth 2 --frames 3", "leave out rows, --table"),
         ("count nets.py:Net nets.py:Raises --input 1x3 --depth 2", "--depth is for one network: 2"),
         ("explain nets.py:Net", "needs its inputs"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -16,11 +19,12 @@ from typer.testing import CliRunner
 
 from vidcost.bench import files
 from vidcost.bench.cli import app
-from vidcost.bench.cli.moved import MOVED, check_moved
+from vidcost.bench.cli.program import FIRST, MOVED, check_moved
 from vidcost.bench.count import reconcile, record
 from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.count.references import asking
-from vidcost.bench.engine.calls import Lost
+from vidcost.bench.timing.conditions import machine_of
+from vidcost.bench.timing.stored import store_of
 from vidcost.bench.timing.sweep import Interrupted
 from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
@@ -72,22 +76,84 @@ def test_the_example_prints_json_alone(
     assert set(map(type, json.loads(out))) <= {dict}
 
 
-def test_without_arguments_the_help_lists_the_commands(vidcost):
-    status, out, err = vidcost()
-    assert (2, "") == (status, err)
-    assert set() == {name.split()[0] for name in commands()} - set(plain(out).split())
+def test_without_arguments_it_shows_five_commands_that_exist(vidcost):
+    assert (0, FIRST + "\n", "") == vidcost()
+    shown = re.findall(r"^  vidcost (.*)$", FIRST, re.MULTILINE)
+    assert 5 == len(shown)
+    for line in shown:
+        name = max((name for name in commands() if line.startswith(name)), key=len)
+        options = {opt for parameter in commands()[name].params for opt in parameter.opts}
+        assert {word for word in line.split() if word.startswith("--")} <= options
+
+
+def test_the_help_lists_the_commands_and_those_of_papers_apart(vidcost):
+    status, out, err = vidcost("-h")
+    assert (0, "") == (status, err)
+    _, general, papers = plain(out).split("╭─ ")[1:]
+    listed = [set(re.findall(r"^│ (\w+) ", text, re.MULTILINE)) for text in (general, papers)]
+    assert {"tables", "run", "formulas", "conformance", "audit"} == listed[1]
+    assert {name.split()[0] for name in commands()} == listed[0] | listed[1]
+
+
+@pytest.mark.parametrize("name", commands())
+def test_no_help_has_options_of_ray_or_of_the_study_of_the_gate(name, vidcost):
+    status, out, _ = vidcost(*name.split(), "-h")
+    assert 0 == status
+    assert not re.search(r"--(engine|address|gpu|visit|seed)\b|\bRay\b", plain(out))
 
 
 def test_the_package_runs_as_a_module(tmp_path):
     ran = subprocess.run(
-        [sys.executable, "-m", "vidcost.bench", "--help"],
+        [sys.executable, "-m", "vidcost", "--version"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
         check=False,
     )
-    assert (0, "") == (ran.returncode, ran.stderr)
-    assert "vidcost.bench [OPTIONS] COMMAND" in ran.stdout
+    assert (0, f"vidcost {version('vidcost')}\n", "") == (ran.returncode, ran.stdout, ran.stderr)
+
+
+@pytest.mark.parametrize(
+    ("text", "ascii_"),
+    [
+        ("430.1 ms ± 0.8%", "430.1 ms +/- 0.8%"),
+        ("7 ✓²³", "7 =23"),
+        ("– → É 漢", "- -> E ?"),
+    ],
+)
+def test_a_stream_without_unicode_gets_ascii(text, ascii_, monkeypatch):
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from vidcost.bench.cli import program as p\n"
+            f"p._print_ascii_where_needed(); print({text!r})",
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
+    assert f"{ascii_}\n" == ran.stdout
+
+
+def test_a_terminal_of_the_locale_c_gets_ascii():
+    """Python itself would write UTF-8 to it."""
+    leader, follower = pty.openpty()
+    with os.fdopen(leader):
+        subprocess.run(
+            [sys.executable, "-m", "vidcost", "list", "mfnet-nl"],
+            stdout=follower,
+            env=os.environ | {"LC_ALL": "C"},
+            check=True,
+        )
+        os.close(follower)
+        text = b""
+        with contextlib.suppress(OSError):
+            while data := os.read(leader, 4096):
+                text += data
+    assert b"mfnet-nl" in text
+    assert text.isascii()
 
 
 @pytest.mark.parametrize(
@@ -273,6 +339,23 @@ def test_an_option_moves_without_its_command(monkeypatch):
             check_moved(["audit", *given])
 
 
+def test_the_first_command_of_the_readme_leaves_the_checkout_clean(
+    vidcost, reference_counters, tmp_path
+):
+    def git(*words):
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True).stdout
+
+    shutil.copy(CHECKOUT / ".gitignore", tmp_path)
+    shutil.copytree(CHECKOUT / "results", tmp_path / "results")
+    for words in ("init -q", "add .", "commit -qm all"):
+        git(*words.split())
+    assert 0 == vidcost("run", "--budget", "0s").status
+    # and the timings of this CPU, which take a while
+    store_of(tmp_path / "results", machine_of("cpu")).prepare()
+    assert b"" == git("status", "--porcelain")
+
+
 HEAVY = (
     *("torch", "numpy", "pandas", "scipy", "sympy", "altair", "fvcore", "psutil"),
     *("thop", "duckdb", "jinja2", "vl_convert", "ray", "triton"),
@@ -312,7 +395,7 @@ def test_help_completion_and_a_mistyped_option_wait_for_nothing(status, words, c
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(1, ClosedFormMismatch), (1, Lost), (130, Interrupted)],
+    [(1, ClosedFormMismatch), (130, Interrupted)],
 )
 def test_what_ends_a_command_has_a_status_of_its_own(status, kind, monkeypatch, vidcost):
     def ends(*_, **__):

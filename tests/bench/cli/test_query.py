@@ -103,7 +103,7 @@ def test_the_answer_as_parquet(vidcost, results):
     [
         (["selec 1"], 'Parser Error: syntax error at or near "selec"'),
         (["select mac from counts"], 'Candidate bindings: "macs"'),
-        (["from timing"], "The tables are counts, timings, contributions, reconciliation, audit"),
+        (["from timing"], "The tables with records are of counts, timings, contributions, "),
         (["copy counts to 'out.csv'"], "give one SELECT, not COPY"),
         (["attach 'a.db'"], "give one SELECT, not ATTACH"),
         (["create table t (a int)"], "give one SELECT, not CREATE"),
@@ -129,6 +129,12 @@ def test_a_damaged_file_is_rejected_in_one_line(name, complaint, results):
     (results / name).write_text("".join([head, "[]\n", *records]))
     assert f"{name}" in (said := complaint("query", "from counts"))
     assert "is damaged" in said
+
+
+def test_an_empty_folder_is_said_to_be_empty(complaint, tmp_path):
+    (tmp_path / "empty").mkdir()
+    said = complaint("query", "select 1", "--results", "empty")
+    assert said.startswith("no records in empty: `vidcost run`, `vidcost time`")
 
 
 def test_a_line_cut_short_is_reported_beside_the_answer(vidcost, results):

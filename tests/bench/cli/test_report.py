@@ -40,8 +40,8 @@ def test_figures_are_written_on_request(vidcost, folder, tmp_path):
     assert {"plots/accuracy.svg", "plots/growth.csv"} <= set(written) <= files(tmp_path)
 
 
-def test_without_counts_it_says_what_writes_them(vidcost, tmp_path):
-    expected = f"vidcost: no counts.jsonl in {tmp_path}: `vidcost run` writes it\n"
-    status, _, err = vidcost("report", "--results", str(tmp_path))
-    assert (2, expected) == (status, err)
-    assert not files(tmp_path)
+def test_a_report_that_fails_leaves_nothing(complaint, tmp_path):
+    (tmp_path / "counts.jsonl").write_text("[]\n")
+    words = "report --results . --figures plots --out page/report.html"
+    assert complaint(*words.split()).startswith("counts.jsonl, line 1 is damaged: ")
+    assert ["counts.jsonl"] == [path.name for path in tmp_path.iterdir()]

@@ -20,7 +20,7 @@ REFERENCE_COUNTERS = ("fvcore", "thop", "thop-2020", "torch")
 def test_run_writes_records_and_tables_and_prints_three(vidcost, reference_counters, tmp_path):
     status, out, err = vidcost("run", "--results", "here")
     assert 0 == status
-    assert LEFT_OUT == err
+    assert err.startswith(LEFT_OUT)
     names = sorted(path.name for path in (tmp_path / "here").rglob("*") if path.is_file())
     assert ["counts.jsonl", *(f"table{number}.md" for number in range(1, 7))] == names
     assert ["Table 3", "Table 5", "Table 6"] == re.findall(r"^\*\*(Table \d)", out, re.MULTILINE)
@@ -47,7 +47,7 @@ def test_run_with_a_reference_counter_that_fails_writes_the_rest(
     reference_counters["thop", "mfnet"] = "exit status 1: boom"
     status, out, err = vidcost("run")
     assert 1 == status
-    assert f"{LEFT_OUT}vidcost: mfnet: thop crashed: exit status 1: boom\n" == err
+    assert err.endswith("vidcost: mfnet: thop crashed: exit status 1: boom\n")
     assert "thop crashed: exit status 1: boom" in out
     records = record.read(tmp_path / "results")
     assert (None, 11_176_355_840) == tuple(

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from vidcost.bench.timing import conditions, sweep
-from vidcost.bench.timing.campaign import campaign_cells
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.plan import campaign_cells
 from vidcost.bench.timing.stored import store_of
 
 

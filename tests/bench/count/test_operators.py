@@ -9,7 +9,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vidcost.bench.count.counter import count
 from vidcost.bench.count.operators import CONVOLUTIONS, NO_PRODUCTS, OPERATORS, PRODUCTS
+from vidcost.bench.count.training import count_training
 
 ADDENDS = {"torch.addmm", "torch.baddbmm"}
 NOT_BILINEAR = {
@@ -43,6 +45,16 @@ def test_a_product_of_ones_adds_up_to_its_macs(operator):
     assert 2 == len(operands)
     gradients = torch.autograd.grad(out.sum(), operands)
     assert operator.backward == sum(gradient.sum().item() for gradient in gradients)
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
+def test_the_counter_counts_what_was_worked_out(operator, device):
+    with torch.device(device):
+        network, inputs = operator.network(), operator.inputs()
+    assert operator.macs == count(network, *inputs).total.macs
+    if operator.backward is not None:
+        assert operator.backward == count_training(network, *inputs).backward.total.macs
 
 
 def test_padding_counts_as_the_unpadded_convolution_of_the_same_output():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import fields
 
 import pytest
 import torch
@@ -22,20 +23,13 @@ RECORD = Record(
     row="a-row",
     classes=7,
     inputs=((3, 5, 11, 11), (2, 1, 11, 11)),
-    params=2,
     buffers=3,
-    conv=101,
-    linear=103,
-    matmul=107,
-    norm=109,
-    pool=113,
-    softmax=127,
-    activation=131,
     closed_forms=1,
     reference_counters={
         "fvcore": Answer(version="0.1.5", flops=137, params=2),
         "thop": Answer(version="0.1.1", error="exit status 1: no"),
     },
+    **{field.name: 101 + place for place, field in enumerate(fields(Cost))},
 )
 OTHER = RECORD.model_copy(update={"row": "other-row", "reference_counters": {}})
 
@@ -80,20 +74,15 @@ def test_count_row_rejects_a_wrong_closed_form():
 # the file
 
 
-def test_what_is_written_is_read(tmp_path):
-    path = write(tmp_path, [RECORD, OTHER], command="vidcost run")
+def test_written_records_are_read_and_the_first_line_says_where_they_come_from(tmp_path):
+    path = write(tmp_path, [RECORD, OTHER], command="vidcost run x")
     assert tmp_path / COUNTS == path
-    assert {"a-row": RECORD, "other-row": OTHER} == read(tmp_path)
-    assert ["a-row", "other-row"] == list(read(tmp_path))
-
-
-def test_the_first_line_says_where_the_file_comes_from(tmp_path):
-    lines = write(tmp_path, [RECORD], command="vidcost run x").read_text("utf-8").splitlines()
+    assert [("a-row", RECORD), ("other-row", OTHER)] == list(read(tmp_path).items())
+    header, *lines = map(json.loads, path.read_text("utf-8").splitlines())
     assert 2 == len(lines)
-    header = json.loads(lines[0])
     assert ["command", "vidcost", "python", "torch", "fvcore", "thop", "records"] == list(header)
     assert ("vidcost run x", torch.__version__) == (header["command"], header["torch"])
-    assert 1 == header.pop("records")
+    assert 2 == header.pop("records")
     assert all(isinstance(value, str) and value for value in header.values())
 
 
@@ -108,8 +97,8 @@ GOOD = RECORD.model_dump_json()
         ([HEADER, GOOD, "not json"], 3),
         ([HEADER, GOOD, ""], 3),
         ([HEADER, GOOD.replace('"conv"', '"convs"')], 2),
-        ([HEADER, GOOD.replace('"conv":101', '"conv":"many"')], 2),
-        ([HEADER, GOOD.replace('"conv":101', '"conv":101,"speed":3')], 2),
+        ([HEADER, GOOD.replace('"conv":102', '"conv":"many"')], 2),
+        ([HEADER, GOOD.replace('"conv":102', '"conv":102,"speed":3')], 2),
         ([HEADER, GOOD.replace("[2,1,11,11]", "[2,1,11]")], 2),
         # a file that does not begin with its header
         ([GOOD, GOOD], 1),
@@ -138,10 +127,8 @@ def test_a_file_that_is_no_text_is_rejected(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    folder = tmp_path / "file" / "results"
-    with pytest.raises(ValueError, match="cannot write") as caught:
-        write(folder, [RECORD], command="vidcost run")
-    assert f"cannot write {folder / COUNTS}: Not a directory" == str(caught.value)
+    with pytest.raises(ValueError, match=r"^cannot write .*counts\.jsonl: Not a directory$"):
+        write(tmp_path / "file/results", [RECORD], command="vidcost run")
 
 
 @pytest.mark.parametrize(
@@ -157,9 +144,8 @@ def test_a_failing_write_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch,
 
     with monkeypatch.context() as patched:
         patched.setattr(step, fail)
-        with pytest.raises(ValueError, match="No space") as caught:
+        with pytest.raises(ValueError, match=r"^cannot write .*: No space left on device$"):
             write(tmp_path, [OTHER], command="vidcost run")
-    assert f"cannot write {tmp_path / COUNTS}: No space left on device" == str(caught.value)
     assert before == (tmp_path / COUNTS).read_bytes()
     assert [COUNTS] == [path.name for path in tmp_path.iterdir()]
 
@@ -175,22 +161,20 @@ def test_an_interrupted_write_leaves_no_draft(tmp_path, monkeypatch):
     assert [] == list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
 def test_permissions_follow_the_umask(tmp_path, umask, mode):
     before = os.umask(umask)
     try:
         files.write(tmp_path / "a.txt", "text")
-        assert umask == os.umask(umask)
     finally:
-        os.umask(before)
+        assert umask == os.umask(before)
     assert mode == stat.S_IMODE((tmp_path / "a.txt").stat().st_mode)
 
 
 def test_check_folder_rejects_a_file(tmp_path):
     file = tmp_path / "file"
     file.write_text("", encoding="utf-8")
-    with pytest.raises(ValueError, match="cannot write results to") as caught:
+    with pytest.raises(
+        ValueError, match=r"cannot write results to .*: File exists; choose another"
+    ):
         files.check_folder(file)
-    assert f"cannot write results to {file}: File exists; choose another folder with --results" == (
-        str(caught.value)
-    )

@@ -12,6 +12,8 @@ import random
 import sys
 
 from vidcost.bench.process import connect
+from vidcost.bench.timing.messages import Chunk
+from vidcost.bench.timing.record import Timing
 
 PIPE = connect()
 MACHINE = {
@@ -26,11 +28,6 @@ MACHINE = {
 } | json.loads(os.environ.get("MACHINE", "{}"))
 
 
-def ask(**line):
-    PIPE.send_bytes(json.dumps(line).encode())
-    return PIPE.recv_bytes().decode()
-
-
 def answer(task, plan, noise):
     cell, limits = task["cell"], task["limits"]
     known = {"key": "", "cell": cell, "machine": MACHINE}
@@ -38,7 +35,10 @@ def answer(task, plan, noise):
         return known | {"status": "oom", "error": "out of memory"}
     pass_s = plan["ns"] / 1e9 * (1 + task["slowdown"])
     samples = []
-    while ask(chunk={"samples": len(samples), "median_s": 0, "sampling_s": 0}) == "keep":
+    while True:
+        PIPE.send(Chunk(samples=len(samples), median_s=0, sampling_s=0))
+        if PIPE.recv() != "keep":
+            break
         samples += [pass_s * noise] * limits["turn_samples"]
     memory = {"weights": 1, "peak": plan.get("peak", 1000)} if limits["memory"] else None
     protocol = {"warmup_samples": 3, "settled": True, "precision": None, "sampling_s": 1}
@@ -56,13 +56,13 @@ def main():
     noise = random.Random(os.environ["VIDCOST_PADDING"] + str(os.getpid())).gauss(1, 0.004)
     try:
         while True:
-            task = json.loads(PIPE.recv_bytes())
+            task = PIPE.recv().model_dump()
             row = task["cell"]["row"] or task["cell"]["block"]
             rows.append(row)
             plan = plans[row]
             if plan.get("die"):
                 sys.exit(f"RuntimeError: no kernel for {row}")
-            PIPE.send_bytes(json.dumps({"timing": answer(task, plan, noise)}).encode())
+            PIPE.send(Timing.model_validate(answer(task, plan, noise)))
     except EOFError:
         # the parent hung up
         pass

@@ -46,7 +46,7 @@ def test_a_network_is_counted_whether_it_needs_values_or_not(name):
     assert ("ok", "") == (found.status, found.error)
     assert NET == found.total
     assert 0 == found.closed_forms
-    modules = [(module.name, module.kind, module.inside.macs) for module in found.modules]
+    modules = [(module.module, module.type, module.forward.macs) for module in found.modules]
     assert [("", name, NET.macs), ("stem", "Conv3d", 15 * P), ("head", "Linear", 70)] == modules
 
 
@@ -86,7 +86,8 @@ def test_a_network_that_hangs_is_given_up():
 
 @pytest.mark.usefixtures("in_this_process")
 def test_every_counter_is_accounted_for():
-    entries, failure = explained(network("Net"))
+    cell = network("Net")
+    entries, failure = explained(cell, limit_s=60)
     assert "" == failure
     assert {"fvcore", "thop", "thop-2020", "torch"} == {entry.counter for entry in entries}
     assert all(entry.balanced for entry in entries)

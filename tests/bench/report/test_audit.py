@@ -74,17 +74,6 @@ def test_a_finding_that_no_longer_holds_is_marked(monkeypatch, judged):
 
 # templates of any paper
 
-FIGURES = """
-paper = "A paper"
-titles.1 = "Costs"
-figures = [{ table = 1, label = "C3D", row = "c3d", params = "78.8M" }]
-"""
-ROWS = """
-from vidcost.models.backbones.c3d import C3D
-from vidcost.papers.row import Row
-
-ROWS = (Row("tiny-c3d", C3D, 3, ((3, 16, 112, 112),)),)
-"""
 FINDING = """
 {% set holds = counted("c3d").params < LIMIT %}
 {% call finding("C3D is small", {"C3D is small": holds}, ["vidcost list"]) %}
@@ -93,16 +82,8 @@ It has {{ counted("c3d").params | millions }}.
 """
 
 
-@pytest.fixture
-def tiny(shelf):
-    def add(template):
-        (shelf("tiny", FIGURES, ROWS) / "findings.md.j2").write_text(template)
-
-    return add
-
-
 def test_a_finding_that_is_gone_fails_the_audit_and_leaves_the_report(tiny, vidcost, tmp_path):
-    tiny(FINDING.replace("LIMIT", "10"))
+    tiny(findings=FINDING.replace("LIMIT", "10"))
     status, out, err = vidcost("audit", "tiny", "--results", "r")
     assert 1 == status
     assert "vidcost: the audit finds no longer that C3D is small: rewrite the finding" in err
@@ -119,12 +100,12 @@ def test_a_finding_that_is_gone_fails_the_audit_and_leaves_the_report(tiny, vidc
     ],
 )
 def test_a_template_that_cannot_be_rendered_is_named(template, said, tiny, complaint):
-    tiny(template)
+    tiny(findings=template)
     assert said in complaint("audit", "tiny")
 
 
 def test_a_paper_without_formulas_says_so(tiny, complaint):
-    tiny("")
+    tiny()
     assert "paper tiny has no formulas.md.j2" in complaint("formulas", "tiny")
 
 

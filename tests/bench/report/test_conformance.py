@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from vidcost.bench.count.conformance import Said, Statement
+from vidcost.bench.count.conformance import Statement
 from vidcost.bench.count.operators import OPERATORS
 from vidcost.bench.report.conformance import (
     convention_table,
@@ -23,16 +23,12 @@ DIFFERENTIABLE = 33
 
 def statement(counter, *, backward=True, error="", **figures):
     """A counter that is right on everything but what is given; a string is a status."""
-
-    def said(true, given):
-        return Said(status=given) if isinstance(given, str) else Said(figure=given or true)
-
     return Statement(
         counter,
         "3.2.1",
-        forward={o.name: said(o.macs, figures.get(o.name)) for o in OPERATORS},
+        forward={o.name: figures.get(o.name, o.macs) for o in OPERATORS},
         backward={
-            o.name: said(o.backward, figures.get(f"{o.name} backward"))
+            o.name: figures.get(f"{o.name} backward", o.backward)
             for o in OPERATORS
             if backward and o.backward is not None
         },
@@ -79,7 +75,7 @@ def test_another_figure_has_none_and_says_what_it_comes_to(operator, said, shown
 
 def test_what_a_counter_does_not_see():
     seen = statement("other")
-    blind = Statement("other", "1", {**seen.forward, "torch.mm": Said(figure=0)})
+    blind = Statement("other", "1", {**seen.forward, "torch.mm": 0})
     assert ("0", "not seen") == cell(product_table([blind], "forward"), "torch.mm", "other")
 
 

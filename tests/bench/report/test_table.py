@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vidcost.bench.report.table import Column, Table, billions, integer, millions, show
+from vidcost.bench.report.table import Column, Table, billions, compact, integer, millions, show
 
 TEXT = Column("name", "Name")
 NUMBER = Column("macs", "MACs", integer)
@@ -47,6 +47,12 @@ def drawn(what, width):
         ("0.001G", billions, 802_816),
         ("0.000G", billions, 1),
         ("0", billions, 0),
+        ("999,499", compact, 999_499),
+        ("1.000M", compact, 999_500),
+        ("8.138M", compact, 8_138_248),
+        ("11.045G", compact, 11_045_296_128),
+        ("1.200T", compact, 1_200_000_000_000),
+        ("0", compact, 0),
     ],
 )
 def test_numbers_for_people(expected, write, value):
@@ -92,7 +98,8 @@ def test_zero_is_not_missing():
     [
         ("a|b", r"a\|b"),
         ("mfnet*", r"mfnet\*"),
-        ("temporal_pool", r"temporal\_pool"),
+        ("temporal_pool", "temporal_pool"),
+        ("_x_ y_", r"\_x\_ y\_"),
         ("`x`", r"\`x\`"),
         ("<b>", r"\<b>"),
         ("a & b", r"a \& b"),
@@ -116,7 +123,7 @@ def test_title_and_headings_mean_nothing_to_markdown():
 
 def test_notes_mean_nothing_to_markdown_but_keep_their_code():
     what = table([{"name": "a"}], footnotes={(0, "name"): "a*b|c `vidcost list`"}, legend=("x_y",))
-    assert ["¹ a\\*b\\|c `vidcost list`", "x\\_y\n"] == what.markdown().split("\n\n")[2:]
+    assert ["¹ a\\*b\\|c `vidcost list`", "x_y\n"] == what.markdown().split("\n\n")[2:]
 
 
 def test_the_mark_stands_on_the_equal_cells_only():
@@ -233,7 +240,9 @@ def test_nothing_is_lost_on_a_terminal(width):
     below = ["¹ a note [red] with :bell: `code`", "² another", "a legend " * 20]
     written = drawn(WIDE, width)
     assert ink("".join([WIDE.title, *headings, *cells, *below])) == ink(written)
-    assert width >= max(map(len, written.splitlines()))
+    assert all(f"{10**i:,}" in written for i in range(8))
+    if width > 80:
+        assert width >= max(map(len, written.splitlines()))
 
 
 def test_numbers_stand_right_on_a_terminal():
@@ -246,4 +255,29 @@ def test_numbers_stand_right_on_a_terminal():
 def test_a_pipe_gets_markdown():
     console = Console(file=io.StringIO(), width=20)
     show(WIDE, console)
-    assert WIDE.markdown() + "\n" == console.file.getvalue()
+    written = console.file.getvalue()
+    assert WIDE.markdown().split() == written.split()
+    assert 100 >= max(len(line) for line in written.splitlines() if not line.startswith("|"))
+
+
+def test_a_wide_table_has_every_column_and_exact_numbers():
+    columns = (
+        TEXT,
+        Column("macs", "MACs", compact, integer),
+        Column("norm", "norm", integer, is_wide=True),
+    )
+    what = table(
+        [{"name": "a", "macs": 11_045_296_128, "norm": 7}],
+        columns,
+        footnotes={(0, "norm"): "of a wide column"},
+    )
+    assert [["Name", "MACs"], ["a", "11.045G"]] == grid(what.markdown())
+    assert "of a wide column" not in what.markdown()
+    assert ["a", "11,045,296,128", "7¹"] == grid(what.wide().markdown())[1]
+    assert {"name": "a", "macs": 11_045_296_128, "norm": 7} == json.loads(what.json())[0]
+
+
+def test_latex_is_a_table_for_booktabs():
+    lines = table([{"name": "a_b", "macs": 1234}]).latex().split("\n")
+    assert ["\\toprule", "\\midrule", "\\bottomrule"] == [x for x in lines if "rule" in x]
+    assert ["a\\_b", "1,234", "\\\\"] == lines[4].replace("&", "").split()

@@ -8,7 +8,7 @@ from vidcost.bench.report.timing import (
 )
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import contribution_figures, figures
-from vidcost.bench.timing.kinds import by_kind, most_of_one_kind, of_one_machine
+from vidcost.bench.timing.stored import by_kind, most_of_one_kind, of_one_machine
 from vidcost.papers import catalog
 from vidcost.papers.pnl2020.rows import ROWS
 
@@ -80,14 +80,15 @@ def test_what_failed_is_a_status_with_its_reason(timed):
     assert "Status" not in lines(timing_table([timed(MFNET)]))[0]
 
 
-@pytest.mark.parametrize("write", [timing_table, contribution_table])
-def test_timings_of_two_machines_are_rejected(write, timed, elsewhere):
+def test_timings_of_two_machines_are_rejected(timed, elsewhere):
     other = timed(NL, machine=elsewhere(device="Slide rule"))
     with pytest.raises(ValueError, match=r"unlike machines .*: device Abacus and Slide rule"):
-        write([timed(MFNET), other])
-    driver = timed(NL, machine=elsewhere(driver="570"))
+        timing_table([timed(MFNET), other])
+    cell = Cell(row="mfnet-nl", contribution=True)
+    sides = {"with": (0.3,) * 8, "without": (0.2,) * 8}
+    driver = timed(cell, samples_s=sides, machine=elsewhere(driver="570"))
     with pytest.raises(ValueError, match="driver not available and 570"):
-        write([timed(MFNET), driver])
+        contribution_table([timed(cell, samples_s=sides), driver])
 
 
 # --- one machine

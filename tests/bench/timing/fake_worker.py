@@ -1,8 +1,7 @@
-"""Stands in for a worker; the row of its cell says what becomes of it."""
+"""Stands in for a worker; the row of its cell says how it behaves."""
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
@@ -10,36 +9,30 @@ import subprocess
 import sys
 
 from vidcost.bench.process import connect
+from vidcost.bench.timing.messages import STARTED, Chunk
+from vidcost.bench.timing.record import Timing
 
 PIPE = connect()
-
-
-def say(**message):
-    PIPE.send_bytes(json.dumps(message).encode())
-
-
-def ask(**message):
-    say(**message)
-    return PIPE.recv_bytes().decode()
 
 
 def chunk(precision=0.004, sampling_s=0.5, samples=None):
     # the number of samples tells the test which process this is
     known = {"samples": samples or os.getpid(), "median_s": 0.01, "sampling_s": sampling_s}
-    return ask(chunk=known | {"precision": precision})
+    PIPE.send(Chunk(**known, precision=precision))
+    return PIPE.recv()
 
 
 def answer(task, *, precision=0.004, sampling_s=0.5, **fields):
     protocol = {"warmup_samples": 3, "settled": True, "precision": precision}
-    known = {"key": "", "cell": task["cell"], "protocol": protocol | {"sampling_s": sampling_s}}
+    known = {"key": "", "cell": task.cell, "protocol": protocol | {"sampling_s": sampling_s}}
     known["samples_s"] = {"latency": [0.011, 0.013]}
-    say(timing=known | fields)
+    PIPE.send(Timing.model_validate(known | fields))
 
 
 def main():
-    task = json.loads(PIPE.recv_bytes())
-    kind, _, more = task["cell"]["row"].partition("-")
-    sampling_s = task["limits"]["sampling_s"]
+    task = PIPE.recv()
+    kind, _, more = task.cell.row.partition("-")
+    sampling_s = task.limits.sampling_s
     if kind == "ok" or (kind == "hang" and "CALM" in os.environ):
         chunk()
         answer(task)
@@ -47,6 +40,9 @@ def main():
         chunk()
         signal.pause()
     elif kind == "deaf":
+        signal.pause()
+    elif kind == "slow":
+        PIPE.send(STARTED)
         signal.pause()
     elif kind == "crash":
         print("Traceback (most recent call last):\nRuntimeError: no kernel", file=sys.stderr)
@@ -58,9 +54,6 @@ def main():
         bytearray(1 << 29)
     elif kind == "oom":
         answer(task, status="oom", error="tried to allocate 77 GiB", samples_s={}, protocol=None)
-    elif kind == "garbage":
-        say(chunk=7)
-        signal.pause()
     elif kind == "mute":
         pass
     elif kind == "closed":
@@ -77,19 +70,17 @@ def main():
     elif kind == "told":
         answer(task, error=" ".join([chunk(), chunk(), chunk()]))
     elif kind == "peak":
-        # what it was told, and what it measured itself
-        answer(task, error=str(task["peak_macs_per_s"]), peak_macs_per_s=7e9)
+        # the peak it was given, and one that it measured itself
+        answer(task, error=str(task.peak_macs_per_s), peak_macs_per_s=7e9)
     elif kind == "steady":
         # four times the time, half the interval
-        precision = max(task["limits"]["precision"], 0.08 / sampling_s**0.5)
+        precision = max(task.limits.precision, 0.08 / sampling_s**0.5)
         chunk(precision, sampling_s)
         answer(task, precision=precision, sampling_s=sampling_s)
     elif kind == "once":
         if sampling_s > 2:
             sys.exit("not a second time")
         answer(task, precision=0.5, sampling_s=sampling_s)
-    else:
-        sys.exit(f"no such behaviour: {kind}")
 
 
 if __name__ == "__main__":

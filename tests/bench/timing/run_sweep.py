@@ -11,12 +11,6 @@ from vidcost.bench.timing.sweep import Interrupted, sweep
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 
-
-def tell(event):
-    if event.kind in ("sampled", "skipped"):
-        print(event.cell.row, event.chunk.samples if event.chunk else event.kind, flush=True)
-
-
 if __name__ == "__main__":
     # a job that a script started in the background begins with Ctrl-C ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,8 +21,8 @@ if __name__ == "__main__":
             Store(Path(path)),
             resume="RESUME" in os.environ,
             command=[sys.executable, str(FAKE_WORKER)],
-            on_event=tell,
+            on_progress=lambda words, done: print(words, flush=True),
         )
-    except (Interrupted, ValueError) as error:
+    except Interrupted as error:
         print(error, flush=True)
-        sys.exit(130 if isinstance(error, Interrupted) else 2)
+        sys.exit(130)

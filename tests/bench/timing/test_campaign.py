@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vidcost.bench.timing.campaign import STAGES, campaign_cells
+from vidcost.bench.timing.plan import STAGES, campaign_cells
 from vidcost.papers.catalog import rows_with_costs, tables_of
 from vidcost.papers.pnl2020.rows import ROWS
 

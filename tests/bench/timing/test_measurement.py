@@ -214,7 +214,7 @@ def test_the_peak_is_what_is_held_at_once():
 
     memory = measure_memory("cpu", step, weights_bytes=7, held_bytes=lambda: 1000)
     assert 2 * (4 << 20) + 1000 <= memory.peak < 2 * (4 << 20) + 10_000
-    assert (7, None, None) == (memory.weights, memory.reserved, memory.nvml_used)
+    assert (7, None, None) == (memory.weights, memory.reserved, memory.device_used)
     assert 0 < memory.rss_peak <= rss_peak_bytes()
 
 

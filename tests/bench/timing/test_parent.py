@@ -1,18 +1,12 @@
-"""The parent's side: replies on a planted clock, and workers that start ahead."""
+"""The parent's replies to a worker, on a planted clock."""
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-from vidcost.bench.timing import parent
-from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.messages import Chunk, Limits, Window
-from vidcost.bench.timing.parent import Exchange, Predicted, Supervisor, WorkerProcess
+from vidcost.bench.timing.messages import Chunk, Window
+from vidcost.bench.timing.parent import Exchange
 from vidcost.bench.timing.record import Telemetry
-
-# replies to one worker
 
 
 class Device:
@@ -112,88 +106,3 @@ def test_energy_is_of_one_pass_if_it_means_anything(device, exchange, fault, ene
     assert "keep" == exchange.reply(Window(edge="end", passes=known["passes"]))
     assert energy_j == exchange.energy_j
     assert known["reasons"] == exchange.telemetry[-1].throttle_reasons
-
-
-# workers that start ahead
-
-
-class Fake(WorkerProcess):
-    """Starts nothing; notes which there are, and is ready or not."""
-
-    all: list[Fake] = []  # noqa: RUF012  emptied by the fixture
-    ready = True
-
-    def __init__(self, command, *, threads):
-        Fake.all.append(self)
-        self.lives, self.tasks = True, []
-
-    def give(self, task):
-        self.tasks.append(task)
-
-    def is_ready(self, deadline):
-        # all were started before the first is waited for
-        assert all(worker.tasks for worker in Fake.all if worker.lives)
-        return Fake.ready
-
-    def close(self):
-        self.lives = False
-
-
-@pytest.fixture
-def workers(monkeypatch):
-    monkeypatch.setattr(parent, "WorkerProcess", Fake)
-    Fake.all, Fake.ready = [], True
-    return Fake
-
-
-@pytest.fixture
-def supervisor(workers):
-    """A supervisor on a machine with so many cores; ``predicted`` are the cells it asked about."""
-
-    def make(cores):
-        predicted = []
-
-        def predict(cell):
-            predicted.append(cell)
-            if cell.batch == 1:
-                raise ValueError("no such row")
-            return Predicted()
-
-        made = Supervisor(["none"], predict, cores=cores)
-        made.predicted = predicted
-        return made
-
-    return make
-
-
-def cells(device="cuda", threads=1):
-    return [Cell(row="mfnet", device=device, batch=n, threads=threads) for n in range(1, 20)]
-
-
-@pytest.mark.parametrize(
-    ("device", "cores", "left", "started"),
-    [
-        ("cuda", 8, 3, 3),
-        ("cuda", 64, 16, parent.MOST_AHEAD),
-        ("cuda", 8, 1, 0),
-        # a cell on a CPU has all of it
-        ("cpu", 64, 16, 0),
-    ],
-)
-def test_workers_start_ahead_for_as_many_cells_as_half_of_the_cores(
-    supervisor, workers, device, cores, left, started
-):
-    first, *following = asked = cells(device)[:left]
-    with supervisor(cores) as made:
-        made.prepare(first, Limits(), following)
-        assert asked[:started] == [worker.tasks[0].cell for worker in workers.all]
-        assert all(worker.tasks[0].ahead for worker in workers.all)
-        # that the first cannot be predicted is reported when it is measured
-        assert asked[:started] == made.predicted
-    assert not any(worker.lives for worker in workers.all)
-
-
-def test_a_worker_is_not_ready_if_it_is_late_or_dead():
-    for code in ("import time; time.sleep(60)", "raise SystemExit"):
-        with WorkerProcess([sys.executable, "-c", code], threads=1) as worker:
-            assert not worker.is_ready(parent.time.monotonic() + 0.2)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import os
+import re
 import select
 import signal
 import subprocess
@@ -14,17 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from vidcost.bench.engine.calls import Here, Lost, Outcome, Unfit
+from vidcost.bench import engine
 from vidcost.bench.timing import conditions
 from vidcost.bench.timing import parent as parent_side
 from vidcost.bench.timing.budget import Budget
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.parent import COMMAND, Exchange, Predicted
+from vidcost.bench.timing.plan import check_code
 from vidcost.bench.timing.record import Machine
 from vidcost.bench.timing.store import Store
-from vidcost.bench.timing.stored import store_of
-from vidcost.bench.timing.sweep import Interrupted, Site, sweep, sweep_on
+from vidcost.bench.timing.sweep import Interrupted, sweep, sweep_on_ray
 
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
 PARENT = [sys.executable, str(Path(__file__).with_name("run_sweep.py"))]
@@ -48,29 +48,30 @@ def store(tmp_path):
 
 @pytest.fixture
 def run(store, monkeypatch):
-    """Sweep rows with fake workers; ``run.events`` is what was told, ``run.notes`` what is said."""
+    """Sweep rows with fake workers; ``run.told`` is the progress, ``run.notes`` the notes."""
     machines = {"cpu": MACHINE}
     monkeypatch.setattr(parent_side, "machine_of", lambda device: machines[device])
-    events = []
+    told = []
 
     def sweep_rows(*rows, **options):
-        events.clear()
+        told.clear()
         cells = [row if isinstance(row, Cell) else Cell(row=row) for row in rows]
-        swept = sweep(cells, store, command=FAKE, on_event=events.append, **options)
+        swept = sweep(cells, store, command=FAKE, on_progress=tell, **options)
         sweep_rows.notes = swept.notes
         return swept.timings
 
-    sweep_rows.events = events
+    def tell(words, done):
+        # without the process that the number of samples stands for
+        told.append((re.sub(r" \d+ samples", "", words), done))
+        sweep_rows.pids += map(int, re.findall(r"(\d+) samples", words))
+
+    sweep_rows.told, sweep_rows.pids = told, []
     sweep_rows.machines = machines
     return sweep_rows
 
 
 def rows(timings):
     return [timing.cell.row for timing in timings]
-
-
-def told(events, *kinds):
-    return [(e.kind, e.cell.row) for e in events if not kinds or e.kind in kinds]
 
 
 # records
@@ -84,8 +85,7 @@ def test_the_parent_completes_the_workers_record(run, store):
     assert timing.cell.key(*conditions.conditions(MACHINE)) == timing.key
     assert timing.started.endswith("+00:00")
     assert {timing.key: timing} == store.read()
-    assert [("started", "ok"), ("sampled", "ok"), ("done", "ok")] == told(run.events)
-    assert (0.004, False) == (run.events[1].chunk.precision, run.events[1].void)
+    assert [("ok: warming up", 0), ("ok:, 10 ms ± 0.4%", 0), ("ok: ok", 1)] == run.told
 
 
 def test_a_large_product_is_measured_once_for_each_type(run):
@@ -99,7 +99,6 @@ def test_a_large_product_is_measured_once_for_each_type(run):
     [
         ("crash", "crashed", "exit status 7: RuntimeError: no kernel"),
         ("mute", "crashed", "exit status 0: no message"),
-        ("garbage", "crashed", 'a message that cannot be read: {"chunk": 7}'),
         ("killed-SIGKILL", "killed", "killed by SIGKILL, probably out of memory"),
         ("allocate", "oom", "MemoryError"),
         ("oom", "oom", "tried to allocate 77 GiB"),
@@ -115,13 +114,17 @@ def test_a_worker_that_fails_is_a_status_and_the_next_ones_turn(run, store, row,
     assert [failed, after] == list(store.read().values())
 
 
-@pytest.mark.parametrize("row", ["hang", "deaf"])
-def test_a_worker_that_hangs_is_killed(run, row):
-    limits = Limits(start_up_s=0.25, warmup_s=0.125, sampling_s=0.125, energy_s=0)
-    failed, after = run(row, Cell(row="ok", batch=7), limits=limits)
-    assert ("timed out", "no record within 0.5 s") == (failed.status, failed.error)
+@pytest.mark.parametrize(
+    ("row", "code", "limit"),
+    [("hang", "", "5"), ("deaf", "", "5"), ("deaf", "7", "2"), ("slow", "7", "5")],
+)
+def test_a_worker_that_hangs_is_killed(run, row, code, limit):
+    """The start of a user's code has a limit of its own."""
+    limits = Limits(start_up_s=2, warmup_s=1, sampling_s=2, energy_s=0)
+    failed, after = run(Cell(row=row, code=code), Cell(row="ok", batch=7), limits=limits)
+    assert ("timed out", f"no record within {limit} s") == (failed.status, failed.error)
     assert "ok" == after.status
-    assert not any(alive(event.chunk.samples) for event in run.events if event.chunk)
+    assert not any(map(alive, run.pids))
 
 
 def test_a_worker_that_closes_its_pipe_is_killed(run, monkeypatch):
@@ -134,7 +137,7 @@ def test_processes_that_a_worker_started_are_killed_with_it(run, monkeypatch):
     monkeypatch.setattr("vidcost.bench.process.LOOK_S", 0.0625)
     (failed,) = run("parent")
     assert "killed" == failed.status
-    (child,) = (event.chunk.samples for event in run.events if event.chunk)
+    (child,) = run.pids
     assert gone(child)
 
 
@@ -158,7 +161,7 @@ def test_resume_leaves_out_cells_that_are_stored_as_ok(run, store):
     # a cell that is given twice is measured once
     timings = run("ok-1", "crash", "ok-2", "ok-3", "ok-3", resume=True)
     assert ["ok-1", "crash", "ok-2", "ok-3"] == rows(timings)
-    assert ["ok-1", "ok-2"] == [row for _, row in told(run.events, "skipped")]
+    assert ["ok-1: stored", "ok-2: stored"] == [words for words, _ in run.told if "stored" in words]
     after = store.path.read_bytes().splitlines()
     assert (before, 2) == (after[: len(before)], len(after) - len(before))
     run("ok-1")
@@ -166,26 +169,26 @@ def test_resume_leaves_out_cells_that_are_stored_as_ok(run, store):
 
 
 @pytest.mark.parametrize(
-    ("change", "kind"),
+    ("change", "words"),
     [
-        ({"driver": "570.1"}, "done"),
-        ({"torch": "3"}, "done"),
-        ({"memory_bytes": 11, "python": "3.14"}, "skipped"),
+        *(({name: "3.14"}, "ok") for name in "driver torch cpu python cuda cudnn triton".split()),
+        ({"cores": 3}, "ok"),
+        ({"memory_bytes": 11, "device_uuid": "GPU-7"}, "stored"),
     ],
     ids=str,
 )
-def test_another_device_driver_or_torch_is_measured_again(run, change, kind):
+def test_whatever_may_change_a_sample_is_measured_again(run, change, words):
     run("ok")
     run.machines["cpu"] = MACHINE.model_copy(update=change)
     run("ok", resume=True, limits=Limits(sampling_s=7))
-    assert kind == run.events[-1].kind
+    assert (f"ok: {words}", 1) == run.told[-1]
 
 
 def test_a_damaged_file_is_rejected_before_any_work(run, store):
     store.path.write_text("[]\n")
     with pytest.raises(ValueError, match="line 1 is not the first line"):
         run("ok")
-    assert [] == run.events
+    assert [] == run.told
 
 
 # budget
@@ -196,8 +199,8 @@ def test_with_a_budget_the_least_precise_is_measured_again(run, store):
     timings = run("steady", "ok", limits=limits, budget_s=1_000)
     assert ["steady", "ok"] == rows(timings)
     # 1 s: 0.08, 4 s: 0.04, 16 s: 0.02
-    again = [(e.cell.row, e.again) for e in run.events if e.kind == "started"]
-    assert [("steady", False), ("ok", False), ("steady", True), ("steady", True)] == again
+    again = [words.partition(":")[0] for words, _ in run.told if words.endswith("warming up")]
+    assert ["steady", "ok", "steady, again", "steady, again"] == again
     assert [0.02, 0.004] == [timing.protocol.precision for timing in timings]
     assert timings == list(store.read().values())
     assert 5 == len(store.path.read_bytes().splitlines())
@@ -207,22 +210,37 @@ def test_a_second_try_that_fails_takes_nothing_away(run, store):
     (timing,) = run("once", limits=Limits(sampling_s=1), budget_s=1_000)
     assert ("ok", 0.5) == (timing.status, timing.protocol.precision)
     assert [timing] == list(store.read().values())
-    assert 2 == len(told(run.events, "done"))
+    assert [("once: ok", 1), ("once: crashed", 1)] == run.told[1::2]
 
 
 def test_when_the_budget_is_over_the_rest_is_named(run, monkeypatch):
-    now = [500.0]
+    def clock():
+        return 507.0 if ("told-2: warming up", 1) in run.told else 500.0
+
     for kind, owner in ((Budget, "sweep"), (Exchange, "parent")):
-        planted = functools.partial(kind, clock=lambda: now[0])
+        planted = functools.partial(kind, clock=clock)
         monkeypatch.setattr(f"vidcost.bench.timing.{owner}.{kind.__name__}", planted)
-
-    def predict(cell):
-        now[0] += 7 if cell.row == "told-2" else 0
-        return Predicted()
-
-    timings = run("told-1", "told-2", "told-3", "ok", budget_s=7, predict=predict)
+    timings = run("told-1", "told-2", "told-3", "ok", budget_s=7)
     assert ["keep keep keep", "stop stop stop"] == [timing.error for timing in timings]
     assert ["no time was left for told-3, ok: raise --budget"] == run.notes
+
+
+def test_a_budget_that_is_too_short_is_said_beforehand(run):
+    warned = []
+
+    def warn(line):
+        assert [] == run.told
+        warned.append(line)
+
+    def predict(cell):
+        # 8 passes of 0.25 s, and 4 s to start; twice the passes for two sides
+        return Predicted(macs_total=2_500_000_000)
+
+    pair = Cell(row="ok-2", contribution=True)
+    for budget_s in (3, 4):
+        run("ok-1", pair, budget_s=budget_s, predict=predict, warn=warn)
+        run.told.clear()
+    assert ["2 measurements take about 14 s at least, more than the budget of 3 s"] == warned
 
 
 # faults, with real processes
@@ -266,9 +284,8 @@ def parent(store, *rows, **environment):
 def worker_of(process, row):
     """The worker that measures ``row``; what was said before is dropped."""
     for line in process.stdout:
-        name, _, pid = line.strip().partition(" ")
-        if name == row:
-            return int(pid)
+        if found := re.match(rf"{row}: (\d+) samples", line):
+            return int(found[1])
     raise AssertionError(f"{row} was never measured")
 
 
@@ -283,65 +300,48 @@ def test_a_parent_that_ends_costs_the_current_cell_and_no_more(store, number):
     assert gone(worker)
     if number == signal.SIGINT:
         words = f"stopped after 1 of 3 cells, which are in {store.path}: give the same command to"
-        assert (130, f"{words} go on\n") == (process.returncode, said)
+        assert (130, f"{words} continue\n") == (process.returncode, said)
     assert ["ok-1"] == rows(store.read().values())
     with parent(store, *given, RESUME="1", CALM="1") as process:
         said = process.communicate(timeout=60)[0]
-    assert 1 == said.count("skipped")
+    assert 1 == said.count("stored")
     assert list(given) == rows(store.read().values())
 
 
-# wherever an engine has room
-
-
-class Machines:
-    """A site whose machines take turns; a cell fails or is lost by the name of its row."""
-
-    def __init__(self, *machines, timed):
-        self.there = machines
-        self.turn = itertools.cycle(machines)
-        self.timed = timed
-        self.measured = []
-
-    def machines(self, device):
-        return [(machine, conditions.conditions(machine)) for machine in self.there]
-
-    def measure(self, cell, limits):
-        if cell.row in ("lost", "rejected", "stop"):
-            raise {"lost": Lost, "rejected": ValueError, "stop": KeyboardInterrupt}[cell.row](
-                cell.row
-            )
-        self.measured.append(cell.row)
-        machine = next(self.turn)
-        key = cell.key(*conditions.conditions(machine))
-        status = "oom" if cell.row == "oom" else "ok"
-        return self.timed(cell, key=key, machine=machine, status=status)
-
-
-class TwoNodes(Here):
-    """Says what a cluster would of where a call was made."""
-
-    def run(self, calls):
-        for outcome in super().run(calls):
-            known = vars(outcome) | {"host": "host", "node": f"node {outcome.number % 2}"}
-            yield Outcome(**known)
+# on Ray
 
 
 @pytest.fixture
-def run_on(timed, tmp_path):
-    """Sweep rows over machines; ``run_on.events`` and ``run_on.site`` are of the last."""
+def on_ray(tmp_path, monkeypatch):
+    """Sweep rows on two kinds of machine in turn; "lost" and "unfit" fail so."""
+    monkeypatch.setattr(conditions, "code_version", lambda: "7")
+    monkeypatch.setattr("vidcost.bench.timing.sweep.platform.node", lambda: "host")
 
-    def sweep_rows(*rows, machines=(MACHINE,), resume=True):
-        sweep_rows.events, sweep_rows.site = [], Machines(*machines, timed=timed)
-        return sweep_on(
-            TwoNodes(),
+    def outcomes(function, calls, *, device, gpu):
+        assert ("cpu", None) == (device, gpu)
+        for number, (cell, known, limits, predict, worker, _) in reversed([*enumerate(calls)]):
+            if cell.row in ("lost", "unfit", "stop"):
+                if cell.row == "stop":
+                    raise KeyboardInterrupt
+                yield number, {"lost": engine.Lost, "unfit": ValueError}[cell.row]("said so")
+                continue
+            look = {"cpu": machines[number % len(machines)]}.get
+            yield number, function(cell, known, limits, predict, worker, look)
+
+    def sweep_rows(*rows, among=(MACHINE, RULE), resume=True):
+        machines[:] = among
+        sweep_rows.told = []
+        return sweep_on_ray(
             [Cell(row=row) for row in rows],
-            lambda machine: store_of(tmp_path, machine),
-            site=sweep_rows.site,
+            tmp_path,
+            command="vidcost time",
             resume=resume,
-            on_event=sweep_rows.events.append,
+            worker=FAKE,
+            on_progress=lambda words, done: sweep_rows.told.append((words, done)),
         )
 
+    machines = []
+    monkeypatch.setattr(engine, "outcomes", outcomes)
     return sweep_rows
 
 
@@ -351,71 +351,50 @@ def in_files(tmp_path):
     }
 
 
-def test_each_record_goes_to_the_file_of_its_machine_with_its_node(run_on, tmp_path):
-    found = run_on("a", "b", "c", machines=(MACHINE, RULE)).timings
-    expected = {"fake-torch2.jsonl": ["a", "c"], "slide-rule-torch2.jsonl": ["b"]}
-    assert expected == in_files(tmp_path)
-    assert [("a", "node 0"), ("b", "node 1"), ("c", "node 0")] == [
-        (each.cell.row, each.machine.node) for each in found
-    ]
+def test_each_record_goes_to_the_file_of_its_machine(on_ray, tmp_path):
+    found = on_ray("ok-1", "ok-2", "crash").timings
+    # in order, though the outcomes came in another one
+    assert ["ok-1", "ok-2", "crash"] == rows(found)
+    assert ["ok", "ok", "crashed"] == [each.status for each in found]
     assert {"host"} == {each.machine.host for each in found}
+    files = {"local-fake-torch2.jsonl": ["crash", "ok-1"], "slide-rule-torch2.jsonl": ["ok-2"]}
+    assert files == in_files(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("machines", "resume", "measured"),
+    ("among", "resume", "stored"),
     [
-        ((RULE, MACHINE), True, ["c"]),
-        ((MACHINE,), True, ["b", "c"]),
-        ((MACHINE.model_copy(update={"driver": "570"}),), True, ["a", "b", "c"]),
-        ((RULE, MACHINE), False, ["a", "b", "c"]),
+        ((MACHINE, RULE), True, ["ok-1", "ok-2"]),
+        ((MACHINE,), True, ["ok-1"]),
+        ((MACHINE.model_copy(update={"driver": "570"}),), True, []),
+        ((MACHINE, RULE), False, []),
     ],
 )
-def test_cells_stored_for_a_machine_of_the_cluster_are_left_out(run_on, machines, resume, measured):
-    run_on("a", "b", machines=(MACHINE, RULE))
-    assert ["a", "b", "c"] == rows(run_on("a", "b", "c", machines=machines, resume=resume).timings)
-    assert measured == run_on.site.measured
-    assert [row for row in "abc" if row not in measured] == [
-        row for _, row in told(run_on.events, "skipped")
-    ]
+def test_cells_stored_for_the_kind_of_their_machine_are_left_out(on_ray, among, resume, stored):
+    on_ray("ok-1", "ok-2", "crash")
+    found = on_ray("ok-1", "ok-2", "crash", among=among, resume=resume).timings
+    assert ["ok-1", "ok-2", "crash"] == rows(found)
+    assert {f"{row}: stored" for row in stored} == {w for w, _ in on_ray.told if "stored" in w}
 
 
-def test_a_cell_that_failed_is_a_status_and_tried_the_next_time(run_on):
-    assert ["oom", "ok"] == [timing.status for timing in run_on("oom", "a").timings]
-    run_on("oom", "a")
-    assert ["oom"] == run_on.site.measured
+def test_a_cell_that_is_lost_is_a_status_and_in_no_file(on_ray, tmp_path):
+    swept = on_ray("ok", "lost", "unfit", among=(MACHINE,))
+    assert ["ok", "killed", "crashed"] == [each.status for each in swept.timings]
+    assert "lost on cpu (batch 1, fp32, eager, inference): killed: said so" == swept.failures[0]
+    assert {"local-fake-torch2.jsonl": ["ok"]} == in_files(tmp_path)
 
 
-def test_a_cell_that_is_lost_is_a_status_of_no_machine_and_in_no_file(run_on, tmp_path):
-    swept = run_on("a", "lost", "b")
-    _, lost, _ = swept.timings
-    assert ("killed", "lost", None) == (lost.status, lost.error, lost.machine)
-    assert ["lost on cpu (batch 1, fp32, eager, inference): killed: lost"] == swept.failures
-    assert {"fake-torch2.jsonl": ["a", "b"]} == in_files(tmp_path)
+def test_an_interrupted_sweep_keeps_its_records(on_ray, tmp_path):
+    with pytest.raises(Interrupted, match=r"^stopped after 1 of 3 cells, which are stored: give"):
+        on_ray("ok-1", "stop", "ok-2")
+    assert {"local-fake-torch2.jsonl": ["ok-2"]} == in_files(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("row", "error", "message"),
-    [
-        ("rejected", ValueError, "^rejected$"),
-        ("stop", Interrupted, "^stopped after 1 of 3 cells, which are stored: give the same"),
-    ],
-)
-def test_a_sweep_that_ends_early_keeps_its_records(run_on, tmp_path, row, error, message):
-    with pytest.raises(error, match=message):
-        run_on("a", row, "b")
-    assert {"fake-torch2.jsonl": ["a"]} == in_files(tmp_path)
-
-
-def test_a_machine_that_cannot_measure_a_cell_leaves_it_to_another(tmp_path, monkeypatch):
-    def look(device):
-        raise ValueError("cannot use cuda: it fell off the bus")
-
-    with pytest.raises(Unfit, match="fell off the bus"):
-        Site(look=look).measure(Cell(row="mfnet", device="cuda"), Limits())
+def test_code_that_differs_on_a_node_is_not_measured(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cell = Cell(network="my_net.py:make", inputs=("1x3",), code="77")
-    with pytest.raises(Unfit, match=r"^no file my_net.py"):
-        Site().measure(cell, Limits())
+    with pytest.raises(ValueError, match=r"^no file my_net.py"):
+        check_code(cell)
     (tmp_path / "my_net.py").write_text("def make(): ...\n")
-    with pytest.raises(Unfit, match="is another one there"):
-        Site().measure(cell, Limits())
+    with pytest.raises(ValueError, match="differs on this node"):
+        check_code(cell)

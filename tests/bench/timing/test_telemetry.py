@@ -203,22 +203,3 @@ def test_a_thread_reads_between_two_looks(nvml, monkeypatch):
     assert sorted(reading.at_s for reading in readings) == [r.at_s for r in readings]
     watch.take()
     assert 1 == len(watch.take())
-
-
-# --- all GPUs of a host
-
-
-def test_gpus_are_named_by_nvml(monkeypatch):
-    class Nvml(ModuleType):
-        NVMLError = pynvml.NVMLError
-        nvmlInit = nvmlShutdown = staticmethod(lambda: None)  # noqa: N815
-        nvmlDeviceGetCount = staticmethod(lambda: 2)  # noqa: N815
-        nvmlDeviceGetHandleByIndex = staticmethod(lambda n: n)  # noqa: N815
-        nvmlDeviceGetName = staticmethod(lambda n: f"Abacus {n}")  # noqa: N815
-        nvmlDeviceGetUUID = staticmethod(lambda n: f"GPU-{n}".encode())  # noqa: N815
-        nvmlSystemGetDriverVersion = staticmethod(lambda: b"570.1")  # noqa: N815
-
-    monkeypatch.setitem(sys.modules, "pynvml", Nvml("pynvml"))
-    assert [
-        {"device": f"Abacus {n}", "device_uuid": f"GPU-{n}", "driver": "570.1"} for n in range(2)
-    ] == telemetry.gpus()

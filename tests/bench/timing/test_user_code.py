@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+
 import pytest
 
 from vidcost.bench.timing.cell import Cell, checked_cell
@@ -43,8 +47,9 @@ class Hangs(Net):
     def forward(self, x):
         time.sleep(600)
 
-class Alone(Net):
-    pass
+class HangsOnValues(Net):
+    def forward(self, x):
+        return time.sleep(600) if x.device.type == "cpu" else self.stem(x)
 
 class Ids(nn.Module):
     def __init__(self):
@@ -116,7 +121,7 @@ def test_a_network_that_prints_is_timed_whatever_it_returns(worker, phase, parts
         ("Leaves", "raised", "sys.exit(3) ("),
         ("Raises", "raised", "KeyError: 'theirs' ("),
         ("fails", "raised", "RuntimeError: nothing to build ("),
-        ("NotANumber", "not finite", "what it returned has values that are not finite"),
+        ("NotANumber", "not finite", "it returned values that are not finite"),
     ],
 )
 def test_its_failure_is_a_status(worker, name, status, error):
@@ -126,10 +131,16 @@ def test_its_failure_is_a_status(worker, name, status, error):
 
 
 @pytest.mark.slow
-def test_a_network_that_hangs_is_killed(theirs):
-    limits = QUICK.model_copy(update={"start_up_s": 8.0, "energy_s": 0})
-    with WorkerProcess(COMMAND, threads=1) as process:
-        assert "timed out" == measured(process, network("Hangs"), limits).status
+@pytest.mark.parametrize("name", ["Hangs", "HangsOnValues"])
+def test_a_hang_ends_soon_after_the_time_limit(theirs, name):
+    words = f"-m vidcost time theirs.py:{name} --input 2x3x4x5x6 --time-limit 5s --budget 60s"
+    began = time.monotonic()
+    ran = subprocess.run(
+        [sys.executable, *words.split()], capture_output=True, text=True, check=False
+    )
+    assert time.monotonic() - began < 5 + 20
+    assert 1 == ran.returncode
+    assert f"theirs.py:{name} on cpu (batch 2, fp32, eager, inference): timed out: " in ran.stderr
 
 
 def test_whole_numbers_keep_their_type():

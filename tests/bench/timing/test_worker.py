@@ -1,26 +1,19 @@
-"""The worker: what it sends, what it imports, how it ends, and what it builds ahead."""
+"""The worker: its messages, its imports, and how it ends."""
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
-import time
-import weakref
 
 import pytest
-import torch
 
-from vidcost.bench.timing import build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.messages import Chunk, Limits, Task
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
 from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.worker import Ahead
 
 LIMITS = Limits(sampling_s=0.2, min_samples=3, precision=0.5, warmup_s=0.2, chunk_s=0.05)
 BLOCK = Cell(block="pnl:n=2", shape=(8, 2, 4, 4))
-ON_GPU = {"block": "pnl:n=2", "shape": (8, 2, 4, 4), "device": "cuda"}
 ROW = {"row": "mfnet-nl", "frames": 4, "size": 64}
 
 
@@ -109,81 +102,3 @@ def test_memory_that_is_not_there_is_a_status():
     with WorkerProcess(script(code), threads=1) as process:
         (timing,) = said_by(process, Cell(block="nl", shape=(2, 16, 280, 560)))
     assert ("oom", True) == (timing.status, "allocate" in timing.error)
-
-
-# building ahead
-
-
-@pytest.fixture
-def on_cpu(monkeypatch):
-    """There may be no GPU: what is to go there stays on the CPU."""
-    real = torch.nn.Module.to, torch.Tensor.to
-    for kind, move in zip((torch.nn.Module, torch.Tensor), real, strict=True):
-
-        def to(self, *args, move=move, **kwargs):
-            return move(self, *("cpu" if arg == "cuda" else arg for arg in args), **kwargs)
-
-        monkeypatch.setattr(kind, "to", to)
-
-
-def prepared(cell, **limits):
-    ahead = Ahead()
-    ahead.prepare(Task(cell=cell, limits=Limits(**limits), ahead=True))
-    return ahead
-
-
-def tensors(built):
-    models = [built.model, *([built.without] if built.without is not None else [])]
-    found = [t for model in models for t in model.state_dict().values()]
-    other = [] if built.reference is None else tensors(built.reference)
-    return [*found, *built.inputs, *other]
-
-
-@pytest.mark.parametrize(
-    "cell",
-    [
-        Cell(**ROW, device="cuda", contribution=True),
-        Cell(**ON_GPU, against=Cell(**ON_GPU, dtype="bf16")),
-    ],
-    ids=["contribution", "pair"],
-)
-def test_built_ahead_it_is_the_same(cell, on_cpu):
-    early, late = prepared(cell, seed=5).build(cell, seed=5), Ahead().build(cell, seed=5)
-    assert early.model is not late.model
-    for one, other in zip(tensors(late), tensors(early), strict=True):
-        assert torch.equal(one, other)
-        assert (one.dtype, one.stride()) == (other.dtype, other.stride())
-        assert (one.requires_grad, one.is_leaf) == (other.requires_grad, other.is_leaf)
-    assert early.model.training == late.model.training
-
-
-def test_no_reference_to_it_is_kept(on_cpu):
-    """Models are moved in place: they would be part of the memory that is measured later."""
-    cell = Cell(**ON_GPU)
-    ahead = prepared(cell)
-    model = weakref.ref(ahead._built[2].model)
-    built = ahead.build(cell, seed=0)
-    assert model() is built.model
-    del built
-    gc.collect()
-    assert model() is None
-
-
-@pytest.mark.parametrize(
-    "cell",
-    [
-        BLOCK,
-        Cell(row="i3d-ts", device="cuda", batch=64),
-        Cell(block="m.py:Mine", shape=(8, 2, 4, 4), device="cuda", code="7"),
-    ],
-    ids=["on a CPU", "clips of 2.5 GB", "a user's code"],
-)
-def test_cells_that_are_not_built_ahead(cell, monkeypatch):
-    monkeypatch.setattr(build, "called", pytest.fail)
-    assert prepared(cell)._built is None
-
-
-def test_a_worker_measures_the_cell_it_built_ahead(real):
-    real.give(Task(cell=BLOCK, ahead=True))
-    assert real.is_ready(time.monotonic() + 60)
-    assert "ok" == said_by(real, BLOCK)[-1].status

@@ -29,8 +29,8 @@ def test_inputs(text, expected):
         ("1x-3", "is no input such as"),
         ("1x0x3", "has an empty axis"),
         ("1x3:int7", "no type 'int7': choose from float32"),
-        ("1x3:float32<5", "a bound above 0 is for whole numbers"),
-        ("1x3:int64<0", "a bound above 0 is for whole numbers"),
+        ("1x3:float32<5", "a bound above 0 is for integers"),
+        ("1x3:int64<0", "a bound above 0 is for integers"),
     ],
 )
 def test_text_that_is_no_input(text, message):

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from vidcost.models.blocks.non_local import NonLocal
-from vidcost.models.blocks.operation import PAIRWISE
+from vidcost.models.blocks.non_local import PAIRWISE, NonLocal
 from vidcost.models.cost import Cost
 
 

@@ -13,10 +13,9 @@ from torch.nn.utils import prune
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.modules import verify
 from vidcost.bench.count.training import count_training
-from vidcost.models.blocks import attention, operation, rectified
+from vidcost.models.blocks import attention, non_local
 from vidcost.models.blocks.cgnl import CGNL
-from vidcost.models.blocks.non_local import NonLocal
-from vidcost.models.blocks.operation import PAIRWISE, NonLocalOperation
+from vidcost.models.blocks.non_local import PAIRWISE, NonLocal, NonLocalOperation
 from vidcost.models.blocks.pnl import PNL
 
 BLOCKS = {
@@ -39,8 +38,7 @@ def small_limits(patch):
     """Slices and running sums also at the small shapes of these tests."""
     patch.setattr(attention, "SCORES", 1)
     patch.setattr(attention, "FEWEST_QUERIES", 7)
-    patch.setattr(rectified, "MATRIX", 0)
-    patch.setattr(operation, "MATRIX", 0)
+    patch.setattr(non_local, "MATRIX", 0)
 
 
 @pytest.fixture(params=["as they are", "small"])

@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from vidcost.models.blocks.non_local import NonLocal
-from vidcost.models.blocks.operation import PAIRWISE
+from vidcost.models.blocks.non_local import PAIRWISE, NonLocal
 from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 

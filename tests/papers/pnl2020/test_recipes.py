@@ -50,7 +50,7 @@ def edited(model, edit):
         (PNL(16, n=2), edits.operation_per_scale, 2 * 128 + 64 + 32),
         (PNL(16, n=2), edits.full_query_width, 128 + 2 * 64 + 32),
         (PNL(16, n=2, combine="concat"), edits.full_query_width, 160),
-        (CGD(5), edits.averaged_by_module, 30),
+        (CGD(5), edits.by_module, 30),
     ],
 )
 def test_parameters_of_an_edited_block(block, edit, params):
@@ -60,7 +60,7 @@ def test_parameters_of_an_edited_block(block, edit, params):
 @pytest.mark.parametrize(
     ("block", "edit"),
     [
-        (CGD(5), edits.averaged_by_module),
+        (CGD(5), edits.by_module),
         (PNL(16, n=2), edits.operation_per_scale),
     ],
 )

@@ -7,8 +7,7 @@ import torch
 
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
-from vidcost.models.blocks.non_local import NonLocal
-from vidcost.models.blocks.operation import NonLocalOperation
+from vidcost.models.blocks.non_local import NonLocal, NonLocalOperation
 from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.catalog import select, tables_of
 from vidcost.papers.pnl2020.rows import ROWS

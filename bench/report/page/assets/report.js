@@ -31,7 +31,7 @@
       root.querySelector("[data-count]").textContent =
         (shown === rows.length ? "" : `${shown} of `) + `${rows.length} lines`;
     }
-    search.addEventListener("input", filter);
+    search?.addEventListener("input", filter);
     root.addEventListener("vidcost:show-all", () => {
       search.value = "";
       filter();
@@ -52,12 +52,24 @@
   reveal();
 
   const actions = { export: true, source: false, compiled: false, editor: false };
-  const plots = [...document.querySelectorAll("[data-plot]")].map((drawing) => {
+  function draw(drawing) {
     const spec = JSON.parse(drawing.previousElementSibling.textContent);
     const downloadFileName = drawing.dataset.plot;
     return vegaEmbed(drawing, spec, { mode: "vega", renderer: "svg", actions, downloadFileName });
-  });
-  Promise.all(plots).then(() => {
-    document.documentElement.dataset.ready = "yes";
-  });
+  }
+
+  /* A plot takes the width of its place, which has none while it is folded away. */
+  const waiting = new Set(document.querySelectorAll("[data-plot]"));
+  function drawVisible() {
+    const visible = [...waiting].filter((drawing) => !drawing.closest("details:not([open])"));
+    visible.forEach((drawing) => waiting.delete(drawing));
+    delete document.documentElement.dataset.ready;
+    return Promise.all(visible.map(draw)).then(() => {
+      document.documentElement.dataset.ready = "yes";
+    });
+  }
+  for (const each of document.querySelectorAll(".folded")) {
+    each.addEventListener("toggle", drawVisible);
+  }
+  drawVisible();
 })();

@@ -6,9 +6,17 @@ from html.parser import HTMLParser
 import pytest
 from markupsafe import escape
 
-from vidcost.bench.report.page.page import marked, page, script
-from vidcost.bench.report.page.sections import NO_TIMINGS, Prose, headlines
-from vidcost.bench.report.page.sections import sections as sections_of
+from vidcost.bench.report.page.page import (
+    NO_TIMINGS,
+    Prose,
+    marked,
+    page,
+    powers,
+    script,
+    sort_value,
+)
+from vidcost.bench.report.page.page import sections as sections_of
+from vidcost.bench.report.plots.plot import anchor
 
 pytestmark = pytest.mark.slow
 HOSTILE = "<script>document.title='run'</script>"
@@ -80,17 +88,19 @@ def test_the_page_loads_nothing(whole, read):
 
 def test_a_hostile_name_stays_text(whole, read):
     assert HOSTILE not in whole
-    assert whole.count(str(escape(HOSTILE))) > 3
+    assert whole.count(str(escape(HOSTILE))) > 2
     # in the data of plots it is a string
     spec = next(each for each in read.scripts if "Latency, ms (log scale)" in each)
     names = {x.get("target") for d in json.loads(spec)["data"] for x in d.get("values", [])}
     assert HOSTILE in names
 
 
-def test_the_tables_are_all_there_with_the_printed_figures(whole):
+def test_the_tables_have_the_printed_figures_and_links_to_rows(whole):
     for number in range(1, 7):
         assert f'id="table-{number}"' in whole
-    line = re.search(r'<tr id="table-5-mfnet-nl">(.*?)</tr>', whole, re.DOTALL)[1]
+    table = whole[whole.index('id="table-5"') : whole.index('id="table-6"')]
+    line = table[table.index('<a href="#row-mfnet-nl">MFNet-NL') :]
+    line = line[: line.index("</tr>")]
     cells = re.findall(r'data-value="([^"]*)"', line)
     # Top-1 and parameters printed and counted, FLOPs printed, fvcore, thop, thop of 2020, ours
     assert [79.74, 8.15e6, 8138248, 11.66e9, 12584093696, 11772246784, 11639982848] == [
@@ -99,16 +109,32 @@ def test_the_tables_are_all_there_with_the_printed_figures(whole):
     assert "8.15M" in line
 
 
-def test_the_headlines_are_counted(data):
-    found = [(each.number, each.section) for each in headlines(data)]
-    assert [("3", "rows"), ("7 of 37", "audit"), ("14 of 14", "reconciliation")] == found
+def test_the_headlines_are_counted(sections, data):
+    def headlines(data):
+        return re.findall(r'<a href="#(\w+)"><strong>(.*?)</strong>', page(sections[:1], data))
+
+    networks, audit, balanced = headlines(data)
+    assert [("networks", "42"), ("audit", "7 of 37")] == [networks, audit]
+    assert ("reconciliation", "14 of 14") == balanced
     wrong = replace(data, entries=(replace(data.entries[0], printed=1), *data.entries[1:]))
-    assert "13 of 14" == headlines(wrong)[2].number
+    assert "13 of 14" == headlines(wrong)[2][1]
+
+
+def test_every_network_is_in_one_table_with_its_printed_figures(sections):
+    (networks,) = next(each for each in sections if each.name == "Networks").parts
+    lines = {line["row"]: line for line in networks.table.lines}
+    assert ("11.66G", "none", "79.74%") == tuple(
+        lines["mfnet-nl"][key] for key in ("flops_printed", "met", "top1")
+    )
+    assert 944_111_616 / 12_451_829_760 == lines["mfnet-nl"]["attention"]
+    # a row that cannot be built has its printed figures
+    assert "31.9G" == lines["2plus-c1-d"]["flops_printed"]
+    assert "macs" not in lines["2plus-c1-d"]
 
 
 def test_without_timings_the_section_says_what_makes_them(data):
     (timings,) = [x for x in sections_of(replace(data, devices=())) if x.name == "Timings"]
-    assert (Prose((NO_TIMINGS,)),) == timings.parts
+    assert [Prose((NO_TIMINGS,))] == timings.parts
 
 
 def test_timings_have_tables_and_their_failures(whole):
@@ -116,12 +142,10 @@ def test_timings_have_tables_and_their_failures(whole):
     assert "oom: out of memory" in whole
 
 
-def test_every_plot_has_its_data_as_a_table_and_a_file(whole, sections):
+def test_every_plot_has_its_data_as_a_file(whole, sections):
     names = [plot.name for section in sections for plot in section.plots]
-    of_device = ["latency-abacus", "roofline-abacus"]
-    assert ["accuracy", "growth", "reconciliation", *of_device] == names
+    assert ["accuracy", "latency-abacus", "growth", "reconciliation", "roofline-abacus"] == names
     for name in names:
-        assert f'id="{name}-data"' in whole
         assert f'download="{name}.csv" href="data:text/csv' in whole
 
 
@@ -129,6 +153,33 @@ def test_marks_make_code_and_nothing_else():
     assert "&lt;b&gt; <code>a &lt; b</code> <strong>yes</strong>" == marked("<b> `a < b` **yes**")
 
 
+def test_exponents_are_set_high_and_nothing_else():
+    assert "2C<sup>3</sup>N + 2<sup>(n-1)</sup> &lt; 1" == powers("2C^3N + 2^(n-1) < 1")
+
+
 def test_a_script_cannot_be_ended_from_inside():
     assert "</script" not in script("a = '</script>'; b = '</SCRIPT>'; c = '<!--'").lower()
     assert "<!--" not in script("c = '<!--'")
+
+
+@pytest.mark.parametrize(
+    ("expected", "value"),
+    [
+        (7843000.0, "7.843M"),
+        (107.9e9, ">107.9G"),
+        (78.35, "78.35%"),
+        (-3.0, "-3"),
+        (0.5, 0.5),
+        (None, "conv4"),
+        (None, "2026-11-25"),
+        (None, True),
+        (None, None),
+    ],
+)
+def test_the_sort_key_of_a_value(expected, value):
+    assert expected == sort_value(value)
+
+
+def test_an_anchor_has_no_letter_that_html_or_a_link_reads():
+    assert "row--script-alert-1-script-" == anchor("row", "<script>alert(1)</script>")
+    assert "row-mfnet-pnl_x.5" == anchor("row", "mfnet-pnl_x.5")

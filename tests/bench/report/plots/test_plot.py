@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from vidcost.bench.report.page.data import gather
-from vidcost.bench.report.page.page import write_figures
-from vidcost.bench.report.page.sections import sections
+from vidcost.bench.report.page.page import sections, write_figures
 from vidcost.bench.report.plots.accuracy import accuracy_plot
 from vidcost.bench.report.plots.growth import growth_plot
 from vidcost.bench.report.plots.reconciliation import reconciliation_plot

@@ -1,13 +1,25 @@
+from dataclasses import replace
+
 import pytest
 
+from vidcost.bench.count.reconcile import examine, reconcile
 from vidcost.bench.count.references.reference import Answer
-from vidcost.bench.report.page.data import reconciled
 from vidcost.bench.report.plots.reconciliation import reconciliation_plot, steps
+from vidcost.papers import catalog
+
+
+def reconciled(records):
+    rows = catalog.select(list(records))
+    return [
+        entry
+        for row in rows
+        for entry in reconcile(replace(examine(row), record=records[row.name]))
+    ]
 
 
 @pytest.fixture(scope="module")
 def entries(committed):
-    return list(reconciled({row: committed[row] for row in ("mfnet", "mfnet-nl")}))
+    return reconciled({row: committed[row] for row in ("mfnet", "mfnet-nl")})
 
 
 def answered(record, name, **fields):

@@ -1,4 +1,4 @@
-"""``python -m vidcost.bench`` is the command ``vidcost``."""
+"""``python -m vidcost`` is the command ``vidcost``."""
 
 from vidcost.bench.cli import main
 

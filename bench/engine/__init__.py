@@ -1,1 +1,0 @@
-"""Where function calls are made: here one after another, or on the nodes of a Ray cluster."""
