@@ -182,6 +182,7 @@ class Verdict(StrEnum):
     """Whether a printed figure is met if the network is built as described."""
 
     EXACT = "exact"
+    BOUND_HOLDS = "bound holds"
     CLOSE = "close"
     NOT_REPRODUCED = "not reproduced"
 
@@ -220,7 +221,13 @@ class Judged:
 
     @property
     def verdict(self) -> Verdict:
-        """Exact to the printed precision in some convention, else close, else not reproduced."""
+        """Exact to the printed precision in some convention, else close, else not reproduced.
+
+        A bound holds if all conventions meet it; else it is not reproduced.
+        """
+        if self.printed.is_bound:
+            holds = self.ours is not None and len(self.met) == len(self.ours.of(self.kind))
+            return Verdict.BOUND_HOLDS if holds else Verdict.NOT_REPRODUCED
         if self.met:
             return Verdict.EXACT
         if self.difference is not None and abs(self.difference) < CLOSE:
@@ -246,7 +253,8 @@ class Judged:
 
     def problems(self, paper: Paper) -> list[str]:
         """What is wrong with its note and recipe, a line each, naming table, row and figure."""
-        is_exact, printed, found = self.verdict is Verdict.EXACT, self.printed.printed, []
+        is_exact = self.verdict in (Verdict.EXACT, Verdict.BOUND_HOLDS)
+        printed, found = self.printed.printed, []
         if not is_exact and not self.note:
             found.append(
                 f"{printed} is {self.verdict}, and no note in papers/{paper.name}/figures.toml "

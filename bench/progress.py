@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -17,7 +18,11 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+AFTER_S = 2.0
 EVERY_S = 10.0
+
+_bars: list[Progress] = []
+"""Those that are shown now."""
 
 
 class Update(Protocol):
@@ -31,13 +36,9 @@ def progress(words: str, total: int, console: Console | None = None) -> Iterator
     """Show the progress of ``total`` steps on standard error, or on ``console``."""
     console = console or Console(stderr=True, soft_wrap=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    over = threading.Event()
+    drawn = console.is_terminal
     with Progress(
-        *columns,
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not drawn
     ) as shown:
         task = shown.add_task(escape(words), total=total)
 
@@ -46,15 +47,40 @@ def progress(words: str, total: int, console: Console | None = None) -> Iterator
             text = escape(words)
             shown.update(task, description=text, completed=done, advance=advance, total=total)
 
-        def lines() -> None:
-            while not over.wait(EVERY_S):
-                (now,) = shown.tasks
-                state = f"{now.completed:.0f} of {now.total:.0f}, {now.elapsed or 0:.0f} s"
-                console.print(f"{now.description} ({state})", highlight=False)
+        def state() -> str:
+            (now,) = shown.tasks
+            return "" if drawn else f"{now.description} ({now.completed:.0f} of {now.total:.0f})"
 
-        if not console.is_terminal:
-            threading.Thread(target=lines, daemon=True).start()
-        try:
-            yield update
-        finally:
-            over.set()
+        _bars.append(shown)
+        with _lines(console, state, EVERY_S):
+            try:
+                yield update
+            finally:
+                _bars.remove(shown)
+
+
+@contextmanager
+def alive(words: str) -> Iterator[None]:
+    """Say every ten seconds that the work goes on, while no other progress is shown."""
+    console = Console(stderr=True, soft_wrap=True)
+    first_s = AFTER_S if console.is_terminal else EVERY_S
+    with _lines(console, lambda: "" if _bars else words, first_s):
+        yield
+
+
+@contextmanager
+def _lines(console: Console, state: Callable[[], str], first_s: float) -> Iterator[None]:
+    over, began = threading.Event(), time.monotonic()
+
+    def write() -> None:
+        wait_s = first_s
+        while not over.wait(wait_s):
+            if text := state():
+                console.print(f"{text}: {time.monotonic() - began:.0f} s", highlight=False)
+            wait_s = EVERY_S
+
+    threading.Thread(target=write, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()

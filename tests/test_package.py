@@ -1,13 +1,19 @@
 """The wheel, built from a copy of the checkout and used far from it."""
 
+import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
+from importlib.metadata import PackageNotFoundError, PathDistribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -131,3 +137,84 @@ def test_models_import_nothing_but_torch(installed, tmp_path):
     assert "torch" in tops
     assert set() == tops & {"fvcore", "thop", "pandas", "rich", "typer", "pydantic"}
     assert "vidcost.bench" not in modules
+
+
+def distributions(names):
+    """Those of ``names`` and what they need, without any extra, as far as it is installed here."""
+    found = {}
+    while names:
+        name = canonicalize_name(names.pop())
+        with contextlib.suppress(PackageNotFoundError):
+            if name not in found:
+                found[name] = distribution(name)
+                names += [each.name for each in needed(found[name].requires or ())]
+    return found.values()
+
+
+def needed(lines):
+    wanted = map(Requirement, lines)
+    return [each for each in wanted if not each.marker or each.marker.evaluate({"extra": ""})]
+
+
+@pytest.fixture(scope="module")
+def core(wheel, tmp_path_factory):
+    """A fresh environment with the wheel and the core's dependencies alone; runs the command."""
+    folder = tmp_path_factory.mktemp("core")
+    venv.create(folder, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    (metadata,) = site.glob("vidcost-*.dist-info")
+    for each in distributions([r.name for r in needed(PathDistribution(metadata).requires)]):
+        for top in {file.parts[0] for file in each.files} - {"..", "__pycache__"}:
+            if not (site / top).exists():
+                (site / top).symlink_to(each.locate_file(top))
+
+    def run(*words):
+        python = folder / "bin/python"
+        command = [python, "-W", "error", "-m", "vidcost", *words]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        "list mfnet",
+        "count mfnet-nl --training",
+        "count nl --shape 384x8x14x14",
+        "compare mfnet --at conv4:before-last --block nl --size 64 --budget 0s --no-fvcore",
+        "time --blocks nl --shape 4x2x5x7 --budget 2s",
+    ],
+)
+def test_the_core_works_alone(core, words):
+    ran = core(*words.split(), "--json")
+    assert 0 == ran.returncode, ran.stderr
+    assert json.loads(ran.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("report", "report"),
+        ("report", "formulas"),
+        ("query", "query select_1"),
+        ("ray", "time mfnet --engine ray"),
+        ("junit", "gate replay gate.json --junit gate.xml"),
+    ],
+)
+def test_a_missing_extra_is_one_line(core, extra, words):
+    ran = core(*words.split())
+    assert (2, "", 1) == (ran.returncode, ran.stdout, ran.stderr.count("\n")), ran.stderr
+    assert f"`pip install 'vidcost[{extra}]'` installs" in ran.stderr
+
+
+@pytest.mark.slow
+def test_counters_that_are_not_installed_are_a_line_each_beside_those_that_are(core):
+    ran = core("explain", "mfnet", "--json")
+    assert {"thop-2020", "torch"} <= {line["counter"] for line in json.loads(ran.stdout)}
+    missing = [line for line in ran.stderr.splitlines() if "vidcost[reference]" in line]
+    assert (1, 2) == (ran.returncode, len(missing))

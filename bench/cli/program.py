@@ -30,6 +30,7 @@ from vidcost.bench.cli.report import report_app
 from vidcost.bench.cli.tables import tables_app
 from vidcost.bench.cli.timing import timing_app
 from vidcost.bench.exit_status import BAD_INPUT, DONE, FAULT, NOBODY_READS, Ending
+from vidcost.bench.progress import alive
 
 FIRST = """\
 vidcost counts, times and compares the cost of video networks and blocks.
@@ -124,8 +125,9 @@ def run() -> int:
     """
     try:
         check_moved(sys.argv[1:])
-        # what a command returns, or raises in typer.Exit
-        return app(standalone_mode=False) or DONE
+        with alive(" ".join(["vidcost", *sys.argv[1:2]])):
+            # what a command returns, or raises in typer.Exit
+            return app(standalone_mode=False) or DONE
     except _UsageError as error:
         # without a message the help has been shown
         if message := error.format_message():

@@ -28,7 +28,7 @@ from vidcost.papers.figures import Figure, Paper
 _CONVENTIONS = (
     "macs: our count, products of two activations included. fvcore: 2 per BatchNorm element and 5 "
     "per GroupNorm element on top. thop: 4 per BatchNorm element, and blind to products that are "
-    "no layer. thop-2020: thop as of May 2020, 2 per BatchNorm element and as blind."
+    "no layer. thop-2020: thop of May 2020, re-implemented, 2 per BatchNorm element and as blind."
 )
 _TEMPLATE_ERRORS = (jinja2.TemplateError, AttributeError, LookupError, TypeError)
 
@@ -223,7 +223,7 @@ def figure_table(judged: Sequence[Judged]) -> Table:
             "exact: some convention gives the figure to the digits printed, for the network as "
             "described; close: within 1% of it; not reproduced: farther, or no network to count. "
             "Ours: all parameters, or the FLOPs of the convention that comes nearest, with the "
-            "MACs beside. A bound is exact if it holds.",
+            "MACs beside. A bound holds if all conventions are above it.",
             _CONVENTIONS,
             "Recipes are fitted: found by trying as many as the last column says, around the row "
             "or, where another row is named, among all rows. The axes were chosen with the printed "

@@ -21,7 +21,7 @@ _COLUMNS = (
     Column("flops_printed", "FLOPs printed", str),
     Column("fvcore", "fvcore", billions),
     Column("thop", "thop", billions),
-    Column("thop-2020", "thop 2020", billions),
+    Column("thop-2020", "thop 2020 rebuilt", billions),
     Column("macs", "MACs", billions),
     Column("matmul", "of which attention", billions),
 )
@@ -142,6 +142,6 @@ def _legend(records: Iterable[Record]) -> list[str]:
         "✓ equals the printed figure to its precision. Batch 1. MACs: multiply-accumulates of "
         "convolutions, linear layers and matrix products, exact; attention: the products of two "
         "activations among them. fvcore and thop: as they print, each in its own convention "
-        f"({', '.join(sorted(versions))}); thop 2020 is the version of the paper's time. "
+        f"({', '.join(sorted(versions))}); thop 2020: that of May 2020, re-implemented. "
         "An en dash: no figure."
     ]

@@ -27,6 +27,9 @@ INSIDE = "bottlenecks:after-conv1"
 class C2DResNet50(nn.Module):
     """C2D ResNet-50 for clips of one size.
 
+    ``padded``: whether the max-pools are, as the paper's table has it, so that res2 is 56x56 at 224
+    pixels. The authors' public code (video-nonlocal-net) does not pad: 2x3x3 and 2x1x1, 55x55.
+
     Positions: ``res2`` to ``res5`` with the places of :mod:`vidcost.models.backbones.positions`,
                and ``bottlenecks:after-conv1``, in every bottleneck between conv1 and its BatchNorm.
     Shapes: (B, in_channels, frames, size, size) -> (B, classes).
@@ -42,18 +45,28 @@ class C2DResNet50(nn.Module):
         size: int = 224,
         in_channels: int = 3,
         blocks: Blocks | None = None,
+        padded: bool = True,
     ) -> None:
         super().__init__()
         self.clip = clip_of(
-            "C2D ResNet-50", classes=classes, in_channels=in_channels, frames=frames, size=size
+            "C2D ResNet-50",
+            classes=classes,
+            in_channels=in_channels,
+            frames=frames,
+            size=size,
+            # what the pools that are not padded need
+            min_frames=1 if padded else 7,
+            min_size=1 if padded else 5,
         )
         blocks = blocks or {}
         check_positions(blocks, {name: count for name, (count, _) in STAGES.items()}, (INSIDE,))
         self.conv1 = nn.Conv3d(in_channels, 64, (1, 7, 7), 2, (0, 3, 3), bias=False)
         self.bn1 = nn.BatchNorm3d(64)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool3d(3, 2, 1)
+        self.maxpool = nn.MaxPool3d(3, 2, 1) if padded else nn.MaxPool3d((2, 3, 3), 2)
         self.temporal_pool = nn.MaxPool3d((3, 1, 1), (2, 1, 1), (1, 0, 0))
+        if not padded:
+            self.temporal_pool = nn.MaxPool3d((2, 1, 1))
         channels = 64
         for index, (name, (count, width)) in enumerate(STAGES.items(), start=1):
             units: list[Unit] = []

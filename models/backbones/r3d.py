@@ -67,6 +67,10 @@ class ResNet3D(nn.Module):
     """
 
     title: ClassVar[str]
+    stem: ClassVar[tuple[int, int, int]] = (7, 7, 7)
+    """The first convolution's kernel."""
+    pools: ClassVar[bool] = True
+    """Whether a max-pool halves the map, and the frames, after it."""
     unit: ClassVar[type[_BasicBlock | _Bottleneck]]
     stages: ClassVar[Mapping[str, tuple[int, int]]]
     """Units and output channels of each stage."""
@@ -86,10 +90,12 @@ class ResNet3D(nn.Module):
         )
         blocks = blocks or {}
         check_positions(blocks, {stage: count for stage, (count, _) in self.stages.items()})
-        self.conv1 = nn.Conv3d(in_channels, 64, 7, (1, 2, 2), 3, bias=False)
+        time, height, width = self.stem
+        padding = (time // 2, height // 2, width // 2)
+        self.conv1 = nn.Conv3d(in_channels, 64, self.stem, (1, 2, 2), padding, bias=False)
         self.bn1 = nn.BatchNorm3d(64)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool3d(3, 2, 1)
+        self.maxpool = nn.MaxPool3d(3, 2, 1) if self.pools else nn.Identity()
         channels = 64
         for index, (stage, (count, width)) in enumerate(self.stages.items(), start=1):
             units: list[Unit] = []
@@ -98,7 +104,9 @@ class ResNet3D(nn.Module):
                 units.append((str(number), self.unit(channels, width, stride), width))
                 channels = width
             self.add_module(f"layer{index}", stage_of(stage, units, blocks))
-        self.avgpool = nn.AvgPool3d((-(-frames // 16), -(-size // 32), -(-size // 32)), stride=1)
+        shorter = 16 if self.pools else 8
+        side = -(-size // (2 * shorter))
+        self.avgpool = nn.AvgPool3d((-(-frames // shorter), side, side), stride=1)
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,6 +123,16 @@ class R3D18(ResNet3D):
     title = "3D ResNet-18"
     unit = _BasicBlock
     stages = {"res2": (2, 64), "res3": (2, 128), "res4": (2, 256), "res5": (2, 512)}  # noqa: RUF012
+
+
+class TorchvisionR3D18(R3D18):
+    """3D ResNet-18 in the layout of torchvision's ``r3d_18``: a stem of 3x7x7 and no max-pool.
+
+    Params 33,166,272 + 513 classes with 3 input channels and no block. Keys are those of R3D18.
+    """
+
+    stem = (3, 7, 7)
+    pools = False
 
 
 class ResNeXt101(ResNet3D):

@@ -41,6 +41,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     device, under a tracer and where fused kernels are disabled, the products are operators, in
     slices.
 
+    Where one key has nearly all the weight of a query, the gradients of queries and keys are small
+    differences of large numbers: implementations differ in them by much more than in the output.
+    Second derivatives are those of the products, or torch's error that it has none.
+
     Shapes: (B, D, P), (B, D, K), (B, E, K) -> (B, E, P).
     Cost:   MACs BPK(D + E); the gradients BPK(3D + 2E), since scores are computed again.
     """

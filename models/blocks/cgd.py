@@ -16,9 +16,8 @@ class CGD(nn.Module):
     With a the global average and m the global maximum of each channel over all frames and
     pixels, s = softmax over channels of a,  p = tanh((a . w0) s + b0),  q = tanh((m . w1) s + b1).
 
-    The authors' initialisation could not be confirmed. Ours makes the block the identity at the
-    start and gives w2 a gradient from the first step on: w0 and w1 are uniform in +-1/sqrt(C), the
-    rest is zero.
+    As in the authors' public code w0, w1 and w2 start Xavier uniform, within sqrt(6 / (C + 1)), and
+    the biases at 0: near the identity and not at it, within 1e-3 at C = 64.
 
     Shapes: (B, C, T, H, W) -> (B, C, T, H, W).
     Cost:   params 6C;  MACs 3BC.  The two poolings and the scaling count 0.
@@ -33,12 +32,12 @@ class CGD(nn.Module):
         self.channels = channels
         self.w0 = nn.Parameter(torch.empty(channels, 1))
         self.w1 = nn.Parameter(torch.empty(channels, 1))
-        self.w2 = nn.Parameter(torch.zeros(channels, 1))
+        self.w2 = nn.Parameter(torch.empty(channels, 1))
         self.b0 = nn.Parameter(torch.zeros(channels))
         self.b1 = nn.Parameter(torch.zeros(channels))
         self.b2 = nn.Parameter(torch.zeros(channels))
-        for weight in (self.w0, self.w1):
-            nn.init.uniform_(weight, -(channels**-0.5), channels**-0.5)
+        for weight in (self.w0, self.w1, self.w2):
+            nn.init.xavier_uniform_(weight)
 
     def forward(self, x: Tensor) -> Tensor:
         average, maximum = self.mean(x), x.amax((2, 3, 4))  # B C

@@ -214,8 +214,8 @@ def rectified_sums(a: Tensor, b: Tensor, value: Tensor) -> Tensor:
     Of the keys by falling b, those with a_i + b_j > 0 are the first m_i. So the sum is
     a_i (value_1 + ... + value_m) + (b_1 value_1 + ... + b_m value_m): two running sums, looked up.
     O(K log K + (P + K) E) instead of O(P K E), and no product of matrices; for few pairs the
-    matrix of all is faster: see :data:`MATRIX`. A value that is not finite makes every sum NaN, as
-    the matrix does.
+    matrix of all is faster: see :data:`MATRIX`. What is not finite spoils the sums as it does with
+    the matrix.
 
     Shapes: (B, P), (B, K), (B, E, K) -> (B, E, P), with E the width of values.
     """
@@ -231,7 +231,9 @@ def rectified_sums(a: Tensor, b: Tensor, value: Tensor) -> Tensor:
     sorted_values = value.gather(2, _spread(order, value))
     sums = _running(sorted_values), _running(sorted_values * falling[:, None])  # B E K+1
     plain, weighed = (x.gather(2, _spread(first, value)) for x in sums)  # B E P
-    return torch.addcmul(weighed, plain, a[:, None]).to(dtype)
+    # a value that is not finite, and a key of +inf or NaN, spoil the sums of all queries
+    spoilt = 0 * (sums[0][..., -1:] + falling[:, None, :1])  # B E 1
+    return (torch.addcmul(weighed, plain, a[:, None]) + spoilt).to(dtype)
 
 
 def _spread(index: Tensor, value: Tensor) -> Tensor:

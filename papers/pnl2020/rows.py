@@ -12,7 +12,7 @@ from vidcost.models.backbones.c3d import C3D
 from vidcost.models.backbones.i3d import I3D
 from vidcost.models.backbones.mfnet import MFNet
 from vidcost.models.backbones.positions import Blocks
-from vidcost.models.backbones.r3d import R3D18, ResNeXt101
+from vidcost.models.backbones.r3d import R3D18, ResNeXt101, TorchvisionR3D18
 from vidcost.models.backbones.s3d import S3D
 from vidcost.models.backbones.two_stream import TwoStream
 from vidcost.models.blocks.cgd import CGD
@@ -23,6 +23,7 @@ from vidcost.papers.row import Row
 
 MINI_KINETICS = 200
 UCF101 = 101
+KINETICS = 400
 
 
 def i3d_two_stream(*, classes: int, frames: int, size: int) -> TwoStream:
@@ -33,14 +34,17 @@ def i3d_two_stream(*, classes: int, frames: int, size: int) -> TwoStream:
     )
 
 
-def resframe_two_stream(*, classes: int, frames: int, size: int) -> TwoStream:
+def resframe_two_stream(
+    *, classes: int, frames: int, size: int, motion: type[R3D18] = R3D18
+) -> TwoStream:
     """3D ResNet-18 on residual frames, 2D ResNet-50 on one frame: an assumed composition.
 
+    Residual frames are differences of neighbours, the last one's that of the last and the first.
     Source: Tao et al. 2020, arXiv:2001.05661, which leaves the 2D network and the fusion open. A
     C2D ResNet-50 on clips of one frame is the 2D ResNet-50.
     """
     return TwoStream(
-        R3D18(classes=classes, frames=frames, size=size),
+        motion(classes=classes, frames=frames, size=size),
         C2DResNet50(classes=classes, frames=1, size=size),
     )
 
@@ -55,6 +59,19 @@ def _mfnet(name: str, blocks: Blocks, note: str = "") -> Row:
 
 def _resnet50(name: str, classes: int, blocks: Blocks) -> Row:
     return Row(name, partial(C2DResNet50, blocks=blocks), classes, ((3, 32, 224, 224),))
+
+
+def _resnext(name: str, frames: int, note: str) -> Row:
+    return Row(name, ResNeXt101, MINI_KINETICS, ((3, frames, 112, 112),), note)
+
+
+def _r3d18(name: str, network: type[R3D18], note: str) -> Row:
+    return Row(name, network, MINI_KINETICS, ((3, 16, 112, 112),), f"variant: {note}")
+
+
+def _resframe(name: str, motion: type[R3D18], note: str) -> Row:
+    build = partial(resframe_two_stream, motion=motion)
+    return Row(name, build, MINI_KINETICS, ((3, 16, 112, 112), (3, 1, 112, 112)), note, stills=(1,))
 
 
 def _every_other(**settings: bool) -> Blocks:
@@ -91,22 +108,18 @@ _DESCRIBED: tuple[Row, ...] = (
     _resnet50("r50-cgnl-ucf101", UCF101, {RES4: CGNL}),
     _resnet50("r50-pnl-ucf101", UCF101, {RES4: PNL}),
     # the networks that Table 5 compares with
-    Row(
+    _resnext(
         "mars",
-        ResNeXt101,
-        MINI_KINETICS,
-        ((3, 16, 112, 112),),
+        16,
         "the RGB stream at 16 frames, all that MARS runs at inference; its authors also trained "
         "64 frames (mars-64f), and which one the printed accuracy belongs to is not known",
     ),
-    Row(
+    _resframe(
         "resframe-ts",
-        resframe_two_stream,
-        MINI_KINETICS,
-        ((3, 16, 112, 112), (3, 1, 112, 112)),
-        "assumed: a 3D ResNet-18 on 16 residual frames and a 2D ResNet-50 on one frame, logits "
-        "summed; the 2D network, the fusion and the frame count are not public",
-        stills=(1,),
+        R3D18,
+        "assumed, the lower end of a range: a 3D ResNet-18 on 16 residual frames and a 2D "
+        "ResNet-50 on one frame, logits summed; the 2D network, the fusion and the frame count are "
+        "not public. The upper end is resframe-ts-torchvision",
     ),
     Row("i3d-ts", i3d_two_stream, MINI_KINETICS, ((3, 64, 224, 224), (2, 64, 224, 224))),
     Row("c3d", C3D, MINI_KINETICS, ((3, 16, 112, 112),)),
@@ -127,19 +140,22 @@ _DESCRIBED: tuple[Row, ...] = (
         _PER_SCALE,
     ),
     _mfnet("mfnet-pnl-x5-per-scale", _every_other(shared=False), _PER_SCALE),
-    Row(
-        "mars-64f",
-        ResNeXt101,
-        MINI_KINETICS,
-        ((3, 64, 112, 112),),
-        "variant: the RGB stream of MARS at 64 frames",
+    _resnext("mars-64f", 64, "variant: the RGB stream of MARS at 64 frames"),
+    _resframe(
+        "resframe-ts-torchvision",
+        TorchvisionR3D18,
+        "variant: the upper end of resframe-ts, with the 3D ResNet-18 of its authors' later code, "
+        "in torchvision's layout; whether the printed accuracy is of this one is not known",
     ),
+    _r3d18("r3d18", R3D18, "the 3D ResNet-18 whose parameters fit what Table 5 prints for C3D"),
+    _r3d18("r3d18-torchvision", TorchvisionR3D18, "r3d18 in torchvision's layout"),
     Row(
-        "r3d18",
-        R3D18,
-        MINI_KINETICS,
-        ((3, 16, 112, 112),),
-        "variant: the 3D ResNet-18 whose parameters fit what Table 5 prints for C3D",
+        "r50-unpadded",
+        partial(C2DResNet50, padded=False),
+        KINETICS,
+        ((3, 32, 224, 224),),
+        "variant: C2D ResNet-50 with the max-pools of its authors' code, which are not padded, on "
+        "Kinetics-400",
     ),
 )
 

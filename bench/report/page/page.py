@@ -15,12 +15,12 @@ import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
-from vidcost.bench.audit import Verdict, judge_claims
+from vidcost.bench.audit import CONVENTIONS, Verdict, judge_claims
 from vidcost.bench.files import write
 from vidcost.bench.report.audit import Finding, claim_table, figure_table, findings, verdict_counts
 from vidcost.bench.report.blocks import impl_table, is_pair_of_implementations
 from vidcost.bench.report.page.data import Data, sources
-from vidcost.bench.report.paper import CONVENTIONS, met_by, paper_table
+from vidcost.bench.report.paper import met_by, paper_table
 from vidcost.bench.report.plots.accuracy import accuracy_plot
 from vidcost.bench.report.plots.device import latency_plot, roofline_plot
 from vidcost.bench.report.plots.growth import growth_plot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from vidcost.models.backbones.c2d import C2DResNet50
 from vidcost.models.backbones.c3d import C3D
 from vidcost.models.backbones.i3d import I3D
 from vidcost.models.backbones.mfnet import MFNet
-from vidcost.models.backbones.r3d import R3D18, ResNeXt101
+from vidcost.models.backbones.r3d import R3D18, ResNeXt101, TorchvisionR3D18
 from vidcost.models.backbones.s3d import S3D
 from vidcost.models.backbones.two_stream import TwoStream
 
@@ -43,6 +44,7 @@ CLIPS = {
     R3D18: (3, 16, 112, 112),
     ResNeXt101: (3, 16, 112, 112),
 }
+UNPADDED = partial(C2DResNet50, padded=False)
 networks = pytest.mark.parametrize("build", CLIPS)
 
 
@@ -58,6 +60,8 @@ networks = pytest.mark.parametrize("build", CLIPS)
         (R3D18, 3, 33_306_504, 513),
         (ResNeXt101, 3, 47_931_016, 2049),
         (ResNeXt101, 2, 47_909_064, 2049),
+        (UNPADDED, 3, 23_917_832, 2049),
+        (TorchvisionR3D18, 3, 33_268_872, 513),
     ],
 )
 def test_params_for_200_classes_and_others(
@@ -94,6 +98,10 @@ def test_two_stream_params_are_those_of_both() -> None:
         (S3D, 5, 17),
         (C3D, 16, 16),
         (R3D18, 1, 1),
+        (TorchvisionR3D18, 1, 1),
+        (TorchvisionR3D18, 5, 61),
+        (UNPADDED, 7, 5),
+        (UNPADDED, 9, 97),
     ],
 )
 def test_output_shape(build: Callable[..., nn.Module], frames: int, size: int) -> None:
@@ -103,11 +111,9 @@ def test_output_shape(build: Callable[..., nn.Module], frames: int, size: int) -
 
 
 @networks
-def test_defaults(build: Callable[..., nn.Module]) -> None:
+def test_default_clip(build: Callable[..., nn.Module]) -> None:
     with META:
-        network = build()
-        assert CLIPS[build] == network.clip
-        assert network(torch.zeros(2, *network.clip)).shape == (2, 400)
+        assert CLIPS[build] == build().clip
 
 
 def map_after(network: nn.Module, name: str) -> tuple[int, ...]:
@@ -145,91 +151,56 @@ def test_maps_of_the_default_clip(
     assert expected == map_after(network, name)
 
 
-@pytest.mark.parametrize(
-    ("build", "keys"),
-    [
-        (
-            MFNet,
-            {
-                "conv1.conv.weight": (16, 3, 3, 5, 5),
-                "conv3.B04.conv_i1.conv.weight": (48, 192, 1, 1, 1),
-                "conv5.B01.conv_w1.conv.weight": (768, 384, 1, 1, 1),
-                "tail.bn.weight": (768,),
-                "classifier.weight": (11, 768),
-            },
-        ),
-        (
-            C2DResNet50,
-            {
-                "conv1.weight": (64, 3, 1, 7, 7),
-                "layer1.0.downsample.0.weight": (256, 64, 1, 1, 1),
-                "layer3.5.conv2.weight": (256, 256, 1, 3, 3),
-                "layer4.2.bn3.running_mean": (2048,),
-                "fc.bias": (11,),
-            },
-        ),
-        (
-            I3D,
-            {
-                "Conv3d_1a_7x7.conv3d.weight": (64, 3, 7, 7, 7),
-                "Conv3d_2c_3x3.conv3d.weight": (192, 64, 3, 3, 3),
-                "Mixed_3b.b0.conv3d.weight": (64, 192, 1, 1, 1),
-                "Mixed_4d.b1b.conv3d.weight": (256, 128, 3, 3, 3),
-                "Mixed_5c.b3b.conv3d.weight": (128, 832, 1, 1, 1),
-                "logits.conv3d.weight": (11, 1024, 1, 1, 1),
-                "logits.conv3d.bias": (11,),
-            },
-        ),
-        (
-            S3D,
-            {
-                "features.0.0.0.weight": (64, 3, 1, 7, 7),
-                "features.0.1.0.weight": (64, 64, 7, 1, 1),
-                "features.2.0.weight": (64, 64, 1, 1, 1),
-                "features.5.branch0.0.weight": (64, 192, 1, 1, 1),
-                "features.8.branch1.1.0.0.weight": (208, 96, 1, 3, 3),
-                "features.15.branch2.1.1.0.weight": (128, 128, 3, 1, 1),
-                "classifier.1.weight": (11, 1024, 1, 1, 1),
-                "classifier.1.bias": (11,),
-            },
-        ),
-        (
-            C3D,
-            {
-                "conv1a.conv.weight": (64, 3, 3, 3, 3),
-                "conv3b.conv.bias": (256,),
-                "conv5b.conv.weight": (512, 512, 3, 3, 3),
-                "fc6.weight": (4096, 8192),
-                "fc8.weight": (11, 4096),
-            },
-        ),
-        (
-            R3D18,
-            {
-                "conv1.weight": (64, 3, 7, 7, 7),
-                "layer1.0.conv1.weight": (64, 64, 3, 3, 3),
-                "layer2.0.downsample.0.weight": (128, 64, 1, 1, 1),
-                "layer4.1.bn2.running_mean": (512,),
-                "fc.weight": (11, 512),
-            },
-        ),
-        (
-            ResNeXt101,
-            {
-                "conv1.weight": (64, 3, 7, 7, 7),
-                "layer1.0.conv1.weight": (128, 64, 1, 1, 1),
-                "layer1.0.downsample.1.weight": (256,),
-                "layer3.22.conv2.weight": (512, 16, 3, 3, 3),
-                "layer4.2.conv3.weight": (2048, 1024, 1, 1, 1),
-                "fc.weight": (11, 2048),
-            },
-        ),
-    ],
-)
-def test_published_keys(build: Callable[..., nn.Module], keys: dict[str, tuple[int, ...]]) -> None:
+KEYS = {
+    MFNet: """
+        conv1.conv.weight 16 3 3 5 5
+        conv3.B04.conv_i1.conv.weight 48 192 1 1 1
+        conv5.B01.conv_w1.conv.weight 768 384 1 1 1
+        tail.bn.weight 768
+        classifier.weight 11 768""",
+    C2DResNet50: """
+        conv1.weight 64 3 1 7 7
+        layer1.0.downsample.0.weight 256 64 1 1 1
+        layer3.5.conv2.weight 256 256 1 3 3
+        layer4.2.bn3.running_mean 2048
+        fc.bias 11""",
+    I3D: """
+        Conv3d_1a_7x7.conv3d.weight 64 3 7 7 7
+        Conv3d_2c_3x3.conv3d.weight 192 64 3 3 3
+        Mixed_3b.b0.conv3d.weight 64 192 1 1 1
+        Mixed_4d.b1b.conv3d.weight 256 128 3 3 3
+        logits.conv3d.bias 11""",
+    S3D: """
+        features.0.1.0.weight 64 64 7 1 1
+        features.5.branch0.0.weight 64 192 1 1 1
+        features.8.branch1.1.0.0.weight 208 96 1 3 3
+        features.15.branch2.1.1.0.weight 128 128 3 1 1
+        classifier.1.weight 11 1024 1 1 1""",
+    C3D: """
+        conv1a.conv.weight 64 3 3 3 3
+        conv3b.conv.bias 256
+        fc6.weight 4096 8192
+        fc8.weight 11 4096""",
+    R3D18: """
+        conv1.weight 64 3 7 7 7
+        layer2.0.downsample.0.weight 128 64 1 1 1
+        layer4.1.bn2.running_mean 512
+        fc.weight 11 512""",
+    ResNeXt101: """
+        layer1.0.conv1.weight 128 64 1 1 1
+        layer1.0.downsample.1.weight 256
+        layer3.22.conv2.weight 512 16 3 3 3
+        layer4.2.conv3.weight 2048 1024 1 1 1""",
+}
+
+
+@networks
+def test_published_keys(build: Callable[..., nn.Module]) -> None:
     with META:
         state = build(classes=11).state_dict()
-    assert keys == {key: tuple(state[key].shape) for key in keys if key in state}
+    for line in KEYS[build].split("\n")[1:]:
+        key, *shape = line.split()
+        assert tuple(map(int, shape)) == state[key].shape, key
 
 
 @pytest.mark.parametrize(
@@ -267,22 +238,12 @@ def test_blocks_neither_rename_nor_reorder_the_rest(
     assert list(plain) == [key for key in with_block if key in plain]
 
 
-@pytest.mark.parametrize(
-    ("build", "stages"),
-    [
-        (MFNet, ["conv2", "conv3", "conv4", "conv5"]),
-        (C2DResNet50, ["res2", "res3", "res4", "res5"]),
-        (I3D, ["mixed3", "mixed4", "mixed5"]),
-        (S3D, ["mixed3", "mixed4", "mixed5"]),
-        (C3D, ["conv3", "conv4", "conv5"]),
-        (R3D18, ["res2", "res3", "res4", "res5"]),
-        (ResNeXt101, ["res2", "res3", "res4", "res5"]),
-    ],
-)
+@networks
 @pytest.mark.parametrize("place", ["before-last", "every-other", "after-1", "after-2"])
-def test_blocks_at_every_stage_at_once(
-    build: Callable[..., nn.Module], stages: list[str], place: str
-) -> None:
+def test_blocks_at_every_stage_at_once(build: Callable[..., nn.Module], place: str) -> None:
+    names = {MFNet: "conv2 conv3 conv4 conv5", C3D: "conv3 conv4 conv5"}
+    names |= dict.fromkeys((I3D, S3D), "mixed3 mixed4 mixed5")
+    stages = names.get(build, "res2 res3 res4 res5").split()
     with META:
         network = build(classes=11, blocks={f"{stage}:{place}": Scale for stage in stages})
         assert network(torch.zeros(2, *network.clip)).shape == (2, 11)
@@ -327,6 +288,8 @@ def test_what_cannot_be_built(build: Callable[..., nn.Module]) -> None:
         (S3D, {"size": 16}, "S3D: frames of 16x16 are too small .* at least 17x17 are"),
         (C3D, {"frames": 15}, "C3D: a clip of 15 frames is too short .* at least 16 are"),
         (C3D, {"size": 15}, "C3D: frames of 15x15 are too small .* at least 16x16 are"),
+        (UNPADDED, {"frames": 6}, "C2D ResNet-50: a clip of 6 frames is too short .* at least 7"),
+        (UNPADDED, {"size": 4}, "C2D ResNet-50: frames of 4x4 are too small .* at least 5x5"),
     ],
 )
 def test_clip_below_the_strides(
@@ -335,13 +298,14 @@ def test_clip_below_the_strides(
     with META:
         with pytest.raises(ValueError, match=message):
             build(**wrong)
-        least = {"frames": 5, "size": 17} if build is S3D else {"frames": 16, "size": 16}
+        smallest = {S3D: (5, 17), C3D: (16, 16), UNPADDED: (7, 5)}[build]
+        least = dict(zip(("frames", "size"), smallest, strict=True))
         network = build(**least)
         # past its own check, to see that the strides do need it
         given = least | wrong
         network.clip = (3, given["frames"], given["size"], given["size"])
         with pytest.raises(RuntimeError, match=r"[Oo]utput size is too small"):
-            network(torch.zeros(1, *network.clip))
+            network(torch.zeros(2, *network.clip))
 
 
 @networks

@@ -45,20 +45,11 @@ def test_places(count: int, place: str, behind: list[int]) -> None:
     assert expected == [name for name, _ in modules]
 
 
-def test_block_gets_the_channels_of_the_unit_before_it() -> None:
-    modules = dict(with_blocks("conv4", units(3), {"conv4:before-last": Tagged}))
-    assert modules["after_B02"].channels == 20
-
-
-def test_blocks_of_other_stages_are_left_alone() -> None:
-    modules = with_blocks("conv4", units(3), {"conv3:after-1": Tagged, "conv40:after-2": Tagged})
-    assert [name for name, _ in modules] == ["B01", "B02", "B03"]
-
-
-def test_two_positions_may_share_a_stage() -> None:
-    blocks = {"conv4:after-3": Tagged, "conv4:after-1": Tagged}
-    names = [name for name, _ in with_blocks("conv4", units(3), blocks)]
-    assert names == ["B01", "after_B01", "B02", "B03", "after_B03"]
+def test_a_block_gets_the_channels_of_the_unit_before_it_and_other_stages_are_left_alone() -> None:
+    blocks = {"conv4:after-3": Tagged, "conv4:before-last": Tagged, "conv40:after-1": Tagged}
+    modules = dict(with_blocks("conv4", units(3), blocks))
+    assert ["B01", "B02", "after_B02", "B03", "after_B03"] == list(modules)
+    assert (20, 30) == (modules["after_B02"].channels, modules["after_B03"].channels)
 
 
 @pytest.mark.parametrize("second", ["every-other", "after-2"])

@@ -7,6 +7,7 @@ nothing else of torch, so they cannot share a mistake with it.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -118,12 +119,21 @@ def batch_norm(layer: Any, field: Field) -> Field:
     }
 
 
-def non_local(operation: Any, field: Field, *, pairwise: str, pool_keys: bool = False) -> Field:
+def non_local(
+    operation: Any,
+    field: Field,
+    *,
+    pairwise: str,
+    pool_keys: bool = False,
+    pool_first: bool = False,
+    scale: bool = False,
+) -> Field:
     """W_z of y_i = 1/C(x) sum_j f(x_i, x_j) g(x_j), one pair of positions after the other."""
+    source = max_pool(field) if pool_first else field
     query = field if pairwise == "gaussian" else conv(operation.theta, field)
-    key = field if pairwise == "gaussian" else conv(operation.phi, field)
-    value = conv(operation.g, field)
-    if pool_keys:
+    key = source if pairwise == "gaussian" else conv(operation.phi, source)
+    value = conv(operation.g, source)
+    if pool_keys and not pool_first:
         key, value = max_pool(key), max_pool(value)
     if pairwise == "concatenation":
         halves = (operation.w_theta, operation.w_phi)
@@ -137,7 +147,7 @@ def non_local(operation: Any, field: Field, *, pairwise: str, pool_keys: bool = 
             elif pairwise == "dot-product":
                 affinities.append(dot(x_i, x_j))
             else:
-                affinities.append(math.exp(dot(x_i, x_j)))
+                affinities.append(math.exp(dot(x_i, x_j) / (len(x_i) ** 0.5 if scale else 1)))
         normaliser = sum(affinities) if "gaussian" in pairwise else len(key)
         response = [0.0] * len(value[0, 0, 0])
         for affinity, g_j in zip(affinities, value.values(), strict=True):
@@ -147,24 +157,15 @@ def non_local(operation: Any, field: Field, *, pairwise: str, pool_keys: bool = 
     return conv(operation.z, y)
 
 
-class Naive:
-    """The pieces above, reachable without an import."""
-
-    dot, softmax = staticmethod(dot), staticmethod(softmax)
-    fields, tensor, extents = staticmethod(fields), staticmethod(tensor), staticmethod(extents)
-    channels, add, conv = staticmethod(channels), staticmethod(add), staticmethod(conv)
-    max_pool, nearest = staticmethod(max_pool), staticmethod(nearest)
-    batch_norm, non_local = staticmethod(batch_norm), staticmethod(non_local)
-
-
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
 
 
 @pytest.fixture
-def naive() -> type[Naive]:
-    return Naive
+def naive() -> Any:
+    """The functions above."""
+    return sys.modules[__name__]
 
 
 @pytest.fixture

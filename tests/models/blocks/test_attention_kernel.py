@@ -14,12 +14,10 @@ from vidcost.models.blocks.attention_kernel import attend_in_tiles
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 
-cuda = pytest.mark.skipif(
-    INTERPRETED or not torch.cuda.is_available(), reason="there is no CUDA device"
-)
+HAS_CUDA = torch.cuda.is_available()
+cuda = pytest.mark.skipif(INTERPRETED or not HAS_CUDA, reason="there is no CUDA device")
 either = pytest.mark.skipif(
-    not (INTERPRETED or torch.cuda.is_available()),
-    reason="there is no CUDA device, and TRITON_INTERPRET is not 1",
+    not (INTERPRETED or HAS_CUDA), reason="there is no CUDA device, nor TRITON_INTERPRET=1"
 )
 
 # of the norm
@@ -85,6 +83,9 @@ def test_any_strides(dtype):
     assert_close(expected, attend_in_tiles(*last), dtype)
     wide = torch.cat([query, query], dim=1)[:, 48:]
     assert_close(expected, attend_in_tiles(wide, key, value), dtype)
+    # one tensor as queries and keys is copied once
+    x, _, value = draw(2, 24, 90, 8, 90, dtype=dtype)
+    assert_close(reference(x, x, value), attend_in_tiles(x, x, value), dtype)
 
 
 @pytest.mark.cuda
@@ -98,13 +99,6 @@ def test_large_scores(splits, monkeypatch):
     query, key = query.round() * 8, key.round() * 8
     key[:, :, 200:] *= 4
     assert_close(reference(query, key, value), attend_in_tiles(query, key, value), value.dtype)
-
-
-@pytest.mark.cuda
-@either
-def test_of_itself():
-    x, _, value = draw(2, 24, 90, 8, 90)
-    assert_close(reference(x, x, value), attend_in_tiles(x, x, value), x.dtype)
 
 
 def test_pieces_cover_a_width_with_little_padding():

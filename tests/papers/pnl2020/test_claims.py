@@ -10,7 +10,7 @@ from sympy import expand
 
 from vidcost.bench.audit import judge_claims
 from vidcost.bench.count.counter import count
-from vidcost.bench.formulas import POSITIONS, C, N, n
+from vidcost.bench.formulas import C, n
 from vidcost.models.backbones.mfnet import MFNet
 from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.pnl import PNL
@@ -26,10 +26,8 @@ from vidcost.papers.pnl2020.claims import (
     derived_forms,
     f_comb,
     fitting_scales,
-    lower_bound,
     negligible_from,
     printed_forms,
-    surely_positive,
     within_rounding,
     without_f_comb,
 )
@@ -161,22 +159,3 @@ def test_negligible_from():
 def test_fitting_scales_without_remainder():
     cases = {(96, 56): [2, 3, 4], (384, 14): [2], (768, 7): [], (6, 64): [3]}
     assert cases == {each: fitting_scales(*each, exact=True) for each in cases}
-
-
-# proofs
-
-
-@pytest.mark.parametrize(
-    ("expr", "channels", "proved"),
-    [
-        (C * N - 2 * N + 1, 1, False),  # C = 1: 1 - N
-        (C * N - 2 * N + 1, 2, True),
-        (C * N - C, 1, False),  # 0 at N = 1
-    ],
-)
-def test_surely_positive(expr, channels, proved):
-    assert proved == surely_positive(expr, channels=channels)
-
-
-def test_lower_bound_drops_what_adds_and_takes_the_most_of_what_subtracts():
-    assert C * N - 3 * N / 4 == lower_bound(C * N + 5 * POSITIONS[2] - 3 * POSITIONS[1])

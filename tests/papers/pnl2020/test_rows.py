@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vidcost.bench.count.record import count_row
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import NonLocal, NonLocalOperation
@@ -64,6 +65,21 @@ def test_a_row_takes_its_own_clips_alone():
             assert (1, row.classes) == model.eval()(*clips).shape
             with pytest.raises(ValueError, match="built for clips of shape"):
                 model(*(clip[..., :-1] for clip in clips))
+
+
+@pytest.mark.parametrize(
+    ("name", "macs"),
+    [
+        # of the authors' code: without the padding of the max-pools; torchvision's r3d_18
+        ("r50-unpadded", 20_233_617_408),
+        ("r3d18-torchvision", 40_696_451_072),
+        # the same without its head of 200 classes, and a ResNet-50 on one frame of 112x112
+        ("resframe-ts-torchvision", 40_696_348_672 + 200 * 512 + 1_076_260_864),
+        ("resframe-ts", 8_307_904_512 + 1_076_260_864),
+    ],
+)
+def test_macs_of_variants(name, macs):
+    assert macs == count_row(only(name)).macs
 
 
 # where the blocks sit: other settings change the counts, which results/counts.jsonl holds
