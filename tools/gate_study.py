@@ -229,7 +229,7 @@ def simulation(folder: Path, runs: int, *, rows: int = 20) -> str:
             "## Level\n",
             f"Runs of {rows} rows. At the margin of {rule.margin:.0%} every alarm is false; a run "
             f"may have any with a probability of at most {rule.confirm_level:.0%}.\n",
-            Table("Level, by run", (noise, *RATE, *RUNS), level, [LEGEND]).markdown(),
+            Table("Level, by run", (noise, *RATE, *RUNS), level, legend=[LEGEND]).markdown(),
             "## Power\n",
             "All rows of a run are slower, so that they share the level. A slow-down up to the "
             f"margin is not to be found. At most {rule.most_pairs} pairs confirm a row.\n",
@@ -237,13 +237,13 @@ def simulation(folder: Path, runs: int, *, rows: int = 20) -> str:
                 "Slow-downs found",
                 (noise, Column("rows", "Rows", str), *RATE, *REST),
                 power,
-                [LEGEND],
+                legend=[LEGEND],
             ).markdown(),
             "## What 5% cost\n",
             f"`--power {rule.power:g}` takes as many pairs as a power of {rule.power:.0%} at 5% "
             f"needs. Found {FOUND_GOAL:.0%} of the time, with a lower bound of {FOUND_BOUND:.0%}: "
             f"{'; '.join(met) or 'with none of these noises'}.\n",
-            Table("One row, with --power", (noise, *RATE, *REST), cost, [LEGEND]).markdown(),
+            Table("One row, with --power", (noise, *RATE, *REST), cost, legend=[LEGEND]).markdown(),
         ]
     )
 
@@ -294,13 +294,13 @@ def document(trials: Sequence[Trial]) -> str:
             f"log ratios of pairs in a screen: median {statistics.median(spread):.1%}.\n",
             "Base and head are equal code. Every pass of head is delayed by a fraction of its own "
             "time, so the right answer is known. All rows of a trial are slower at once.\n",
-            Table("The gate", (*RATE, *RUNS, *REST), ours, [LEGEND]).markdown(),
+            Table("The gate", (*RATE, *RUNS, *REST), ours, legend=[LEGEND]).markdown(),
             "## pytest-benchmark on the same code\n",
             "Each trial also runs pytest-benchmark as its users do, all of base, then all of head "
             "with `--benchmark-compare`. An alarm is a failure of its own "
             "`--benchmark-compare-fail`.\n",
             Table(
-                "pytest-benchmark", (Column("rule", "Rule"), *RATE, *RUNS), theirs, [LEGEND]
+                "pytest-benchmark", (Column("rule", "Rule"), *RATE, *RUNS), theirs, legend=[LEGEND]
             ).markdown(),
         ]
     )

@@ -202,4 +202,3 @@ def test_the_committed_document_is_of_the_committed_noise():
     folder = Path(__file__).resolve().parents[3] / "results/gate"
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert all(noise.name in text for noise in gate_study.noises(folder))
-    assert gate_study.LEGEND in text
