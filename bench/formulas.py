@@ -19,8 +19,9 @@ import torch
 from sympy import Expr, Integer
 from torch import nn
 
-from vidcost.bench.count.counter import Shape, count
+from vidcost.bench.count.counter import count
 from vidcost.bench.count.modules import ClosedFormMismatch
+from vidcost.bench.count.operands import Shape
 from vidcost.models.backbones.positions import BlockFactory
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL

@@ -14,7 +14,8 @@ class Cost:
     (MACs); ``norm``, ``softmax`` and ``activation`` are elements processed and ``pool`` is elements
     produced, so that each counting convention can weigh them as it likes.
 
-    ``linear`` is a product with a parameter, ``matmul`` a product of two activations.
+    ``linear`` is a product with a tensor that depends on no input, such as a weight; ``matmul`` is
+    a product of two activations.
     """
 
     params: int = 0

@@ -1,8 +1,7 @@
-"""The command that compares blocks in one network, or ways to run networks."""
+"""The command that compares blocks in one network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any
@@ -18,7 +17,6 @@ from vidcost.bench.cli.options import (
     Classes,
     Device,
     EngineName,
-    Format,
     Frames,
     GpuType,
     Inputs,
@@ -36,9 +34,6 @@ compare_app = typer.Typer()
 
 BUDGET = "2m"
 
-FIRST_ROUND = 0.75
-"""The fraction of --modes' time for single changes; the rest is for all that helped together."""
-
 
 @compare_app.command(
     "compare",
@@ -47,12 +42,11 @@ FIRST_ROUND = 0.75
 )
 @with_axes("batch", "dtype", "memory_format", "mode", "phase")
 def compare(
-    networks: Annotated[
-        list[str],
+    network: Annotated[
+        str,
         typer.Argument(
-            metavar="NETWORK",
             help="A row's name, whose own blocks are left out, or a network of your own, "
-            "my_net.py:make_model; with --modes several, as they are.",
+            "my_net.py:make_model.",
             autocompletion=completion.rows,
         ),
     ],
@@ -76,14 +70,6 @@ def compare(
             autocompletion=completion.blocks,
         ),
     ] = None,
-    modes: Annotated[
-        bool,
-        typer.Option(
-            "--modes",
-            help="Compare ways to run the networks instead: channels_last_3d, tf32, bf16 autocast, "
-            "torch.compile, CUDA graphs, optimized blocks.",
-        ),
-    ] = False,
     inputs: Inputs = None,
     sweep: Annotated[
         str | None,
@@ -139,46 +125,20 @@ def compare(
     began = monotonic()
     place = Place(engine, address, gpu, device, None if budget == "0s" else budget)
     clip = {"classes": classes, "frames": frames, "size": size}
-    swept = None
-    if modes:
-        if engine == "ray":
-            raise ValueError("--modes times on this machine: leave --engine out")
-        if at or block or sweep or plot:
-            raise ValueError(
-                "--modes compares networks as they are: leave --at, --block, --sweep and --plot out"
-            )
-        tried = (axes.pop("dtype"), axes.pop("memory_format"), axes.pop("mode"))
-        if tried != ("fp32", "contiguous", "eager"):
-            raise ValueError("--modes tries --dtype, --memory-format and --mode: leave them out")
-    else:
-        if not at or not block:
-            raise ValueError("give --at and --block for what goes where, or --modes")
-        if len(networks) > 1:
-            raise ValueError("blocks are compared in one network at a time: leave the others out")
-        swept = None if sweep is None else _swept(sweep)
-        if plot is not None:
-            _check_plot(plot, swept)
+    if not at or not block:
+        raise ValueError("give --at and --block: where in the network, and what goes there")
+    swept = None if sweep is None else _swept(sweep)
+    if plot is not None:
+        _check_plot(plot, swept)
     budget_s, limit = seconds(budget or BUDGET), limit_s(time_limit)
-    if modes and not budget_s:
-        raise ValueError("--modes times: give it more than --budget 0s")
     fields = fields_of(
-        networks, inputs, clip, has_batch=axes["batch"] != 1, is_swept=swept is not None
+        [network], inputs, clip, has_batch=axes["batch"] != 1, is_swept=swept is not None
     )
-    if not modes and len(fields) > 1:
-        raise ValueError(f"{networks[0]!r} matches {len(fields)} rows: compare in one at a time")
+    if len(fields) > 1:
+        raise ValueError(f"{network!r} matches {len(fields)} rows: compare in one at a time")
     files.check_folder(results)
-    with place.joined([*networks, *(block or ())]) as cores:
+    with place.joined([network, *block]) as cores:
         conditions = {"device": device, "threads": threads or cores, **axes}
-        if modes:
-            _compare_modes(
-                [conditions | each for each in fields],
-                budget_s,
-                {"results": results, "resume": resume, "start_up_s": limit},
-                as_,
-            )
-            return
-        assert at is not None
-        assert block is not None
         chosen = variants(fields[0], at, block, conditions, swept)
         with progress("counting", len(chosen)) as advance:
             counts = count_all(
@@ -206,7 +166,7 @@ def compare(
     timings, left_out = most_of_one_kind(taken.timings)
     found = compared(chosen, counts, timings)
     axis = swept[0] if swept else None
-    where = f"{networks[0]} at {', '.join(dict.fromkeys(at))}"
+    where = f"{network} at {', '.join(dict.fromkeys(at))}"
     table = compare_table(found, timings, where=where, axis=axis)
     for note in (*taken.notes, *left_out):
         typer.echo(note, err=True)
@@ -222,47 +182,6 @@ def compare(
         # that a block does not fit a clip is a fact of the sweep, not a failure
         if each.status != "ok" and not (each.status == "rejected" and swept)
     )
-
-
-def _compare_modes(
-    plain: Sequence[Mapping[str, Any]],
-    budget_s: float,
-    options: Mapping[str, Any],
-    as_: Format | None,
-) -> None:
-    """Time each plain cell with one change at a time, then with all that helped."""
-    from vidcost.bench.cli.engines import take
-    from vidcost.bench.inspection.modes import alone, together
-    from vidcost.bench.report.compare import modes_table
-    from vidcost.bench.timing.cell import Cell, checked_cell
-    from vidcost.bench.timing.record import Timing
-    from vidcost.bench.timing.sweep import failure
-
-    failures: list[str] = []
-
-    def timed(
-        ways: Mapping[Cell, Mapping[str, Cell]], fraction: float
-    ) -> dict[Cell, dict[str, Timing]]:
-        cells = [cell for found in ways.values() for cell in found.values()]
-        taken = take(cells, budget_s=fraction * budget_s, command="vidcost compare", **options)
-        for note in taken.notes:
-            typer.echo(note, err=True)
-        # whether a device or torch can do something is the question here
-        failed = (t for t in taken.timings if t.status not in ("ok", "unsupported"))
-        failures.extend(map(failure, failed))
-        by_cell = {timing.cell: timing for timing in taken.timings}
-        return {
-            cell: {name: by_cell[way] for name, way in found.items() if way in by_cell}
-            for cell, found in ways.items()
-        }
-
-    cells = [checked_cell(each) for each in plain]
-    single = timed({cell: alone(cell) for cell in cells}, FIRST_ROUND)
-    combined = {cell: way for cell in cells if (way := together(cell, single[cell]))}
-    for cell, timings in timed(combined, 1 - FIRST_ROUND).items():
-        single[cell] |= timings
-    print_table(modes_table({cell.target: found for cell, found in single.items()}), as_)
-    report(failures)
 
 
 def _swept(text: str) -> tuple[str, tuple[int, ...]]:

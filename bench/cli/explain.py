@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -40,6 +41,14 @@ def explain(
     size: Size = None,
     results: Results = Path("results"),
     no_cache: NoCache = False,
+    counter: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Ask this counter instead of fvcore, thop, thop-2020 and torch; repeat it for "
+            "several. Optional ones: ptflops-aten, torchinfo, ultralytics-thop.",
+        ),
+    ] = None,
     inputs: Inputs = None,
     time_limit: TimeLimit = TIME_LIMIT,
     as_: As = None,
@@ -55,6 +64,7 @@ def explain(
     from vidcost.bench.cli.networks import limit_s, network_cells, parted
     from vidcost.bench.cli.rows import at, buildable, measured
     from vidcost.bench.count.reconcile import Entry, reconcile
+    from vidcost.bench.count.references.asking import chosen as chosen_counters
     from vidcost.bench.inspection.counted import explained
     from vidcost.bench.report.reconciliation import (
         reconciliation_markdown,
@@ -63,19 +73,20 @@ def explain(
         tidy_table,
     )
 
+    counters = chosen_counters(counter or ())
     rows, references = parted(rows)
     networks = network_cells(references, inputs)
-    everything = not any((rows, networks, table, classes, frames, size))
+    everything = not any((rows, networks, table, classes, frames, size, counter))
     if everything:
         files.check_folder(results)
     entries: dict[str, list[Entry]] = {}
     failed: list[str] = []
     if rows or not networks:
         chosen = at(buildable(rows, table=table), classes, frames, size)
-        examined = measured(chosen, use_cache=not no_cache)
+        examined = measured(chosen, counters, use_cache=not no_cache)
         entries = {each.record.row: reconcile(each) for each in examined}
     for network in networks:
-        found, failure = explained(network, limit_s=limit_s(time_limit))
+        found, failure = explained(network, counters, limit_s=limit_s(time_limit))
         if failure:
             failed.append(failure)
         else:

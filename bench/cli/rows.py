@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import typer
 
 from vidcost.bench.count.reconcile import Examined, measure, steps
+from vidcost.bench.count.references.asking import DEFAULT
+from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.progress import progress
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
@@ -33,7 +35,9 @@ def at(rows: Iterable[Row], classes: int | None, frames: int | None, size: int |
     return [row.at(classes=classes, frames=frames, size=size) for row in rows]
 
 
-def measured(rows: Sequence[Row], *, use_cache: bool) -> list[Examined]:
+def measured(
+    rows: Sequence[Row], counters: tuple[Convention, ...] = DEFAULT, *, use_cache: bool
+) -> list[Examined]:
     """What was counted for ``rows``, with the counters' answers, with progress."""
-    with progress("counting", steps(rows)) as advance:
-        return measure(rows, use_cache=use_cache, advance=advance)
+    with progress("counting", steps(rows, counters)) as advance:
+        return measure(rows, counters, use_cache=use_cache, advance=advance)

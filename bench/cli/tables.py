@@ -16,12 +16,10 @@ from vidcost.bench.cli.output import print_tables, report, report_failures, writ
 
 if TYPE_CHECKING:
     from vidcost.bench.count.record import Record
-    from vidcost.bench.report.gpu import Gpu
     from vidcost.bench.report.table import Table
     from vidcost.bench.timing.record import Timing
     from vidcost.bench.timing.sweep import Swept
     from vidcost.papers.figures import Paper
-    from vidcost.papers.row import Row
 
 tables_app = typer.Typer()
 
@@ -55,20 +53,20 @@ def tables(
     """Print a paper's tables with our counts beside, and write them to tables/PAPER/*.md.
 
     Rows are counted anew. Other counters' answers come from counts.jsonl in the results folder; a
-    counter is asked where it has no answer, or one that the count does not explain. The files have
-    latency and memory too, of every GPU in timings/ that rows were timed on; those of the tables
-    with costs together go to gpu-*.md. Timings of a CPU are shown, with --timings, not written.
+    counter is asked where it has no answer, or one that the count does not explain. The tables with
+    costs go to gpu-*.md with latency and memory of each GPU in timings/ that rows were timed on.
     """
     from vidcost.bench.cli.rows import measured
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import with_stored_answers
     from vidcost.bench.report.paper import paper_table
     from vidcost.bench.report.timing import with_timings
+    from vidcost.bench.timing.stored import chosen as chosen_timings
     from vidcost.papers.catalog import printed_rows
 
     paper, chosen = _paper_and_tables(words or ())
     files.check_folder(results)
-    timed, note, gpus = _stored_timings(timings, results)
+    timed, note = chosen_timings(timings, results) if timings else ([], _warnings(results))
     stored = record.read(results)
     rows = printed_rows(paper)
     needed = dict.fromkeys(printed.row for table in chosen for printed in paper.table(table))
@@ -78,7 +76,7 @@ def tables(
     records |= {each.record.row: each.record for each in measured(unknown, use_cache=not no_cache)}
     known = {name: found for name, found in records.items() if found}
     made = {table: paper_table(table, paper, rows, known) for table in chosen}
-    _write_tables(paper, made, rows, gpus, results)
+    _write_tables(paper, made, results)
     print_tables([with_timings(table, timed) for table in made.values()], as_)
     if note:
         typer.echo(note, err=True)
@@ -114,7 +112,7 @@ def run(
     budget_s = seconds(budget)
     paper = catalog.paper(paper_name or catalog.DEFAULT)
     files.check_folder(results)
-    _, note, gpus = _stored_timings(None, results)
+    note = _warnings(results)
     rows = catalog.printed_rows(paper)
     own = buildable(paper_name=paper.name)
     others = [row for row in rows.values() if row.build and row not in own]
@@ -127,7 +125,7 @@ def run(
         record.write(results, together.values(), command="vidcost run")
         written = f"{results / record.COUNTS}, {written}"
     printed = {table: paper_table(table, paper, rows, records) for table in paper.titles}
-    _write_tables(paper, printed, rows, gpus, results)
+    _write_tables(paper, printed, results)
     taken = _time_printed_rows(paper, records, results, budget_s)
     print_tables(
         [with_timings(printed[table], taken.timings) for table in paper.cost_tables],
@@ -184,26 +182,24 @@ def _folder(paper: Paper, results: Path) -> Path:
     return results / "tables" / paper.name
 
 
-def _write_tables(
-    paper: Paper, made: Tables, rows: Mapping[str, Row], measured: Sequence[Gpu], results: Path
-) -> None:
-    """Write each table with those of GPUs below; and those with costs, if all are there, in one."""
-    from vidcost.bench.report.gpu import gpu_summary, gpu_tables
-    from vidcost.bench.timing.stored import slug
+def _write_tables(paper: Paper, made: Tables, results: Path) -> None:
+    """Write each table; and those with costs, if all are there, with each GPU's timings."""
+    from vidcost.bench.report.gpu import gpu_table
+    from vidcost.bench.timing.stored import slug, stored_anywhere
 
-    documents = {
-        f"table{number}": ([table, *gpu_tables(table, rows, measured)], f" {number}")
-        for number, table in made.items()
-    }
+    documents = {f"table{number}": (table, f" {number}") for number, table in made.items()}
     if paper.cost_tables and made.keys() >= {*paper.cost_tables}:
         printed = [made[number] for number in paper.cost_tables]
-        for gpu in measured:
-            if (summary := gpu_summary(printed, rows, gpu)) is not None:
-                documents.setdefault(f"gpu-{slug(gpu.machine)}", ([], ""))[0].append(summary)
-    for name, (parts, number) in documents.items():
-        text = "\n".join(table.markdown() for table in parts)
+        devices: dict[str, list[Timing]] = {}
+        for timing in stored_anywhere(results):
+            if timing.machine is not None:
+                devices.setdefault(slug(timing.machine), []).append(timing)
+        for name, timings in devices.items():
+            if (table := gpu_table(printed, timings)) is not None:
+                documents[f"gpu-{name}"] = table, ""
+    for name, (table, number) in documents.items():
         path = _folder(paper, results) / f"{name}.md"
-        write_document(path, text, command=f"tables {paper.name}{number}")
+        write_document(path, table.markdown(), command=f"tables {paper.name}{number}")
 
 
 def _time_printed_rows(
@@ -231,13 +227,8 @@ def _time_printed_rows(
     return taken
 
 
-def _stored_timings(which: str | None, results: Path) -> tuple[list[Timing], str, list[Gpu]]:
-    """Those to show and a note on them, and those of GPUs, which are written."""
-    from vidcost.bench.report.gpu import gpus
-    from vidcost.bench.timing.stored import chosen, stored_files
+def _warnings(results: Path) -> str:
+    """What could not be read of the stored timings."""
+    from vidcost.bench.timing.stored import stored_files
 
-    contents = list(stored_files(results))
-    of_gpus = gpus(timing for each in contents for timing in each.records.values())
-    if which is None:
-        return [], "; ".join(filter(None, (each.warning for each in contents))), of_gpus
-    return *chosen(which, results, contents), of_gpus
+    return "; ".join(filter(None, (each.warning for each in stored_files(results))))

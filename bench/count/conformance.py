@@ -14,8 +14,13 @@ from torch import Tensor, nn
 
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.operators import OPERATORS, Operator
-from vidcost.bench.count.references.asking import REFERENCE_COUNTERS, quiet
-from vidcost.bench.count.references.reference import fault_of, version
+from vidcost.bench.count.references.asking import ALL, OPTIONAL, REFERENCE_COUNTERS, quiet
+from vidcost.bench.count.references.reference import (
+    Convention,
+    fault_of,
+    importable,
+    version,
+)
 from vidcost.bench.count.training import count_training
 from vidcost.bench.isolation import Failed, isolated
 
@@ -45,9 +50,11 @@ class Statement:
 def ask_counters() -> tuple[Statement, ...]:
     """Ours, then the packages, thop of May 2020, and torch's counter on CPU and meta.
 
-    FLOPs of torch's counter are halved: it counts a multiply-accumulate as two.
+    Optional counters are asked if they are installed. FLOPs of torch's counter are halved: it
+    counts a multiply-accumulate as two.
     """
     names = [name for name, reference in REFERENCE_COUNTERS.items() if reference.package]
+    names += [name for name, each in OPTIONAL.items() if each.version != "not installed"]
     with ThreadPoolExecutor(len(names)) as pool:
         packages = [pool.submit(_ask_package, name) for name in names]
         ours = Statement(
@@ -136,8 +143,8 @@ def _torch(operator: Operator, device: str) -> tuple[float, float]:
     return forward / 2, (counter.get_total_flops() - forward) / 2
 
 
-def _ask_package(name: str) -> Statement:
-    reference = REFERENCE_COUNTERS[name]  # type: ignore[index]
+def _ask_package(name: Convention) -> Statement:
+    reference = ALL[name]
     try:
         answers = isolated(TIME_LIMIT_S, _answers_of, name)
     except Failed as failed:
@@ -148,9 +155,9 @@ def _ask_package(name: str) -> Statement:
     return Statement(name, reference.version, {o.name: status for o in OPERATORS}, error=error)
 
 
-def _answers_of(name: str) -> dict[str, Figure] | tuple[str, str]:
+def _answers_of(name: Convention) -> dict[str, Figure] | tuple[str, str]:
     """What runs in the isolated process: all answers, or why there are none."""
-    reference = REFERENCE_COUNTERS[name]  # type: ignore[index]
+    reference = ALL[name]
     profile = reference.profile
     assert profile is not None, name
 
@@ -158,5 +165,5 @@ def _answers_of(name: str) -> dict[str, Figure] | tuple[str, str]:
         network, inputs = _on("cpu", operator)
         return profile(network, tuple(x.detach() for x in inputs)).flops
 
-    with quiet():
-        return fault_of(reference.package) or _each(figure)
+    with quiet(), importable(reference):
+        return fault_of(reference) or _each(figure)

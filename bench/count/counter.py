@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,15 +16,33 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vidcost.bench.count import meta
-from vidcost.bench.count.rules import RULES, is_free
+from vidcost.bench.count import integers, meta
+from vidcost.bench.count.operands import Multiplication, Operands, Shape
+from vidcost.bench.count.rules import RULES, USERS, Rule, is_free, product_kind, torchs_rule
+from vidcost.bench.outputs import tensors_in
 from vidcost.models.cost import Cost
-
-Shape = tuple[int, ...]
 
 
 class UncountedOperator(ValueError):
-    """Unsupported operators: they have no counting rule and are not free by convention."""
+    """Unsupported operators: they have no counting rule and are not free by convention.
+
+    ``operators`` are their names, each with the module that it first ran in.
+    """
+
+    def __init__(self, operators: Mapping[str, str]) -> None:
+        self.operators = dict(operators)
+        one = next(iter(operators))
+        named = ", ".join(f"{name} (in {at or 'the whole'})" for name, at in operators.items())
+        super().__init__(
+            f"no counting rule for operator{'s' * (len(operators) > 1)} {named}: "
+            f'write vidcost.rule("{one}") with its MACs, or vidcost.free("{one}") if it has none'
+        )
+        self.add_note(
+            f'@vidcost.rule("{one}")\ndef macs(*args, out):\n    return ...  # multiply-accumulates'
+        )
+
+    def __reduce__(self) -> tuple[type[UncountedOperator], tuple[dict[str, str]]]:
+        return UncountedOperator, (self.operators,)
 
 
 @dataclass(frozen=True)
@@ -32,7 +51,8 @@ class Operation:
 
     ``module`` is the dotted name of the innermost module it ran in, the network itself being "".
     ``operands`` are the shapes of the arguments that are tensors, None where an argument is None;
-    ``output`` is the shape of the first result that is a tensor.
+    ``output`` is the shape of the first result that is a tensor. ``rule`` says whose rule it is:
+    "vidcost", "user" (:func:`vidcost.rule`) or "torch" (``register_flop_formula``).
     """
 
     module: str
@@ -41,6 +61,7 @@ class Operation:
     amount: int
     operands: tuple[Shape | None, ...]
     output: Shape
+    rule: str = "vidcost"
 
 
 @dataclass(frozen=True)
@@ -74,7 +95,8 @@ class Count:
     """The result of counting one pass.
 
     ``params`` and ``buffers`` are elements, each tensor once however often it is used.
-    ``functions`` are calls of functions that other counters count as one.
+    ``functions`` are calls of functions that other counters count as one. ``multiply`` are elements
+    of the results of multiplications element by element, where no sum makes a product of them.
     """
 
     params: int
@@ -82,6 +104,7 @@ class Count:
     operations: tuple[Operation, ...]
     calls: tuple[Call, ...]
     functions: tuple[FunctionCall, ...] = ()
+    multiply: int = 0
 
     @cached_property
     def total(self) -> Cost:
@@ -107,20 +130,23 @@ class Count:
         return {module: Cost(**inside) for module, inside in amounts.items()}
 
 
-def count(model: nn.Module, *inputs: Tensor) -> Count:
+def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Count:
     """Count one forward pass of ``model`` on ``inputs``, in evaluation mode, without gradients.
 
     On the meta device nothing is computed and it takes milliseconds; elsewhere the pass runs. The
-    model is left as it was. MACs do not depend on the values, only on the shapes.
+    model is left as it was. MACs do not depend on the values, only on the shapes; where values of
+    integers and booleans decide on shapes, ``keep_integers`` computes them during a pass on the
+    meta device.
     Raises: UncountedOperator with the names of all that have no rule.
     """
-    log = Log(model)
-    functions = _Functions(log)
+    given = tensors_in(inputs)
+    log = Log(given, keep_integers=keep_integers)
+    functions = Functions(log)
     with (
         mode(model, training=False),
         watched(model, log),
         torch.no_grad(),
-        unfused(model),
+        unfused(model, attention=not given or any(x.device.type != "cpu" for x in given)),
         supported(log),
         functions,
         log,
@@ -132,25 +158,27 @@ def count(model: nn.Module, *inputs: Tensor) -> Count:
         operations=tuple(log.operations),
         calls=tuple(log.calls),
         functions=tuple(functions.calls),
+        multiply=log.multiply,
     )
 
 
 class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts each operator in the module that is running."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, inputs: Iterable[Tensor], *, keep_integers: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.model = model
+        self.keep_integers = keep_integers
         self.operations: list[Operation] = []
+        self.multiply = 0
+        self.last_multiplied: Multiplication | None = None
         self.calls: list[Call] = []
         self.running: list[str] = []
-        # in order, each once
-        self.uncounted: dict[str, None] = {}
-        self.known: dict[Any, tuple[str, bool]] = {}
-        # a view of a parameter is still one: it shares the storage
-        self.parameter_storages = {p.untyped_storage()._cdata for p in model.parameters()}
-        # computed from parameters alone; kept alive, or the address of its storage would be reused
-        self.from_parameters: list[Tensor] = []
+        # how many functions are running that make products of multiplications, or hide operators
+        self.einsums = self.hiding = 0
+        # by name, the module each first ran in
+        self.uncounted: dict[str, str] = {}
+        self.operands = Operands(inputs)
+        self._known: dict[Any, tuple[str, Rule | None, str]] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -161,24 +189,30 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        name, is_known = self.known.get(func) or self.known.setdefault(func, _known(func))
-        if not is_known:
+        name, rule, whose = self._known.get(func) or self._known.setdefault(func, _known(func))
+        if not whose:
             # composites reach us whole in inference mode
             with self:
                 result = func.decompose(*args, **kwargs)
             if result is NotImplemented:
                 # go on, so that all of them can be named
-                self.uncounted[f"{func.namespace}.{name}"] = None
+                self.uncounted.setdefault(func._overloadpacket._qualified_op_name, self.module)
                 result = func(*args, **kwargs)
             return result
-        result = meta.call(func, args, kwargs)
-        results = _tensors((result,))
-        if operation := self.operation(name, args, results):
-            self.operations.append(operation)
-        operands = _tensors(args)
-        if operands and all(map(self.is_parameter, operands)):
-            self.from_parameters += results
-            self.parameter_storages.update(made.untyped_storage()._cdata for made in results)
+        if self.keep_integers:
+            result = integers.call(func, name, args, kwargs)
+        else:
+            result = meta.call(func, args, kwargs)
+        results = [result] if isinstance(result, Tensor) else _tensors((result,))
+        if rule is None:
+            self.operations += self.without_rule(name, args, results)
+        else:
+            if kwargs:
+                rest = func._schema.arguments[len(args) :]
+                args = (*args, *(kwargs.get(each.name, each.default_value) for each in rest))
+            parts = rule(args, result if whose != "vidcost" else results[0], self.is_constant)
+            self.operations += self.with_rule(name, args, results, parts, whose)
+        self.operands.follow(name, (*args, *kwargs.values()) if kwargs else args, results)
         return result
 
     @property
@@ -186,31 +220,87 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The innermost module that is running."""
         return self.running[-1] if self.running else ""
 
-    def operation(self, name: str, args: Sequence[Any], out: Sequence[Tensor]) -> Operation | None:
-        """What a call of an operator costs, in the module that is running; None if it is free."""
-        rule = RULES.get(name)
-        if rule is None:
-            return None
-        # torch decomposes an RMSNorm on most devices, and others write their own of that name: its
-        # mean would count as a pool
-        kind_of_module = type(self.model.get_submodule(self.module)).__name__
-        if name == "mean" and kind_of_module.endswith("RMSNorm"):
-            rule = RULES["_fused_rms_norm"]
-        kind, amount = rule(args, out[0], self.is_parameter)
+    def is_constant(self, tensor: Tensor) -> bool:
+        """Whether ``tensor`` depends on no input of the network."""
+        return self.operands.is_constant(tensor)
+
+    def with_rule(
+        self, name: str, args: Sequence[Any], out: Sequence[Tensor], parts: Any, whose: str
+    ) -> list[Operation]:
+        """The quantities that an operator's rule gives, in the module that is running."""
+        if self.hiding:
+            return []
+        if name == "mean" and self.operands.is_squared(args[0]):
+            name, parts = "_fused_rms_norm", ("norm", args[0].numel())
         tensors = (a for a in args if a is None or isinstance(a, Tensor))
         operands = tuple(None if a is None else tuple(a.shape) for a in tensors)
-        return Operation(self.module, name, kind, int(amount), operands, tuple(out[0].shape))
+        if not isinstance(parts, list):
+            parts = [(name, *parts)]
+        output = tuple(out[0].shape) if out else ()
+        return [
+            Operation(self.module, operator, kind, amount, operands, output, whose)
+            for operator, kind, amount in parts
+        ]
 
-    def is_parameter(self, tensor: Tensor) -> bool:
-        """Whether ``tensor`` is a parameter, a view of one, or computed from parameters alone."""
-        return tensor.untyped_storage()._cdata in self.parameter_storages
+    def without_rule(
+        self, name: str, args: Sequence[Any], out: Sequence[Tensor]
+    ) -> list[Operation]:
+        """The products among multiplications and sums; all else without a rule is free."""
+        if self.hiding:
+            return []
+        if name == "sum":
+            dims = args[1] if len(args) > 1 and args[1] is not None else ()
+            found = self.operands.contracted(args[0], dims)
+            if found is None:
+                return []
+            self.multiply -= math.prod(found.output)
+            if found.source is not None:
+                found.source.product = found.kind
+            return [_product(found)]
+        if name == "square" or (name == "pow" and args[1] == 2):
+            self.operands.squared(out[0])
+        if name == "mul" and (out[0].is_floating_point() or out[0].is_complex()):
+            return self._multiplied(args, out[0])
+        return []
+
+    def _multiplied(self, args: Sequence[Any], out: Tensor) -> list[Operation]:
+        elements = out.numel()
+        if not isinstance(args[1], Tensor):
+            self.multiply += elements
+            return []
+        kind = product_kind(self.is_constant, *args[:2])
+        left, right = (tuple(each.shape) for each in args[:2])
+        amount = elements * (4 if out.is_complex() else 1)
+        found = Multiplication(self.module, kind, amount, (left, right), tuple(out.shape))
+        # an outer product, by its name
+        if self.einsums and max(math.prod(left), math.prod(right)) < elements:
+            return [_product(found)]
+        self.multiply += elements
+        self.last_multiplied = found
+        self.operands.multiplied(out, found)
+        if args[0] is args[1]:
+            self.operands.squared(out)
+        return []
 
 
-def _known(func: Any) -> tuple[str, bool]:
-    """The name of an operator in the tables of rules, and whether it stands there."""
+def _product(of: Multiplication) -> Operation:
+    return Operation(of.module, "mul", of.kind, of.amount, of.operands, of.output)
+
+
+def _known(func: Any) -> tuple[str, Rule | None, str]:
+    """An operator's name, its rule if it is not free, and whose that is; "" if it is not known."""
     operator = func._overloadpacket.__name__
-    name = operator if operator in RULES else operator.rstrip("_")
-    return name, func.namespace in ("aten", "prim") and (name in RULES or is_free(func, name))
+    if func.namespace not in ("aten", "prim"):
+        operator = f"{func.namespace}::{operator}"
+    name = operator
+    if operator not in RULES and not operator.endswith("__"):
+        name = operator.removesuffix("_")
+    if name in RULES:
+        return name, RULES[name], "user" if name in USERS else "vidcost"
+    if is_free(func, name):
+        return name, None, "vidcost"
+    rule = torchs_rule(func)
+    return operator, rule, "torch" if rule else ""
 
 
 _FUNCTIONS: dict[Callable[..., Any], str] = {
@@ -221,11 +311,17 @@ _FUNCTIONS: dict[Callable[..., Any], str] = {
     F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
     F.interpolate: "interpolate",
     F.grid_sample: "grid_sample",
+    **dict.fromkeys((torch.outer, torch.ger, torch.Tensor.outer, torch.Tensor.ger), "outer"),
+    **dict.fromkeys((F.rms_norm, torch.rms_norm), "rms_norm"),
+    **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout), "dropout"),
 }
 
 
-class _Functions(TorchFunctionMode):
-    """Records calls of the functions above, not those that other functions of torch make."""
+class Functions(TorchFunctionMode):
+    """Records calls of the functions above, not those that other functions of torch make.
+
+    RMSNorm counts as one operator, whether or not the device has one, and dropout as none.
+    """
 
     def __init__(self, log: Log) -> None:
         super().__init__()
@@ -236,19 +332,32 @@ class _Functions(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        name = _FUNCTIONS.get(func)
-        first = len(self._log.operations)
-        result = func(*args, **kwargs)
-        if name is not None and isinstance(result, Tensor):
+        name, log = _FUNCTIONS.get(func), self._log
+        if name is None:
+            return func(*args, **kwargs)
+        first = len(log.operations)
+        is_product, hides = name in ("einsum", "outer"), name in ("rms_norm", "dropout")
+        log.einsums += is_product
+        log.hiding += hides
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            log.einsums -= is_product
+            log.hiding -= hides
+        if name == "rms_norm" and not log.hiding:
+            weight = kwargs.get("weight", args[2] if len(args) > 2 else None)
+            parts = [("_fused_rms_norm", "norm", result.numel())]
+            log.operations += log.with_rule("", (result, weight), [result], parts, "vidcost")
+        elif name not in ("outer", "dropout", "rms_norm") and isinstance(result, Tensor):
             call = FunctionCall(
                 function=name,
-                module=self._log.module,
+                module=log.module,
                 detail=_detail(name, args, kwargs),
                 # einsum takes its operands in a list, too
                 operands=tuple(tuple(x.shape) for x in _tensors((*args, *kwargs.values()))),
                 output=tuple(result.shape),
                 first=first,
-                last=len(self._log.operations),
+                last=len(log.operations),
             )
             self.calls.append(call)
         return result
@@ -323,16 +432,16 @@ def supported(log: Log) -> Iterator[None]:
             raise
         raised = error
     if log.uncounted:
-        plural = "s" if len(log.uncounted) > 1 else ""
-        raise UncountedOperator(
-            f"no counting rule for operator{plural} {', '.join(log.uncounted)}: add it to RULES or "
-            "FREE in bench/count/rules.py"
-        ) from raised
+        raise UncountedOperator(log.uncounted) from raised
 
 
 @contextmanager
-def unfused(model: nn.Module) -> Iterator[None]:
-    """Run attention and LSTM as separate operators: fused, they hide some of their products."""
+def unfused(model: nn.Module, *, attention: bool = True) -> Iterator[None]:
+    """Run LSTM and ``attention`` as separate operators: fused, they hide some of their products.
+
+    Attention in parts needs memory for the scores. A fused kernel of the CPU counts the same; those
+    of a GPU may pad their operands.
+    """
     fast_path = torch.backends.mha.get_fastpath_enabled()
     # not torch.backends.mkldnn.flags, which warns of TF32 on the way out
     mkldnn = torch._C._get_mkldnn_enabled()
@@ -340,7 +449,7 @@ def unfused(model: nn.Module) -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     torch._C._set_mkldnn_enabled(mkldnn and not has_lstm)
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH) if attention else nullcontext():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)

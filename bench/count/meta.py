@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     torch's meta kernels are written in Python, and networks repeat their layers: remembering the
     results of operators that return new tensors takes a third of the time off counting all rows.
     """
-    key = None if _may_alias(func) else _key((func, tuple(args), dict(kwargs)))
+    key = None if _may_alias(func) else _key((func, args, *kwargs.items()))
     if key is None:
         return func(*args, **kwargs)
     if key not in _results:
@@ -53,25 +53,29 @@ def _may_alias(func: Any) -> bool:
     return any(each.alias_info for each in (*func._schema.arguments, *func._schema.returns))
 
 
-def _key(argument: Any) -> Any:
-    """``argument`` as a key, meta tensors by shape, strides and type; None for others."""
-    if isinstance(argument, Tensor):
-        if not argument.is_meta or argument.layout != torch.strided:
-            return None
-        return argument.shape, argument.stride(), argument.dtype
-    if isinstance(argument, dict):
-        argument = tuple(argument.items())
-    if isinstance(argument, list | tuple):
-        keys = tuple(map(_key, argument))
-        return None if None in keys else keys
-    # 1, 1.0 and True are equal
-    return type(argument), argument
+def _key(arguments: Iterable[Any]) -> tuple[Any, ...] | None:
+    """``arguments`` as a key, meta tensors by shape, strides and type; None if others are there."""
+    keys: list[Any] = []
+    for each in arguments:
+        if isinstance(each, Tensor):
+            if not each.is_meta or each.layout != torch.strided:
+                return None
+            keys.append((each.shape, each.stride(), each.dtype))
+        elif isinstance(each, list | tuple):
+            inside = _key(each)
+            if inside is None:
+                return None
+            keys.append(inside)
+        else:
+            # 1, 1.0 and True are equal
+            keys.append((type(each), each))
+    return tuple(keys)
 
 
 def _outline(result: Any) -> Any:
     if isinstance(result, Tensor):
-        key = _key(result)
-        return None if key is None else (Tensor, *key)
+        key = _key([result])
+        return None if key is None else (Tensor, *key[0])
     if isinstance(result, list | tuple):
         outlines = [_outline(each) for each in result]
         return None if None in outlines else (type(result), outlines)
@@ -102,6 +106,6 @@ class _Unfilled(TorchFunctionMode):
 
 
 _FILLS = {
-    *(getattr(nn.init, name) for name in nn.init.__all__ if name.endswith("_")),
+    *(getattr(nn.init, name) for name in vars(nn.init) if name.endswith("_") and name[0] != "_"),
     *(Tensor.fill_, Tensor.zero_, Tensor.uniform_, Tensor.normal_),
 }

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from torch import nn
 
 from vidcost.bench.call import Called, name_inside
-from vidcost.bench.count.counter import Count, Shape
+from vidcost.bench.count.counter import Count
+from vidcost.bench.count.operands import Shape
 from vidcost.bench.exit_status import Ending
 from vidcost.models.cost import Cost, total
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcost.bench.count.counter import Shape
+from vidcost.bench.count.operands import Shape
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from vidcost.bench.count.counter import Count, count
 from vidcost.bench.count.record import Record, counted
 from vidcost.bench.count.references.asking import (
-    REFERENCE_COUNTERS,
+    ALL,
+    DEFAULT,
     ask_about,
     ask_all,
 )
@@ -97,45 +98,47 @@ def flops(convention: str, model: nn.Module, count: Count) -> int:
     """
     if convention == "macs":
         return count.total.macs
-    for known in REFERENCE_COUNTERS:
+    for known, reference in ALL.items():
         if known == convention:
-            return REFERENCE_COUNTERS[known].explain(model, count).flops.total
-    raise ValueError(
-        f"unknown convention {convention!r}: choose from macs, {', '.join(REFERENCE_COUNTERS)}"
-    )
+            return reference.explain(model, count).flops.total
+    raise ValueError(f"unknown convention {convention!r}: choose from macs, {', '.join(ALL)}")
 
 
 @cache
-def examine(row: Row) -> Examined:
-    """Count ``row``, check its closed forms, and explain what every counter should print.
+def examine(row: Row, counters: tuple[Convention, ...] = DEFAULT) -> Examined:
+    """Count ``row``, check its closed forms, and explain what ``counters`` should print.
 
     Rows are immutable, so results are memoised per process.
     Raises: ClosedFormMismatch, UncountedOperator; ValueError as the network does.
     """
     record, model, found = counted(row)
-    return Examined(record, _explain_all(model, found))
+    return Examined(record, _explain_all(model, found, counters))
 
 
 def measure(
-    rows: Sequence[Row], *, use_cache: bool = True, advance: Advance = lambda step: None
+    rows: Sequence[Row],
+    counters: tuple[Convention, ...] = DEFAULT,
+    *,
+    use_cache: bool = True,
+    advance: Advance = lambda step: None,
 ) -> list[Examined]:
-    """Examine ``rows`` in order, with the answers of all counters in their records.
+    """Examine ``rows`` in order, with the answers of ``counters`` in their records.
 
     Raises: as :func:`examine`.
     """
     examined: dict[str, Examined] = {}
     for row in rows:
-        examined[row.name] = examine(row)
+        examined[row.name] = examine(row, counters)
         advance(f"counted {row.name}")
     answers: dict[str, dict[Convention, Answer]] = {row.name: {} for row in rows}
-    for (name, row), answer in ask_all(rows, use_cache=use_cache):
+    for (name, row), answer in ask_all(rows, counters, use_cache=use_cache):
         answers[row.name][name] = answer
         advance(f"{name} answered on {row.name}")
     return [
         replace(
             each,
             record=each.record.model_copy(
-                update={"reference_counters": {n: answers[row][n] for n in REFERENCE_COUNTERS}}
+                update={"reference_counters": {n: answers[row][n] for n in counters}}
             ),
         )
         for row, each in examined.items()
@@ -152,13 +155,13 @@ def with_stored_answers(row: Row, stored: Mapping[str, Record]) -> Record | None
     answers = stored[row.name].reference_counters if row.name in stored else {}
     record = examined.record.model_copy(update={"reference_counters": answers})
     found = reconcile(replace(examined, record=record))
-    is_known = answers.keys() == REFERENCE_COUNTERS.keys()
+    is_known = answers.keys() == set(DEFAULT)
     return record if is_known and all(entry.balanced for entry in found) else None
 
 
-def steps(rows: Sequence[Row]) -> int:
+def steps(rows: Sequence[Row], counters: tuple[Convention, ...] = DEFAULT) -> int:
     """How often :func:`measure` reports an advance."""
-    return len(rows) * (1 + len(REFERENCE_COUNTERS))
+    return len(rows) * (1 + len(counters))
 
 
 def reconcile(examined: Examined) -> list[Entry]:
@@ -167,16 +170,21 @@ def reconcile(examined: Examined) -> list[Entry]:
     return entries(record.row, examined.explained, record.reference_counters)
 
 
-def reconcile_network(name: str, model: nn.Module, inputs: Sequence[Tensor]) -> list[Entry]:
-    """The entries of any network with every counter, asked here one after another.
+def reconcile_network(
+    name: str,
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    counters: Sequence[Convention] = DEFAULT,
+) -> list[Entry]:
+    """The entries of any network with ``counters``, asked here one after another.
 
     ``model`` and ``inputs`` are dense; entries call the network ``name``. fvcore and thop change
     ``model``: give a copy. A counter that raises has entries that say so.
     Raises: UncountedOperator; what the network raises when it is counted.
     """
-    explained = _explain_all(model, count(model, *inputs))
+    explained = _explain_all(model, count(model, *inputs), counters)
     # those that change the network come last
-    order = sorted(explained, key=lambda each: bool(REFERENCE_COUNTERS[each].package))
+    order = sorted(explained, key=lambda each: bool(ALL[each].package))
     return entries(name, explained, {each: ask_about(each, model, inputs) for each in order})
 
 
@@ -198,7 +206,8 @@ def entries(
             if explanation is None:
                 continue
             expected = explanation.parts
-            categories = () if printed is None else dict.fromkeys((*expected, *parts))
+            # a counter that gives no parts is compared by its total
+            categories = dict.fromkeys((*expected, *parts)) if parts else ()
             off = {part: parts.get(part, 0) - expected.get(part, 0) for part in categories}
             found.append(
                 Entry(
@@ -217,5 +226,7 @@ def entries(
     return found
 
 
-def _explain_all(model: nn.Module, found: Count) -> dict[Convention, Explained]:
-    return {name: each.explain(model, found) for name, each in REFERENCE_COUNTERS.items()}
+def _explain_all(
+    model: nn.Module, found: Count, counters: Iterable[Convention]
+) -> dict[Convention, Explained]:
+    return {name: ALL[name].explain(model, found) for name in counters}

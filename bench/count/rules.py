@@ -2,73 +2,128 @@
 
 A rule takes an operator's arguments and result and returns a quantity and its amount. Quantities
 are the fields of :class:`vidcost.models.cost.Cost`. The counter rejects an operator that has no
-rule and is not in ``FREE``.
+rule and is not free. Users add rules by :func:`rule` and :func:`free`.
+
+A complex multiplication counts as 4 real ones, and one of a convolution as 3, which is how torch
+computes it. Solvers and factorisations count the products of elimination, as in Golub & Van Loan,
+Matrix Computations, 4th ed., 3.1, 3.2, 4.2; divisions and roots are no MACs. A Fourier transform
+of N points counts half of the 5 N log2 N operations, rounded down, by which FFTW's authors compare
+implementations (fftw.org/speed/method.html), and half of that if one side is real.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import fields
+from functools import cache
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from vidcost.models.cost import Cost
+
 Args = Sequence[Any]
-IsParameter = Callable[[Tensor], bool]
-Rule = Callable[[Args, Tensor, IsParameter], tuple[str, int]]
-"""(arguments, first resulting tensor, is this tensor a parameter) -> (quantity, amount)."""
+IsConstant = Callable[[Tensor], bool]
+Rule = Callable[[Args, Any, IsConstant], tuple[str, int] | list[tuple[str, str, int]]]
+"""(arguments, first resulting tensor, does this tensor depend on no input) -> (quantity, amount).
+
+A fused operator is a list of (operator, quantity, amount).
+"""
+MACS = Callable[..., int | Cost]
+_Macs = TypeVar("_Macs", bound=MACS)
 
 
-def _convolution(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
+PRODUCTS = ("conv", "linear", "matmul")
+"""Quantities that are MACs."""
+
+
+def product_kind(is_constant: IsConstant, *operands: Tensor) -> str:
+    """The kind "linear" for a product with something constant, such as a weight, else "matmul"."""
+    return "linear" if any(map(is_constant, operands)) else "matmul"
+
+
+def _complex(kind: str, macs: int, out: Tensor) -> tuple[str, int]:
+    return kind, macs * ((3 if kind == "conv" else 4) if out.is_complex() else 1)
+
+
+def _same_type(*operands: Tensor) -> None:
+    # on the meta device torch does not check it
+    if len({each.dtype for each in operands}) > 1:
+        types = " and ".join(str(each.dtype) for each in operands)
+        raise RuntimeError(f"operands of a product have different types: {types}")
+
+
+def _convolution(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
     # convolution(input, weight, bias, stride, padding, dilation, transposed, ...)
     x, weight, transposed = args[0], args[1], args[6]
+    _same_type(x, weight)
     # A weight is (out, in / groups, *kernel), transposed (in, out / groups, *kernel): each output
     # element takes one MAC per entry of a filter, each input element of a transposed one gives
     # one. The bias is no MAC.
-    return "conv", (x if transposed else out).numel() * math.prod(weight.shape[1:])
+    return _complex("conv", (x if transposed else out).numel() * math.prod(weight.shape[1:]), out)
 
 
-def _convolution_backward(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
+def _convolution_backward(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
     # convolution_backward(grad_output, input, weight, bias_sizes, stride, padding, dilation,
     # transposed, output_padding, groups, output_mask)
     grad, x, weight, transposed, (to_input, to_weight, _) = args[0], *args[1:3], args[7], args[10]
     # Each MAC of the forward pass, input times weight into output, is one MAC into the gradient
     # of the input, output's gradient times weight, and one into that of the weight: so also with
     # groups, strides and dilation. The bias's gradient is a sum.
-    _, forward = _convolution((x, weight, None, None, None, None, transposed), grad, is_parameter)
+    _, forward = _convolution((x, weight, None, None, None, None, transposed), grad, is_constant)
     return "conv", forward * (to_input + to_weight)
 
 
-def _product(left: int, right: int) -> Rule:
+def _deformed(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+    # (input, weight, ...). As a convolution; sampling is resampling. Dai et al. 2017, Eq. 2
+    return "conv", out.numel() * math.prod(args[1].shape[1:])
+
+
+def _product(left: int, right: int, *, mixed: bool = False) -> Rule:
     """Matrix or vector product of arguments ``left`` and ``right``, summed over left's last axis.
 
-    With a parameter on either side it is a linear layer, else an attention product.
+    With something constant on either side it is a linear layer, else an attention product.
     """
 
-    def rule(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
+    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
         a, b = args[left], args[right]
-        kind = "linear" if is_parameter(a) or is_parameter(b) else "matmul"
-        return kind, a.numel() * (b.shape[-1] if b.dim() > 1 else 1)
+        if not mixed:
+            _same_type(a, b)
+        # matrices side by side, of which each takes some columns of one other
+        rows = a.numel() if a.dim() <= b.dim() or b.dim() == 1 else math.prod(a.shape[-2:])
+        macs = rows * (b.shape[-1] if b.dim() > 1 else 1)
+        return _complex(product_kind(is_constant, a, b), macs, out)
 
     return rule
 
 
-def _outer(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
+def _outer(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
     # addr(self, vec1, vec2)
-    kind = "linear" if is_parameter(args[1]) or is_parameter(args[2]) else "matmul"
-    return kind, out.numel()
+    return _complex(product_kind(is_constant, *args[1:3]), out.numel(), out)
 
 
-def _attention(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
+def _packed(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+    # quantized operators: (input, weight and bias in one object, ...)
+    weight = args[1].unpack()[0]
+    return "linear" if weight.dim() == 2 else "conv", out.numel() * math.prod(weight.shape[1:])
+
+
+def _attention(args: Args, out: Tensor, is_constant: IsConstant) -> list[tuple[str, str, int]]:
     # (query, key, value, ...), each (B, heads, positions, width). Both products in full: a causal
-    # mask saves none by this convention.
+    # mask saves none by this convention. The operators are those of attention in parts.
     query, key, value = args[:3]
-    positions = math.prod(query.shape[:-1])
-    return "matmul", positions * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+    scores = math.prod(query.shape[:-1]) * key.shape[-2]
+    return [
+        ("bmm", "matmul", scores * query.shape[-1]),
+        ("_safe_softmax", "softmax", scores),
+        ("bmm", "matmul", scores * value.shape[-1]),
+    ]
 
 
-def _attention_backward(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
+def _attention_backward(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
     # (grad_output, query, key, value, ...). The kernels keep no scores: they compute query x key
     # anew, then the gradients of value, scores, query and key. Five products, where attention in
     # parts needs four.
@@ -77,21 +132,68 @@ def _attention_backward(args: Args, out: Tensor, is_parameter: IsParameter) -> t
     return "matmul", positions * key.shape[-2] * (3 * query.shape[-1] + 2 * value.shape[-1])
 
 
-def _affine_grid(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
+def _affine_grid(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
     # (theta, size, align_corners): each coordinate is a row of theta times a position and 1
-    kind = "linear" if is_parameter(args[0]) else "matmul"
-    return kind, out.numel() * args[0].shape[-1]
+    return "linear" if is_constant(args[0]) else "matmul", out.numel() * args[0].shape[-1]
+
+
+def _trilinear(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+    # (a, b, c, dimensions that each lacks, dimensions summed): first a and b, summed over what c
+    # lacks, then c. nn.Bilinear's are (N 1 I 1), (1 O I J), (N 1 1 J).
+    *lacking, summed = args[3:7]
+    rank = args[0].dim() + len(lacking[0])
+    sizes = [1] * rank
+    for tensor, lacks in zip(args[:3], lacking, strict=True):
+        for dim, size in zip((d for d in range(rank) if d not in lacks), tensor.shape, strict=True):
+            sizes[dim] = size
+    first = math.prod(s for d, s in enumerate(sizes) if not (d in lacking[0] and d in lacking[1]))
+    then = math.prod(s for d, s in enumerate(sizes) if not (d in summed and d in lacking[2]))
+    return product_kind(is_constant, *args[:3]), first + then
+
+
+def _distances(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+    # (x, y, ...): the difference of each coordinate is squared and added, by a product or not
+    return product_kind(is_constant, *args[:2]), out.numel() * args[0].shape[-1]
+
+
+def _eliminated(factored: Callable[[int], int], substitutions: int) -> Rule:
+    """``factored`` for each matrix of n rows, and ``substitutions`` for each solution.
+
+    The arguments begin with the matrix; the result is it factored, or the solutions.
+    """
+
+    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+        n = args[0].shape[-1]
+        macs = math.prod(args[0].shape[:-2]) * factored(n)
+        macs += out.numel() // n * substitutions * (n * (n - 1) // 2)
+        tensors = (each for each in args if isinstance(each, Tensor))
+        return _complex(product_kind(is_constant, *tensors), macs, out)
+
+    return rule
+
+
+def _lu(n: int) -> int:
+    return n * (n - 1) * (2 * n - 1) // 6
+
+
+def _fourier(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+    # (x, dimensions, ...)
+    real = next((each for each in (args[0], out) if not each.is_complex()), None)
+    side = args[0] if real is None else real
+    points = math.prod(side.shape[dim] for dim in args[1])
+    operations = 5 * side.numel() * math.log2(points)
+    return "linear", int(operations / (2 if real is None else 4))
 
 
 def _elements_in(kind: str, of: int = 0) -> Rule:
-    def rule(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
+    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
         return kind, args[of].numel()
 
     return rule
 
 
 def _elements_out(kind: str) -> Rule:
-    def rule(args: Args, out: Tensor, is_parameter: IsParameter) -> tuple[str, int]:
+    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
         return kind, out.numel()
 
     return rule
@@ -103,11 +205,25 @@ def _named(names: str, rule: Rule) -> dict[str, Rule]:
 
 RULES: dict[str, Rule] = {
     **_named("convolution _convolution convolution_overrideable", _convolution),
-    # of experts: each row takes one of the matrices
-    **_named("mm bmm mv dot vdot _int_mm _scaled_mm _grouped_mm", _product(0, 1)),
+    **_named("torchvision::deform_conv2d", _deformed),
+    # of experts: each row, or column, takes one of the matrices
+    **_named("mm bmm mv dot vdot _int_mm _grouped_mm", _product(0, 1)),
+    **_named("_scaled_mm _scaled_grouped_mm", _product(0, 1, mixed=True)),
     **_named("addmm baddbmm addbmm addmv _addmm_activation", _product(1, 2)),
     **_named("addr", _outer),
     **_named("affine_grid_generator", _affine_grid),
+    **_named("_trilinear", _trilinear),
+    **_named("_euclidean_dist _cdist_forward", _distances),
+    **_named("_fft_c2c _fft_r2c _fft_c2r", _fourier),
+    **_named("linalg_cholesky_ex cholesky", _eliminated(lambda n: (n**3 - n) // 6, 0)),
+    **_named("linalg_lu_factor_ex _linalg_det _linalg_slogdet", _eliminated(_lu, 0)),
+    **_named("linalg_inv_ex _linalg_solve_ex", _eliminated(_lu, 2)),
+    **_named("linalg_solve_triangular", _eliminated(lambda n: 0, 1)),
+    **_named(
+        "quantized::linear quantized::linear_dynamic quantized::linear_relu quantized::conv1d "
+        "quantized::conv2d quantized::conv3d quantized::conv2d_relu quantized::conv3d_relu",
+        _packed,
+    ),
     **_named(
         "_scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu "
         "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
@@ -125,6 +241,9 @@ RULES: dict[str, Rule] = {
         "max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d "
         "_adaptive_avg_pool3d adaptive_avg_pool1d adaptive_max_pool2d adaptive_max_pool3d "
         "fractional_max_pool2d fractional_max_pool3d "
+        # of boxes: each output element averages samples between pixels. He et al. 2017, sec. 3
+        "torchvision::roi_align torchvision::ps_roi_align torchvision::roi_pool "
+        "torchvision::ps_roi_pool "
         # a global pool reaches the dispatcher as one of these
         "mean amax",
         _elements_out("pool"),
@@ -169,9 +288,9 @@ RULES: dict[str, Rule] = {
     # half its input comes out of a gated linear unit
     **_named("glu_backward", _elements_in("activation", of=1)),
 }
-"""Rules by the operator's name in the aten namespace, without the underscore of in-place forms."""
+"""Rules by operator: those of aten by their names, without the underscore of in-place forms."""
 
-FREE: frozenset[str] = frozenset(
+FREE: set[str] = set(
     # copies and rearrangements: data moves, nothing is computed
     "_unsafe_view unsafe_split unsafe_split_with_sizes copy _to_copy cat stack repeat "
     "repeat_interleave index index_select gather embedding embedding_dense_backward "
@@ -198,12 +317,15 @@ FREE: frozenset[str] = frozenset(
     # losses: a network may compute its own
     "mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy "
     # bookkeeping
-    "is_same_size _local_scalar_dense item _assert_async _assert_scalar".split()
+    "is_same_size _local_scalar_dense item _assert_async _assert_scalar _is_all_true _is_any_true "
+    "_pack_padded_sequence _linalg_check_errors torchvision::nms".split()
 )
 """Operators that cost nothing by convention; so do :data:`FREE_FAMILIES`."""
 
 FREE_FAMILIES = (
-    *("reflection_pad", "replication_pad", "nll_loss", "sym_"),
+    *("reflection_pad", "replication_pad", "nll_loss", "sym_", "profiler::"),
+    # windows of a signal
+    *("hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window"),
     # resampling: nearest copies; the few products of the others are no MACs by convention
     *("upsample_", "_upsample_", "grid_sampler_"),
 )
@@ -211,7 +333,7 @@ FREE_FAMILIES = (
 
 
 def is_free(func: Any, name: str) -> bool:
-    """Whether ``func`` of aten, whose name without an in-place underscore is ``name``, is free.
+    """Whether ``func``, whose name in the tables is ``name``, is free.
 
     Free are names in ``FREE`` or ``FREE_FAMILIES``; views and their copies; and operators that
     compute each element from one of each operand: at the most one operation each, by convention no
@@ -221,14 +343,96 @@ def is_free(func: Any, name: str) -> bool:
     forward = name.removesuffix("_backward")
     if {name, forward} & FREE or name.startswith(FREE_FAMILIES):
         return True
-    # operators in place lack the tags
-    packet = getattr(torch.ops.aten, forward, func._overloadpacket)
-    overloads = [func, *(getattr(packet, each) for each in packet.overloads())]
-    return any(_TAGS & set(each.tags) or _is_view(each) for each in overloads)
+    return "::" not in name and _is_view_or_pointwise(func, forward)
 
 
 _TAGS = {torch.Tag.pointwise, torch.Tag.view_copy}
 
 
+@cache
+def _is_view_or_pointwise(func: Any, name: str) -> bool:
+    # operators in place lack the tags
+    packet = getattr(torch.ops.aten, name, func._overloadpacket)
+    overloads = [func, *(getattr(packet, each) for each in packet.overloads())]
+    return any(_TAGS & set(each.tags) or _is_view(each) for each in overloads)
+
+
 def _is_view(func: Any) -> bool:
     return any(each.alias_info and not each.alias_info.is_write for each in func._schema.returns)
+
+
+USERS: set[str] = set()
+"""Operators whose rules users added."""
+
+
+def rule(operator: str) -> Callable[[_Macs], _Macs]:
+    """Decorate a function that says what the operator "library::name" costs.
+
+    It is called with the operator's arguments and, as ``out``, its result, and returns MACs or a
+    :class:`vidcost.models.cost.Cost` without parameters. MACs are linear if an operand depends on
+    no input of the network, else they are those of a product of two activations.
+
+    >>> import vidcost
+    >>> @vidcost.rule("mylib::scan")
+    ... def scan(x, weight, *, out):
+    ...     return x.numel() * weight.shape[-1]
+
+    Raises: ValueError if ``operator`` is no such name, or counted already.
+    """
+    _check_new(operator)
+
+    def add(macs: _Macs) -> _Macs:
+        def adapted(
+            args: Args, out: Any, is_constant: IsConstant
+        ) -> tuple[str, int] | list[tuple[str, str, int]]:
+            found = macs(*args, out=out)
+            if isinstance(found, Cost):
+                amounts = ((each.name, getattr(found, each.name)) for each in fields(Cost))
+                return [(operator, kind, amount) for kind, amount in amounts if amount]
+            if not isinstance(found, int) or found < 0:
+                raise ValueError(f"the rule of {operator} returns MACs or a Cost, not {found!r}")
+            return product_kind(is_constant, *(a for a in args if isinstance(a, Tensor))), found
+
+        RULES[operator] = adapted
+        USERS.add(operator)
+        return macs
+
+    return add
+
+
+def free(operator: str) -> None:
+    """Say that the operator "library::name" has no products.
+
+    Raises: ValueError if ``operator`` is no such name, or counted already.
+    """
+    _check_new(operator)
+    FREE.add(operator)
+
+
+def _check_new(operator: str) -> None:
+    library, _, name = operator.partition("::")
+    if not library or not name:
+        raise ValueError(f'an operator is "library::name", not {operator!r}')
+    known = name if library in ("aten", "prim") else operator
+    if known in RULES and operator not in USERS:
+        raise ValueError(f"{operator} has a counting rule already")
+
+
+def torchs_rule(func: Any) -> Rule | None:
+    """The rule of an operator from ``torch.utils.flop_counter.register_flop_formula``, if any.
+
+    Two FLOPs are one MAC.
+    """
+    counter = sys.modules.get("torch.utils.flop_counter")
+    # of aten's operators only some have one, and only where that module is imported
+    if counter is None or func.namespace in ("aten", "prim"):
+        return None
+    formula = counter.flop_registry.get(func._overloadpacket)
+    if formula is None:
+        return None
+
+    def adapted(args: Args, out: Any, is_constant: IsConstant) -> tuple[str, int]:
+        tensors = (a for a in args if isinstance(a, Tensor))
+        return product_kind(is_constant, *tensors), formula(*args, out_val=out) // 2
+
+    return adapted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vidcost.bench.count.counter import Count, Log, Operation, mode, supported, unfused, watched
+from vidcost.bench.count.counter import (
+    Count,
+    Functions,
+    Log,
+    Operation,
+    mode,
+    supported,
+    unfused,
+    watched,
+)
 from vidcost.bench.outputs import tensors_in
 from vidcost.models.cost import Cost
 
@@ -35,16 +44,17 @@ class Training:
         return self.forward.total + self.backward.total
 
 
-def count_training(model: nn.Module, *inputs: Tensor) -> Training:
+def count_training(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Training:
     """Count one pass of ``model`` on ``inputs`` and the backward pass from its outputs.
 
     Gradients are computed for the parameters and inputs that require them. All modules are in
     training mode: BatchNorm normalises by the batch, dropout drops. The loss and the optimiser's
     step are not counted. The model, its gradients and its buffers are left as they were.
+    ``keep_integers`` as in :func:`vidcost.bench.count.counter.count`.
     Raises: UncountedOperator with the names of all that have no rule; ValueError if nothing
             requires a gradient, or as layers do that cannot train on so small an input.
     """
-    log = _TrainingLog(model)
+    log = _TrainingLog(tensors_in(inputs), keep_integers=keep_integers)
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
@@ -52,6 +62,7 @@ def count_training(model: nn.Module, *inputs: Tensor) -> Training:
         watched(model, log),
         unfused(model),
         supported(log),
+        Functions(log),
     ):
         # leaves of our own take the gradients, so that neither .grad nor the hooks of an optimiser
         # that steps in the backward pass are touched; running statistics go into copies
@@ -60,13 +71,14 @@ def count_training(model: nn.Module, *inputs: Tensor) -> Training:
             **{f"model.{name}": b.clone() for name, b in model.named_buffers()},
         }
         functional_call(_Step(model, log), stand_ins, tuple(map(_leaf, inputs)))
-    operations, calls = log.forward_ends
+    operations, calls, multiply = log.forward_ends
     return Training(
         forward=Count(
             params=sum(p.numel() for p in model.parameters()),
             buffers=sum(b.numel() for b in model.buffers()),
             operations=tuple(log.operations[:operations]),
             calls=tuple(log.calls[:calls]),
+            multiply=multiply,
         ),
         backward=Count(0, 0, tuple(log.operations[operations:]), tuple(log.calls[calls:])),
     )
@@ -124,51 +136,72 @@ class _TrainingLog(Log):  # type: ignore[no-untyped-call]
     just before the operation reaches us; in the backward pass it tells which node is running.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__(model)
-        self.forward_ends = (0, 0)
+    def __init__(self, inputs: Iterable[Tensor], *, keep_integers: bool) -> None:
+        super().__init__(inputs, keep_integers=keep_integers)
+        self.forward_ends = (0, 0, 0)
         # source i made the nodes after last_nodes[i - 1] up to last_nodes[i]
         self.sources: list[_Source] = []
         self.last_nodes: list[int] = []
 
     def end_forward(self) -> None:
         """Everything after this belongs to the backward pass."""
-        self.forward_ends = (len(self.operations), len(self.calls))
+        self.forward_ends = (len(self.operations), len(self.calls), self.multiply)
 
-    def operation(self, name: str, args: Sequence[Any], out: Sequence[Tensor]) -> Operation | None:
-        operation = super().operation(name, args, out)
-        node = torch._C._current_autograd_node()
-        # the operations of a checkpoint run inside a node too, but record gradients
-        if node is None or torch.is_grad_enabled():
-            self._note(operation)
-            if node is not None and operation is not None and not self.module:
-                # a function that is computed again, outside of any module's call
-                return replace(operation, module=self._source(node).module)
-            return operation
-        source = self._source(node)
+    def with_rule(
+        self, name: str, args: Sequence[Any], out: Sequence[Tensor], parts: Any, whose: str
+    ) -> list[Operation]:
+        operations = super().with_rule(name, args, out, parts, whose)
+        node = _backward_node()
+        if node is None:
+            return self._noted(operations)
         # a mean in the backward pass is a statistic, as in that of a standard deviation
         if name == "mean":
-            return None
-        if operation is not None:
-            kind = operation.kind
-            if source.product and kind in PRODUCTS:
-                kind = source.product
-            return replace(operation, module=source.module, kind=kind)
-        if name == "mul" and isinstance(args[1], Tensor) and node.name() in VECTOR_PRODUCTS:
-            kind, shape = source.product or "matmul", tuple(out[0].shape)
-            return Operation(source.module, name, kind, out[0].numel(), (), shape)
-        return None
+            return []
+        source = self._source(node)
+        return [
+            replace(
+                each,
+                module=source.module,
+                kind=source.product if source.product and each.kind in PRODUCTS else each.kind,
+            )
+            for each in operations
+        ]
 
-    def _note(self, operation: Operation | None) -> None:
+    def without_rule(
+        self, name: str, args: Sequence[Any], out: Sequence[Tensor]
+    ) -> list[Operation]:
+        node = _backward_node()
+        if node is None:
+            self.last_multiplied = None
+            made = len(self.last_nodes)
+            operations = self._noted(super().without_rule(name, args, out))
+            if self.last_multiplied and made < len(self.last_nodes):
+                self.last_multiplied.source = self.sources[-1]
+            return operations
+        if name != "mul" or not isinstance(args[1], Tensor):
+            return []
+        source = self._source(node)
+        if node.name() in VECTOR_PRODUCTS or (node.name() == "MulBackward0" and source.product):
+            kind = source.product or "matmul"
+            amount = out[0].numel() * (4 if out[0].is_complex() else 1)
+            return [Operation(source.module, name, kind, amount, (), tuple(out[0].shape))]
+        return []
+
+    def _noted(self, operations: list[Operation]) -> list[Operation]:
         """Record the running operation as the source of the nodes made since the last one."""
         last_node = torch._C._autograd._get_sequence_nr() - 1
-        product = operation.kind if operation and operation.kind in PRODUCTS else None
+        product = next((each.kind for each in operations if each.kind in PRODUCTS), None)
         if not self.last_nodes or last_node > self.last_nodes[-1]:
             self.last_nodes.append(last_node)
             self.sources.append(_Source(self.module, product))
         elif self.sources[-1].product is None:
             # a function with a backward of its own has one node for all of its operations
             self.sources[-1].product = product
+        node = torch._C._current_autograd_node()
+        if node is not None and not self.module:
+            # a function that is computed again, outside of any module's call
+            return [replace(each, module=self._source(node).module) for each in operations]
+        return operations
 
     def _source(self, node: Any) -> _Source:
         number = node._sequence_nr()
@@ -176,3 +209,9 @@ class _TrainingLog(Log):  # type: ignore[no-untyped-call]
         if node.name().endswith("CopySlices"):
             number -= 1
         return self.sources[min(bisect_left(self.last_nodes, number), len(self.sources) - 1)]
+
+
+def _backward_node() -> Any:
+    """The node of autograd's graph whose gradient is computed; None in a forward pass."""
+    # the operations of a checkpoint run inside a node too, but record gradients
+    return None if torch.is_grad_enabled() else torch._C._current_autograd_node()

@@ -12,7 +12,7 @@ from vidcost.bench.api.count import NetworkCount, count
 from vidcost.bench.count.counter import UncountedOperator
 from vidcost.bench.count.modules import ClosedFormMismatch, ModuleCount
 from vidcost.bench.count.reconcile import Entry, reconcile_network
-from vidcost.bench.count.references.asking import ask_about
+from vidcost.bench.count.references.asking import DEFAULT, ask_about
 from vidcost.bench.count.references.reference import Answer, Convention
 from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.build import Built, build
@@ -30,7 +30,8 @@ class Counted:
     something else; or how the code failed: "raised", "exited", "killed", "timed out". ``error`` is
     its line. ``closed_forms`` is the number of modules that were checked. ``answers`` are those of
     the counters that were asked. ``modules`` are all inside, outermost first. ``backward`` is the
-    backward pass of a step of training, None if it was not asked for.
+    backward pass of a step of training, None if it was not asked for. ``multiply`` are elements
+    multiplied one by one in the forward pass.
     """
 
     cell: Cell
@@ -39,6 +40,7 @@ class Counted:
     total: Cost | None = None
     backward: Cost | None = None
     buffers: int | None = None
+    multiply: int = 0
     closed_forms: int = 0
     answers: Mapping[Convention, Answer] | None = None
     modules: tuple[ModuleCount, ...] = ()
@@ -66,21 +68,23 @@ def counted(
         return Counted(cell, status=failed.status, error=str(failed))
 
 
-def explained(cell: Cell, *, limit_s: float = LIMIT_S) -> tuple[list[Entry], str]:
-    """The entries of ``cell``'s target, or a line on why there are none.
+def explained(
+    cell: Cell, counters: tuple[Convention, ...] = DEFAULT, *, limit_s: float = LIMIT_S
+) -> tuple[list[Entry], str]:
+    """The entries of ``cell``'s target with ``counters``, or a line on why there are none.
 
     Raises: ValueError as :func:`counted`.
     """
     try:
-        return isolated(limit_s, _explained, cell), ""
+        return isolated(limit_s, _explained, cell, counters), ""
     except Failed as failed:
         return [], f"{cell.target}: {failed.status}: {failed}"
 
 
-def _explained(cell: Cell) -> list[Entry]:
+def _explained(cell: Cell, counters: tuple[Convention, ...]) -> list[Entry]:
     built = _built(cell)
     try:
-        return reconcile_network(cell.target, built.model, built.inputs)
+        return reconcile_network(cell.target, built.model, built.inputs, counters)
     except UncountedOperator:
         raise
     except Exception as error:
@@ -110,6 +114,7 @@ def _counted(cell: Cell, reference_counters: Sequence[Convention], training: boo
             total=network.forward,
             backward=network.backward,
             buffers=network.buffers,
+            multiply=network.multiply,
             closed_forms=0 if why else len(network.checks),
             modules=network.modules,
         )

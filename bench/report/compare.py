@@ -1,12 +1,11 @@
-"""Blocks in one network side by side, and ways to run networks."""
+"""Blocks in one network side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from vidcost.bench.inspection.comparison import FIGURES, PLAIN, Compared
-from vidcost.bench.inspection.modes import best
 from vidcost.bench.report.counts import checked
 from vidcost.bench.report.table import Column, Format, Table, billions, integer
 from vidcost.bench.report.timing import (
@@ -19,15 +18,9 @@ from vidcost.bench.report.timing import (
     machine_in_words,
     megabytes,
     milliseconds,
-    percent,
     present,
-    ratio_in_words,
 )
-from vidcost.bench.timing.figures import pair_figures
 from vidcost.bench.timing.record import Timing
-
-UNCHANGED = "plain"
-"""The name of a network run without any change, among ways to run it."""
 
 
 def _signed(form: Format) -> Format:
@@ -50,15 +43,6 @@ _BLOCKS = (
     Column("peak_bytes", "Peak, MB", megabytes),
     Column("added_peak_bytes", "added", _signed(megabytes)),
     Column("energy_j_per_clip", "J/clip", digits),
-    STATUS,
-)
-
-_WAYS = (
-    Column("plain_s", "Plain, ms", milliseconds),
-    Column("way_s", "This way, ms", milliseconds),
-    Column("shown_speed", "Times as fast"),
-    Column("memory_ratio", "Peak memory", percent),
-    Column("shown_best", "Best"),
     STATUS,
 )
 
@@ -133,51 +117,3 @@ def _legend(timings: Sequence[Timing], keys: set[str]) -> list[str]:
         f"{conditions_in_words(done)}.",
         machine_in_words(done),
     ]
-
-
-def modes_table(timed: Mapping[str, Mapping[str, Timing]]) -> Table:
-    """For each network, by name, its ways to run, by name, and the best of them.
-
-    Raises: ValueError if the records are of more than one machine.
-    """
-    every = [timing for ways in timed.values() for timing in ways.values()]
-    lines: list[dict[str, Any]] = []
-    footnotes: dict[tuple[int, str], str] = {}
-    for network, ways in timed.items():
-        winner = best(ways) or UNCHANGED
-        for name, timing in ways.items():
-            footnotes |= errors([timing], first=len(lines))
-            lines.append({"network": network} | _way(name, timing, is_best=name == winner))
-        if winner == UNCHANGED and ways:
-            is_best = {"is_best": True, "shown_best": "best"}
-            lines.append({"network": network, "way": UNCHANGED} | is_best)
-    plain = [timing.model_copy(update={"cell": timing.cell.against}) for timing in every]
-    return Table(
-        title="Ways to run",
-        columns=(Column("network", "Network"), Column("way", "Way"), *present(lines, _WAYS)),
-        lines=lines,
-        footnotes=footnotes,
-        legend=(
-            f"Plain: {conditions_in_words(plain)}, with the reference implementation. Each way is "
-            "interleaved with it: the median of the ratios of pairs of passes, with its 95% "
-            f"interval, {intervals_of(every)}; peak memory is relative to the plain one's. Best: "
-            "the fastest of those whose interval lies above 1. tf32 and bf16 round more than fp32.",
-            machine_in_words(every),
-        ),
-    )
-
-
-def _way(name: str, timing: Timing, *, is_best: bool) -> dict[str, Any]:
-    found = pair_figures(timing)
-    same = ("speed", "speed_low", "speed_high", "pairs", "peak_bytes", "memory_ratio")
-    return {
-        "way": name,
-        "plain_s": found["reference_s"],
-        "way_s": found["target_s"],
-        "plain_peak_bytes": found["reference_peak_bytes"],
-        **{key: found[key] for key in (*same, "status", "error")},
-        "shown_speed": ratio_in_words(found, "speed"),
-        "is_best": is_best,
-        "shown_best": "best" if is_best else None,
-        "shown_status": None if timing.status == "ok" else timing.status,
-    }

@@ -50,8 +50,8 @@ def summary_table(statements: Sequence[Statement]) -> Table:
         ],
         legend=(
             "Each operator stands inside a network of its own, in evaluation mode; the backward "
-            "pass of ours is one of training. ours counts on the meta device. fvcore and thop are "
-            "run as they are installed, fvcore without no_grad as its documentation shows; "
+            "pass of ours is one of training. ours counts on the meta device. Packages run as they "
+            "are installed, with gradients enabled, and attention in parts under ptflops; "
             "thop-2020 is the thop of May 2020, re-implemented. torch is FlopCounterMode, "
             "its FLOPs halved, on real tensors (CPU) and on shapes (meta). An en dash: counts no "
             "backward pass.",

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from vidcost.bench.api.count import multiplications
 from vidcost.bench.count.record import Record
-from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
+from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.report.table import Column, Table, compact, integer, share
@@ -126,7 +127,15 @@ def counted_table(found: Sequence[Counted]) -> Table:
         ),
         lines=[head | _figures(each) for head, each in zip(heads, found, strict=True)],
         footnotes=failed,
-        legend=legend(where, counters),
+        legend=(
+            *legend(where, counters),
+            *(
+                note
+                for each in found
+                if each.total
+                and (note := multiplications(each.cell.target, each.multiply, each.total))
+            ),
+        ),
     )
 
 
@@ -142,7 +151,7 @@ def _target(cell: Cell) -> dict[str, Any]:
 def _columns(counters: Iterable[Convention]) -> tuple[Column, ...]:
     return (
         *_QUANTITIES,
-        *(Column(name, REFERENCE_COUNTERS[name].title, compact, integer) for name in counters),
+        *(Column(name, ALL[name].title, compact, integer) for name in counters),
         Column("buffers", "Buffers", integer, is_wide=True),
         Column("closed_forms", "Closed forms met", checked, is_wide=True),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vidcost.bench.count.reconcile import Entry
-from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
+from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import Status
 from vidcost.bench.report.table import Column, Table, integer, text
 
@@ -147,7 +147,7 @@ def reconciliation_markdown(entries: Sequence[Entry]) -> str:
 
 def _counters(entries: Iterable[Entry]) -> list[Column]:
     names = dict.fromkeys(entry.counter for entry in entries)
-    return [Column(name, REFERENCE_COUNTERS[name].title, _signed) for name in names]
+    return [Column(name, ALL[name].title, _signed) for name in names]
 
 
 def _amount(entry: Entry, name: str) -> int | None:

@@ -1,6 +1,7 @@
 """What a long-range video block really costs: models, exact counts, measurements, verdicts.
 
-Of a network of your own: :func:`count`, :func:`time`, :func:`explain`.
+Of a network of your own: :func:`count`, :func:`time`, :func:`explain`; of an operator of your own:
+:func:`rule`, :func:`free`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ if TYPE_CHECKING:
     from vidcost.bench.api.count import count
     from vidcost.bench.api.explain import explain
     from vidcost.bench.api.time import time
+    from vidcost.bench.count.rules import free, rule
 
-__all__ = ["count", "explain", "time"]
+__all__ = ["count", "explain", "free", "rule", "time"]
 
 
 def __getattr__(name: str) -> object:
     # torch takes a second to import: only who asks for one of these waits
     if name in __all__:
-        return getattr(import_module(f"vidcost.bench.api.{name}"), name)
+        module = "count.rules" if name in ("free", "rule") else f"api.{name}"
+        return getattr(import_module(f"vidcost.bench.{module}"), name)
     if name == "ledger":
         raise AttributeError("vidcost.ledger is now vidcost.explain")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from vidcost.bench import cli, progress
+from vidcost.bench import cli, files, progress
 from vidcost.bench.count import conformance, reconcile, record
 from vidcost.bench.count.operators import OPERATORS
 from vidcost.bench.count.record import Record
-from vidcost.bench.count.references import asking
+from vidcost.bench.count.references import asking, reference
 from vidcost.bench.count.references.reference import Answer
 from vidcost.bench.inspection import counted as inspection
 from vidcost.bench.isolation import Failed
@@ -154,7 +155,21 @@ def operators(monkeypatch):
         return conformance.Statement(name, "1.2", answers, error=error)
 
     monkeypatch.setattr(conformance, "_ask_package", ask)
+    monkeypatch.setattr(conformance, "OPTIONAL", {})
     return errors
+
+
+@pytest.fixture
+def optional_counters(monkeypatch, tmp_path):
+    """Have the optional counters installed, in the versions whose conventions are known."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = files.cache_folder() / "counters"
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target")
+    for each in ("ptflops==0.7.5", "torchinfo==1.8.0", "ultralytics-thop==2.2.3"):
+        subprocess.run([*pip, str(folder / each.partition("=")[0]), each], check=True)
+    reference.version.cache_clear()
+    yield
+    reference.version.cache_clear()
 
 
 class Stopwatch(dict[Cell, Timing]):
@@ -189,6 +204,14 @@ _SWEEP = sweep.sweep
 def real_sweep(stopwatch: Stopwatch, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have cells timed after all."""
     monkeypatch.setattr(sweep, "sweep", _SWEEP)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests at the same time wait for no other's measurements."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDCOST_LOCKS", str(tmp_path_factory.mktemp("locks")))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -23,12 +23,20 @@ from torch import Tensor, nn
 from vidcost.bench import files, outputs
 from vidcost.bench.count.counter import mode
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.references import flop_counter_mode, fvcore, thop
+from vidcost.bench.count.references import (
+    flop_counter_mode,
+    fvcore,
+    ptflops,
+    thop,
+    torchinfo,
+    ultralytics_thop,
+)
 from vidcost.bench.count.references.reference import (
     Answer,
     Convention,
     Reference,
     fault_of,
+    importable,
     version,
 )
 from vidcost.bench.errors import named
@@ -40,10 +48,28 @@ REFERENCE_COUNTERS: dict[Convention, Reference] = {
     each.name: each
     for each in (fvcore.COUNTER, thop.COUNTER, thop.COUNTER_2020, flop_counter_mode.COUNTER)
 }
+OPTIONAL: dict[Convention, Reference] = {
+    each.name: each for each in (ptflops.ATEN, torchinfo.COUNTER, ultralytics_thop.COUNTER)
+}
+"""Those that are asked by name alone."""
+ALL = REFERENCE_COUNTERS | OPTIONAL
+DEFAULT = tuple(REFERENCE_COUNTERS)
 TIME_LIMIT_S = 900.0
 """For one question."""
 
 Question = tuple[Convention, Row]
+
+
+def chosen(names: Sequence[str]) -> tuple[Convention, ...]:
+    """The counters of these names; without any, those that are asked by default.
+
+    Raises: ValueError for a name that none has.
+    """
+    found = tuple(name for name in ALL if name in names)
+    for name in names:
+        if name not in found:
+            raise ValueError(f"no counter {name!r}: choose from {', '.join(ALL)}")
+    return found or DEFAULT
 
 
 def ask_about(name: Convention, model: nn.Module, inputs: Sequence[Tensor]) -> Answer:
@@ -51,9 +77,9 @@ def ask_about(name: Convention, model: nn.Module, inputs: Sequence[Tensor]) -> A
 
     A counter that is missing or raises gives an answer with another ``status``.
     """
-    reference = REFERENCE_COUNTERS[name]
-    with quiet():
-        if reference.package and (fault := fault_of(reference.package)):
+    reference = ALL[name]
+    with quiet(), importable(reference):
+        if reference.package and (fault := fault_of(reference)):
             return Answer(version=reference.version, status=fault[0], error=fault[1])
         try:
             with mode(model, training=False), torch.no_grad():
@@ -75,7 +101,7 @@ def ask(
         # an answer that is damaged is asked for again
         with contextlib.suppress(OSError, UnicodeDecodeError, ValidationError):
             return Answer.model_validate_json(path.read_text(encoding="utf-8"))
-    if not REFERENCE_COUNTERS[name].package:
+    if not ALL[name].package:
         answer = ask_about(name, *on_meta(row))
     elif process is None:
         with Isolated() as its_own:
@@ -89,12 +115,14 @@ def ask(
     return answer
 
 
-def ask_all(rows: Sequence[Row], *, use_cache: bool) -> Iterator[tuple[Question, Answer]]:
-    """The answers of all counters about ``rows``, as they come; packages beside each other."""
+def ask_all(
+    rows: Sequence[Row], counters: Sequence[Convention], *, use_cache: bool
+) -> Iterator[tuple[Question, Answer]]:
+    """The answers of ``counters`` about ``rows``, as they come; packages beside each other."""
     asked: dict[Future[Answer], Question] = {}
-    here = [name for name, reference in REFERENCE_COUNTERS.items() if not reference.package]
+    here = [name for name in counters if not ALL[name].package]
     with ExitStack() as stack:
-        for name in REFERENCE_COUNTERS.keys() - here:
+        for name in set(counters).difference(here):
             pool = stack.enter_context(ThreadPoolExecutor(1))
             # closed before the pool waits for its thread: an interruption then ends at once
             process = stack.enter_context(Isolated())
@@ -133,7 +161,7 @@ def _ask_in(process: Isolated, name: Convention, row: Row) -> Answer:
     except (Failed, ValueError) as failed:
         timed_out = isinstance(failed, Failed) and failed.status == "timed out"
         return Answer(
-            version=REFERENCE_COUNTERS[name].version,
+            version=ALL[name].version,
             status="timed out" if timed_out else "crashed",
             error=str(failed),
         )
@@ -141,7 +169,7 @@ def _ask_in(process: Isolated, name: Convention, row: Row) -> Answer:
 
 def _answer(name: Convention, row: Row) -> Answer:
     """What runs in the isolated process."""
-    if REFERENCE_COUNTERS[name].needs_values:
+    if ALL[name].needs_values:
         return ask_about(name, row.model(), row.clips())
     return ask_about(name, *on_meta(row))
 
@@ -167,7 +195,7 @@ def _key(name: Convention, row: Row) -> str:
     """Names an answer by everything that it depends on."""
     depends = [
         name,
-        REFERENCE_COUNTERS[name].version,
+        ALL[name].version,
         version("torch"),
         version("numpy"),
         row.name,

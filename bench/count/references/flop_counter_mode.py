@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 from vidcost.bench.count.counter import Count, unfused
 from vidcost.bench.count.references.reference import Printed, Reference, Term, Terms
+from vidcost.bench.count.rules import PRODUCTS
 
-_UNSEEN = ("mv", "addmv", "dot", "vdot", "addr", "addbmm", "affine_grid_generator")
-"""Products without a formula."""
+_SEEN = ("convolution", "mm", "bmm", "addmm", "baddbmm", "_scaled_mm")
+"""Products with a formula."""
 
 
 def _profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
@@ -31,7 +32,7 @@ def _profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
 def _flop_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
     terms = Terms()
     for operation in count.operations:
-        if operation.operator in _UNSEEN:
+        if operation.kind in PRODUCTS and operation.operator not in _SEEN:
             terms.add(f"{operation.operator} unseen", "products", -operation.amount)
     return terms.done()
 

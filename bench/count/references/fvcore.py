@@ -18,6 +18,7 @@ from vidcost.bench.count.references.reference import (
     modules_by_name,
     no_terms,
 )
+from vidcost.bench.count.rules import PRODUCTS
 from vidcost.bench.outputs import TensorsOut
 
 _CATEGORIES = {
@@ -33,8 +34,8 @@ _CATEGORIES = {
     "grid_sampler": "resampling",
 }
 
-_UNSEEN = ("baddbmm", "addbmm", "mv", "addmv", "dot", "vdot", "addr", "affine_grid_generator")
-"""Products without a handler."""
+_SEEN = ("convolution", "mm", "bmm", "addmm")
+"""Products with a handler."""
 _NORMS = {
     "native_group_norm": "GroupNorm",
     "native_layer_norm": "LayerNorm",
@@ -55,7 +56,7 @@ def _profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
 def _flop_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
     terms, modules = Terms(), modules_by_name(model)
     for index, operation in enumerate(count.operations):
-        if operation.operator in _UNSEEN:
+        if operation.kind in PRODUCTS and operation.operator not in _SEEN:
             terms.add(f"{operation.operator} unseen", "products", -operation.amount)
         elif operation.operator == "_safe_softmax":
             # scaled_dot_product_attention alone uses it, between its two products
@@ -72,7 +73,7 @@ def _flop_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
 
 
 def _is_product(operation: Operation) -> bool:
-    return operation.kind in ("linear", "matmul") and operation.operator not in _UNSEEN
+    return operation.kind in PRODUCTS and operation.operator in _SEEN
 
 
 def _function(call: FunctionCall, ours: int, terms: Terms) -> None:
@@ -114,9 +115,6 @@ def _einsum(call: FunctionCall) -> int:
 
 
 def _norm(module: nn.Module, operation: Operation, terms: Terms) -> None:
-    if operation.operator == "mean":
-        # of an RMSNorm, which it does not count
-        return
     is_affine = operation.operands[1] is not None
     if operation.operator in _NORMS:
         name, per_element = _NORMS[operation.operator], 5 if is_affine else 4

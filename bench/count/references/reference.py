@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
+from types import ModuleType
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from vidcost.bench import files
 from vidcost.bench.count.counter import Count, count
 
-Convention = Literal["fvcore", "thop", "thop-2020", "torch"]
-"""fvcore and thop as installed; thop of May 2020; torch's FlopCounterMode, halved."""
+Convention = Literal[
+    "fvcore", "thop", "thop-2020", "torch", "ptflops-aten", "torchinfo", "ultralytics-thop"
+]
+"""thop-2020 is thop of May 2020; torch its FlopCounterMode, halved; the last three are optional."""
 
 Status = Literal["answered", "missing", "wrong distribution", "crashed", "timed out"]
 
@@ -124,7 +131,8 @@ class Reference:
     ``categories`` gives the category of each of its names of operators. ``package`` is the
     distribution that has to be installed; it may change the network that it profiles. It does not
     run on the meta device if it ``needs_values``. ``reimplemented`` is the version that we
-    implement ourselves: it is not run, and its answer is our count with its terms.
+    implement ourselves: it is not run, and its answer is our count with its terms. An ``optional``
+    counter is asked by name, and may be installed in a ``folder`` of its own.
     """
 
     name: Convention
@@ -133,13 +141,25 @@ class Reference:
     profile: Callable[[nn.Module, tuple[Tensor, ...]], Printed] | None = None
     categories: Mapping[str, str] = field(default_factory=dict)
     package: str = ""
+    optional: bool = False
     needs_values: bool = False
     reimplemented: str = ""
 
     @property
+    def distribution(self) -> str:
+        """What is installed; two counters may be backends of one."""
+        return "ultralytics-thop" if self.name == "ultralytics-thop" else self.package
+
+    @property
+    def folder(self) -> Path:
+        """Where an optional counter disturbs no other package."""
+        return files.cache_folder() / "counters" / self.distribution
+
+    @property
     def version(self) -> str:
         """The version that answers."""
-        return self.reimplemented or version(self.name)
+        folder = self.folder if self.optional else None
+        return self.reimplemented or version(self.distribution or self.name, folder)
 
     @property
     def title(self) -> str:
@@ -189,16 +209,46 @@ def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
 
 
 @cache
-def version(distribution: str) -> str:
-    """The installed version of a distribution, or "not installed"."""
+def version(distribution: str, folder: Path | None = None) -> str:
+    """The installed version of a distribution, in ``folder`` if it is there, or "not installed"."""
+    if folder is not None and folder.is_dir():
+        for found in importlib.metadata.distributions(path=[str(folder)]):
+            if found.name == distribution:
+                return found.version
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
 
 
-def fault_of(package: str) -> tuple[Status, str] | None:
-    """Why ``package`` cannot be asked, as a status and one line; None if it can."""
+@contextmanager
+def importable(reference: Reference) -> Iterator[None]:
+    """Import an optional counter from its own folder, in place of any other of its import name."""
+    if not (reference.optional and reference.folder.is_dir()):
+        yield
+        return
+    folder = str(reference.folder)
+
+    def loaded() -> dict[str, ModuleType]:
+        names = [name for name in sys.modules if name.partition(".")[0] == reference.package]
+        return {name: sys.modules.pop(name) for name in names}
+
+    others = loaded()
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+        loaded()
+        sys.modules.update(others)
+
+
+def fault_of(reference: Reference) -> tuple[Status, str] | None:
+    """Why the counter cannot be asked, as a status and one line; None if it can."""
+    package, distribution = reference.package, reference.distribution
+    optional = f"--no-deps --target {reference.folder} {distribution}"
+    if reference.optional and reference.version == "not installed":
+        return "missing", f"{distribution} is not installed: `pip install {optional}` installs it"
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
@@ -207,13 +257,15 @@ def fault_of(package: str) -> tuple[Status, str] | None:
         return "missing", (
             f"{package} is not installed: `pip install 'vidcost[reference]'` installs it"
         )
-    # ultralytics-thop has the import name thop too, and counts otherwise
+    if reference.optional and reference.folder.is_dir():
+        return None
+    # thop and ultralytics-thop have one import name, and count otherwise
     owners = importlib.metadata.packages_distributions().get(package, [])
-    if owners != [package]:
+    if owners != [distribution]:
         return "wrong distribution", (
             f"module {package} belongs to {', '.join(sorted(set(owners))) or 'no distribution'}, "
-            f"not to {package} alone: `pip uninstall` the other, then "
-            f"`pip install --force-reinstall {package}`"
+            f"not to {distribution} alone: `pip uninstall` the other, then "
+            f"`pip install --force-reinstall {distribution}`"
         )
     return None
 

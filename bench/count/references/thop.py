@@ -16,7 +16,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vidcost.bench.count.counter import Count, Operation, Shape
+from vidcost.bench.count.counter import Count, Operation
+from vidcost.bench.count.operands import Shape
 from vidcost.bench.count.references.reference import (
     Printed,
     Reference,
@@ -34,7 +35,7 @@ _AVG_POOL = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 _UPSAMPLE = (nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d)
 _ADAPTIVE_POOL = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
-_CELLS: dict[type[nn.Module], tuple[int, int]] = {
+CELLS: dict[type[nn.Module], tuple[int, int]] = {
     nn.RNN: (1, 0),
     nn.RNNCell: (1, 0),
     nn.GRU: (3, 4),
@@ -56,7 +57,7 @@ _CATEGORIES = {
     **{kind.__name__: "pooling" for kind in (*_AVG_POOL, *_ADAPTIVE_POOL)},
     "Softmax": "softmax",
     **dict.fromkeys(("LeakyReLU", "PReLU"), "activations"),
-    **{kind.__name__: "recurrent" for kind in _CELLS},
+    **{kind.__name__: "recurrent" for kind in CELLS},
     **dict.fromkeys(("Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"), "resampling"),
 }
 """Categories of the types of modules that thop counts."""
@@ -89,7 +90,7 @@ _INSTALLED = Version(
         nn.LayerNorm,
         nn.PReLU,
         nn.Linear,
-        *_CELLS,
+        *CELLS,
     ),
     norms=dict.fromkeys((*_BATCH_NORMS, *_INSTANCE_NORM, nn.LayerNorm), (4, 2)),
     bias=0,
@@ -100,7 +101,7 @@ _INSTALLED = Version(
     rounds_kernels_down=False,
 )
 _MAY_2020 = Version(
-    with_rule=(*_CONVOLUTIONS, *_BATCH_NORMS, nn.Linear, *_CELLS),
+    with_rule=(*_CONVOLUTIONS, *_BATCH_NORMS, nn.Linear, *CELLS),
     norms=dict.fromkeys(_BATCH_NORMS, (2, 2)),
     bias=1,
     activations={nn.LeakyReLU: 1},
@@ -121,7 +122,7 @@ def flop_terms(model: nn.Module, count: Count, version: Version) -> tuple[Term, 
         if times == 0:
             _unseen(operation, "a layer that is the whole network", terms)
             continue
-        if type(module) in _CELLS and type(module) in version.with_rule:
+        if type(module) in CELLS and type(module) in version.with_rule:
             if operation.kind == "linear":
                 terms.add("recurrent layers, their products alone", "products", -operation.amount)
             continue
@@ -132,8 +133,8 @@ def flop_terms(model: nn.Module, count: Count, version: Version) -> tuple[Term, 
             terms.add("layers with several owners, counted by each", part, extra)
     for call in count.calls:
         module = modules[call.module]
-        if type(module) in _CELLS and type(module) in version.with_rule and call.input:
-            whole = _recurrent(module, call.input)
+        if type(module) in CELLS and type(module) in version.with_rule and call.input:
+            whole = recurrent(module, call.input)
             terms.add("recurrent layers, gates and states too", "recurrent", whole)
     for function in count.functions:
         module = modules[function.module]
@@ -252,9 +253,9 @@ def param_terms(model: nn.Module, count: Count, version: Version) -> tuple[Term,
     return terms.done()
 
 
-def _recurrent(module: Any, input_shape: Shape) -> int:
+def recurrent(module: Any, input_shape: Shape) -> int:
     """The operations of one call of a recurrent layer or cell; packed sequences are not known."""
-    gates, beside = _CELLS[type(module)]
+    gates, beside = CELLS[type(module)]
 
     def step(inputs: int) -> int:
         hidden = int(module.hidden_size)

@@ -117,7 +117,7 @@ def test_what_is_wrong_with_a_block_is_found(vidcost):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("mfnet --at conv4:before-last", "give --at and --block for what goes where"),
+        ("mfnet --at conv4:before-last", "give --at and --block: where in the network"),
         ("mfnet --at conv9:after-1 --block nl", "no position 'conv9:after-1': stages are conv2"),
         ("mfnet --at conv4:first --block nl", "choose from conv4:before-last"),
         ("mfnet* --at conv4:before-last --block nl", "compare in one at a time"),

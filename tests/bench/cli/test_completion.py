@@ -1,10 +1,9 @@
-"""Completion as shells ask for it: the script they load, and what it then gets from `vidcost`."""
+"""Completion as bash asks for it."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,60 +11,16 @@ from pathlib import Path
 import pytest
 
 from vidcost.bench.cli import completion
-from vidcost.papers.pnl2020.rows import ROWS
 
 PROGRAM = Path(sys.executable).with_name("vidcost")
-NAMES = [row.name for row in ROWS]
-
-# how the script of a shell hands over the words, and what comes back between them
-ASK = {
-    "bash": lambda words: {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))},
-    "zsh": lambda words: {"_TYPER_COMPLETE_ARGS": words},
-    "fish": lambda words: {
-        "_TYPER_COMPLETE_ARGS": words,
-        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
-    },
-}
-
-
-@pytest.fixture
-def ask(tmp_path):
-    """What `vidcost` answers a shell; the environment is that of the shell's script."""
-
-    def run(instruction, **environment):
-        path = f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"
-        ran = subprocess.run(
-            ["vidcost"],
-            env=os.environ | {"PATH": path, "_VIDCOST_COMPLETE": instruction} | environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (0, "") == (ran.returncode, ran.stderr)
-        return ran.stdout
-
-    return run
-
-
-@pytest.mark.parametrize(
-    "shell", ["bash", *(pytest.param(s, marks=pytest.mark.slow) for s in ("zsh", "fish"))]
-)
-def test_every_shell_gets_its_script_and_its_answers(shell, ask):
-    script = ask(f"source_{shell}")
-    assert f"_VIDCOST_COMPLETE=complete_{shell}" in script
-    words = "vidcost count mfnet-pnl-c"
-    for name in ASK[shell](words):
-        assert name in script
-    answer = ask(f"complete_{shell}", **ASK[shell](words))
-    assert [name for name in NAMES if name.startswith("mfnet-pnl-c")] == [
-        name for name in NAMES if name in answer.replace('"', "\n").split()
-    ]
 
 
 @pytest.mark.slow
-def test_bash_completes_for_real(ask, tmp_path):
-    script = ask("source_bash")
+def test_bash_completes_for_real(tmp_path):
+    environment = os.environ | {"PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"}
+    known = {"env": environment, "cwd": tmp_path, "capture_output": True, "text": True}
+    asked = known | {"env": environment | {"_VIDCOST_COMPLETE": "source_bash"}}
+    script = subprocess.run([PROGRAM], check=True, **asked).stdout
     (tmp_path / "script").write_text(script)
     (function,) = re.findall(r"^complete .*-F (\S+) vidcost$", script, re.MULTILINE)
     lines = f"""
@@ -74,14 +29,7 @@ def test_bash_completes_for_real(ask, tmp_path):
         {function} vidcost
         echo "${{COMPREPLY[@]}}"
     """
-    ran = subprocess.run(
-        [shutil.which("bash"), "--norc", "-c", lines],
-        env=os.environ | {"PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    ran = subprocess.run(["bash", "--norc", "-c", lines], check=True, **known)
     assert "" == ran.stderr
     assert "mfnet-nl mfnet-nl-optimized\n" == ran.stdout
 
@@ -102,9 +50,9 @@ def test_bash_completes_for_real(ask, tmp_path):
 )
 def test_values_are_completed(expected, words, monkeypatch, capsys, vidcost):
     words = f"vidcost {words}"
-    for name, value in ASK["bash"](words).items():
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    for name, value in (asked | {"_VIDCOST_COMPLETE": "complete_bash"}).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("_VIDCOST_COMPLETE", "complete_bash")
     status, out, err = vidcost()
     assert (0, "") == (status, err)
     assert expected == out.split()
@@ -112,20 +60,3 @@ def test_values_are_completed(expected, words, monkeypatch, capsys, vidcost):
 
 def test_a_value_that_stands_there_is_not_offered_again():
     assert ["fp32,tf32", "fp32,bf16"] == completion.several_of("fp32", "tf32", "bf16")("fp32,")
-
-
-def test_it_installs_itself_for_the_shell_it_is_called_from(tmp_path):
-    ran = subprocess.run(
-        # with a last command of its own, bash does not give way to vidcost
-        [shutil.which("bash"), "--norc", "-c", "vidcost --install-completion; exit $?"],
-        env=os.environ
-        | {"PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert 0 == ran.returncode, ran.stderr
-    (script,) = (tmp_path / ".bash_completions").iterdir()
-    assert "_VIDCOST_COMPLETE=complete_bash" in script.read_text()
-    assert script.name in (tmp_path / ".bashrc").read_text()

@@ -15,11 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from vidcost.bench import files
-from vidcost.bench.cli import app
-from vidcost.bench.cli.program import FIRST, MOVED, check_moved
+from vidcost.bench.cli.program import FIRST, MOVED
 from vidcost.bench.count import reconcile, record
 from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.count.references import asking
@@ -39,13 +37,6 @@ LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the net
 def plain(output):
     """Output without colours, which CI asks for."""
     return re.sub(r"\x1b\[[0-9;]*m", "", output)
-
-
-@pytest.mark.parametrize("name", commands())
-def test_help_shows_an_example(name):
-    result = CliRunner().invoke(app, [*name.split(), "--help"])
-    assert 0 == result.exit_code
-    assert f"Example: vidcost {name}" in " ".join(plain(result.output).split())
 
 
 SLOW = ("compare", "report")
@@ -72,7 +63,9 @@ def test_the_example_prints_json_alone(
     words = example.replace("--format csv", "")
     status, out, err = vidcost(*shlex.split(f"{words} {clip} --json"))
     assert 0 == status, err
-    assert err.startswith(LEFT_OUT) if name == "run" else "" == err
+    # work of more than ten seconds says how far it is
+    said = re.sub(r"(?m)^.* \(\d+ of \d+, \d+ s\)\n", "", err)
+    assert said.startswith(LEFT_OUT) if name == "run" else "" == said
     assert set(map(type, json.loads(out))) <= {dict}
 
 
@@ -96,9 +89,10 @@ def test_the_help_lists_the_commands_and_those_of_papers_apart(vidcost):
 
 
 @pytest.mark.parametrize("name", commands())
-def test_no_help_has_options_of_ray_or_of_the_study_of_the_gate(name, vidcost):
+def test_a_help_shows_an_example_and_no_option_of_ray_or_of_the_study_of_the_gate(name, vidcost):
     status, out, _ = vidcost(*name.split(), "-h")
     assert 0 == status
+    assert f"Example: vidcost {name}" in " ".join(plain(out).split())
     assert not re.search(r"--(engine|address|gpu|visit|seed)\b|\bRay\b", plain(out))
 
 
@@ -160,69 +154,43 @@ def test_a_terminal_of_the_locale_c_gets_ascii():
     ("command", "words"),
     [
         ("count mfnet-pln", ["no row 'mfnet-pln'", "did you mean 'mfnet-pnl'?", "vidcost list"]),
-        ("list r50-mk", ["no row 'r50-mk'", "did you mean 'r50-"]),
-        ("count mfnett --depth 2", ["did you mean 'mfnet'?"]),
         ("count --table 7", ["no table 7 in pnl2020: choose from 1, 2, 3, 4, 5, 6"]),
-        ("list --table 0", ["no table 0"]),
         ("count r50-nl --frames 0", ["0 frames", "at least 1"]),
         ("count c3d --frames 8", ["C3D", "8 frames", "too short", "at least 16"]),
         ("count mfnet --classes 0", ["MFNet", "classes must be at least 1, got 0"]),
-        ("count mfnet --size 0", ["MFNet", "0x0"]),
         ("count mfnet --size -3", ["MFNet", "-3x-3"]),
         ("count mfnet-pnl --size 112", ["7x7", "at most n=3", "not n=4"]),
-        ("count mfnet-pnl --size 112 --depth 2", ["7x7", "at most n=3"]),
         ("count 2plus-c1-d", ["2plus-c1-d cannot be built", "no public definition"]),
-        ("count 2plus-c1-d --depth 2", ["2plus-c1-d cannot be built", "no public definition"]),
-        (
-            "count mfnet --training --references",
-            ["three tables: give one of them"],
-        ),
-        ("count 2plus-c1-d --training", ["2plus-c1-d cannot be built", "no public definition"]),
+        ("count mfnet --training --references", ["three tables: give one of them"]),
         ("count 'mfnet*' --depth 2", ["--depth is for one network: 24 rows"]),
         ("count mfnet --depth -1", ["--depth"]),
         ("count mfnet --table 6", ["no row of Table 6 matches mfnet"]),
         ("count mfnet --size 99999999999", ["more elements than torch can number"]),
-        ("count mfnet --classes 9999999999999999", ["more elements than torch can number"]),
-        ("count nl --shape 384x999999x9999x9999", ["more elements than torch can number"]),
         ("count pnl:n=3 --shape 1024x8x14x14", ["1024", "n=3", "2, 4, 8, 16"]),
         ("count nl --shape 3x2x4x4", ["channels must be even", "got 3"]),
-        ("count nl --shape 0x2x4x4", ["'0x2x4x4' is no shape CxTxHxW"]),
         ("count nl --shape 8x14x14", ["'8x14x14' is no shape CxTxHxW"]),
         ("count nl:pairwise=cosine --shape 384x8x14x14", ["'cosine'", "embedded-gaussian"]),
-        ("count nll --shape 384x8x14x14", ["no block 'nll': choose from nl, cgnl, cgd, pnl"]),
         ("count nl pnl:m=4 --shape 384x8x14x14", ["pnl has no option 'm'"]),
         ("count --shape 384x8x14x14", ["--shape is for blocks: name some"]),
         ("count mfnet --shape 384x8x14x14 --training", ["give blocks and --shape only"]),
         ("tables 7 --results r", ["no table 7 in pnl2020: choose from 1, 2, 3, 4, 5, 6"]),
-        ("tables 3 7 --results r", ["no table 7"]),
         ("tables three --results r", ["no paper 'three'"]),
         ("count --bogus", ["--bogus"]),
-        ("run --bogus", ["--bogus"]),
         ("count mfnet --frames many", ["--frames"]),
         ("count mfnet --format xml", ["--format", "'xml'", "'md', 'json', 'csv'"]),
         ("audition", ["No such command", "audition"]),
-        ("cache empty", ["No such command", "empty"]),
         ("formulas --cross cgnl", ["'cgnl' is no pair of blocks such as cgnl,pnl:n=3"]),
-        ("formulas --cross cgnl,pln", ["no block 'pln'"]),
-        ("formulas --cross nl,pnl --channels 7", ["channels must be even", "got 7"]),
         ("formulas --cross nl,pnl --along W", ["--along", "'W'"]),
         ("audit --recipe 'mfnet keys=pooled'", ["no axis 'keys'", "it has classes, frames"]),
         ("audit --recipe 'r50-nl classes=7'", ["classes cannot be '7': choose from 101"]),
-        ("audit --search mfnet", ["`vidcost audit --search` is gone"]),
-        ("time mfnett", ["no row 'mfnett'", "did you mean 'mfnet'?"]),
-        ("time 2plus-c1-d", ["2plus-c1-d cannot be built"]),
         ("time mfnet --device gpu", ["no device 'gpu': choose cpu, cuda"]),
         ("time mfnet --batch 0", ["batch: Input should be greater than 0"]),
-        ("time mfnet --batch 1,", ["batch: Input should be a valid integer"]),
         (
             "time mfnet --dtype fp64",
             ["dtype: Input should be 'fp32', 'tf32', 'bf16', 'bf16-autocast' or 'fp16'"],
         ),
         ("time mfnet --dtype tf32", ["TF32 needs a CUDA device"]),
         ("time mfnet --mode cuda-graph", ["CUDA graphs need a CUDA device"]),
-        ("time mfnet --mode quick", ["mode: Input should be 'eager'"]),
-        ("time mfnet --phase test", ["phase: Input should be 'inference' or 'training'"]),
-        ("time mfnet --memory-format dense", ["memory_format: Input should be 'contiguous'"]),
         ("time mfnet --cudnn-benchmark maybe", ["cudnn_benchmark: Input should be a valid boole"]),
         ("time mfnet --threads 0", ["--threads"]),
         ("time mfnet --budget 10", ["'10' is no time such as 90s, 10m or 1h"]),
@@ -230,12 +198,7 @@ def test_a_terminal_of_the_locale_c_gets_ascii():
         ("time mfnet --contribution", ["none of these rows has a block"]),
         ("time mfnet --contribution --blocks nl", ["give one of them"]),
         ("time mfnet --sweep", ["for blocks alone: give --blocks too"]),
-        ("time mfnet --shape 6x2x5x7", ["for blocks alone: give --blocks too"]),
-        ("time mfnet-pnl --size 112", ["7x7", "at most n=3"]),
-        ("time mfnet --classes 0", ["classes must be at least 1, got 0"]),
-        ("time --blocks nl --shape 1x6x2x5x7", ["'1x6x2x5x7' is no shape CxTxHxW"]),
         ("time --blocks nll", ["no block 'nll': choose from nl, cgnl, cgd, pnl"]),
-        ("time --blocks nl --shape 3x2x5x7", ["channels must be even", "got 3"]),
         ("run --budget soon", ["'soon' is no time such as 90s, 10m or 1h"]),
         ("tables 3 --timings H100", ["no timings of 'H100'", "`vidcost time` makes some"]),
     ],
@@ -249,19 +212,7 @@ def test_bad_input_is_rejected_in_one_line(command, words, complaint, reference_
 HEAD = b'{"command": "vidcost run", "records": 1}\n'
 
 
-@pytest.mark.parametrize(
-    ("content", "line"),
-    [
-        (b"", 1),
-        (b'{"command": \n', 1),
-        (b'{"torch": "2"}\n', 1),
-        (b"[]\n", 1),
-        (HEAD + b'{"row": "mfnet"\n', 2),
-        (HEAD + b'{"row": "mfnet"}\n', 2),
-        (HEAD + b"\n", 2),
-        (HEAD + b"null\n", 2),
-    ],
-)
+@pytest.mark.parametrize(("content", "line"), [(b"[]\n", 1), (HEAD + b'{"row": "mfnet"\n', 2)])
 def test_damaged_records_are_rejected(content, line, complaint, reference_counters, tmp_path):
     (tmp_path / "r").mkdir()
     (tmp_path / "r/counts.jsonl").write_bytes(content)
@@ -271,26 +222,13 @@ def test_damaged_records_are_rejected(content, line, complaint, reference_counte
     assert [] == reference_counters.asked
 
 
-def test_records_that_are_cut_off_are_rejected(complaint, tmp_path):
-    (tmp_path / "counts.jsonl").write_bytes(HEAD)
-    assert "counts.jsonl has 0 of 1 records: `vidcost run` writes the file anew" == (
-        complaint("tables", "3", "--results", ".")
-    )
-
-
-def test_records_that_are_no_text_are_rejected(complaint, reference_counters, tmp_path):
-    (tmp_path / "counts.jsonl").write_bytes(b"\xff\xfe")
-    assert "cannot read counts.jsonl" in complaint("tables", "3", "--results", ".")
-
-
 @pytest.mark.parametrize("command", ["run", "tables 3", "conformance"])
-@pytest.mark.parametrize("folder", ["file", "file/below"])
 def test_a_folder_that_cannot_be_written_is_rejected_before_any_work(
-    command, folder, complaint, reference_counters, tmp_path
+    command, complaint, reference_counters, tmp_path
 ):
     (tmp_path / "file").write_text("a file")
-    message = complaint(*command.split(), "--results", folder)
-    assert message.startswith(f"cannot write results to {folder}: ")
+    message = complaint(*command.split(), "--results", "file/below")
+    assert message.startswith("cannot write results to file/below: ")
     assert "choose another folder with --results" in message
     assert [] == reference_counters.asked
 
@@ -299,8 +237,6 @@ def test_a_folder_that_cannot_be_written_is_rejected_before_any_work(
     ("command", "what"),
     [
         ("count mfnet mfnet-pnl", "mfnet-pnl: conv4.after_B05"),
-        ("count mfnet mfnet-pnl --training", "mfnet-pnl: conv4.after_B05"),
-        ("tables 3", "mfnet-pnl-concat: conv4.after_B05"),
         ("run", "mfnet-pnl: conv4.after_B05"),
         ("count nl pnl --shape 384x8x14x14", "pnl: the whole"),
     ],
@@ -328,15 +264,6 @@ def test_a_closed_form_that_is_not_met_is_something_wrong(
 @pytest.mark.parametrize("old", MOVED)
 def test_a_moved_command_names_its_replacement(old, complaint):
     assert f"`vidcost {old}` is gone: {MOVED[old]}" == complaint(*old.split(), "mfnet")
-
-
-def test_an_option_moves_without_its_command(monkeypatch):
-    monkeypatch.setitem(MOVED, "audit --search", "use another")
-    check_moved(["audit"])
-    check_moved(["count", "--search", "mfnet"])
-    for given in (["--search", "mfnet"], ["--json", "--search=mfnet"]):
-        with pytest.raises(ValueError, match="`vidcost audit --search` is gone: use another"):
-            check_moved(["audit", *given])
 
 
 def test_the_first_command_of_the_readme_leaves_the_checkout_clean(

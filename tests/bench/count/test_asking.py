@@ -91,7 +91,7 @@ def test_another_version_is_asked_anew(process, monkeypatch, distribution, quest
     ask("thop", MFNET)
     for module in (asking, reference):
         monkeypatch.setattr(
-            module, "version", lambda name: "0" if name == distribution else version(name)
+            module, "version", lambda name, *_: "0" if name == distribution else version(name)
         )
     ask("thop", MFNET)
     assert questions == len(process.questions)

@@ -16,7 +16,8 @@ from torch import nn
 
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.reconcile import flops, reconcile_network
-from vidcost.bench.count.references.asking import REFERENCE_COUNTERS, ask_about
+from vidcost.bench.count.references import reference
+from vidcost.bench.count.references.asking import ALL, OPTIONAL, REFERENCE_COUNTERS, ask_about
 from vidcost.bench.count.references.reference import Term
 
 SMALL = runpy.run_path(str(Path(__file__).with_name("run_thop_2020.py")))["NETWORKS"]
@@ -183,12 +184,41 @@ def counted(name):
             {"recurrent layers unseen": -13 * (2 * 8 * (13 + 6) + 9 * 7 + 2 * 5)},
         ),
         ("fvcore", "RMSNorm", {}),
+        ("ptflops-aten", "biased convolution", {"bias of convolutions, 1 per output element": 216}),
+        # 6 x 7 outputs of the layer with a bias
+        ("ptflops-aten", "linear layers", {"bias of linear layers, 1 per output element": 42}),
+        (
+            "ptflops-aten",
+            "products",
+            {"baddbmm unseen": -90, "mv unseen": -15, "dot unseen": -5, "addbmm unseen": -90},
+        ),
+        # batches of 2 instead of 2 x 3 rows: 2 x (35 + 7) and 2 x 14 for 6 x 35 and 6 x 14
+        ("torchinfo", "linear layers", {"parameters of Linear, times the first axis": 112 - 294}),
+        (
+            "torchinfo",
+            "biased convolution",
+            {"parameters of Conv3d, times batch and positions": 216},
+        ),
+        ("torchinfo", "products", {"products outside of linear layers unseen": -290}),
+        # 10 maps: 5x6 windows of 4; 3x2 of 2, 3 or 2 by 3; one of 3x2; and the outputs
+        (
+            *("ultralytics-thop", "average pools"),
+            {
+                "average pooling, 1 per element of a window and 1 per output": 10
+                * (5 * 6 * 4 + 30),
+                "adaptive pooling, 1 per element of a window and 1 per output": 10
+                * ((2 + 3 + 2) * 6 + 6 + 6 + 1),
+            },
+        ),
+        ("ultralytics-thop", "fused attention", {}),
+        ("ultralytics-thop", "transposed convolution", {}),
+        ("ultralytics-thop", "RMSNorm", {"RMSNorm, 4 per element": 84}),
         ("thop-2020", "a lone layer", {"a layer that is the whole network unseen": -105}),
         ("thop", "a lone layer", {}),
     ],
 )
 def test_terms_by_hand(convention, name, expected):
-    found = REFERENCE_COUNTERS[convention].explain(*counted(name)).flops.terms
+    found = ALL[convention].explain(*counted(name)).flops.terms
     assert expected == {term.name: term.amount for term in found}
 
 
@@ -231,6 +261,19 @@ def test_every_counter_prints_what_is_explained(name):
     entries = reconcile_network(name, model, (torch.randn(shape),))
     assert 7 == len(entries)
     assert [] == [line for entry in entries for line in entry.complaints]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_optional_counters_print_what_is_explained(name, optional_counters):
+    for network, (model, shape) in copy.deepcopy(NETWORKS).items():
+        if (name, network) == ("torchinfo", "two owners"):
+            # it counts the parameters of a layer again in some of its owners
+            continue
+        entries = reconcile_network(network, model, (torch.randn(shape),), (name,))
+        assert [] == [line for entry in entries for line in entry.complaints]
+    # the installed thop is there as before
+    assert "answered" == ask_about("thop", *nested()).status
 
 
 # asking
@@ -298,6 +341,17 @@ def test_another_package_of_the_same_import_name_is_rejected(monkeypatch, owners
     assert answer.error == (
         f"module thop belongs to {', '.join(owners) or 'no distribution'}, not to thop alone: "
         "`pip uninstall` the other, then `pip install --force-reinstall thop`"
+    )
+
+
+def test_an_optional_counter_says_where_to_install_it(monkeypatch, cache_folder):
+    monkeypatch.setattr(reference, "version", lambda *_: "not installed")
+    answer = ask_about("ultralytics-thop", *nested())
+    folder = cache_folder.parent / "counters" / "ultralytics-thop"
+    assert ("missing", None) == (answer.status, answer.flops)
+    assert answer.error == (
+        "ultralytics-thop is not installed: "
+        f"`pip install --no-deps --target {folder} ultralytics-thop` installs it"
     )
 
 

@@ -320,3 +320,13 @@ def test_every_row_needs_two_products_for_each_but_the_first(row):
     assert {} == {key: amount for key, amount in macs.items() if amount and key[1] in PRODUCTS}
     assert forward.total == step.forward.total
     assert forward.calls == step.forward.calls
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_a_product_by_multiplication_is_two_in_the_backward_pass(device):
+    # 2 x 3 x 5 x 7, and an elementwise multiplication, which is none
+    scores = Calls(lambda q, k: (q[:, :, None] * k[:, None]).sum(-1).relu())
+    shapes = [(2, 3, 5), (2, 7, 5)]
+    assert Cost(matmul=420, activation=42) == backward(scores, *shapes, device=device)
+    layer = Calls(lambda x, w: (x[:, None] * w).sum(-1) * x[:, :1], (7, 5))
+    assert Cost(linear=210) == backward(layer, (3, 5), device=device)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vidcost.bench.report.gpu import baseline_of, gpu_summary, gpu_tables, gpus
+from vidcost.bench.report.gpu import gpu_table
 from vidcost.bench.report.paper import paper_table
 from vidcost.bench.timing.cell import Cell
 from vidcost.papers import catalog
@@ -40,57 +40,39 @@ def on(timed):
     return make
 
 
-def tables_of(table, timings):
-    return gpu_tables(table, ALL, gpus(timings))
-
-
-# --- what a table says
-
-
-def test_lines_are_those_of_the_paper_with_latency_ratio_and_memory(table, on):
+def test_lines_are_those_of_all_tables_with_latency_and_memory(table, on):
     timings = [
         on("mfnet", 0.1),
         on("mfnet-pnl", 0.125),
         on("mfnet", 0.02, dtype="bf16"),
         on("mfnet", 0.05, dtype="tf32"),
-        on("mfnet", 0.03, batch=1),
+        on("r50-ucf101", 0.3),
     ]
-    (found,) = tables_of(table(3), timings)
-    assert "Table 3 on Abacus GPU" == found.title
-    baseline, concat, pnl = cells(found)
+    found = gpu_table([table(number) for number in (3, 5, 6)], timings)
+    assert "Tables 3, 5, 6 on Abacus GPU" == found.title
+    lines = cells(found)
+    assert [*["3"] * 3, *["5"] * 14, *["6"] * 4] == [line["Table"] for line in lines]
     assert {
+        "Table": "3",
         "Method": "MFNet baseline",
         "MACs": "1.000G",
-        "fp32, batch 8, ms": "100.0 ± 4.0",
-        "fp32, × baseline": "1.00",
-        "tf32, batch 8, ms": "50.00 ± 2.0",
-        "bf16, batch 8, ms": "20.00 ± 0.80",
-        "bf16, × baseline": "1.00",
-        "fp32, batch 1, ms": "30.00 ± 1.2",
-        "Peak fp32, MB": "61.0",
-        "Peak bf16, MB": "61.0",
-    } == baseline
-    assert ["Vanilla concatenation", "1.000G", *["–"] * 8] == list(concat.values())
-    assert ("125.0 ± 5.0", "1.25", "–", "–") == tuple(
-        pnl[key]
-        for key in ("fp32, batch 8, ms", "fp32, × baseline", "bf16, batch 8, ms", "Peak bf16, MB")
-    )
+        "fp32, ms": "100.0 ± 4.0",
+        "tf32, ms": "50.00 ± 2.0",
+        "bf16, ms": "20.00 ± 0.80",
+        **{f"Peak {dtype}, MB": "61.0" for dtype in ("fp32", "tf32", "bf16")},
+    } == lines[0]
+    assert ["3", "Vanilla concatenation", "1.000G", *["–"] * 6] == list(lines[1].values())
+    assert ("125.0 ± 5.0", "–") == (lines[2]["fp32, ms"], lines[2]["bf16, ms"])
+    # the same network in another table
+    assert "100.0 ± 4.0" == next(x for x in lines if x["Method"] == "MFNet [38]")["fp32, ms"]
 
 
 def test_what_could_not_be_measured_is_a_dash_with_the_reason(table, on):
     failed = on("mfnet-pnl", None, known={"status": "oom", "error": "20 GiB"})
-    (found,) = tables_of(table(3), [on("mfnet"), failed])
+    found = gpu_table([table(3)], [on("mfnet"), failed])
     *_, pnl = cells(found)
-    assert ("–¹", "–", "–") == tuple(
-        pnl[key] for key in ("fp32, batch 8, ms", "fp32, × baseline", "Peak fp32, MB")
-    )
+    assert ("–¹", "–") == (pnl["fp32, ms"], pnl["Peak fp32, MB"])
     assert "\n¹ oom: 20 GiB\n" in found.markdown()
-    # a network cannot be held against one that did not fit
-    (found,) = tables_of(table(3), [on("mfnet", None, known={"status": "oom"}), on("mfnet-pnl")])
-    assert "fp32, × baseline" not in cells(found)[0]
-
-
-# --- which records
 
 
 @pytest.mark.parametrize(
@@ -107,77 +89,11 @@ def test_what_could_not_be_measured_is_a_dash_with_the_reason(table, on):
 )
 def test_what_was_timed_otherwise_is_not_shown(other, table, timed):
     timing = timed(Cell(**({"row": "mfnet-pnl", "device": "cuda", "batch": 8} | other)))
-    assert [] == tables_of(table(3), [timing])
+    assert gpu_table([table(3)], [timing]) is None
 
 
-def test_unlike_machines_with_one_gpu_say_what_differs(table, on):
-    like = {"device_uuid": "GPU-2", "host": "n7", "memory_bytes": 7}
-    timings = [
-        on("mfnet"),
-        on("mfnet-pnl", machine=like),
-        on("mfnet", machine={"driver": "590"}),
-    ]
-    found = tables_of(table(3), timings)
-    assert ["Table 3 on Abacus GPU (driver 580)", "Table 3 on Abacus GPU (driver 590)"] == [
-        each.title for each in found
-    ]
-    assert "2 such devices shared the work" in found[0].markdown()
-
-
-def test_the_latest_of_a_cell_counts_whatever_the_device_is_called(table, on):
-    timings = [
-        on("mfnet", 0.2, device="Abacus GPU", known={"started": "2026-11-27"}),
-        on("mfnet", 0.1),
-    ]
-    timings[0] = timings[0].model_copy(
-        update={"cell": timings[0].cell.model_copy(update={"device": "cuda:1"})}
-    )
-    (found,) = tables_of(table(3), timings)
-    assert "200.0 ± 8.0" == cells(found)[0]["fp32, batch 8, ms"]
-
-
-# --- baselines
-
-
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        ("mfnet", "mfnet"),
-        ("mfnet-pnl-x5", "mfnet"),
-        ("r50-nl-ucf101", "r50-ucf101"),
-        # of 200 classes there is none without a block
-        ("r50-nl", None),
-        ("c3d", None),
-        ("2plus-c1-d", None),
-    ],
-)
-def test_a_baseline_is_the_same_network_without_blocks(row, expected):
-    assert expected == baseline_of(ALL[row], ROWS)
-
-
-# --- several tables in one
-
-
-def test_a_summary_has_the_lines_of_all_tables(table, on):
-    tables = [table(number) for number in (3, 5, 6)]
-    timings = [
-        on("mfnet"),
-        on("mfnet", 0.02, dtype="bf16"),
-        on("mfnet-nl", 0.15),
-        on("r50-ucf101", 0.3),
-        on("r50-nl-ucf101", 0.6),
-        on("mfnet", dtype="tf32"),
-    ]
-    (gpu,) = gpus(timings)
-    found = gpu_summary(tables, ALL, gpu)
-    assert "Tables 3, 5 and 6 on Abacus GPU" == found.title
-    lines = cells(found)
-    assert [*["3"] * 3, *["5"] * 14, *["6"] * 4] == [line["Table"] for line in lines]
-    assert ["100.0 ± 4.0", "100.0 ± 4.0"] == [
-        line["fp32, batch 8, ms"] for line in lines if line["Method"].startswith("MFNet ")
-    ]
-    ratios = {line["Method"]: line["fp32, × baseline"] for line in lines}
-    assert ("1.50", "2.00") == (ratios["MFNet-NL [26]"], ratios["R-50 + NL"])
-    assert "(mfnet, r50-ucf101)" in found.legend[0]
-    assert [*"Table Method MACs".split(), "fp32, batch 8, ms"] == list(lines[0])[:4]
-    assert not any("tf32" in heading for heading in lines[0])
+def test_the_latest_of_a_row_counts_whatever_the_device_is_called(table, on):
+    new = on("mfnet", 0.2, known={"started": "2026-11-27"})
+    new = new.model_copy(update={"cell": new.cell.model_copy(update={"device": "cuda:1"})})
+    found = gpu_table([table(3)], [new, on("mfnet", 0.1)])
+    assert "200.0 ± 8.0" == cells(found)[0]["fp32, ms"]

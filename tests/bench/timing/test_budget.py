@@ -56,12 +56,6 @@ def test_a_short_part_has_no_time_for_energy(clock):
     assert 0.5 == Budget(0.7, LIMITS, clock=clock).first(7).sampling_s
 
 
-def test_a_cell_gets_at_least_the_least_sampling_time(clock):
-    limits = LIMITS.model_copy(update={"least_s": 2.0, "chunk_s": 0.25})
-    first = Budget(0.7, limits, clock=clock).first(7)
-    assert (2.0, 2.0) == (first.sampling_s, first.warmup_s)
-
-
 def test_time_that_is_over(clock):
     budget = Budget(20, LIMITS, clock=clock)
     clock.now += 20
@@ -86,13 +80,6 @@ def test_the_least_precise_is_measured_again_four_times_as_long(clock):
     assert budget.worst() is None
 
 
-def test_no_precision_at_all_is_the_worst(clock):
-    budget = Budget(10_000, LIMITS, clock=clock)
-    budget.add(A, timing(A, 9.0, 7.0), took_s=9.0)
-    budget.add(B, timing(B, None, 7.0), took_s=9.0)
-    assert B == budget.worst()[0]
-
-
 def test_a_cell_that_time_does_not_help_is_left_alone(clock):
     budget = Budget(10_000, LIMITS, clock=clock)
     for cell, precision in ((A, 0.05), (B, 0.04), (C, 0.03)):
@@ -101,12 +88,6 @@ def test_a_cell_that_time_does_not_help_is_left_alone(clock):
     assert B == budget.worst()[0]
     budget.add(B, timing(B, None, 0.0, status="crashed"), took_s=3.0)
     assert C == budget.worst()[0]
-
-
-def test_a_cell_that_failed_is_not_tried_again(clock):
-    budget = Budget(10_000, LIMITS, clock=clock)
-    budget.add(A, Timing(key="", cell=A, status="oom"), took_s=9.0)
-    assert budget.worst() is None
 
 
 def test_a_cell_that_does_not_fit_gives_way_to_one_that_does(clock):

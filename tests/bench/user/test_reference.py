@@ -91,8 +91,3 @@ def test_the_digest_follows_the_code_without_running_it(put):
     put("their_pkg/beside.py", "")
     assert digest("net.py:x") != file
     assert digest("their_pkg.nets:x") != package
-
-
-def test_a_digest_of_nothing_is_rejected(put):
-    with pytest.raises(ValueError, match=r"no file none\.py"):
-        digest("none.py:x")

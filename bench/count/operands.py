@@ -1,0 +1,104 @@
+"""What is known about the tensors of a pass: which depend on an input, which are to be summed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, UntypedStorage
+from torch.multiprocessing.reductions import StorageWeakRef
+
+Shape = tuple[int, ...]
+
+_SHAPE_ONLY = frozenset(
+    "empty_like zeros_like ones_like full_like rand_like randn_like randint_like new_empty "
+    "new_empty_strided new_zeros new_ones new_full".split()
+)
+"""Operators that take the shape of a tensor, but none of its values."""
+
+
+def _weak(storage: UntypedStorage) -> StorageWeakRef:
+    return StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+
+
+@dataclass
+class Multiplication:
+    """A multiplication element by element, which is a product once it is summed.
+
+    ``source`` is the forward operation that autograd records, in training.
+    """
+
+    module: str
+    kind: str
+    amount: int
+    operands: tuple[Shape, Shape]
+    output: Shape
+    source: Any = None
+
+    def is_contracted(self, dims: Sequence[int]) -> bool:
+        """Whether a sum over ``dims``, or all, goes over a dimension that both operands have."""
+        rank = len(self.output)
+        left, right = ((1,) * (rank - len(shape)) + shape for shape in self.operands)
+        return any(left[dim] == right[dim] for dim in dims or range(rank))
+
+
+class Operands:
+    """Follows tensors by their storages, which views share.
+
+    Inputs vary, and so does what is computed from a tensor that varies. All else is constant:
+    parameters, buffers, masks and positions, and what is computed from these alone.
+    """
+
+    def __init__(self, inputs: Iterable[Tensor]) -> None:
+        # while there is a weak reference, no other storage gets the address
+        self._varying: dict[int, StorageWeakRef] = {}
+        self._multiplied: dict[int, tuple[StorageWeakRef, Multiplication]] = {}
+        self._squared: dict[int, StorageWeakRef] = {}
+        self._vary(inputs)
+
+    def is_constant(self, tensor: Tensor) -> bool:
+        """Whether ``tensor`` depends on no input."""
+        return tensor.untyped_storage()._cdata not in self._varying
+
+    def follow(self, name: str, operands: Iterable[Any], results: Iterable[Tensor]) -> None:
+        """Note what an operator computed from ``operands``."""
+        if name not in _SHAPE_ONLY and self._any_varies(operands):
+            self._vary(results)
+
+    def _any_varies(self, operands: Iterable[Any]) -> bool:
+        for each in operands:
+            if isinstance(each, Tensor):
+                if each.untyped_storage()._cdata in self._varying:
+                    return True
+            elif isinstance(each, list | tuple) and self._any_varies(each):
+                return True
+        return False
+
+    def _vary(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._varying:
+                self._varying[storage._cdata] = _weak(storage)
+
+    def multiplied(self, result: Tensor, multiplication: Multiplication) -> None:
+        """Note that ``result`` is the product of two tensors, element by element."""
+        storage = result.untyped_storage()
+        self._multiplied[storage._cdata] = _weak(storage), multiplication
+
+    def contracted(self, tensor: Tensor, dims: Sequence[int]) -> Multiplication | None:
+        """The multiplication that a sum of ``tensor`` over ``dims`` makes a product; forgotten."""
+        _, found = self._multiplied.get(tensor.untyped_storage()._cdata, (None, None))
+        if found is None or found.output != tuple(tensor.shape) or not found.is_contracted(dims):
+            return None
+        del self._multiplied[tensor.untyped_storage()._cdata]
+        return found
+
+    def squared(self, result: Tensor) -> None:
+        """Note that ``result`` has the squares of a tensor."""
+        storage = result.untyped_storage()
+        self._squared[storage._cdata] = _weak(storage)
+
+    def is_squared(self, tensor: Tensor) -> bool:
+        """Whether ``tensor`` has the squares of another."""
+        return tensor.untyped_storage()._cdata in self._squared
