@@ -45,9 +45,10 @@ class Figures:
         """What was counted as ``kind``, by convention."""
         return {"params": self.params} if kind == "params" else dict(self.flops)
 
-    def met(self, kind: Kind, printed: Figure) -> tuple[str, ...]:
-        """The conventions that give a printed figure; of parameters "params" if they do."""
-        return tuple(name for name, value in self.of(kind).items() if printed.equals(value))
+    def met(self, kind: Kind, printed: Figure | None) -> tuple[str, ...]:
+        """The conventions that give a printed figure, if any; of parameters "params"."""
+        values = self.of(kind).items() if printed else ()
+        return tuple(name for name, value in values if printed and printed.equals(value))
 
     def below(self, other: Figures) -> bool:
         """Whether FLOPs are fewer in every convention."""

@@ -148,8 +148,7 @@ def gone(found: Sequence[Finding]) -> list[str]:
 def audit_markdown(paper: Paper, judged: Sequence[Judged], found: Sequence[Finding]) -> str:
     """The whole document: findings first, then every figure and every claim."""
     counts = ", ".join(f"{count} {verdict}" for verdict, count in verdict_counts(judged).items())
-    *others, last = map(str, paper.cost_tables or ("none",))
-    tables = f"Tables {', '.join(others)} and {last}" if others else f"Table {last}"
+    tables = f"Table {', '.join(map(str, paper.cost_tables))}"
     claims = judge_claims(paper)
     of_text = ", and every cost claim of its text" if claims else ""
     parts = [
@@ -206,7 +205,7 @@ def figure_table(judged: Sequence[Judged]) -> Table:
             Column("table", "Table"),
             Column("method", "Method"),
             Column("figure", "Figure"),
-            Column("printed", "Printed", lambda value: str(value)),
+            Column("printed", "Printed", str),
             Column("verdict", "Verdict"),
             Column("ours", "Ours, as described", integer),
             Column("convention", "In"),
@@ -292,15 +291,14 @@ def recipe_table(recipe: Recipe) -> Table:
         "flops_printed": flops and flops.printed,
         **counted.flops,
     }
-    equal = {*(counted.met("flops", flops) if flops else ())}
-    equal |= {*(counted.met("params", params) if params else ())}
+    equal = (*counted.met("params", params), *counted.met("flops", flops))
     return Table(
         title=recipe.spec,
         columns=(
             Column("words", "Recipe"),
-            Column("params_printed", "Params printed", lambda value: str(value)),
+            Column("params_printed", "Params printed", str),
             Column("params", "Params", integer),
-            Column("flops_printed", "FLOPs printed", lambda value: str(value)),
+            Column("flops_printed", "FLOPs printed", str),
             *(Column(name, name, integer) for name in CONVENTIONS),
         ),
         lines=[line],

@@ -48,33 +48,26 @@ class C2DResNet50(nn.Module):
         padded: bool = True,
     ) -> None:
         super().__init__()
-        self.clip = clip_of(
-            "C2D ResNet-50",
-            classes=classes,
-            in_channels=in_channels,
-            frames=frames,
-            size=size,
-            # what the pools that are not padded need
-            min_frames=1 if padded else 7,
-            min_size=1 if padded else 5,
-        )
+        # pools that are not padded need more
+        least = (1, 1) if padded else (7, 5)
+        self.clip = clip_of("C2D ResNet-50", classes, (in_channels, frames, size), least=least)
         blocks = blocks or {}
         check_positions(blocks, {name: count for name, (count, _) in STAGES.items()}, (INSIDE,))
         self.conv1 = nn.Conv3d(in_channels, 64, (1, 7, 7), 2, (0, 3, 3), bias=False)
         self.bn1 = nn.BatchNorm3d(64)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool3d(3, 2, 1) if padded else nn.MaxPool3d((2, 3, 3), 2)
+        self.maxpool = nn.MaxPool3d(3, 2, 1)
         self.temporal_pool = nn.MaxPool3d((3, 1, 1), (2, 1, 1), (1, 0, 0))
         if not padded:
-            self.temporal_pool = nn.MaxPool3d((2, 1, 1))
+            self.maxpool, self.temporal_pool = nn.MaxPool3d((2, 3, 3), 2), nn.MaxPool3d((2, 1, 1))
         channels = 64
         for index, (name, (count, width)) in enumerate(STAGES.items(), start=1):
             units: list[Unit] = []
             for number in range(count):
                 stride = 2 if number == 0 and name != "res2" else 1
-                unit = Bottleneck(channels, width, stride=stride, after_conv1=blocks.get(INSIDE))
-                units.append((str(number), unit, 4 * width))
+                unit = Bottleneck(channels, width, stride, blocks.get(INSIDE))
                 channels = 4 * width
+                units.append((str(number), unit, channels))
             self.add_module(f"layer{index}", stage_of(name, units, blocks))
         self.avgpool = nn.AdaptiveAvgPool3d(1)
         self.dropout = nn.Dropout(0.5)
@@ -92,7 +85,7 @@ class C2DResNet50(nn.Module):
 
 class Bottleneck(nn.Module):
     def __init__(
-        self, channels: int, width: int, *, stride: int, after_conv1: BlockFactory | None
+        self, channels: int, width: int, stride: int, after_conv1: BlockFactory | None
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(channels, width, 1, bias=False)

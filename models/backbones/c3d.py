@@ -44,38 +44,21 @@ class C3D(nn.Sequential):
         in_channels: int = 3,
         blocks: Blocks | None = None,
     ) -> None:
-        clip = clip_of(
-            "C3D",
-            classes=classes,
-            in_channels=in_channels,
-            frames=frames,
-            size=size,
-            min_frames=16,
-            min_size=16,
-        )
+        clip = clip_of("C3D", classes, (in_channels, frames, size), least=(16, 16))
         blocks = blocks or {}
         check_positions(blocks, {name: count for name, (count, _) in STAGES.items()})
-        pools = {
-            "conv1": nn.MaxPool3d((1, 2, 2)),
-            "conv2": nn.MaxPool3d(2),
-            "conv3": nn.MaxPool3d(2),
-            "conv4": nn.MaxPool3d(2),
-            "conv5": nn.MaxPool3d(2, padding=(0, 1, 1)),
-        }
+        pools = {"conv1": nn.MaxPool3d((1, 2, 2)), "conv5": nn.MaxPool3d(2, padding=(0, 1, 1))}
         layers: list[tuple[str, nn.Module]] = []
         channels = in_channels
         for stage, (count, width) in STAGES.items():
             units: list[Unit] = []
             for letter in "ab"[:count]:
-                unit = nn.Sequential(
-                    OrderedDict(
-                        conv=nn.Conv3d(channels, width, 3, padding=1), relu=nn.ReLU(inplace=True)
-                    )
-                )
+                conv, relu = nn.Conv3d(channels, width, 3, padding=1), nn.ReLU(inplace=True)
+                unit = nn.Sequential(OrderedDict(conv=conv, relu=relu))
                 units.append((stage + letter, unit, width))
                 channels = width
-            number = stage.removeprefix("conv")
-            layers += [*with_blocks(stage, units, blocks), (f"pool{number}", pools[stage])]
+            pool = pools.get(stage, nn.MaxPool3d(2))
+            layers += [*with_blocks(stage, units, blocks), (stage.replace("conv", "pool"), pool)]
         time, height = frames // 16, size // 16 // 2 + 1
         layers += [
             ("flatten", nn.Flatten()),

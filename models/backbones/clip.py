@@ -9,33 +9,26 @@ Clip = tuple[int, int, int, int]
 
 
 def clip_of(
-    network: str,
-    *,
-    classes: int,
-    in_channels: int,
-    frames: int,
-    size: int,
-    min_frames: int = 1,
-    min_size: int = 1,
+    network: str, classes: int, clip: tuple[int, int, int], *, least: tuple[int, int] = (1, 1)
 ) -> Clip:
-    """The clip a network is built for, checked.
+    """The clip a network is built for, from channels, frames and side, checked.
 
-    Raises: ValueError if there is no class or channel, or the clip is too short or too small for
-            the network's strides.
+    ``least`` are the frames and the side that the network's strides need.
+    Raises: ValueError if there is no class or channel, or the clip is too short or too small.
     """
-    if classes < 1:
-        raise ValueError(f"{network}: classes must be at least 1, got {classes}")
-    if in_channels < 1:
-        raise ValueError(f"{network}: in_channels must be at least 1, got {in_channels}")
-    if frames < min_frames:
+    in_channels, frames, size = clip
+    for name, value in (("classes", classes), ("in_channels", in_channels)):
+        if value < 1:
+            raise ValueError(f"{network}: {name} must be at least 1, got {value}")
+    if frames < least[0]:
         raise ValueError(
             f"{network}: a clip of {frames} frames is too short for its temporal strides, "
-            f"at least {min_frames} are needed"
+            f"at least {least[0]} are needed"
         )
-    if size < min_size:
+    if size < least[1]:
         raise ValueError(
             f"{network}: frames of {size}x{size} are too small for its spatial strides, "
-            f"at least {min_size}x{min_size} are needed"
+            f"at least {least[1]}x{least[1]} are needed"
         )
     return in_channels, frames, size, size
 

@@ -75,7 +75,7 @@ class I3D(nn.Sequential):
         in_channels: int = 3,
         blocks: Blocks | None = None,
     ) -> None:
-        clip = clip_of("I3D", classes=classes, in_channels=in_channels, frames=frames, size=size)
+        clip = clip_of("I3D", classes, (in_channels, frames, size))
         blocks = blocks or {}
         check_positions(blocks, {name: len(units) for name, units in STAGES.items()})
 
@@ -133,13 +133,8 @@ class _Mixed(nn.Module):
         self.b3b = _unit(channels, widths.b3b, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        branches = (
-            self.b0(x),
-            self.b1b(self.b1a(x)),
-            self.b2b(self.b2a(x)),
-            self.b3b(self.b3a(x)),
-        )
-        return torch.cat(branches, 1)
+        third, fourth = self.b2b(self.b2a(x)), self.b3b(self.b3a(x))
+        return torch.cat((self.b0(x), self.b1b(self.b1a(x)), third, fourth), 1)
 
 
 def _unit(

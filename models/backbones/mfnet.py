@@ -7,7 +7,6 @@ checkpoints fit (their keys are ours).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,9 @@ from torch import Tensor, nn
 from vidcost.models.backbones.clip import check_clip, clip_of
 from vidcost.models.backbones.positions import Blocks, Unit, check_positions, stage_of
 
+Triple = tuple[int, int, int]
+"""Time, height, width."""
+ONE: Triple = (1, 1, 1)
 GROUPS = 16
 STAGES = {"conv2": (3, 96), "conv3": (4, 192), "conv4": (6, 384), "conv5": (3, 768)}
 """Units and width of each stage."""
@@ -39,9 +41,7 @@ class MFNet(nn.Module):
         blocks: Blocks | None = None,
     ) -> None:
         super().__init__()
-        self.clip = clip_of(
-            "MFNet", classes=classes, in_channels=in_channels, frames=frames, size=size
-        )
+        self.clip = clip_of("MFNet", classes, (in_channels, frames, size))
         blocks = blocks or {}
         check_positions(blocks, {name: units for name, (units, _) in STAGES.items()})
         self.conv1 = _named(
@@ -56,10 +56,7 @@ class MFNet(nn.Module):
             stride = (2, 1, 1) if name == "conv2" else (1, 2, 2)
             units: list[Unit] = []
             for number in range(1, count + 1):
-                first = number == 1
-                unit = MultiFiberUnit(
-                    channels, width, stride=stride if first else (1, 1, 1), first=first
-                )
+                unit = MultiFiberUnit(channels, width, stride if number == 1 else None)
                 units.append((f"B{number:02d}", unit, width))
                 channels = width
             self.add_module(name, stage_of(name, units, blocks))
@@ -78,19 +75,20 @@ class MFNet(nn.Module):
 
 
 class MultiFiberUnit(nn.Module):
-    """Multi-fiber unit: a multiplexer (i1, i2), then grouped convolutions (m1, m2)."""
+    """Multi-fiber unit: a multiplexer (i1, i2), then grouped convolutions (m1, m2).
 
-    def __init__(
-        self, channels: int, width: int, *, stride: tuple[int, int, int], first: bool
-    ) -> None:
+    The first of a stage has a ``stride``, and a convolution in its shortcut.
+    """
+
+    def __init__(self, channels: int, width: int, stride: Triple | None = None) -> None:
         super().__init__()
-        one = (1, 1, 1)
-        self.conv_i1 = _bn_relu_conv(channels, width // 4, one)
-        self.conv_i2 = _bn_relu_conv(width // 4, channels, one)
-        self.conv_m1 = _bn_relu_conv(channels, width, (3, 3, 3), stride=stride, groups=GROUPS)
+        first, stride = stride is not None, stride or ONE
+        self.conv_i1 = _bn_relu_conv(channels, width // 4, ONE)
+        self.conv_i2 = _bn_relu_conv(width // 4, channels, ONE)
+        self.conv_m1 = _bn_relu_conv(channels, width, (3, 3, 3), stride, GROUPS)
         if first:
-            self.conv_m2 = _bn_relu_conv(width, width, one)
-            self.conv_w1 = _bn_relu_conv(channels, width, one, stride=stride)
+            self.conv_m2 = _bn_relu_conv(width, width, ONE)
+            self.conv_w1 = _bn_relu_conv(channels, width, ONE, stride)
         else:
             self.conv_m2 = _bn_relu_conv(width, width, (1, 3, 3), groups=GROUPS)
         self.first = first
@@ -102,14 +100,8 @@ class MultiFiberUnit(nn.Module):
 
 
 def _bn_relu_conv(
-    channels: int,
-    width: int,
-    kernel: Sequence[int],
-    *,
-    stride: tuple[int, int, int] = (1, 1, 1),
-    groups: int = 1,
+    channels: int, width: int, kernel: Triple, stride: Triple = ONE, groups: int = 1
 ) -> nn.Sequential:
-    kernel = (kernel[0], kernel[1], kernel[2])
     padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     return _named(
         bn=nn.BatchNorm3d(channels),

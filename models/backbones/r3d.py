@@ -47,8 +47,7 @@ class _Bottleneck(nn.Module):
         self.downsample = _shortcut(channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))))
         return self.relu(self.bn3(self.conv3(y)) + self.downsample(x))  # type: ignore[no-any-return]
 
 
@@ -85,9 +84,7 @@ class ResNet3D(nn.Module):
         blocks: Blocks | None = None,
     ) -> None:
         super().__init__()
-        self.clip = clip_of(
-            self.title, classes=classes, in_channels=in_channels, frames=frames, size=size
-        )
+        self.clip = clip_of(self.title, classes, (in_channels, frames, size))
         blocks = blocks or {}
         check_positions(blocks, {stage: count for stage, (count, _) in self.stages.items()})
         time, height, width = self.stem

@@ -38,15 +38,7 @@ class S3D(nn.Module):
         blocks: Blocks | None = None,
     ) -> None:
         super().__init__()
-        self.clip = clip_of(
-            "S3D",
-            classes=classes,
-            in_channels=in_channels,
-            frames=frames,
-            size=size,
-            min_frames=5,
-            min_size=17,
-        )
+        self.clip = clip_of("S3D", classes, (in_channels, frames, size), least=(5, 17))
         blocks = blocks or {}
         check_positions(blocks, {name: len(units) for name, units in STAGES.items()})
         pools = {

@@ -7,7 +7,7 @@ as convolutions return them.
 from __future__ import annotations
 
 import warnings
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 
 import torch
@@ -30,6 +30,9 @@ WIDEST_IN_TILES = {torch.float32: 192, torch.bfloat16: 512, torch.float16: 512}
 
 SHARED = 227 << 10
 """Bytes of shared memory of a program on an H100, for which the kernel's tiles are cut."""
+
+FALLBACKS: set[str] = set()
+"""Why the Triton kernel was not used where it would have been; emptied by whoever measures."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -70,16 +73,11 @@ def attend_in_slices(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     queries, values = query.transpose(1, 2), value.transpose(1, 2)  # B P D, B K E
     # a tracer cannot see through a checkpoint
     recompute = _wants_gradient(query, key, value) and not _is_traced()
-    parts = []
+    weigh = _weigh
+    if recompute:
+        weigh = partial(checkpoint, _weigh, use_reentrant=False, preserve_rng_state=False)
     size = max(FEWEST_QUERIES, SCORES // key.shape[2])
-    for some in torch.split(queries, size, dim=1):
-        if recompute:
-            part = checkpoint(
-                _weigh, some, key, values, use_reentrant=False, preserve_rng_state=False
-            )
-        else:
-            part = _weigh(some, key, values)
-        parts.append(part)
+    parts = [weigh(some, key, values) for some in torch.split(queries, size, dim=1)]
     return torch.cat(parts, dim=1).transpose(1, 2)
 
 
@@ -97,11 +95,10 @@ def _fits_tiles(query: Tensor, key: Tensor, value: Tensor) -> bool:
     tensors = (query, key, value)
     if not query.is_cuda or torch.compiler.is_compiling() or _wants_gradient(*tensors):
         return False
+    is_slow = query.shape[1] != value.shape[1] or query.shape[1] > WIDEST
     if query.dtype == torch.float32:
         # follows set_float32_matmul_precision and allow_tf32
         is_slow = torch.backends.cuda.matmul.fp32_precision == "tf32"
-    else:
-        is_slow = query.shape[1] != value.shape[1] or query.shape[1] > WIDEST
     return (
         is_slow
         and max(query.shape[1], value.shape[1]) <= WIDEST_IN_TILES.get(query.dtype, 0)
@@ -144,25 +141,32 @@ def _wants_gradient(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
 
 
-@cache
 def _runs_triton(device: torch.device) -> bool:
-    """Whether Triton is installed and runs the kernel, for which it also needs a C compiler."""
+    """Whether Triton is installed and runs the kernel; why not, if it fails, is recorded."""
+    error = _triton_error(device)
+    if error:
+        FALLBACKS.add(error)
+    return error is None
+
+
+@cache
+def _triton_error(device: torch.device) -> str | None:
+    """The error of Triton, which also needs a C compiler; "" if it is not there for this GPU."""
     found = find_spec("triton")
     # a folder of that name is found as well, and has no origin
     if found is None or found.origin is None or torch.version.cuda is None:
-        return False
+        return ""
     chip = torch.cuda.get_device_properties(device)
     if getattr(chip, "shared_memory_per_block_optin", 0) < SHARED:
-        return False
+        return ""
     try:
         from vidcost.models.blocks.attention_kernel import attend_in_tiles
 
         attend_in_tiles(*(torch.ones(1, 16, 16, device=device) for _ in range(3)))
     except Exception as error:
-        warnings.warn(
-            f"Triton compiles no kernel for {device}, so torch's operators are used: {error!r}",
-            RuntimeWarning,
-            stacklevel=2,
+        message = (
+            f"Triton compiles no kernel for {device}, so torch's operators are used: {error!r}"
         )
-        return False
-    return True
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        return message
+    return None

@@ -4,8 +4,10 @@ It serves where torch's fused attention is slow on a GPU: single precision with 
 half precision of wide or unequally wide operands.
 
 Shapes: B batch, D width of queries and keys, E width of values, P queries, K keys, S parts of the
-keys. A tile has M queries and N keys.
+keys. A tile has M queries and N keys. Arguments of kernels without a type are tensors.
 """
+# mypy: allow-untyped-defs, allow-untyped-calls, disable-error-code="no-untyped-def"
+# ruff: noqa: N803
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.language import constexpr
 
 from vidcost.models.blocks.attention import SHARED
 
@@ -186,16 +189,16 @@ def _positions_first(x: Tensor) -> Tensor:
 
 @triton.jit(do_not_specialize=["batches"])
 def _turn(
-    turned: tl.tensor,
-    x: tl.tensor,
-    batches: tl.tensor,
-    rows: tl.tensor,
-    columns: tl.tensor,
-    positions: tl.tensor,
-    channels: tl.tensor,
-    ROUND: tl.constexpr,  # noqa: N803
-    C: tl.constexpr,  # noqa: N803
-    P: tl.constexpr,  # noqa: N803
+    turned,
+    x,
+    batches,
+    rows,
+    columns,
+    positions,
+    channels,
+    ROUND: constexpr,
+    C: constexpr,
+    P: constexpr,
 ) -> None:
     """C channels at P positions: strides batches, rows, columns -> positions x channels."""
     b = tl.program_id(2).to(tl.int64)
@@ -215,15 +218,7 @@ def _turn(
 
 
 @triton.jit
-def _block(
-    x: tl.tensor,
-    row: tl.tensor,
-    column: tl.tensor,
-    rows: tl.tensor,
-    columns: tl.tensor,
-    stride: tl.tensor,
-    WHOLE: tl.constexpr,  # noqa: N803
-) -> tl.tensor:
+def _block(x, row, column, rows, columns, stride, WHOLE: constexpr) -> tl.tensor:
     """Rows and columns of a matrix (rows, columns), with 0 for those beyond it unless WHOLE."""
     at = x + row[:, None] * stride + column[None, :]
     if WHOLE:
@@ -232,14 +227,7 @@ def _block(
 
 
 @triton.jit
-def _store(
-    out: tl.tensor,
-    values: tl.tensor,
-    row: tl.tensor,
-    column: tl.tensor,
-    rows: tl.tensor,
-    columns: tl.constexpr,
-) -> None:
+def _store(out, values, row, column, rows, columns: constexpr) -> None:
     """Rows and columns of a matrix (rows, columns), without those beyond it."""
     inside = (row < rows)[:, None] & (column < columns)[None, :]
     at = out + row[:, None] * columns + column[None, :]
@@ -248,27 +236,27 @@ def _store(
 
 @triton.jit(do_not_specialize=["queries", "keys", "stride", "per_split", "rows"])
 def _attend(
-    out: tl.tensor,
-    maxima: tl.tensor,
-    sums: tl.tensor,
-    q: tl.tensor,
-    k: tl.tensor,
-    v: tl.tensor,
-    queries: tl.tensor,
-    keys: tl.tensor,
-    stride: tl.tensor,
-    per_split: tl.tensor,
-    rows: tl.tensor,
-    D: tl.constexpr,  # noqa: N803
-    E: tl.constexpr,  # noqa: N803
-    D1: tl.constexpr,  # noqa: N803
-    D2: tl.constexpr,  # noqa: N803
-    E1: tl.constexpr,  # noqa: N803
-    E2: tl.constexpr,  # noqa: N803
-    M: tl.constexpr,  # noqa: N803
-    N: tl.constexpr,  # noqa: N803
-    ROW: tl.constexpr,  # noqa: N803
-    WHOLE: tl.constexpr,  # noqa: N803
+    out,
+    maxima,
+    sums,
+    q,
+    k,
+    v,
+    queries,
+    keys,
+    stride,
+    per_split,
+    rows,
+    D: constexpr,
+    E: constexpr,
+    D1: constexpr,
+    D2: constexpr,
+    E1: constexpr,
+    E2: constexpr,
+    M: constexpr,
+    N: constexpr,
+    ROW: constexpr,
+    WHOLE: constexpr,
 ) -> None:
     """M queries of one clip, and one part of the keys: ``per_split`` tiles of N.
 
@@ -334,15 +322,7 @@ def _attend(
 
 @triton.jit(do_not_specialize=["splits", "count"])
 def _join(
-    out: tl.tensor,
-    parts: tl.tensor,
-    maxima: tl.tensor,
-    sums: tl.tensor,
-    splits: tl.tensor,
-    count: tl.tensor,
-    E: tl.constexpr,  # noqa: N803
-    ROWS: tl.constexpr,  # noqa: N803
-    COLUMNS: tl.constexpr,  # noqa: N803
+    out, parts, maxima, sums, splits, count, E: constexpr, ROWS: constexpr, COLUMNS: constexpr
 ) -> None:
     """What S parts of the keys found for ROWS of the B * P queries, as one: S BP E -> BP E."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)

@@ -17,11 +17,10 @@ from vidcost.models.cost import Cost
 class CGNL(nn.Module):
     """Compact generalised non-local block: z = GN( W_z( (p . g) t ) ) + x, one scalar per group.
 
-    t, p and g are 1x1x1 convolutions C -> D without bias. In each of G channel groups they are
-    flattened over channels and positions, so p . g correlates across channels too. W_z is a
-    1x1x1 convolution D -> C in G groups, the GroupNorm(G) starts at zero: the block starts as
-    the identity. W_z and the GroupNorm share their groups, so the norm divides the scalar p . g
-    out again except for its sign and the effect of eps; that follows from the definition.
+    t, p and g are 1x1x1 convolutions C -> D without bias, flattened over the channels and positions
+    of each of G groups. W_z is one D -> C in G groups; the GroupNorm(G) starts at zero, so the
+    block starts as the identity. The norm has the groups of W_z, and divides the scalar p . g out
+    again except for its sign and the effect of eps.
 
     ``impl`` "optimized" multiplies p and g element by element and sums, since a batched product of
     a row and a column was slow on a CPU, and scales W_z by the scalar instead of t.

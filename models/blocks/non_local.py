@@ -24,6 +24,12 @@ MATRIX = 1 << 18
 """Pairs of a query and a key up to which the matrix of all pairs is used, since it is faster."""
 
 
+def check_even(channels: int) -> None:
+    """Reject channels that cannot be halved.  Raises: ValueError."""
+    if channels < 2 or channels % 2:
+        raise ValueError(f"channels must be even and at least 2, got {channels}")
+
+
 class NonLocalOperation(nn.Module):
     """Non-local operation W_z( f(x, x) g(x) ), without normalisation or residual.
 
@@ -68,8 +74,7 @@ class NonLocalOperation(nn.Module):
         impl: Impl = "reference",
     ) -> None:
         super().__init__()
-        if channels < 2 or channels % 2:
-            raise ValueError(f"channels must be even and at least 2, got {channels}")
+        check_even(channels)
         if pairwise not in PAIRWISE:
             raise ValueError(
                 f"unknown pairwise function {pairwise!r}: choose from {', '.join(PAIRWISE)}"
@@ -128,15 +133,14 @@ class NonLocalOperation(nn.Module):
 
     def _folded(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The halves of w_f . [theta(x), phi(x)], by w_f times the weights: B 1 T H W each."""
-        pairs = ((self.w_theta, self.theta), (self.w_phi, self.phi))
-        # 1 D @ D C -> 1 C
-        weights = [last.weight.flatten(1) @ first.weight.flatten(1) for last, first in pairs]
-        # 1 D @ D -> 1
-        biases = [
-            last.weight.flatten(1) @ first.bias for last, first in pairs if first.bias is not None
+        pairs = [
+            (w.weight.flatten(1), conv)
+            for w, conv in ((self.w_theta, self.theta), (self.w_phi, self.phi))
         ]
-        bias = torch.cat(biases) if biases else None
-        both = F.conv3d(x, torch.cat(weights)[:, :, None, None, None], bias)
+        # 1 D @ D C -> 1 C;  1 D @ D -> 1
+        weights = torch.cat([w @ conv.weight.flatten(1) for w, conv in pairs])
+        bias = torch.cat([w @ conv.bias for w, conv in pairs]) if self.bias else None
+        both = F.conv3d(x, weights[:, :, None, None, None], bias)
         return both[:, :1], both[:, 1:]
 
     def _reference(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -270,14 +274,9 @@ class NonLocal(nn.Module):
         impl: Impl = "reference",
     ) -> None:
         super().__init__()
+        pooling = {"pool_keys": pool_keys, "pool_first": pool_first}
         self.operation = NonLocalOperation(
-            channels,
-            pairwise=pairwise,
-            pool_keys=pool_keys,
-            pool_first=pool_first,
-            scale=scale,
-            bias=bias,
-            impl=impl,
+            channels, pairwise=pairwise, **pooling, scale=scale, bias=bias, impl=impl
         )
         self.bn = nn.BatchNorm3d(channels)
         nn.init.zeros_(self.bn.weight)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcost.models.blocks.impl import Impl
-from vidcost.models.blocks.non_local import NonLocalOperation, Pairwise
+from vidcost.models.blocks.non_local import NonLocalOperation, Pairwise, check_even
 from vidcost.models.cost import Cost, total
 
 Combine = Literal["concat", "attention"]
@@ -61,8 +61,7 @@ class PNL(nn.Module):
         super().__init__()
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
-        if channels < 2 or channels % 2:
-            raise ValueError(f"channels must be even and at least 2, got {channels}")
+        check_even(channels)
         if channels % (2 * n):
             fitting = [m for m in range(2, channels // 2 + 1) if channels % (2 * m) == 0]
             raise ValueError(
@@ -136,11 +135,11 @@ class PNL(nn.Module):
         )
         if self.combine == "concat":
             return whole
-        width_of_query = group // 2
+        queries = group // 2
         return whole + Cost(
-            params=2 * group * width_of_query,
-            linear=batch * 2 * n * group * width_of_query,
-            matmul=batch * (n * n * width_of_query + n * channels * positions),
+            params=2 * group * queries,
+            linear=batch * 2 * n * group * queries,
+            matmul=batch * (n * n * queries + n * channels * positions),
             pool=batch * channels,
             softmax=batch * n * n,
         )

@@ -31,24 +31,18 @@ def _all(model: nn.Module, *kinds: type[_M]) -> list[_M]:
 # C2D ResNet-50
 
 
-def pool_twice_before_res2(model: nn.Module) -> None:
-    """Both temporal poolings before res2, none after it."""
-    for network in _all(model, C2DResNet50):
-        network.maxpool = nn.Sequential(network.maxpool, network.temporal_pool)  # type: ignore[assignment]
-    pool_only_before_res2(model)
+def temporal_pools(*, before_res2: int) -> Edit:
+    """So many temporal poolings before res2, and none after it; conv1 halves the frames too."""
 
+    def edit(model: nn.Module) -> None:
+        for network in _all(model, C2DResNet50):
+            if before_res2 == 2:
+                network.maxpool = nn.Sequential(network.maxpool, network.temporal_pool)  # type: ignore[assignment]
+            elif before_res2 == 0:
+                network.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
+            network.temporal_pool = nn.Identity()  # type: ignore[assignment]
 
-def pool_only_before_res2(model: nn.Module) -> None:
-    """The temporal pooling before res2 alone."""
-    for network in _all(model, C2DResNet50):
-        network.temporal_pool = nn.Identity()  # type: ignore[assignment]
-
-
-def pool_never(model: nn.Module) -> None:
-    """No temporal pooling: only conv1 halves the frames."""
-    for network in _all(model, C2DResNet50):
-        network.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
-    pool_only_before_res2(model)
+    return edit
 
 
 def stride_in_conv1(model: nn.Module) -> None:
@@ -98,10 +92,9 @@ def operation_per_scale(model: nn.Module) -> None:
 def full_query_width(model: nn.Module) -> None:
     """The linear layers of PNL's attention C' -> C', not C' -> C'/2."""
     for block in _all(model, PNL):
+        width = block.channels // block.n
         if block.combine == "attention":
-            width = block.channels // block.n
-            block.query = nn.Linear(width, width, bias=False)
-            block.key = nn.Linear(width, width, bias=False)
+            block.query, block.key = (nn.Linear(width, width, bias=False) for _ in range(2))
 
 
 def one_group(model: nn.Module) -> None:
@@ -178,16 +171,9 @@ def _join(pair: Any, space: Any, time: Any, *, in_full: bool) -> None:
     step = time.stride[0]
     pair[1] = nn.MaxPool3d(1, (step, 1, 1)) if step > 1 and not in_full else nn.Identity()
     if in_full:
-        kernel, stride, padding = (
-            (of_time[0], *of_space[1:])
-            for of_time, of_space in (
-                (time.kernel_size, space.kernel_size),
-                (time.stride, space.stride),
-                (time.padding, space.padding),
-            )
-        )
-        width, out = space.in_channels, space.out_channels
-        pair[0][0] = nn.Conv3d(width, out, kernel, stride, padding, bias=False)
+        names = ("kernel_size", "stride", "padding")
+        each = {name: (getattr(time, name)[0], *getattr(space, name)[1:]) for name in names}
+        pair[0][0] = nn.Conv3d(space.in_channels, space.out_channels, **each, bias=False)
 
 
 def _axis(name: str, choices: dict[str, tuple[str, Edit]], *found_in: type[nn.Module]) -> Axis:
@@ -198,9 +184,9 @@ def _axis(name: str, choices: dict[str, tuple[str, Edit]], *found_in: type[nn.Mo
 _CLASSES = {str(n): Choice(f"{n} classes", at={"classes": n}) for n in (101, 200, 400, 1000)}
 _FRAMES = {str(n): Choice(f"{n} frames", at={"frames": n}) for n in (16, 32, 64)}
 _POOLS: dict[str, tuple[str, Edit]] = {
-    "both-before-res2": ("both temporal poolings before res2", pool_twice_before_res2),
-    "only-before-res2": ("no temporal pooling after res2", pool_only_before_res2),
-    "none": ("no temporal pooling", pool_never),
+    "both-before-res2": ("both temporal poolings before res2", temporal_pools(before_res2=2)),
+    "only-before-res2": ("no temporal pooling after res2", temporal_pools(before_res2=1)),
+    "none": ("no temporal pooling", temporal_pools(before_res2=0)),
 }
 _FULL_3D: dict[str, tuple[str, Edit]] = {
     unit: (f"full 3D convolutions from {unit} on and 2D ones below", unseparated(unit))

@@ -89,9 +89,9 @@ def frames_of(model, *shape):
     [
         # conv1 halves 16 frames
         (lambda model: None, [4, 2, 2]),
-        (edits.pool_twice_before_res2, [2, 2, 2]),
-        (edits.pool_only_before_res2, [4, 4, 4]),
-        (edits.pool_never, [8, 8, 8]),
+        (edits.temporal_pools(before_res2=2), [2, 2, 2]),
+        (edits.temporal_pools(before_res2=1), [4, 4, 4]),
+        (edits.temporal_pools(before_res2=0), [8, 8, 8]),
     ],
 )
 def test_temporal_poolings(edit, frames):
