@@ -160,7 +160,7 @@ def unknown(text: str, kept: list[str], page: str = "README.md") -> list[str]:
     plain = set(re.findall(r"(?<![\d,])\d{4,}", text))
     stored = {n for each in kept for n in re.findall(r"\d+", each.replace(",", ""))} | plain
     # examples run, and their output is compared
-    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    prose = re.sub(r"```.*?```|`[^`]+`", "", text, flags=re.DOTALL)
     grouped = re.findall(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\.?\d)", prose)
     short = re.findall(r"(?<![\d.])\d+\.\d{2,3}[GM]\b", prose)
     found = [n for n in grouped if n.replace(",", "") not in stored]
