@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time as clock_time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.machine import describe
-from vidcost.bench.timing.memory import measure_memory
+from vidcost.bench.timing.measurement import memory_of
 from vidcost.bench.timing.messages import Limits
-from vidcost.bench.timing.runner import Runner, held_bytes
-from vidcost.bench.timing.sampling import sample, without_collection
+from vidcost.bench.timing.runner import Runner
+from vidcost.bench.timing.sampling import sample
 from vidcost.bench.timing.statistics import Summary, summary
 
 if TYPE_CHECKING:
@@ -44,6 +43,9 @@ class Conditions:
     matmul_precision: str
     cudnn_tf32: bool
     cudnn_benchmark: bool
+
+
+_OF_PROTOCOL = {"warmup_samples", "settled", "precision", "sampling_s"}
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,9 @@ def time(
     default where the model is), ``threads`` are those that compute on the CPU (by default torch's).
     Afterwards one pass is run to measure its ``memory``.
 
-    It is a copy that runs: the model, torch's settings and the random generators are left as they
-    were. Nothing is counted meanwhile: ask :func:`vidcost.count` before or after. Samples are only
-    as calm as this process is; ``vidcost time`` on the command line gives each measurement one of
-    its own, and watches a GPU's clocks.
+    It runs a copy: the model, torch's settings and the random generators are left as they were.
+    `vidcost time` on the command line gives each measurement a process of its own, and watches a
+    GPU's clocks.
 
     >>> import torch, vidcost
     >>> from torch import nn
@@ -177,23 +178,14 @@ def time(
             finite = is_finite(guest(*built.inputs))
         clock = clock_for(where)
         runner = Runner(cell, built, clock, seed=limits.seed)
-        with without_collection():
-            sampled = sample(
-                runner.take,
-                limits,
-                lambda chunk: "keep",
-                now=clock_time.monotonic,
-                resolution_s=clock.resolution_s,
-            )
-        peak = _peak_bytes(where, built, runner) if memory else None
+        resolution_s = clock.resolution_s
+        sampled = sample(runner.take, limits, lambda chunk: "keep", resolution_s=resolution_s)
+        peak = memory_of(where, built, runner).peak if memory else None
     protocol = sampled.protocol(limits.seed)
     return NetworkTiming(
         network=type(model).__name__,
         samples_s={part: tuple(samples) for part, samples in sampled.samples.items()},
-        warmup_samples=protocol.warmup_samples,
-        settled=protocol.settled,
-        precision=protocol.precision,
-        sampling_s=protocol.sampling_s,
+        **protocol.model_dump(include=_OF_PROTOCOL),
         weights_bytes=built.weights_bytes,
         peak_bytes=peak,
         items=values[0].shape[0] if values and values[0].dim() else 1,
@@ -201,21 +193,6 @@ def time(
         conditions=conditions,
         machine=machine.model_dump(),
     )
-
-
-def _peak_bytes(device: str, built: Built, runner: Runner) -> int | None:
-    def held() -> int:
-        return held_bytes(built, runner)
-
-    on_cuda = torch.device(device).type == "cuda"
-    # in this process others may hold memory on the device
-    before = torch.cuda.memory_allocated(device) if on_cuda else 0
-    measured = measure_memory(
-        device, runner.step, weights_bytes=built.weights_bytes, held_bytes=held
-    )
-    if measured.peak is None or not on_cuda:
-        return measured.peak
-    return measured.peak + built.weights_bytes - before + held()
 
 
 @contextmanager

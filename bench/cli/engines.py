@@ -14,7 +14,7 @@ from vidcost.bench.cli.output import complain
 from vidcost.bench.progress import progress
 from vidcost.bench.timing import conditions, machine, sweep
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.predict import LIMIT_S, predict_with_peak
+from vidcost.bench.timing.predict import LIMIT_S, predict
 from vidcost.bench.timing.stored import store_of
 from vidcost.bench.user.reference import is_reference
 
@@ -84,7 +84,7 @@ def take(
     common: dict[str, Any] = {
         "limits": sweep.limits_for(device, start_up_s=start_up_s),
         "resume": resume,
-        "predict": partial(predict_with_peak, limit_s=min(start_up_s or LIMIT_S, LIMIT_S)),
+        "predict": partial(predict, limit_s=min(start_up_s or LIMIT_S, LIMIT_S)),
     }
     with progress("timing", len(set(cells))) as show:
         if place is not None and place.engine == "ray":

@@ -30,7 +30,8 @@ class Counted:
     something else; or how the code failed: "raised", "exited", "killed", "timed out". ``error`` is
     its line. ``closed_forms`` is the number of modules that were checked. ``answers`` are those of
     the counters that were asked. ``modules`` are all inside, outermost first. ``backward`` is the
-    backward pass of a step of training, None if it was not asked for.
+    backward pass of a step of training, None if it was not asked for. ``multiply`` are elements
+    multiplied one by one in the forward pass.
     """
 
     cell: Cell
@@ -39,6 +40,7 @@ class Counted:
     total: Cost | None = None
     backward: Cost | None = None
     buffers: int | None = None
+    multiply: int = 0
     closed_forms: int = 0
     answers: Mapping[Convention, Answer] | None = None
     modules: tuple[ModuleCount, ...] = ()
@@ -112,6 +114,7 @@ def _counted(cell: Cell, reference_counters: Sequence[Convention], training: boo
             total=network.forward,
             backward=network.backward,
             buffers=network.buffers,
+            multiply=network.multiply,
             closed_forms=0 if why else len(network.checks),
             modules=network.modules,
         )

@@ -7,25 +7,22 @@ and memory. Run: pytest bench/suites -m latency -k pnl; -m "latency and cuda"
 
 from __future__ import annotations
 
+import os
 import statistics
-import time
 
 import pytest
 import torch
 
 from vidcost.bench.block_spec import with_impl
-from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.clock import clock_for
-from vidcost.bench.timing.machine import default_threads, describe
-from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.machine import default_threads
+from vidcost.bench.timing.measurement import measure
+from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.plan import fitting, shared_shapes
-from vidcost.bench.timing.runner import Runner, set_products
-from vidcost.bench.timing.sampling import sample, without_collection
 from vidcost.models.registry import BLOCKS, specs
 from vidcost.papers.catalog import rows_of, rows_with_costs
 
-LIMITS = Limits(sampling_s=2.0, warmup_s=2.0, precision=0.02, min_samples=6)
+LIMITS = Limits(sampling_s=2, warmup_s=2, precision=0.02, min_samples=6, energy_s=0, memory=False)
 
 
 def _cells():
@@ -44,40 +41,30 @@ def _cells():
         targets += [{"block": spec, "shape": shape} for spec, shape in blocks]
         for target in targets:
             cell = Cell(**target, **conditions)
-            yield f"{cell.target.replace(' at ', '-')}{suffix}", cell
+            no_gpu = cell.device == "cuda" and not torch.cuda.is_available()
+            marks = [pytest.mark.skipif(no_gpu, reason="no CUDA device")]
+            marks += [pytest.mark.cuda] * (cell.device == "cuda")
+            name = f"{cell.target.replace(' at ', '-')}{suffix}"
+            yield pytest.param(cell, id=name, marks=marks)
 
 
-def _marks(cell):
-    if cell.device == "cpu":
-        return []
-    no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-    return [pytest.mark.cuda, no_gpu]
+@pytest.fixture(autouse=True)
+def _left_as_it_was():
+    threads, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(products)
+    if cpus is not None:
+        os.sched_setaffinity(0, cpus)
 
 
 @pytest.mark.latency
-@pytest.mark.parametrize(
-    "cell", [pytest.param(cell, id=name, marks=_marks(cell)) for name, cell in _cells()]
-)
+@pytest.mark.parametrize("cell", _cells())
 def test_latency(benchmark, cell):
     """A forward pass in evaluation mode."""
-    threads, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    torch.set_num_threads(cell.threads)
-    try:
-        set_products(cell)
-        clock = clock_for(cell.device)
-        runner = Runner(cell, build(cell), clock)
-        with without_collection():
-            taken = sample(
-                runner.take,
-                LIMITS,
-                lambda _: "keep",
-                now=time.monotonic,
-                resolution_s=clock.resolution_s,
-            )
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision(products)
-    seconds = taken.samples["latency"]
+    timing = measure(Task(cell=cell, limits=LIMITS, peak_macs_per_s=1), lambda _: "keep")
+    seconds = timing.samples_s["latency"]
     replay = iter(seconds)
     # pytest-benchmark calls a timer before and after each round: it is given the samples
     marks = (at for each in replay for at in (0.0, each))
@@ -85,6 +72,6 @@ def test_latency(benchmark, cell):
     benchmark.extra_info |= {
         "median_s": statistics.median(seconds),
         "conditions": cell.model_dump(mode="json"),
-        "machine": describe(cell.device).model_dump(mode="json"),
+        "machine": timing.machine.model_dump(mode="json"),
     }
     benchmark.pedantic(lambda: None, rounds=len(seconds))

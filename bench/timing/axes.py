@@ -67,6 +67,15 @@ class Conditions(BaseModel):
             "CHOICE",
         ),
     ] = False
+    processes: Annotated[
+        PositiveInt,
+        Axis(
+            "Processes",
+            lambda value: "" if value == 1 else f"{value} processes",
+            "Processes that take samples, one after the other.",
+            "N",
+        ),
+    ] = 1
     cold: Annotated[bool, Axis("Cold", _if_set("cache emptied before every sample"))] = False
     threads: Annotated[
         PositiveInt,

@@ -1,4 +1,4 @@
-"""Divides the time of a sweep: first among all cells, then to the least precise ones."""
+"""Divides the time of a sweep: first among all cells, then among the least precise ones."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.record import Timing
 
 FIRST = 0.5
-"""The fraction of its part of the time that a cell may use in the first round."""
+"""The fraction of its share of the time that a cell may use in the first round."""
 
 LONGER = 4
-"""How many times longer a cell is sampled again, at most: that halves its confidence interval."""
+"""A cell is sampled again for at most so many times as long, which halves its interval."""
 
 WORTHWHILE = 1.5
-"""How many times longer it must be, at least: every attempt takes all samples again."""
+"""And for at least so many times as long: every attempt takes all samples again."""
 
 
 @dataclass

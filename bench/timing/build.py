@@ -65,12 +65,13 @@ def build(cell: Cell, *, seed: int = 0) -> Built:
     if cell.row is not None:
         row = row_of(cell)
         without = _ready(cell, bare_row_of(cell).model()) if cell.contribution else None
-        return Built(_ready(cell, row.model()), _inputs(cell, row), without)
+        inputs = tuple(_given(cell, clip) for clip in row.clips(cell.batch))
+        return Built(_ready(cell, row.model()), inputs, without)
     assert cell.block is not None, cell
     assert cell.shape is not None, cell
     block = _ready(cell, block_factory(cell.block)(cell.shape[0]))
-    x = _laid_out(cell, torch.randn(cell.batch, *cell.shape))
-    # inside a network a gradient would pass through to what comes before
+    x = _given(cell, torch.randn(cell.batch, *cell.shape))
+    # inside a network a gradient would pass through to the layers before
     return Built(block, (x.requires_grad_(cell.phase == "training"),))
 
 
@@ -80,13 +81,11 @@ def row_of(cell: Cell) -> Row:
     Raises: ValueError as the row and the blocks do; UserCodeError.
     """
     row = _at_its_clip(cell)
-    if cell.blocks is None:
-        return row
-    return row.with_blocks(blocks_of(cell))
+    return row if cell.blocks is None else row.with_blocks(blocks_of(cell))
 
 
 def blocks_of(cell: Cell) -> dict[str, BlockFactory]:
-    """What is put into the cell's row or network instead of its own, by position.
+    """The blocks that are put into the cell's row or network instead of its own, by position.
 
     Raises: ValueError as the blocks do; UserCodeError.
     """
@@ -109,20 +108,12 @@ def _at_its_clip(cell: Cell) -> Row:
 
 
 def _given(cell: Cell, x: Tensor) -> Tensor:
-    """An input of a user's network: what is no number of its own precision keeps its type."""
+    """An input on the cell's device, in its layout; integers and booleans keep their type."""
     if x.is_floating_point():
         x = x.to(DTYPES[cell.dtype])
     if x.dim() == 5:
         x = x.contiguous(memory_format=_layout(cell))
     return x.to(cell.device)
-
-
-def _inputs(cell: Cell, row: Row) -> tuple[Tensor, ...]:
-    return tuple(_laid_out(cell, clip) for clip in row.clips(cell.batch))
-
-
-def _laid_out(cell: Cell, tensor: Tensor) -> Tensor:
-    return tensor.to(cell.device, DTYPES[cell.dtype]).contiguous(memory_format=_layout(cell))
 
 
 def _ready(cell: Cell, model: nn.Module) -> nn.Module:

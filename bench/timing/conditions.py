@@ -17,7 +17,7 @@ from vidcost.papers.catalog import row_files
 
 PROBE_LIMIT_S = 120
 
-PARENT = frozenset("budget conditions figures parent plan predict store stored sweep".split())
+PARENT = frozenset("budget conditions figures locks parent plan predict store stored sweep".split())
 """Modules beside this one that only the parent runs: no sample depends on them."""
 
 _PROBE = """\

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -107,6 +108,21 @@ def last_cache_bytes(cpus: Path = Path("/sys/devices/system/cpu")) -> int | None
 def allowed_cpus() -> list[int]:
     """The CPUs that this process may run on, by number; none where the system does not say."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def cpus_for(
+    threads: int, allowed: Sequence[int], cpus: Path = Path("/sys/devices/system/cpu")
+) -> tuple[int, ...]:
+    """The CPUs that so many threads are pinned to: one of each core first, then their siblings."""
+    firsts: dict[str, int] = {}
+    for cpu in allowed:
+        try:
+            core = (cpus / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text()
+        except OSError:
+            core = str(cpu)
+        firsts.setdefault(core, cpu)
+    siblings = [cpu for cpu in allowed if cpu not in firsts.values()]
+    return tuple([*firsts.values(), *siblings][:threads])
 
 
 def usable_cores() -> int:

@@ -18,14 +18,15 @@ from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.delay import Delayed
 from vidcost.bench.timing.failure import Unsupported, one_line, status_of
-from vidcost.bench.timing.machine import describe
+from vidcost.bench.timing.machine import allowed_cpus, cpus_for, describe
 from vidcost.bench.timing.memory import measure_memory, rss_peak_bytes
 from vidcost.bench.timing.messages import Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.peak import measured_macs_per_s
 from vidcost.bench.timing.record import Machine, Memory, Timing
 from vidcost.bench.timing.runner import Runner, held_bytes, set_products
-from vidcost.bench.timing.sampling import sample, without_collection
+from vidcost.bench.timing.sampling import sample
 from vidcost.bench.user.reference import UserCodeError, last_line
+from vidcost.models.blocks.attention import FALLBACKS
 
 Exchange = Callable[[Chunk | Window], Reply]
 
@@ -63,7 +64,7 @@ def measure(task: Task, exchange: Exchange, started: Callable[[], None] = lambda
 
 def _measured(task: Task, exchange: Exchange, started: Callable[[], None]) -> Timing:
     cell, limits = task.cell, task.limits
-    on_cuda = torch.device(cell.device).type == "cuda"
+    FALLBACKS.clear()
     clock = clock_for(cell.device)
     built = build(cell, seed=limits.seed)
     if task.slowdown:
@@ -75,86 +76,75 @@ def _measured(task: Task, exchange: Exchange, started: Callable[[], None]) -> Ti
         if not is_finite(output):
             error = "it returned values that are not finite"
             return Timing(key="", cell=cell, status="not finite", error=error)
-    with without_collection():
-        sampled = sample(
-            runner.take, limits, exchange, now=time.monotonic, resolution_s=clock.resolution_s
-        )
-    protocol = sampled.protocol(limits.seed).model_copy(update={"cpus": _pinned_to(cell)})
+    sampled = sample(runner.take, limits, exchange, resolution_s=clock.resolution_s)
+    cpus = tuple(allowed_cpus()) if cell.device == "cpu" else ()
+    protocol = sampled.protocol(limits.seed).model_copy(update={"cpus": cpus})
     known = Timing(key="", cell=cell, protocol=protocol)
     if not sampled.samples:
         error = f"no clean sample in {sampled.sampling_s:.0f} s: the device was throttled"
         return known.model_copy(update={"status": "throttled", "error": error})
-    if on_cuda and limits.energy_s and not cell.is_pair:
+    if limits.energy_s and has_energy(cell):
         each_s = statistics.median(sampled.samples["latency"])
         _energy_window(cell, runner, limits.energy_s, exchange, each_s)
-    rss, without = rss_peak_bytes(), None
+    rss = rss_peak_bytes()
     memory: Memory | None = None
-    if not limits.memory:
-        pass
-    elif cell.is_pair or cell.cold:
-        # the other side, or what empties the cache, would be part of it
+    without: Memory | None = None
+    if limits.memory and (cell.is_pair or cell.cold):
+        # the other side, or the buffer that empties the cache, would be part of it
         del built, runner
         memory = _memory_alone(cell, limits.seed)
-        if cell.against is not None:
-            without = _memory_alone(cell.against, limits.seed)
-        elif cell.contribution:
-            without = _memory_alone(cell, limits.seed, without_blocks=True)
-        if without is not None:
+        if cell.is_pair:
+            other = cell.against or cell
+            without = _memory_alone(other, limits.seed, without_blocks=cell.contribution)
             # the process has held both
             without = without.model_copy(update={"rss_peak": None})
-    else:
-        memory = _memory(cell, built, runner)
+    elif limits.memory:
+        memory = memory_of(cell.device, built, runner)
+        if cell.mode == "cuda-graph":
+            # a replay allocates nothing: its memory is reserved for the graph
+            memory = memory.model_copy(update={"peak": None})
+    peak = task.peak_macs_per_s
+    if peak is None and limits.turn_samples is None:
+        peak = measured_macs_per_s(cell.device, cell.dtype)
     return known.model_copy(
         update={
             "samples_s": {part: tuple(values) for part, values in sampled.samples.items()},
-            "memory": memory.model_copy(update={"rss_peak": rss}) if memory else None,
+            "memory": memory and memory.model_copy(update={"rss_peak": rss}),
             "memory_without": without,
-            "peak_macs_per_s": _peak(task) if on_cuda else None,
+            "peak_macs_per_s": peak,
         }
+        | ({"status": "fallback", "error": "; ".join(sorted(FALLBACKS))} if FALLBACKS else {})
     )
-
-
-def _peak(task: Task) -> float:
-    if task.peak_macs_per_s is not None:
-        return task.peak_macs_per_s
-    return measured_macs_per_s(task.cell.device, task.cell.dtype)
 
 
 @cache
 def _machine(device: str) -> Machine:
-    """As this process found it, before it was pinned to some CPUs."""
-    _allowed_cpus()
+    """The machine as this process found it, before it was pinned to some CPUs."""
+    _allowed()
     return describe(device)
 
 
 @cache
-def _allowed_cpus() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+def _allowed() -> list[int]:
+    return allowed_cpus()
 
 
 def _configure(cell: Cell) -> None:
-    """Threads, and how exact products are."""
+    """Threads, CPUs, and how exact products are."""
     torch.set_num_threads(cell.threads)
     device = torch.device(cell.device)
     if device.type == "cuda" and device.index is not None:
         # events are recorded on the current device's stream
         torch.cuda.set_device(device)
-    if device.type == "cpu" and hasattr(os, "sched_setaffinity"):
-        allowed = _allowed_cpus()
+    if device.type == "cpu" and (allowed := _allowed()):
         if cell.threads > len(allowed):
             raise Unsupported(f"{cell.threads} threads have {len(allowed)} CPUs to run on")
-        os.sched_setaffinity(0, allowed[: cell.threads])
+        os.sched_setaffinity(0, cpus_for(cell.threads, allowed))
     set_products(cell)
 
 
-def _pinned_to(cell: Cell) -> tuple[int, ...]:
-    if cell.device != "cpu" or not hasattr(os, "sched_getaffinity"):
-        return ()
-    return tuple(sorted(os.sched_getaffinity(0)))
-
-
 def _memory_alone(cell: Cell, seed: int, *, without_blocks: bool = False) -> Memory:
-    """Of a block, or of one of two sides, built anew."""
+    """Memory of one of two sides, or of a block without the cache's buffer, built anew."""
     gc.collect()
     cell = cell.model_copy(update={"against": None})
     set_products(cell)
@@ -167,18 +157,22 @@ def _memory_alone(cell: Cell, seed: int, *, without_blocks: bool = False) -> Mem
     runner = Runner(alone, built, clock_for(cell.device), seed=seed)
     # workspaces and the optimiser's state are made by the first pass
     runner.step()
-    return _memory(alone, built, runner)
+    return memory_of(cell.device, built, runner)
 
 
-def _memory(cell: Cell, built: Built, runner: Runner) -> Memory:
-    memory = measure_memory(
-        cell.device,
+def has_energy(cell: Cell) -> bool:
+    """Whether a window of passes back to back gives its energy: it has one side, and is warm."""
+    return cell.device != "cpu" and not cell.is_pair and not cell.cold
+
+
+def memory_of(device: str, built: Built, runner: Runner) -> Memory:
+    """The memory of one more pass of ``runner``."""
+    return measure_memory(
+        device,
         runner.step,
         weights_bytes=built.weights_bytes,
         held_bytes=lambda: held_bytes(built, runner),
     )
-    # a replay allocates nothing: what it needs is reserved for the graph
-    return memory.model_copy(update={"peak": None}) if cell.mode == "cuda-graph" else memory
 
 
 def _energy_window(

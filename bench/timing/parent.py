@@ -12,12 +12,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
+from itertools import chain
+from statistics import fmean
 
 from vidcost.bench.process import ChildProcess, TimedOut
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import conditions, machine_of
+from vidcost.bench.timing.locks import locked, names_of
 from vidcost.bench.timing.messages import STARTED, Chunk, Limits, Reply, Task, Window
 from vidcost.bench.timing.record import Machine, Telemetry, Timing
+from vidcost.bench.timing.sampling import precision_of
 from vidcost.bench.timing.telemetry import Telemeter, Watch, is_throttled
 
 # -P keeps files of the current folder from standing in for the worker's modules
@@ -158,7 +163,6 @@ class Predicted:
 
     macs: int | None = None
     macs_total: int | None = None
-    peak_macs_per_s: float | None = None
     hangs: str | None = None
 
 
@@ -166,7 +170,8 @@ class Supervisor(contextlib.ExitStack):
     """Measures cells with workers started by ``command``.
 
     ``predict`` is asked about each cell before its worker is given its task. ``on_chunk`` is told
-    of each stretch of samples and the reply to it. ``look`` describes a device, once.
+    of each stretch of samples and the reply to it. ``look`` describes a device, once. ``warn`` is
+    told of another program that measures on it.
     """
 
     def __init__(
@@ -176,14 +181,17 @@ class Supervisor(contextlib.ExitStack):
         on_chunk: Callable[[Cell, Chunk, Reply], None] = lambda cell, chunk, reply: None,
         *,
         look: Callable[[str], Machine] | None = None,
+        warn: Callable[[str], None] = lambda line: None,
     ) -> None:
         super().__init__()
         self._command = command
         self.predict = predict
         self._on_chunk = on_chunk
         self._look = look or machine_of
+        # several cells may wait for the same program
+        self._warn = cache(warn)
         self._devices: dict[str, tuple[Machine, Telemeter]] = {}
-        self._peaks: dict[tuple[str, str], float] = {}
+        self._peaks: dict[tuple[str, str, int], float] = {}
 
     def key(self, cell: Cell) -> str:
         """The key under which a measurement of ``cell`` here and now is stored.
@@ -196,17 +204,28 @@ class Supervisor(contextlib.ExitStack):
     def measure(self, cell: Cell, limits: Limits, *, stop_at: float | None = None) -> Timing:
         """The record of ``cell``, whatever becomes of its worker.
 
-        After ``stop_at`` of time.monotonic() the worker is told that time is up.
+        Several processes share the time for sampling. After ``stop_at`` of time.monotonic() the
+        worker is told that time is up.
         Raises: ValueError if the device is not there; what ``predict`` raises.
         """
+        each_s = max(limits.least_s, limits.sampling_s / cell.processes)
+        limits = limits.model_copy(update={"sampling_s": each_s})
+        timings: list[Timing] = []
+        machine, _ = self._device(cell)
+        with locked(names_of(cell.device, cell.threads, machine), self._warn):
+            while len(timings) < cell.processes and all(each.status == "ok" for each in timings):
+                timings.append(self._measure(cell, limits, stop_at))
+        return joined(timings) if timings[-1].status == "ok" else timings[-1]
+
+    def _measure(self, cell: Cell, limits: Limits, stop_at: float | None) -> Timing:
         machine, telemeter = self._device(cell)
         predicted = {k: v for k, v in asdict(self.predict(cell)).items() if v is not None}
         if hangs := predicted.pop("hangs", None):
             known = {"status": "timed out", "error": f"counting it: {hangs}", "machine": machine}
             return Timing(key=self.key(cell), cell=cell).model_copy(update=known)
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        peak = self._peaks.get((cell.device, cell.dtype))
-        task = Task(cell=cell, limits=limits, peak_macs_per_s=peak)
+        product = cell.device, cell.dtype, cell.threads
+        task = Task(cell=cell, limits=limits, peak_macs_per_s=self._peaks.get(product))
         with (
             telemeter.watching() as watch,
             WorkerProcess(self._command, threads=cell.threads) as worker,
@@ -220,7 +239,7 @@ class Supervisor(contextlib.ExitStack):
                 worker.reply(reply)
             worker.leave()
         if message.peak_macs_per_s is not None:
-            self._peaks[cell.device, cell.dtype] = message.peak_macs_per_s
+            self._peaks[product] = message.peak_macs_per_s
         return message.model_copy(
             update=predicted
             | {
@@ -239,3 +258,34 @@ class Supervisor(contextlib.ExitStack):
             self.callback(telemeter.close)
             self._devices[cell.device] = machine, telemeter
         return self._devices[cell.device]
+
+
+def joined(timings: Sequence[Timing]) -> Timing:
+    """The record of a cell that several processes measured: their samples one after the other."""
+    first, *others = timings
+    protocols = [each.protocol for each in timings if each.protocol is not None]
+    if not others or not protocols:
+        return first
+    samples = {
+        part: tuple(chain.from_iterable(t.samples_s[part] for t in timings))
+        for part in first.samples_s
+    }
+    sizes = tuple(len(next(iter(each.samples_s.values()))) for each in timings)
+    energies = [each.energy_j for each in timings if each.energy_j is not None]
+    added = ("warmup_samples", "sampling_s", "void_samples")
+    protocol = protocols[0].model_copy(
+        update={
+            **{name: sum(getattr(each, name) for each in protocols) for name in added},
+            "settled": all(each.settled for each in protocols),
+            "precision": precision_of(samples, processes=sizes),
+        }
+    )
+    return first.model_copy(
+        update={
+            "samples_s": samples,
+            "processes": sizes,
+            "protocol": protocol,
+            "telemetry": tuple(chain.from_iterable(each.telemetry for each in timings)),
+            "energy_j": fmean(energies) if energies else None,
+        }
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from functools import cache
 
 import torch
@@ -14,11 +13,9 @@ from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.training import count_training
 from vidcost.bench.isolation import Failed, isolated
-from vidcost.bench.timing.axes import Dtype
 from vidcost.bench.timing.build import bare_row_of, blocks_of, row_of
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.parent import Predicted
-from vidcost.bench.timing.peak import measured_macs_per_s
 from vidcost.bench.user.network import called_on_meta
 from vidcost.papers.row import Row
 
@@ -98,25 +95,3 @@ def _predicted(cell: Cell, outline: Outline) -> Predicted:
         return Predicted(macs, macs)
     step = count_training(model, *inputs)
     return Predicted(step.forward.total.macs, step.total.macs)
-
-
-def predict_with_peak(cell: Cell, *, limit_s: float = LIMIT_S) -> Predicted:
-    """The same, and on a CPU the speed of a large product there.
-
-    A GPU's worker measures that itself, after its cell: this process keeps off the GPU.
-    Raises: ValueError as the network or block does.
-    """
-    known = predict(cell, limit_s=limit_s)
-    if cell.device != "cpu":
-        return known
-    return replace(known, peak_macs_per_s=_product_on_cpu(cell.dtype, cell.threads))
-
-
-@cache
-def _product_on_cpu(dtype: Dtype, threads: int) -> float:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return measured_macs_per_s("cpu", dtype)
-    finally:
-        torch.set_num_threads(before)

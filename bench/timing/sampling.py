@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from vidcost.bench.timing.messages import Chunk, Limits, Reply
 from vidcost.bench.timing.record import Part, Protocol
-from vidcost.bench.timing.statistics import differences, median_interval, ratios
+from vidcost.bench.timing.statistics import differences, median_interval, ratios, summary
 
 Samples = Mapping[Part, Sequence[float]]
 Take = Callable[[int], Samples]
@@ -41,7 +42,7 @@ considered only a few times.
 
 
 @contextmanager
-def without_collection() -> Iterator[None]:
+def _without_collection() -> Iterator[None]:
     """Keep Python's garbage collector out of the samples."""
     collects = gc.isenabled()
     gc.collect()
@@ -76,12 +77,13 @@ class Sampled:
         )
 
 
+@_without_collection()
 def sample(
     take: Take,
     limits: Limits,
     exchange: Callable[[Chunk], Reply],
     *,
-    now: Callable[[], float],
+    now: Callable[[], float] = time.monotonic,
     resolution_s: float = 0.0,
 ) -> Sampled:
     """Warm up, then take chunks until they are precise and steady enough or time is up.
@@ -154,19 +156,22 @@ def _interleaved(
             last_s = values[-1]
 
 
-def precision_of(samples: Samples, resolution_s: float = 0.0) -> float | None:
+def precision_of(
+    samples: Samples, resolution_s: float = 0.0, processes: Sequence[int] = ()
+) -> float | None:
     """Half the width of the median's interval over the median; None below six samples.
 
     Of a contribution, the interval of the sides' difference over the median with the blocks; of a
     cell against another, that of their ratio. No clock is more precise than its resolution.
+    ``processes`` are as in :func:`summary`.
     """
     if not samples:
         return None
     watched = _watched(samples)
-    found = median_interval(watched.values)
-    if found is None or watched.whole_s <= 0:
+    of = summary(watched.values, processes)
+    if of.low is None or of.high is None or watched.whole_s <= 0:
         return None
-    return max((found.high - found.low) / 2, resolution_s) / watched.whole_s
+    return max((of.high - of.low) / 2, resolution_s) / watched.whole_s
 
 
 class _Watched(NamedTuple):
@@ -193,7 +198,8 @@ def _warm_up(take: Take, limits: Limits, result: Sampled, now: Callable[[], floa
     """Take windows until two in a row agree; returns the seconds that one sample takes."""
     started = now()
     before: list[float] | None = None
-    size = WINDOW_SAMPLES
+    # one pass of a slow network may take all the time there is
+    size = 1
     while True:
         window_started = now()
         taken = take(size)

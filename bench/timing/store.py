@@ -21,8 +21,6 @@ TIMINGS = "timings"
 LOCK_TIMEOUT_S = 60
 """An append takes milliseconds: whoever waits longer waits for something else."""
 
-_BLOCK = 1 << 16
-
 _BEGINNING = b'{"file":"vidcost timings",'
 
 
@@ -114,22 +112,19 @@ class Store:
 
     def _read_from(self, file: BinaryIO) -> str:
         file.seek(self._offset)
-        data = file.readline()
-        while data:
+        for data in file:
             number = self._lines + 1
-            # a second half, written a moment ago, belongs to the first
-            following = file.readline() if data.endswith(b"\n") else b""
+            is_whole = data.endswith(b"\n")
             try:
                 record = (Header if number == 1 else Timing).model_validate_json(data)
             except ValueError:
-                if not following and _is_cut(data, is_first=number == 1):
-                    return f"{self.path}, line {number} is cut short and was left out"
-                raise self._damaged_line(number) from None
+                if is_whole or not _is_beginning(data, number):
+                    raise self._damaged_line(number) from None
+                return f"{self.path}, line {number} is cut short and was left out"
             if isinstance(record, Timing):
                 self._records[record.key] = record
-            if data.endswith(b"\n"):
+            if is_whole:
                 self._lines, self._offset = number, self._offset + len(data)
-            data = following
         return ""
 
     def _damaged_line(self, number: int) -> ValueError:
@@ -160,7 +155,6 @@ class Store:
                 # unbuffered, or a failed write would be tried again when the file is closed
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
                 with os.fdopen(descriptor, "r+b", buffering=0) as file:
-                    self._check(file)
                     repaired = self._repair(file)
                     if file.seek(0, os.SEEK_END) == 0:
                         version = importlib.metadata.version("vidcost")
@@ -172,49 +166,32 @@ class Store:
                 f"cannot write {self.path}: {error.strerror or error}; its contents are untouched"
             ) from None
 
-    def _check(self, file: BinaryIO) -> None:
-        """Reject another kind of file before anything is done to it."""
-        file.seek(0)
-        data = file.read(_BLOCK)
-        first, _, rest = data.partition(b"\n")
-        if data and (rest or not _is_cut(first, is_first=True)):
-            try:
-                Header.model_validate_json(first)
-            except ValueError:
-                raise self._damaged_line(1) from None
-
     def _repair(self, file: BinaryIO) -> str:
-        start, line = _last_line(file)
-        if not _is_cut(line, is_first=start == 0):
-            if line and not line.endswith(b"\n"):
-                files.append_line(file, b"\n")
+        """End the last line, or move it aside if it is cut short; reject another kind of file."""
+        first = file.readline()
+        if not first:
             return ""
-        with self.damaged.open("ab") as damaged:
-            damaged.write(line.rstrip(b"\n") + b"\n")
-            damaged.flush()
-            os.fsync(damaged.fileno())
-        file.truncate(start)
+        try:
+            Header.model_validate_json(first)
+        except ValueError:
+            if not _is_beginning(first, 1):
+                raise self._damaged_line(1) from None
+        file.seek(-1, os.SEEK_END)
+        if file.read() == b"\n":
+            return ""
+        file.seek(0)
+        before, _, line = file.read().rpartition(b"\n")
+        if files.is_object(line):
+            files.append_line(file, b"\n")
+            return ""
+        with self.damaged.open("ab", buffering=0) as damaged:
+            files.append_line(damaged, line + b"\n")
+        file.truncate(len(before) + 1 if before else 0)
         os.fsync(file.fileno())
         return f"the last line of {self.path} was cut short and lies in {self.damaged.name} now"
 
 
-def _last_line(file: BinaryIO) -> tuple[int, bytes]:
-    """The start of the last line, and the line; it is empty if the file is."""
-    size = file.seek(0, os.SEEK_END)
-    block = _BLOCK
-    while True:
-        start = max(0, size - block)
-        file.seek(start)
-        data = file.read(size - start)
-        before = data.rfind(b"\n", 0, max(0, len(data) - 1))
-        if before >= 0 or start == 0:
-            return start + before + 1, data[before + 1 :]
-        block *= 8
-
-
-def _is_cut(line: bytes, *, is_first: bool) -> bool:
-    """Whether a line is the beginning of one of ours."""
-    line = line.rstrip(b"\n")
-    if is_first and line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
-        return False
-    return bool(line) and not files.is_object(line)
+def _is_beginning(line: bytes, number: int) -> bool:
+    """Whether a line without its end may be the beginning of one of ours."""
+    beginning = _BEGINNING if number == 1 else b"{"
+    return not line.endswith(b"\n") and line[: len(beginning)] == beginning[: len(line)]

@@ -127,7 +127,7 @@ def sweep(
             budget.add(cell, timing, took_s=time.monotonic() - began)
 
     try:
-        with Supervisor(command, cache(predict), on_chunk) as supervisor:
+        with Supervisor(command, cache(predict), on_chunk, warn=warn) as supervisor:
             if budget_s is not None:
                 missing = [cell for cell in cells if not stored(cell)]
                 least_s = sum(

@@ -31,6 +31,9 @@ WIDEST_IN_TILES = {torch.float32: 192, torch.bfloat16: 512, torch.float16: 512}
 SHARED = 227 << 10
 """Bytes of shared memory of a program on an H100, for which the kernel's tiles are cut."""
 
+FALLBACKS: set[str] = set()
+"""Why the Triton kernel was not used where it would have been; emptied by whoever measures."""
+
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Sum the values, weighted for each query by the softmax over keys of query . key, unscaled.
@@ -138,25 +141,32 @@ def _wants_gradient(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
 
 
-@cache
 def _runs_triton(device: torch.device) -> bool:
-    """Whether Triton is installed and runs the kernel, for which it also needs a C compiler."""
+    """Whether Triton is installed and runs the kernel; why not, if it fails, is recorded."""
+    error = _triton_error(device)
+    if error:
+        FALLBACKS.add(error)
+    return error is None
+
+
+@cache
+def _triton_error(device: torch.device) -> str | None:
+    """The error of Triton, which also needs a C compiler; "" if it is not there for this GPU."""
     found = find_spec("triton")
     # a folder of that name is found as well, and has no origin
     if found is None or found.origin is None or torch.version.cuda is None:
-        return False
+        return ""
     chip = torch.cuda.get_device_properties(device)
     if getattr(chip, "shared_memory_per_block_optin", 0) < SHARED:
-        return False
+        return ""
     try:
         from vidcost.models.blocks.attention_kernel import attend_in_tiles
 
         attend_in_tiles(*(torch.ones(1, 16, 16, device=device) for _ in range(3)))
     except Exception as error:
-        warnings.warn(
-            f"Triton compiles no kernel for {device}, so torch's operators are used: {error!r}",
-            RuntimeWarning,
-            stacklevel=2,
+        message = (
+            f"Triton compiles no kernel for {device}, so torch's operators are used: {error!r}"
         )
-        return False
-    return True
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        return message
+    return None

@@ -79,26 +79,4 @@ def test_cells_are_timed_on_this_machine_into_its_file(stopwatch, timed, tmp_pat
         asked["limits"].start_up_s,
     )
     known = asked["predict"]
-    assert (predict.predict_with_peak, {"limit_s": 3.0}) == (known.func, known.keywords)
-
-
-def test_a_cpus_product_is_measured_once_for_each_type_and_threads(monkeypatch):
-    measured = []
-
-    def product(device, dtype):
-        measured.append((device, dtype, torch.get_num_threads()))
-        return 7e9
-
-    monkeypatch.setattr(predict, "measured_macs_per_s", product)
-    predict._product_on_cpu.cache_clear()
-    threads = torch.get_num_threads()
-    block = Cell(block="nl", shape=(4, 1, 3, 5))
-    for cell in (block, block.model_copy(update={"batch": 3})):
-        predicted = predict.predict_with_peak(cell)
-        # 2 x 4^2 x 15 + 4 x 15^2 a clip
-        assert (7e9, 1_380 * cell.batch) == (predicted.peak_macs_per_s, predicted.macs)
-    assert [("cpu", "fp32", 1)] == measured
-    assert threads == torch.get_num_threads()
-    on_gpu = block.model_copy(update={"device": "cuda"})
-    assert None is predict.predict_with_peak(on_gpu).peak_macs_per_s
-    predict._product_on_cpu.cache_clear()
+    assert (predict.predict, {"limit_s": 3.0}) == (known.func, known.keywords)

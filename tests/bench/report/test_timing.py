@@ -71,6 +71,17 @@ def test_conditions_that_vary_are_columns_and_the_others_stand_below(timed):
     assert table.legend[1].startswith("Device: Abacus, torch 2.11.0, 2 CPU cores (Abacus).")
 
 
+def test_tables_say_whether_intervals_are_of_one_process_or_of_several(timed, table3):
+    one = timed(MFNET)
+    several = timed(MFNET.model_copy(update={"processes": 2}), processes=(4, 4))
+    for table in (timing_table([one]), with_timings(table3, [one])):
+        assert "95% confidence interval, of one process" in " ".join(table.legend)
+    table = timing_table([several])
+    assert "of 2 processes, by Student's t over their medians" in table.legend[0]
+    # medians 0.0975 and 0.1025: t of one degree of freedom, over sqrt(2) twice
+    assert pytest.approx(12.7062 * 0.005 / 2) == table.lines[0]["half_ci_s"]
+
+
 def test_what_failed_is_a_status_with_its_reason(timed):
     oom = timed(NL, None, status="oom", error="tried to allocate 20.00 GiB")
     table = timing_table([timed(MFNET), oom])

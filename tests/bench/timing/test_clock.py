@@ -24,6 +24,26 @@ def test_the_host_clock_measures_a_known_duration():
     assert clock.seconds(end, start) == -clock.seconds(start, end)
 
 
+def test_events_are_created_beforehand(monkeypatch):
+    """torch creates CUDA's event when it is first recorded."""
+    recorded = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            recorded.append(self)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    clock = CudaClock(torch.device("cuda"))
+    clock.prepare(2)
+    assert 2 == len(set(recorded))
+    clock.prepare(2)
+    assert (0, 1, 4) == (clock.mark(), clock.mark(), len(recorded))
+    assert recorded[:2] == recorded[2:]
+
+
 def test_marks_begin_anew_after_prepare():
     clock = HostClock()
     for _ in range(2):

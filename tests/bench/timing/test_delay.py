@@ -53,6 +53,64 @@ class Slow(nn.Module):
         return x
 
 
+class Stream:
+    """A host that launches, and a stream that runs behind it; times of both in seconds."""
+
+    def __init__(self):
+        self.host = self.device = 0.0
+        self.marks = []
+
+    def launch(self, host_s, device_s):
+        self.host += host_s
+        self.device = max(self.device, self.host) + device_s
+
+    def now(self):
+        self.host += 1e-5
+        return self.host
+
+    def prepare(self, marks):
+        self.marks = []
+
+    def mark(self):
+        self.marks.append(max(self.device, self.host))
+        return len(self.marks) - 1
+
+    def finish(self):
+        self.host = max(self.host, self.device)
+
+    def seconds(self, start, end):
+        return self.marks[end] - self.marks[start]
+
+
+# a tiny block, whose launches take longer than its kernels, and a large one
+@pytest.mark.parametrize(("host_s", "device_s"), [(0.01, 0.001), (0.001, 0.01)])
+def test_a_delay_is_seen_where_the_host_is_the_bottleneck(monkeypatch, host_s, device_s):
+    stream = Stream()
+    monkeypatch.setattr(delay, "clock_for", lambda device: stream)
+    monkeypatch.setattr(delay.time, "perf_counter", stream.now)
+    # a cycle is a nanosecond
+    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: stream.launch(0.0, cycles / 1e9))
+
+    class Block(nn.Module):
+        def forward(self, x):
+            stream.launch(host_s, device_s)
+            return x
+
+    def passes_s(model):
+        stream.prepare(0)
+        marks = []
+        for _ in range(9):
+            start = stream.mark()
+            model(torch.ones(1))
+            marks.append((start, stream.mark()))
+        return statistics.median(stream.seconds(*each) for each in marks)
+
+    delayed = delay.Delayed(Block(), 0.5)
+    delayed._device = "cuda"
+    delayed(torch.ones(1))
+    assert pytest.approx(1.5, abs=0.03) == passes_s(delayed) / passes_s(delayed.model)
+
+
 @pytest.mark.cuda
 @pytest.mark.alone
 @cuda

@@ -8,7 +8,7 @@ import platform
 import pytest
 import torch
 
-from vidcost.bench.timing.machine import describe, last_cache_bytes
+from vidcost.bench.timing.machine import cpus_for, describe, last_cache_bytes
 
 
 def test_a_cpu():
@@ -53,6 +53,16 @@ def test_a_cache_that_nobody_reports(monkeypatch, tmp_path):
     assert None is last_cache_bytes(tmp_path)
     cache(tmp_path, 0, 3, 3, "unknown", "0")
     assert None is last_cache_bytes(tmp_path)
+
+
+def test_threads_have_cores_of_their_own_before_they_share_one(tmp_path):
+    for cpu, siblings in ((0, "0-1"), (1, "0-1"), (2, "2-3"), (3, "2-3")):
+        folder = tmp_path / f"cpu{cpu}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(siblings)
+    assert [(0,), (0, 2), (0, 2, 1)] == [cpus_for(n, [0, 1, 2, 3], tmp_path) for n in (1, 2, 3)]
+    # where the system does not say, each is a core
+    assert (5, 7) == cpus_for(2, [5, 7], tmp_path)
 
 
 @pytest.mark.cuda

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.memory import measure_memory, rss_peak_bytes
 from vidcost.bench.timing.messages import Chunk, Limits, Task, Window
 from vidcost.bench.timing.runner import Runner
+from vidcost.models.blocks.attention import FALLBACKS
 
 QUICK = Limits(sampling_s=0.3, min_samples=5, precision=0.5, warmup_s=0.3, chunk_s=0.05)
 SMALL = {"row": "mfnet-nl", "frames": 4, "size": 64, "classes": 7}
@@ -236,6 +238,63 @@ def test_what_empties_the_cache_is_no_memory_of_the_block():
     cold, _ = run(**BLOCK, cold=True)
     warm, _ = run(**BLOCK)
     assert (warm.memory.weights, warm.memory.peak) == (cold.memory.weights, cold.memory.peak)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [({}, True), ({"cold": True}, False), ({"device": "cpu"}, False)],
+)
+def test_the_energy_of_a_cold_cell_is_not_measured_warm(known, expected):
+    assert expected == measurement.has_energy(Cell(**BLOCK | {"device": "cuda"} | known))
+
+
+def test_the_cuda_peak_is_above_a_baseline(monkeypatch):
+    """Leftovers that were allocated before the pass are no part of it; its inputs are."""
+    known = {
+        **dict.fromkeys(("synchronize", "empty_cache", "reset_peak_memory_stats"), None),
+        "memory_allocated": 500,
+        "max_memory_allocated": 900,
+        "max_memory_reserved": 1000,
+        "device_memory_used": 5000,
+    }
+    for name, value in known.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value, raising=False)
+    memory = measure_memory("cuda", lambda: None, weights_bytes=100, held_bytes=lambda: 30)
+    assert (430, 1000, 5000) == (memory.peak, memory.reserved, memory.device_used)
+
+
+def test_a_fallback_from_triton_is_a_status(monkeypatch):
+    class Falls(nn.Module):
+        def forward(self, x):
+            FALLBACKS.add("Triton compiles no kernel")
+            return x
+
+    def built(cell, *, seed):
+        return replace(build(cell, seed=seed), model=Falls())
+
+    monkeypatch.setattr(measurement, "build", built)
+    timing, _ = run(**BLOCK)
+    assert ("fallback", "Triton compiles no kernel") == (timing.status, timing.error)
+    monkeypatch.setattr(measurement, "build", build)
+    assert "ok" == run(**BLOCK)[0].status
+
+
+def test_the_host_has_no_head_start_after_the_cache_is_emptied(monkeypatch):
+    """It waits for the flush, and marks and launches only then."""
+    log = []
+
+    class Clock(HostClock):
+        def mark(self):
+            log.append("mark")
+            return super().mark()
+
+        def finish(self):
+            log.append("wait")
+
+    monkeypatch.setattr(runner, "_cache_flush", lambda cell: lambda: log.append("flush"))
+    cell = Cell(**BLOCK, cold=True)
+    Runner(cell, build(cell), Clock()).take(2)
+    assert [*["flush", "wait", "mark", "mark"] * 2, "wait"] == log
 
 
 # a GPU

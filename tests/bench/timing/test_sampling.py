@@ -49,10 +49,10 @@ def noisy(middle, spread, seed=0):
 def test_a_steady_device_is_done_as_soon_as_it_is_known_well_enough():
     device = Device(itertools.repeat(0.01))
     result, chunks = device.run()
-    # two windows of 5 at 0.05 s, after one of 3 to find that out
-    assert (True, 3 + 3) == (result.settled, result.warmup_samples)
+    # two windows of 5 at 0.05 s, after one pass to find that out
+    assert (True, 1 + 5 + 5) == (result.settled, result.warmup_samples)
     # chunks of half a second
-    assert [50] == device.taken[2:]
+    assert [50] == device.taken[3:]
     assert 50 == len(result.samples["latency"]) == chunks[-1].samples
     assert 0.0 == result.protocol(0).precision
     assert pytest.approx(0.5) == result.sampling_s
@@ -73,6 +73,20 @@ def test_a_slow_start_is_not_sampled():
     assert result.settled
     assert result.warmup_samples >= 18
     assert max(result.samples["latency"]) < 0.011
+
+
+def test_the_warm_up_watches_both_sides():
+    """A reference that drifts has not settled, however steady the target is."""
+    drifting = iter([0.01 * 2 * 0.9**k for k in range(60)])
+    now = itertools.count(0.0, 0.1)
+
+    def take(count):
+        return {"target": [0.01] * count, "reference": [next(drifting, 0.01)] * count}
+
+    limits = LIMITS.model_copy(update={"warmup_s": 1000})
+    result = sample(take, limits, lambda _: "stop", now=lambda: next(now))
+    assert result.settled
+    assert result.warmup_samples >= 60 * 3
 
 
 def test_a_device_that_never_settles_is_sampled_all_the_same_and_says_so():
@@ -143,7 +157,7 @@ def test_interleaved_a_turn_is_taken_when_it_is_told_and_nothing_in_between():
     # it asks before each turn, and once before it ends
     assert [0, 3, 6] == [chunk.samples for chunk in chunks]
     assert [0.0, 0.01, 0.01] == [chunk.median_s for chunk in chunks]
-    assert [3, 3] == device.taken[2:]
+    assert [3, 3] == device.taken[3:]
     assert 6 == len(result.samples["latency"])
     assert pytest.approx(0.06) == result.sampling_s
     assert result.settled

@@ -41,6 +41,18 @@ def test_the_latest_of_one_key_counts(store):
     assert 4 == len(store.path.read_bytes().splitlines())
 
 
+def test_reading_after_each_of_many_records_stays_linear(store, monkeypatch):
+    """A sweep of 10,000 cells asks the file before each of them."""
+    parsed = []
+    parse = Timing.model_validate_json
+    monkeypatch.setattr(Timing, "model_validate_json", lambda data: parsed.append(1) or parse(data))
+    other = Store(store.path)
+    for number in range(100):
+        store.append(timing(str(number), 0.5))
+        assert number + 1 == len(store.read()) == len(other.read())
+    assert 200 == len(parsed)
+
+
 @pytest.mark.parametrize("kept", [1, -2])
 def test_a_last_line_cut_short_is_reported_and_moved_aside(store, kept):
     store.append(timing("a", 0.5))

@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from vidcost.bench.timing import conditions
 from vidcost.bench.timing import parent as parent_side
 from vidcost.bench.timing.budget import Budget
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.locks import locked
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.parent import COMMAND, Exchange, Predicted
 from vidcost.bench.timing.plan import check_code
@@ -78,9 +80,9 @@ def rows(timings):
 
 
 def test_the_parent_completes_the_workers_record(run, store):
-    (timing,) = run("ok", predict=lambda _: Predicted(macs=7, macs_total=21, peak_macs_per_s=1e12))
+    (timing,) = run("ok", predict=lambda _: Predicted(macs=7, macs_total=21))
     assert ("ok", {"latency": (0.011, 0.013)}) == (timing.status, timing.samples_s)
-    assert (7, 21, 1e12) == (timing.macs, timing.macs_total, timing.peak_macs_per_s)
+    assert (7, 21) == (timing.macs, timing.macs_total)
     assert MACHINE == timing.machine
     assert timing.cell.key(*conditions.conditions(MACHINE)) == timing.key
     assert timing.started.endswith("+00:00")
@@ -92,6 +94,35 @@ def test_a_large_product_is_measured_once_for_each_type(run):
     halves = [Cell(row=row, dtype="bf16") for row in ("peak-1", "peak-2")]
     said = [timing.error for timing in run("peak-1", halves[0], "peak-2", halves[1])]
     assert ["None", "None", "7000000000.0", "7000000000.0"] == said
+
+
+def test_several_processes_make_one_record(run):
+    """--processes: samples one after the other, an interval over the processes' medians."""
+    (timing,) = run(Cell(row="ok", processes=3))
+    assert 3 == len(set(run.pids))
+    assert ((0.011, 0.013) * 3, (2, 2, 2)) == (timing.samples_s["latency"], timing.processes)
+    protocol = timing.protocol
+    assert (9, 1.5, 0.0) == (protocol.warmup_samples, protocol.sampling_s, protocol.precision)
+    (failed,) = run(Cell(row="crash", processes=3))
+    assert ("crashed", ()) == (failed.status, failed.processes)
+
+
+def test_a_second_sweep_waits_for_the_cpus_of_the_first_and_says_so(run):
+    """A lock for each CPU: another number of threads has some of them in common."""
+    cpu = f"cpu-{min(os.sched_getaffinity(0))}"
+    said, waits = [], threading.Event()
+
+    def warn(line):
+        said.append(line)
+        waits.set()
+
+    with locked([cpu], said.append):
+        thread = threading.Thread(target=run, args=("ok",), kwargs={"warn": warn})
+        thread.start()
+        assert waits.wait(30)
+        assert thread.is_alive()
+    thread.join()
+    assert [f"another program measures on {cpu}: waiting until it is done"] == said
 
 
 @pytest.mark.parametrize(
