@@ -40,7 +40,7 @@ def test_conventions_and_views_are_tried():
 
 def test_classes_and_clips_of_a_row_are_tried(monkeypatch):
     # the block does not fit into 32 x 32
-    for name, values in (("CLASSES", (3,)), ("FRAMES", (4,)), ("SIZES", (32, 64))):
+    for name, values in (("CLASSES", (3,)), ("FRAMES", (4,)), ("SIZES", (32, 128))):
         monkeypatch.setattr(printed, name, values)
     (row,) = select(["mfnet-pnl"])
     # 7,870,984 parameters with 200 classes; 769 less for each of 197
@@ -48,6 +48,6 @@ def test_classes_and_clips_of_a_row_are_tried(monkeypatch):
     assert {
         "200 classes, 3x16x224x224": 7_870_984,
         "3 classes, 3x16x224x224": 7_870_984 - 197 * 769,
-        "200 classes, 3x4x64x64": 7_870_984,
-        "3 classes, 3x4x64x64": 7_870_984 - 197 * 769,
+        "200 classes, 3x4x128x128": 7_870_984,
+        "3 classes, 3x4x128x128": 7_870_984 - 197 * 769,
     } == {each.setting: each.params for each in found if each.convention == "MACs"}
