@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from vidcost.bench.api.guest import NotCopyable, called, copied, guarded, outlined
+from vidcost.bench.api.guest import NotCopyable, called, copied, guarded, outline, outlined
 from vidcost.bench.call import Inputs, name_inside
 from vidcost.bench.count import counter
 from vidcost.bench.count.counter import Count, UncountedOperator
@@ -38,13 +38,15 @@ class NetworkCount:
     elements. ``modules`` are all of them, outermost first. ``checks`` holds every module with a
     closed form, a method ``cost(shape) -> Cost``, beside its count; ``unchecked`` says of others
     with such a method why it could not be asked. ``counted_on`` is the device of the pass;
-    ``why`` says why it is not "meta", where nothing is computed.
+    ``why`` says why it is not "meta", where nothing is computed. ``multiply`` are elements of the
+    forward pass that are multiplied one by one, which is no MAC; printed above 1% of the MACs.
     """
 
     network: str
     forward: Cost
     backward: Cost | None
     buffers: int
+    multiply: int
     modules: tuple[ModuleCount, ...]
     checks: tuple[Check, ...]
     unchecked: tuple[str, ...]
@@ -88,12 +90,17 @@ class NetworkCount:
 
     def to_json(self) -> str:
         """The whole and its modules as a JSON object."""
-        whole = _line(self.modules[0]) | {"buffers": self.buffers, "counted_on": self.counted_on}
+        whole = _line(self.modules[0]) | {
+            "buffers": self.buffers,
+            "multiply": self.multiply,
+            "counted_on": self.counted_on,
+        }
         whole["module"] = self.network
         return json.dumps(whole | {"modules": [_line(module) for module in self.modules[1:]]})
 
     def __repr__(self) -> str:
-        return self._table("simple")
+        note = multiplications("", self.multiply, self.forward)
+        return self._table("simple") + (note and f"\n{note}")
 
     def _repr_html_(self) -> str:
         return self._table("html")
@@ -179,11 +186,21 @@ def count(
         forward=forward.total,
         backward=None if backward is None else backward.total,
         buffers=forward.buffers,
+        multiply=forward.multiply,
         modules=modules(network, forward, backward, outputs),
         checks=tuple(checks),
         unchecked=tuple(unchecked),
         counted_on=counted_on,
         why=why,
+    )
+
+
+def multiplications(network: str, elements: int, forward: Cost) -> str:
+    """A sentence on multiplications element by element; empty up to 1% of the MACs."""
+    if 100 * elements <= forward.macs:
+        return ""
+    return (
+        f"{network and f'{network}: '}{elements:,} multiplications element by element are no MACs."
     )
 
 
@@ -211,15 +228,17 @@ def _on_meta_or_here(
 
     Shapes of the modules' outputs are written into ``outputs``.
     """
-    shapes = [x.detach().to("meta").requires_grad_(x.requires_grad) for x in values]
-    try:
-        guest = outlined(network)
-        with _noted(guest, outputs):
-            return run(guest, *shapes), "meta", ""
-    except UncountedOperator:
-        raise
-    except Exception as error:  # whatever does not work without values
-        why = named(error)
+    why = ""
+    for keep in (False, True):
+        try:
+            shapes = [outline(x, keep_integers=keep) for x in values]
+            guest = outlined(network, keep_integers=keep)
+            with _noted(guest, outputs):
+                return run(guest, *shapes, keep_integers=keep), "meta", ""
+        except UncountedOperator:
+            raise
+        except Exception as error:  # whatever does not work without values
+            why = why or named(error)
     device = next((x.device for x in (*network.parameters(), *values)), None)
     here = [x.detach().clone().requires_grad_(x.requires_grad) for x in values]
     try:

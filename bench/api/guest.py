@@ -80,21 +80,29 @@ def copied(model: nn.Module) -> nn.Module:
     """
     # detached first: what autograd has recorded cannot be copied
     memo = {
-        id(tensor): _with_grad_of(tensor, tensor.detach().clone()) for tensor in _tensors(model)
+        id(tensor): _with_grad_of(tensor, _cloned(tensor.detach())) for tensor in _tensors(model)
     }
     return _copied(model, memo)
 
 
-def outlined(model: nn.Module) -> nn.Module:
+def outlined(model: nn.Module, *, keep_integers: bool = False) -> nn.Module:
     """``model`` on the meta device: its shapes alone, in no time and without memory.
 
+    ``keep_integers``: integers and booleans are copied to the CPU instead.
     Raises: NotCopyable.
     """
     memo = {
-        id(tensor): _with_grad_of(tensor, torch.empty_like(tensor, device="meta"))
+        id(tensor): _with_grad_of(tensor, outline(tensor, keep_integers=keep_integers))
         for tensor in _tensors(model)
     }
     return _copied(model, memo)
+
+
+def outline(tensor: Tensor, *, keep_integers: bool) -> Tensor:
+    """``tensor`` on the meta device, or if it is of integers or booleans a copy on the CPU."""
+    if keep_integers and not (tensor.is_floating_point() or tensor.is_complex()):
+        return tensor.detach().to("cpu", copy=True)
+    return torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad)
 
 
 def _tensors(model: nn.Module) -> Iterator[Tensor]:
@@ -103,6 +111,13 @@ def _tensors(model: nn.Module) -> Iterator[Tensor]:
     yield from model.buffers()
     for module in model.modules():
         yield from (value for value in vars(module).values() if isinstance(value, Tensor))
+
+
+def _cloned(tensor: Tensor) -> Tensor:
+    # memory is copied once one of the two is written to
+    if tensor.layout == torch.strided and not tensor.is_quantized:
+        return tensor._lazy_clone()
+    return tensor.clone()
 
 
 def _with_grad_of(tensor: Tensor, made: Tensor) -> Tensor:

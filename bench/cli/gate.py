@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +18,12 @@ from vidcost.bench.extras import require
 from vidcost.bench.progress import progress
 
 if TYPE_CHECKING:
-    from vidcost.bench.gate.record import Result
+    from vidcost.bench.gate.record import Result, Rule
+
+FIND_ABOVE_MARGIN = 0.02
+
+MOST_PAIRS_FOR_POWER = 400
+"""With --power; each pair takes some seconds at a target."""
 
 _counting = partial(progress, "counting")
 
@@ -42,6 +47,16 @@ Shapes = Annotated[
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of each process.")]
 Margin = Annotated[
     float, typer.Option(min=0.001, max=1, help="Fraction by which head may be slower.")
+]
+Find = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001, max=1, help="Slow-down that must be found; default: 0.02 above the margin."
+    ),
+]
+Inconclusive = Literal["fail", "warn"]
+IfInconclusive = Annotated[
+    Inconclusive, typer.Option(help="fail: exit status 3 if --find is not excluded; warn: 0.")
 ]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="Raw samples and verdicts, as JSON.")]
 
@@ -73,7 +88,7 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     from vidcost.papers.catalog import rows_beside
 
     comparison = compare(rows_beside(record.read(results)), results, progress=_counting)
-    summary, table = summary_line(comparison, results), change_table(comparison.changes)
+    summary, table = summary_line(comparison, results), change_table(comparison)
     if comparison.changes or as_ is not None:
         print_table(table, as_)
     _note(append_summary(table.markdown() if comparison.changes else summary + "\n"))
@@ -105,7 +120,7 @@ def gate_accept(
 
     acceptance = accept(rows_beside(record.read(results)), results, reason, progress=_counting)
     if json:
-        print_table(change_table(acceptance.changes), Format.JSON)
+        print_table(change_table(acceptance), Format.JSON)
     typer.echo(accepted_line(acceptance, results), err=json)
 
 
@@ -133,6 +148,17 @@ def gate_time(
     axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: Threads = 1,
     margin: Margin = 0.03,
+    find: Find = None,
+    power: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5,
+            max=0.999,
+            help="Find --find with this probability, with as many pairs as that takes; default: "
+            "0.95 with at most 40 pairs.",
+        ),
+    ] = None,
+    inconclusive: IfInconclusive = "fail",
     visit: Annotated[
         float,
         typer.Option(
@@ -142,12 +168,6 @@ def gate_time(
     seed: Annotated[
         int | None, typer.Option(min=0, hidden=True, help="Chooses the orders; default: any.")
     ] = None,
-    same_environment: Annotated[
-        bool,
-        typer.Option(
-            "--same-environment", help="Run both with the packages installed here, in any case."
-        ),
-    ] = False,
     out: Out = Path("gate.json"),
     junit: Junit = None,
     as_: As = None,
@@ -156,45 +176,58 @@ def gate_time(
 ) -> None:
     """Time two versions of the models interleaved on this machine, and judge the difference.
 
-    This installation's harness measures both. Every target is screened on eight pairs of
-    processes, and confirmed on fresh pairs if it looks changed. Exit status 0: nothing regressed;
-    1: something did; 3: something could not be judged.
+    This installation's harness and packages measure both. Every target is screened on eight pairs
+    of processes, and confirmed on fresh pairs if it may have changed. Exit status 0: nothing
+    regressed; 1: something did; 3: something could not be judged, or was too noisy to find --find.
     """
+    from vidcost.bench.block_spec import reference_of
     from vidcost.bench.gate import interleave, record, versions
     from vidcost.bench.gate.judge import judged
+    from vidcost.bench.timing import plan
     from vidcost.bench.timing.cell import Cell, checked_cell
     from vidcost.bench.timing.machine import check_device
     from vidcost.bench.timing.sweep import Interrupted
 
     check_device(device)
     files.check_folder(out.parent)
+    rule = _rule(margin, find, inconclusive)
+    if power is not None:
+        rule = rule.model_copy(update={"power": power, "most_pairs": MOST_PAIRS_FOR_POWER})
     if not rows and device == "cpu":
         blocks = blocks or ["all"]
+    if shapes and not blocks:
+        raise ValueError("--shape is for blocks alone: give --blocks too")
     common = {"device": device, "threads": threads, **axes}
 
     def cell_of_row(name: str) -> Cell:
         return checked_cell({"row": name, "frames": frames, "size": size} | common)
 
-    # bad input is reported before two versions are prepared, which takes seconds to minutes
-    alone, left_out = interleave.blocks_alone(blocks or (), shapes or ())
-    cells = [checked_cell(block | common) for block in alone]
+    # bad input is reported before two versions are prepared, which takes seconds
+    alone, notes = plan.blocks_alone(blocks or (), shapes or ())
+    for spec, _ in alone:
+        if reference_of(spec):
+            raise ValueError(
+                f"--blocks {spec}: both sides would load the same file; two versions of a "
+                "repository's own blocks are compared, by name"
+            )
+    cells = [checked_cell({"block": spec, "shape": shape} | common) for spec, shape in alone]
     # only the versions know the names of their rows
     for name in rows or (() if blocks else ("any",)):
         cell_of_row(name)
-    prepared = versions.prepare(
-        Path(), base, head, cache=versions.cache_folder(), same_environment=same_environment
-    )
+    prepared = versions.prepare(Path(), base, head, cache=versions.cache_folder())
+    if versions.requirements_differ(Path(), base, head):
+        notes.append("the versions ask for other packages: both ran with those installed here")
     # also reports a version whose models do not import
     base_rows, head_rows = (side.rows() for side in prepared)
     if rows or not blocks:
         names, of_one = interleave.common_rows(base_rows, head_rows, rows or ())
         cells = [*map(cell_of_row, names), *cells]
-        left_out = [*of_one, *left_out]
+        notes = [*of_one, *notes]
     run = interleave.new_run(
         prepared,
         cells,
-        left_out=left_out,
-        rule=record.Rule(margin=margin),
+        notes=notes,
+        rule=rule,
         seed=random.SystemRandom().randrange(1 << 32) if seed is None else seed,
         visit_s=visit,
     )
@@ -224,6 +257,8 @@ def gate_samples(
         typer.Option(metavar="FIELD", help="A field in which the machines may differ."),
     ] = None,
     margin: Margin = 0.03,
+    find: Find = None,
+    inconclusive: IfInconclusive = "fail",
     out: Out = Path("gate.json"),
     junit: Junit = None,
     as_: As = None,
@@ -240,7 +275,7 @@ def gate_samples(
     from vidcost.bench.gate.pytest_benchmark import compare_files
 
     files.check_folder(out.parent)
-    rule = record.Rule(margin=margin)
+    rule = _rule(margin, find, inconclusive)
     result = judged(compare_files(base, head, rule=rule, allow=allow or ()))
     record.write(out, result)
     _conclude(result, junit, as_)
@@ -270,6 +305,15 @@ def gate_replay(
     _conclude(result, junit, as_)
 
 
+def _rule(margin: float, find: float | None, inconclusive: Inconclusive) -> Rule:
+    from vidcost.bench.gate.record import Rule
+
+    find = round(margin + FIND_ABOVE_MARGIN, 6) if find is None else find
+    if not margin < find < 1:
+        raise ValueError(f"--find {find:g} must lie between the margin {margin:g} and 1")
+    return Rule(margin=margin, find=find, inconclusive=inconclusive)
+
+
 def _conclude(result: Result, junit: Path | None, as_: Format | None) -> None:
     """Report the verdicts everywhere, and exit accordingly."""
     from vidcost.bench.report.gate import github
@@ -283,7 +327,7 @@ def _conclude(result: Result, junit: Path | None, as_: Format | None) -> None:
         from vidcost.bench.report.gate.junit import junit as as_xml
 
         files.write(junit, as_xml(result.verdicts, ran))
-    github.announce(github.annotations(result.verdicts), err=as_ is not None)
+    github.announce(github.annotations(result.verdicts, result.measured.rule), err=as_ is not None)
     _note(github.append_summary(table.markdown()))
     if result.status:
         raise typer.Exit(result.status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vidcost.bench.count import meta
+from vidcost.bench.count import integers, meta
 from vidcost.bench.count.operands import Multiplication, Operands, Shape
 from vidcost.bench.count.rules import RULES, USERS, Rule, is_free, product_kind, torchs_rule
 from vidcost.bench.outputs import tensors_in
@@ -130,20 +130,23 @@ class Count:
         return {module: Cost(**inside) for module, inside in amounts.items()}
 
 
-def count(model: nn.Module, *inputs: Tensor) -> Count:
+def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Count:
     """Count one forward pass of ``model`` on ``inputs``, in evaluation mode, without gradients.
 
     On the meta device nothing is computed and it takes milliseconds; elsewhere the pass runs. The
-    model is left as it was. MACs do not depend on the values, only on the shapes.
+    model is left as it was. MACs do not depend on the values, only on the shapes; where values of
+    integers and booleans decide on shapes, ``keep_integers`` computes them during a pass on the
+    meta device.
     Raises: UncountedOperator with the names of all that have no rule.
     """
-    log = Log(tensors_in(inputs))
+    given = tensors_in(inputs)
+    log = Log(given, keep_integers=keep_integers)
     functions = Functions(log)
     with (
         mode(model, training=False),
         watched(model, log),
         torch.no_grad(),
-        unfused(model),
+        unfused(model, attention=not given or any(x.device.type != "cpu" for x in given)),
         supported(log),
         functions,
         log,
@@ -162,8 +165,9 @@ def count(model: nn.Module, *inputs: Tensor) -> Count:
 class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts each operator in the module that is running."""
 
-    def __init__(self, inputs: Iterable[Tensor]) -> None:
+    def __init__(self, inputs: Iterable[Tensor], *, keep_integers: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.keep_integers = keep_integers
         self.operations: list[Operation] = []
         self.multiply = 0
         self.last_multiplied: Multiplication | None = None
@@ -195,7 +199,10 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.uncounted.setdefault(func._overloadpacket._qualified_op_name, self.module)
                 result = func(*args, **kwargs)
             return result
-        result = meta.call(func, args, kwargs)
+        if self.keep_integers:
+            result = integers.call(func, name, args, kwargs)
+        else:
+            result = meta.call(func, args, kwargs)
         results = [result] if isinstance(result, Tensor) else _tensors((result,))
         if rule is None:
             self.operations += self.without_rule(name, args, results)
@@ -250,7 +257,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if found.source is not None:
                 found.source.product = found.kind
             return [_product(found)]
-        if name == "square" or (name == "pow" and args[1] == 2):
+        if name == "square" or (name == "pow" and not isinstance(args[1], Tensor) and args[1] == 2):
             self.operands.squared(out[0])
         if name == "mul" and (out[0].is_floating_point() or out[0].is_complex()):
             return self._multiplied(args, out[0])
@@ -429,8 +436,12 @@ def supported(log: Log) -> Iterator[None]:
 
 
 @contextmanager
-def unfused(model: nn.Module) -> Iterator[None]:
-    """Run attention and LSTM as separate operators: fused, they hide some of their products."""
+def unfused(model: nn.Module, *, attention: bool = True) -> Iterator[None]:
+    """Run LSTM and ``attention`` as separate operators: fused, they hide some of their products.
+
+    Attention in parts needs memory for the scores. A fused kernel of the CPU counts the same; those
+    of a GPU may pad their operands.
+    """
     fast_path = torch.backends.mha.get_fastpath_enabled()
     # not torch.backends.mkldnn.flags, which warns of TF32 on the way out
     mkldnn = torch._C._get_mkldnn_enabled()
@@ -438,7 +449,7 @@ def unfused(model: nn.Module) -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     torch._C._set_mkldnn_enabled(mkldnn and not has_lstm)
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH) if attention else nullcontext():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)

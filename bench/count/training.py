@@ -44,16 +44,17 @@ class Training:
         return self.forward.total + self.backward.total
 
 
-def count_training(model: nn.Module, *inputs: Tensor) -> Training:
+def count_training(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Training:
     """Count one pass of ``model`` on ``inputs`` and the backward pass from its outputs.
 
     Gradients are computed for the parameters and inputs that require them. All modules are in
     training mode: BatchNorm normalises by the batch, dropout drops. The loss and the optimiser's
     step are not counted. The model, its gradients and its buffers are left as they were.
+    ``keep_integers`` as in :func:`vidcost.bench.count.counter.count`.
     Raises: UncountedOperator with the names of all that have no rule; ValueError if nothing
             requires a gradient, or as layers do that cannot train on so small an input.
     """
-    log = _TrainingLog(tensors_in(inputs))
+    log = _TrainingLog(tensors_in(inputs), keep_integers=keep_integers)
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
@@ -70,13 +71,14 @@ def count_training(model: nn.Module, *inputs: Tensor) -> Training:
             **{f"model.{name}": b.clone() for name, b in model.named_buffers()},
         }
         functional_call(_Step(model, log), stand_ins, tuple(map(_leaf, inputs)))
-    operations, calls = log.forward_ends
+    operations, calls, multiply = log.forward_ends
     return Training(
         forward=Count(
             params=sum(p.numel() for p in model.parameters()),
             buffers=sum(b.numel() for b in model.buffers()),
             operations=tuple(log.operations[:operations]),
             calls=tuple(log.calls[:calls]),
+            multiply=multiply,
         ),
         backward=Count(0, 0, tuple(log.operations[operations:]), tuple(log.calls[calls:])),
     )
@@ -134,16 +136,16 @@ class _TrainingLog(Log):  # type: ignore[no-untyped-call]
     just before the operation reaches us; in the backward pass it tells which node is running.
     """
 
-    def __init__(self, inputs: Iterable[Tensor]) -> None:
-        super().__init__(inputs)
-        self.forward_ends = (0, 0)
+    def __init__(self, inputs: Iterable[Tensor], *, keep_integers: bool) -> None:
+        super().__init__(inputs, keep_integers=keep_integers)
+        self.forward_ends = (0, 0, 0)
         # source i made the nodes after last_nodes[i - 1] up to last_nodes[i]
         self.sources: list[_Source] = []
         self.last_nodes: list[int] = []
 
     def end_forward(self) -> None:
         """Everything after this belongs to the backward pass."""
-        self.forward_ends = (len(self.operations), len(self.calls))
+        self.forward_ends = (len(self.operations), len(self.calls), self.multiply)
 
     def with_rule(
         self, name: str, args: Sequence[Any], out: Sequence[Tensor], parts: Any, whose: str

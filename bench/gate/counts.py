@@ -12,21 +12,27 @@ again before it stores another integer.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from vidcost import models, papers
+from vidcost.bench import count as counting
 from vidcost.bench import files
 from vidcost.bench.count import record
-from vidcost.bench.count.reconcile import Examined, examine, measure, reconcile, steps
+from vidcost.bench.count.counter import count
+from vidcost.bench.count.meta import on_meta
+from vidcost.bench.count.modules import ClosedFormMismatch, closed_forms
+from vidcost.bench.count.reconcile import examine, measure, reconcile, steps
 from vidcost.bench.count.record import COUNTS, Record
 from vidcost.bench.count.references.reference import version
-from vidcost.bench.gate.versions import git
+from vidcost.bench.gate.versions import digest, git
 from vidcost.papers.row import Row
 
 HISTORY = "counts-history.jsonl"
@@ -34,6 +40,8 @@ HISTORY = "counts-history.jsonl"
 ROW = "row"
 """The field of a change of the whole row: new, gone, or no longer counted."""
 PRESENT = "present"
+CLOSED_FORM = "closed form of "
+"""Begins the field of a quantity of a module; before is the closed form's, after is counted."""
 
 Figure = int | str
 
@@ -52,8 +60,8 @@ class Change:
 
     ``field`` is a field of ``Record``, or of a counter: ``fvcore.flops``, ``fvcore.params``, and
     ``fvcore.flops.BatchNorm`` for a category; ``row`` if the whole row is new, gone, or cannot be
-    counted. ``before`` is the figure in the baseline, ``after`` the one counted now; None if there
-    is none.
+    counted; ``closed form of MODULE: conv`` if it no longer holds. ``before`` is the figure in the
+    baseline, ``after`` the one counted now; None if there is none.
     """
 
     row: str
@@ -69,16 +77,22 @@ class Change:
         return 100 * (self.after - self.before) / self.before
 
 
+Broken = tuple[Change, ...]
+"""Of a row that cannot be counted, or whose closed form no longer holds."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The changes, in the order of rows and fields, and how much was compared.
 
-    ``rows`` are on both sides; ``figures`` are theirs.
+    ``rows`` are on both sides; ``figures`` are theirs. ``broken`` rows must be mended: they cannot
+    be accepted.
     """
 
     changes: tuple[Change, ...]
     rows: int
     figures: int
+    broken: tuple[str, ...] = ()
 
     @property
     def changed_rows(self) -> tuple[str, ...]:
@@ -107,7 +121,8 @@ def compare(rows: Sequence[Row], results: Path, *, progress: Progress = _silent)
     ``rows`` must be all rows: a row of the baseline that is not among them is gone. Rows that
     cannot be built are left out. A row that fails to count is a change, and the others are still
     compared.
-    Raises: ValueError if there is no baseline or it is damaged.
+    Raises: ValueError if there is no baseline or it is damaged, or the files beside ``results`` are
+        not those that are installed.
     """
     baseline = _baseline(results)
     return differences(baseline, _recounted(rows, progress))
@@ -138,21 +153,24 @@ def accept(
 
     The reference counters are asked about the rows that changed; the rest keep their answers.
     Both files are written, or neither.
-    Raises: ValueError if the reason is blank, nothing differs, a row cannot be counted, a counter
-        fails or its answer is not explained exactly, or a file is damaged or cannot be written.
+    Raises: ValueError as :func:`compare` does, and if the reason is blank, nothing differs, a row
+        cannot be counted, a counter fails or its answer is not explained exactly, or a file is
+        damaged or cannot be written.
     """
     if not reason.strip():
         raise ValueError("the reason is blank: say why the counts change with --reason")
     baseline = _baseline(results)
     past = _history(results / HISTORY)
     files.check_folder(results)
-    now = _recounted(rows, progress)
-    if failed := [f"{row}: {why}" for row, why in now.items() if isinstance(why, str)]:
-        raise ValueError(f"cannot accept {_one_line(failed)}")
-    comparison = differences(baseline, now)
+    comparison = differences(baseline, _recounted(rows, progress))
+    failed = [each for each in comparison.changes if each.row in comparison.broken]
+    if failed:
+        lines = [f"{each.row}: {each.field} was {each.before}, is {each.after}" for each in failed]
+        raise ValueError(f"cannot accept {_one_line(lines)}")
     if not comparison.changes:
         raise ValueError(f"nothing to accept: the counts are those of {results / COUNTS}")
-    changed = [row for row in _buildable(rows) if row.name in comparison.changed_rows]
+    buildable = [row for row in rows if row.build is not None]
+    changed = [row for row in buildable if row.name in comparison.changed_rows]
     records = baseline | _asked(changed, progress)
     commit = None
     with contextlib.suppress(ValueError):
@@ -164,46 +182,47 @@ def accept(
         commit=commit,
         changes=comparison.changes,
     )
-    _write(
-        results,
-        [records[row.name] for row in _buildable(rows)],
-        past=past,
-        line=acceptance.model_dump_json(),
-    )
+    with tempfile.TemporaryDirectory(dir=results, prefix=".") as draft:
+        written = record.write(
+            Path(draft), [records[row.name] for row in buildable], command="vidcost gate accept"
+        )
+        # the history first: if the process dies in between, the gate still fails
+        files.write(results / HISTORY, f"{past}{acceptance.model_dump_json()}\n")
+        written.replace(results / COUNTS)
     return acceptance
 
 
 # comparing
 
 
-def differences(baseline: Mapping[str, Record], now: Mapping[str, Record | str]) -> Comparison:
+def differences(baseline: Mapping[str, Record], now: Mapping[str, Record | Broken]) -> Comparison:
     """Compare the records of two sides exactly, in any order of rows.
 
-    A row of ``now`` that could not be counted is its error. Versions are not compared. A change in
-    a counter's categories is reported only if its total is the same, otherwise the total is.
+    Versions are not compared. A change in a counter's categories is reported only if its total is
+    the same, otherwise the total is.
     """
     changes: list[Change] = []
     rows = figures = 0
     for row in dict.fromkeys((*now, *baseline)):
         old, new = baseline.get(row), now.get(row)
-        if old is None or not isinstance(new, Record):
-            changes.append(Change(row, ROW, _presence(old), _presence(new)))
-            continue
-        before, after = _figures(old), _figures(new)
-        rows += 1
-        fields = dict.fromkeys((*after, *before))
-        figures += len(fields)
-        changed = [field for field in fields if before.get(field) != after.get(field)]
-        changes += [
-            Change(row, field, before.get(field), after.get(field))
-            for field in changed
-            if field.rpartition(".")[0] not in changed
-        ]
-    return Comparison(tuple(changes), rows, figures)
-
-
-def _presence(found: Record | str | None) -> str | None:
-    return PRESENT if isinstance(found, Record) else found
+        if isinstance(new, tuple):
+            changes += new
+        elif old is None or new is None:
+            before, after = (PRESENT if side else None for side in (old, new))
+            changes.append(Change(row, ROW, before, after))
+        else:
+            was, now_is = _figures(old), _figures(new)
+            rows += 1
+            fields = dict.fromkeys((*now_is, *was))
+            figures += len(fields)
+            changed = [field for field in fields if was.get(field) != now_is.get(field)]
+            changes += [
+                Change(row, field, was.get(field), now_is.get(field))
+                for field in changed
+                if field.rpartition(".")[0] not in changed
+            ]
+    broken = tuple(row for row, new in now.items() if isinstance(new, tuple))
+    return Comparison(tuple(changes), rows, figures, broken)
 
 
 def _figures(record: Record) -> dict[str, Figure]:
@@ -220,29 +239,37 @@ def _figures(record: Record) -> dict[str, Figure]:
 # counting
 
 
-def _buildable(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row.build is not None]
-
-
-def _recounted(rows: Sequence[Row], progress: Progress) -> dict[str, Record | str]:
-    """The counts of now, or why a row cannot be counted."""
-    now: dict[str, Record | str] = {}
-    with progress(len(_buildable(rows))) as advance:
-        for row in _buildable(rows):
+def _recounted(rows: Sequence[Row], progress: Progress) -> dict[str, Record | Broken]:
+    """The counts of now, with the answers that we explain for each counter."""
+    buildable = [row for row in rows if row.build is not None]
+    now: dict[str, Record | Broken] = {}
+    with progress(len(buildable)) as advance:
+        for row in buildable:
             try:
-                now[row.name] = _explained(examine(row))
+                examined = examine(row)
+                answers = {name: e.answer(version="") for name, e in examined.explained.items()}
+                now[row.name] = examined.record.model_copy(update={"reference_counters": answers})
+            except ClosedFormMismatch:
+                now[row.name] = _mismatches(row)
             # whatever a change of the code broke is reported for its row
             except Exception as error:
-                why = " ".join(str(error).split())
-                now[row.name] = f"not counted, {type(error).__name__}: {why}"
+                why = f"not counted, {type(error).__name__}: {' '.join(str(error).split())}"
+                now[row.name] = (Change(row.name, ROW, PRESENT, why),)
             advance(f"counted {row.name}")
     return now
 
 
-def _explained(examined: Examined) -> Record:
-    """The record with the answers that we explain for each counter."""
-    answers = {name: each.answer(version="") for name, each in examined.explained.items()}
-    return examined.record.model_copy(update={"reference_counters": answers})
+def _mismatches(row: Row) -> Broken:
+    """Every quantity in which a closed form differs from its count."""
+    model, clips = on_meta(row)
+    return tuple(
+        Change(row.name, f"{CLOSED_FORM}{check.module or 'the whole'}: {name}", formula, counted)
+        for check in closed_forms(model, count(model, *clips))
+        for (name, formula), counted in zip(
+            asdict(check.formula).items(), asdict(check.counted).values(), strict=True
+        )
+        if formula != counted
+    )
 
 
 def _asked(rows: Sequence[Row], progress: Progress) -> dict[str, Record]:
@@ -270,6 +297,15 @@ def _one_line(found: Sequence[str]) -> str:
 
 
 def _baseline(results: Path) -> dict[str, Record]:
+    here = results.resolve().parent
+    if (here / "papers" / "catalog.py").is_file():
+        for name, package in (("models", models), ("papers", papers), ("bench/count", counting)):
+            installed = Path(package.__path__[0])
+            if digest([here / name]) != digest([installed]):
+                raise ValueError(
+                    f"{here / name} differs from {installed}, which would be counted: run "
+                    f"`pip install -e {here}`"
+                )
     baseline = record.read(results)
     if not baseline:
         raise ValueError(
@@ -279,37 +315,19 @@ def _baseline(results: Path) -> dict[str, Record]:
     return baseline
 
 
-def _history(path: Path) -> str | None:
-    """The history as it is; None if there is no such file."""
+def _history(path: Path) -> str:
+    """The history, of whole lines; empty if there is no such file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        return None
+        return ""
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read {path}: {error}") from None
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             Acceptance.model_validate_json(line)
         except ValidationError:
             raise ValueError(
                 f"{path}, line {number} is damaged: take the file from the last commit that has it"
             ) from None
-    return text
-
-
-def _write(results: Path, records: Sequence[Record], *, past: str | None, line: str) -> None:
-    """Write both files or neither."""
-    path = results / HISTORY
-    before = past or ""
-    if before and not before.endswith("\n"):
-        before += "\n"
-    # the history first: if the process dies in between, the gate still fails
-    files.write(path, f"{before}{line}\n")
-    try:
-        record.write(results, records, command="vidcost gate accept")
-    except BaseException:
-        if past is None:
-            path.unlink(missing_ok=True)
-        else:
-            files.write(path, past)
-        raise
+    return "".join(f"{line}\n" for line in lines)

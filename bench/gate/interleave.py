@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import math
 import random
 import time
@@ -10,22 +11,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from importlib.metadata import version
 from statistics import median
-from typing import Any
 
 from vidcost.bench.gate.judge import still_to_confirm, to_confirm
 from vidcost.bench.gate.record import SIDES, Rule, Run, Side, Stage, Visit
 from vidcost.bench.gate.versions import Prepared
-from vidcost.bench.timing import plan
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machine_of
 from vidcost.bench.timing.messages import Chunk, Limits, Task
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
 from vidcost.bench.timing.record import Machine, Telemetry, Timing
 from vidcost.bench.timing.telemetry import Telemeter, is_throttled
-from vidcost.papers.catalog import rows_of
 
 LONGEST_VISIT_S = 60.0
 """However slow a pass is, or however long a device stays throttled."""
@@ -51,53 +48,35 @@ _ALIVE = frozenset(("ok", "oom", "unsupported", "throttled"))
 def common_rows(
     base: Sequence[str], head: Sequence[str], patterns: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Rows of both versions that match one of ``patterns`` (all, if there are none), and why
-    others are left out.
+    """Rows of both versions that match one of ``patterns`` (all, if there are none), and notes on
+    the others.
 
     Raises: ValueError if a pattern matches no row of either version, or nothing is left.
     """
-    names = list(dict.fromkeys([*head, *base]))
+    every = list(dict.fromkeys([*head, *base]))
+    chosen = dict.fromkeys([] if patterns else every)
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not (matching := fnmatch.filter(every, pattern)):
             raise ValueError(
                 f"no row {pattern!r} in either version: `vidcost list` shows those of this one"
             )
-    chosen = [n for n in names if not patterns or any(fnmatchcase(n, p) for p in patterns)]
-    left_out = [
+        chosen |= dict.fromkeys(matching)
+    both = [name for name in every if name in chosen and name in base and name in head]
+    notes = [
         f"{name} is only in {'head' if name in head else 'base'}: nothing to compare it with"
-        for name in chosen
-        if name not in head or name not in base
+        for name in every
+        if name in chosen and name not in both
     ]
-    both = [name for name in chosen if name in head and name in base]
     if not both:
-        none = "the two versions have no row in common: name blocks with --blocks"
-        raise ValueError("; ".join(left_out) if patterns else none)
-    return both, left_out
-
-
-def blocks_alone(
-    blocks: Sequence[str], shapes: Sequence[str]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Blocks at ``shapes`` (by default those that rows share), as fields of cells; and why some
-    are left out.
-
-    Raises: ValueError for an unknown block or shape, or for shapes without a block.
-    """
-    if not blocks:
-        if shapes:
-            raise ValueError("--shape is for blocks alone: give --blocks too")
-        return [], []
-    specs = plan.named_specs(blocks)
-    at = [plan.shape_of(text) for text in shapes] or plan.shared_shapes(rows_of())
-    alone, reasons = plan.fitting(specs, at)
-    return [{"block": spec, "shape": shape} for spec, shape in alone], reasons
+        raise ValueError("; ".join(notes) or "neither version has a row")
+    return both, notes
 
 
 def new_run(
     prepared: tuple[Prepared, Prepared],
     cells: Sequence[Cell],
     *,
-    left_out: Sequence[str] = (),
+    notes: Sequence[str] = (),
     rule: Rule,
     seed: int,
     visit_s: float,
@@ -114,7 +93,7 @@ def new_run(
         base=base,
         head=head,
         cells=tuple(cells),
-        left_out=tuple(left_out),
+        notes=tuple(notes),
         rule=rule,
         seed=seed,
         visit_s=visit_s,
@@ -131,7 +110,7 @@ class Launch:
 
 def launches(prepared: tuple[Prepared, Prepared]) -> Mapping[Side, Launch]:
     """Workers of both sides: this harness with the models of each side."""
-    base, head = (Launch((side.python, *COMMAND[1:]), side.variables) for side in prepared)
+    base, head = (Launch(COMMAND, side.variables) for side in prepared)
     return {"base": base, "head": head}
 
 
@@ -140,14 +119,18 @@ def launches(prepared: tuple[Prepared, Prepared]) -> Mapping[Side, Launch]:
 
 @dataclass
 class Turns:
-    """The record of each side, and the turns that are void on both."""
+    """The record of each side, the first side that failed, and the turns that are void on both.
+
+    A side that is stopped because the other failed may have no sample, and is not to blame.
+    """
 
     timings: dict[Side, Timing] = field(default_factory=dict)
+    failed: Side | None = None
     void: set[int] = field(default_factory=set)
 
     def samples_ns(self, side: Side, turn_samples: int) -> tuple[int, ...]:
         """Nanoseconds of ``side`` in the turns that count; none if either side failed."""
-        if any(timing.status != "ok" for timing in self.timings.values()):
+        if self.failed:
             return ()
         samples = self.timings[side].samples_s.get("latency", ())
         return tuple(
@@ -204,6 +187,8 @@ def _listen(workers: Mapping[Side, WorkerProcess], side: Side, turns: Turns) -> 
     if not isinstance(said, Chunk):
         assert isinstance(said, Timing), "no energy is measured while interleaved"
         turns.timings[side] = said
+        if said.status != "ok":
+            turns.failed = turns.failed or side
 
 
 # all cells, all pairs
@@ -275,12 +260,12 @@ class Campaign:
 
     def _left(self, stage: Stage, wanted: Mapping[int, int], done: Mapping[int, int]) -> list[int]:
         """Cells that need another pair."""
-        if stage == "confirm":
-            wanted = still_to_confirm(self.run, wanted)
+        unsettled = still_to_confirm(self.run) if stage == "confirm" else wanted
         return [
             cell
-            for cell, pairs in wanted.items()
-            if done[cell] < pairs and not any(self._failed[cell, side] >= TRIES for side in SIDES)
+            for cell in unsettled
+            if done[cell] < wanted[cell]
+            and not any(self._failed[cell, side] >= TRIES for side in SIDES)
         ]
 
     def _keep(self, *, complete: bool = False) -> None:
@@ -302,8 +287,7 @@ class Campaign:
                 while left and alive:
                     cell = left.pop(0)
                     self._on_progress(f"{stage}: {self.run.cells[cell].target}", pair, of)
-                    visits = self._measure(workers, stage, pair, cell)
-                    alive = all(visit.status in _ALIVE for visit in visits)
+                    visits, alive = self._measure(workers, stage, pair, cell)
                     yield cell, visits
                 if alive:
                     for worker in workers.values():
@@ -321,8 +305,11 @@ class Campaign:
 
     def _measure(
         self, workers: Mapping[Side, WorkerProcess], stage: Stage, pair: int, cell: int
-    ) -> list[Visit]:
-        """The visits of both workers, the first of which warms up first, at ``cell``."""
+    ) -> tuple[list[Visit], bool]:
+        """The visits of both workers, or of the one that failed, at ``cell``.
+
+        The first of ``workers`` warms up first. Also whether both are still alive.
+        """
         turn_samples = self._turn_samples(cell)
         limits = Limits(
             sampling_s=LONGEST_VISIT_S,
@@ -354,18 +341,33 @@ class Campaign:
             turns = interleave(
                 workers, tasks, enough=enough, is_void=is_void, order=self._turn_order
             )
+        for side, timing in turns.timings.items():
+            if timing.machine is not None:
+                self._check(side, timing.machine)
         clocks = [each.sm_clock_mhz for each in readings if each.sm_clock_mhz is not None]
-        common = Visit(
-            stage=stage,
-            pair=pair,
-            side=next(iter(workers)),
-            second=False,
-            cell=cell,
-            turn_samples=turn_samples,
-            void_samples=len(turns.void) * turn_samples,
-            sm_clock_mhz=round(median(clocks)) if clocks else None,
-        )
-        return [self._visit(common, turns, side) for side in turns.timings]
+        visits = []
+        for side in [turns.failed] if turns.failed else turns.timings:
+            timing, samples = turns.timings[side], turns.samples_ns(side, turn_samples)
+            throttled = not turns.failed and not samples
+            visits.append(
+                Visit(
+                    stage=stage,
+                    pair=pair,
+                    side=side,
+                    second=side != next(iter(workers)),
+                    cell=cell,
+                    status="throttled" if throttled else timing.status,
+                    error="no clean turn: the device was throttled" if throttled else timing.error,
+                    samples_ns=samples,
+                    turn_samples=turn_samples,
+                    void_samples=len(turns.void) * turn_samples,
+                    settled=timing.protocol.settled if timing.protocol else True,
+                    peak_bytes=timing.memory.peak if timing.memory else None,
+                    sm_clock_mhz=round(median(clocks)) if clocks else None,
+                    slowdown=self._slowdowns[side],
+                )
+            )
+        return visits, all(timing.status in _ALIVE for timing in turns.timings.values())
 
     def _turn_samples(self, cell: int) -> int:
         """One pass on a CPU, whose load changes by the millisecond; on a GPU enough passes to hide
@@ -377,26 +379,6 @@ class Campaign:
             visit.samples_ns for visit in self._visits if visit.cell == cell and visit.samples_ns
         ]
         return math.ceil(TURN_S * 1e9 / median(known[0])) if known else 1
-
-    def _visit(self, common: Visit, turns: Turns, side: Side) -> Visit:
-        """``common`` with the fields of ``side``."""
-        timing = turns.timings[side]
-        if timing.machine is not None:
-            self._check(side, timing.machine)
-        samples = turns.samples_ns(side, common.turn_samples)
-        throttled = timing.status == "ok" and bool(turns.void) and not samples
-        return common.model_copy(
-            update={
-                "side": side,
-                "second": side != common.side,
-                "status": "throttled" if throttled else timing.status,
-                "error": "no clean turn: the device was throttled" if throttled else timing.error,
-                "samples_ns": samples,
-                "settled": timing.protocol.settled if timing.protocol else True,
-                "peak_bytes": timing.memory.peak if timing.memory else None,
-                "slowdown": self._slowdowns[side],
-            }
-        )
 
     def _check(self, side: Side, machine: Machine) -> None:
         """Record the machine of a side.  Raises: ValueError if the other side ran elsewhere."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -27,32 +25,41 @@ MACHINE = (
     "python_implementation",
     "python_version",
 )
-"""Must be equal in two runs, like the parameters and the clock of a benchmark; not the host's name
-or its kernel."""
+"""Of ``machine_info``; must be equal in two runs, like the parameters and the clock of a benchmark;
+not the host's name or its kernel."""
 
-FIELDS = (*MACHINE, "params", "timer", COMMIT)
+DEVICE = ("device", "device_uuid", "driver", "cuda", "cudnn", "torch", "triton", "clocks", "tf32")
+"""Must be equal too: fields of a benchmark's ``extra_info``, of the ``machine`` in it, or of
+``machine_info``."""
+
+FIELDS = (*MACHINE, *DEVICE, "params", "timer", COMMIT)
 """Those that --allow can except."""
 
 DRIFT = "measured at different times: a drift of the machine is not excluded"
 SWAPPED = "every run of base was started after those of head: swap them if that is not intended"
-NO_GPU = "pytest-benchmark names no GPU and no torch: whether both sides had the same is unknown"
+NO_GPU = "the files name no device and no torch: whether both sides had the same is unknown"
+LAUNCHES = "the stream was still busy when a pass returned: the clock saw launches only"
 
 
 @dataclass(frozen=True)
 class _Process:
-    """One benchmark in one run of pytest.
+    """One benchmark in one run of pytest, as it stands in the ``file``.
 
-    ``conditions`` are what must be equal, by field. ``where`` is its place in the ``file``;
-    ``identity`` is equal only for copies.
+    ``conditions`` are what must be equal, by field. ``identity`` is equal only for copies.
     """
 
     name: str
     file: str
-    where: str
-    identity: bytes
+    identity: str
     started: str
     conditions: Mapping[str, str]
     median_s: float
+    peak_bytes: int | None
+    launches_only: bool
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}, {self.name}"
 
 
 def compare_files(
@@ -70,19 +77,29 @@ def compare_files(
             f"no field {unknown[0]!r} can be allowed to differ: choose {', '.join(FIELDS)}"
         )
     old, new = _read(base), _read(head)
-    _reject_copies((*old, *new))
-    names = list(dict.fromkeys(each.name for each in (*old, *new)))
-    sides = [
-        {name: [each for each in side if each.name == name] for name in names}
-        for side in (old, new)
-    ]
-    notes = [DRIFT, NO_GPU]
-    if _all_after(old, new):
+    every = [*old, *new]
+    _reject_copies(every)
+    notes, samples = [DRIFT], []
+    if all(each.conditions[field] == UNKNOWN for each in every for field in ("device", "torch")):
+        notes.append(NO_GPU)
+    # ISO 8601 in one time zone sorts as text
+    if min(each.started for each in old) > max(each.started for each in new):
         notes.append(SWAPPED)
-    for name in names:
-        notes += _differences(sides[0][name], sides[1][name], allow)
+    for name in dict.fromkeys(each.name for each in every):
+        ours, theirs = ([each for each in side if each.name == name] for side in (old, new))
+        notes += _differences(ours, theirs, allow)
+        samples.append(
+            Samples(
+                target=name,
+                base=tuple(each.median_s for each in ours),
+                head=tuple(each.median_s for each in theirs),
+                base_bytes=tuple(each.peak_bytes for each in ours if each.peak_bytes is not None),
+                head_bytes=tuple(each.peak_bytes for each in theirs if each.peak_bytes is not None),
+                invalid=LAUNCHES if any(each.launches_only for each in (*ours, *theirs)) else "",
+            )
+        )
     machines = [
-        {field: each.conditions[field] for field in (*MACHINE, COMMIT)} for each in (*old, *new)
+        {field: each.conditions[field] for field in (*MACHINE, *DEVICE, COMMIT)} for each in every
     ]
     return SampleComparison(
         vidcost=version("vidcost"),
@@ -91,14 +108,7 @@ def compare_files(
         rule=rule,
         allow=tuple(allow),
         machines=tuple({tuple(machine.items()): machine for machine in machines}.values()),
-        samples=tuple(
-            Samples(
-                target=name,
-                base=tuple(each.median_s for each in sides[0][name]),
-                head=tuple(each.median_s for each in sides[1][name]),
-            )
-            for name in names
-        ),
+        samples=tuple(samples),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -124,30 +134,22 @@ def _read_file(path: Path) -> list[_Process]:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:
         raise ValueError(f"{path} is not JSON, or cut short: run pytest again") from None
-    if isinstance(found, dict) and str(found.get("file")).startswith("vidcost gate"):
+    if isinstance(found, dict) and "measured" in found:
         raise ValueError(f"{path} is a gate's result: `vidcost gate replay` judges it again")
     if not isinstance(found, dict) or not {"machine_info", "benchmarks"} <= set(found):
         raise ValueError(f"{path} is another kind of file: name one of pytest's --benchmark-json")
     if not isinstance(found["benchmarks"], list):
         raise ValueError(f"{path}: 'benchmarks' is not a list: run pytest again")
-    machine = {field: _at(found["machine_info"], field) for field in MACHINE}
-    machine[COMMIT] = _at(found, COMMIT)
-    started = str(found.get("datetime", ""))
-    processes: dict[str, _Process] = {}
-    for number, benchmark in enumerate(found["benchmarks"], start=1):
-        process = _process(str(path), number, _mapping(benchmark), machine, started)
-        if process.name in processes:
-            raise ValueError(f"{process.where} is there twice: one run is one process")
-        processes[process.name] = process
-    return list(processes.values())
+    return [_process(str(path), number, found) for number in range(len(found["benchmarks"]))]
 
 
-def _process(
-    file: str, number: int, benchmark: Mapping[str, Any], machine: Mapping[str, str], started: str
-) -> _Process:
+def _process(file: str, number: int, found: Mapping[str, Any]) -> _Process:
+    benchmark, machine = _mapping(found["benchmarks"][number]), found["machine_info"]
     name, stats = benchmark.get("fullname"), benchmark.get("stats")
     if not isinstance(name, str) or not isinstance(stats, dict):
-        raise ValueError(f"{file}: benchmark {number} has no name or no stats: run pytest again")
+        raise ValueError(
+            f"{file}: benchmark {number + 1} has no name or no stats: run pytest again"
+        )
     where = f"{file}, {name}"
     # rounds are stored by --benchmark-save-data, else there is only their median
     rounds = stats.get("data", [stats.get("median")])
@@ -159,22 +161,28 @@ def _process(
         for key, value in sorted(_mapping(benchmark.get("params")).items())
         if "UNSERIALIZABLE[" not in str(value)
     }
+    extra = _mapping(benchmark.get("extra_info"))
+    described = {**_mapping(machine), **_mapping(extra.get("machine")), **extra}
     timer = str(_mapping(benchmark.get("options")).get("timer", UNKNOWN))
+    peak = extra.get("peak_bytes")
     return _Process(
         name=name,
         file=file,
-        where=where,
-        identity=hashlib.sha256(json.dumps([started, benchmark], sort_keys=True).encode()).digest(),
-        started=started,
-        conditions={**machine, "params": json.dumps(params), "timer": timer},
-        median_s=median(_seconds(value, where) for value in rounds),
+        identity=json.dumps([found.get("datetime"), benchmark], sort_keys=True),
+        started=str(found.get("datetime", "")),
+        conditions={field: _at(machine, field) for field in MACHINE}
+        | {field: _at(described, field) for field in DEVICE}
+        | {"params": json.dumps(params), "timer": timer, COMMIT: _at(found, COMMIT)},
+        median_s=median(_number(value, where, "a time in seconds") for value in rounds),
+        peak_bytes=None if peak is None else int(_number(peak, where, "a peak in bytes")),
+        launches_only=bool(extra.get("stream_busy")) and "cuda" not in timer,
     )
 
 
-def _seconds(value: object, where: str) -> float:
+def _number(value: object, where: str, what: str) -> float:
     # JSON's true would pass as 1
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{where}: {value!r} is not a time in seconds: run pytest again")
+        raise ValueError(f"{where}: {value!r} is not {what}: run pytest again")
     return float(value)
 
 
@@ -193,11 +201,11 @@ def _mapping(found: object) -> Mapping[str, Any]:
 
 def _reject_copies(processes: Iterable[_Process]) -> None:
     """A process counts once; the same one on both sides would hide a difference."""
-    seen: dict[bytes, str] = {}
+    seen: dict[str, str] = {}
     for process in processes:
         before = seen.get(process.identity)
-        if before == process.where:
-            raise ValueError(f"{before} is on both sides: name another file for one of them")
+        if process.where in seen.values():
+            raise ValueError(f"{process.where} is there twice: a run is one process, remove one")
         if before is not None:
             raise ValueError(
                 f"{process.where} is a copy of {before}: a process counts once, remove one"
@@ -221,14 +229,3 @@ def _differences(
                     f"incompatible: {field} was {was!r}, is {now!r} ({first.file}, {second.file})"
                 )
             yield f"{field} was {was!r}, is {now!r}: allowed"
-
-
-def _all_after(base: Iterable[_Process], head: Iterable[_Process]) -> bool:
-    try:
-        old, new = (
-            [datetime.fromisoformat(each.started) for each in side] for side in (base, head)
-        )
-        return min(old) > max(new)
-    except (ValueError, TypeError):
-        # a run without a time, or with and without a time zone
-        return False

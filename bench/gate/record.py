@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, assert_never
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from vidcost.bench import files
 from vidcost.bench.exit_status import DONE, FOUND_WRONG, NOT_JUDGED
@@ -33,34 +40,37 @@ class _Frozen(BaseModel):
 
 
 class Rule(_Frozen):
-    """How pairs of processes are judged.
+    """How pairs of processes are judged; fixed before the run.
 
-    Head may be slower by ``margin``, or by ``standard_error_factor`` standard errors if that is
-    more. The screen takes ``screen_pairs`` pairs and only selects the cells to measure again: those
-    at which a one-sided test reaches ``screen_level`` in either direction and which are not shown
-    to be equal. They are confirmed on fresh pairs: as many as find a slow-down by ``find``, or by
-    what the screen proves if that is more, with probability ``power``, but at least
-    ``confirm_pairs`` and at most ``most_pairs``. After ``confirm_pairs`` a cell is left as soon as
-    its pairs show no change beyond ``margin``. ``confirm_level`` bounds the chance of any false
-    alarm over all cells together. The defaults of 8 and 14 pairs are the fewest that tolerate one
-    disturbed pair. Memory may grow by ``memory_margin`` or ``memory_bytes``, whichever is more.
+    Head may be slower by ``margin``. The screen takes ``screen_pairs`` pairs and only selects the
+    cells to measure again: those not shown to be equal at which a slow-down by ``find`` is not
+    excluded, or a one-sided test reaches ``screen_level`` in either direction. They are confirmed
+    on fresh pairs: as many as find a slow-down by ``find``, or by what the screen proves if that is
+    more, with probability ``power``, one disturbed pair among them allowed, but at least
+    ``confirm_pairs`` and at most ``most_pairs``. A cell is left after half of its pairs if they
+    show no change beyond ``margin`` and exclude ``find``. ``confirm_level`` bounds the chance of
+    any false alarm over all cells together. INCONCLUSIVE fails, unless ``inconclusive`` is "warn",
+    if a slow-down by ``find`` is not excluded. Memory may grow by ``memory_margin`` or
+    ``memory_bytes``, whichever is more.
     """
 
     margin: Fraction = 0.03
-    standard_error_factor: Annotated[float, Field(ge=0)] = 3.0
+    find: Fraction = 0.05
+    power: Fraction = 0.95
     screen_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = 8
     screen_level: Fraction = 0.10
     confirm_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = 14
     most_pairs: PositiveInt = 40
     confirm_level: Fraction = 0.01
-    find: Fraction = 0.05
-    power: Fraction = 0.95
+    inconclusive: Literal["fail", "warn"] = "fail"
     memory_margin: Fraction = 0.01
     memory_bytes: NonNegativeInt = 1 << 20
 
-    def margin_at(self, standard_error: float) -> float:
-        """The fraction by which head may be slower, given the log ratio's standard error."""
-        return max(self.margin, math.expm1(self.standard_error_factor * standard_error))
+    @model_validator(mode="after")
+    def _find_exceeds_margin(self) -> Self:
+        if self.find <= self.margin:
+            raise ValueError(f"find {self.find:g} must exceed the margin {self.margin:g}")
+        return self
 
 
 class Visit(_Frozen):
@@ -91,25 +101,24 @@ class Visit(_Frozen):
 
 
 class Version(_Frozen):
-    """One side: the ``ref`` as given, its ``commit``, and what it ran with.
+    """One side: the ``ref`` as given, its ``commit``, and the machine that it ran on.
 
     ``commit`` ends with ``+changes`` if there are uncommitted ones. ``code`` is a digest of the
-    models; ``environment`` names the installed dependencies, "this" is the gate's environment.
+    models.
     """
 
     ref: str
     commit: str
     code: str
-    environment: str = "this"
     machine: Machine | None = None
 
 
 class Run(_Frozen):
     """A comparison of ``head`` with ``base``, from which every verdict can be computed again.
 
-    ``cells`` are those that both versions can run; ``left_out`` says why others are missing.
-    ``seed`` chose the orders. A pair is interleaved on a cell for ``visit_s`` seconds and at least
-    ``visit_turns`` turns. ``complete`` is False until all pairs are measured.
+    ``cells`` are those that both versions can run. ``seed`` chose the orders. A pair is interleaved
+    on a cell for ``visit_s`` seconds and at least ``visit_turns`` turns. ``complete`` is False
+    until all pairs are measured. ``notes`` are sentences for people.
     """
 
     file: Literal["vidcost gate"] = "vidcost gate"
@@ -118,7 +127,7 @@ class Run(_Frozen):
     base: Version
     head: Version
     cells: tuple[Cell, ...]
-    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     rule: Rule = Rule()
     seed: int = 0
     visit_s: PositiveFloat = 1.0
@@ -128,11 +137,18 @@ class Run(_Frozen):
 
 
 class Samples(_Frozen):
-    """Medians of the processes of one benchmark; a side that lacks the benchmark is empty."""
+    """Medians of the processes of one benchmark; a side that lacks the benchmark is empty.
+
+    ``base_bytes`` and ``head_bytes`` are the peaks of its processes. ``invalid`` says why its
+    times say nothing.
+    """
 
     target: str
     base: tuple[Seconds, ...] = ()
     head: tuple[Seconds, ...] = ()
+    base_bytes: tuple[NonNegativeInt, ...] = ()
+    head_bytes: tuple[NonNegativeInt, ...] = ()
+    invalid: str = ""
 
 
 class SampleComparison(_Frozen):
@@ -156,11 +172,12 @@ class SampleComparison(_Frozen):
 class Verdict(_Frozen):
     """The verdict on one target.
 
-    ``ratio`` is head over base with its 95% interval ``low`` to ``high``. ``margin`` is the
-    fraction by which head may be slower, ``standard_error`` that of the ratio's logarithm.
-    ``pairs``: the pairs that the verdict rests on. ``p``: Holm-adjusted over all confirmed cells,
-    one-sided; H0: head is slower (faster, if IMPROVED) by at most the margin. ``base`` and
-    ``head`` are seconds or bytes. ``why`` is a sentence for people.
+    ``ratio`` is head over base with its 95% interval ``low`` to ``high``, None if too little was
+    measured. ``margin`` is the fraction by which head may be slower or larger. ``find`` is the
+    least slow-down that is excluded: a larger one would have been found. ``pairs``: the pairs that
+    the verdict rests on. ``p``: Holm-adjusted over all confirmed cells, one-sided; H0: head is
+    slower (faster, if IMPROVED) by at most the margin. ``base`` and ``head`` are seconds or bytes.
+    ``why`` is a sentence for people.
     """
 
     target: str
@@ -171,7 +188,7 @@ class Verdict(_Frozen):
     low: float | None = None
     high: float | None = None
     margin: float | None = None
-    standard_error: float | None = None
+    find: float | None = None
     pairs: int = 0
     p: float | None = None
     base: float | None = None
@@ -186,12 +203,28 @@ class Result(_Frozen):
     measured: Annotated[Run | SampleComparison, Field(discriminator="file")]
 
 
-def exit_status(verdicts: Sequence[Verdict], *, complete: bool = True) -> int:
-    """1 if anything regressed, else 3 if anything is invalid or incomplete, else 0."""
-    words = {verdict.word for verdict in verdicts}
-    if "REGRESSED" in words:
-        return FOUND_WRONG
-    return DONE if complete and verdicts and "INVALID" not in words else NOT_JUDGED
+def hides(verdict: Verdict, rule: Rule) -> bool:
+    """Whether an INCONCLUSIVE verdict does not exclude the slow-down that was to be found."""
+    return verdict.word == "INCONCLUSIVE" and (verdict.find is None or verdict.find > rule.find)
+
+
+def exit_status(verdicts: Sequence[Verdict], rule: Rule, *, complete: bool = True) -> int:
+    """1 if anything regressed, else 3 if anything could not be judged, else 0."""
+    statuses = [DONE if complete and verdicts else NOT_JUDGED]
+    for verdict in verdicts:
+        match verdict.word:
+            case "REGRESSED":
+                return FOUND_WRONG
+            case "INVALID":
+                statuses.append(NOT_JUDGED)
+            case "INCONCLUSIVE":
+                fails = rule.inconclusive == "fail" and hides(verdict, rule)
+                statuses.append(NOT_JUDGED if fails else DONE)
+            case "IMPROVED" | "EQUIVALENT":
+                pass
+            case _:
+                assert_never(verdict.word)
+    return max(statuses)
 
 
 def write(path: Path, result: Result) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from vidcost.bench.api.count import NetworkCount, count
 from vidcost.bench.count.counter import UncountedOperator
 from vidcost.bench.count.modules import ClosedFormMismatch, ModuleCount
+from vidcost.bench.count.printed import Candidate, candidates
 from vidcost.bench.count.reconcile import Entry, reconcile_network
 from vidcost.bench.count.references.asking import DEFAULT, ask_about
 from vidcost.bench.count.references.reference import Answer, Convention
@@ -18,7 +19,7 @@ from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.predict import outline
-from vidcost.bench.user.reference import UserCodeError, last_line
+from vidcost.bench.user.reference import UserCodeError, last_line, of_user_code
 from vidcost.models.cost import Cost
 
 
@@ -30,7 +31,8 @@ class Counted:
     something else; or how the code failed: "raised", "exited", "killed", "timed out". ``error`` is
     its line. ``closed_forms`` is the number of modules that were checked. ``answers`` are those of
     the counters that were asked. ``modules`` are all inside, outermost first. ``backward`` is the
-    backward pass of a step of training, None if it was not asked for.
+    backward pass of a step of training, None if it was not asked for. ``multiply`` are elements
+    multiplied one by one in the forward pass.
     """
 
     cell: Cell
@@ -39,6 +41,7 @@ class Counted:
     total: Cost | None = None
     backward: Cost | None = None
     buffers: int | None = None
+    multiply: int = 0
     closed_forms: int = 0
     answers: Mapping[Convention, Answer] | None = None
     modules: tuple[ModuleCount, ...] = ()
@@ -89,6 +92,20 @@ def _explained(cell: Cell, counters: tuple[Convention, ...]) -> list[Entry]:
         raise UserCodeError(last_line(error)) from error
 
 
+def candidates_of(cell: Cell, *, limit_s: float = LIMIT_S) -> list[Candidate]:
+    """What ``cell``'s target gives by every convention.
+
+    Raises: ValueError as :func:`counted`; Failed.
+    """
+    return isolated(limit_s, _candidates, cell)
+
+
+def _candidates(cell: Cell) -> list[Candidate]:
+    built = _built(cell)
+    with of_user_code():
+        return list(candidates(" + ".join(cell.inputs), built.model, built.inputs))
+
+
 def _counted(cell: Cell, reference_counters: Sequence[Convention], training: bool) -> Counted:
     try:
         network = _network_count(cell, training)
@@ -112,6 +129,7 @@ def _counted(cell: Cell, reference_counters: Sequence[Convention], training: boo
             total=network.forward,
             backward=network.backward,
             buffers=network.buffers,
+            multiply=network.multiply,
             closed_forms=0 if why else len(network.checks),
             modules=network.modules,
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from vidcost.bench.api.count import multiplications
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import Convention
@@ -126,7 +127,15 @@ def counted_table(found: Sequence[Counted]) -> Table:
         ),
         lines=[head | _figures(each) for head, each in zip(heads, found, strict=True)],
         footnotes=failed,
-        legend=legend(where, counters),
+        legend=(
+            *legend(where, counters),
+            *(
+                note
+                for each in found
+                if each.total
+                and (note := multiplications(each.cell.target, each.multiply, each.total))
+            ),
+        ),
     )
 
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 
 from vidcost.bench.count.record import COUNTS
-from vidcost.bench.gate.counts import HISTORY, Acceptance, Change, Comparison, Figure
+from vidcost.bench.gate.counts import HISTORY, Acceptance, Comparison, Figure
 from vidcost.bench.report.table import Column, Table
 
 _LEGEND = (
     "Before: the baseline, with the answers of fvcore and thop on real tensors. After: counted "
-    "now, and for the other counters computed from their conventions, without "
-    "running them. An improvement fails as well. An en dash: no such figure.",
+    "now, and for the other counters computed from their conventions, without running them. An "
+    "improvement fails as well. An en dash: no such figure."
+)
+_ACCEPT = (
     'If the change is intended: `vidcost gate accept --reason "..."`, which asks the other '
-    "counters about the changed rows and keeps the reason.",
+    "counters about the changed rows and keeps the reason."
 )
 
 
-def change_table(changes: Sequence[Change]) -> Table:
+def change_table(comparison: Comparison | Acceptance) -> Table:
     """A line for each figure that differs from the baseline."""
     return Table(
         title="Counts that differ from the baseline",
@@ -30,17 +32,18 @@ def change_table(changes: Sequence[Change]) -> Table:
             Column("after", "After", _figure),
             Column("percent", "Percent", _percent),
         ),
-        lines=[
-            {
-                "row": change.row,
-                "field": change.field,
-                "before": change.before,
-                "after": change.after,
-                "percent": change.percent,
-            }
-            for change in changes
-        ],
-        legend=_LEGEND,
+        lines=[asdict(change) | {"percent": change.percent} for change in comparison.changes],
+        legend=(_LEGEND, _advice(comparison)),
+    )
+
+
+def _advice(comparison: Comparison | Acceptance) -> str:
+    broken = comparison.broken if isinstance(comparison, Comparison) else ()
+    if not broken:
+        return _ACCEPT
+    return (
+        f"Mend first: {', '.join(broken)}. A row that cannot be counted, or whose closed form does "
+        "not give the count (before: by closed form), is not accepted."
     )
 
 

@@ -9,9 +9,9 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, assert_never
 
-from vidcost.bench.gate.record import Verdict
+from vidcost.bench.gate.record import Rule, Verdict, hides
 from vidcost.bench.report.gate.verdicts import sentence
 
 Level = Literal["error", "warning", "notice"]
@@ -25,14 +25,11 @@ SUMMARY_BYTES = 1 << 20
 _CUT = b"\nThe rest is left out: GitHub takes no more than 1 MiB.\n"
 
 
-def annotations(verdicts: Sequence[Verdict]) -> list[str]:
-    """REGRESSED and INVALID are errors, IMPROVED is a notice.
-
-    INCONCLUSIVE is a warning if the screen saw a change that fresh pairs did not settle.
-    """
+def annotations(verdicts: Sequence[Verdict], rule: Rule) -> list[str]:
+    """A workflow command for each verdict that needs an action, and notices of IMPROVED."""
     levels: dict[Level, list[tuple[str, str]]] = {"error": [], "warning": [], "notice": []}
     for verdict in verdicts:
-        if level := _level(verdict):
+        if level := _level(verdict, rule):
             title = f"{verdict.word}: {verdict.target}, {verdict.metric}"
             levels[level].append((title, sentence(verdict)))
     return [line for level, found in levels.items() for line in annotated(level, found)]
@@ -58,19 +55,16 @@ def announce(lines: Iterable[str], *, err: bool = False) -> None:
 
 
 def append_summary(markdown: str) -> str | None:
-    """Append to the summary of the step, if there is one.
+    """Append to the summary of the step, if there is one; cut at a line what GitHub rejects.
 
-    A text too long for GitHub is cut at the end of a line, and says so.
     Returns: why it could not be written, or None.
     """
     name = os.environ.get("GITHUB_STEP_SUMMARY")
     if not name:
         return None
-    path = Path(name)
+    path, text = Path(name), f"\n{markdown}".encode(errors="backslashreplace")
     try:
-        written = path.stat().st_size if path.exists() else 0
-        text = (("\n" if written else "") + markdown).encode(errors="backslashreplace")
-        room = SUMMARY_BYTES - written
+        room = SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0)
         if len(text) > room:
             text = text[: max(0, text.rfind(b"\n", 0, room - len(_CUT)) + 1)] + _CUT
         if len(text) > room:
@@ -82,16 +76,18 @@ def append_summary(markdown: str) -> str | None:
     return None
 
 
-def _level(verdict: Verdict) -> Level | None:
+def _level(verdict: Verdict, rule: Rule) -> Level | None:
     match verdict.word:
         case "REGRESSED" | "INVALID":
             return "error"
-        # only confirmed targets have a p
-        case "INCONCLUSIVE" if verdict.p is not None:
-            return "warning"
+        case "INCONCLUSIVE" if hides(verdict, rule):
+            return "error" if rule.inconclusive == "fail" else "warning"
         case "IMPROVED":
             return "notice"
-    return None
+        case "INCONCLUSIVE" | "EQUIVALENT":
+            return None
+        case _:
+            assert_never(verdict.word)
 
 
 def _data(text: str) -> str:

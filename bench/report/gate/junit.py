@@ -10,10 +10,12 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from vidcost.bench.gate.record import Verdict, Word
 from vidcost.bench.report.gate.verdicts import sentence
 
-_RESULTS: Mapping[Word, type[Error | Failure | Skipped]] = {
+_RESULTS: Mapping[Word, type[Error | Failure | Skipped] | None] = {
     "REGRESSED": Failure,
     "INVALID": Error,
     "INCONCLUSIVE": Skipped,
+    "IMPROVED": None,
+    "EQUIVALENT": None,
 }
 
 # XML 1.0, production 2: no document may hold these, escaped or not
@@ -42,7 +44,7 @@ def _case(verdict: Verdict) -> TestCase:
     case = TestCase(_legal(verdict.target), classname=f"vidcost.gate.{verdict.metric}")
     if verdict.metric == "latency" and verdict.head is not None:
         case.time = verdict.head
-    if kind := _RESULTS.get(verdict.word):
+    if kind := _RESULTS[verdict.word]:
         result = kind(_legal(verdict.why), verdict.word)
         result.text = _legal(sentence(verdict))
         case.result = [result]

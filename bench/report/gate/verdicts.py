@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -75,43 +74,38 @@ def verdict_table(
 
 def sentence(verdict: Verdict) -> str:
     """The reason and the figures of a verdict, without its target."""
-    line = _line(verdict)
-    said = [line["why"]] if line["why"] else []
+    said = [" ".join(verdict.why.split())]
     if verdict.ratio is not None:
         interval = ""
-        if line["low"] is not None and line["high"] is not None:
-            interval = f" (95%: {change(line['low'])} to {change(line['high'])})"
+        if verdict.low is not None and verdict.high is not None:
+            interval = f" (95%: {change(verdict.low)} to {change(verdict.high)})"
         said.append(f"head over base {change(verdict.ratio)}{interval}")
     if verdict.base is not None and verdict.head is not None:
         if verdict.metric == "latency":
-            said.append(
-                f"base {milliseconds(verdict.base)} ms, head {milliseconds(verdict.head)} ms"
-            )
+            base, head = milliseconds(verdict.base), milliseconds(verdict.head)
+            said.append(f"base {base} ms, head {head} ms")
         else:
             said.append(f"base {verdict.base:,.0f} bytes, head {verdict.head:,.0f} bytes")
     if verdict.pairs > 1:
         said.append(f"{verdict.pairs} pairs")
-    return "; ".join(said)
+    return "; ".join(filter(None, said))
 
 
 def _line(verdict: Verdict) -> dict[str, Any]:
-    latency = verdict.metric == "latency"
-    return {
-        "target": verdict.target,
-        "metric": verdict.metric,
-        "word": verdict.word,
-        "ratio": verdict.ratio,
-        # too few pairs have an infinite interval
-        "low": verdict.low if verdict.low else None,
-        "high": verdict.high if verdict.high and math.isfinite(verdict.high) else None,
-        "margin": verdict.margin,
-        "pairs": verdict.pairs or None,
-        "base_s": verdict.base if latency else None,
-        "head_s": verdict.head if latency else None,
-        "base_bytes": None if latency or verdict.base is None else int(verdict.base),
-        "head_bytes": None if latency or verdict.head is None else int(verdict.head),
-        "why": " ".join(verdict.why.split()) or None,
-    }
+    line = verdict.model_dump(exclude={"base", "head", "p"})
+    if verdict.metric == "latency":
+        sides = {"base_s": verdict.base, "head_s": verdict.head}
+    elif verdict.base is not None and verdict.head is not None:
+        sides = {"base_bytes": int(verdict.base), "head_bytes": int(verdict.head)}
+    else:
+        sides = {}
+    empty = dict.fromkeys(_IF_ANY)
+    return (
+        line
+        | empty
+        | sides
+        | {"pairs": verdict.pairs or None, "why": " ".join(verdict.why.split()) or None}
+    )
 
 
 def _tally(verdicts: Iterable[Verdict]) -> str:
@@ -153,8 +147,7 @@ def _versions(run: Run) -> tuple[str, ...]:
         f"{len(run.cells):,} targets; {confirmed:,} of them again on {rule.confirm_pairs} to "
         f"{rule.most_pairs} fresh ones.",
     ]
-    if run.left_out:
-        lines.append(f"Left out: {'; '.join(run.left_out)}.")
+    lines += [f"Note: {note}." for note in run.notes]
     if not run.complete:
         lines.append("Incomplete: pairs are still to be measured.")
     return tuple(lines)

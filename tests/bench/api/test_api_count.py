@@ -114,7 +114,7 @@ def test_everything_is_left_as_it_was(training, on_values):
         def forward(self, ids, features):
             random.random(), np.random.rand(), torch.rand(1)
             if on_values:
-                ids.sum().item()
+                features.sum().item()
             return super().forward(ids, features)
 
     model = Both()
@@ -307,3 +307,19 @@ def test_what_is_no_network_or_no_tensor_is_rejected():
         vidcost.count(nn.ReLU(), ["clip"])
     with pytest.raises(ValueError, match="no output needs a gradient"):
         vidcost.count(nn.ReLU(), torch.ones(1), training=True)
+
+
+def test_multiplications_element_by_element_are_printed_above_one_percent():
+    class Gated(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.layer = nn.Linear(width, width, bias=False)
+
+        def forward(self, x):
+            return self.layer(x) * x
+
+    few = vidcost.count(Gated(100), torch.zeros(3, 100))
+    assert 300 == few.multiply
+    assert "element by element" not in repr(few)
+    many = vidcost.count(Gated(99), torch.zeros(3, 99))
+    assert repr(many).endswith("\n297 multiplications element by element are no MACs.")

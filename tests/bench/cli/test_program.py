@@ -303,7 +303,6 @@ HEAVY = (
         (2, "gate tim", None),
         (0, "", "time --dtype fp32,b"),
         (0, "", "compare --mod"),
-        (0, "", "time --campaign rows,"),
     ],
 )
 def test_help_completion_and_a_mistyped_option_wait_for_nothing(status, words, completed):

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
+import vidcost
 from vidcost.bench.count import counter
 from vidcost.bench.count.counter import Call, FunctionCall, UncountedOperator, count
 from vidcost.bench.count.operators import Calls
@@ -181,7 +182,7 @@ ACTIVATIONS = [
         *((layer(), Cost(activation=210)) for layer in (nn.GELU, nn.Softplus, nn.PReLU)),
         (Calls(lambda x: x.tanh_()), Cost(activation=210)),
         # free by convention
-        (Calls(lambda x: x.add_(1).mul(2) / 3), Cost()),
+        (Calls(lambda x: x.add_(1).mul(2) / 3 + x.pow(x) + 2**x), Cost()),
         (Calls(lambda x: torch.cat([x, x]).transpose(1, 2).reshape(7, -1)), Cost()),
         (Calls(lambda x: F.interpolate(x, scale_factor=2, mode="nearest")), Cost()),
         (Calls(lambda x: F.dropout(x, training=True).sum() + x.exp().max()), Cost()),
@@ -585,3 +586,74 @@ def test_the_profiler_is_free():
 def test_operators_between_underscores_are_known():
     masks = Calls(lambda x: torch.ops.aten.__iand__.Tensor(x > 0, x < 1))
     assert Cost() == count(masks, torch.zeros(3)).total
+
+
+# integers and booleans with values, beside shapes alone
+
+
+class Text(nn.Module):
+    """What models of text do with masks: lengths by values, positions, replaced tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(11, 6)
+        self.head = nn.Linear(6, 7)
+
+    def forward(self, ids, mask, pixels):
+        x = self.embed(ids)
+        places = (ids == 3).to(x.device)
+        if int(places.sum()) != len(pixels):
+            raise ValueError("as many placeholders as pixels, please")
+        x = x.masked_scatter(places[..., None], pixels)
+        steps = torch.arange(ids.shape[1], device=x.device)
+        causal = (steps[:, None] >= steps) & mask[:, None].bool()
+        if not causal.all():
+            x = F.scaled_dot_product_attention(x, x, x, attn_mask=causal)
+        lengths = torch.ones_like(x[..., 0], dtype=torch.long).sum(1)
+        return self.head(x[mask.bool()])[: lengths.max().item()]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_integers_keep_their_values_beside_shapes(training):
+    ids = torch.tensor([[1, 3, 2, 4, 5], [3, 3, 1, 1, 1]])
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    pixels = torch.zeros(3, 6)
+
+    def total(device, **options):
+        model = Text().to(device)
+        if training:
+            return count_training(model, ids, mask, pixels.to(device), **options).total
+        return count(model, ids, mask, pixels.to(device), **options).total
+
+    assert total("cpu") == total("meta", keep_integers=True)
+    # 8 tokens are left
+    assert (3 if training else 1) * 8 * 6 * 7 == total("cpu").linear
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        total("meta")
+    assert "meta" == vidcost.count(Text(), [ids, mask, pixels]).counted_on
+
+
+def test_values_that_are_not_computed_do_not_become_integers():
+    def function(x, i):
+        i[0] = x.argmax()
+        return x[: i[0].item()]
+
+    inputs = torch.zeros(3, 5, device="meta"), torch.zeros(2, dtype=torch.long)
+    with pytest.raises(RuntimeError, match="copy writes values that are not computed"):
+        count(Calls(function).to("meta"), *inputs, keep_integers=True)
+
+
+def test_attention_of_the_cpu_counts_as_in_parts_without_its_memory():
+    model = Calls(lambda q, k, v: F.scaled_dot_product_attention(q, k, v))
+    shapes = (2, 3, 64, 8), (2, 3, 48, 8), (2, 3, 48, 8)
+    fused, parts = (
+        count(model, *(torch.zeros(shape, device=device) for shape in shapes))
+        for device in ("cpu", "meta")
+    )
+    brief = [[(o.operator, o.kind, o.amount) for o in c.operations] for c in (fused, parts)]
+    assert brief[0] == brief[1]
+    with torch.profiler.profile() as profile:
+        count(model, *map(torch.zeros, shapes))
+    assert "aten::_scaled_dot_product_flash_attention_for_cpu" in {
+        e.key for e in profile.key_averages()
+    }

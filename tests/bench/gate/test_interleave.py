@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from vidcost.bench.gate.interleave import Campaign, Launch, interleave
-from vidcost.bench.gate.judge import judge
-from vidcost.bench.gate.record import SIDES, Rule, Run, Version, exit_status
+from vidcost.bench.gate.judge import judge, judged
+from vidcost.bench.gate.record import SIDES, Rule, Run, Version
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.parent import WorkerProcess
@@ -172,7 +172,7 @@ def test_a_slower_head_is_confirmed_on_fresh_pairs(stage):
         ("b", "memory"): "REGRESSED",
     } == words(run)
     assert ("2.13.0", "2.14.0") == (run.base.machine.torch, run.head.machine.torch)
-    assert 1 == exit_status(judge(run), complete=run.complete)
+    assert 1 == judged(run).status
     by_stage = {}
     for visit in run.visits:
         by_stage.setdefault(visit.stage, []).append(run.cells[visit.cell].row)
@@ -180,10 +180,10 @@ def test_a_slower_head_is_confirmed_on_fresh_pairs(stage):
     assert 2 * 6 == by_stage["screen"].count("b")
     # only cells that the screen did not clear are measured again
     assert {"a"} == set(by_stage["confirm"])
-    assert 2 * 12 == len(by_stage["confirm"])
+    assert 2 * 14 == len(by_stage["confirm"])
     # saved after every pair
-    assert [4, *range(8, 29, 4), *range(30, 53, 2), 52] == [len(r.visits) for r in stage.saved]
-    assert [False] * 19 + [True] == [run.complete for run in stage.saved]
+    assert [4, *range(8, 29, 4), *range(30, 57, 2), 56] == [len(r.visits) for r in stage.saved]
+    assert [False] * 21 + [True] == [run.complete for run in stage.saved]
 
 
 def test_both_sides_measure_the_same_in_the_same_order(stage):
@@ -226,7 +226,7 @@ def test_a_version_that_crashes_is_invalid_and_the_others_are_judged(stage):
         verdicts["b", "latency"].why
     )
     assert {"EQUIVALENT"} == {v.word for (row, _), v in verdicts.items() if row != "b"}
-    assert 3 == exit_status(list(verdicts.values()), complete=run.complete)
+    assert 3 == judged(run).status
     # tried twice
     assert 2 == sum(visit.status == "crashed" for visit in run.visits)
 
@@ -250,7 +250,7 @@ def test_an_interrupted_run_is_invalid(stage):
     (latency, memory) = judge(run)
     assert ("INVALID", "3 of 6 pairs were measured") == (latency.word, latency.why)
     assert "EQUIVALENT" == memory.word
-    assert 3 == exit_status([memory], complete=run.complete)
+    assert 3 == judged(run).status
 
 
 def test_unlike_machines_are_rejected(stage):

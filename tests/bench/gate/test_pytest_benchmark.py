@@ -10,8 +10,8 @@ from itertools import count
 
 import pytest
 
-from vidcost.bench.gate.judge import judge_samples
-from vidcost.bench.gate.pytest_benchmark import DRIFT, NO_GPU, SWAPPED, compare_files
+from vidcost.bench.gate.judge import judge, judged
+from vidcost.bench.gate.pytest_benchmark import DRIFT, LAUNCHES, NO_GPU, SWAPPED, compare_files
 from vidcost.bench.gate.record import Rule
 
 
@@ -56,7 +56,7 @@ def ran(tmp_path):
             {
                 "fullname": fullname,
                 "params": None,
-                "extra_info": {"peak_bytes": float("nan")},
+                "extra_info": {"accuracy": float("nan")},
                 "options": {"timer": "perf_counter"},
                 "stats": {"median": median, "mean": 7.0} | (rounds or {}),
             }
@@ -83,7 +83,7 @@ def test_single_runs(ran, compare):
     found = compare()
     assert (DRIFT, NO_GPU) == found.notes
     assert ["INCONCLUSIVE", "INCONCLUSIVE", "INVALID", "INVALID"] == [
-        verdict.word for verdict in judge_samples(found)
+        verdict.word for verdict in judge(found)
     ]
 
 
@@ -91,7 +91,7 @@ def test_runs_in_a_folder_are_processes(ran, compare):
     for k in range(6):
         ran(f"base/000{k}_x.json", {"t.py::a": 0.1 + k / 10_000})
         ran(f"head/000{k}_x.json", {"t.py::a": 0.2 + k / 10_000}, commit="decaf")
-    (verdict,) = judge_samples(compare("base", "head"))
+    (verdict,) = judge(compare("base", "head"))
     assert ("REGRESSED", "t.py::a") == (verdict.word, verdict.target)
 
 
@@ -134,6 +134,45 @@ def test_unlike_machines(ran, rejected, compare, machine, difference):
     assert rejected(allow=["color"]).startswith("no field 'color' can be allowed to differ: choose")
 
 
+H100 = {"device": "H100", "driver": "570.1", "torch": "2.13.0", "clocks": "1980/2619"}
+
+
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [("device", "A100"), ("driver", "550.9"), ("torch", "2.12.0"), ("clocks", "1410/1593")],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_unlike_devices_in_extra_info_are_rejected(ran, rejected, compare, field, other, nested):
+    for name, device in (("base.json", H100), ("head.json", H100 | {field: other})):
+        ran(name, {"t.py::a": 0.1}, extra_info={"machine": device} if nested else device)
+    difference = f"{field} was '{H100[field]}', is '{other}'"
+    assert f"incompatible: {difference} (base.json, head.json)" == rejected()
+    assert (DRIFT, f"{difference}: allowed") == compare(allow=[field]).notes
+
+
+def test_memory_in_extra_info_is_judged(ran, rejected, compare):
+    ran("base.json", {"t.py::a": 0.1}, extra_info={"peak_bytes": 1_000_000})
+    ran("head.json", {"t.py::a": 0.1}, extra_info={"peak_bytes": 900_000_000})
+    result = judged(compare())
+    assert ("memory", "REGRESSED", 9e8, 1) == (
+        result.verdicts[1].metric,
+        result.verdicts[1].word,
+        result.verdicts[1].head,
+        result.status,
+    )
+    ran("head.json", {"t.py::a": 0.1}, extra_info={"peak_bytes": float("nan")})
+    assert "head.json, t.py::a: nan is not a peak in bytes: run " in rejected()
+
+
+@pytest.mark.parametrize(("timer", "invalid"), [("perf_counter", True), ("timers.cuda", False)])
+def test_a_stream_that_is_still_busy_is_invalid_under_a_host_clock(ran, compare, timer, invalid):
+    for name in ("base.json", "head.json"):
+        known = {"options": {"timer": timer}, "extra_info": H100 | {"stream_busy": True}}
+        ran(name, {"t.py::a": 0.1}, **known)
+    (verdict,) = judge(compare())
+    assert (LAUNCHES == verdict.why, "INVALID" == verdict.word) == (invalid, invalid)
+
+
 def test_a_side_is_one_commit(ran, rejected):
     ran("base/0001.json", {"t.py::a": 0.1}, commit="c0ffee")
     ran("base/0002.json", {"t.py::a": 0.1}, commit="decaf")
@@ -161,7 +200,7 @@ def test_swapped_files(ran, compare):
 
 def test_copies_count_once(ran, rejected, tmp_path):
     path = ran("base.json", {"t.py::a": 0.1})
-    assert "base.json, t.py::a is on both sides: name another file for one of them" == rejected(
+    assert "base.json, t.py::a is there twice: a run is one process, remove one" == rejected(
         head="base.json"
     )
     (tmp_path / "head.json").write_bytes(path.read_bytes())
@@ -170,7 +209,7 @@ def test_copies_count_once(ran, rejected, tmp_path):
     ) == rejected()
     run = json.loads(path.read_text())
     path.write_text(json.dumps(run | {"benchmarks": run["benchmarks"] * 2}))
-    assert "base.json, t.py::a is there twice: one run is one process" == rejected()
+    assert "base.json, t.py::a is there twice: a run is one process, remove one" == rejected()
 
 
 @pytest.mark.parametrize(
@@ -179,7 +218,10 @@ def test_copies_count_once(ran, rejected, tmp_path):
         ('{"machine_info": {}, "ben', "x is not JSON, or cut short: "),
         ("\udcff", "x is not JSON, or cut short: "),
         ('{"file": "vidcost timings"}', "x is another kind of file: "),
-        ('{"file": "vidcost gate samples"}', "x is a gate's result: `vidcost gate replay` "),
+        (
+            '{"status": 0, "verdicts": [], "measured": {}}',
+            "x is a gate's result: `vidcost gate replay` ",
+        ),
         ('{"machine_info": {}, "benchmarks": []}', "x holds no benchmark: "),
         ('{"machine_info": {}, "benchmarks": 7}', "x: 'benchmarks' is not a list: "),
         ('{"machine_info": {}, "benchmarks": [7]}', "x: benchmark 1 has no name or no stats: "),
@@ -228,4 +270,4 @@ def test_files_that_pytest_benchmark_wrote(compare, tmp_path):
     (machine,) = found.machines
     assert sys.version.split()[0] == machine["python_version"]
     assert machine["cpu.count"].isdecimal()
-    assert "INVALID" not in {verdict.word for verdict in judge_samples(found)}
+    assert "INVALID" not in {verdict.word for verdict in judge(found)}

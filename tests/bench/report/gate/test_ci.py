@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from vidcost.bench.gate.record import Verdict
+from vidcost.bench.gate.record import Rule, Verdict
 from vidcost.bench.report.gate import github as gate_github
 from vidcost.bench.report.gate.github import annotated, annotations, announce, append_summary
 from vidcost.bench.report.gate.junit import junit
@@ -25,11 +25,12 @@ def test_each_word_has_its_level():
         [
             verdict("EQUIVALENT"),
             verdict("IMPROVED"),
-            verdict("INCONCLUSIVE"),
-            verdict("INCONCLUSIVE", p=0.2, target="c3d"),
+            verdict("INCONCLUSIVE", find=0.05),
+            verdict("INCONCLUSIVE", find=0.051, target="c3d"),
             verdict("INVALID"),
             verdict("REGRESSED", metric="memory"),
-        ]
+        ],
+        Rule(inconclusive="warn"),
     )
     assert [
         "::error title=INVALID%3A mfnet%2C latency::why",
@@ -37,6 +38,8 @@ def test_each_word_has_its_level():
         "::warning title=INCONCLUSIVE%3A c3d%2C latency::why",
         "::notice title=IMPROVED%3A mfnet%2C latency::why",
     ] == found
+    (failing,) = annotations([verdict("INCONCLUSIVE")], Rule())
+    assert failing.startswith("::error title=INCONCLUSIVE")
 
 
 def test_text_that_would_end_a_command_is_escaped():
@@ -82,7 +85,7 @@ def test_without_a_summary_nothing_is_written(tmp_path, monkeypatch):
 def test_a_summary_is_appended(summary):
     assert append_summary("é\n") is None
     assert append_summary("a\ud800b\n") is None
-    assert "é\n\na\\ud800b\n" == summary.read_text(encoding="utf-8")
+    assert "\né\n\na\\ud800b\n" == summary.read_text(encoding="utf-8")
 
 
 def test_a_table_that_is_too_long_is_cut_at_a_line(summary, monkeypatch):
@@ -101,7 +104,7 @@ def test_a_table_that_is_too_long_is_cut_at_a_line(summary, monkeypatch):
 
 
 def test_a_summary_that_cannot_be_written_is_reported(tmp_path, summary, monkeypatch):
-    assert append_summary("x" * 1_048_576) is None
+    assert append_summary("x" * 1_048_575) is None
     assert append_summary("y") == f"no summary: {summary} has no room left"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
     assert f"no summary, cannot write {tmp_path}: Is a directory" == append_summary("text")

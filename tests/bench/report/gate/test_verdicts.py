@@ -1,9 +1,9 @@
 """Verdicts as people see them."""
 
 import json
-import math
+from typing import get_args
 
-from vidcost.bench.gate.record import Verdict
+from vidcost.bench.gate.record import Verdict, Word
 from vidcost.bench.report.gate.verdicts import sentence, verdict_table
 
 SLOWER = Verdict(
@@ -15,7 +15,7 @@ SLOWER = Verdict(
     low=1.0511,
     high=1.0731,
     margin=0.0312,
-    standard_error=0.0104,
+    find=0.0731,
     pairs=13,
     p=0.0007,
     base=0.0123456,
@@ -73,6 +73,7 @@ def test_a_line_for_each_verdict():
 
 
 def test_the_worst_comes_first_and_only_its_words_are_explained():
+    assert 5 == len(verdict_table([plain("a", word) for word in get_args(Word)]).lines)
     words = "EQUIVALENT INCONCLUSIVE EQUIVALENT INVALID REGRESSED INVALID".split()
     table = verdict_table([plain(f"{n}", word) for n, word in enumerate(words)])
     assert list("435102") == [line["target"] for line in table.lines]
@@ -94,8 +95,8 @@ def test_many_unchanged_memory_verdicts_are_folded():
     assert 10 == len(json.loads(data.json()))
 
 
-def test_an_infinite_interval_is_not_shown():
-    endless = SLOWER.model_copy(update={"low": 0.0, "high": math.inf})
-    (line,) = cells(verdict_table([endless]))
+def test_without_an_interval():
+    unknown = SLOWER.model_copy(update={"low": None, "high": None})
+    (line,) = cells(verdict_table([unknown]))
     assert ("–", "–") == (line["95% from"], line["to"])
-    assert "95%" not in sentence(endless)
+    assert "95%" not in sentence(unknown)
