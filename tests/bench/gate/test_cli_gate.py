@@ -114,6 +114,13 @@ def test_a_regression_is_reported_everywhere(git, vidcost, sides, monkeypatch, t
     assert "1 REGRESSED" in out
 
 
+def test_time_says_how_far_it_is_when_piped(git, vidcost, sides, monkeypatch):
+    sides({"mfnet": SLOW}, {"mfnet": SLOW})
+    monkeypatch.setattr("vidcost.bench.progress.EVERY_S", 0.05)
+    _, _, err = vidcost("gate", "time", "mfnet", "--base", "main")
+    assert re.search(r"^screen: mfnet \(\d of 8\): \d+ s$", err, re.MULTILINE)
+
+
 def test_a_row_of_one_version_is_left_out(git, vidcost, sides, monkeypatch):
     sides({"mfnet": SLOW}, {"mfnet": SLOW})
     rows = {"main": ["mfnet", "mfnet-nl"], "working tree": ["mfnet", "mfnet-non-local"]}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from vidcost import models, papers
+from vidcost.bench import count as counting
 from vidcost.bench.count import record
 from vidcost.bench.count.counter import UncountedOperator
 from vidcost.bench.count.reconcile import examine
@@ -17,6 +20,8 @@ from vidcost.bench.count.record import Record
 from vidcost.bench.count.references.reference import Answer
 from vidcost.bench.gate import counts
 from vidcost.bench.gate.counts import Change, accept, compare, differences
+from vidcost.bench.report.gate.counts import change_table
+from vidcost.models.blocks.cgnl import CGNL
 from vidcost.papers.catalog import select
 
 # one has two inputs, one attention, one cannot be built
@@ -162,6 +167,36 @@ def test_a_row_that_cannot_be_counted_hides_no_other(store, monkeypatch):
         ValueError, match=f"^cannot accept resframe-ts: row was present, is {said}$"
     ):
         accept(ROWS, folder, "why")
+
+
+def test_counts_stop_where_the_files_here_are_not_those_installed(store, tmp_path):
+    folder = store()
+    for name, package in (("models", models), ("papers", papers), ("bench/count", counting)):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(next(iter(package.__path__)), tmp_path / name, ignore=ignored)
+    assert () == compare(ROWS, folder).changes
+    edited = tmp_path / "models/blocks/non_local.py"
+    edited.write_text(edited.read_text() + "# edited\n")
+    for act in (lambda: compare(ROWS, folder), lambda: accept(ROWS, folder, "why")):
+        with pytest.raises(ValueError, match=f"^{tmp_path}/models differs from .* `pip install -e"):
+            act()
+
+
+def test_a_closed_form_that_no_longer_holds_is_shown_by_field_and_not_advised_to_accept(
+    store, monkeypatch
+):
+    cost = CGNL.cost
+    wrong = lambda self, shape: dataclasses.replace(cost(self, shape), pool=7)  # noqa: E731
+    monkeypatch.setattr(CGNL, "cost", wrong)
+    # rows are memoised per process
+    examine.cache_clear()
+    comparison = compare(ROWS, store())
+    examine.cache_clear()
+    (change,) = comparison.changes
+    assert Change("r50-cgnl", "closed form of layer3.after_4: pool", 7, 0) == change
+    table = change_table(comparison).markdown()
+    assert "Mend first: r50-cgnl." in table
+    assert "gate accept" not in table
 
 
 def test_without_a_baseline(tmp_path):

@@ -15,7 +15,7 @@ from vidcost.bench.gate.judge import judge, judged
 from vidcost.bench.gate.record import SIDES, Rule, Run, Version
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.messages import Limits, Task
-from vidcost.bench.timing.parent import WorkerProcess
+from vidcost.bench.timing.parent import COMMAND, WorkerProcess
 
 FAKE = Path(__file__).with_name("fake_side.py")
 TASK = Task(cell=Cell(row="a"), limits=Limits(turn_samples=2, memory=False))
@@ -108,6 +108,21 @@ def test_a_side_that_fails_ends_the_other_without_samples(interleaved, side, fai
 # all cells and pairs
 
 
+def run_of(cells, seed=1):
+    version = Version(ref="x", commit="c0ffee", code="d")
+    return Run(
+        vidcost="0.1.0",
+        started="2026-11-23T00:00:00+00:00",
+        base=version,
+        head=version,
+        cells=tuple(cells),
+        rule=Rule(screen_pairs=6, confirm_pairs=12),
+        visit_s=0.001,
+        visit_turns=3,
+        seed=seed,
+    )
+
+
 class Stage:
     """Two versions of some rows, measured by fake workers."""
 
@@ -128,18 +143,7 @@ class Stage:
             )
             for side, plan in (("base", base), ("head", head))
         }
-        version = Version(ref="x", commit="c0ffee", code="d")
-        run = Run(
-            vidcost="0.1.0",
-            started="2026-11-23T00:00:00+00:00",
-            base=version,
-            head=version,
-            cells=tuple(Cell(row=row) for row in base),
-            rule=Rule(screen_pairs=6, confirm_pairs=12),
-            visit_s=0.001,
-            visit_turns=3,
-            seed=seed,
-        )
+        run = run_of([Cell(row=row) for row in base], seed)
         return Campaign(run, launches, save=self.saved.append, **options)
 
     def run(self, base, head, **options):
@@ -229,6 +233,27 @@ def test_a_version_that_crashes_is_invalid_and_the_others_are_judged(stage):
     assert 3 == judged(run).status
     # tried twice
     assert 2 == sum(visit.status == "crashed" for visit in run.visits)
+
+
+@pytest.mark.slow
+def test_the_side_that_crashes_while_warming_up_is_blamed_by_real_workers(tmp_path):
+    block = tmp_path / "crash.py"
+    block.write_text(
+        "import os\nfrom torch import nn\n"
+        "class Block(nn.Module):\n"
+        "    def __init__(self, channels):\n        super().__init__()\n"
+        "    def forward(self, x):\n"
+        "        return os._exit(9) if os.environ['SIDE'] == 'head' else x\n"
+    )
+    cell = Cell(block=f"{block}:Block", shape=(3, 1, 2, 2), code="1")
+    launches = {side: Launch(COMMAND, {"SIDE": side}) for side in SIDES}
+    run = Campaign(run_of([cell], seed=0), launches, stages=("screen",)).finish()
+    # base had warmed up, and was stopped without a sample
+    assert {"head"} == {visit.side for visit in run.visits}
+    assert any(visit.second for visit in run.visits)
+    (latency, _) = judge(run)
+    assert "INVALID" == latency.word
+    assert latency.why.startswith("head crashed: exit status 9")
 
 
 def test_a_worker_without_memory_goes_on(stage):
