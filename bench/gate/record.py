@@ -101,7 +101,7 @@ class Visit(_Frozen):
 
 
 class Version(_Frozen):
-    """One side: the ``ref`` as given, its ``commit``, and the machine that it ran on.
+    """One side: the ``ref`` as given, and its ``commit``.
 
     ``commit`` ends with ``+changes`` if there are uncommitted ones. ``code`` is a digest of the
     models.
@@ -110,7 +110,6 @@ class Version(_Frozen):
     ref: str
     commit: str
     code: str
-    machine: Machine | None = None
 
 
 class Run(_Frozen):
@@ -124,6 +123,7 @@ class Run(_Frozen):
     file: Literal["vidcost gate"] = "vidcost gate"
     vidcost: str
     started: str
+    machine: Machine
     base: Version
     head: Version
     cells: tuple[Cell, ...]

@@ -136,13 +136,10 @@ def what_ran(measured: Run | SampleComparison) -> tuple[str, ...]:
 def _versions(run: Run) -> tuple[str, ...]:
     rule = run.rule
     confirmed = len({visit.cell for visit in run.visits if visit.stage == "confirm"})
-    machines = [_machine(run.base.machine), _machine(run.head.machine)]
     lines = [
         f"Base: {_version(run.base)}. Head: {_version(run.head)}. Started {run.started}, "
         f"seed {run.seed}, vidcost {run.vidcost}.",
-        f"Machine: {machines[0]}."
-        if machines[0] == machines[1]
-        else f"Machine of base: {machines[0]}. Machine of head: {machines[1]}.",
+        f"Machine: {_machine(run.machine)}.",
         f"Pairs of processes, base and head in random order: {rule.screen_pairs} for each of "
         f"{len(run.cells):,} targets; {confirmed:,} of them again on {rule.confirm_pairs} to "
         f"{rule.most_pairs} fresh ones.",
@@ -170,15 +167,8 @@ def _version(version: Version) -> str:
     return short if version.ref == version.commit else f"{version.ref} ({short})"
 
 
-def _machine(machine: Machine | None) -> str:
-    if machine is None:
-        return UNKNOWN
-    versions = {
-        "driver": machine.driver,
-        "CUDA": machine.cuda,
-        "cuDNN": machine.cudnn,
-        "torch": machine.torch,
-        "Python": machine.python,
-    }
+def _machine(machine: Machine) -> str:
+    versions = {"driver": machine.driver, "CUDA": machine.cuda, "cuDNN": machine.cudnn}
+    versions |= {"torch": machine.torch, "Python": machine.python}
     known = [f"{name} {value}" for name, value in versions.items() if value != UNKNOWN]
     return ", ".join([machine.device, *known, f"{machine.cores} CPU cores"])

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from vidcost.bench.gate.judge import judge, judged, pairs_of, still_to_confirm, to_confirm
+from vidcost.bench.gate.judge import judge, judged, still_to_confirm, to_confirm
 from vidcost.bench.gate.record import (
     Rule,
     Run,
@@ -19,9 +19,7 @@ from vidcost.bench.gate.record import (
     Samples,
     Verdict,
     exit_status,
-    hides,
 )
-from vidcost.bench.gate.statistics import sign_flip_p
 
 from .planted import MIB, changed, planted, swapped, without
 
@@ -84,12 +82,6 @@ def test_a_row_8_percent_slower_has_regressed():
     assert 0.1 == pytest.approx(verdict.base, rel=0.01)
     assert 0.108 == pytest.approx(verdict.head, rel=0.01)
     assert verdict.p <= 0.01
-
-
-def test_a_row_without_a_change_is_equivalent():
-    verdict = only(planted(noise=0.005, rule=BY_HAND))
-    assert ("EQUIVALENT", 6, None) == (verdict.word, verdict.pairs, verdict.p)
-    assert 0.97 < verdict.low < 1 < verdict.high < 1.03
 
 
 def test_swapped_sides_invert_the_verdict():
@@ -253,17 +245,6 @@ def test_more_noise_needs_more_pairs_and_a_larger_change_fewer():
     assert pairs[0] > 15 == pairs[1]
 
 
-def test_one_row_of_thirty_is_found():
-    run = planted(cells=30, noise=0.03, slower={17: 1.3}, seed=3)
-    verdicts = latency(run)
-    assert ["row-17"] == [verdict.target for verdict in verdicts if verdict.word == "REGRESSED"]
-    asked = to_confirm(run)
-    assert len(asked) > 3
-    # the least p is multiplied by the number of confirmed cells
-    raw = sign_flip_p(pairs_of(run, "confirm")[17].log_ratios, math.log(1.03))
-    assert len(asked) * raw == pytest.approx(verdicts[17].p)
-
-
 @pytest.mark.parametrize(("cells", "pairs"), [(2, 15), (5, 17), (20, 20)])
 def test_power_under_holm(cells, pairs):
     """One disturbed pair of each row leaves its adjusted p below the level."""
@@ -303,15 +284,6 @@ def test_silent_green():
     calm = planted(noise=0.025, seed=2)
     assert ("INCONCLUSIVE", 0) == (only(calm).word, judged(calm).status)
     assert only(calm).find < 0.05
-
-
-def test_a_slow_down_that_was_to_be_found_is_never_green_by_noise():
-    runs = [
-        planted(slower=1.05, noise=noise, seed=seed) for noise in (0.03, 0.06) for seed in range(60)
-    ]
-    verdicts = [only(run) for run in runs]
-    green = [v for v in verdicts if v.word != "REGRESSED" and not hides(v, Rule())]
-    assert len(green) <= 0.05 * len(verdicts)
 
 
 # memory
@@ -445,23 +417,3 @@ def test_a_stored_file_alone_gives_the_same_verdicts():
 
 
 # how often it is wrong
-
-
-def test_no_false_alarm_in_400_comparisons():
-    # 2% of noise, and 10% more in every twentieth process
-    runs = (
-        planted(cells=10, noise=0.02, disturbed=storm(0.05, 1.1, seed), seed=seed)
-        for seed in range(40)
-    )
-    found = words(*runs)
-    assert 400 == found.total()
-    bound = stats.binomtest(found["REGRESSED"], 400).proportion_ci(0.9, method="exact").high
-    assert bound < 0.01
-
-
-@pytest.mark.slow
-def test_5_percent_are_found_19_times_in_20():
-    runs = (planted(slower=1.05, seed=seed) for seed in range(200))
-    found = words(*runs)["REGRESSED"]
-    assert found >= 190
-    assert stats.binomtest(found, 200).proportion_ci(0.9, method="exact").low >= 0.9
