@@ -22,7 +22,7 @@ from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machine_of
 from vidcost.bench.timing.messages import Chunk, Limits, Task
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
-from vidcost.bench.timing.record import Telemetry, Timing
+from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.telemetry import Telemeter, is_throttled
 
 LONGEST_VISIT_S = 60.0
@@ -79,9 +79,15 @@ def new_run(prepared: tuple[Prepared, Prepared], cells: Sequence[Cell], **known:
     Raises: ValueError if the cells' device is not there.
     """
     base, head = (side.version for side in prepared)
-    started, machine = datetime.now(UTC).isoformat(timespec="seconds"), machine_of(cells[0].device)
-    common = {"vidcost": version("vidcost"), "started": started, "machine": machine}
-    return Run(base=base, head=head, cells=tuple(cells), **common, **known)
+    return Run(
+        vidcost=version("vidcost"),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=machine_of(cells[0].device),
+        base=base,
+        head=head,
+        cells=tuple(cells),
+        **known,
+    )
 
 
 def environments(prepared: tuple[Prepared, Prepared]) -> Mapping[Side, Mapping[str, str]]:
@@ -301,18 +307,14 @@ class Campaign:
             done = rounds >= self.run.visit_turns and seconds >= self.run.visit_s
             return done or seconds >= LONGEST_VISIT_S
 
-        readings: list[Telemetry] = []
         with self._telemeter.watching() as watch:
-
-            def is_void() -> bool:
-                new = watch.take()
-                readings.extend(new)
-                return is_throttled(new)
-
             turns = interleave(
-                workers, tasks, enough=enough, is_void=is_void, order=self._turn_order
+                workers,
+                tasks,
+                enough=enough,
+                is_void=lambda: is_throttled(watch.take()),
+                order=self._turn_order,
             )
-        clocks = [each.sm_clock_mhz for each in readings if each.sm_clock_mhz is not None]
         visits = []
         for side in [turns.failed] if turns.failed else turns.timings:
             timing, samples = turns.timings[side], turns.samples_ns(side, turn_samples)
@@ -329,9 +331,7 @@ class Campaign:
                     samples_ns=samples,
                     turn_samples=turn_samples,
                     void_samples=len(turns.void) * turn_samples,
-                    settled=timing.protocol.settled if timing.protocol else True,
                     peak_bytes=timing.memory.peak if timing.memory else None,
-                    sm_clock_mhz=round(median(clocks)) if clocks else None,
                     slowdown=self._slowdowns[side],
                 )
             )

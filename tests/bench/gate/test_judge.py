@@ -114,17 +114,6 @@ def test_a_side_that_fails_is_invalid(side):
     assert 3 == judged(run).status
 
 
-def test_a_failed_pair_may_be_replaced():
-    run = planted(noise=0.005, rule=BY_HAND)
-    again = [visit.model_copy(update={"pair": 6}) for visit in run.visits if visit.pair == 5]
-    failed = changed(
-        run, lambda visit: visit.pair == 5 and visit.side == "base", status="crashed", samples_ns=()
-    )
-    mended = failed.model_copy(update={"visits": (*failed.visits, *again)})
-    assert ("INVALID", "EQUIVALENT") == (only(failed).word, only(mended).word)
-    assert only(run).ratio == only(mended).ratio
-
-
 def test_missing_pairs_are_invalid():
     run = planted(noise=0.005, rule=BY_HAND)
     verdict = only(without(run, lambda visit: (visit.pair, visit.side) == (4, "base")))
