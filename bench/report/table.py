@@ -139,7 +139,7 @@ class Table:
         lines = self._cells()
         for place, column in enumerate(self.shown):
             longest = max((len(cells[place]) for cells in lines), default=1)
-            room = longest if not column.is_text else min(longest, 10 if place else 24)
+            room = longest if not column.is_text else min(longest, 10 if place else 16)
             table.add_column(
                 escape(column.heading),
                 justify="left" if column.is_text else "right",
