@@ -50,7 +50,7 @@ def test_run_with_a_reference_counter_that_fails_writes_the_rest(
     vidcost, reference_counters, tmp_path
 ):
     reference_counters["thop", "mfnet"] = "exit status 1: boom"
-    status, out, err = vidcost("run")
+    status, _, err = vidcost("run")
     assert 1 == status
     assert err.endswith("vidcost: mfnet: thop crashed: exit status 1: boom\n")
     table = (tmp_path / "results/tables/pnl2020/table3.md").read_text()
