@@ -116,9 +116,6 @@ def test_time_measures_a_block_for_real_once(vidcost, real_sweep):
     assert [hot["median_s"], cold["median_s"]] == [line["median_s"] for line in again]
 
 
-# --- run
-
-
 def flat(text):
     """Printed lines are broken, those of files are not."""
     return " ".join(text.split())
@@ -142,9 +139,6 @@ def test_run_times_the_rows_it_prints(
     assert "Conditions: batch 1, fp32, contiguous, eager, inference, 2 threads." in flat(out)
     # a CPU's timings are shown, not written
     assert "Latency" not in (tmp_path / "results/tables/pnl2020/table3.md").read_text()
-
-
-# --- tables
 
 
 @pytest.fixture
@@ -188,9 +182,6 @@ def test_what_a_campaign_chooses_is_not_chosen_again(vidcost, choice):
     named = "rows" if choice == "mfnet" else choice.split()[0]
     assert (2, "") == (status, out)
     assert f"vidcost: --campaign chooses what is timed, and how: leave out {named}\n" == err
-
-
-# --- the files of tables
 
 
 @pytest.fixture
