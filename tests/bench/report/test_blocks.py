@@ -44,7 +44,6 @@ def test_a_part_of_the_document_for_each_device_and_conditions(timing):
     other = timing.model_copy(update={"cell": pair(batch=2)})
     document = blocks_markdown([timing, other])
     assert 2 == document.count("\n## ")
-    assert "| mfnet-pnl-dot-product-optimized " in document
 
 
 def test_the_command_times_pairs_and_writes_the_document(vidcost, stopwatch, timing):
