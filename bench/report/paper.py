@@ -7,7 +7,7 @@ from typing import Any
 
 from vidcost.bench.audit import CONVENTIONS
 from vidcost.bench.count.record import Record
-from vidcost.bench.report.table import MISSING, Cell, Column, Table, billions, integer, millions
+from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions, words
 from vidcost.papers import catalog
 from vidcost.papers.figures import Paper, PrintedRow
 from vidcost.papers.row import Row
@@ -23,7 +23,7 @@ _COLUMNS = (
     Column("thop", "thop", billions, is_wide=True),
     Column("thop-2020", "thop 2020 rebuilt", billions, is_wide=True),
     Column("macs", "MACs", billions),
-    Column("equal", "Met by", lambda met: ", ".join(met) or MISSING),
+    Column("equal", "Met by", words),
     Column("matmul", "of which attention", billions, is_wide=True),
 )
 
