@@ -106,18 +106,16 @@ def counted_table(found: Sequence[Counted]) -> Table:
         for index, each in enumerate(found)
         if each.error
     }
-    title, where, legend = "Counts", "At the inputs given. ", _legend
-    columns = _columns(counters)
+    cell = found[0].cell
+    where = "Batch 1. " if cell.network is None else "At the inputs given. "
+    title, columns, legend = "Counts", _columns(counters), _legend(where, counters)
     if any(each.backward for each in found):
         title, columns = "Training", (_QUANTITIES[1], *_BACKWARD)
-        legend = _training_legend
-    heads = [_target(each.cell) for each in found]
-    cell = found[0].cell
+        legend = (where + _UNITS, _TRAINING)
     if cell.shape is not None:
         channels, *clip = cell.shape
         title = f"Blocks on {channels} channels of {'x'.join(map(str, clip))}, batch 1"
-    if cell.network is None:
-        where = "Batch 1. "
+    heads = [_target(each.cell) for each in found]
     return Table(
         title=title,
         columns=(
@@ -128,7 +126,7 @@ def counted_table(found: Sequence[Counted]) -> Table:
         lines=[head | _figures(each) for head, each in zip(heads, found, strict=True)],
         footnotes=failed,
         legend=(
-            *legend(where, counters),
+            *legend,
             *(
                 note
                 for each in found
@@ -159,10 +157,6 @@ def _columns(counters: Iterable[Convention]) -> tuple[Column, ...]:
 
 def _legend(where: str, counters: Iterable[str]) -> tuple[str, ...]:
     return (where + _UNITS, *([_REFERENCE_COUNTERS] if [*counters] else []))
-
-
-def _training_legend(where: str, counters: Iterable[str]) -> tuple[str, ...]:
-    return (where + _UNITS, _TRAINING)
 
 
 def _sums(cost: Cost) -> dict[str, Any]:

@@ -108,12 +108,6 @@ def tidy_table(entries: Iterable[Entry]) -> Table:
     """A line for each amount, for programs."""
     lines = []
     for entry in entries:
-        amounts = [
-            ("ours", entry.ours),
-            *((term.name, term.amount) for term in entry.terms),
-            ("printed", entry.printed),
-            ("remainder", entry.remainder),
-        ]
         head: dict[str, Any] = {
             "row": entry.row,
             "counter": entry.counter,
@@ -121,7 +115,7 @@ def tidy_table(entries: Iterable[Entry]) -> Table:
             "status": entry.status,
             "quantity": entry.quantity,
         }
-        lines += [head | {"what": what, "amount": amount} for what, amount in amounts]
+        lines += [head | {"what": what, "amount": amount} for what, amount in entry.amounts]
     columns = ("row", "counter", "version", "status", "quantity", "what", "amount")
     return Table(
         title="Reconciliation",
