@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -182,6 +183,7 @@ def gate_time(
     from vidcost.bench.gate.judge import judged
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.cell import Cell, checked_cell
+    from vidcost.bench.timing.locks import locked, names_of
     from vidcost.bench.timing.machine import check_device
     from vidcost.bench.timing.sweep import Interrupted
 
@@ -235,8 +237,10 @@ def gate_time(
             save=lambda run: record.write(out, judged(run)),
             on_progress=show,
         )
+        names = names_of(device, threads, run.machine)
         try:
-            campaign.finish()
+            with locked(names, partial(typer.echo, err=True)):
+                campaign.finish()
         except KeyboardInterrupt:
             raise Interrupted(
                 f"stopped before all pairs were measured: {out} holds those that were, too few to "

@@ -48,9 +48,6 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-# comparing records
-
-
 def integers(found, path=()):
     """The path of every integer in parsed JSON."""
     if isinstance(found, int):
@@ -123,9 +120,6 @@ def test_categories_are_named_if_they_cancel_out_in_the_total(made_up):
     ) == moved.changes
     more = differences(answered(18, norm=7, pool=11), answered(20, norm=7, pool=13))
     assert (Change("a", "thop.flops", 18, 20),) == more.changes
-
-
-# comparing with the baseline
 
 
 def test_the_committed_counts_are_those_of_now(store):
@@ -207,9 +201,6 @@ def test_a_damaged_baseline(store):
         accept(ROWS, path.parent, "why")
 
 
-# accept
-
-
 def test_accepted_counts_are_the_new_baseline(store, reference_counters, committed):
     folder = store(C3D_ONE_LESS)
     acceptance = accept(ROWS, folder, "  the head is smaller\n")
@@ -260,9 +251,6 @@ def test_new_and_removed_rows_are_accepted(store, reference_counters):
     assert NAMES[:2] == list(record.read(folder))
     assert [] == reference_counters.asked
     assert () == compare(ROWS[:3], folder).changes
-
-
-# what is rejected
 
 
 @pytest.fixture

@@ -23,8 +23,6 @@ from .planted import MACHINE
 FAKE = Path(__file__).with_name("fake_side.py")
 TASK = Task(cell=Cell(row="a"), limits=Limits(turn_samples=2, memory=False))
 
-# one cell
-
 
 class Watched(WorkerProcess):
     """Notes its messages, those of both workers in one list."""
@@ -106,9 +104,6 @@ def test_a_side_that_fails_ends_the_other_without_samples(interleaved, side, fai
     other = "base" if side == "head" else "head"
     assert (["stop"] if side == "base" else []) == [word for s, word in told if s == other][1:]
     assert {side} <= set(turns.timings) <= {side, other}
-
-
-# all cells and pairs
 
 
 def run_of(cells, seed=1):
