@@ -178,16 +178,6 @@ KEYS = {
 
 
 @pytest.mark.parametrize(
-    ("build", "count"),
-    # 6 for each convolution with BatchNorm (57, 77, none, 20, 104 of them), 2 for each with bias
-    [(I3D, 344), (S3D, 464), (C3D, 22), (R3D18, 122), (ResNeXt101, 626)],
-)
-def test_number_of_keys(build, count):
-    with META:
-        assert count == len(build().state_dict())
-
-
-@pytest.mark.parametrize(
     ("build", "position", "added"),
     [
         (MFNet, "conv4:before-last", ["conv4.after_B05.weight"]),
