@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from vidcost.bench.audit import (
+    CONVENTIONS,
     Figures,
     Judged,
     Recipe,
