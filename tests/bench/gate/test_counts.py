@@ -145,7 +145,7 @@ def test_a_row_that_cannot_be_counted_hides_no_other(store, monkeypatch):
 
     monkeypatch.setattr(counts, "examine", broken)
     folder = store(C3D_ONE_LESS)
-    said = f"not counted, {type(error).__name__}: aten::fold has no rule"
+    said = "not counted, ValueError: aten::fold has no rule"
     assert (Change("resframe-ts", "row", "present", said), LESS) == compare(ROWS, folder).changes
     with pytest.raises(
         ValueError, match=f"^cannot accept resframe-ts: row was present, is {said}$"
@@ -206,8 +206,7 @@ def test_accepted_counts_are_the_new_baseline(store, reference_counters, committ
     acceptance = accept(ROWS, folder, "  the head is smaller\n")
     assert ("the head is smaller", (LESS,)) == (acceptance.reason, acceptance.changes)
     assert () == compare(ROWS, folder).changes
-    (line,) = (folder / "counts-history.jsonl").read_text().splitlines()
-    written = json.loads(line)
+    written = json.loads((folder / "counts-history.jsonl").read_text())
     assert written.pop("accepted").endswith("Z")
     assert {
         "reason": "the head is smaller",
@@ -221,10 +220,8 @@ def test_accepted_counts_are_the_new_baseline(store, reference_counters, committ
     assert [("c3d", True)] * 4 == [(row, cached) for _, row, cached in reference_counters.asked]
     assert {"0"} == {answer.version for answer in records["c3d"].reference_counters.values()}
     assert committed["r50-cgnl"] == records["r50-cgnl"]
-    assert (
-        "vidcost gate accept"
-        == json.loads((folder / "counts.jsonl").read_text().splitlines()[0])["command"]
-    )
+    header = json.loads((folder / "counts.jsonl").read_text().splitlines()[0])
+    assert "vidcost gate accept" == header["command"]
 
 
 def test_the_history_grows(store, reference_counters):
