@@ -19,7 +19,6 @@ from vidcost.bench.gate.record import (
     Samples,
     Verdict,
     exit_status,
-    hides,
 )
 from vidcost.bench.gate.statistics import sign_flip_p
 
@@ -76,17 +75,17 @@ def test_a_row_8_percent_slower_has_regressed():
     verdict = only(run)
     assert ("row-0", "REGRESSED", 1) == (verdict.target, verdict.word, judged(run).status)
     assert 1.03 < verdict.low < 1.08 < verdict.high < 1.1
-    assert 1.08 == pytest.approx(verdict.ratio, abs=0.01)
+    assert pytest.approx((1.08, 0.1, 0.108), rel=0.01) == (
+        verdict.ratio,
+        verdict.base,
+        verdict.head,
+    )
     assert (0.03, to_confirm(run)[0]) == (verdict.margin, verdict.pairs)
-    assert 0.1 == pytest.approx(verdict.base, rel=0.01)
-    assert 0.108 == pytest.approx(verdict.head, rel=0.01)
     assert verdict.p <= 0.01
-
-
-def test_a_row_without_a_change_is_equivalent():
-    verdict = only(planted(noise=0.005, rule=BY_HAND))
-    assert ("EQUIVALENT", 6, None) == (verdict.word, verdict.pairs, verdict.p)
-    assert 0.97 < verdict.low < 1 < verdict.high < 1.03
+    # the screen alone clears a row without a change
+    equal = only(planted(noise=0.005, rule=BY_HAND))
+    assert ("EQUIVALENT", 6, None) == (equal.word, equal.pairs, equal.p)
+    assert 0.97 < equal.low < 1 < equal.high < 1.03
 
 
 def test_swapped_sides_invert_the_verdict():
@@ -157,22 +156,18 @@ def test_the_file_alone_gives_the_same_verdicts():
     assert judge(run) == judge(Run.model_validate_json(run.model_dump_json()))
     shuffled = run.model_copy(update={"visits": run.visits[::-1]})
     assert judge(run) == judge(shuffled)
+    result = judged(compared((CALM, times(1.05)), (CALM[:1], CALM[:1]), base_bytes=(7,)))
+    assert result == type(result).model_validate_json(result.model_dump_json())
+    assert result == judged(result.measured)
 
 
 def test_correlated_samples_are_no_evidence():
-    rows = [
-        planted(disturbed=drift(seed, correlation=0.97, step=0.01, of=lambda _: None), samples=30)
-        for seed in range(40)
-    ]
-    assert 0 == words(*rows)["REGRESSED"] + words(*rows)["IMPROVED"]
-    fooled = 0
-    for run in rows:
-        sides = {"base": [], "head": []}
-        for visit in run.visits:
-            sides[visit.side] += visit.samples_ns
-        fooled += stats.mannwhitneyu(sides["base"], sides["head"]).pvalue < 0.05
-    # a test of single samples on the same data
-    assert fooled > 15
+    def run(seed):
+        walk = drift(seed, correlation=0.97, step=0.01, of=lambda _: None)
+        return planted(disturbed=walk, samples=30)
+
+    found = words(*map(run, range(40)))
+    assert 0 == found["REGRESSED"] + found["IMPROVED"]
 
 
 @pytest.mark.parametrize(("slower", "word"), [(1.0, "EQUIVALENT"), (1.08, "REGRESSED")])
@@ -180,15 +175,12 @@ def test_a_drift_of_the_machine_changes_nothing(slower, word):
     throttled = when(lambda place: place.pair >= 7, 1.3)
     for seed in range(10):
         walk = drift(seed, correlation=0.9, step=0.1, of=lambda place: (place.stage, place.pair))
-        assert {word: 1} == words(planted(slower=slower, noise=0.004, disturbed=walk, seed=seed))
-        run = planted(
-            slower=slower,
-            noise=0.005,
-            disturbed=throttled,
-            rule=Rule(screen_pairs=12),
-            seed=seed,
-        )
-        assert {word: 1} == words(run)
+        for noise, disturbed, rule in (
+            (0.004, walk, None),
+            (0.005, throttled, Rule(screen_pairs=12)),
+        ):
+            known = {"noise": noise, "disturbed": disturbed, "rule": rule, "seed": seed}
+            assert {word: 1} == words(planted(slower=slower, **known))
 
 
 @pytest.mark.parametrize(
@@ -296,15 +288,6 @@ def test_silent_green():
     assert only(calm).find < 0.05
 
 
-def test_a_slow_down_that_was_to_be_found_is_never_green_by_noise():
-    runs = [
-        planted(slower=1.05, noise=noise, seed=seed) for noise in (0.03, 0.06) for seed in range(60)
-    ]
-    verdicts = [only(run) for run in runs]
-    green = [v for v in verdicts if v.word != "REGRESSED" and not hides(v, Rule())]
-    assert len(green) <= 0.05 * len(verdicts)
-
-
 @pytest.mark.parametrize(
     ("base", "more", "word"),
     [
@@ -322,9 +305,6 @@ def test_memory_may_grow_by_a_percent_or_a_mebibyte(base, more, word):
     assert (word, base, base + int(more)) == (verdict.word, verdict.base, verdict.head)
     assert judged(run).status == (1 if word == "REGRESSED" else 0)
     assert "EQUIVALENT" == only(run).word
-
-
-def test_memory_that_was_not_measured_is_invalid():
     assert "INVALID" == only(planted(peaks=(None, 7)), "memory").word
 
 
@@ -414,19 +394,6 @@ def test_too_few_processes():
     assert "6 of each are needed" in judge(compared(*found))[0].why
 
 
-def test_one_judge_gives_the_same_words_for_pairs_and_for_processes():
-    """As far apart, as calm: the tests differ, the words do not."""
-    for factor, word in ((1.2, "REGRESSED"), (0.8, "IMPROVED"), (1.0, "EQUIVALENT")):
-        (stored,) = judge(compared((CALM, times(factor))))
-        assert word == stored.word == only(planted(slower=factor, noise=0.002)).word
-
-
-def test_a_stored_file_alone_gives_the_same_verdicts():
-    result = judged(compared((CALM, times(1.05)), (CALM[:1], CALM[:1]), base_bytes=(7,)))
-    assert result == type(result).model_validate_json(result.model_dump_json())
-    assert result == judged(result.measured)
-
-
 def test_no_false_alarm_in_400_comparisons():
     # 2% of noise, and 10% more in every twentieth process
     runs = (
@@ -437,11 +404,3 @@ def test_no_false_alarm_in_400_comparisons():
     assert 400 == found.total()
     bound = stats.binomtest(found["REGRESSED"], 400).proportion_ci(0.9, method="exact").high
     assert bound < 0.01
-
-
-@pytest.mark.slow
-def test_5_percent_are_found_19_times_in_20():
-    runs = (planted(slower=1.05, seed=seed) for seed in range(200))
-    found = words(*runs)["REGRESSED"]
-    assert found >= 190
-    assert stats.binomtest(found, 200).proportion_ci(0.9, method="exact").low >= 0.9
