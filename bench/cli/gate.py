@@ -25,8 +25,6 @@ FIND_ABOVE_MARGIN = 0.02
 MOST_PAIRS_FOR_POWER = 400
 """With --power; each pair takes some seconds at a target."""
 
-_counting = partial(progress, "counting")
-
 gate_app = typer.Typer(
     help="Regressions caught: exact counts, and timings of two versions.", no_args_is_help=True
 )
@@ -87,7 +85,7 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     from vidcost.bench.report.gate.github import annotated, announce, append_summary
     from vidcost.papers.catalog import rows_beside
 
-    comparison = compare(rows_beside(record.read(results)), results, progress=_counting)
+    comparison = compare(rows_beside(record.read(results)), results)
     summary, table = summary_line(comparison, results), change_table(comparison)
     if comparison.changes or as_ is not None:
         print_table(table, as_)
@@ -118,7 +116,7 @@ def gate_accept(
     from vidcost.bench.report.gate.counts import accepted_line, change_table
     from vidcost.papers.catalog import rows_beside
 
-    acceptance = accept(rows_beside(record.read(results)), results, reason, progress=_counting)
+    acceptance = accept(rows_beside(record.read(results)), results, reason)
     if json:
         print_table(change_table(acceptance), Format.JSON)
     typer.echo(accepted_line(acceptance, results), err=json)
@@ -185,6 +183,7 @@ def gate_time(
     from vidcost.bench.gate.judge import judged
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.cell import Cell, checked_cell
+    from vidcost.bench.timing.locks import locked, names_of
     from vidcost.bench.timing.machine import check_device
     from vidcost.bench.timing.sweep import Interrupted
 
@@ -234,12 +233,14 @@ def gate_time(
     with progress("gate", 1) as show:
         campaign = interleave.Campaign(
             run,
-            interleave.launches(prepared),
+            interleave.environments(prepared),
             save=lambda run: record.write(out, judged(run)),
             on_progress=show,
         )
+        names = names_of(device, threads, run.machine)
         try:
-            campaign.finish()
+            with locked(names, partial(typer.echo, err=True)):
+                campaign.finish()
         except KeyboardInterrupt:
             raise Interrupted(
                 f"stopped before all pairs were measured: {out} holds those that were, too few to "

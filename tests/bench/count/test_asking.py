@@ -46,9 +46,6 @@ def process(monkeypatch):
     return fake
 
 
-# the cache
-
-
 def test_a_second_answer_comes_from_the_cache(process):
     assert ANSWER == ask("thop", MFNET)
     # texts about the row do not change the answer
@@ -120,29 +117,10 @@ def test_a_damaged_answer_is_asked_for_again(process, cache_folder, damage):
         assert 2 == len(process.questions)
 
 
-def test_a_cache_that_cannot_be_written_costs_only_time(process, cache_folder):
-    cache_folder.parent.mkdir(parents=True)
-    cache_folder.write_text("a file where the folder should be", encoding="utf-8")
-    for _ in range(2):
-        assert ANSWER == ask("thop", MFNET)
-    assert 2 == len(process.questions)
-
-
-def test_only_answers_are_cached(process, cache_folder):
-    process.answer = Answer(version="7", status="crashed", error="no")
-    assert process.answer == ask("thop", MFNET)
-    assert not cache_folder.exists()
-    process.answer = ANSWER
-    assert ANSWER == ask("thop", MFNET)
-
-
 def test_clear_says_what_it_cannot_remove(cache_folder):
     (cache_folder / "stubborn.json").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"^cannot remove .*stubborn\.json: "):
         clear_answers()
-
-
-# counters that run here, and in processes
 
 
 @pytest.mark.parametrize(
@@ -172,9 +150,6 @@ def test_a_process_that_fails_is_an_answer(process, monkeypatch, failed, status)
     monkeypatch.setattr(process, "call", fail)
     answer = ask("thop", SMALL)
     assert (status, str(failed), None) == (answer.status, answer.error, answer.flops)
-
-
-# many rows
 
 
 @pytest.fixture
@@ -217,3 +192,15 @@ def test_a_row_that_cannot_be_built_is_rejected_before_any_counter_runs(asked):
     with pytest.raises(ValueError, match=r"^2plus-c1-d cannot be built"):
         measure(select(["c3d", "2plus-c1-d"]))
     assert [] == asked
+
+
+def test_only_answers_are_cached_if_the_cache_can_be_written(process, cache_folder):
+    process.answer = Answer(version="7", status="crashed", error="no")
+    assert process.answer == ask("thop", MFNET)
+    assert not cache_folder.exists()
+    process.answer = ANSWER
+    cache_folder.parent.mkdir(parents=True, exist_ok=True)
+    cache_folder.write_text("a file where the folder should be", encoding="utf-8")
+    for _ in range(2):
+        assert ANSWER == ask("thop", MFNET)
+    assert 3 == len(process.questions)

@@ -26,20 +26,11 @@ from gate_trials import (
 
 from vidcost.bench.gate.record import Rule, hides
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.record import Machine
+
+from .planted import MACHINE
 
 CALM = Noise("calm", 0.01)
 CELLS = (Cell(row="a", classes=7), Cell(row="b", classes=7))
-MACHINE = Machine(
-    device="Abacus 9",
-    cpu="Abacus 9",
-    cores=3,
-    memory_bytes=5 * 2**30,
-    platform="wood",
-    python="3.99",
-    torch="2.99.0",
-    vidcost="0.1.0",
-)
 
 
 def trial(factor, number=0, **known):
@@ -65,9 +56,6 @@ def trial(factor, number=0, **known):
 def rates(noise, factor, rule=None, **plan):
     runs = simulated(noise, factor, rule=rule or Rule(), **plan)
     return alarms_of(dict(enumerate(runs)))
-
-
-# simulation
 
 
 def test_the_level_at_the_margin_is_studied_per_run_of_many_rows():
@@ -121,9 +109,6 @@ def test_the_simulated_document_is_written(tmp_path, monkeypatch):
     text = (tmp_path / "gate" / "README.md").read_text()
     assert text.startswith("<!-- written by: python tools/gate_study.py --simulate -->")
     assert text == simulation(tmp_path / "gate", 2)
-
-
-# measured trials
 
 
 def test_trials_are_read_as_they_were_written(tmp_path):
