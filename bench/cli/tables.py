@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 tables_app = typer.Typer()
 
-Tables = dict[int | str, "Table"]
-
 
 @tables_app.command("tables", epilog="Example: `vidcost tables 3 5 --results results`")
 def tables(
@@ -184,7 +182,7 @@ def _folder(paper: Paper, results: Path) -> Path:
     return results / "tables" / paper.name
 
 
-def _write_tables(paper: Paper, made: Tables, results: Path) -> None:
+def _write_tables(paper: Paper, made: Mapping[int | str, Table], results: Path) -> None:
     """Write each table; and those with costs, if all are there, with each GPU's timings."""
     from vidcost.bench.report.gpu import gpu_table
     from vidcost.bench.timing.stored import slug, stored_anywhere
@@ -201,7 +199,7 @@ def _write_tables(paper: Paper, made: Tables, results: Path) -> None:
                 documents[f"gpu-{name}"] = table, ""
     for name, (table, number) in documents.items():
         path = _folder(paper, results) / f"{name}.md"
-        write_document(path, table.markdown(), command=f"tables {paper.name}{number}")
+        write_document(path, table.wide().markdown(), command=f"tables {paper.name}{number}")
 
 
 def _time_printed_rows(
