@@ -18,7 +18,6 @@ from vidcost.bench.audit import (
     figures,
     judge_claims,
     ours,
-    size,
 )
 from vidcost.bench.count.modules import closed_forms
 from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions
@@ -121,7 +120,6 @@ def findings(paper: Paper, judged: Sequence[Judged]) -> tuple[Finding, ...]:
         recipe=Recipe.parse,
         words=_words,
         row=lambda name: catalog.select([name])[0],
-        size=size,
         blocks=_blocks,
     )
     return tuple(found)
@@ -177,6 +175,7 @@ def figure_table(judged: Sequence[Judged]) -> Table:
     footnotes: dict[Cell, str] = {}
     for index, each in enumerate(judged):
         given, is_flops = each.given(), each.kind == "flops"
+        nearest = f"nearest: {each.nearest[0]}" if each.nearest else None
         lines.append(
             {
                 "table": each.table,
@@ -187,7 +186,7 @@ def figure_table(judged: Sequence[Judged]) -> Table:
                 "printed_value": each.printed.value,
                 "verdict": str(each.verdict),
                 "ours": each.nearest and each.nearest[1],
-                "convention": _convention(each) if is_flops else None,
+                "convention": (", ".join(each.met) or nearest) if is_flops else None,
                 "difference": None if each.printed.is_bound else each.difference,
                 "macs": each.ours.flops["macs"] if each.ours and is_flops else None,
                 "recipe": each.recipe and _words(each),
@@ -229,12 +228,6 @@ def figure_table(judged: Sequence[Judged]) -> Table:
             "figures in view, so that number is the least that was tried.",
         ),
     )
-
-
-def _convention(each: Judged) -> str | None:
-    if each.nearest is None:
-        return None
-    return ", ".join(each.met) or f"nearest: {each.nearest[0]}"
 
 
 def _words(each: Judged) -> str:

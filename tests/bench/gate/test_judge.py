@@ -9,9 +9,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from scipy import stats
 
-from vidcost.bench.gate.judge import judge, judged, pairs_of, still_to_confirm, to_confirm
+from vidcost.bench.gate.judge import judge, judged, still_to_confirm, to_confirm
 from vidcost.bench.gate.record import (
     Rule,
     Run,
@@ -20,7 +19,6 @@ from vidcost.bench.gate.record import (
     Verdict,
     exit_status,
 )
-from vidcost.bench.gate.statistics import sign_flip_p
 
 from .planted import MIB, changed, planted, swapped, without
 
@@ -82,10 +80,6 @@ def test_a_row_8_percent_slower_has_regressed():
     )
     assert (0.03, to_confirm(run)[0]) == (verdict.margin, verdict.pairs)
     assert verdict.p <= 0.01
-    # the screen alone clears a row without a change
-    equal = only(planted(noise=0.005, rule=BY_HAND))
-    assert ("EQUIVALENT", 6, None) == (equal.word, equal.pairs, equal.p)
-    assert 0.97 < equal.low < 1 < equal.high < 1.03
 
 
 def test_swapped_sides_invert_the_verdict():
@@ -116,17 +110,6 @@ def test_a_side_that_fails_is_invalid(side):
         ("memory", "INVALID", why),
     ] == [(verdict.metric, verdict.word, verdict.why) for verdict in judge(run)]
     assert 3 == judged(run).status
-
-
-def test_a_failed_pair_may_be_replaced():
-    run = planted(noise=0.005, rule=BY_HAND)
-    again = [visit.model_copy(update={"pair": 6}) for visit in run.visits if visit.pair == 5]
-    failed = changed(
-        run, lambda visit: visit.pair == 5 and visit.side == "base", status="crashed", samples_ns=()
-    )
-    mended = failed.model_copy(update={"visits": (*failed.visits, *again)})
-    assert ("INVALID", "EQUIVALENT") == (only(failed).word, only(mended).word)
-    assert only(run).ratio == only(mended).ratio
 
 
 def test_missing_pairs_are_invalid():
@@ -234,17 +217,6 @@ def test_more_noise_needs_more_pairs_and_a_larger_change_fewer():
     assert 100 < to_confirm(bought)[0]
     pairs = to_confirm(planted(cells=2, noise=0.02, slower={0: 1.06, 1: 1.4}, seed=1))
     assert pairs[0] > 15 == pairs[1]
-
-
-def test_one_row_of_thirty_is_found():
-    run = planted(cells=30, noise=0.03, slower={17: 1.3}, seed=3)
-    verdicts = latency(run)
-    assert ["row-17"] == [verdict.target for verdict in verdicts if verdict.word == "REGRESSED"]
-    asked = to_confirm(run)
-    assert len(asked) > 3
-    # the least p is multiplied by the number of confirmed cells
-    raw = sign_flip_p(pairs_of(run, "confirm")[17].log_ratios, math.log(1.03))
-    assert len(asked) * raw == pytest.approx(verdicts[17].p)
 
 
 @pytest.mark.parametrize(("cells", "pairs"), [(2, 15), (5, 17), (20, 20)])
@@ -394,13 +366,14 @@ def test_too_few_processes():
     assert "6 of each are needed" in judge(compared(*found))[0].why
 
 
-def test_no_false_alarm_in_400_comparisons():
-    # 2% of noise, and 10% more in every twentieth process
-    runs = (
-        planted(cells=10, noise=0.02, disturbed=storm(0.05, 1.1, seed), seed=seed)
-        for seed in range(40)
-    )
-    found = words(*runs)
-    assert 400 == found.total()
-    bound = stats.binomtest(found["REGRESSED"], 400).proportion_ci(0.9, method="exact").high
-    assert bound < 0.01
+def test_one_judge_gives_the_same_words_for_pairs_and_for_processes():
+    """As far apart, as calm: the tests differ, the words do not."""
+    for factor, word in ((1.2, "REGRESSED"), (0.8, "IMPROVED"), (1.0, "EQUIVALENT")):
+        (stored,) = judge(compared((CALM, times(factor))))
+        assert word == stored.word == only(planted(slower=factor, noise=0.002)).word
+
+
+def test_a_stored_file_alone_gives_the_same_verdicts():
+    result = judged(compared((CALM, times(1.05)), (CALM[:1], CALM[:1]), base_bytes=(7,)))
+    assert result == type(result).model_validate_json(result.model_dump_json())
+    assert result == judged(result.measured)
