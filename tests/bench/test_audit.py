@@ -1,7 +1,3 @@
-"""The audit of a paper: recipes, verdicts, what is wrong with notes, claims, findings."""
-
-from __future__ import annotations
-
 import re
 import shlex
 from dataclasses import replace

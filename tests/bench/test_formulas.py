@@ -1,7 +1,3 @@
-"""Formulas as symbols, against integers worked by hand and the blocks' own; crossovers."""
-
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace

@@ -1,5 +1,3 @@
-"""The tensors in what networks return."""
-
 from __future__ import annotations
 
 from collections import OrderedDict, namedtuple

@@ -1,5 +1,3 @@
-"""Blocks in one network, side by side."""
-
 from __future__ import annotations
 
 import pytest
