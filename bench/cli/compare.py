@@ -164,8 +164,8 @@ def compare(
                 command="vidcost compare",
             )
     timings, left_out = most_of_one_kind(taken.timings)
-    found = compared(chosen, counts, timings)
     axis = swept[0] if swept else None
+    found = compared(chosen, counts, timings, axis)
     where = f"{network} at {', '.join(dict.fromkeys(at))}"
     table = compare_table(found, timings, where=where, axis=axis)
     for note in (*taken.notes, *left_out):
@@ -177,10 +177,10 @@ def compare(
         typer.echo(f"drawn: {plot}", err=True)
     print_table(table, as_)
     report(
-        f"{each.variant.cell.target}: {each.status}: {each.error}"
-        for each in found
+        f"{variant.cell.target}: {line['status']}: {line['error']}"
+        for variant, line in zip(chosen, found, strict=True)
         # that a block does not fit a clip is a fact of the sweep, not a failure
-        if each.status != "ok" and not (each.status == "rejected" and swept)
+        if line["status"] not in (("ok", "rejected") if swept else ("ok",))
     )
 
 

@@ -11,7 +11,7 @@ from vidcost.bench.report.table import Column, Table, billions, integer
 from vidcost.bench.report.timing import (
     STATUS,
     conditions_in_words,
-    errors,
+    failures,
     intervals_of,
     machine_in_words,
     megabytes,
@@ -59,7 +59,7 @@ def impl_table(timings: Iterable[Timing]) -> Table:
         title="Implementations of blocks",
         columns=(Column("block", "Block"), *shape, *phase, *present(lines, COLUMNS)),
         lines=lines,
-        footnotes=errors(chosen),
+        footnotes=failures(lines),
         legend=(
             f"Both implementations interleaved; {conditions_in_words(chosen)}. Ratio: the time of "
             "the optimized one over the reference's, below 1 if it is faster; the median over "
@@ -85,7 +85,6 @@ def _line(timing: Timing) -> dict[str, Any]:
         "phase": cell.phase,
         "shown_ratio": ratio_in_words(figures, "ratio"),
         "shown_pairs": figures["pairs"] and f"{figures['pairs']:,}{'' if settled else ' ~'}",
-        "shown_status": None if timing.status == "ok" else timing.status,
     }
 
 

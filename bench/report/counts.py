@@ -12,6 +12,7 @@ from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.report.table import Column, Table, compact, integer, share
+from vidcost.bench.report.timing import STATUS, failures, present
 from vidcost.bench.timing.build import row_of
 from vidcost.bench.timing.cell import Cell
 from vidcost.models.cost import Cost
@@ -101,17 +102,13 @@ def count_table(records: Sequence[Record]) -> Table:
 def counted_table(found: Sequence[Counted]) -> Table:
     """The counts of rows, users' networks, or blocks alone; with the backward pass if counted."""
     counters = dict.fromkeys(name for each in found for name in each.answers or ())
-    failed = {
-        (index, "shown_status"): f"{each.status}: {each.error}"
-        for index, each in enumerate(found)
-        if each.error
-    }
     title, where, legend = "Counts", "At the inputs given. ", _legend
     columns = _columns(counters)
     if any(each.backward for each in found):
         title, columns = "Training", (_QUANTITIES[1], *_BACKWARD)
         legend = _training_legend
     heads = [_target(each.cell) for each in found]
+    lines = [head | _figures(each) for head, each in zip(heads, found, strict=True)]
     cell = found[0].cell
     if cell.shape is not None:
         channels, *clip = cell.shape
@@ -123,10 +120,10 @@ def counted_table(found: Sequence[Counted]) -> Table:
         columns=(
             *(Column(key, key.capitalize()) for key in heads[0]),
             *columns,
-            *([Column("shown_status", "Status")] if failed else []),
+            *present(lines, [STATUS]),
         ),
-        lines=[head | _figures(each) for head, each in zip(heads, found, strict=True)],
-        footnotes=failed,
+        lines=lines,
+        footnotes=failures(lines),
         legend=(
             *legend(where, counters),
             *(
@@ -184,7 +181,6 @@ def _figures(each: Counted) -> dict[str, Any]:
         **figures,
         **{name: answer.flops for name, answer in (each.answers or {}).items()},
         "status": each.status,
-        "shown_status": None if each.status == "ok" else each.status,
         "error": each.error or None,
     }
 
