@@ -26,7 +26,7 @@ def formulas(
     ] = None,
     channels: Annotated[int, typer.Option(min=1, help="Channels, with --cross.")] = 384,
     along: Annotated[
-        Literal["N", "T", "H=W"], typer.Option(help="The extent that grows, with --cross.")
+        Literal["N", "H=W"], typer.Option(help="The extent that grows, with --cross.")
     ] = "N",
     results: Results = Path("results"),
     as_: As = None,
