@@ -114,7 +114,7 @@ def compare(
     network without any block. Timings are stored like those of `vidcost time`.
     """
     from vidcost.bench.cli.engines import Place, take
-    from vidcost.bench.cli.networks import fields_of, limit_s
+    from vidcost.bench.cli.targets import fields_of, limit_s
     from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
     from vidcost.bench.progress import progress
     from vidcost.bench.report.compare import compare_table

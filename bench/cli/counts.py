@@ -95,8 +95,15 @@ def count(
     own, a class or function that takes the number of channels. A method cost(shape), which returns
     a vidcost.models.Cost, is a closed form.
     """
-    from vidcost.bench.cli.networks import failures, limit_s, network_cells, parted
-    from vidcost.bench.cli.rows import at, buildable, measured
+    from vidcost.bench.cli.targets import (
+        at,
+        buildable,
+        failures,
+        limit_s,
+        measured,
+        network_cells,
+        parted,
+    )
     from vidcost.bench.count.record import count_row
     from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
     from vidcost.bench.inspection.counted import counted

@@ -61,8 +61,7 @@ def explain(
     reconciliation.jsonl, with every row's terms, to the results folder; --format json or csv prints
     a line for each term.
     """
-    from vidcost.bench.cli.networks import limit_s, network_cells, parted
-    from vidcost.bench.cli.rows import at, buildable, measured
+    from vidcost.bench.cli.targets import at, buildable, limit_s, measured, network_cells, parted
     from vidcost.bench.count.reconcile import Entry, reconcile
     from vidcost.bench.count.references.asking import chosen as chosen_counters
     from vidcost.bench.inspection.counted import explained

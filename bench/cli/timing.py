@@ -122,8 +122,7 @@ def time_rows(
     nothing is timed. Fails if a measurement failed.
     """
     from vidcost.bench.cli.engines import Place, take
-    from vidcost.bench.cli.networks import check_options, limit_s, parted
-    from vidcost.bench.cli.rows import at, buildable
+    from vidcost.bench.cli.targets import at, buildable, check_options, limit_s, parted
     from vidcost.bench.count.record import count_row
     from vidcost.bench.report.blocks import blocks_markdown, impl_table
     from vidcost.bench.report.timing import contribution_table, timing_table
