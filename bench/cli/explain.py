@@ -8,22 +8,7 @@ from typing import Annotated
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.cli.options import (
-    TIME_LIMIT,
-    As,
-    Classes,
-    Format,
-    Frames,
-    Inputs,
-    Json,
-    NoCache,
-    PaperTable,
-    Results,
-    Rows,
-    Size,
-    TimeLimit,
-    Wide,
-)
+from vidcost.bench.cli import options
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
 explain_app = typer.Typer()
@@ -34,13 +19,13 @@ SHOWN_BY_TERM = 4
 
 @explain_app.command("explain", epilog="Example: `vidcost explain mfnet-nl mfnet-pnl-x5`")
 def explain(
-    rows: Rows = None,
-    table: PaperTable = None,
-    classes: Classes = None,
-    frames: Frames = None,
-    size: Size = None,
-    results: Results = Path("results"),
-    no_cache: NoCache = False,
+    rows: options.Rows = None,
+    table: options.PaperTable = None,
+    classes: options.Classes = None,
+    frames: options.Frames = None,
+    size: options.Size = None,
+    results: options.Results = Path("results"),
+    no_cache: options.NoCache = False,
     counter: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,11 +34,11 @@ def explain(
             "several. Optional ones: ptflops-aten, torchinfo, ultralytics-thop.",
         ),
     ] = None,
-    inputs: Inputs = None,
-    time_limit: TimeLimit = TIME_LIMIT,
-    as_: As = None,
-    wide: Wide = False,
-    json: Json = False,
+    inputs: options.Inputs = None,
+    time_limit: options.TimeLimit = options.TIME_LIMIT,
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
 ) -> None:
     """From our MACs to what each counter prints, by named terms; fails if anything is left over.
 
@@ -91,7 +76,7 @@ def explain(
         else:
             entries[network.target] = found
     shown = [entry for each in entries.values() for entry in each]
-    if as_ in (Format.JSON, Format.CSV):
+    if as_ in (options.Format.JSON, options.Format.CSV):
         print_table(tidy_table(shown), as_)
     elif not entries:
         pass

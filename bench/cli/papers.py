@@ -11,8 +11,7 @@ import typer
 from rich.console import Console
 
 from vidcost.bench import extras, files
-from vidcost.bench.cli import completion
-from vidcost.bench.cli.options import As, Format, Json, NoCache, PaperName, Results, Wide
+from vidcost.bench.cli import completion, options
 from vidcost.bench.cli.output import (
     print_table,
     print_tables,
@@ -44,7 +43,7 @@ def tables(
             autocompletion=completion.papers_and_tables,
         ),
     ] = None,
-    results: Results = Path("results"),
+    results: options.Results = Path("results"),
     timings: Annotated[
         str | None,
         typer.Option(
@@ -53,10 +52,10 @@ def tables(
             "name, or of a file.",
         ),
     ] = None,
-    no_cache: NoCache = False,
-    as_: As = None,
-    wide: Wide = False,
-    json: Json = False,
+    no_cache: options.NoCache = False,
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
 ) -> None:
     """Print a paper's tables with our counts beside, and write them to tables/PAPER/*.md.
 
@@ -93,13 +92,13 @@ def tables(
 
 @paper_app.command("run", epilog="Example: `vidcost run --results results --budget 2m`")
 def run(
-    paper_name: PaperName = None,
-    results: Results = Path("results"),
+    paper_name: options.PaperName = None,
+    results: options.Results = Path("results"),
     budget: Annotated[
         str, typer.Option(metavar="TIME", help="Time on the CPU for so long: 90s, 10m, 0s for not.")
     ] = "2m",
-    no_cache: NoCache = False,
-    json: Json = False,
+    no_cache: options.NoCache = False,
+    json: options.Json = False,
 ) -> None:
     """Build every row of a paper, count it, ask other counters, check, time it on this CPU, and
     print the tables with costs.
@@ -137,7 +136,7 @@ def run(
     taken = _time_printed_rows(paper, records, results, budget_s)
     print_tables(
         [with_timings(printed[table], taken.timings) for table in paper.cost_tables],
-        Format.JSON if json else None,
+        options.Format.JSON if json else None,
     )
     Console(stderr=json).print(
         f"{len(records)} rows built and counted; {sum(r.closed_forms for r in records.values())} "
@@ -156,7 +155,7 @@ def run(
     "formulas", epilog="Example: `vidcost formulas --cross cgnl,pnl:n=3 --channels 384`"
 )
 def formulas(
-    paper_name: PaperName = None,
+    paper_name: options.PaperName = None,
     cross: Annotated[
         str | None,
         typer.Option(metavar="BLOCK,BLOCK", help="Where one block becomes cheaper than the other."),
@@ -165,10 +164,10 @@ def formulas(
     along: Annotated[
         Literal["N", "H=W"], typer.Option(help="The extent that grows, with --cross.")
     ] = "N",
-    results: Results = Path("results"),
-    as_: As = None,
-    wide: Wide = False,
-    json: Json = False,
+    results: options.Results = Path("results"),
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
 ) -> None:
     """Costs of blocks as a paper prints them and as derived, and verdicts on its claims of them.
 
@@ -200,7 +199,9 @@ def formulas(
 
 
 @paper_app.command("conformance", epilog="Example: `vidcost conformance --results results`")
-def conformance(results: Results = Path("results"), as_: As = None, json: Json = False) -> None:
+def conformance(
+    results: options.Results = Path("results"), as_: options.As = None, json: options.Json = False
+) -> None:
     """Ask every counter about single operators whose MACs were worked out by hand.
 
     Writes conformance.md to the results folder; JSON and CSV hold a line per operator.
@@ -219,7 +220,7 @@ def conformance(results: Results = Path("results"), as_: As = None, json: Json =
     if as_ is None:
         for table in conformance_tables(statements):
             print_table(table, None)
-    elif as_ is Format.MD:
+    elif as_ is options.Format.MD:
         sys.stdout.write(document)
     else:
         print_table(data_table(statements), as_)
@@ -228,17 +229,17 @@ def conformance(results: Results = Path("results"), as_: As = None, json: Json =
 
 @paper_app.command("audit", epilog="Example: `vidcost audit --results results`")
 def audit(
-    paper_name: PaperName = None,
+    paper_name: options.PaperName = None,
     recipe: Annotated[
         str | None,
         typer.Option(
             metavar="'ROW AXIS=CHOICE ...'", help="Count a row otherwise than it is described."
         ),
     ] = None,
-    results: Results = Path("results"),
-    as_: As = None,
-    wide: Wide = False,
-    json: Json = False,
+    results: options.Results = Path("results"),
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
 ) -> None:
     """A verdict on every figure a paper prints and every cost it claims, counted on the spot.
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.cli.options import As, Json, Results, Wide
+from vidcost.bench.cli import options
 from vidcost.bench.cli.output import complain, print_lines, print_table
 from vidcost.bench.extras import require
 from vidcost.bench.progress import progress
@@ -20,7 +20,7 @@ cache_app = typer.Typer(help="The kept answers of reference counters.", no_args_
 
 @stored_app.command("report", epilog="Example: `vidcost report --out report.html`")
 def write_report(
-    results: Results = Path("results"),
+    results: options.Results = Path("results"),
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where the page goes; default: report.html in results."),
@@ -29,7 +29,7 @@ def write_report(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write the plots here too, as SVG with CSV of data."),
     ] = None,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Write everything stored to one page that works offline.
 
@@ -70,14 +70,14 @@ def query(
             metavar="SQL", help="One SELECT in DuckDB's SQL; - reads it from standard input."
         ),
     ],
-    results: Results = Path("results"),
+    results: options.Results = Path("results"),
     parquet: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also write the answer to this Parquet file."),
     ] = None,
-    as_: As = None,
-    wide: Wide = False,
-    json: Json = False,
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
 ) -> None:
     """Query the stored counts, timings, contributions, reconciliation and audit in SQL.
 
@@ -93,7 +93,7 @@ def query(
 
 
 @cache_app.command("clear", epilog="Example: `vidcost cache clear`")
-def clear_cache(json: Json = False) -> None:
+def clear_cache(json: options.Json = False) -> None:
     """Remove the kept answers of reference counters."""
     from vidcost.bench.count.references.asking import answers_folder, clear_answers
 
