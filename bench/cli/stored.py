@@ -85,11 +85,11 @@ def query(
     be changed, and no other file can be read.
     """
     from vidcost.bench import query
-    from vidcost.bench.report.answer import answer_table
+    from vidcost.bench.report.table import table_of
 
     asked = sys.stdin.read() if sql == "-" else sql
-    answer = query.query(asked, results, parquet=parquet, note=complain)
-    print_table(answer_table(answer), as_)
+    columns, rows = query.query(asked, results, parquet=parquet, note=complain)
+    print_table(table_of(columns, rows), as_)
 
 
 @cache_app.command("clear", epilog="Example: `vidcost cache clear`")

@@ -11,7 +11,7 @@ from vidcost.bench.count.record import Record
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.inspection.counted import Counted
-from vidcost.bench.report.table import Column, Table, compact, integer, share
+from vidcost.bench.report.table import Column, Table, compact, integer, percent
 from vidcost.bench.report.timing import STATUS, failures, present
 from vidcost.bench.timing.build import row_of
 from vidcost.bench.timing.cell import Cell
@@ -24,7 +24,7 @@ _TITLES = {"params": "Params", "matmul": "attention"}
 _QUANTITIES = (
     Column("params", "Params", compact, integer),
     Column("macs", "MACs", compact, integer),
-    Column("attention_share", "Attention", share),
+    Column("attention_share", "Attention", percent),
     *(
         Column(each.name, _TITLES.get(each.name, each.name), integer, is_wide=True)
         for each in fields(Cost)

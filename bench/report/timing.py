@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from vidcost.bench.report.table import Cell as Position
-from vidcost.bench.report.table import Column, Table, integer
+from vidcost.bench.report.table import Column, Table, integer, percent
 from vidcost.bench.timing import axes
 from vidcost.bench.timing.figures import PARTS, contribution_figures, figures
 from vidcost.bench.timing.record import UNKNOWN, Timing
@@ -34,11 +34,6 @@ def spread(value: float) -> str:
 def megabytes(value: int) -> str:
     """61014016 -> 61.0."""
     return f"{value / 1e6:,.1f}"
-
-
-def percent(value: float) -> str:
-    """0.01234 -> 1.2%."""
-    return f"{value:.1%}"
 
 
 def giga(value: float) -> str:
