@@ -40,11 +40,6 @@ class Figure:
         """The figure as a number."""
         return float(self.digits * self.unit)
 
-    @property
-    def step(self) -> float:
-        """One in its last printed digit."""
-        return float(Decimal(1).scaleb(int(self.digits.as_tuple().exponent)) * self.unit)
-
     def difference(self, value: float) -> float:
         """How far ``value`` is from the figure, relative to it, with its sign."""
         return value / self.value - 1
@@ -165,28 +160,27 @@ class Growth(_Frozen):
     side: int
 
 
-class _File(_Frozen):
-    """All of a figures.toml except its tables.
+class _Tables(BaseModel):
+    tables: tuple[_Table, ...]
+
+
+class Paper(_Frozen):
+    """All that a paper prints. ``name`` is its folder's.
 
     ``families`` are globs of row names by the word for a family of networks, ``datasets`` the
     tables whose accuracies a plot may hold together, by its title; ``shown_first`` is the row and
     the reference counter that a page explains first.
     """
 
+    name: str
     paper: str
+    titles: dict[TableId, str]
+    figures: tuple[PrintedRow, ...]
     claims: tuple[Claim, ...] = ()
     families: dict[str, tuple[str, ...]] = {}
     datasets: dict[str, tuple[TableId, ...]] = {}
     growth: Growth | None = None
     shown_first: tuple[str, str] | None = None
-
-
-class Paper(_File):
-    """All that a paper prints. ``name`` is its folder's."""
-
-    name: str
-    titles: dict[TableId, str]
-    figures: tuple[PrintedRow, ...]
 
     def table(self, table: TableId) -> tuple[PrintedRow, ...]:
         """The rows of one table, as printed.  Raises: ValueError if there is no such table."""
@@ -226,23 +220,18 @@ class Paper(_File):
         return "other networks"
 
 
-class _Tables(_File):
-    tables: tuple[_Table, ...]
-
-
 def load(path: Path) -> Paper:
     """Read a paper's figures.toml; the folder names the paper.
 
     Raises: ValueError, in one line, if it cannot be read or is damaged.
     """
     try:
-        file = _Tables.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        return Paper(
-            **{key: getattr(file, key) for key in _File.model_fields},
-            name=path.parent.name,
-            titles={table.id: table.title for table in file.tables},
-            figures=tuple(row for table in file.tables for row in table.read()),
-        )
+        file = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = _Tables.model_validate(file).tables
+        titles = {table.id: table.title for table in tables}
+        figures = tuple(row for table in tables for row in table.read())
+        rest = {key: value for key, value in file.items() if key != "tables"}
+        return Paper(name=path.parent.name, titles=titles, figures=figures, **rest)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:

@@ -40,19 +40,13 @@ class Reconciliation:
         raise ValueError(f"no entry of {quantity} with {counter!r}: choose from {known}")
 
     def to_pandas(self) -> pd.DataFrame:
-        """One line for each term: ours first, what the counter prints and what is left last."""
+        """One line for each term: ours first, what the counter prints and the remainder last."""
         import pandas as pd
 
         lines = []
         for entry in self.entries:
-            amounts = [
-                ("ours", entry.ours),
-                *((term.name, term.amount) for term in entry.terms),
-                ("not explained", entry.remainder),
-                ("printed", entry.printed),
-            ]
             head = {"counter": entry.counter, "quantity": entry.quantity}
-            lines += [{**head, "term": term, "amount": amount} for term, amount in amounts]
+            lines += [{**head, "term": term, "amount": amount} for term, amount in entry.amounts]
         return pd.DataFrame(lines)
 
 

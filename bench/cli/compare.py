@@ -102,7 +102,7 @@ def compare(
     from vidcost.bench.progress import progress
     from vidcost.bench.report.compare import compare_table
     from vidcost.bench.timing.plan import seconds
-    from vidcost.bench.timing.stored import most_of_one_kind
+    from vidcost.bench.timing.stored import by_kind
     from vidcost.bench.timing.sweep import Swept
 
     began = monotonic()
@@ -146,12 +146,14 @@ def compare(
                 budget_s=left_s,
                 command="vidcost compare",
             )
-    timings, left_out = most_of_one_kind(taken.timings)
+    timings = max(by_kind(taken.timings), key=len)
     axis = swept[0] if swept else None
     found = compared(chosen, counts, timings, axis)
     where = f"{network} at {', '.join(dict.fromkeys(at))}"
     table = compare_table(found, timings, where=where, axis=axis)
-    for note in (*taken.notes, *left_out):
+    left_out = len(taken.timings) - len(timings)
+    more = [f"{left_out} more timings, on other kinds of machines, are stored and not shown"]
+    for note in (*taken.notes, *(more if left_out else ())):
         typer.echo(note, err=True)
     if plot is not None and axis is not None:
         from vidcost.bench.report.plots.sweep import write_sweep

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,10 +11,15 @@ from vidcost.bench import files
 from vidcost.bench.cli import options
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
+if TYPE_CHECKING:
+    from vidcost.bench.report.table import Table
+    from vidcost.bench.timing.cell import Cell
+
 explain_app = typer.Typer()
 
 SHOWN_BY_TERM = 4
 """Up to so many rows ``explain`` shows term by term."""
+SHOWN_OF_PRINTED = 10
 
 
 @explain_app.command("explain", epilog="Example: `vidcost explain mfnet-nl mfnet-pnl-x5`")
@@ -33,6 +38,13 @@ def explain(
             help="Ask this counter instead of fvcore, thop, thop-2020 and torch; repeat it for "
             "several. Optional ones: ptflops-aten, torchinfo, ultralytics-thop.",
         ),
+    ] = None,
+    printed: Annotated[
+        str | None,
+        typer.Option(metavar="FLOPS", help="Which convention and setting give this figure: 36.1G."),
+    ] = None,
+    params: Annotated[
+        str | None, typer.Option(metavar="PARAMS", help="Printed with --printed: 34.6M.")
     ] = None,
     inputs: options.Inputs = None,
     time_limit: options.TimeLimit = options.TIME_LIMIT,
@@ -60,6 +72,11 @@ def explain(
     counters = chosen_counters(counter or ())
     rows, references = parted(rows)
     networks = network_cells(references, inputs)
+    if printed is not None:
+        print_table(_printed(rows, networks, printed, params, limit_s(time_limit)), as_)
+        return
+    if params is not None:
+        raise ValueError("--params is for --printed: give both")
     everything = not any((rows, networks, table, classes, frames, size, counter))
     if everything:
         files.check_folder(results)
@@ -92,3 +109,28 @@ def explain(
         write_lines(results / "reconciliation.jsonl", tidy_table(shown).lines, command="explain")
     off = (line for entry in shown if not entry.balanced for line in entry.complaints)
     report((*failed, *off))
+
+
+def _printed(
+    rows: list[str] | None,
+    networks: list[Cell],
+    printed: str,
+    params: str | None,
+    limit_s: float,
+) -> Table:
+    from vidcost.bench.cli.targets import buildable
+    from vidcost.bench.count.printed import candidates_of_row, ranked
+    from vidcost.bench.inspection.counted import candidates_of
+    from vidcost.bench.report.reconciliation import printed_table
+    from vidcost.papers.figures import Figure
+
+    flops, parameters = Figure.parse(printed), Figure.parse(params) if params else None
+    chosen = [] if networks and not rows else buildable(rows)
+    if len(chosen) + len(networks) != 1:
+        raise ValueError(f"--printed is for one network: {len(chosen) + len(networks)} are given")
+    if chosen:
+        found = list(candidates_of_row(chosen[0], parameters))
+    else:
+        found = candidates_of(networks[0], limit_s=limit_s)
+    best = ranked(found, flops, parameters)[:SHOWN_OF_PRINTED]
+    return printed_table(best, flops, parameters, tried=len(found))

@@ -128,7 +128,7 @@ def run(
     entries = [entry for each in examined for entry in reconcile(each)]
     together, differing = _merged(paper, records, results)
     written = f"{_folder(paper, results)}/*.md"
-    if not differing:
+    if together and not differing:
         record.write(results, together.values(), command="vidcost run")
         written = f"{results / record.COUNTS}, {written}"
     printed = {table: paper_table(table, paper, rows, records) for table in paper.titles}
@@ -296,9 +296,9 @@ def _paper_and_tables(words: Sequence[str]) -> tuple[Paper, list[int | str]]:
 def _merged(
     paper: Paper, records: Mapping[str, Record], results: Path
 ) -> tuple[dict[str, Record], list[str]]:
-    """What to store: ``records``, and what is stored of other papers' rows; and what differs."""
+    """``records`` and those of other papers, none if they add nothing; and what differs."""
     from vidcost.bench.count import record
-    from vidcost.bench.gate.counts import unlike_baseline
+    from vidcost.bench.gate.counts import differences, unlike_baseline
     from vidcost.papers.catalog import paper_of
 
     try:
@@ -309,8 +309,10 @@ def _merged(
     owners = {name: paper_of(name) for name in stored}
     others = {name: each for name, each in stored.items() if owners[name] not in (None, paper)}
     together = others | dict(records)
-    is_new = paper not in owners.values()
-    return together, [] if is_new else unlike_baseline(together, results)
+    if paper not in owners.values():
+        return together, []
+    adds = differences(stored, together).changes
+    return together if adds else {}, unlike_baseline(together, results)
 
 
 def _folder(paper: Paper, results: Path) -> Path:

@@ -11,15 +11,9 @@ from vidcost.bench import files
 from vidcost.bench.cli import completion, options
 from vidcost.bench.cli.axis_options import with_axes
 from vidcost.bench.cli.output import print_tables, report, write_document
-from vidcost.bench.timing.axes import FULL, OPTIONS, STAGES
+from vidcost.bench.timing.axes import OPTIONS
 
 timing_app = typer.Typer()
-
-_CHOSEN = (
-    *("rows", "blocks", "shape_", "impl", "sweep", "contribution", *OPTIONS),
-    *("threads", "classes", "frames", "size", "inputs"),
-)
-"""The parameters of ``time`` that a campaign chooses itself."""
 
 
 @timing_app.command(
@@ -27,7 +21,6 @@ _CHOSEN = (
 )
 @with_axes(*OPTIONS, several=True)
 def time_rows(
-    context: typer.Context,
     rows: options.Rows = None,
     blocks: Annotated[
         list[str] | None,
@@ -68,15 +61,6 @@ def time_rows(
     classes: options.Classes = None,
     frames: options.Frames = None,
     size: options.Size = None,
-    campaign: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STAGE,...",
-            help="All that is worth knowing of a GPU, in order of value: full, or some of "
-            f"its stages {', '.join(STAGES)}.",
-            autocompletion=completion.several_of(FULL, *STAGES),
-        ),
-    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="90s, 10m, 1h in all; default: until precise."),
@@ -97,9 +81,7 @@ def time_rows(
     Each measurement runs in a process of its own and is appended to timings/*.jsonl in the results
     folder with its raw samples and conditions. Sampling ends when the median is known to 1%, after
     a minute, or as --budget allows. Conditions take several values, as in --dtype fp32,bf16: all
-    combinations are timed.
-    --campaign chooses targets and conditions itself; with --budget 9m it is
-    done in slices: give the same command again to go on. With --impl reference,optimized of all
+    combinations are timed. The same command again goes on. With --impl reference,optimized of all
     blocks, blocks.md in the results folder is written from all stored records; with --budget 0s
     nothing is timed. Fails if a measurement failed.
     """
@@ -109,11 +91,8 @@ def time_rows(
     from vidcost.bench.report.blocks import blocks_markdown, impl_table
     from vidcost.bench.report.timing import contribution_table, timing_table
     from vidcost.bench.timing import plan
-    from vidcost.bench.timing.plan import campaign_cells
     from vidcost.bench.timing.stored import by_kind, stored_anywhere
 
-    if campaign is not None:
-        _reject_choices(context)
     if contribution and blocks:
         raise ValueError(
             "--contribution times blocks in their networks, --blocks alone: give one of them"
@@ -127,7 +106,7 @@ def time_rows(
         raise ValueError(f"--budget {budget} is no time: give more than 0s")
     rows, references = parted(rows)
     check_options(references, inputs, has_batch=axes["batch"] != ["1"])
-    chosen = [] if (blocks or references or campaign) and not rows else buildable(rows)
+    chosen = [] if (blocks or references) and not rows else buildable(rows)
     alone, reasons = plan.blocks_alone(blocks or (), shape_ or (), impl=impl, sweep=sweep)
     if (classes, frames, size) != (None, None, None):
         chosen = at(chosen, classes, frames, size)
@@ -142,9 +121,7 @@ def time_rows(
     files.check_folder(results)
     with place.joined([*references, *(blocks or ())]) as cores:
         conditions = {"device": device, "threads": threads or cores, **axes}
-        if campaign is not None:
-            cells = campaign_cells(campaign.split(","), device)
-        elif both:
+        if both:
             cells = plan.pairs_for(alone, conditions)
         else:
             cells = plan.cells_for(
@@ -165,19 +142,7 @@ def time_rows(
     if both and blocks is not None and plan.ALL in blocks:
         document = blocks_markdown(stored_anywhere(results))
         write_document(results / "blocks.md", document, command="time --blocks all --impl")
-    writers = [contribution_table] if contribution else [impl_table] if both else [timing_table]
-    if campaign is not None:
-        writers.append(contribution_table)
+    write = contribution_table if contribution else impl_table if both else timing_table
     # each kind of machine has its own table
-    tables = [write(each) for each in by_kind(taken.timings) for write in writers]
-    print_tables([table for table in tables if table.lines or len(tables) == 1], as_)
+    print_tables([write(each) for each in by_kind(taken.timings)], as_)
     report(taken.failures)
-
-
-def _reject_choices(context: typer.Context) -> None:
-    """Raises: ValueError if something is chosen that a campaign chooses itself."""
-    for name in _CHOSEN:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            option = "rows" if name == "rows" else f"--{name.strip('_').replace('_', '-')}"
-            raise ValueError(f"--campaign chooses what is timed, and how: leave out {option}")

@@ -257,7 +257,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if found.source is not None:
                 found.source.product = found.kind
             return [_product(found)]
-        if name == "square" or (name == "pow" and args[1] == 2):
+        if name == "square" or (name == "pow" and not isinstance(args[1], Tensor) and args[1] == 2):
             self.operands.squared(out[0])
         if name == "mul" and (out[0].is_floating_point() or out[0].is_complex()):
             return self._multiplied(args, out[0])

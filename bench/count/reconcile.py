@@ -76,6 +76,17 @@ class Entry:
         return self.remainder == 0 and not self.off
 
     @property
+    def amounts(self) -> list[tuple[str, int | None]]:
+        """Ours, the terms, what is printed and what is left, by name."""
+        terms = [(term.name, term.amount) for term in self.terms]
+        return [
+            ("ours", self.ours),
+            *terms,
+            ("printed", self.printed),
+            ("remainder", self.remainder),
+        ]
+
+    @property
     def complaints(self) -> list[str]:
         """What is wrong, a line for each category."""
         if self.printed is None:

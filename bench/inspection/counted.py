@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from vidcost.bench.api.count import NetworkCount, count
 from vidcost.bench.count.counter import UncountedOperator
 from vidcost.bench.count.modules import ClosedFormMismatch, ModuleCount
+from vidcost.bench.count.printed import Candidate, candidates
 from vidcost.bench.count.reconcile import Entry, reconcile_network
 from vidcost.bench.count.references.asking import DEFAULT, ask_about
 from vidcost.bench.count.references.reference import Answer, Convention
@@ -18,7 +19,7 @@ from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.predict import outline
-from vidcost.bench.user.reference import UserCodeError, last_line
+from vidcost.bench.user.reference import UserCodeError, last_line, of_user_code
 from vidcost.models.cost import Cost
 
 
@@ -89,6 +90,20 @@ def _explained(cell: Cell, counters: tuple[Convention, ...]) -> list[Entry]:
         raise
     except Exception as error:
         raise UserCodeError(last_line(error)) from error
+
+
+def candidates_of(cell: Cell, *, limit_s: float = LIMIT_S) -> list[Candidate]:
+    """What ``cell``'s target gives by every convention.
+
+    Raises: ValueError as :func:`counted`; Failed.
+    """
+    return isolated(limit_s, _candidates, cell)
+
+
+def _candidates(cell: Cell) -> list[Candidate]:
+    built = _built(cell)
+    with of_user_code():
+        return list(candidates(" + ".join(cell.inputs), built.model, built.inputs))
 
 
 def _counted(cell: Cell, reference_counters: Sequence[Convention], training: bool) -> Counted:

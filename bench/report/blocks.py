@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vidcost.bench.count.record import count_row
 from vidcost.bench.report.table import Column, Table, billions, integer
 from vidcost.bench.report.timing import (
     STATUS,
@@ -22,7 +21,6 @@ from vidcost.bench.report.timing import (
 from vidcost.bench.timing.axes import AXES
 from vidcost.bench.timing.figures import pair_figures
 from vidcost.bench.timing.record import Timing
-from vidcost.papers.catalog import rows_of, select
 
 COLUMNS = (
     Column("reference_s", "Reference, ms", milliseconds),
@@ -88,44 +86,6 @@ def _line(timing: Timing) -> dict[str, Any]:
     }
 
 
-def rows_table() -> Table:
-    """The MACs of each optimized row beside those of the row it is a variant of."""
-    lines = []
-    for row in rows_of():
-        if not row.is_optimized:
-            continue
-        (plain,) = select([row.name.removesuffix("-optimized")])
-        optimized, reference = count_row(row), count_row(plain)
-        lines.append(
-            {
-                "row": row.name,
-                "params": optimized.params,
-                "reference_macs": reference.macs,
-                "macs": optimized.macs,
-                "reference_attention": reference.matmul,
-                "attention": optimized.matmul,
-            }
-        )
-    return Table(
-        title="MACs of rows in both implementations",
-        columns=(
-            Column("row", "Row"),
-            Column("params", "Params", integer),
-            Column("reference_macs", "MACs reference", integer),
-            Column("macs", "optimized", integer),
-            Column("reference_attention", "of which attention", integer),
-            Column("attention", "optimized", integer),
-        ),
-        lines=lines,
-        legend=(
-            "Exact, batch 1; each equals its closed form. By convention element by element "
-            "products count 0 MACs: concatenation's running sums and CGNL's inner product are "
-            "work that these MACs do not show. CGNL's scalars scale its last weight, so that its "
-            "convolution is a product of activations and counts as attention.",
-        ),
-    )
-
-
 INTRODUCTION = """\
 # Two implementations of each block
 
@@ -143,7 +103,11 @@ implementation unless their name ends in `-optimized`.
   up for each query: O(N log N + N D), and no matrix product. Up to 262,144 pairs the matrix is
   used. Unless keys are pooled, w_f is multiplied into the weights of theta and phi, which saves
   half of the convolutions' MACs.
-- **CGNL**: the scalar of a group scales its part of W_z instead of the map.
+- **CGNL**: the scalar of a group scales its part of W_z instead of the map. That is a product of
+  activations, so its MACs count as attention.
+
+Element by element products count 0 MACs: the running sums and CGNL's inner product are work that
+the MACs below do not show.
 
 The records below are of an earlier optimized implementation, which on a CPU also replaced 1x1x1
 convolutions by matrix products and max-pooling by maxima of rows and columns, and materialized
@@ -152,8 +116,8 @@ small matrices. `vidcost time --blocks all --impl reference,optimized` measures 
 
 
 def blocks_markdown(timings: Sequence[Timing]) -> str:
-    """The document: what is optimized, MACs of rows, and a table for each device and conditions."""
-    parts = [INTRODUCTION, rows_table().markdown()]
+    """The document: what is optimized, and a table for each device and conditions."""
+    parts = [INTRODUCTION]
     alike: dict[tuple[str, str], list[Timing]] = {}
     for timing in filter(is_pair_of_implementations, timings):
         device = timing.machine.device if timing.machine else ""

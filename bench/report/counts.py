@@ -102,19 +102,17 @@ def count_table(records: Sequence[Record]) -> Table:
 def counted_table(found: Sequence[Counted]) -> Table:
     """The counts of rows, users' networks, or blocks alone; with the backward pass if counted."""
     counters = dict.fromkeys(name for each in found for name in each.answers or ())
-    title, where, legend = "Counts", "At the inputs given. ", _legend
-    columns = _columns(counters)
-    if any(each.backward for each in found):
-        title, columns = "Training", (_QUANTITIES[1], *_BACKWARD)
-        legend = _training_legend
     heads = [_target(each.cell) for each in found]
     lines = [head | _figures(each) for head, each in zip(heads, found, strict=True)]
     cell = found[0].cell
+    where = "Batch 1. " if cell.network is None else "At the inputs given. "
+    title, columns, legend = "Counts", _columns(counters), _legend(where, counters)
+    if any(each.backward for each in found):
+        title, columns = "Training", (_QUANTITIES[1], *_BACKWARD)
+        legend = (where + _UNITS, _TRAINING)
     if cell.shape is not None:
         channels, *clip = cell.shape
         title = f"Blocks on {channels} channels of {'x'.join(map(str, clip))}, batch 1"
-    if cell.network is None:
-        where = "Batch 1. "
     return Table(
         title=title,
         columns=(
@@ -125,7 +123,7 @@ def counted_table(found: Sequence[Counted]) -> Table:
         lines=lines,
         footnotes=failures(lines),
         legend=(
-            *legend(where, counters),
+            *legend,
             *(
                 note
                 for each in found
@@ -156,10 +154,6 @@ def _columns(counters: Iterable[Convention]) -> tuple[Column, ...]:
 
 def _legend(where: str, counters: Iterable[str]) -> tuple[str, ...]:
     return (where + _UNITS, *([_REFERENCE_COUNTERS] if [*counters] else []))
-
-
-def _training_legend(where: str, counters: Iterable[str]) -> tuple[str, ...]:
-    return (where + _UNITS, _TRAINING)
 
 
 def _sums(cost: Cost) -> dict[str, Any]:

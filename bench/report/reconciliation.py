@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from vidcost.bench.count.printed import Candidate
 from vidcost.bench.count.reconcile import Entry
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import Status
 from vidcost.bench.report.table import Column, Table, integer, text
+from vidcost.papers.figures import Figure
 
 _QUANTITIES = {
     "flops": ("our MACs", "FLOPs printed"),
@@ -105,12 +108,6 @@ def tidy_table(entries: Iterable[Entry]) -> Table:
     """A line for each amount, for programs."""
     lines = []
     for entry in entries:
-        amounts = [
-            ("ours", entry.ours),
-            *((term.name, term.amount) for term in entry.terms),
-            ("printed", entry.printed),
-            ("remainder", entry.remainder),
-        ]
         head: dict[str, Any] = {
             "row": entry.row,
             "counter": entry.counter,
@@ -118,12 +115,41 @@ def tidy_table(entries: Iterable[Entry]) -> Table:
             "status": entry.status,
             "quantity": entry.quantity,
         }
-        lines += [head | {"what": what, "amount": amount} for what, amount in amounts]
+        lines += [head | {"what": what, "amount": amount} for what, amount in entry.amounts]
     columns = ("row", "counter", "version", "status", "quantity", "what", "amount")
     return Table(
         title="Reconciliation",
         columns=[Column(key, key, integer if key == "amount" else text) for key in columns],
         lines=lines,
+    )
+
+
+def printed_table(
+    best: Sequence[Candidate], flops: Figure, params: Figure | None, *, tried: int
+) -> Table:
+    """The conventions and settings that come nearest to printed figures."""
+    equal = {(i, "flops") for i, each in enumerate(best) if flops.equals(each.flops)}
+    if params is not None:
+        equal |= {(i, "params") for i, each in enumerate(best) if params.equals(each.params)}
+    printed = flops.printed + (f" with {params.printed} parameters" if params else "")
+    return Table(
+        title=f"What gives {printed}",
+        columns=(
+            Column("setting", "Setting"),
+            Column("convention", "Convention"),
+            Column("flops", "FLOPs", integer),
+            Column("difference", "Off by", lambda share: f"{share:+.2%}"),
+            Column("params", "Parameters", integer),
+        ),
+        lines=[
+            asdict(each) | {"difference": flops.difference(each.flops), "tried": tried}
+            for each in best
+        ],
+        equal=frozenset(equal),
+        legend=(
+            f"The nearest of {tried:,} combinations that were tried. ✓: rounded, it is the printed "
+            "figure. Among so many one may be met by chance.",
+        ),
     )
 
 

@@ -131,10 +131,3 @@ def in_words(conditions: Iterable[Conditions]) -> str:
     apart = varying(known)
     words = (axis.words(getattr(known[0], n)) for n, axis in AXES.items() if n not in apart)
     return ", ".join(filter(None, words))
-
-
-FULL = "full"
-"""The campaign of all stages."""
-
-STAGES = ("rows", "blocks", "contributions", "sweep", "training", "modes", "large")
-"""The stages of a campaign, in order of value."""

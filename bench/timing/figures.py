@@ -10,15 +10,9 @@ from typing import Any
 from vidcost.bench.timing import peak, predict
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Memory, Part, Timing
-from vidcost.bench.timing.statistics import Summary, differences, ratios, summary
+from vidcost.bench.timing.statistics import differences, ratios, summary
 
 PARTS: tuple[Part, ...] = ("forward", "backward", "optimizer")
-
-_PAIRS: tuple[tuple[str, Part, Part], ...] = (
-    ("", "target", "reference"),
-    ("forward_", "target_forward", "reference_forward"),
-    ("backward_", "target_backward", "reference_backward"),
-)
 
 
 def figures(timing: Timing) -> dict[str, Any]:
@@ -78,47 +72,26 @@ def contribution_figures(timing: Timing) -> dict[str, Any]:
     }
 
 
-def speed(timing: Timing) -> Summary | None:
-    """How many times as fast the cell is as its reference; None without samples.
-
-    Describes the ratios of pairs: the reference's time over the target's.
-    """
-    return _ratios(timing, "reference", "target")
-
-
 def pair_figures(timing: Timing) -> dict[str, Any]:
-    """Seconds and bytes of both sides, and how many times as fast the target is.
+    """Seconds, bytes and MACs of both sides of a cell that was timed against another.
 
-    ``speed`` is the median of the pairs' ratios with its 95% confidence interval, as in
-    :func:`speed`; ``forward_speed`` and ``backward_speed`` are those of the parts of a step, None
-    at inference. ``ratio`` is the inverse: the target's time over the reference's.
-    ``memory_ratio`` is the target's peak over the reference's.
-    Raises: ValueError if the cell was timed against none.
+    ``ratio`` is the median of the ratios of pairs, the target's time over the reference's, with its
+    95% confidence interval ``ratio_low`` and ``ratio_high``.
     """
-    cell = timing.cell
-    if cell.against is None:
-        raise ValueError(f"{cell.target} was timed against no other cell")
-    found: dict[str, Any] = {"target": cell.target, "reference": cell.against.target}
-    for prefix, target, reference in _PAIRS:
-        of = _ratios(timing, reference, target)
-        found |= {
-            f"{prefix}target_s": _median(timing, target),
-            f"{prefix}reference_s": _median(timing, reference),
-            **_interval(f"{prefix}speed", of),
-            f"{prefix}pairs": of and of.n,
-        }
-    peak_bytes, reference_bytes = _peak(timing.memory), _peak(timing.memory_without)
-    reference_macs = _macs_of(cell.against)
-    return found | {
+    assert timing.cell.against is not None, timing.cell
+    target, reference = (timing.samples_s.get(part, ()) for part in ("target", "reference"))
+    ratio = summary(ratios(target, reference), timing.processes) if target else None
+    return {
+        "target_s": _median(timing, "target"),
+        "reference_s": _median(timing, "reference"),
+        "ratio": ratio and ratio.median,
+        "ratio_low": ratio and ratio.low,
+        "ratio_high": ratio and ratio.high,
+        "pairs": ratio and ratio.n,
         "macs_total": timing.macs_total,
-        "reference_macs_total": reference_macs,
-        "peak_bytes": peak_bytes,
-        "reference_peak_bytes": reference_bytes,
-        **_interval("ratio", _ratios(timing, "target", "reference")),
-        "memory_ratio": _ratio(peak_bytes or None, reference_bytes),
-        "macs_per_s": _ratio(timing.macs_total, found["target_s"]),
-        "reference_macs_per_s": _ratio(reference_macs, found["reference_s"]),
-        "peak_macs_per_s": timing.peak_macs_per_s,
+        "reference_macs_total": _macs_of(timing.cell.against),
+        "peak_bytes": _peak(timing.memory),
+        "reference_peak_bytes": _peak(timing.memory_without),
         "status": timing.status,
         "error": timing.error or None,
     }
@@ -154,16 +127,6 @@ def _of_samples(timing: Timing, samples: Sequence[float]) -> dict[str, Any]:
         "iqr_s": of.iqr,
         "n": of.n,
     }
-
-
-def _ratios(timing: Timing, over: Part, under: Part) -> Summary | None:
-    sides = [timing.samples_s.get(part, ()) for part in (over, under)]
-    return summary(ratios(*sides), timing.processes) if all(sides) else None
-
-
-def _interval(name: str, of: Summary | None) -> dict[str, float | None]:
-    median, low, high = (of.median, of.low, of.high) if of else (None, None, None)
-    return {name: median, f"{name}_low": low, f"{name}_high": high}
 
 
 @cache

@@ -1,10 +1,10 @@
-"""Which cells are timed: rows, blocks and networks under conditions, or a campaign's choice."""
+"""Which cells are timed: rows, blocks and networks under conditions."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,13 +14,12 @@ from torch import nn
 from vidcost.bench.block_spec import block_factory, reference_of, with_impl
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.timing.axes import FULL, STAGES, combinations
+from vidcost.bench.timing.axes import combinations
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.user.inputs import is_made, parse_all
 from vidcost.bench.user.reference import digest
 from vidcost.models.blocks.impl import IMPLS, checked
 from vidcost.models.registry import block_types, specs
-from vidcost.papers import catalog
 from vidcost.papers.catalog import rows_of, select
 from vidcost.papers.row import Row
 
@@ -304,74 +303,3 @@ def least_seconds(cell: Cell, macs: int | None) -> float:
     sides = 2 if cell.is_pair else 1
     speed = ASSUMED_MACS_PER_S * cell.threads if cell.device == "cpu" else math.inf
     return START_S + sides * PASSES * (macs or 0) / speed
-
-
-# a campaign: a GPU that is at hand for a while, in order of value
-
-BATCH = 8
-"""Clips in a pass that keeps a GPU busy; with 1 it mostly waits for the next kernel."""
-
-LARGE_BATCH = 64
-"""Clips of a step as networks are trained; whether it fits into memory is a result."""
-
-_ROWS: Mapping[str, tuple[dict[str, Any], ...]] = {
-    "rows": tuple(
-        {"batch": batch, "dtype": dtype}
-        for batch, dtype in (
-            *((BATCH, "fp32"), (BATCH, "bf16"), (1, "fp32")),
-            *((BATCH, "tf32"), (1, "bf16"), (1, "tf32")),
-        )
-    ),
-    "contributions": ({"batch": BATCH, "dtype": ["fp32", "bf16"]},),
-    "training": ({"batch": BATCH, "dtype": ["fp32", "bf16-autocast"], "phase": "training"},),
-    "modes": tuple(
-        {"batch": batch, "dtype": dtype} | changed
-        for batch, dtype in ((BATCH, "bf16"), (1, "fp32"))
-        for changed in (
-            {"memory_format": "channels_last_3d"},
-            {"mode": "cuda-graph"},
-            {"mode": "compile"},
-        )
-    ),
-    "large": ({"batch": LARGE_BATCH, "dtype": ["fp32", "bf16"]},),
-}
-"""The conditions of the stages that time rows."""
-
-_BLOCKS: tuple[dict[str, Any], ...] = (
-    {"batch": BATCH, "dtype": ["fp32", "bf16", "tf32"]},
-    {"batch": 1, "dtype": ["fp32", "bf16"]},
-)
-
-
-def campaign_cells(names: Iterable[str], device: str, paper: str = catalog.DEFAULT) -> list[Cell]:
-    """The cells of the stages ``names``, or of all for :data:`FULL`, in order of value.
-
-    Rows are those of ``paper`` with printed costs; blocks have the shapes at which its rows use
-    them, or the first of those in 1 to 32 frames.
-    Raises: ValueError for an unknown stage, or a CPU, which has neither TF32 nor CUDA graphs.
-    """
-    wanted = [name for each in names for name in (STAGES if each == FULL else (each,))]
-    if unknown := [name for name in wanted if name not in STAGES]:
-        raise ValueError(
-            f"no campaign {unknown[0]!r}: choose {FULL} or, of its stages, {', '.join(STAGES)}"
-        )
-    if device == "cpu":
-        raise ValueError("a campaign is for a GPU: give --device cuda too")
-    on: dict[str, Any] = {"device": device}
-    shapes = shared_shapes(rows_of(paper))
-
-    def of_stage(stage: str) -> Iterator[Cell]:
-        if stage in _ROWS:
-            rows, contribution = catalog.rows_with_costs(paper), stage == "contributions"
-            for conditions in _ROWS[stage]:
-                yield from cells_for(rows, conditions | on, contribution=contribution)
-        elif stage == "blocks":
-            for conditions in _BLOCKS:
-                blocks, _ = fitting(specs(), shapes)
-                yield from cells_for((), conditions | on, blocks=blocks)
-        else:
-            blocks, _ = fitting(specs(), swept(shapes[:1]))
-            cells = cells_for((), on | {"dtype": ["fp32", "bf16"]}, blocks=blocks)
-            yield from (cell for cell in cells if not cell.cold)
-
-    return list(dict.fromkeys(cell for name in wanted for cell in of_stage(name)))

@@ -65,12 +65,17 @@ class Store:
 
     def load(self) -> Contents:
         """Like :meth:`read`, with a warning if the last line is cut short."""
-        contents = self._contents()
-        if contents.warning and self.path.parent.is_dir():
-            # it may have been half written a moment ago: under the lock it is whole, or a fault
-            with contextlib.suppress(ValueError), self._locked():
-                contents = self._contents()
-        return contents
+        try:
+            with self.path.open("rb") as file:
+                found = os.fstat(file.fileno())
+                if found.st_ino != self._inode or found.st_size < self._offset:
+                    self._forget()
+                    self._inode = found.st_ino
+                return Contents(self._records, self._read_from(file))
+        except FileNotFoundError:
+            return Contents({}, "")
+        except OSError as error:
+            raise ValueError(f"cannot read {self.path}: {error.strerror}") from None
 
     def prepare(self) -> str:
         """Make the file ready to be appended to, before any work is done for it.
@@ -95,20 +100,6 @@ class Store:
         self._records: dict[str, Timing] = {}
         self._lines = self._offset = 0
         self._inode: int | None = None
-
-    def _contents(self) -> Contents:
-        """What was read before, and the lines that were added since."""
-        try:
-            with self.path.open("rb") as file:
-                found = os.fstat(file.fileno())
-                if found.st_ino != self._inode or found.st_size < self._offset:
-                    self._forget()
-                    self._inode = found.st_ino
-                return Contents(self._records, self._read_from(file))
-        except FileNotFoundError:
-            return Contents({}, "")
-        except OSError as error:
-            raise ValueError(f"cannot read {self.path}: {error.strerror}") from None
 
     def _read_from(self, file: BinaryIO) -> str:
         file.seek(self._offset)

@@ -61,19 +61,16 @@ def stored_anywhere(folder: Path) -> list[Timing]:
     return [timing for found in latest.values() for timing in of_one_machine(found.values())[0]]
 
 
-def chosen(
-    which: str, results: Path, files: Iterable[Contents] | None = None
-) -> tuple[list[Timing], str]:
+def chosen(which: str, results: Path) -> tuple[list[Timing], str]:
     """The timings of the file ``which``, or of the device whose name contains it; and a note.
 
-    ``files`` are those of :func:`stored_files`, if they have been read.
     Raises: ValueError if there are none, or of several devices.
     """
     if Path(which).is_file():
         contents = Store(Path(which)).load()
         found, warnings = list(contents.records.values()), [contents.warning]
     else:
-        read = list(stored_files(results) if files is None else files)
+        read = list(stored_files(results))
         every = [timing for contents in read for timing in contents.records.values()]
         found = [timing for timing in every if which.casefold() in _device(timing).casefold()]
         warnings = [contents.warning for contents in read]
@@ -98,15 +95,6 @@ def by_kind(timings: Iterable[Timing]) -> list[list[Timing]]:
     unknown = groups.pop(None, [])
     first, *others = [*groups.values()] or [[]]
     return [[*first, *unknown], *others]
-
-
-def most_of_one_kind(timings: Iterable[Timing]) -> tuple[list[Timing], list[str]]:
-    """The largest group of :func:`by_kind`, and a line on the others, if any."""
-    groups = by_kind(timings)
-    kept = max(groups, key=len)
-    left_out = sum(map(len, groups)) - len(kept)
-    note = f"{_timings(left_out)} on other kinds of machines: in the results folder, and not shown"
-    return kept, [note] if left_out else []
 
 
 def of_one_machine(timings: Iterable[Timing]) -> tuple[list[Timing], str]:

@@ -6,7 +6,7 @@ half precision of wide or unequally wide operands.
 Shapes: B batch, D width of queries and keys, E width of values, P queries, K keys, S parts of the
 keys. A tile has M queries and N keys. Arguments of kernels without a type are tensors.
 """
-# mypy: allow-untyped-defs, allow-untyped-calls, disable-error-code="no-untyped-def"
+# mypy: allow-untyped-defs, allow-untyped-calls
 # ruff: noqa: N803
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def attend_in_tiles(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     # an odd number of keys would leave most rows of values unaligned; the weights beyond are 0
     beyond = -keys % ROW
     value = torch.nn.functional.pad(value, (0, beyond)) if beyond else value.contiguous()
-    with torch.cuda.device_of(query):  # type: ignore[no-untyped-call]
+    with torch.cuda.device_of(query):
         q = _positions_first(query)
         k = q if key is query else _positions_first(key)
         _attend[(rows * splits, batch)](

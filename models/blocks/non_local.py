@@ -139,7 +139,8 @@ class NonLocalOperation(nn.Module):
         ]
         # 1 D @ D C -> 1 C;  1 D @ D -> 1
         weights = torch.cat([w @ conv.weight.flatten(1) for w, conv in pairs])
-        bias = torch.cat([w @ conv.bias for w, conv in pairs]) if self.bias else None
+        biases = [w @ conv.bias for w, conv in pairs if conv.bias is not None]
+        bias = torch.cat(biases) if biases else None
         both = F.conv3d(x, weights[:, :, None, None, None], bias)
         return both[:, :1], both[:, 1:]
 

@@ -313,8 +313,9 @@ def _table_of(paper: Paper, rows: Sequence[str]) -> TableId:
 
 def within_rounding(claim: Figure, left: Figure, right: Figure) -> bool:
     """Whether numbers that round to ``left`` and ``right`` can differ by about ``claim``."""
-    off = abs(float(left.minus(right) - claim.digits))
-    return off <= sum(each.step / each.unit for each in (claim, left, right)) / 2 + 1e-9
+    off = abs(left.minus(right) - claim.digits)
+    steps = (Decimal(1).scaleb(int(e.digits.as_tuple().exponent)) for e in (claim, left, right))
+    return off <= sum(steps) / 2
 
 
 def _written(value: int, kind: Kind) -> str:

@@ -172,7 +172,7 @@ def _join(pair: Any, space: Any, time: Any, *, in_full: bool) -> None:
     pair[1] = nn.MaxPool3d(1, (step, 1, 1)) if step > 1 and not in_full else nn.Identity()
     if in_full:
         names = ("kernel_size", "stride", "padding")
-        each = {name: (getattr(time, name)[0], *getattr(space, name)[1:]) for name in names}
+        each: dict[str, Any] = {n: (getattr(time, n)[0], *getattr(space, n)[1:]) for n in names}
         pair[0][0] = nn.Conv3d(space.in_channels, space.out_channels, **each, bias=False)
 
 

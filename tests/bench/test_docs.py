@@ -159,8 +159,10 @@ def unknown(text: str, kept: list[str], page: str = "README.md") -> list[str]:
     """Integers in groups of three and figures with a unit that no result and no output has."""
     plain = set(re.findall(r"(?<![\d,])\d{4,}", text))
     stored = {n for each in kept for n in re.findall(r"\d+", each.replace(",", ""))} | plain
-    grouped = re.findall(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\.?\d)", text)
-    short = re.findall(r"(?<![\d.])\d+\.\d{2,3}[GM]\b", text)
+    # examples run, and their output is compared
+    prose = re.sub(r"```.*?```|`[^`]+`", "", text, flags=re.DOTALL)
+    grouped = re.findall(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\.?\d)", prose)
+    short = re.findall(r"(?<![\d.])\d+\.\d{2,3}[GM]\b", prose)
     found = [n for n in grouped if n.replace(",", "") not in stored]
     found += [n for n in short if not any(n in each for each in kept)]
     return [f"{page}: {each}" for each in dict.fromkeys(found)]

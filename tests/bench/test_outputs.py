@@ -26,10 +26,6 @@ def same(expected, output):
     assert [id(tensor) for tensor in expected] == [id(tensor) for tensor in found]
 
 
-def test_a_tensor_is_itself():
-    same([A], A)
-
-
 def test_nested_outputs_in_order():
     pair = namedtuple("pair", "left right")
     same([A, B, C], [A, (B, {"c": C})])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import sys
 from collections import Counter
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, NamedTuple
@@ -66,21 +66,16 @@ class Term:
     amount: int
 
 
-@dataclass
-class Terms:
-    """Terms as they add up, in the order of their first appearance."""
-
-    amounts: dict[tuple[str, str], int] = field(default_factory=dict)
+class Terms(Counter[tuple[str, str]]):
+    """Amounts by (name, part) as they add up, in the order of their first appearance."""
 
     def add(self, name: str, part: str, amount: int) -> None:
         """Add ``amount`` to the term ``name``."""
-        self.amounts[name, part] = self.amounts.get((name, part), 0) + amount
+        self[name, part] += amount
 
     def done(self) -> tuple[Term, ...]:
         """All terms that are not 0."""
-        return tuple(
-            Term(name, part, amount) for (name, part), amount in self.amounts.items() if amount
-        )
+        return tuple(Term(*key, amount) for key, amount in self.items() if amount)
 
 
 @dataclass(frozen=True)
@@ -192,9 +187,9 @@ class Reference:
 
 def by_category(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
     """Sums of (category, amount) by category, without zeros."""
-    sums: Counter[str] = Counter()
+    sums: dict[str, int] = {}
     for category, amount in amounts:
-        sums[category] += amount
+        sums[category] = sums.get(category, 0) + amount
     return {category: amount for category, amount in sums.items() if amount}
 
 
@@ -210,15 +205,11 @@ def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
 
 @cache
 def version(distribution: str, folder: Path | None = None) -> str:
-    """The installed version of a distribution, in ``folder`` if it is there, or "not installed"."""
-    if folder is not None and folder.is_dir():
-        for found in importlib.metadata.distributions(path=[str(folder)]):
-            if found.name == distribution:
-                return found.version
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+    """The version of a distribution, in ``folder`` or as installed, or "not installed"."""
+    path = [*([] if folder is None else [str(folder)]), *sys.path]
+    for found in importlib.metadata.distributions(name=distribution, path=path):
+        return found.version
+    return "not installed"
 
 
 @contextmanager
@@ -246,21 +237,14 @@ def importable(reference: Reference) -> Iterator[None]:
 def fault_of(reference: Reference) -> tuple[Status, str] | None:
     """Why the counter cannot be asked, as a status and one line; None if it can."""
     package, distribution = reference.package, reference.distribution
-    optional = f"--no-deps --target {reference.folder} {distribution}"
-    if reference.optional and reference.version == "not installed":
-        return "missing", f"{distribution} is not installed: `pip install {optional}` installs it"
-    try:
-        importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        if error.name != package:
-            return "crashed", f"ModuleNotFoundError: {error}"
-        return "missing", (
-            f"{package} is not installed: `pip install 'vidcost[reference]'` installs it"
-        )
     if reference.optional and reference.folder.is_dir():
         return None
-    # thop and ultralytics-thop have one import name, and count otherwise
     owners = importlib.metadata.packages_distributions().get(package, [])
+    if find_spec(package) is None or (reference.optional and distribution not in owners):
+        target = f"--no-deps --target {reference.folder} {distribution}"
+        which = target if reference.optional else "'vidcost[reference]'"
+        return "missing", f"{distribution} is not installed: `pip install {which}` installs it"
+    # thop and ultralytics-thop have one import name, and count otherwise
     if owners != [distribution]:
         return "wrong distribution", (
             f"module {package} belongs to {', '.join(sorted(set(owners))) or 'no distribution'}, "

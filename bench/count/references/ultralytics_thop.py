@@ -77,7 +77,7 @@ def _layer(module: Any, operation: Operation, terms: Terms) -> None:
         weight, name = 4 if is_affine else 2, type(module).__name__
         terms.add(f"{name}, {weight} per element", "total", weight * operation.amount)
     elif kind == "softmax" and isinstance(module, nn.Softmax | nn.MultiheadAttention):
-        size = into[module.dim if isinstance(module, nn.Softmax) else -1]
+        size = into[getattr(module, "dim", -1)]
         name = "softmax layers and attention, 3 per element less 1 per row"
         terms.add(name, "total", operation.amount // size * (3 * size - 1))
     elif kind == "pool" and isinstance(module, _ADAPTIVE):

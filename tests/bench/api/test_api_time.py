@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import threading
 
 import pytest
@@ -11,7 +10,6 @@ import torch
 from torch import nn
 
 import vidcost
-from vidcost.bench.api import time as api
 
 QUICK = {"budget_s": 0.05, "warmup_s": 0.05}
 
@@ -77,50 +75,6 @@ def test_samples_of_a_nested_network(phase, parts):
     assert before[1:5] == after[1:5]
     assert torch.equal(before[5], after[5])
     assert before[6:] == after[6:]
-
-
-def test_threads_are_set_and_put_back():
-    seen = []
-
-    class Counts(nn.Module):
-        def forward(self, x):
-            seen.append(torch.get_num_threads())
-            return x
-
-    before = torch.get_num_threads()
-    timing = vidcost.time(Counts(), X, threads=before + 1, memory=False, **QUICK)
-    assert {before + 1} == set(seen)
-    assert before == torch.get_num_threads()
-    assert (before + 1, None) == (timing.conditions.threads, timing.peak_bytes)
-
-
-def test_sampling_ends_when_it_is_precise(monkeypatch):
-    """On a clock that ticks once a mark every sample is alike."""
-    ticks = itertools.count()
-
-    class Ticks:
-        resolution_s = 1e-9
-
-        def prepare(self, marks):
-            pass
-
-        def mark(self):
-            return next(ticks)
-
-        def finish(self):
-            pass
-
-        def seconds(self, start, end):
-            return float(end - start)
-
-    monkeypatch.setattr(api, "clock_for", lambda device: Ticks())
-    timing = vidcost.time(nn.ReLU(), X, budget_s=600.0, memory=False)
-    assert ({1.0}, 1e-9, True) == (
-        set(timing.samples_s["latency"]),
-        timing.precision,
-        timing.settled,
-    )
-    assert (1.0, 2.0) == (timing.median_s, timing.items_per_s)
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])

@@ -27,16 +27,12 @@ BATCH = 2
 
 
 class Foreign(NamedTuple):
-    """A network by its package; ``macs`` are the products, from the configuration.
-
-    ``on_values`` is what of it needs values, so that it cannot be counted on shapes alone.
-    """
+    """A network by its package; ``macs`` are the products, from the configuration."""
 
     package: str
     build: Callable[[], nn.Module]
     inputs: Callable[[], Any]
     macs: Cost
-    on_values: str = ""
 
 
 def encoder(tokens: int, width: int, inner: int, layers: int) -> Cost:
@@ -138,7 +134,6 @@ FOREIGN = {
         lambda: {"input_ids": ids(), "attention_mask": torch.ones(BATCH, 11, dtype=torch.long)},
         # the pooler sees the first token
         encoder(11, 24, 56, 2) + Cost(linear=BATCH * 24 * 24),
-        on_values="item() cannot be called on meta tensors",
     ),
     # 2x2x2 tubelets of 2x16x16
     "VideoMAE": Foreign(
@@ -189,11 +184,7 @@ def test_it_is_counted_as_its_configuration_says(foreign):
     )
     assert foreign.macs == products
     assert "not checked" == counted.closed_form
-    if foreign.on_values:
-        assert "cpu" == counted.counted_on
-        assert foreign.on_values in counted.why
-    else:
-        assert ("meta", "") == (counted.counted_on, counted.why)
+    assert ("meta", "") == (counted.counted_on, counted.why)
 
 
 def test_every_counter_is_explained(foreign):

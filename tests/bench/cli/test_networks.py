@@ -69,6 +69,15 @@ def test_several_inputs_with_names_and_types(vidcost):
     assert (0, 1800) == (status, json.loads(out)[0]["macs"])
 
 
+def test_explain_finds_what_gives_a_printed_figure(vidcost):
+    status, out, _ = vidcost(
+        "explain", "nets.py:Net", "--input", INPUT, "--printed", "0.0036M", "--json"
+    )
+    first, *_ = json.loads(out)
+    assert (0, "2 x MACs", 3_600) == (status, first["convention"], first["flops"])
+    assert first["tried"] >= 100
+
+
 @pytest.mark.parametrize("option", ["--input", "--inputs"])
 def test_inputs_may_be_a_function(vidcost, option):
     status, out, _ = vidcost("count", "nets.py:Net", option, "nets.py:example", "--json")
@@ -149,6 +158,10 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
             "count nets.py:Net --inputs nets.py:example --input 1x3",
             "nets.py:example makes all inputs",
         ),
+        ("explain mfnet c3d --printed 11.66G", "--printed is for one network: 2 are given"),
+        ("explain mfnet --printed much", "'much' is no figure like 7.843M"),
+        ("explain mfnet --params 3M", "--params is for --printed: give both"),
+        ("explain mfnet --counter nope", "no counter 'nope': choose from fvcore, thop"),
         ("count nets.py:Net --inputs nets.py:nothing", "nets.py has no 'nothing'"),
         ("count nets.py:Net --input 1x3 --depth 2 --frames 3", "leave out rows, --table"),
         ("count nets.py:Net nets.py:Raises --input 1x3 --depth 2", "--depth is for one network: 2"),

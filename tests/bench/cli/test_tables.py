@@ -12,6 +12,12 @@ from vidcost.bench.count import record
 from vidcost.bench.count.record import count_row
 from vidcost.papers.pnl2020.rows import ROWS
 
+
+def only(name):
+    (row,) = [row for row in ROWS if row.name == name]
+    return row
+
+
 BUILDABLE = [row.name for row in ROWS if row.build]
 LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
 REFERENCE_COUNTERS = ("fvcore", "thop", "thop-2020", "torch")
@@ -83,19 +89,30 @@ def test_tables_read_what_run_has_stored(vidcost, reference_counters, tmp_path):
     assert vidcost("tables", "3").out in ran.out
 
 
-def test_tables_count_only_what_is_missing(vidcost, reference_counters, tmp_path):
+def test_tables_count_anew_and_ask_only_what_the_count_does_not_explain(
+    vidcost, reference_counters, tmp_path
+):
     vidcost("run")
     records = record.read(tmp_path / "results")
-    del records["mfnet-pnl-n3"]
+    # as if stored before a block of this row was edited
+    edited = records["mfnet-pnl-n3"]
+    answers = edited.reference_counters
+    stale = answers["thop"].model_copy(update={"flops": 7, "parts": {"conv": 7}})
+    records["mfnet-pnl-n3"] = edited.model_copy(
+        update={"conv": 7, "reference_counters": answers | {"thop": stale}}
+    )
+    # only our own count is of an earlier network
+    records["mfnet-pnl-n2"] = records["mfnet-pnl-n2"].model_copy(update={"conv": 7})
+    del records["mfnet-pnl"]
     path = record.write(tmp_path / "results", records.values(), command="vidcost run")
     before = path.read_bytes()
     reference_counters.asked.clear()
-    assert 0 == vidcost("tables", "3").status
-    assert [] == reference_counters.asked
-    assert 0 == vidcost("tables", "4").status
-    assert [(w, "mfnet-pnl-n3", True) for w in REFERENCE_COUNTERS] == sorted(
-        reference_counters.asked
-    )
+    lines = {line["row"]: line for line in json.loads(vidcost("tables", "4", "--json").out)}
+    for name in ("mfnet-pnl-n2", "mfnet-pnl-n3"):
+        assert lines[name]["macs"] == count_row(only(name)).macs
+    assert lines["mfnet-pnl-n3"]["thop"] == answers["thop"].flops
+    asked = {row for _, row, _ in reference_counters.asked}
+    assert {"mfnet-pnl-n3", "mfnet-pnl"} == asked
     # only run writes the baseline
     assert before == path.read_bytes()
 

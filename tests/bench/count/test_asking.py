@@ -156,13 +156,6 @@ def test_two_counters_run_here(monkeypatch, cache_folder, name, flops, params):
     assert 1 == len(list(cache_folder.iterdir()))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "flops"), [("fvcore", 11_176_355_840), ("thop", 11_307_416_320)])
-def test_two_counters_run_in_processes(name, flops):
-    answer = ask(name, MFNET)
-    assert ("answered", flops, 7_842_568) == (answer.status, answer.flops, answer.params)
-
-
 @pytest.mark.parametrize(
     ("failed", "status"),
     [

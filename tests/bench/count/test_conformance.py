@@ -7,7 +7,6 @@ import pytest
 from vidcost.bench.count import conformance, rules
 from vidcost.bench.count.conformance import Statement, ask_counters, failures
 from vidcost.bench.count.operators import OPERATORS
-from vidcost.bench.count.references.reference import version
 from vidcost.bench.isolation import Failed
 
 NAMES = [operator.name for operator in OPERATORS]
@@ -131,33 +130,3 @@ def test_a_counter_that_fails_has_a_status_on_every_operator(failed, status, mon
 
 
 # real answers
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("package", "expected"),
-    [
-        # 15 x 42 filters of 11 x 13 x 17 positions, twice; 5 per element
-        (
-            "fvcore",
-            {
-                "nn.ConvTranspose3d, 3 groups": 21_441_420,
-                "nn.GroupNorm": 5 * 30_030,
-                "2-D @ vector": "raises IndexError",
-            },
-        ),
-        (
-            "thop",
-            {
-                "nn.Conv3d, 3 groups": 21_441_420,
-                "nn.BatchNorm1d": 4 * 30,
-                "F.linear": 0,
-            },
-        ),
-    ],
-)
-def test_packages_on_single_operators(package, expected):
-    statement = conformance._ask_package(package)
-    assert (version(package), "") == (statement.version, statement.error)
-    assert NAMES == list(statement.forward)
-    assert expected.items() <= statement.forward.items()

@@ -182,7 +182,7 @@ ACTIVATIONS = [
         *((layer(), Cost(activation=210)) for layer in (nn.GELU, nn.Softplus, nn.PReLU)),
         (Calls(lambda x: x.tanh_()), Cost(activation=210)),
         # free by convention
-        (Calls(lambda x: x.add_(1).mul(2) / 3), Cost()),
+        (Calls(lambda x: x.add_(1).mul(2) / 3 + x.pow(x) + 2**x), Cost()),
         (Calls(lambda x: torch.cat([x, x]).transpose(1, 2).reshape(7, -1)), Cost()),
         (Calls(lambda x: F.interpolate(x, scale_factor=2, mode="nearest")), Cost()),
         (Calls(lambda x: F.dropout(x, training=True).sum() + x.exp().max()), Cost()),

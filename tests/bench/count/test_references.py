@@ -7,7 +7,6 @@ import importlib.metadata
 import runpy
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -334,7 +333,6 @@ def test_a_network_that_raises_is_an_answer(name):
 
 @pytest.mark.parametrize("owners", [["ultralytics-thop"], ["thop", "ultralytics-thop"], []])
 def test_another_package_of_the_same_import_name_is_rejected(monkeypatch, owners):
-    monkeypatch.setitem(sys.modules, "thop", ModuleType("thop"))
     monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"thop": owners})
     answer = ask_about("thop", *nested())
     assert ("wrong distribution", None) == (answer.status, answer.flops)

@@ -160,8 +160,3 @@ def test_what_cannot_be_as_given_is_rejected(cell, message):
     chosen = cell("theirs.py:Missing") if "Missing" in message else cell("theirs.py:Scale", "r3d18")
     with pytest.raises(ValueError, match=message):
         counted(chosen)
-
-
-def test_our_own_are_rejected_where_they_do_not_fit():
-    with pytest.raises(ValueError, match="a feature map of 4x4 has room for at most n=3 scales"):
-        counted(in_a_row("pnl:n=4"))

@@ -59,7 +59,6 @@ def test_a_part_of_the_document_for_each_device_and_conditions(timing):
     other = timing.model_copy(update={"cell": pair(batch=2)})
     document = blocks_markdown([timing, other])
     assert 2 == document.count("\n## ")
-    assert "| mfnet-pnl-dot-product-optimized " in document
 
 
 def test_the_committed_document_follows_from_the_committed_records():

@@ -135,11 +135,6 @@ def test_the_summary_says_how_often_each_is_right():
     ] == [(line["counter"], line["forward"], line["backward"]) for line in lines]
 
 
-def test_the_summary_says_why_a_reference_counter_was_not_asked():
-    table = summary_table([statement("thop", error="exit status 1: boom")])
-    assert "thop could not be asked: exit status 1: boom" in table.legend
-
-
 def test_data_hold_plain_integers_and_statuses():
     statements = [
         statement("ours"),

@@ -8,7 +8,7 @@ from vidcost.bench.report.timing import (
 )
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import contribution_figures, figures
-from vidcost.bench.timing.stored import by_kind, most_of_one_kind, of_one_machine
+from vidcost.bench.timing.stored import by_kind, of_one_machine
 from vidcost.papers import catalog
 from vidcost.papers.pnl2020.rows import ROWS
 
@@ -148,13 +148,6 @@ def test_unlike_machines_have_tables_of_their_own(eight):
     assert [[]] == [list(each) for each in by_kind([])]
 
 
-def test_what_may_not_be_mixed_is_left_out_by_number(eight):
-    kept, notes = most_of_one_kind(eight)
-    assert eight[:3] == kept
-    assert ["1 timing on other kinds of machines: in the results folder, and not shown"] == notes
-    assert (eight[:2], []) == most_of_one_kind(eight[:2])
-
-
 # --- contributions
 
 
@@ -202,14 +195,6 @@ def test_a_table_of_the_paper_gets_latency_and_memory(table3, timed):
     assert "–" == concat["Latency, ms"]
     assert lines(table3)[0].items() <= baseline.items()
     assert 0.5 == pytest.approx(table.lines[0]["median_s"])
-
-
-def test_the_conditions_and_what_is_missing_stand_below(table3, timed):
-    *counted, conditions, device, missing = with_timings(table3, [timed(MFNET)]).legend
-    assert list(table3.legend) == counted
-    assert conditions.endswith("Conditions: batch 1, fp32, contiguous, eager, inference, 1 thread.")
-    assert device.startswith("Device: Abacus, torch 2.11.0")
-    assert "Not timed: `vidcost time mfnet-pnl-concat mfnet-pnl` does it." == missing
 
 
 @pytest.mark.parametrize(

@@ -44,13 +44,6 @@ def test_events_are_created_beforehand(monkeypatch):
     assert recorded[:2] == recorded[2:]
 
 
-def test_marks_begin_anew_after_prepare():
-    clock = HostClock()
-    for _ in range(2):
-        clock.prepare(2)
-        assert (0, 1) == (clock.mark(), clock.mark())
-
-
 def test_the_resolution_is_less_than_what_is_timed_and_not_nothing():
     assert 0 < HostClock().resolution_s < 1e-5
 

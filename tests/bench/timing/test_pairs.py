@@ -13,7 +13,7 @@ from vidcost.bench.timing.clock import HostClock
 from vidcost.bench.timing.figures import pair_figures
 from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.messages import Limits, Task
-from vidcost.bench.timing.plan import implemented, pairs_for
+from vidcost.bench.timing.plan import implemented
 from vidcost.bench.timing.predict import predict
 from vidcost.bench.timing.runner import Runner
 
@@ -37,17 +37,6 @@ def against(reference=REFERENCE, **fields):
 def test_two_cells_that_do_not_go_together(fields, message):
     with pytest.raises(ValueError, match=message):
         checked_cell({"block": "nl", "shape": SHAPE} | {"against": REFERENCE} | fields)
-
-
-def test_both_sides_have_the_same_weights_and_inputs():
-    built = build(against())
-    assert "optimized" == built.model.operation.impl
-    assert "reference" == built.reference.model.operation.impl
-    for one, other in zip(
-        built.model.state_dict().values(), built.reference.model.state_dict().values(), strict=True
-    ):
-        assert torch.equal(one, other)
-    assert torch.equal(built.inputs[0], built.reference.inputs[0])
 
 
 class Sides(nn.Module):
@@ -95,8 +84,6 @@ def test_a_step_is_compared_by_its_parts(monkeypatch):
         ):
             assert forward > 0 < backward
             assert forward + backward <= whole
-    shown = pair_figures(timing)
-    assert shown["forward_speed"] > 0 < shown["backward_speed"]
 
 
 def timing_of(timed, target, reference, **known):
@@ -104,31 +91,14 @@ def timing_of(timed, target, reference, **known):
     return timed(against(), samples_s=samples, **known)
 
 
-def test_the_speed_is_the_median_of_the_ratios_of_pairs(timed):
+def test_the_ratio_is_the_median_of_the_ratios_of_pairs(timed):
     # the second pass of both was disturbed, and their ratio was not
     target, reference = [1.0, 9.0, 1.0, 1.0, 1.0, 1.0], [2.0, 18.0, 2.2, 1.8, 2.0, 2.0]
     shown = pair_figures(timing_of(timed, target, reference))
-    assert pytest.approx(2.0) == shown["speed"]
     assert pytest.approx((0.5, 1 / 2.2, 1 / 1.8)) == tuple(
         shown[key] for key in ("ratio", "ratio_low", "ratio_high")
     )
-    assert pytest.approx((1.8, 2.2)) == (shown["speed_low"], shown["speed_high"])
     assert (1.0, 2.0, 6) == (shown["target_s"], shown["reference_s"], shown["pairs"])
-    assert None is shown["forward_speed"]
-
-
-def test_macs_and_memory_of_both_sides(timed):
-    memory = {"weights": 1, "peak": 100}
-    without = {"weights": 1, "peak": 400}
-    shown = pair_figures(
-        timing_of(timed, [0.5] * 6, [1.0] * 6, macs_total=10, memory=memory, memory_without=without)
-    )
-    expected = predict(REFERENCE).macs_total
-    assert (10, expected) == (shown["macs_total"], shown["reference_macs_total"])
-    assert (20.0, float(expected)) == (shown["macs_per_s"], shown["reference_macs_per_s"])
-    assert (100, 400, 0.25) == (
-        shown["peak_bytes"], shown["reference_peak_bytes"], shown["memory_ratio"],
-    )  # fmt: skip
 
 
 def test_autocast_computes_in_half_precision_from_single():
@@ -149,12 +119,6 @@ def test_autocast_computes_in_half_precision_from_single():
 
 
 # the plan
-
-
-def test_optimized_blocks_are_timed_against_the_reference():
-    (cell,) = pairs_for([("nl", SHAPE)], {"threads": 2})
-    assert ("nl:impl=optimized", "nl") == (cell.block, cell.against.block)
-    assert SHAPE == cell.shape == cell.against.shape
 
 
 def test_a_block_without_the_implementation_is_left_out_of_all_alone():

@@ -126,48 +126,6 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
             Store(path).prepare()
 
 
-def test_a_reader_waits_for_a_writer(store):
-    """A line that is cut short only because it is being written is no fault."""
-    store.append(timing("a", 0.5))
-    writer = subprocess.Popen(
-        [sys.executable, "-c", _SLOW_WRITER, store.path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    # half of the line is there, and the lock is held
-    assert "half\n" == writer.stdout.readline()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Store, "_locked", _letting_go(writer, Store._locked))
-        records, warning = store.load()
-    writer.communicate()
-    assert (["a", "b"], "") == (list(records), warning)
-
-
-_SLOW_WRITER = f"""
-import sys
-from pathlib import Path
-from filelock import FileLock
-path = Path(sys.argv[1])
-line = {timing("b", 0.25).model_dump_json()!r} + "\\n"
-with FileLock(f"{{path}}.lock"), path.open("a") as file:
-    file.write(line[:50])
-    file.flush()
-    print("half", flush=True)
-    sys.stdin.read()
-    file.write(line[50:])
-"""
-
-
-def _letting_go(writer, locked):
-    def wait(self):
-        writer.stdin.close()
-        writer.stdin = None
-        return locked(self)
-
-    return wait
-
-
 # faults, with real processes
 
 _MANY = """
