@@ -254,7 +254,6 @@ def audit(
         audit_markdown,
         figure_table,
         findings,
-        gone,
         recipe_table,
     )
     from vidcost.papers import catalog
@@ -276,7 +275,12 @@ def audit(
         lines = figure_table(judged).lines
         write_lines(folder / f"{paper.name}.jsonl", lines, command=command)
         sys.stdout.write(document)
-    report((*problems(paper, judged), *gone(found)))
+    gone = (
+        f"the audit finds no longer that {words}: rewrite the finding {each.title!r}"
+        for each in found
+        for words in each.gone
+    )
+    report((*problems(paper, judged), *gone))
 
 
 def _paper_and_tables(words: Sequence[str]) -> tuple[Paper, list[int | str]]:

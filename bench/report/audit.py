@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import jinja2
 
 from vidcost.bench.audit import (
     CONVENTIONS,
-    ClaimVerdict,
     Judged,
     Recipe,
+    Said,
     Verdict,
     built,
     figures,
@@ -23,7 +23,7 @@ from vidcost.bench.audit import (
 from vidcost.bench.count.modules import closed_forms
 from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions
 from vidcost.papers import catalog
-from vidcost.papers.figures import Figure, Paper
+from vidcost.papers.figures import Claim, Figure, Kind, Paper
 
 _CONVENTIONS = (
     "macs: our count, products of two activations included. fvcore: 2 per BatchNorm element and 5 "
@@ -136,15 +136,6 @@ def _blocks(row: str, inside: str) -> list[int]:
     return sorted({check.counted.macs for check in outermost})
 
 
-def gone(found: Sequence[Finding]) -> list[str]:
-    """A line for each condition of a finding that holds no longer."""
-    return [
-        f"the audit finds no longer that {words}: rewrite the finding {each.title!r}"
-        for each in found
-        for words in each.gone
-    ]
-
-
 def audit_markdown(paper: Paper, judged: Sequence[Judged], found: Sequence[Finding]) -> str:
     """The whole document: findings first, then every figure and every claim."""
     counts = ", ".join(f"{count} {verdict}" for verdict, count in verdict_counts(judged).items())
@@ -248,7 +239,7 @@ def verdict_counts(judged: Sequence[Judged]) -> dict[Verdict, int]:
     return {verdict: sum(each.verdict is verdict for each in judged) for verdict in Verdict}
 
 
-def claim_table(judged: Sequence[ClaimVerdict]) -> Table:
+def claim_table(judged: Iterable[tuple[Claim, Said]]) -> Table:
     """Cost claims with their verdicts."""
     return Table(
         title="Every cost claim",
@@ -263,11 +254,13 @@ def claim_table(judged: Sequence[ClaimVerdict]) -> Table:
         ),
         lines=[
             {
-                **{key: getattr(each.claim, key) for key in ("where", "printed", "says")},
-                **{key: getattr(each.said, key) for key in ("by_paper", "by_count", "because")},
-                "command": each.command,
+                **{key: getattr(claim, key) for key in ("where", "printed", "says")},
+                **{key: getattr(said, key) for key in ("by_paper", "by_count", "because")},
+                "command": "vidcost formulas --format md"
+                if said.of_formulas
+                else f"vidcost count {' '.join(claim.rows)}",
             }
-            for each in judged
+            for claim, said in judged
         ],
         legend=(
             "Rows are counted as described. Where a claim gives no figure and no direction, the "
@@ -279,19 +272,14 @@ def claim_table(judged: Sequence[ClaimVerdict]) -> Table:
 def recipe_table(recipe: Recipe) -> Table:
     """One recipe in every convention, beside what the paper prints for its row, if anything."""
     paper = catalog.paper_of(recipe.row.name)
-    params, flops = (
-        paper.finest(recipe.row.name, kind) if paper else None for kind in ("params", "flops")
-    )
     counted = figures(recipe)
-    line = {
-        "recipe": recipe.spec,
-        "words": recipe.words,
-        "params_printed": params and params.printed,
-        "params": counted.params,
-        "flops_printed": flops and flops.printed,
-        **counted.flops,
-    }
-    equal = (*counted.met("params", params), *counted.met("flops", flops))
+    line = {"recipe": recipe.spec, "words": recipe.words, "params": counted.params}
+    line |= counted.flops
+    equal: set[Cell] = set()
+    for kind in get_args(Kind):
+        printed = paper.finest(recipe.row.name, kind) if paper else None
+        line[f"{kind}_printed"] = printed and printed.printed
+        equal |= {(0, key) for key in counted.met(kind, printed)}
     return Table(
         title=recipe.spec,
         columns=(
@@ -302,6 +290,6 @@ def recipe_table(recipe: Recipe) -> Table:
             *(Column(name, name, integer) for name in CONVENTIONS),
         ),
         lines=[line],
-        equal=frozenset((0, key) for key in equal),
+        equal=frozenset(equal),
         legend=("✓ equals the printed figure to its precision. Batch 1.", _CONVENTIONS),
     )

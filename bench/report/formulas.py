@@ -27,7 +27,7 @@ from vidcost.papers.figures import Paper
 
 def formula_claims(paper: Paper) -> Table:
     """The paper's claims about its formulas: by the printed forms, by the derived ones."""
-    return claim_table([each for each in judge_claims(paper) if each.said.of_formulas])
+    return claim_table([each for each in judge_claims(paper) if each[1].of_formulas])
 
 
 def formula_markdown(paper: Paper) -> str:

@@ -73,7 +73,7 @@ def test_a_recipe_is_read_as_it_is_written():
         ("r50*", "'r50*' is no single row: a recipe starts with one row's name"),
         ("2plus-c1-d", "2plus-c1-d cannot be built"),
         ("mfnet keys=pooled", "mfnet has no axis 'keys': it has classes, frames"),
-        ("r50-nl key=pooled", "r50-nl has no axis 'key': did you mean 'keys'?"),
+        ("r50-nl key=pooled", "r50-nl has no axis 'key': it has classes, "),
         ("r50-nl keys=large", "keys cannot be 'large': choose from pooled"),
         ("r50-nl keys", "keys cannot be '': choose from pooled"),
         ("r50-nl classes=7", "classes cannot be '7': choose from 101, 200, 400, 1000"),

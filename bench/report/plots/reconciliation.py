@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -63,14 +64,14 @@ def steps(entries: Iterable[Entry]) -> list[dict[str, Any]]:
 
 
 def _steps(entry: Entry, printed: int) -> Iterator[dict[str, Any]]:
-    amounts: dict[str, int] = {}
+    amounts: Counter[str] = Counter()
     for term in entry.terms:
-        amounts[term.name] = amounts.get(term.name, 0) + term.amount
-    at = entry.ours
-    yield {"what": "our MACs", "kind": "ours", "amount": at, "start": at, "end": at}
+        amounts[term.name] += term.amount
     terms = [(name, "added" if more > 0 else "unseen", more) for name, more in amounts.items()]
     if entry.remainder:
         terms.append(("not explained", "unexplained", entry.remainder))
+    at = entry.ours
+    yield {"what": "our MACs", "kind": "ours", "amount": at, "start": at, "end": at}
     for name, kind, amount in terms:
         yield {"what": name, "kind": kind, "amount": amount, "start": at, "end": at + amount}
         at += amount

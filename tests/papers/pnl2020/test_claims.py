@@ -36,7 +36,7 @@ from vidcost.papers.pnl2020.claims import (
 
 
 def judged(paper):
-    return {(each.claim.where, each.claim.printed): each.said for each in judge_claims(paper)}
+    return {(claim.where, claim.printed): said for claim, said in judge_claims(paper)}
 
 
 def test_numbers_worked_by_hand():
