@@ -176,8 +176,9 @@ def _join(pair: Any, space: Any, time: Any, *, in_full: bool) -> None:
         pair[0][0] = nn.Conv3d(space.in_channels, space.out_channels, **each, bias=False)
 
 
-def _axis(name: str, choices: dict[str, tuple[str, Edit]], *found_in: type[nn.Module]) -> Axis:
-    return Axis(name, {key: Choice(*choice) for key, choice in choices.items()}, found_in)
+def _axis(choices: dict[str, tuple[str, Edit]], *found_in: type[nn.Module]) -> Axis:
+    made = {key: Choice(*choice) for key, choice in choices.items()}
+    return Axis(made, lambda module: isinstance(module, found_in))
 
 
 # classes of UCF101, Mini-Kinetics, Kinetics-400 and ImageNet
@@ -193,36 +194,27 @@ _FULL_3D: dict[str, tuple[str, Edit]] = {
     for unit in S3D_UNITS
 }
 _STRIDE = "strides on the first 1x1 of a bottleneck"
-_BRANCH = "third Inception branches of 1x1x1"
+_NO_NORM = "no normalisation in the block"
+_FULL_QUERY = Choice("queries and keys of f_comb C' wide", full_query_width)
 
 AXES: dict[str, Axis] = {
-    axis.name: axis
-    for axis in (
-        Axis("classes", _CLASSES),
-        Axis("frames", _FRAMES),
-        _axis("temporal-pools", _POOLS, C2DResNet50),
-        _axis("stride", {"1x1": (_STRIDE, stride_in_conv1)}, C2DResNet50),
-        _axis("inner", {"full": ("an inner width of C, not C/2", full_inner_width)}, NonLocal, PNL),
-        _axis("bias", {"yes": ("biases in the block's convolutions", biases)}, *PAIRWISE_BLOCKS),
-        _axis("keys", {"pooled": ("keys and values pooled 2x2", pooled_keys)}, NonLocal),
-        _axis(
-            "block-norm",
-            {"none": ("no normalisation in the block", no_block_norm)},
-            *PAIRWISE_BLOCKS,
-        ),
-        _axis("groups", {"1": ("one channel group", one_group)}, CGNL),
-        _axis("weights", {"per-scale": ("one set of weights per scale", operation_per_scale)}, PNL),
-        # vanilla concatenation has no linear layers to widen
-        Axis(
-            "query",
-            {"full": Choice("queries and keys of f_comb C' wide", full_query_width)},
-            (PNL,),
-            "query",
-        ),
-        _axis("average", {"module": ("its average taken by a pooling module", by_module)}, CGD),
-        _axis("third-branch", {"1x1x1": (_BRANCH, third_branch_1x1x1)}, I3D, S3D),
-        _axis("norm", {"none": ("no BatchNorm", no_batch_norm)}, I3D, S3D),
-        _axis("full-3d-from", _FULL_3D, S3D),
-    )
+    "classes": Axis(_CLASSES),
+    "frames": Axis(_FRAMES),
+    "temporal-pools": _axis(_POOLS, C2DResNet50),
+    "stride": _axis({"1x1": (_STRIDE, stride_in_conv1)}, C2DResNet50),
+    "inner": _axis({"full": ("an inner width of C, not C/2", full_inner_width)}, NonLocal, PNL),
+    "bias": _axis({"yes": ("biases in the block's convolutions", biases)}, *PAIRWISE_BLOCKS),
+    "keys": _axis({"pooled": ("keys and values pooled 2x2", pooled_keys)}, NonLocal),
+    "block-norm": _axis({"none": (_NO_NORM, no_block_norm)}, *PAIRWISE_BLOCKS),
+    "groups": _axis({"1": ("one channel group", one_group)}, CGNL),
+    "weights": _axis({"per-scale": ("one set of weights per scale", operation_per_scale)}, PNL),
+    # vanilla concatenation has no linear layers to widen
+    "query": Axis({"full": _FULL_QUERY}, lambda m: isinstance(m, PNL) and hasattr(m, "query")),
+    "average": _axis({"module": ("its average taken by a pooling module", by_module)}, CGD),
+    "third-branch": _axis(
+        {"1x1x1": ("third Inception branches of 1x1x1", third_branch_1x1x1)}, I3D, S3D
+    ),
+    "norm": _axis({"none": ("no BatchNorm", no_batch_norm)}, I3D, S3D),
+    "full-3d-from": _axis(_FULL_3D, S3D),
 }
 """The axes on which rows of this paper may differ, chosen with the printed figures in view."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import textwrap
 import typing
 from pathlib import Path
 from types import UnionType
@@ -35,11 +36,16 @@ def frozen(group: Any = None) -> str:
     ]
     for name, command in commands(group).items():
         types = typing.get_type_hints(command.callback)
-        lines += ["", f"vidcost {name}"]
+        shown = []
         for parameter in command.params:
             words = " ".join(parameter.opts + [f"/ {opt}" for opt in parameter.secondary_opts])
             value = "*" if parameter.required else f"= {_shown(parameter.default)}"
-            lines.append(f"    {words}: {_type(types[parameter.name])} {value}")
+            # a line breaks between parameters only
+            shown.append(f"{words}: {_type(types[parameter.name])} {value}".replace(" ", "\0"))
+        indent = "    "
+        known = {"initial_indent": indent, "subsequent_indent": indent}
+        text = textwrap.fill("; ".join(shown), 100, break_on_hyphens=False, **known)
+        lines += ["", f"vidcost {name}", text.replace("\0", " ")]
     return "\n".join(lines) + "\n"
 
 

@@ -28,22 +28,20 @@ def test_commands_arguments_options_types_and_defaults_are_frozen():
 
 
 @pytest.mark.parametrize(
-    ("line", "change"),
+    ("words", "attribute", "value"),
     [
-        ("    --table: str | None = 3", lambda command: setattr(command.params[1], "default", 3)),
-        (
-            "    --of: str | None = None",
-            lambda command: setattr(command.params[1], "opts", ["--of"]),
-        ),
-        ("    --table: str | None *", lambda command: setattr(command.params[1], "required", True)),
+        ("--table: str | None = 3", "default", 3),
+        ("--of: str | None = None", "opts", ["--of"]),
+        ("--table: str | None *", "required", True),
     ],
 )
-def test_what_changed_is_seen(line, change):
+def test_a_change_is_seen(words, attribute, value):
     group = typer.main.get_command(app)
     before = COMMAND_LINE["frozen"](group)
-    change(group.commands["count"])
+    setattr(group.commands["count"].params[1], attribute, value)
     after = COMMAND_LINE["frozen"](group)
-    assert {line} == set(after.splitlines()) - set(before.splitlines())
+    assert words not in before
+    assert words in after
 
 
 def test_every_command_that_prints_a_result_takes_json():

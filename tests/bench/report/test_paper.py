@@ -1,11 +1,6 @@
-import io
-from collections import Counter
-
 import pytest
-from rich.console import Console
 
 from vidcost.bench.report.paper import paper_table
-from vidcost.bench.report.table import show
 from vidcost.papers import catalog
 from vidcost.papers.pnl2020.rows import ROWS
 
@@ -103,14 +98,3 @@ def test_a_reference_counter_that_failed_is_a_footnote(records, made_up):
     baseline = lines(table)[0]
     assert ("5.000G", "–¹") == (baseline["fvcore"], baseline["thop"])
     assert "thop crashed: exit status 1: out of memory" == notes(table)["¹"]
-
-
-def test_table_5_loses_nothing_at_80_columns(records):
-    table = paper_table(5, catalog.paper(), ALL, records)
-    written = {}
-    for width in (80, 400):
-        console = Console(force_terminal=True, width=width, file=io.StringIO(), color_system=None)
-        show(table, console)
-        text = console.file.getvalue()
-        written[width] = Counter("".join(text.split()).replace("─", ""))
-    assert written[400] == written[80]

@@ -50,9 +50,10 @@ def test_start_up_is_subtracted_and_unused_time_is_passed_on(clock):
     assert 13.5 == budget.first(6).sampling_s
 
 
-def test_a_short_part_has_no_time_for_energy(clock):
+def test_a_short_share_has_no_time_for_energy(clock):
     budget = Budget(126, LIMITS, clock=clock)
     assert (9.0, 0.0) == (budget.first(7).sampling_s, budget.first(7).energy_s)
+    # the least sampling time
     assert 0.5 == Budget(0.7, LIMITS, clock=clock).first(7).sampling_s
 
 

@@ -80,17 +80,6 @@ def test_bias_of_phi_cancels_in_a_softmax_over_keys(randomised, clip, assert_clo
             {"pairwise": "gaussian"},
         ),
         (
-            Cost(
-                params=561,  # 528, and 11 + 22 = 33 biases
-                conv=101_640,
-                matmul=124_740,  # 2 x 1890 x 33
-                norm=4620,
-                pool=1188,  # 2 x 18 x (22 of x + 11 of g)
-                softmax=3780,
-            ),
-            {"pairwise": "gaussian", "pool_keys": True, "bias": True},
-        ),
-        (
             Cost(params=1012, conv=203_280, matmul=485_100, norm=4620),  # no softmax
             {"pairwise": "dot-product"},
         ),

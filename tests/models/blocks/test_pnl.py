@@ -124,17 +124,6 @@ def test_one_scale_is_the_non_local_block(randomised, clip, pairwise, shared, tr
         ),
         (
             Cost(
-                params=1260,  # 3 x 392 + 84
-                conv=98_784,
-                matmul=318_024,
-                norm=8820,
-                pool=1092,
-                softmax=22_716,
-            ),
-            {"combine": "concat", "shared": False},
-        ),
-        (
-            Cost(
                 params=672,  # 476, and Q and K of 98
                 conv=98_784,
                 linear=1176,  # 2 clips x 3 scales x 2 x 98

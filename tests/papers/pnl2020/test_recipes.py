@@ -161,9 +161,9 @@ def test_an_edit_leaves_other_networks_alone():
         return MFNet(classes=3, frames=4, size=32)
 
     before = counted(model(), 3, 4, 32, 32)
-    for axis in edits.AXES.values():
+    for name, axis in edits.AXES.items():
         for choice in axis.choices.values():
-            if choice.edit and axis.name != "norm":
+            if choice.edit and name != "norm":
                 assert before == counted(edited(model(), choice.edit), 3, 4, 32, 32), choice.words
 
 
