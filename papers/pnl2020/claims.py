@@ -347,7 +347,8 @@ def less_by(claim: Claim, paper: Paper) -> Said:
     mixed = [name for name, v in counted.items() if said.equals(round(v - finest.value))]
     if mixed and not is_exact:
         seen_by = "" if kind == "params" else f" ({_listed(mixed)})"
-        because += f" {large} as counted{seen_by} less {small} as printed, {finest.printed}, is {said.printed}."
+        because += f" {large} as counted{seen_by} less {small} as printed, "
+        because += f"{finest.printed}, is {said.printed}."
     rounded = within_rounding(said, left, right) and not is_exact
     return Said(
         f"holds within rounding ({printed})" if rounded else holds(is_exact),
@@ -380,10 +381,9 @@ def accuracy(claim: Claim, paper: Paper) -> Said:
     best, baseline = claim.rows
     said = Decimal(claim.printed.removesuffix("%"))
     by = {row: top1[best] - value for row, value in top1.items()}
-    over = _listed([labels[row] for row, gap in by.items() if gap == said])
-    because = f"Over the baseline it is {by[baseline]}%" + (
-        f"; {said}% is over {over}." if over else "."
-    )
+    over = [labels[row] for row, gap in by.items() if gap == said]
+    because = f"Over the baseline it is {by[baseline]}%"
+    because += f"; {said}% is over {_listed(over)}." if over else "."
     return Said(holds(by[baseline] == said), "not a cost", because)
 
 
