@@ -10,6 +10,7 @@ import jinja2
 
 from vidcost.bench.audit import (
     CONVENTIONS,
+    KINDS,
     Judged,
     Recipe,
     Said,
@@ -165,20 +166,20 @@ def audit_markdown(paper: Paper, judged: Sequence[Judged], found: Sequence[Findi
 def figure_table(judged: Sequence[Judged]) -> Table:
     """Every printed figure with its verdict."""
     lines: list[dict[str, Any]] = []
-    footnotes: dict[Cell, str] = {}
-    for index, each in enumerate(judged):
+    for each in judged:
         given, is_flops = each.given(), each.kind == "flops"
+        convention = ", ".join(each.met) or (each.nearest and f"nearest: {each.nearest[0]}")
         lines.append(
             {
                 "table": each.table,
                 "method": each.label,
                 "row": each.row.name,
-                "figure": "FLOPs" if is_flops else "params",
+                "figure": KINDS[each.kind],
                 "printed": each.printed.printed,
                 "printed_value": each.printed.value,
                 "verdict": str(each.verdict),
                 "ours": each.nearest and each.nearest[1],
-                "convention": _convention(each) if is_flops else None,
+                "convention": convention if is_flops else None,
                 "difference": None if each.printed.is_bound else each.difference,
                 "macs": each.ours.flops["macs"] if each.ours and is_flops else None,
                 "recipe": each.recipe and _words(each),
@@ -188,8 +189,6 @@ def figure_table(judged: Sequence[Judged]) -> Table:
                 "note": each.note or None,
             }
         )
-        if each.note:
-            footnotes[index, "printed"] = each.note
     return Table(
         title="Every printed figure",
         columns=(
@@ -208,7 +207,7 @@ def figure_table(judged: Sequence[Judged]) -> Table:
             Column("tried", "One of", integer),
         ),
         lines=lines,
-        footnotes=footnotes,
+        footnotes={(i, "printed"): each.note for i, each in enumerate(judged) if each.note},
         legend=(
             "exact: some convention gives the figure to the digits printed, for the network as "
             "described; close: within 1% of it; not reproduced: farther, or no network to count. "
@@ -220,12 +219,6 @@ def figure_table(judged: Sequence[Judged]) -> Table:
             "figures in view, so that number is the least that was tried.",
         ),
     )
-
-
-def _convention(each: Judged) -> str | None:
-    if each.nearest is None:
-        return None
-    return ", ".join(each.met) or f"nearest: {each.nearest[0]}"
 
 
 def _words(each: Judged) -> str:

@@ -20,7 +20,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from vidcost.bench import files
+from vidcost.bench import call, files
 from vidcost.bench.count.counter import mode
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.references import (
