@@ -185,6 +185,7 @@ def gate_time(
     from vidcost.bench.gate.judge import judged
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.cell import Cell, checked_cell
+    from vidcost.bench.timing.locks import locked, names_of
     from vidcost.bench.timing.machine import check_device
     from vidcost.bench.timing.sweep import Interrupted
 
@@ -238,8 +239,12 @@ def gate_time(
             save=lambda run: record.write(out, judged(run)),
             on_progress=show,
         )
+        cell, machine = run.cells[0], run.head.machine
+        assert machine is not None, run
+        names = names_of(cell.device, cell.threads, machine)
         try:
-            campaign.finish()
+            with locked(names, partial(typer.echo, err=True)):
+                campaign.finish()
         except KeyboardInterrupt:
             raise Interrupted(
                 f"stopped before all pairs were measured: {out} holds those that were, too few to "

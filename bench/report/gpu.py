@@ -16,13 +16,13 @@ from vidcost.bench.report.timing import (
     said,
     spread,
 )
-from vidcost.bench.timing.axes import AXES, Conditions
+from vidcost.bench.timing.axes import AXES, Conditions, Dtype
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.record import Timing
 
 BATCH = 8
-DTYPES = {
+DTYPES: dict[Dtype, str] = {
     "fp32": "fp32: TF32 off",
     "tf32": "tf32: fp32 data, TF32 products",
     "bf16": "bf16: weights and data",

@@ -54,7 +54,8 @@ class Store:
         self.path = path
         self.damaged = path.with_name(f"{path.name}.damaged")
         self._command = command
-        self._forget()
+        self._records: dict[str, Timing] = {}
+        self._lines = self._offset = 0
 
     def read(self) -> Mapping[str, Timing]:
         """The latest record of every key; none if there is no file.
@@ -67,10 +68,9 @@ class Store:
         """Like :meth:`read`, with a warning if the last line is cut short."""
         try:
             with self.path.open("rb") as file:
-                found = os.fstat(file.fileno())
-                if found.st_ino != self._inode or found.st_size < self._offset:
-                    self._forget()
-                    self._inode = found.st_ino
+                if os.fstat(file.fileno()).st_size < self._offset:
+                    # another file of that name
+                    self._records, self._lines, self._offset = {}, 0, 0
                 return Contents(self._records, self._read_from(file))
         except FileNotFoundError:
             return Contents({}, "")
@@ -95,11 +95,6 @@ class Store:
         with self._opened() as (file, repaired):
             files.append_line(file, timing.model_dump_json().encode() + b"\n")
             return repaired
-
-    def _forget(self) -> None:
-        self._records: dict[str, Timing] = {}
-        self._lines = self._offset = 0
-        self._inode: int | None = None
 
     def _read_from(self, file: BinaryIO) -> str:
         file.seek(self._offset)

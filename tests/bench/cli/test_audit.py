@@ -13,19 +13,18 @@ def test_the_audit_writes_its_files_and_prints_the_document(vidcost, results, tm
     assert (0, "") == (status, err)
     head = "<!-- written by: vidcost audit pnl2020 -->\n\n"
     assert f"{head}{out}" == (tmp_path / "r/audits/pnl2020.md").read_text()
+    assert f"{head}{out}" == (results / "audits/pnl2020.md").read_text(), (
+        "stale: run `vidcost audit`"
+    )
     fresh = (tmp_path / "r/audits/pnl2020.jsonl").read_text()
     assert fresh == (results / "audits/pnl2020.jsonl").read_text(), "stale: run `vidcost audit`"
 
 
 def test_the_figures_alone_are_printed_and_nothing_is_written(vidcost, tmp_path):
     status, out, _ = vidcost("audit", "--format", "json", "--results", "r")
-    assert 0 == status
-    (x5,) = (
-        line
-        for line in json.loads(out)
-        if (line["row"], line["figure"]) == ("mfnet-pnl-x5", "FLOPs")
-    )
-    assert ("exact", 11_375_634_944) == (x5["verdict"], x5["ours"])
+    figures = {(line["row"], line["figure"]): line for line in json.loads(out)}
+    x5 = figures["mfnet-pnl-x5", "FLOPs"]
+    assert (0, "exact", 11_375_634_944) == (status, x5["verdict"], x5["ours"])
     assert not (tmp_path / "r/audits").exists()
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from vidcost.bench.cli import completion
-
 PROGRAM = Path(sys.executable).with_name("vidcost")
 
 
@@ -42,6 +40,8 @@ def test_bash_completes_for_real(tmp_path):
         (["all", "nl", "cgnl", "cgd", "pnl"], "time --blocks "),
         (["fp32,bf16", "fp32,bf16-autocast"], "time --dtype fp32,b"),
         (["bf16", "bf16-autocast"], "gate time --dtype b"),
+        (["fp32,tf32"], "time --dtype fp32,t"),
+        ([], "time --dtype fp32,fp32"),
         (["example", "pnl2020", "1", "2", "3", "4", "5", "6"], "tables "),
         (["5"], "list --table 5"),
         (["pnl2020"], "audit p"),
@@ -56,7 +56,3 @@ def test_values_are_completed(expected, words, monkeypatch, capsys, vidcost):
     status, out, err = vidcost()
     assert (0, "") == (status, err)
     assert expected == out.split()
-
-
-def test_a_value_that_stands_there_is_not_offered_again():
-    assert ["fp32,tf32", "fp32,bf16"] == completion.several_of("fp32", "tf32", "bf16")("fp32,")

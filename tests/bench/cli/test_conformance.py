@@ -20,19 +20,6 @@ def test_conformance_writes_what_it_prints(vidcost, operators, tmp_path):
     assert out.partition("\n\n")[2].split() == vidcost("conformance").out.split()
 
 
-def test_conformance_prints_data(vidcost, operators):
-    lines = json.loads(vidcost("conformance", "--format", "json").out)
-    (grouped,) = (line for line in lines if line["operator"] == "nn.Conv3d, 3 groups")
-    assert {
-        "inputs": "2x15x12x15x23",
-        "forward": 21_441_420,
-        "backward": 42_882_840,
-        "ours_backward": 42_882_840,
-        "fvcore_forward": 7,
-        "torch_on_meta_backward": 85_765_680,
-    }.items() <= grouped.items()
-
-
 def test_conformance_fails_by_the_name_of_what_ours_gets_wrong(vidcost, operators, monkeypatch):
     monkeypatch.setitem(rules.RULES, "baddbmm", lambda *_: ("matmul", 0))
     status, out, err = vidcost("conformance")

@@ -105,9 +105,6 @@ def test_time_measures_a_block_for_real_once(vidcost, real_sweep):
     assert [hot["median_s"], cold["median_s"]] == [line["median_s"] for line in again]
 
 
-# --- run
-
-
 def flat(text):
     """Printed lines are broken, those of files are not."""
     return " ".join(text.split())
@@ -133,9 +130,6 @@ def test_run_times_the_rows_it_prints(
     assert "Latency" not in (tmp_path / "results/tables/pnl2020/table3.md").read_text()
 
 
-# --- tables
-
-
 @pytest.fixture
 def two_devices(timed, tmp_path):
     """Timings of MFNet on two devices, in the results folder."""
@@ -157,9 +151,6 @@ def test_tables_show_timings_of_one_device_and_write_none(
     assert flat(plain) in flat((tmp_path / "results/tables/pnl2020/table3.md").read_text())
     (line, *_) = json.loads(vidcost("tables", "3", "--timings", "aba", "--format", "json").out)
     assert 0.5 == pytest.approx(line["median_s"])
-
-
-# --- the files of tables
 
 
 @pytest.fixture

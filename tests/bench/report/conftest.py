@@ -1,5 +1,3 @@
-"""What the tests of the page and its plots share: a small results folder."""
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -48,3 +46,15 @@ def small(
 @pytest.fixture(scope="session")
 def data(small: Path) -> Data:
     return gather(small)
+
+
+@pytest.fixture(scope="session")
+def cells() -> Callable[..., list[dict[str, str]]]:
+    """The cells of a table as people see them, by heading."""
+
+    def shown(table):
+        rows = [line for line in table.markdown().splitlines() if line.startswith("|")]
+        heading, _, *body = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+        return [dict(zip(heading, each, strict=True)) for each in body]
+
+    return shown

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -33,9 +34,6 @@ def drawn(what, width):
     return console.file.getvalue()
 
 
-# --- how a value is written
-
-
 @pytest.mark.parametrize(
     ("expected", "write", "value"),
     [
@@ -59,66 +57,16 @@ def test_numbers_for_people(expected, write, value):
     assert expected == write(value)
 
 
-# --- markdown
-
-
 def test_markdown_holds_title_table_notes_and_legend_in_this_order():
-    markdown = table(
-        [{"name": "a", "macs": 1234567}], footnotes={(0, "macs"): "why"}, legend=("units", "more")
-    ).markdown()
-    paragraphs = markdown.split("\n\n")
-    assert "**A title**" == paragraphs[0]
-    assert [["Name", "MACs"], ["a", "1,234,567¹"]] == grid(paragraphs[1])
-    assert ["¹ why", "units", "more\n"] == paragraphs[2:]
-
-
-def test_text_is_flush_left_and_numbers_are_flush_right():
-    rule = table([{"name": "a", "macs": 1}]).markdown().splitlines()[3]
-    left, right = rule.strip("|").split("|")
-    assert (True, False) == (left.startswith(":"), left.endswith(":"))
-    assert (False, True) == (right.startswith(":"), right.endswith(":"))
-
-
-def test_lines_of_markdown_are_of_one_width():
-    lines = table([{"name": "a", "macs": 1}, {"name": "abc", "macs": 10**9}]).markdown()
-    assert 1 == len({len(line) for line in lines.splitlines() if line.startswith("|")})
-
-
-@pytest.mark.parametrize("line", [{"name": "a", "macs": None}, {"name": "a"}])
-def test_a_missing_value_is_an_en_dash(line):
-    assert ["a", "–"] == grid(table([line]).markdown())[1]
-
-
-def test_zero_is_not_missing():
-    assert ["a", "0"] == grid(table([{"name": "a", "macs": 0}]).markdown())[1]
-
-
-@pytest.mark.parametrize(
-    ("cell", "written"),
-    [
-        ("a|b", r"a\|b"),
-        ("mfnet*", r"mfnet\*"),
-        ("temporal_pool", "temporal_pool"),
-        ("_x_ y_", r"\_x\_ y\_"),
-        ("`x`", r"\`x\`"),
-        ("<b>", r"\<b>"),
-        ("a & b", r"a \& b"),
-        ("a\\", "a\\\\"),
-        ("MARS [44]", "MARS [44]"),
-        ("7.92M", "7.92M"),
-        ("1e5", "1e5"),
-        ("(×5)", "(×5)"),
-    ],
-)
-def test_cells_mean_nothing_to_markdown(cell, written):
-    markdown = table([{"name": cell, "macs": 1}]).markdown()
-    assert [written, "1"] == grid(markdown)[1]
-
-
-def test_title_and_headings_mean_nothing_to_markdown():
-    markdown = Table("*a*", [Column("x", "a|b")], [{"x": "1"}]).markdown()
-    assert "**\\*a\\***" == markdown.splitlines()[0]
-    assert [["a\\|b"], ["1"]] == grid(markdown)
+    lines = [{"name": "a", "macs": 1234567}, {"name": "abc", "macs": None}, {"name": "b"}]
+    markdown = table(lines, footnotes={(0, "macs"): "why"}, legend=("units", "more")).markdown()
+    title, body, *below = markdown.split("\n\n")
+    assert ("**A title**", ["¹ why", "units", "more\n"]) == (title, below)
+    cells = [["Name", "MACs"], ["a", "1,234,567¹"], ["abc", "–"], ["b", "–"]]
+    assert cells == grid(body)
+    # text is flush left, numbers are flush right, and all lines are of one width
+    assert re.search(r"^\|:-+ *\| *-+:\|$", body, re.MULTILINE)
+    assert 1 == len({len(line) for line in body.splitlines()})
 
 
 def test_notes_mean_nothing_to_markdown_but_keep_their_code():
@@ -126,31 +74,10 @@ def test_notes_mean_nothing_to_markdown_but_keep_their_code():
     assert ["¹ a\\*b\\|c `vidcost list`", "x_y\n"] == what.markdown().split("\n\n")[2:]
 
 
-def test_the_mark_stands_on_the_equal_cells_only():
-    lines = [{"name": "a", "macs": 1}, {"name": "b", "macs": 2}]
-    assert [["a", "1 ✓"], ["b", "2"]] == grid(
-        table(lines, equal=frozenset({(0, "macs")})).markdown()
-    )[1:]
-
-
-def test_the_mark_stands_before_the_footnote():
-    what = table(
-        [{"name": "a", "macs": 1}], equal=frozenset({(0, "macs")}), footnotes={(0, "macs"): "n"}
-    )
-    assert ["a", "1 ✓¹"] == grid(what.markdown())[1]
-
-
 def test_footnotes_are_numbered_as_they_are_read_and_shared_when_equal():
     lines = [{"name": "a", "macs": 1}, {"name": "b", "macs": None}]
-    what = table(
-        lines,
-        footnotes={
-            (1, "macs"): "third",
-            (1, "name"): "first",
-            (0, "macs"): "second",
-            (0, "name"): "first",
-        },
-    )
+    footnotes = {(1, "macs"): "third", (1, "name"): "first", (0, "macs"): "second"}
+    what = table(lines, footnotes=footnotes | {(0, "name"): "first"})
     assert [["a¹", "1²"], ["b¹", "–³"]] == grid(what.markdown())[1:]
     assert ["¹ first", "² second", "³ third\n"] == what.markdown().split("\n\n")[2:]
 
@@ -163,33 +90,6 @@ def test_there_can_be_more_than_nine_footnotes():
     assert "²¹ note 20\n" == what.markdown().split("\n\n")[-1]
 
 
-# --- data
-
-GAPS = [{"name": "a", "macs": 11_336_626_944}, {"name": "b", "macs": None}, {"name": "c"}]
-
-
-def test_json_holds_whole_numbers_even_beside_gaps():
-    assert [
-        {"name": "a", "macs": 11_336_626_944},
-        {"name": "b", "macs": None},
-        {"name": "c", "macs": None},
-    ] == json.loads(table(GAPS).json())
-    assert "11336626944.0" not in table(GAPS).json()
-
-
-def test_csv_holds_whole_numbers_even_beside_gaps():
-    assert [["name", "macs"], ["a", "11336626944"], ["b", ""], ["c", ""]] == list(
-        csv.reader(io.StringIO(table(GAPS).csv()))
-    )
-
-
-def test_data_keeps_every_digit_of_a_float():
-    value = 1.23456789012e-08
-    what = table([{"name": "a", "macs": value}])
-    assert value == json.loads(what.json())[0]["macs"]
-    assert value == float(next(csv.DictReader(io.StringIO(what.csv())))["macs"])
-
-
 def test_json_has_null_for_what_is_not_finite_and_text_for_what_json_does_not_know():
     what = table([{"name": Path("a/b"), "macs": [math.nan, {"x": math.inf}, (1,)]}])
     assert [{"name": "a/b", "macs": [None, {"x": None}, [1]]}] == json.loads(
@@ -198,20 +98,12 @@ def test_json_has_null_for_what_is_not_finite_and_text_for_what_json_does_not_kn
 
 
 def test_data_holds_keys_without_a_column_and_no_marks():
-    what = table(
-        [{"name": 'a,"|*é', "macs": 1, "row": "mfnet"}],
-        equal=frozenset({(0, "macs")}),
-        footnotes={(0, "name"): "note"},
-        legend=("legend",),
-    )
-    assert [{"name": 'a,"|*é', "macs": 1, "row": "mfnet"}] == json.loads(what.json())
-    assert [{"name": 'a,"|*é', "macs": "1", "row": "mfnet"}] == list(
-        csv.DictReader(io.StringIO(what.csv()))
-    )
+    line = {"name": 'a,"|*é', "macs": 1, "row": "mfnet"}
+    footnotes = {(0, "name"): "note"}
+    what = table([line], equal=frozenset({(0, "macs")}), footnotes=footnotes, legend=("legend",))
+    assert [line] == json.loads(what.json())
+    assert [line | {"macs": "1"}] == list(csv.DictReader(io.StringIO(what.csv())))
     assert "é" in what.json()
-
-
-# --- on a terminal and in a pipe
 
 
 def ink(text):
@@ -261,23 +153,54 @@ def test_a_pipe_gets_markdown():
 
 
 def test_a_wide_table_has_every_column_and_exact_numbers():
-    columns = (
-        TEXT,
-        Column("macs", "MACs", compact, integer),
-        Column("norm", "norm", integer, is_wide=True),
-    )
-    what = table(
-        [{"name": "a", "macs": 11_045_296_128, "norm": 7}],
-        columns,
-        footnotes={(0, "norm"): "of a wide column"},
-    )
+    norm = Column("norm", "norm", integer, is_wide=True)
+    line = {"name": "a", "macs": 11_045_296_128, "norm": 7}
+    columns = TEXT, Column("macs", "MACs", compact, integer), norm
+    what = table([line], columns, footnotes={(0, "norm"): "of a wide column"})
     assert [["Name", "MACs"], ["a", "11.045G"]] == grid(what.markdown())
     assert "of a wide column" not in what.markdown()
     assert ["a", "11,045,296,128", "7¹"] == grid(what.wide().markdown())[1]
-    assert {"name": "a", "macs": 11_045_296_128, "norm": 7} == json.loads(what.json())[0]
+    assert line == json.loads(what.json())[0]
 
 
 def test_latex_is_a_table_for_booktabs():
     lines = table([{"name": "a_b", "macs": 1234}]).latex().split("\n")
     assert ["\\toprule", "\\midrule", "\\bottomrule"] == [x for x in lines if "rule" in x]
     assert ["a\\_b", "1,234", "\\\\"] == lines[4].replace("&", "").split()
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("a|b", r"a\|b"),
+        ("mfnet*", r"mfnet\*"),
+        ("temporal_pool [44] 7.92M 1e5 (×5)", "temporal_pool [44] 7.92M 1e5 (×5)"),
+        ("_x_ y_", r"\_x\_ y\_"),
+        ("`x`", r"\`x\`"),
+        ("<b>", r"\<b>"),
+        ("a & b", r"a \& b"),
+        ("a\\", "a\\\\"),
+    ],
+)
+def test_text_means_nothing_to_markdown(cell, written):
+    markdown = Table(cell, [Column("x", cell)], [{"x": cell}]).markdown()
+    assert f"**{written}**" == markdown.splitlines()[0]
+    assert [[written], [written]] == grid(markdown)
+
+
+def test_the_mark_stands_on_the_equal_cells_only_before_the_footnote():
+    lines = [{"name": "a", "macs": 1}, {"name": "b", "macs": 0}]
+    what = table(lines, equal=frozenset({(0, "macs")}), footnotes={(0, "macs"): "n"})
+    assert [["a", "1 ✓¹"], ["b", "0"]] == grid(what.markdown())[1:]
+
+
+def test_data_hold_whole_numbers_even_beside_gaps_and_every_digit_of_a_float():
+    gaps = [{"name": "a", "macs": 11_336_626_944}, {"name": "b", "macs": None}, {"name": "c"}]
+    assert [line | {"macs": line.get("macs")} for line in gaps] == json.loads(table(gaps).json())
+    assert "11336626944.0" not in table(gaps).json()
+    read = list(csv.reader(io.StringIO(table(gaps).csv())))
+    assert [["name", "macs"], ["a", "11336626944"], ["b", ""], ["c", ""]] == read
+    value = 1.23456789012e-08
+    what = table([{"name": "a", "macs": value}])
+    assert value == json.loads(what.json())[0]["macs"]
+    assert value == float(next(csv.DictReader(io.StringIO(what.csv())))["macs"])

@@ -15,58 +15,30 @@ from vidcost.papers.pnl2020.rows import ROWS
 MFNET, NL = Cell(row="mfnet"), Cell(row="mfnet-nl")
 
 
-def lines(table):
-    """The cells as people see them, by heading."""
-    rows = [line for line in table.markdown().splitlines() if line.startswith("|")]
-    heading, _, *body = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    return [dict(zip(heading, cells, strict=True)) for cells in body]
-
-
 @pytest.fixture
 def elsewhere(timed):
     """The machine of made-up timings, but for what is given."""
     return lambda **other: timed(MFNET).machine.model_copy(update=other)
 
 
-# --- how a value is written
-
-
-# --- figures
-
-
 def test_figures_are_derived_from_the_samples(timed):
-    found = figures(
-        timed(
-            MFNET.model_copy(update={"batch": 4}),
-            0.5,
-            macs_total=10**10,
-            peak_macs_per_s=10**11,
-            energy_j=6.0,
-        )
-    )
+    cell = MFNET.model_copy(update={"batch": 4})
+    known = {"macs_total": 10**10, "peak_macs_per_s": 10**11, "energy_j": 6.0}
+    found = figures(timed(cell, 0.5, **known))
     # 0.48 0.485 0.49 0.495 | 0.505 0.51 0.515 0.52; with 8 samples the first and the last bound
     # the median with 1 - 2/256, the second and the last but one with 1 - 18/256, too little
-    assert pytest.approx(0.5) == found["median_s"]
-    assert pytest.approx((0.48, 0.52, 0.02)) == (
-        found["ci_low_s"],
-        found["ci_high_s"],
-        found["half_ci_s"],
-    )
-    assert (8, 8.0) == (found["n"], pytest.approx(found["clips_per_s"]))
-    assert pytest.approx((2e10, 0.2)) == (found["macs_per_s"], found["share_of_matmul"])
-    assert 1.5 == found["energy_j_per_clip"]
+    expected = {"median_s": 0.5, "ci_low_s": 0.48, "ci_high_s": 0.52, "half_ci_s": 0.02, "n": 8}
+    expected |= {"clips_per_s": 8, "macs_per_s": 2e10, "share_of_matmul": 0.2}
+    expected["energy_j_per_clip"] = 1.5
+    assert pytest.approx(expected) == {key: found[key] for key in expected}
     assert None is found["share_of_data_sheet"]
 
 
-# --- the table of timings
-
-
-def test_conditions_that_vary_are_columns_and_the_others_stand_below(timed):
-    cells = [MFNET, MFNET.model_copy(update={"batch": 8, "cudnn_benchmark": True})]
-    table = timing_table([timed(cell) for cell in cells])
-    assert [("1", "no"), ("8", "yes")] == [
-        (line["Batch"], line["cuDNN benchmark"]) for line in lines(table)
-    ]
+def test_conditions_that_vary_are_columns_and_the_others_stand_below(timed, cells):
+    other = MFNET.model_copy(update={"batch": 8, "cudnn_benchmark": True})
+    table = timing_table([timed(MFNET), timed(other)])
+    found = [(line["Batch"], line["cuDNN benchmark"]) for line in cells(table)]
+    assert [("1", "no"), ("8", "yes")] == found
     assert "Conditions: fp32, contiguous, eager, inference, 1 thread." in table.legend[0]
     assert table.legend[1].startswith("Device: Abacus, torch 2.11.0, 2 CPU cores (Abacus).")
 
@@ -82,13 +54,13 @@ def test_tables_say_whether_intervals_are_of_one_process_or_of_several(timed, ta
     assert pytest.approx(12.7062 * 0.005 / 2) == table.lines[0]["half_ci_s"]
 
 
-def test_what_failed_is_a_status_with_its_reason(timed):
+def test_what_failed_is_a_status_with_its_reason(timed, cells):
     oom = timed(NL, None, status="oom", error="tried to allocate 20.00 GiB")
     table = timing_table([timed(MFNET), oom])
-    measured, failed = lines(table)
+    measured, failed = cells(table)
     assert ("ok", "–", "oom¹") == (measured["Status"], failed["Latency, ms"], failed["Status"])
     assert "¹ oom: tried to allocate 20.00 GiB" in table.markdown()
-    assert "Status" not in lines(timing_table([timed(MFNET)]))[0]
+    assert "Status" not in cells(timing_table([timed(MFNET)]))[0]
 
 
 def test_timings_of_two_machines_are_rejected(timed, elsewhere):
@@ -102,82 +74,43 @@ def test_timings_of_two_machines_are_rejected(timed, elsewhere):
         contribution_table([timed(cell, samples_s=sides), driver])
 
 
-# --- one machine
-
-
-def test_several_devices_are_rejected_by_name_with_the_way_out(timed, elsewhere):
+def test_of_one_device_those_like_the_latest_are_kept(timed, elsewhere):
     other = timed(NL, machine=elsewhere(device="Slide rule"))
     with pytest.raises(ValueError, match=r"^timings of Abacus and Slide rule .* --timings DEVICE$"):
         of_one_machine([timed(MFNET), other])
-
-
-def test_of_one_device_those_like_the_latest_are_kept(timed, elsewhere):
     old = timed(MFNET, machine=elsewhere(driver="550"), started="2026-01-01")
     new = [timed(cell, started="2026-02-01") for cell in (MFNET, NL)]
-    kept, note = of_one_machine([old, *new])
-    assert new == kept
-    assert ("1 timing left out: taken with driver 550, the latest with not available") == note
+    note = "1 timing left out: taken with driver 550, the latest with not available"
+    assert (new, note) == of_one_machine([old, *new])
     assert (new, "") == of_one_machine(new)
     assert ([], "") == of_one_machine([])
 
 
-# --- machines of one kind
-
-
-@pytest.fixture
-def eight(timed, elsewhere):
-    """Two nodes of one kind, and one with another driver; the third cell was lost."""
+def test_unlike_machines_have_tables_of_their_own(timed, elsewhere):
+    # two nodes of one kind, a lost cell, and a node with another driver
     like = {"device_uuid": "GPU-7", "host": "n7", "node": "77", "memory_bytes": 10**9 + 4096}
-    other = elsewhere(driver="570", host="n9")
     lost = timed(NL.model_copy(update={"batch": 3}), None, status="killed", machine=None)
-    return [
-        timed(MFNET),
-        timed(NL, machine=elsewhere(**like)),
-        lost,
-        timed(MFNET, 0.2, machine=other),
-    ]
-
-
-def test_unlike_machines_have_tables_of_their_own(eight):
-    like, other = by_kind(eight)
-    # as often as one likes
-    for _ in range(2):
-        assert eight[:3] == list(like)
-        assert eight[3:] == list(other)
-    assert [3, 1] == [len(timing_table(each).lines) for each in (like, other)]
+    first = [timed(MFNET), timed(NL, machine=elsewhere(**like)), lost]
+    second = [timed(MFNET, 0.2, machine=elsewhere(driver="570", host="n9"))]
+    assert [first, second] == [list(each) for each in by_kind(first + second)]
     assert [[]] == [list(each) for each in by_kind([])]
 
 
-# --- contributions
-
-
-@pytest.fixture
-def contribution(timed):
-    """mfnet-nl with a block of 50 ms in pairs that drift by as much again."""
+def test_a_contribution_is_of_pairs_so_drift_cancels(timed):
+    # pairs drift by as much as the block takes
     without = tuple(0.2 + k / 100 for k in range(8))
-    parts = {"with": tuple(each + 0.05 for each in without), "without": without}
-    cell = Cell(row="mfnet-nl", contribution=True)
-    known = {"macs_total": 12_451_829_760}
+    samples = {"with": tuple(each + 0.05 for each in without), "without": without}
     bare = {"weights": 31_000_000, "peak": 40_000_000}
-    return timed(cell, samples_s=parts, memory_without=bare, **known)
-
-
-def test_a_contribution_is_of_pairs_so_drift_cancels(contribution):
-    found = contribution_figures(contribution)
-    assert pytest.approx((0.05, 0.05, 0.05)) == tuple(
-        found[key] for key in ("median_s", "ci_low_s", "ci_high_s")
-    )
-    assert pytest.approx((0.285, 0.235, 0.05 / 0.285)) == tuple(
-        found[key] for key in ("with_s", "without_s", "share_of_network")
+    cell = Cell(row="mfnet-nl", contribution=True)
+    found = contribution_figures(
+        timed(cell, samples_s=samples, memory_without=bare, macs_total=12_451_829_760)
     )
     # 2C^2 N + C N^2 with C = 384 and N = 1568
-    assert 1_406_533_632 == found["macs"]
-    assert pytest.approx(0.05 / 1.406533632) == found["s_per_gmac"]
-    assert (True, 8) == (found["contribution"], found["n"])
-    assert (61_000_000, 21_000_000) == (found["peak_bytes"], found["block_bytes"])
-
-
-# --- the paper's tables
+    expected = {"macs": 1_406_533_632, "s_per_gmac": 0.05 / 1.406533632, "n": 8}
+    expected |= {"median_s": 0.05, "ci_low_s": 0.05, "ci_high_s": 0.05}
+    expected |= {"with_s": 0.285, "without_s": 0.235, "share_of_network": 0.05 / 0.285}
+    expected |= {"peak_bytes": 61_000_000, "block_bytes": 21_000_000, "contribution": True}
+    assert pytest.approx(expected) == {key: found[key] for key in expected}
 
 
 @pytest.fixture
@@ -186,15 +119,18 @@ def table3(made_up):
     return paper_table(3, catalog.paper(), {row.name: row for row in ROWS}, records)
 
 
-def test_a_table_of_the_paper_gets_latency_and_memory(table3, timed):
-    table = with_timings(table3, [timed(MFNET, 0.5), timed(NL)])
-    baseline, concat, _ = lines(table)
-    assert {"Latency, ms": "500.0", "±": "20", "n": "8", "Peak memory, MB": "61.0"}.items() <= (
-        baseline.items()
-    )
+def test_a_table_of_the_paper_gets_latency_and_memory(table3, timed, cells):
+    table = with_timings(table3, [timed(MFNET, 0.5)])
+    baseline, concat, _ = cells(table)
+    expected = {"Latency, ms": "500.0", "±": "20", "n": "8", "Peak memory, MB": "61.0"}
+    assert (expected | cells(table3)[0]).items() <= baseline.items()
     assert "–" == concat["Latency, ms"]
-    assert lines(table3)[0].items() <= baseline.items()
     assert 0.5 == pytest.approx(table.lines[0]["median_s"])
+    *counted, conditions, device, missing = table.legend
+    assert list(table3.legend) == counted
+    assert conditions.endswith("Conditions: batch 1, fp32, contiguous, eager, inference, 1 thread.")
+    assert device.startswith("Device: Abacus, torch 2.11.0")
+    assert "Not timed: `vidcost time mfnet-pnl-concat mfnet-pnl` does it." == missing
 
 
 @pytest.mark.parametrize(

@@ -73,9 +73,6 @@ def test_a_row_that_cannot_be_built_is_rejected():
         cells_for(select(["2plus-c1-d"]))
 
 
-# --- blocks alone
-
-
 def test_blocks_stand_where_rows_put_different_ones():
     # MFNet's conv4 has NL and PNL, ResNet-50's res4 NL, CGNL and PNL
     assert [(384, 8, 14, 14), (1024, 4, 14, 14)] == shared_shapes(ROWS)
@@ -86,9 +83,6 @@ def test_blocks_none_of_which_fits_are_rejected():
         fitting(["nl"], [(3, 1, 4, 4)])
     with pytest.raises(ValueError, match=r"^no block 'nll'"):
         fitting(["nll"], [(4, 1, 4, 4)])
-
-
-# --- words
 
 
 @pytest.mark.parametrize("text", ["384x8x14", "384x0x14x14"])
@@ -108,9 +102,6 @@ def test_a_time_in_words(expected, text):
 def test_what_is_no_time_is_rejected(text):
     with pytest.raises(ValueError, match="is no time such as 90s, 10m or 1h"):
         seconds(text)
-
-
-# --- what is affordable
 
 
 @pytest.fixture

@@ -94,8 +94,8 @@ class Passes:
 @pytest.mark.parametrize("spread", [0.03, 0.06])
 def test_stopping_when_narrow_keeps_the_coverage(correlation, spread):
     rng = np.random.default_rng(7)
-    limits = Limits(sampling_s=600, precision=0.01, chunk_s=0.1)
-    covered, trials = 0, 1000
+    limits = Limits(sampling_s=600, precision=0.01)
+    covered, trials = 0, 600
     for _ in range(trials):
         passes = Passes(rng, correlation, spread)
         found = sample(passes.take, limits, lambda _: "keep", now=lambda of=passes: of.now)
