@@ -89,25 +89,7 @@ def _line(timing: Timing) -> dict[str, Any]:
 INTRODUCTION = """\
 # Two implementations of each block
 
-The non-local block, PNL and CGNL take `impl="optimized"`: the same parameters, state dict, outputs
-and gradients (to 1e-12 in float64) with less memory or fewer MACs. Rows use the reference
-implementation unless their name ends in `-optimized`.
-
-- **The Gaussians** never materialize the matrix of all queries by all keys: torch's fused
-  attention, or slices of at least 512 queries where that would materialize it (on a CPU, where
-  values have another width than keys). A forward pass has the same MACs; the backward pass computes
-  the scores again. On a GPU a Triton kernel replaces torch's at inference where that leaves the
-  matrix units unused: TF32, and half precision of unequal or more than 256 channels.
-- **Dot product**: queries x keys x values in the order that takes fewer MACs by the closed form.
-- **Concatenation**: ReLU(a + b) summed over keys is two running sums over keys sorted by b, looked
-  up for each query: O(N log N + N D), and no matrix product. Up to 262,144 pairs the matrix is
-  used. Unless keys are pooled, w_f is multiplied into the weights of theta and phi, which saves
-  half of the convolutions' MACs.
-- **CGNL**: the scalar of a group scales its part of W_z instead of the map. That is a product of
-  activations, so its MACs count as attention.
-
-Element by element products count 0 MACs: the running sums and CGNL's inner product are work that
-the MACs below do not show.
+[docs/implementations.md](../docs/implementations.md) says what each block optimizes.
 
 The records below are of an earlier optimized implementation, which on a CPU also replaced 1x1x1
 convolutions by matrix products and max-pooling by maxima of rows and columns, and materialized
@@ -116,7 +98,7 @@ small matrices. `vidcost time --blocks all --impl reference,optimized` measures 
 
 
 def blocks_markdown(timings: Sequence[Timing]) -> str:
-    """The document: what is optimized, and a table for each device and conditions."""
+    """The document: a table for each device and conditions."""
     parts = [INTRODUCTION]
     alike: dict[tuple[str, str], list[Timing]] = {}
     for timing in filter(is_pair_of_implementations, timings):
