@@ -45,6 +45,11 @@ _BLOCKS = (
     Column("energy_j_per_clip", "J/clip", digits),
     STATUS,
 )
+_COUNTS = (
+    "MACs: multiply-accumulates, exact, of one forward pass; added: above the network without any "
+    "block; fvcore: as it prints. Closed forms met: modules whose `cost(shape)` the count equals; "
+    "not checked: no module has one."
+)
 
 
 def compare_table(
@@ -69,27 +74,13 @@ def compare_table(
         columns=columns,
         lines=lines,
         footnotes=failures(lines),
-        legend=_legend(timings, {column.key for column in columns}),
+        legend=[_COUNTS, *(_measured(timings) if any(each.get("pairs") for each in lines) else [])],
     )
 
 
-def _legend(timings: Sequence[Timing], keys: set[str]) -> list[str]:
-    counts = (
-        "MACs: multiply-accumulates, exact, of one forward pass; added: above the network without "
-        "any block."
-    )
-    if "fvcore" in keys:
-        counts += " fvcore: as it prints."
-    if "closed_forms" in keys:
-        counts += (
-            " Closed forms met: modules whose `cost(shape)` the count equals; not checked: no "
-            "module has one."
-        )
-    if "latency_s" not in keys:
-        return [counts]
+def _measured(timings: Sequence[Timing]) -> list[str]:
     done = [timing for timing in timings if timing.status == "ok"]
     return [
-        counts,
         "Latency: median. Added: median of the differences of pairs of passes, with the block and "
         f"without, interleaved, ± half of its 95% confidence interval, {intervals_of(done)}. Not "
         "separated from: the intervals overlap, so these data do not tell which costs more; "
