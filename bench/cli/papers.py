@@ -340,7 +340,7 @@ def _write_tables(paper: Paper, made: Tables, results: Path) -> None:
                 documents[f"gpu-{name}"] = table, ""
     for name, (table, number) in documents.items():
         path = _folder(paper, results) / f"{name}.md"
-        write_document(path, table.markdown(), command=f"tables {paper.name}{number}")
+        write_document(path, table.wide().markdown(), command=f"tables {paper.name}{number}")
 
 
 def _time_printed_rows(

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from vidcost.bench.audit import CONVENTIONS
 from vidcost.bench.count.record import Record
-from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions
+from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions, words
 from vidcost.papers import catalog
 from vidcost.papers.figures import Kind, Paper, PrintedRow
 from vidcost.papers.row import Row
@@ -15,15 +15,16 @@ from vidcost.papers.row import Row
 _REFERENCE_COUNTERS = CONVENTIONS[1:]
 _COLUMNS = (
     Column("method", "Method"),
-    Column("top1", "Top-1 printed"),
+    Column("top1", "Top-1 printed", is_wide=True),
     Column("params_printed", "Params printed", str),
     Column("params", "Params", millions),
     Column("flops_printed", "FLOPs printed", str),
-    Column("fvcore", "fvcore", billions),
-    Column("thop", "thop", billions),
-    Column("thop-2020", "thop 2020 rebuilt", billions),
+    Column("fvcore", "fvcore", billions, is_wide=True),
+    Column("thop", "thop", billions, is_wide=True),
+    Column("thop-2020", "thop 2020 rebuilt", billions, is_wide=True),
     Column("macs", "MACs", billions),
-    Column("matmul", "of which attention", billions),
+    Column("equal", "Met by", words),
+    Column("matmul", "of which attention", billions, is_wide=True),
 )
 
 

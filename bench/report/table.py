@@ -9,7 +9,7 @@ import math
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,6 +35,11 @@ _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 def text(value: Any) -> str:
     """The value as text."""
     return str(value)
+
+
+def words(values: Iterable[Any]) -> str:
+    """Several values as text, with commas between them."""
+    return ", ".join(map(str, values)) or MISSING
 
 
 def integer(value: int) -> str:
@@ -88,7 +93,7 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Whether the column is aligned left."""
-        return self.format is text
+        return self.format in (text, words)
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ class Table:
         lines = self._cells()
         for place, column in enumerate(self.shown):
             longest = max((len(cells[place]) for cells in lines), default=1)
-            room = longest if not column.is_text else min(longest, 10 if place else 24)
+            room = longest if not column.is_text else min(longest, 10 if place else 16)
             table.add_column(
                 escape(column.heading),
                 justify="left" if column.is_text else "right",

@@ -631,3 +631,16 @@ def test_attention_of_the_cpu_counts_as_in_parts_without_its_memory():
     assert "aten::_scaled_dot_product_flash_attention_for_cpu" in {
         e.key for e in profile.key_averages()
     }
+
+
+def test_a_function_of_functions_is_rejected_by_name():
+    model = Calls(lambda x: torch.cond(x.sum() > 0, torch.cos, torch.sin, (x,)))
+    with pytest.raises(UncountedOperator, match=r"^cond, a function of functions, cannot be"):
+        count(model, torch.zeros(3))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_scripted_module_counts_under_its_caller():
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(5, 7), nn.ReLU()))
+    found = count(nn.Sequential(nn.Linear(3, 5), scripted), torch.zeros(2, 3))
+    assert [("0", 30), ("", 70), ("", 14)] == [(o.module, o.amount) for o in found.operations]

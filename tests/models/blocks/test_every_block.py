@@ -138,14 +138,6 @@ def test_keeps_the_dtype_of_its_input(randomised, clip, build, dtype):
 
 
 @every_block
-def test_runs_on_meta(build):
-    with torch.device("meta"):
-        block, x = build(24), torch.empty(2, 24, 3, 5, 7)
-    y = block(x)
-    assert (x.shape, x.dtype, x.device) == (y.shape, y.dtype, y.device)
-
-
-@every_block
 def test_takes_inputs_in_any_memory_format(randomised, clip, assert_close, build):
     block = randomised(build(24))
     x = clip(2, 24, 3, 5, 7)
