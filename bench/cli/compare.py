@@ -103,7 +103,7 @@ def compare(
     from vidcost.bench.report.compare import compare_table
     from vidcost.bench.timing.plan import seconds
     from vidcost.bench.timing.stored import by_kind
-    from vidcost.bench.timing.sweep import Swept
+    from vidcost.bench.timing.sweep import SET_UP_S, Swept
 
     began = monotonic()
     place = Place(engine, address, gpu, device, None if budget == "0s" else budget)
@@ -131,7 +131,7 @@ def compare(
                 advance=advance,
             )
         taken = Swept()
-        left_s = budget_s - (monotonic() - began)
+        left_s = budget_s - max(0.0, monotonic() - began - SET_UP_S)
         if budget_s and left_s <= 0:
             taken.notes.append(
                 f"counting took {monotonic() - began:.0f} s, all of --budget: nothing was timed"

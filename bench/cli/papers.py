@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 paper_app = typer.Typer()
 
-Tables = dict[int | str, "Table"]
-
 
 @paper_app.command("tables", epilog="Example: `vidcost tables 3 5 --results results`")
 def tables(
@@ -323,7 +321,7 @@ def _folder(paper: Paper, results: Path) -> Path:
     return results / "tables" / paper.name
 
 
-def _write_tables(paper: Paper, made: Tables, results: Path) -> None:
+def _write_tables(paper: Paper, made: Mapping[int | str, Table], results: Path) -> None:
     """Write each table; and those with costs, if all are there, with each GPU's timings."""
     from vidcost.bench.report.gpu import gpu_table
     from vidcost.bench.timing.stored import slug, stored_anywhere

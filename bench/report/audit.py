@@ -19,7 +19,6 @@ from vidcost.bench.audit import (
     figures,
     judge_claims,
     ours,
-    size,
 )
 from vidcost.bench.count.modules import closed_forms
 from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions
@@ -122,7 +121,6 @@ def findings(paper: Paper, judged: Sequence[Judged]) -> tuple[Finding, ...]:
         recipe=Recipe.parse,
         words=_words,
         row=lambda name: catalog.select([name])[0],
-        size=size,
         blocks=_blocks,
     )
     return tuple(found)

@@ -1,5 +1,3 @@
-"""What people see of blocks that were compared."""
-
 from __future__ import annotations
 
 import json

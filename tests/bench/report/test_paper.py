@@ -68,7 +68,7 @@ def test_the_mark_stands_where_ours_equals_the_printed_figure(equal, counts, mad
 
 
 def test_table_5_prints_the_row_that_cannot_be_built(records, cells):
-    table = paper_table(5, catalog.paper(), ALL, records)
+    table = paper_table(5, catalog.paper(), ALL, records).wide()
     line = cells(table)[5]
     assert line["Method"].startswith("(2+C1)D [47]")
     assert line["Params printed"].startswith("7.3M")
@@ -81,7 +81,7 @@ def test_table_5_prints_the_row_that_cannot_be_built(records, cells):
 def test_notes_of_the_paper_stand_at_the_printed_figures(records, made_up, cells):
     records["mfnet"] = made_up("mfnet", fvcore=5 * 10**9, thop="exit status 1: out of memory")
     table = paper_table(3, catalog.paper(), ALL, records)
-    baseline, concat, *_ = cells(table)
+    baseline, concat, *_ = cells(table.wide())
     params, flops = concat["Params printed"], concat["FLOPs printed"]
     assert ("7.911M", "11.208G") == (params[:-1], flops[:-1])
     assert notes(table)[params[-1]].startswith("the text shares one non-local operation")

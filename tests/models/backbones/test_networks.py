@@ -1,5 +1,3 @@
-"""The networks: published parameter counts and keys, clips, positions."""
-
 from __future__ import annotations
 
 from functools import partial
@@ -101,12 +99,6 @@ def test_output_shape(build, frames, size):
         assert network(torch.zeros(2, 5, frames, size, size)).shape == (2, 11)
 
 
-@networks
-def test_default_clip(build):
-    with META:
-        assert CLIPS[build] == build().clip
-
-
 def map_after(network, name):
     """Channels, frames, height and width that leave the submodule ``name``."""
     shapes: list[tuple[int, ...]] = []
@@ -181,15 +173,6 @@ KEYS = {
         layer3.22.conv2.weight 512 16 3 3 3
         layer4.2.conv3.weight 2048 1024 1 1 1""",
 }
-
-
-@networks
-def test_published_keys(build):
-    with META:
-        state = build(classes=11).state_dict()
-    for line in KEYS[build].split("\n")[1:]:
-        key, *shape = line.split()
-        assert tuple(map(int, shape)) == state[key].shape, key
 
 
 @pytest.mark.parametrize(
@@ -326,3 +309,17 @@ def test_two_stream_sums_the_logits_of_its_own_inputs():
     logits = network(torch.tensor([[5.0, 7]]), torch.tensor([[2.0]]))
     assert logits.tolist() == [[205.0, 407.0, 612.0]]
     assert list(network.state_dict()) == ["first.weight", "second.weight"]
+    with META:
+        network = TwoStream(I3D(classes=200), I3D(classes=200, in_channels=2))
+    assert params(network) == 24_962_576
+
+
+@networks
+def test_published_keys_and_the_default_clip(build):
+    with META:
+        network = build(classes=11)
+    assert CLIPS[build] == network.clip
+    state = network.state_dict()
+    for line in KEYS[build].split("\n")[1:]:
+        key, *shape = line.split()
+        assert tuple(map(int, shape)) == state[key].shape, key
