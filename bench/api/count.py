@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from tabulate import tabulate
 from torch import Tensor, nn
 
@@ -260,7 +261,11 @@ def _noted(model: nn.Module, outputs: dict[str, Shape]) -> Iterator[None]:
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)
-    hooks = [module.register_forward_hook(partial(note, names=names[module])) for module in names]
+    hooks = [
+        module.register_forward_hook(partial(note, names=names[module]))
+        for module in names
+        if not isinstance(module, torch.jit.ScriptModule)
+    ]
     try:
         yield
     finally:

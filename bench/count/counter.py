@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -29,8 +30,11 @@ class UncountedOperator(ValueError):
     ``operators`` are their names, each with the module that it first ran in.
     """
 
-    def __init__(self, operators: Mapping[str, str]) -> None:
+    def __init__(self, operators: Mapping[str, str], message: str = "") -> None:
         self.operators = dict(operators)
+        if message:
+            super().__init__(message)
+            return
         one = next(iter(operators))
         named = ", ".join(f"{name} (in {at or 'the whole'})" for name, at in operators.items())
         super().__init__(
@@ -41,8 +45,8 @@ class UncountedOperator(ValueError):
             f'@vidcost.rule("{one}")\ndef macs(*args, out):\n    return ...  # multiply-accumulates'
         )
 
-    def __reduce__(self) -> tuple[type[UncountedOperator], tuple[dict[str, str]]]:
-        return UncountedOperator, (self.operators,)
+    def __reduce__(self) -> tuple[type[UncountedOperator], tuple[dict[str, str], str]]:
+        return UncountedOperator, (self.operators, "" if self.operators else str(self))
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,10 @@ class Count:
     @cached_property
     def total(self) -> Cost:
         """The whole network, in the terms of a closed form."""
-        return self.within("", params=self.params)
+        amounts: dict[str, int] = {}
+        for operation in self.operations:
+            amounts[operation.kind] = amounts.get(operation.kind, 0) + operation.amount
+        return Cost(params=self.params, **amounts)
 
     def within(self, module: str, *, params: int = 0) -> Cost:
         """The operations inside ``module`` and its descendants."""
@@ -410,6 +417,9 @@ def watched(model: nn.Module, log: Log) -> Iterator[None]:
     hooks = []
     try:
         for module in names:
+            # what is in a script goes by the module that calls it
+            if isinstance(module, torch.jit.ScriptModule):
+                continue
             hooks.append(module.register_forward_pre_hook(enter, with_kwargs=True))
             hooks.append(module.register_forward_hook(leave, always_call=True))
         yield
@@ -428,6 +438,10 @@ def supported(log: Log) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if found := re.search(r"HigherOrderOperator (\w+)", str(error)):
+            raise UncountedOperator(
+                {}, f"{found[1]}, a function of functions, cannot be counted: call what it calls"
+            ) from error
         if not log.uncounted:
             raise
         raised = error

@@ -101,9 +101,6 @@ def figure(printed, *, kind="params", params=0, note="", **flops):
     return Judged(3, "label", row, kind, Figure.parse(printed), note, None, ours)
 
 
-# verdicts
-
-
 @pytest.mark.parametrize(
     ("printed", "params", "verdict"),
     [
@@ -139,9 +136,6 @@ def test_what_cannot_be_built_is_not_reproduced():
     assert (Verdict.NOT_REPRODUCED, None, None) == (each.verdict, each.nearest, each.difference)
 
 
-# the paper
-
-
 def test_every_printed_figure_is_judged(judged):
     # Table 3 prints 6, Table 5 two for 11 rows and one for C3D, of which I3D (TS) has a bound,
     # Table 6 prints 8
@@ -150,9 +144,6 @@ def test_every_printed_figure_is_judged(judged):
 
 def test_nothing_is_wrong_with_notes_and_recipes(judged):
     assert [] == problems(catalog.paper(), judged)
-
-
-# notes
 
 
 def noted(judged, table, row, kind, note):
@@ -171,9 +162,6 @@ def noted(judged, table, row, kind, note):
 def test_a_wrong_note_is_named(judged, table, row, kind, note, said):
     (problem,) = problems(catalog.paper(), noted(judged, table, row, kind, note))
     assert said in problem
-
-
-# recipes of figures
 
 
 @pytest.mark.parametrize(
@@ -202,9 +190,6 @@ def test_a_recipe_gives_its_figure_and_says_among_how_many(judged):
     assert (("fvcore", 19_164_262_400), 768) == (cgnl.given(), cgnl.tried)
     # another row: all rows that can be built and are no optimized variants
     assert 35 == place(judged, 5, "c3d", "params").tried
-
-
-# claims
 
 
 def test_a_claim_is_checked_by_the_code_of_its_paper(tiny):

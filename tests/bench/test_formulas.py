@@ -52,9 +52,6 @@ def check(build, shape):
         assert counted_quantities(block.cost(shape)) == at(derived(block), shape)
 
 
-# derived forms against the blocks' own integers
-
-
 @pytest.mark.parametrize("pairwise", PAIRWISE)
 @many
 @given(data=st.data(), half=st.integers(1, 13), pool_keys=st.booleans(), bias=st.booleans())
@@ -89,9 +86,6 @@ def test_cgd(shape):
     check(lambda: CGD(shape[1]), shape)
 
 
-# and against integers worked by hand, which no closed form in the code has a share in
-
-
 def test_non_local_by_hand():
     # B 2, N 3 x 5 x 7 = 105: four convolutions 10 x 5 x 105 x 2; two products 5 x 105 x 105 x 2
     expected = Cost(params=4 * 50 + 20, conv=42_000, matmul=220_500)
@@ -122,8 +116,6 @@ def test_a_module_without_a_formula_is_refused():
     with pytest.raises(ValueError, match="no formula for Identity"):
         derived(nn.Identity())
 
-
-# crossovers
 
 LINEAR = partial(CGNL, groups=1)
 

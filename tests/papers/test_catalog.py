@@ -31,9 +31,6 @@ def names(rows):
     return [row.name for row in rows]
 
 
-# papers
-
-
 def test_a_folder_is_a_paper(shelf):
     shelf("tiny-paper", FIGURES, ROW.replace("NAME", "tiny"))
     assert {"pnl2020", "tiny-paper"} <= {*catalog.folders()}
@@ -89,9 +86,6 @@ def test_a_paper_without_rows_says_where_they_go(shelf):
 def test_a_paper_that_is_not_there():
     with pytest.raises(ValueError, match=r"^no paper 'pnl2021': did you mean 'pnl2020'\?"):
         catalog.paper("pnl2021")
-
-
-# select
 
 
 @pytest.mark.parametrize(

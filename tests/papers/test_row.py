@@ -82,9 +82,6 @@ def test_a_row_that_is_only_published_cannot_be_built():
         only("2plus-c1-d").model()
 
 
-# blocks
-
-
 def test_blocks_are_taken_out():
     row = only("mfnet-nl").without_blocks()
     assert (False, only("mfnet").network) == (row.has_blocks, row.network)

@@ -288,9 +288,6 @@ def test_arguments_are_trees():
     )
 
 
-# networks that go wrong
-
-
 def test_a_network_that_leaves_is_an_error():
     class Leaves(nn.Module):
         def forward(self, x):

@@ -46,9 +46,6 @@ def process(monkeypatch):
     return fake
 
 
-# the cache
-
-
 def test_a_second_answer_comes_from_the_cache(process):
     assert ANSWER == ask("thop", MFNET)
     # texts about the row do not change the answer
@@ -142,9 +139,6 @@ def test_clear_says_what_it_cannot_remove(cache_folder):
         clear_answers()
 
 
-# counters that run here, and in processes
-
-
 @pytest.mark.parametrize(
     ("name", "flops", "params"),
     [("thop-2020", 11_176_356_608, 7_842_568), ("torch", 11_045_296_128, None)],
@@ -172,9 +166,6 @@ def test_a_process_that_fails_is_an_answer(process, monkeypatch, failed, status)
     monkeypatch.setattr(process, "call", fail)
     answer = ask("thop", SMALL)
     assert (status, str(failed), None) == (answer.status, answer.error, answer.flops)
-
-
-# many rows
 
 
 @pytest.fixture

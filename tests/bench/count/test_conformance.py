@@ -20,9 +20,6 @@ def ours():
     return Statement("ours", "0", forward, backward)
 
 
-# ours
-
-
 def test_ours_is_right_on_every_operator():
     assert [] == failures((ours(),))
 
@@ -64,9 +61,6 @@ def test_an_operator_without_a_rule_is_named(monkeypatch):
     ] == failures((statement,))
 
 
-# the others
-
-
 def test_only_ours_must_be_right(operators):
     statements = ask_counters()
     assert ["ours", "fvcore", "thop", "thop-2020", "torch on CPU", "torch on meta"] == [
@@ -102,9 +96,6 @@ def test_what_is_no_integer_is_a_status(expected, answer):
         return answer
 
     assert {expected} == set(conformance._each(figure).values())
-
-
-# counters that fail
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,6 @@ def counted(model, *shapes, device="meta"):
     return count(copy.deepcopy(model).to(device), *inputs).within("")
 
 
-# what the operators of the conformance suite do not have
-
-
 @pytest.mark.parametrize(
     ("layer", "shape", "macs", "params"),
     [
@@ -52,9 +49,6 @@ def test_convolutions(layer, shape, macs, params):
 def test_linear_layers(bias):
     assert Cost(linear=2_310) == counted(nn.Linear(5, 7, bias=bias), (11, 2, 3, 5))
     assert Cost(linear=35) == counted(nn.Linear(5, 7, bias=bias), (5,))
-
-
-# products: 2 x 3 x 5 x 7 = 210, 3 x 5 x 7 = 105
 
 
 @pytest.mark.parametrize(
@@ -111,9 +105,6 @@ def test_products_with_a_parameter_are_linear(function, weight, shape, macs, dev
     assert Cost(linear=macs) == counted(Calls(function, weight), shape, device=device)
 
 
-# attention
-
-
 @pytest.mark.parametrize("device", ["meta", "cpu"])
 @pytest.mark.parametrize("grad_mode", ["no_grad", "inference_mode"])
 @pytest.mark.parametrize(
@@ -148,8 +139,6 @@ def test_multihead_attention_to_itself_with_weights(device):
     cost = counted(layer, (2, 5, 6), (2, 5, 6), (2, 5, 6), device=device)
     assert Cost(linear=1_440, matmul=600, softmax=150, pool=50) == cost
 
-
-# norms, pools, softmax, activations: elements
 
 ACTIVATIONS = [
     *(nn.ReLU, nn.ReLU6, nn.SiLU, nn.ELU, nn.SELU, nn.LeakyReLU, nn.Hardtanh, nn.Hardswish),
@@ -272,9 +261,6 @@ def test_functions_are_noted_with_their_operations():
     ) == found.functions
 
 
-# what the counter leaves behind
-
-
 def state(model):
     return (
         {name: tensor.tolist() for name, tensor in model.state_dict().items()},
@@ -355,9 +341,6 @@ def test_an_exception_that_the_network_handles_does_not_shift_the_names():
     assert expected == [(o.module, o.kind, o.amount) for o in result.operations]
 
 
-# operators that networks of others use: equal on every device
-
-
 @pytest.fixture(params=["meta", "cpu"])
 def total(request):
     def run(model, *shapes):
@@ -414,9 +397,6 @@ def test_operators_without_products_count_none(function, shapes):
     assert 0 == count(Calls(function), *map(torch.zeros, shapes)).total.macs
 
 
-# rules
-
-
 @pytest.mark.parametrize("grad_mode", ["no_grad", "inference_mode"])
 def test_operators_without_a_rule_are_named_at_once(grad_mode):
     def unusual(x):
@@ -463,9 +443,6 @@ def test_every_operator_exists(names):
     names = [name.rpartition("::") for name in ours]
     libraries = [(getattr(torch.ops, lib or "aten"), name) for lib, _, name in names]
     assert [] == [name for library, name in libraries if not hasattr(library, name)]
-
-
-# products that are written element by element
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu"])
@@ -588,9 +565,6 @@ def test_operators_between_underscores_are_known():
     assert Cost() == count(masks, torch.zeros(3)).total
 
 
-# integers and booleans with values, beside shapes alone
-
-
 class Text(nn.Module):
     """What models of text do with masks: lengths by values, positions, replaced tokens."""
 
@@ -657,3 +631,16 @@ def test_attention_of_the_cpu_counts_as_in_parts_without_its_memory():
     assert "aten::_scaled_dot_product_flash_attention_for_cpu" in {
         e.key for e in profile.key_averages()
     }
+
+
+def test_a_function_of_functions_is_rejected_by_name():
+    model = Calls(lambda x: torch.cond(x.sum() > 0, torch.cos, torch.sin, (x,)))
+    with pytest.raises(UncountedOperator, match=r"^cond, a function of functions, cannot be"):
+        count(model, torch.zeros(3))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_scripted_module_counts_under_its_caller():
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(5, 7), nn.ReLU()))
+    found = count(nn.Sequential(nn.Linear(3, 5), scripted), torch.zeros(2, 3))
+    assert [("0", 30), ("", 70), ("", 14)] == [(o.module, o.amount) for o in found.operations]

@@ -82,9 +82,6 @@ def test_a_row_without_a_network_is_rejected():
         on_meta(row)
 
 
-# remembered results
-
-
 @pytest.fixture(autouse=True)
 def results(monkeypatch):
     monkeypatch.setattr(meta, "_results", {})

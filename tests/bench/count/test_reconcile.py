@@ -86,9 +86,6 @@ def test_what_cannot_be_counted_is_raised():
         reconcile_network("mine", Factors(), (torch.ones(4),))
 
 
-# entries that do not add up
-
-
 def test_a_wrong_rule_of_ours_is_named(monkeypatch, committed):
     right = RULES["convolution"]
     monkeypatch.setitem(RULES, "convolution", lambda *args: ("conv", 2 * right(*args)[1]))

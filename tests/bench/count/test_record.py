@@ -34,9 +34,6 @@ RECORD = Record(
 OTHER = RECORD.model_copy(update={"row": "other-row", "reference_counters": {}})
 
 
-# a record
-
-
 def test_count_row():
     (row,) = select(["r3d18"])
     expected = Record(
@@ -69,9 +66,6 @@ def test_count_row_rejects_a_wrong_closed_form():
     row = Row("wrong", lambda **_: Wrong(3), 7, ((3, 5, 11, 11),))
     with pytest.raises(ClosedFormMismatch, match=r"^wrong: the whole was counted as Cost"):
         count_row(row)
-
-
-# the file
 
 
 def test_written_records_are_read_and_the_first_line_says_where_they_come_from(tmp_path):
@@ -120,9 +114,6 @@ def test_a_file_that_is_no_text_is_rejected(tmp_path):
     (tmp_path / COUNTS).write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"^cannot read .*counts\.jsonl: 'utf-8'"):
         read(tmp_path)
-
-
-# writing whole or not at all
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

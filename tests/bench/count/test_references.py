@@ -275,9 +275,6 @@ def test_optional_counters_print_what_is_explained(name, optional_counters):
     assert "answered" == ask_about("thop", *nested()).status
 
 
-# asking
-
-
 class Nested(nn.Module):
     """A convolution to 5 channels, BatchNorm, and a product of two activations, in a dict."""
 

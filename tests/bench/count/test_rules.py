@@ -118,9 +118,6 @@ def test_packed_sequences_and_windows_are_free():
     assert (Cost(), 2 * 25) == (found.total, found.multiply)
 
 
-# users' rules
-
-
 @pytest.fixture
 def scan():
     """An operator of another library; the tables of rules are afterwards as they were."""

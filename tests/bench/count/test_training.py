@@ -42,9 +42,6 @@ def backward(model, *shapes, device="meta", wanted=True):
     return count_training(copy.deepcopy(model).to(device), *inputs).backward.total
 
 
-# a product is one product for each gradient that is wanted
-
-
 @pytest.mark.parametrize("device", ["meta", "cpu"])
 @pytest.mark.parametrize(
     ("layer", "shape", "one"),
@@ -92,9 +89,6 @@ def test_products(function, shapes, one):
     assert Cost(linear=one) == backward(layer.requires_grad_(False), first)
 
 
-# elements
-
-
 @pytest.mark.parametrize(
     ("layer", "expected"),
     [
@@ -128,9 +122,6 @@ def test_elements(layer, expected, device):
     assert expected == backward(layer, shape, device=device)
 
 
-# attention
-
-
 @pytest.mark.parametrize("device", ["meta", "cpu"])
 def test_attention_in_parts(device):
     # two products 210 x (11 + 13) in the forward pass, each twice
@@ -145,9 +136,6 @@ def test_a_fused_attention_kernel_computes_its_scores_anew():
     model = Calls(lambda q, k, v: kernel(q, k, v)[0])
     shapes = [(2, 3, 5, 11), (2, 3, 7, 11), (2, 3, 7, 11)]
     assert Cost(matmul=11_550) == backward(model, *shapes, device="cpu")
-
-
-# what is not differentiated
 
 
 def test_a_frozen_layer_between_passes_the_gradient_on():
@@ -175,9 +163,6 @@ def test_nothing_to_train_is_rejected():
     model = nn.Linear(5, 7).requires_grad_(False)
     with pytest.raises(ValueError, match="no output needs a gradient: set requires_grad on"):
         backward(model, (3, 5), wanted=False)
-
-
-# shared modules, checkpoints
 
 
 def test_a_tied_weight_counts_at_each_use():
@@ -217,9 +202,6 @@ def test_a_norm_that_torch_takes_apart_is_no_pool(device):
     x = zeros((2, 3, 7), device=device)
     assert Cost(params=47, linear=210, norm=42) == count(model, x).total
     assert Cost(params=47, linear=210, norm=42) == count_training(model, x).forward.total
-
-
-# which forward operation a backward operation belongs to
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu"])
@@ -289,9 +271,6 @@ def test_a_function_with_a_backward_pass_of_its_own():
     step = count_training(model.to("meta"), zeros((3, 5)))
     assert Cost(linear=210) == step.backward.within("own")
     assert Cost(linear=210, activation=21) == step.backward.total
-
-
-# every row: two products for each of the forward pass, but one where the clip comes in
 
 
 @pytest.mark.slow

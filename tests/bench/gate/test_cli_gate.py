@@ -51,9 +51,6 @@ def stored(vidcost):
         Path(f"{name}.json").write_text(json.dumps(contents))
 
 
-# counts
-
-
 def test_counts_pass_or_fail_everywhere(vidcost, few, monkeypatch, tmp_path):
     status, out, err = vidcost(*example("gate counts"))
     assert (0, "") == (status, err)
@@ -77,9 +74,6 @@ def test_the_example_of_accept_runs(vidcost, few, reference_counters, complaint)
     assert "1 differences in 1 rows accepted. Written: results/counts.jsonl" in out
     assert '"reason":"PNL pools once"' in Path("results/counts-history.jsonl").read_text()
     assert 0 == vidcost("gate", "counts")[0]
-
-
-# time
 
 
 def test_the_examples_of_time_and_replay_run(git, vidcost, sides):
@@ -190,9 +184,6 @@ def test_an_unknown_row_is_rejected(git, complaint, sides):
     assert "no row 'no-such-row' in either version" in complaint("gate", "time", "no-such-row")
 
 
-# samples
-
-
 def test_the_example_of_samples_runs(vidcost, stored):
     # one process a side could not find anything
     status, out, err = vidcost(*example("gate samples"))
@@ -201,9 +192,6 @@ def test_the_example_of_samples_runs(vidcost, stored):
     assert "a drift of the machine is not excluded" in out
     assert (3, out) == vidcost("gate", "replay", "gate.json")[:2]
     assert 0 == vidcost(*example("gate samples"), "--inconclusive", "warn")[0]
-
-
-# for real
 
 
 @pytest.mark.slow

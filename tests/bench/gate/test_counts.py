@@ -45,9 +45,6 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-# comparing records
-
-
 def integers(found, path=()):
     """The path of every integer in parsed JSON."""
     if isinstance(found, int):
@@ -130,9 +127,6 @@ def test_percent_of_before(before, after, percent):
     assert percent == Change("a", "conv", before, after).percent
 
 
-# comparing with the baseline
-
-
 def test_the_committed_counts_are_those_of_now(store):
     comparison = compare(ROWS, store())
     assert ((), 3) == (comparison.changes, comparison.rows)
@@ -180,9 +174,6 @@ def test_a_damaged_baseline(store):
         compare(ROWS, path.parent)
     with pytest.raises(ValueError, match="line 4 is damaged"):
         accept(ROWS, path.parent, "why")
-
-
-# accept
 
 
 def test_accepted_counts_are_the_new_baseline(store, reference_counters, committed):
@@ -252,9 +243,6 @@ def test_the_commit_is_that_of_the_folder(store, reference_counters):
     git("commit", "--quiet", "--message", "a")
     store(C3D_ONE_LESS)
     assert git("rev-parse", "HEAD").strip() == accept(ROWS, folder, "why").commit
-
-
-# what is rejected
 
 
 @pytest.fixture

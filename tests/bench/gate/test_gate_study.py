@@ -67,9 +67,6 @@ def rates(noise, factor, rule=None, **plan):
     return alarms_of(dict(enumerate(runs)))
 
 
-# simulation
-
-
 def test_the_level_at_the_margin_is_studied_per_run_of_many_rows():
     """Equal code hides a wrong level; at the margin it is seen."""
     plan = {"rows": 10, "runs": 40}
@@ -121,9 +118,6 @@ def test_the_simulated_document_is_written(tmp_path, monkeypatch):
     text = (tmp_path / "gate" / "README.md").read_text()
     assert text.startswith("<!-- written by: python tools/gate_study.py --simulate -->")
     assert text == simulation(tmp_path / "gate", 2)
-
-
-# measured trials
 
 
 def test_trials_are_read_as_they_were_written(tmp_path):

@@ -105,9 +105,6 @@ def test_a_side_that_fails_ends_the_other_without_samples(interleaved, side, fai
     assert {side} <= set(turns.timings) <= {side, other}
 
 
-# all cells and pairs
-
-
 class Stage:
     """Two versions of some rows, measured by fake workers."""
 

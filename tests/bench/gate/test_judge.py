@@ -71,9 +71,6 @@ def when(condition, factor):
     return lambda place: factor if condition(place) else 1.0
 
 
-# each verdict
-
-
 def test_a_row_8_percent_slower_has_regressed():
     run = planted(slower=1.08)
     verdict = only(run)
@@ -162,9 +159,6 @@ def test_the_file_alone_gives_the_same_verdicts():
     assert judge(run) == judge(shuffled)
 
 
-# disturbances
-
-
 def test_correlated_samples_are_no_evidence():
     rows = [
         planted(disturbed=drift(seed, correlation=0.97, step=0.01, of=lambda _: None), samples=30)
@@ -208,9 +202,6 @@ def test_a_drift_of_the_machine_changes_nothing(slower, word):
 def test_disturbances_are_no_regression(disturbance):
     found = words(*(planted(cells=10, disturbed=disturbance(seed), seed=seed) for seed in range(5)))
     assert 50 == found["INCONCLUSIVE"] + found["EQUIVALENT"]
-
-
-# screen and confirm
 
 
 def test_only_the_fresh_pairs_decide():
@@ -314,9 +305,6 @@ def test_a_slow_down_that_was_to_be_found_is_never_green_by_noise():
     assert len(green) <= 0.05 * len(verdicts)
 
 
-# memory
-
-
 @pytest.mark.parametrize(
     ("base", "more", "word"),
     [
@@ -340,9 +328,6 @@ def test_memory_that_was_not_measured_is_invalid():
     assert "INVALID" == only(planted(peaks=(None, 7)), "memory").word
 
 
-# exit statuses
-
-
 @pytest.mark.parametrize(
     ("found", "complete", "incomplete"),
     [
@@ -363,8 +348,6 @@ def test_what_is_to_be_found_exceeds_the_margin():
     with pytest.raises(ValidationError, match=r"find 0.05 must exceed the margin 0.08"):
         Rule(margin=0.08)
 
-
-# stored benchmarks
 
 CALM = [0.1, 0.1003, 0.0998, 0.1001, 0.0997, 0.1002, 0.0999, 0.1004]
 """Eight medians within 0.4%."""
@@ -442,9 +425,6 @@ def test_a_stored_file_alone_gives_the_same_verdicts():
     result = judged(compared((CALM, times(1.05)), (CALM[:1], CALM[:1]), base_bytes=(7,)))
     assert result == type(result).model_validate_json(result.model_dump_json())
     assert result == judged(result.measured)
-
-
-# how often it is wrong
 
 
 def test_no_false_alarm_in_400_comparisons():

@@ -24,9 +24,6 @@ BASE = [2.0, 3.0, 5.0, 7.0]
 HEAD = [11.0, 13.0, 17.0]
 
 
-# pairs
-
-
 def enumerated_p(values):
     """The fraction of all sign flips with a rank sum as large as the observed one or larger."""
     by_size = sorted(values, key=abs)
@@ -100,18 +97,12 @@ def test_pairs_that_are_planned_find_with_the_power_that_is_promised():
     assert np.mean(found) >= 0.95
 
 
-# families of tests
-
-
 def test_holm_by_hand():
     # least first: 3 times 0.01, twice 0.03; once 0.04 would be less than the one before
     assert [0.03, 0.06, 0.06] == pytest.approx(holm_adjusted([0.01, 0.04, 0.03]))
     assert [1, 1] == holm_adjusted([0.7, 0.8])
     assert [0.04, 0.04] == holm_adjusted([0.02, 0.02])
     assert [] == holm_adjusted([])
-
-
-# two samples
 
 
 def by_enumeration(base, head, above):

@@ -99,9 +99,6 @@ def test_a_block_is_trained_as_inside_a_network():
     assert not build(Cell(**SMALL, phase="training")).inputs[0].requires_grad
 
 
-# statuses
-
-
 def test_a_device_that_is_throttled_has_a_status():
     timing, _ = run(reply="void", **BLOCK)
     assert "throttled" == timing.status
@@ -178,9 +175,6 @@ def test_what_is_timed_as_compiled_is_the_compiled_network(monkeypatch, phase, c
     models = [built.model, built.without] if contribution else [built.model]
     assert [2] * len(models) == [sum(each is model for each in passes) for model in models]
     assert 2 * len(models) == len(passes)
-
-
-# memory
 
 
 def test_the_peak_is_what_is_held_at_once():

@@ -118,9 +118,6 @@ def test_autocast_computes_in_half_precision_from_single():
     assert predict(cell).macs == predict(REFERENCE).macs
 
 
-# the plan
-
-
 def test_a_block_without_the_implementation_is_left_out_of_all_alone():
     specs, reasons = implemented(["nl", "cgd"], "reference,optimized", every=True)
     assert (["nl"], ["cgd left out: cgd has no optimized implementation"]) == (specs, reasons)

@@ -126,8 +126,6 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
             Store(path).prepare()
 
 
-# faults, with real processes
-
 _MANY = """
 import sys
 from vidcost.bench.timing.cell import Cell

@@ -76,9 +76,6 @@ def rows(timings):
     return [timing.cell.row for timing in timings]
 
 
-# records
-
-
 def test_the_parent_completes_the_workers_record(run, store):
     (timing,) = run("ok", predict=lambda _: Predicted(macs=7, macs_total=21))
     assert ("ok", {"latency": (0.011, 0.013)}) == (timing.status, timing.samples_s)
@@ -183,9 +180,6 @@ def test_a_real_worker_measures_a_small_network(tmp_path):
     assert [timing] == sweep([cell], store, resume=True, command=["false"]).timings
 
 
-# resuming
-
-
 def test_resume_leaves_out_cells_that_are_stored_as_ok(run, store):
     run("ok-1", "crash", "ok-2")
     before = store.path.read_bytes().splitlines()
@@ -213,9 +207,6 @@ def test_whatever_may_change_a_sample_is_measured_again(run, change, words):
     run.machines["cpu"] = MACHINE.model_copy(update=change)
     run("ok", resume=True, limits=Limits(sampling_s=7))
     assert (f"ok: {words}", 1) == run.told[-1]
-
-
-# budget
 
 
 def test_with_a_budget_the_least_precise_is_measured_again(run, store):
@@ -265,9 +256,6 @@ def test_a_budget_that_is_too_short_is_said_beforehand(run):
         run("ok-1", pair, budget_s=budget_s, predict=predict, warn=warn)
         run.told.clear()
     assert ["2 measurements take about 14 s at least, more than the budget of 3 s"] == warned
-
-
-# faults, with real processes
 
 
 def alive(pid):
@@ -330,9 +318,6 @@ def test_a_parent_that_ends_costs_the_current_cell_and_no_more(store, number):
         said = process.communicate(timeout=60)[0]
     assert 1 == said.count("stored")
     assert list(given) == rows(store.read().values())
-
-
-# on Ray
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vidcost.models.backbones.c2d import C2DResNet50
 from vidcost.models.backbones.c3d import C3D
@@ -23,15 +22,15 @@ META = torch.device("meta")
 class Scale(nn.Module):
     """The simplest block with a weight: it fails where it is built for other channels."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels, 1, 1, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return x * self.weight
 
 
-def params(network: nn.Module) -> int:
+def params(network):
     return sum(weight.numel() for weight in network.parameters())
 
 
@@ -64,15 +63,13 @@ networks = pytest.mark.parametrize("build", CLIPS)
         (TorchvisionR3D18, 3, 33_268_872, 513),
     ],
 )
-def test_params_for_200_classes_and_others(
-    build: Callable[..., nn.Module], channels: int, expected: int, of_a_class: int
-) -> None:
+def test_params_for_200_classes_and_others(build, channels, expected, of_a_class):
     with META:
         assert expected == params(build(classes=200, in_channels=channels))
         assert expected - 99 * of_a_class == params(build(classes=101, in_channels=channels))
 
 
-def test_two_stream_params_are_those_of_both() -> None:
+def test_two_stream_params_are_those_of_both():
     with META:
         network = TwoStream(I3D(classes=200), I3D(classes=200, in_channels=2))
     assert params(network) == 24_962_576
@@ -104,19 +101,19 @@ def test_two_stream_params_are_those_of_both() -> None:
         (UNPADDED, 9, 97),
     ],
 )
-def test_output_shape(build: Callable[..., nn.Module], frames: int, size: int) -> None:
+def test_output_shape(build, frames, size):
     with META:
         network = build(classes=11, frames=frames, size=size, in_channels=5)
         assert network(torch.zeros(2, 5, frames, size, size)).shape == (2, 11)
 
 
 @networks
-def test_default_clip(build: Callable[..., nn.Module]) -> None:
+def test_default_clip(build):
     with META:
         assert CLIPS[build] == build().clip
 
 
-def map_after(network: nn.Module, name: str) -> tuple[int, ...]:
+def map_after(network, name):
     """Channels, frames, height and width that leave the submodule ``name``."""
     shapes: list[tuple[int, ...]] = []
     hook = network.get_submodule(name).register_forward_hook(
@@ -143,9 +140,7 @@ def map_after(network: nn.Module, name: str) -> tuple[int, ...]:
         (ResNeXt101, "layer3", (1024, 2, 7, 7)),
     ],
 )
-def test_maps_of_the_default_clip(
-    build: Callable[..., nn.Module], name: str, expected: tuple[int, ...]
-) -> None:
+def test_maps_of_the_default_clip(build, name, expected):
     with META:
         network = build(classes=11)
     assert expected == map_after(network, name)
@@ -195,7 +190,7 @@ KEYS = {
 
 
 @networks
-def test_published_keys(build: Callable[..., nn.Module]) -> None:
+def test_published_keys(build):
     with META:
         state = build(classes=11).state_dict()
     for line in KEYS[build].split("\n")[1:]:
@@ -208,7 +203,7 @@ def test_published_keys(build: Callable[..., nn.Module]) -> None:
     # 6 for each convolution with BatchNorm (57, 77, none, 20, 104 of them), 2 for each with bias
     [(I3D, 344), (S3D, 464), (C3D, 22), (R3D18, 122), (ResNeXt101, 626)],
 )
-def test_number_of_keys(build: Callable[..., nn.Module], count: int) -> None:
+def test_number_of_keys(build, count):
     with META:
         assert count == len(build().state_dict())
 
@@ -228,9 +223,7 @@ def test_number_of_keys(build: Callable[..., nn.Module], count: int) -> None:
         (S3D, "mixed4:every-other", ["features.after_9.weight", "features.after_11.weight"]),
     ],
 )
-def test_blocks_neither_rename_nor_reorder_the_rest(
-    build: Callable[..., nn.Module], position: str, added: list[str]
-) -> None:
+def test_blocks_neither_rename_nor_reorder_the_rest(build, position, added):
     with META:
         plain = build().state_dict()
         with_block = build(blocks={position: Scale}).state_dict()
@@ -240,7 +233,7 @@ def test_blocks_neither_rename_nor_reorder_the_rest(
 
 @networks
 @pytest.mark.parametrize("place", ["before-last", "every-other", "after-1", "after-2"])
-def test_blocks_at_every_stage_at_once(build: Callable[..., nn.Module], place: str) -> None:
+def test_blocks_at_every_stage_at_once(build, place):
     names = {MFNet: "conv2 conv3 conv4 conv5", C3D: "conv3 conv4 conv5"}
     names |= dict.fromkeys((I3D, S3D), "mixed3 mixed4 mixed5")
     stages = names.get(build, "res2 res3 res4 res5").split()
@@ -252,7 +245,7 @@ def test_blocks_at_every_stage_at_once(build: Callable[..., nn.Module], place: s
 
 
 @pytest.mark.parametrize("stage", ["conv1", "conv2"])
-def test_c3d_stages_of_one_convolution(stage: str) -> None:
+def test_c3d_stages_of_one_convolution(stage):
     with META:
         network = C3D(classes=11, blocks={f"{stage}:after-1": Scale})
         assert network(torch.zeros(2, *network.clip)).shape == (2, 11)
@@ -260,7 +253,7 @@ def test_c3d_stages_of_one_convolution(stage: str) -> None:
             C3D(blocks={f"{stage}:before-last": Scale})
 
 
-def test_c2d_blocks_inside_every_bottleneck() -> None:
+def test_c2d_blocks_inside_every_bottleneck():
     with META:
         network = C2DResNet50(classes=11, blocks={"bottlenecks:after-conv1": Scale})
         assert network(torch.zeros(2, *network.clip)).shape == (2, 11)
@@ -269,7 +262,7 @@ def test_c2d_blocks_inside_every_bottleneck() -> None:
 
 
 @networks
-def test_what_cannot_be_built(build: Callable[..., nn.Module]) -> None:
+def test_what_cannot_be_built(build):
     for wrong, message in (
         ({"blocks": {"conv9:before-last": Scale}}, "no position 'conv9:before-last'"),
         ({"classes": 0}, "classes must be at least 1, got 0"),
@@ -292,9 +285,7 @@ def test_what_cannot_be_built(build: Callable[..., nn.Module]) -> None:
         (UNPADDED, {"size": 4}, "C2D ResNet-50: frames of 4x4 are too small .* at least 5x5"),
     ],
 )
-def test_clip_below_the_strides(
-    build: Callable[..., nn.Module], wrong: dict[str, int], message: str
-) -> None:
+def test_clip_below_the_strides(build, wrong, message):
     with META:
         with pytest.raises(ValueError, match=message):
             build(**wrong)
@@ -309,7 +300,7 @@ def test_clip_below_the_strides(
 
 
 @networks
-def test_clips_other_than_those_it_was_built_for(build: Callable[..., nn.Module]) -> None:
+def test_clips_other_than_those_it_was_built_for(build):
     wrong = [(2, 3, 17, 112, 112), (2, 3, 16, 111, 112), (2, 3, 16, 112, 111), (2, 2, 16, 112, 112)]
     with META:
         network = build(frames=16, size=112)
@@ -323,12 +314,12 @@ def test_clips_other_than_those_it_was_built_for(build: Callable[..., nn.Module]
     # 3 wide, stride 2: an even length is padded behind only, an odd one on both sides
     [(4, [3.0, 4.0]), (5, [2.0, 4.0, 5.0])],
 )
-def test_i3d_max_pool_pads_as_tensorflow_does(length: int, expected: list[float]) -> None:
+def test_i3d_max_pool_pads_as_tensorflow_does(length, expected):
     # MaxPool3d_4a stands behind one halving of time and three of space
     with META:
         pool = I3D(frames=2 * length, size=8 * length).MaxPool3d_4a_3x3
 
-    def cube(ramp: Tensor) -> Tensor:
+    def cube(ramp):
         # negative throughout, so that padding with zeros would show
         t, h, w = ramp.view(-1, 1, 1), ramp.view(-1, 1), ramp
         return (10_000 * t + 100 * h + w - 1_000_000)[None, None]
@@ -338,12 +329,12 @@ def test_i3d_max_pool_pads_as_tensorflow_does(length: int, expected: list[float]
 
 
 @pytest.mark.parametrize(("size", "pad"), [(224, (2, 3)), (112, (2, 3)), (225, (3, 3))])
-def test_i3d_stem_pads_as_tensorflow_does(size: int, pad: tuple[int, int]) -> None:
+def test_i3d_stem_pads_as_tensorflow_does(size, pad):
     with META:
         assert (*pad, *pad, 2, 3) == I3D(size=size).pad.padding
 
 
-def test_two_stream_sums_the_logits_of_its_own_inputs() -> None:
+def test_two_stream_sums_the_logits_of_its_own_inputs():
     network = TwoStream(nn.Linear(2, 3, bias=False), nn.Linear(1, 3, bias=False))
     with torch.no_grad():
         network.first.weight.copy_(torch.tensor([[1.0, 0], [0, 1], [1, 1]]))

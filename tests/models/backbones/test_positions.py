@@ -12,15 +12,15 @@ from vidcost.models.backbones.positions import check_positions, stage_of, with_b
 class Tagged(nn.Module):
     """A block that remembers how many channels it was built for."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels):
         super().__init__()
         self.channels = channels
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         return x + 1
 
 
-def units(count: int) -> list[tuple[str, nn.Module, int]]:
+def units(count):
     """Units B01, B02, ... with 10, 20, ... channels."""
     return [(f"B{n:02d}", nn.Identity(), 10 * n) for n in range(1, count + 1)]
 
@@ -37,7 +37,7 @@ def units(count: int) -> list[tuple[str, nn.Module, int]]:
         (2, "every-other", [2]),
     ],
 )
-def test_places(count: int, place: str, behind: list[int]) -> None:
+def test_places(count, place, behind):
     expected = []
     for n in range(1, count + 1):
         expected += [f"B{n:02d}", f"after_B{n:02d}"] if n in behind else [f"B{n:02d}"]
@@ -45,7 +45,7 @@ def test_places(count: int, place: str, behind: list[int]) -> None:
     assert expected == [name for name, _ in modules]
 
 
-def test_a_block_gets_the_channels_of_the_unit_before_it_and_other_stages_are_left_alone() -> None:
+def test_a_block_gets_the_channels_of_the_unit_before_it_and_other_stages_are_left_alone():
     blocks = {"conv4:after-3": Tagged, "conv4:before-last": Tagged, "conv40:after-1": Tagged}
     modules = dict(with_blocks("conv4", units(3), blocks))
     assert ["B01", "B02", "after_B02", "B03", "after_B03"] == list(modules)
@@ -53,13 +53,13 @@ def test_a_block_gets_the_channels_of_the_unit_before_it_and_other_stages_are_le
 
 
 @pytest.mark.parametrize("second", ["every-other", "after-2"])
-def test_two_blocks_behind_one_unit_are_refused(second: str) -> None:
+def test_two_blocks_behind_one_unit_are_refused(second):
     blocks = {"conv4:before-last": Tagged, f"conv4:{second}": Tagged}
     with pytest.raises(ValueError, match="two blocks after unit 2 of conv4"):
         with_blocks("conv4", units(3), blocks)
 
 
-def test_stage_runs_units_and_blocks_in_order() -> None:
+def test_stage_runs_units_and_blocks_in_order():
     double = nn.Module()
     double.forward = lambda x: 2 * x
     stage = stage_of("conv4", [("B01", double, 7)], {"conv4:after-1": Tagged})
@@ -70,7 +70,7 @@ def test_stage_runs_units_and_blocks_in_order() -> None:
     "position",
     ["conv3:before-last", "conv3:every-other", "conv3:after-1", "conv3:after-3", "unit:within"],
 )
-def test_positions_that_exist_are_taken(position: str) -> None:
+def test_positions_that_exist_are_taken(position):
     check_positions({position: Tagged}, {"conv2": 1, "conv3": 3}, ("unit:within",))
 
 
@@ -93,6 +93,6 @@ def test_positions_that_exist_are_taken(position: str) -> None:
         ("conv2:every-other", "choose from conv2:after-1, unit:in$"),
     ],
 )
-def test_positions_that_do_not_exist_are_refused(position: str, message: str) -> None:
+def test_positions_that_do_not_exist_are_refused(position, message):
     with pytest.raises(ValueError, match=message):
         check_positions({position: Tagged}, {"conv2": 1, "conv3": 3}, ("unit:in",))

@@ -85,9 +85,6 @@ def test_what_rounding_allows(claim, left, right, fits):
     assert fits == within_rounding(*map(Figure.parse, (claim, left, right)))
 
 
-# of formulas
-
-
 def test_another_printed_form_gets_other_verdicts(monkeypatch):
     said = printed_forms()
 

@@ -73,9 +73,6 @@ def test_every_row_is_as_the_paper_prints_it():
     assert PAPER == found
 
 
-# notes
-
-
 def only(name):
     (row,) = select([name])
     return row

@@ -141,9 +141,6 @@ def test_edits_of_inception_units(network):
     assert 0 == counted(changed, 3, 16, 32, 32).total.norm
 
 
-# axes
-
-
 @pytest.mark.parametrize(
     "name", ["mfnet", "mfnet-nl", "mfnet-pnl", "r50-cgnl", "r50-cgd", "s3d", "i3d-rgb"]
 )

@@ -82,8 +82,6 @@ def test_macs_of_variants(name, macs):
     assert macs == count_row(only(name)).macs
 
 
-# where the blocks sit: other settings change the counts, which results/counts.jsonl holds
-
 BOTTLENECKS = [
     f"layer{stage}.{unit}.after_conv1"
     for stage, units in ((1, 3), (2, 4), (3, 6), (4, 3))

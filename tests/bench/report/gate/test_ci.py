@@ -17,9 +17,6 @@ def verdict(word, **known):
     return Verdict(**{"target": "mfnet", "metric": "latency", "why": "why"} | known, word=word)
 
 
-# annotations
-
-
 def test_each_word_has_its_level():
     found = annotations(
         [
@@ -65,9 +62,6 @@ def test_commands_are_printed_on_github_only(expected, value, monkeypatch, capsy
     assert ("", expected) == capsys.readouterr()
 
 
-# the summary
-
-
 @pytest.fixture
 def summary(tmp_path, monkeypatch):
     path = tmp_path / "summary.md"
@@ -109,8 +103,6 @@ def test_a_summary_that_cannot_be_written_is_reported(tmp_path, summary, monkeyp
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
     assert f"no summary, cannot write {tmp_path}: Is a directory" == append_summary("text")
 
-
-# JUnit
 
 WORDS = "EQUIVALENT REGRESSED INVALID INCONCLUSIVE IMPROVED".split()
 VERDICTS = [
