@@ -88,11 +88,10 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
     prepared = prepare(Path(), None, None, cache=cache_folder())
     # another seed for each trial, the same one if it is repeated
     seed = round(1000 * factor) * 1000 + number
-    run = interleave.new_run(prepared, cells, rule=Rule(), seed=seed, visit_s=visit_s)
+    run = interleave.new_run(prepared, cells, seed=seed, visit_s=visit_s)
     run = interleave.Campaign(
-        run, interleave.launches(prepared), stages=("screen", "confirm"), slowdown=factor - 1
+        run, interleave.environments(prepared), stages=("screen", "confirm"), slowdown=factor - 1
     ).finish()
-    assert run.head.machine is not None
     screen, confirm = (
         tuple(tuple(map(Pair, p.base, p.head, p.log_ratios)) for p in pairs_of(run, stage))
         for stage in ("screen", "confirm")
@@ -104,7 +103,7 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
         took_s=round(time.monotonic() - begun, 1),
         vidcost=run.vidcost,
         commit=run.head.commit,
-        machine=run.head.machine,
+        machine=run.machine,
         rule=run.rule,
         visit_s=visit_s,
         cells=run.cells,

@@ -25,8 +25,6 @@ FIND_ABOVE_MARGIN = 0.02
 MOST_PAIRS_FOR_POWER = 400
 """With --power; each pair takes some seconds at a target."""
 
-_counting = partial(progress, "counting")
-
 gate_app = typer.Typer(
     help="Regressions caught: exact counts, and timings of two versions.", no_args_is_help=True
 )
@@ -87,7 +85,7 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     from vidcost.bench.report.gate.github import annotated, announce, append_summary
     from vidcost.papers.catalog import rows_beside
 
-    comparison = compare(rows_beside(record.read(results)), results, progress=_counting)
+    comparison = compare(rows_beside(record.read(results)), results)
     summary, table = summary_line(comparison, results), change_table(comparison)
     if comparison.changes or as_ is not None:
         print_table(table, as_)
@@ -118,7 +116,7 @@ def gate_accept(
     from vidcost.bench.report.gate.counts import accepted_line, change_table
     from vidcost.papers.catalog import rows_beside
 
-    acceptance = accept(rows_beside(record.read(results)), results, reason, progress=_counting)
+    acceptance = accept(rows_beside(record.read(results)), results, reason)
     if json:
         print_table(change_table(acceptance), Format.JSON)
     typer.echo(accepted_line(acceptance, results), err=json)
@@ -235,13 +233,11 @@ def gate_time(
     with progress("gate", 1) as show:
         campaign = interleave.Campaign(
             run,
-            interleave.launches(prepared),
+            interleave.environments(prepared),
             save=lambda run: record.write(out, judged(run)),
             on_progress=show,
         )
-        cell, machine = run.cells[0], run.head.machine
-        assert machine is not None, run
-        names = names_of(cell.device, cell.threads, machine)
+        names = names_of(device, threads, run.machine)
         try:
             with locked(names, partial(typer.echo, err=True)):
                 campaign.finish()

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +32,7 @@ from vidcost.bench.count.reconcile import examine, measure, reconcile, steps
 from vidcost.bench.count.record import COUNTS, Record
 from vidcost.bench.count.references.reference import version
 from vidcost.bench.gate.versions import digest, git
+from vidcost.bench.progress import progress
 from vidcost.papers.row import Row
 
 HISTORY = "counts-history.jsonl"
@@ -44,14 +44,6 @@ CLOSED_FORM = "closed form of "
 """Begins the field of a quantity of a module; before is the closed form's, after is counted."""
 
 Figure = int | str
-
-Progress = Callable[[int], AbstractContextManager[Callable[[str], None]]]
-"""Given the number of steps, a function to call with a few words after each."""
-
-
-@contextlib.contextmanager
-def _silent(total: int) -> Iterator[Callable[[str], None]]:
-    yield lambda words: None
 
 
 @dataclass(frozen=True)
@@ -115,7 +107,7 @@ class Acceptance(BaseModel):
     changes: tuple[Change, ...]
 
 
-def compare(rows: Sequence[Row], results: Path, *, progress: Progress = _silent) -> Comparison:
+def compare(rows: Sequence[Row], results: Path) -> Comparison:
     """Count ``rows`` and compare every figure with the baseline in ``results``.
 
     ``rows`` must be all rows: a row of the baseline that is not among them is gone. Rows that
@@ -125,7 +117,7 @@ def compare(rows: Sequence[Row], results: Path, *, progress: Progress = _silent)
         not those that are installed.
     """
     baseline = _baseline(results)
-    return differences(baseline, _recounted(rows, progress))
+    return differences(baseline, _recounted(rows))
 
 
 def unlike_baseline(records: Mapping[str, Record], results: Path) -> list[str]:
@@ -146,9 +138,7 @@ def unlike_baseline(records: Mapping[str, Record], results: Path) -> list[str]:
     ]
 
 
-def accept(
-    rows: Sequence[Row], results: Path, reason: str, *, progress: Progress = _silent
-) -> Acceptance:
+def accept(rows: Sequence[Row], results: Path, reason: str) -> Acceptance:
     """Make the counts of now the baseline, and append the reason to its history.
 
     The reference counters are asked about the rows that changed; the rest keep their answers.
@@ -162,7 +152,7 @@ def accept(
     baseline = _baseline(results)
     past = _history(results / HISTORY)
     files.check_folder(results)
-    comparison = differences(baseline, _recounted(rows, progress))
+    comparison = differences(baseline, _recounted(rows))
     failed = [each for each in comparison.changes if each.row in comparison.broken]
     if failed:
         lines = [f"{each.row}: {each.field} was {each.before}, is {each.after}" for each in failed]
@@ -171,7 +161,7 @@ def accept(
         raise ValueError(f"nothing to accept: the counts are those of {results / COUNTS}")
     buildable = [row for row in rows if row.build is not None]
     changed = [row for row in buildable if row.name in comparison.changed_rows]
-    records = baseline | _asked(changed, progress)
+    records = baseline | _asked(changed)
     commit = None
     with contextlib.suppress(ValueError):
         commit = git(results, "rev-parse", "HEAD")
@@ -239,11 +229,11 @@ def _figures(record: Record) -> dict[str, Figure]:
 # counting
 
 
-def _recounted(rows: Sequence[Row], progress: Progress) -> dict[str, Record | Broken]:
+def _recounted(rows: Sequence[Row]) -> dict[str, Record | Broken]:
     """The counts of now, with the answers that we explain for each counter."""
     buildable = [row for row in rows if row.build is not None]
     now: dict[str, Record | Broken] = {}
-    with progress(len(buildable)) as advance:
+    with progress("counting", len(buildable)) as advance:
         for row in buildable:
             try:
                 examined = examine(row)
@@ -272,9 +262,9 @@ def _mismatches(row: Row) -> Broken:
     )
 
 
-def _asked(rows: Sequence[Row], progress: Progress) -> dict[str, Record]:
+def _asked(rows: Sequence[Row]) -> dict[str, Record]:
     """The records of ``rows`` with real answers of the counters."""
-    with progress(steps(rows)) as advance:
+    with progress("asking", steps(rows)) as advance:
         examined = measure(rows, advance=advance)
     wrong = [
         line

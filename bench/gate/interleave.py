@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from statistics import median
+from typing import Any
 
 from vidcost.bench.gate.judge import still_to_confirm, to_confirm
-from vidcost.bench.gate.record import SIDES, Rule, Run, Side, Stage, Visit
+from vidcost.bench.gate.record import SIDES, Run, Side, Stage, Visit
 from vidcost.bench.gate.versions import Prepared
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.conditions import machine_of
 from vidcost.bench.timing.messages import Chunk, Limits, Task
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
-from vidcost.bench.timing.record import Machine, Telemetry, Timing
+from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.telemetry import Telemeter, is_throttled
 
 LONGEST_VISIT_S = 60.0
@@ -72,45 +73,26 @@ def common_rows(
     return both, notes
 
 
-def new_run(
-    prepared: tuple[Prepared, Prepared],
-    cells: Sequence[Cell],
-    *,
-    notes: Sequence[str] = (),
-    rule: Rule,
-    seed: int,
-    visit_s: float,
-) -> Run:
-    """A run in which nothing has been measured yet.
+def new_run(prepared: tuple[Prepared, Prepared], cells: Sequence[Cell], **known: Any) -> Run:
+    """A run in which nothing has been measured yet; ``known`` are further fields of it.
 
     Raises: ValueError if the cells' device is not there.
     """
-    machine = machine_of(cells[0].device)
-    base, head = (side.version.model_copy(update={"machine": machine}) for side in prepared)
+    base, head = (side.version for side in prepared)
     return Run(
         vidcost=version("vidcost"),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=machine_of(cells[0].device),
         base=base,
         head=head,
         cells=tuple(cells),
-        notes=tuple(notes),
-        rule=rule,
-        seed=seed,
-        visit_s=visit_s,
+        **known,
     )
 
 
-@dataclass(frozen=True)
-class Launch:
-    """How the worker of a side is started."""
-
-    command: tuple[str, ...]
-    environment: Mapping[str, str]
-
-
-def launches(prepared: tuple[Prepared, Prepared]) -> Mapping[Side, Launch]:
-    """Workers of both sides: this harness with the models of each side."""
-    base, head = (Launch(COMMAND, side.variables) for side in prepared)
+def environments(prepared: tuple[Prepared, Prepared]) -> Mapping[Side, Mapping[str, str]]:
+    """Environment variables of the workers of each side: its models under this harness."""
+    base, head = (side.variables for side in prepared)
     return {"base": base, "head": head}
 
 
@@ -205,7 +187,7 @@ class Campaign:
     def __init__(
         self,
         run: Run,
-        launches: Mapping[Side, Launch],
+        environments: Mapping[Side, Mapping[str, str]],
         *,
         save: Callable[[Run], None] = lambda _: None,
         on_progress: Callable[[str, int, int], None] = lambda words, pair, of: None,
@@ -214,7 +196,7 @@ class Campaign:
     ) -> None:
         assert not run.visits, "a run is measured from its beginning"
         self.run = run
-        self._launches = launches
+        self._environments = environments
         self._save = save
         self._on_progress = on_progress
         self._slowdowns: Mapping[Side, float] = {"base": 0.0, "head": slowdown}
@@ -222,16 +204,12 @@ class Campaign:
         self._order = random.Random(run.seed)
         # the number of turns depends on the clock, and the other orders must not
         self._turn_order = random.Random(run.seed + 1)
-        self._telemeter = Telemeter(run.base.machine.device_uuid if run.base.machine else "")
+        self._telemeter = Telemeter(run.machine.device_uuid)
         self._visits: list[Visit] = []
         self._failed: Counter[tuple[int, Side]] = Counter()
-        self._seen: dict[Side, Machine] = {}
 
     def finish(self) -> Run:
-        """Measure everything; the complete run.
-
-        Raises: ValueError if the two sides ran on different machines.
-        """
+        """Measure everything; the complete run."""
         with contextlib.closing(self._telemeter):
             for stage in self._stages:
                 pairs = 1 if stage == "memory" else self.run.rule.screen_pairs
@@ -294,13 +272,12 @@ class Campaign:
                         worker.leave()
 
     def _start(self, side: Side, cell: int) -> WorkerProcess:
-        launch = self._launches[side]
         # the size of the environment shifts the layout of memory (Mytkowicz et al. 2009)
         padding = {"VIDCOST_PADDING": "x" * self._order.randrange(4096)}
         return WorkerProcess(
-            launch.command,
+            COMMAND,
             threads=self.run.cells[cell].threads,
-            environment={**launch.environment, **PASSIVE_WAIT, **padding},
+            environment={**self._environments[side], **PASSIVE_WAIT, **padding},
         )
 
     def _measure(
@@ -330,21 +307,14 @@ class Campaign:
             done = rounds >= self.run.visit_turns and seconds >= self.run.visit_s
             return done or seconds >= LONGEST_VISIT_S
 
-        readings: list[Telemetry] = []
         with self._telemeter.watching() as watch:
-
-            def is_void() -> bool:
-                new = watch.take()
-                readings.extend(new)
-                return is_throttled(new)
-
             turns = interleave(
-                workers, tasks, enough=enough, is_void=is_void, order=self._turn_order
+                workers,
+                tasks,
+                enough=enough,
+                is_void=lambda: is_throttled(watch.take()),
+                order=self._turn_order,
             )
-        for side, timing in turns.timings.items():
-            if timing.machine is not None:
-                self._check(side, timing.machine)
-        clocks = [each.sm_clock_mhz for each in readings if each.sm_clock_mhz is not None]
         visits = []
         for side in [turns.failed] if turns.failed else turns.timings:
             timing, samples = turns.timings[side], turns.samples_ns(side, turn_samples)
@@ -361,9 +331,7 @@ class Campaign:
                     samples_ns=samples,
                     turn_samples=turn_samples,
                     void_samples=len(turns.void) * turn_samples,
-                    settled=timing.protocol.settled if timing.protocol else True,
                     peak_bytes=timing.memory.peak if timing.memory else None,
-                    sm_clock_mhz=round(median(clocks)) if clocks else None,
                     slowdown=self._slowdowns[side],
                 )
             )
@@ -379,21 +347,3 @@ class Campaign:
             visit.samples_ns for visit in self._visits if visit.cell == cell and visit.samples_ns
         ]
         return math.ceil(TURN_S * 1e9 / median(known[0])) if known else 1
-
-    def _check(self, side: Side, machine: Machine) -> None:
-        """Record the machine of a side.  Raises: ValueError if the other side ran elsewhere."""
-        version = getattr(self.run, side)
-        if version.machine != machine:
-            self.run = self.run.model_copy(
-                update={side: version.model_copy(update={"machine": machine})}
-            )
-        self._seen[side] = machine
-        if len(self._seen) < len(SIDES):
-            return
-        base, head = self._seen["base"], self._seen["head"]
-        for name in ("device", "device_uuid", "driver", "cpu", "cores", "memory_bytes"):
-            if getattr(base, name) != getattr(head, name):
-                raise ValueError(
-                    f"the versions ran on unlike machines: {name} was {getattr(base, name)!r} for "
-                    f"base, {getattr(head, name)!r} for head"
-                )

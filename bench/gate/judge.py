@@ -14,6 +14,7 @@ from statistics import median
 from typing import NamedTuple
 
 from vidcost.bench.gate.record import (
+    SIDES,
     Result,
     Rule,
     Run,
@@ -91,9 +92,9 @@ def judge(measured: Run | SampleComparison) -> list[Verdict]:
         return _verdicts(
             [_of_processes(each, measured.rule, both) for each in measured.samples], measured.rule
         ) + [
-            _memory(each.target, min(each.base_bytes), min(each.head_bytes), measured.rule)
+            _memory(each.target, each.base_bytes, each.head_bytes, measured.rule)
             for each in measured.samples
-            if each.base_bytes and each.head_bytes
+            if each.base and each.head and (each.base_bytes or each.head_bytes)
         ]
     screened, confirmed = pairs_of(measured, "screen"), pairs_of(measured, "confirm")
     targets = [cell.target for cell in measured.cells]
@@ -328,20 +329,22 @@ def _is_equal(estimate: Estimate, rule: Rule) -> bool:
 
 
 def _memory_of(run: Run, cell: int) -> Verdict:
-    """By the least peak of each side: allocations do not vary as latencies do."""
     visits = [visit for visit in run.visits if visit.stage == "memory" and visit.cell == cell]
-    peaks: dict[Side, list[int]] = defaultdict(list)
-    for visit in visits:
-        if visit.peak_bytes is not None:
-            peaks[visit.side].append(visit.peak_bytes)
-    target = run.cells[cell].target
-    if len(peaks) < 2:
-        why = _failure(visits, cell) or "no peak was measured"
+    base, head = (
+        [v.peak_bytes for v in visits if v.side == side and v.peak_bytes is not None]
+        for side in SIDES
+    )
+    return _memory(run.cells[cell].target, base, head, run.rule, _failure(visits, cell))
+
+
+def _memory(
+    target: str, peaks: Sequence[int], head_peaks: Sequence[int], rule: Rule, why: str = ""
+) -> Verdict:
+    """By the least peak of each side: allocations do not vary as latencies do."""
+    if not peaks or not head_peaks:
+        why = why or f"{'head' if peaks else 'base'} has no peak"
         return _invalid(target, why, 0).model_copy(update={"metric": "memory"})
-    return _memory(target, min(peaks["base"]), min(peaks["head"]), run.rule)
-
-
-def _memory(target: str, base: int, head: int, rule: Rule) -> Verdict:
+    base, head = min(peaks), min(head_peaks)
     allowed = max(rule.memory_margin * base, rule.memory_bytes)
     more = f"{head - base:+,} bytes"
     word: Word

@@ -98,16 +98,13 @@ def compare_files(
                 invalid=LAUNCHES if any(each.launches_only for each in (*ours, *theirs)) else "",
             )
         )
-    machines = [
-        {field: each.conditions[field] for field in (*MACHINE, *DEVICE, COMMIT)} for each in every
-    ]
     return SampleComparison(
         vidcost=version("vidcost"),
         base=str(base),
         head=str(head),
         rule=rule,
         allow=tuple(allow),
-        machines=tuple({tuple(machine.items()): machine for machine in machines}.values()),
+        conditions={field: old[0].conditions[field] for field in (*MACHINE, *DEVICE)},
         samples=tuple(samples),
         notes=tuple(dict.fromkeys(notes)),
     )

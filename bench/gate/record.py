@@ -94,14 +94,12 @@ class Visit(_Frozen):
     samples_ns: tuple[PositiveInt, ...] = ()
     turn_samples: PositiveInt = 1
     void_samples: NonNegativeInt = 0
-    settled: bool = True
     peak_bytes: NonNegativeInt | None = None
-    sm_clock_mhz: PositiveInt | None = None
     slowdown: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Version(_Frozen):
-    """One side: the ``ref`` as given, its ``commit``, and the machine that it ran on.
+    """One side: the ``ref`` as given, and its ``commit``.
 
     ``commit`` ends with ``+changes`` if there are uncommitted ones. ``code`` is a digest of the
     models.
@@ -110,7 +108,6 @@ class Version(_Frozen):
     ref: str
     commit: str
     code: str
-    machine: Machine | None = None
 
 
 class Run(_Frozen):
@@ -124,6 +121,7 @@ class Run(_Frozen):
     file: Literal["vidcost gate"] = "vidcost gate"
     vidcost: str
     started: str
+    machine: Machine
     base: Version
     head: Version
     cells: tuple[Cell, ...]
@@ -154,8 +152,8 @@ class Samples(_Frozen):
 class SampleComparison(_Frozen):
     """Stored benchmarks of two versions, from which every verdict can be computed again.
 
-    ``base`` and ``head`` are the paths as given, ``machines`` are those of their records.
-    ``allow``: fields of a machine that may differ. ``notes`` are sentences for people.
+    ``base`` and ``head`` are the paths as given, ``conditions`` those of a process of base.
+    ``allow``: fields of them that may differ. ``notes`` are sentences for people.
     """
 
     file: Literal["vidcost gate samples"] = "vidcost gate samples"
@@ -164,7 +162,7 @@ class SampleComparison(_Frozen):
     head: str
     rule: Rule
     allow: tuple[str, ...] = ()
-    machines: tuple[dict[str, str], ...] = ()
+    conditions: dict[str, str] = {}
     samples: tuple[Samples, ...]
     notes: tuple[str, ...] = ()
 

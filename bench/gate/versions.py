@@ -110,14 +110,12 @@ def requirements_differ(repository: Path, base: str, head: str | None) -> bool:
     top = Path(git(repository, "rev-parse", "--show-toplevel"))
 
     def asked(ref: str | None, name: str) -> str:
-        if ref is None:
-            return (top / name).read_text(encoding="utf-8") if (top / name).exists() else ""
         # a version may lack the file
-        with contextlib.suppress(ValueError):
-            return git(top, "show", f"{ref}:{name}")
+        with contextlib.suppress(ValueError, FileNotFoundError):
+            return (git(top, "show", f"{ref}:{name}") if ref else (top / name).read_text()).strip()
         return ""
 
-    return any(asked(base, name).strip() != asked(head, name).strip() for name in _REQUIREMENTS)
+    return any(asked(base, name) != asked(head, name) for name in _REQUIREMENTS)
 
 
 def _unpacked(top: Path, ref: str | None, cache: Path) -> tuple[str, Path]:

@@ -9,7 +9,7 @@ import math
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,6 +37,11 @@ def text(value: Any) -> str:
     return str(value)
 
 
+def words(values: Iterable[Any]) -> str:
+    """Several values as text, with commas between them."""
+    return ", ".join(map(str, values)) or MISSING
+
+
 def integer(value: int) -> str:
     """7842568 -> 7,842,568."""
     return f"{value:,}"
@@ -60,7 +65,14 @@ def compact(value: int) -> str:
     return integer(value)
 
 
-def share(value: float) -> str:
+def number(value: float) -> str:
+    """7842568 -> 7,842,568; 0.0123456789 -> 0.0123457: six digits, and all before the point."""
+    if isinstance(value, int):
+        return integer(value)
+    return f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:,.6g}"
+
+
+def percent(value: float) -> str:
     """0.0758 -> 7.6%."""
     return f"{value:.1%}"
 
@@ -81,7 +93,7 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Whether the column is aligned left."""
-        return self.format is text
+        return self.format in (text, words)
 
 
 @dataclass(frozen=True)
@@ -139,7 +151,7 @@ class Table:
         lines = self._cells()
         for place, column in enumerate(self.shown):
             longest = max((len(cells[place]) for cells in lines), default=1)
-            room = longest if not column.is_text else min(longest, 10 if place else 24)
+            room = longest if not column.is_text else min(longest, 10 if place else 16)
             table.add_column(
                 escape(column.heading),
                 justify="left" if column.is_text else "right",
@@ -195,6 +207,15 @@ class Table:
             f"{_superscript(number)} {note}"
             for number, note in enumerate(self.distinct_notes(), start=1)
         ]
+
+
+def table_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """The rows of an answer; columns that hold nothing but numbers are aligned right."""
+    shown = []
+    for index, name in enumerate(columns):
+        kinds = {type(row[index]) for row in rows} - {type(None)}
+        shown.append(Column(name, name, number if kinds and kinds <= {int, float} else text))
+    return Table("", shown, [dict(zip(columns, row, strict=True)) for row in rows])
 
 
 def show(table: Table, console: Console) -> None:

@@ -6,7 +6,7 @@ half precision of wide or unequally wide operands.
 Shapes: B batch, D width of queries and keys, E width of values, P queries, K keys, S parts of the
 keys. A tile has M queries and N keys. Arguments of kernels without a type are tensors.
 """
-# mypy: allow-untyped-defs, allow-untyped-calls
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
 # ruff: noqa: N803
 
 from __future__ import annotations

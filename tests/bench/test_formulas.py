@@ -1,7 +1,3 @@
-"""Formulas as symbols, against integers worked by hand and the blocks' own; crossovers."""
-
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -80,26 +76,6 @@ def test_cgnl(data, groups, half):
     check(lambda: CGNL(channels, groups=groups), shape)
 
 
-@many
-@given(shape=st.tuples(batches, st.integers(1, 29), frames, st.integers(1, 13), st.integers(1, 13)))
-def test_cgd(shape):
-    check(lambda: CGD(shape[1]), shape)
-
-
-def test_non_local_by_hand():
-    # B 2, N 3 x 5 x 7 = 105: four convolutions 10 x 5 x 105 x 2; two products 5 x 105 x 105 x 2
-    expected = Cost(params=4 * 50 + 20, conv=42_000, matmul=220_500)
-    assert counted_quantities(expected) == at(derived(NonLocal(10)), (2, 10, 3, 5, 7))
-
-
-def test_pnl_by_hand():
-    # groups of 6 on 2 x 5 x 7 = 70, 2 x 2 x 3 = 12 and 2 x 1 x 1 = 2 positions: 84 in all.
-    # conv 4 x 6 x 3 x 84; matmul 6 x (4900 + 144 + 4), then 9 x 3 and 9 x 6 x 70;
-    # linear 2 x 3 x 6 x 3; params 72 + 36 of the BatchNorm + 36 of Q and K
-    expected = Cost(params=144, conv=6_048, linear=108, matmul=30_288 + 27 + 3_780)
-    assert counted_quantities(expected) == at(derived(PNL(18, n=3)), (1, 18, 2, 5, 7))
-
-
 def test_a_wrong_form_is_no_longer_the_block():
     # 28 x 28 twice halved leaves no remainder, so that N/4^k is right there; at 14 x 16 it is not
     block, shape = PNL(24, n=3), (1, 24, 2, 14, 16)
@@ -112,11 +88,6 @@ def test_a_wrong_form_is_no_longer_the_block():
     assert counted_quantities(block.cost(even)) == at(right.each(smooth), even)
 
 
-def test_a_module_without_a_formula_is_refused():
-    with pytest.raises(ValueError, match="no formula for Identity"):
-        derived(nn.Identity())
-
-
 LINEAR = partial(CGNL, groups=1)
 
 
@@ -125,19 +96,6 @@ def small(monkeypatch):
     """Maps of 4 x 4, or one frame on sides up to 64."""
     for name, value in (("SIZE", 4), ("FRAMES", 1), ("MOST_SIDE", 64)):
         monkeypatch.setattr(module, name, value)
-
-
-def test_along_n(small):
-    # C = 16, maps of 4 x 4. CGNL with one group: (2 C^2 + C) N = 528 N.
-    # PNL, n = 2, concatenated: 2 x 64 (N + N/4) + 8 (N^2 + N^2/16) = 160 N + 17/2 N^2.
-    # Equal at N = 368 x 2/17 = 736/17 = 43.3: between 2 frames, N = 32, and 3, N = 48.
-    start, (crossing,) = crossover(LINEAR, partial(PNL, n=2, combine="concat"), channels=16)
-    assert (16, 528 * 16, 160 * 16 + 17 * 128) == start
-    assert (
-        (32, 528 * 32, 160 * 32 + 8704),
-        (48, 528 * 48, 160 * 48 + 19_584),
-        sympy.Rational(736, 17),
-    ) == crossing
 
 
 def test_every_change_of_sign_along_sides_is_found_with_floors(small):
@@ -155,7 +113,7 @@ def test_every_change_of_sign_along_sides_is_found_with_floors(small):
     assert 4 == start  # three scales need four pixels
 
 
-def test_several_crossovers_and_one_at_a_whole_number(monkeypatch):
+def test_several_crossovers_and_one_at_a_whole_number(small, monkeypatch):
     t = module.T
     several = sympy.expand((t - 3) * (t - 7) * (t - 7) * (2 * t - 21) + 5)
 
@@ -168,9 +126,9 @@ def test_several_crossovers_and_one_at_a_whole_number(monkeypatch):
 
     monkeypatch.setattr(module, "derived", told)
     monkeypatch.setattr(module, "count", counted)
-    _, found = crossover(NonLocal, CGD, channels=2, along="T")
+    _, found = crossover(NonLocal, CGD, channels=2)
     # they are equal at 3 and change places; at 7 they touch; at 10.5 they change back
-    assert [(2, 4, 3), (10, 11, sympy.Rational(21, 2))] == [
+    assert [(2 * 16, 4 * 16, 3 * 16), (10 * 16, 11 * 16, 21 * 8)] == [
         (c.below[0], c.above[0], c.root) for c in found
     ]
 
@@ -207,3 +165,40 @@ def test_table(small):
     assert (32, 16_896, 13_824) == tuple(
         lines[0][key] for key in ("below", "below_first", "below_second")
     )
+
+
+@many
+@given(shape=st.tuples(batches, st.integers(1, 29), frames, st.integers(1, 13), st.integers(1, 13)))
+def test_cgd(shape):
+    check(lambda: CGD(shape[1]), shape)
+    with pytest.raises(ValueError, match="no formula for Identity"):
+        derived(nn.Identity())
+
+
+@pytest.mark.parametrize(
+    ("block", "shape", "expected"),
+    [
+        # B 2, N 3 x 5 x 7 = 105: four convolutions 10 x 5 x 105 x 2; two products 5 x 105 x 105 x 2
+        (NonLocal(10), (2, 10, 3, 5, 7), Cost(params=4 * 50 + 20, conv=42_000, matmul=220_500)),
+        # groups of 6 on 2 x 5 x 7 = 70, 2 x 2 x 3 = 12 and 2 x 1 x 1 = 2 positions: 84 in all.
+        # conv 4 x 6 x 3 x 84; matmul 6 x (4900 + 144 + 4), then 9 x 3 and 9 x 6 x 70;
+        # linear 2 x 3 x 6 x 3; params 72 + 36 of the BatchNorm + 36 of Q and K
+        (
+            PNL(18, n=3),
+            (1, 18, 2, 5, 7),
+            Cost(params=144, conv=6_048, linear=108, matmul=30_288 + 27 + 3_780),
+        ),
+    ],
+)
+def test_formulas_by_hand(block, shape, expected):
+    assert counted_quantities(expected) == at(derived(block), shape)
+
+
+def test_along_n(small):
+    # C = 16, maps of 4 x 4. CGNL with one group: (2 C^2 + C) N = 528 N.
+    # PNL, n = 2, concatenated: 2 x 64 (N + N/4) + 8 (N^2 + N^2/16) = 160 N + 17/2 N^2.
+    # Equal at N = 368 x 2/17 = 736/17 = 43.3: between 2 frames, N = 32, and 3, N = 48.
+    start, (crossing,) = crossover(LINEAR, partial(PNL, n=2, combine="concat"), channels=16)
+    assert (16, 528 * 16, 160 * 16 + 17 * 128) == start
+    below, above = (32, 528 * 32, 160 * 32 + 8704), (48, 528 * 48, 160 * 48 + 19_584)
+    assert (below, above, sympy.Rational(736, 17)) == crossing

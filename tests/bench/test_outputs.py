@@ -1,15 +1,14 @@
-"""The tensors in what networks return."""
-
 from __future__ import annotations
 
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from vidcost.bench.outputs import TensorsOut, tensors_in
+from vidcost.bench.call import TensorsOut, tensors_in
 
 A, B, C = (torch.empty(n) for n in (2, 3, 5))
 
@@ -21,36 +20,29 @@ class Found:
     scores: object = None
 
 
-def same(expected, output):
-    found = tensors_in(output)
-    assert [id(tensor) for tensor in expected] == [id(tensor) for tensor in found]
+Pair = namedtuple("Pair", "left right")
+PACKED = pack_padded_sequence(torch.ones(2, 3, 5), [3, 2], batch_first=True)
+CYCLE = [A]
+CYCLE.append(CYCLE)
 
 
-def test_nested_outputs_in_order():
-    pair = namedtuple("pair", "left right")
-    same([A, B, C], [A, (B, {"c": C})])
-    same([B, A], Found(boxes=pair(B, None), scores=OrderedDict(a=A, n=3)))
-    same([A, B, C], {"found": Found(boxes=[A, B]), "c": C})
-
-
-def test_each_tensor_once():
-    same([A, B], (A, [B, A], {"again": B}))
-
-
-def test_what_holds_itself_ends():
-    output = [A]
-    output.append(output)
-    same([A], output)
-
-
-def test_a_packed_sequence_is_its_data():
-    packed = pack_padded_sequence(torch.ones(2, 3, 5), [3, 2], batch_first=True)
-    same([packed.data], packed)
-
-
-def test_what_holds_no_tensor_gives_none():
-    same([], None)
-    same([], {"n": 3, "s": "text", "type": Found})
+@pytest.mark.parametrize(
+    ("expected", "output"),
+    [
+        ([A], A),
+        ([A, B, C], [A, (B, {"c": C})]),
+        ([B, A], Found(boxes=Pair(B, None), scores=OrderedDict(a=A, n=3))),
+        ([A, B, C], {"found": Found(boxes=[A, B]), "c": C}),
+        # each once
+        ([A, B], (A, [B, A], {"again": B})),
+        ([A], CYCLE),
+        ([PACKED.data], PACKED),
+        ([], None),
+        ([], {"n": 3, "s": "text", "type": Found}),
+    ],
+)
+def test_the_tensors_of_an_output_in_order(expected, output):
+    assert list(map(id, expected)) == list(map(id, tensors_in(output)))
 
 
 def test_a_network_that_returns_anything_returns_tensors():

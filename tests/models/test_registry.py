@@ -1,12 +1,8 @@
-"""The registry: names, settings, implementations."""
-
-import inspect
-
 import pytest
 import torch
 
 from vidcost.models import registry
-from vidcost.models.registry import BLOCKS, NETWORKS
+from vidcost.models.registry import BLOCKS
 
 
 def test_specs_are_the_blocks_under_their_settings():
@@ -27,9 +23,3 @@ def test_a_block_takes_channels_and_states_its_cost(name):
         assert built(x).shape == x.shape
         assert built.cost(x.shape).params == sum(p.numel() for p in built.parameters())
     assert isinstance(built, registry.block_types())
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_takes_what_rows_give_it(name):
-    taken = inspect.signature(NETWORKS[name]).parameters
-    assert {"classes", "frames", "size", "in_channels", "blocks"} <= set(taken)

@@ -28,13 +28,6 @@ def test_the_audit_finds_the_misprint():
     assert [] == problems(paper, judged)
 
 
-def test_the_misprint_needs_its_note():
-    paper = catalog.paper("example")
-    bare = tuple(e.model_copy(update={"note": type(e.note)()}) for e in paper.figures)
-    (problem,) = problems(paper, judge(paper.model_copy(update={"figures": bare})))
-    assert "62.4M is not reproduced, and no note in papers/example/figures.toml" in problem
-
-
 def test_nothing_of_the_example_is_in_default_outputs():
     names = {row.name for row in catalog.rows_of("example")}
     assert 2 == len(names)

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import Literal, assert_never, get_args
 
 from vidcost.bench.gate.record import Rule, Verdict, hides
 from vidcost.bench.report.gate.verdicts import sentence
@@ -27,12 +27,12 @@ _CUT = b"\nThe rest is left out: GitHub takes no more than 1 MiB.\n"
 
 def annotations(verdicts: Sequence[Verdict], rule: Rule) -> list[str]:
     """A workflow command for each verdict that needs an action, and notices of IMPROVED."""
-    levels: dict[Level, list[tuple[str, str]]] = {"error": [], "warning": [], "notice": []}
-    for verdict in verdicts:
-        if level := _level(verdict, rule):
-            title = f"{verdict.word}: {verdict.target}, {verdict.metric}"
-            levels[level].append((title, sentence(verdict)))
-    return [line for level, found in levels.items() for line in annotated(level, found)]
+    lines = []
+    for level in get_args(Level):
+        found = [v for v in verdicts if _level(v, rule) == level]
+        titles = [f"{v.word}: {v.target}, {v.metric}" for v in found]
+        lines += annotated(level, list(zip(titles, map(sentence, found), strict=True)))
+    return lines
 
 
 def annotated(level: Level, found: Sequence[tuple[str, str]]) -> list[str]:

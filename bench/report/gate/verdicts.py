@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vidcost.bench.gate.record import Run, SampleComparison, Verdict, Version, Word
-from vidcost.bench.report.table import Column, Table, integer
-from vidcost.bench.report.timing import megabytes, milliseconds, percent
+from vidcost.bench.report.table import Column, Table, integer, percent
+from vidcost.bench.report.timing import megabytes, milliseconds
 from vidcost.bench.timing.record import UNKNOWN, Machine
 
 _MEANINGS: Mapping[Word, str] = {
@@ -130,38 +130,24 @@ def _meanings(verdicts: Iterable[Verdict]) -> list[str]:
 
 def what_ran(measured: Run | SampleComparison) -> tuple[str, ...]:
     """The two sides, the machine, the number of pairs, and what is missing."""
-    return _versions(measured) if isinstance(measured, Run) else _files(measured)
-
-
-def _versions(run: Run) -> tuple[str, ...]:
-    rule = run.rule
-    confirmed = len({visit.cell for visit in run.visits if visit.stage == "confirm"})
-    machines = [_machine(run.base.machine), _machine(run.head.machine)]
-    lines = [
-        f"Base: {_version(run.base)}. Head: {_version(run.head)}. Started {run.started}, "
-        f"seed {run.seed}, vidcost {run.vidcost}.",
-        f"Machine: {machines[0]}."
-        if machines[0] == machines[1]
-        else f"Machine of base: {machines[0]}. Machine of head: {machines[1]}.",
-        f"Pairs of processes, base and head in random order: {rule.screen_pairs} for each of "
-        f"{len(run.cells):,} targets; {confirmed:,} of them again on {rule.confirm_pairs} to "
-        f"{rule.most_pairs} fresh ones.",
-    ]
-    lines += [f"Note: {note}." for note in run.notes]
-    if not run.complete:
-        lines.append("Incomplete: pairs are still to be measured.")
-    return tuple(lines)
-
-
-def _files(compared: SampleComparison) -> tuple[str, ...]:
-    machines = (
-        ", ".join(f"{field} {value}" for field, value in machine.items() if value != UNKNOWN)
-        for machine in compared.machines
-    )
+    notes = [f"Note: {note}." for note in measured.notes]
+    if isinstance(measured, SampleComparison):
+        sides = f"Base: {measured.base}. Head: {measured.head}. vidcost {measured.vidcost}."
+        conditions = measured.conditions.items()
+        known = ", ".join(f"{field} {value}" for field, value in conditions if value != UNKNOWN)
+        return (sides, f"Conditions: {known}.", *notes)
+    rule = measured.rule
+    confirmed = len({visit.cell for visit in measured.visits if visit.stage == "confirm"})
+    if not measured.complete:
+        notes.append("Incomplete: pairs are still to be measured.")
     return (
-        f"Base: {compared.base}. Head: {compared.head}. vidcost {compared.vidcost}.",
-        *(f"Machine: {machine}." for machine in machines),
-        *(f"Note: {note}." for note in compared.notes),
+        f"Base: {_version(measured.base)}. Head: {_version(measured.head)}. Started "
+        f"{measured.started}, seed {measured.seed}, vidcost {measured.vidcost}.",
+        f"Machine: {_machine(measured.machine)}.",
+        f"Pairs of processes, base and head in random order: {rule.screen_pairs} for each of "
+        f"{len(measured.cells):,} targets; {confirmed:,} of them again on {rule.confirm_pairs} to "
+        f"{rule.most_pairs} fresh ones.",
+        *notes,
     )
 
 
@@ -170,15 +156,8 @@ def _version(version: Version) -> str:
     return short if version.ref == version.commit else f"{version.ref} ({short})"
 
 
-def _machine(machine: Machine | None) -> str:
-    if machine is None:
-        return UNKNOWN
-    versions = {
-        "driver": machine.driver,
-        "CUDA": machine.cuda,
-        "cuDNN": machine.cudnn,
-        "torch": machine.torch,
-        "Python": machine.python,
-    }
+def _machine(machine: Machine) -> str:
+    versions = {"driver": machine.driver, "CUDA": machine.cuda, "cuDNN": machine.cudnn}
+    versions |= {"torch": machine.torch, "Python": machine.python}
     known = [f"{name} {value}" for name, value in versions.items() if value != UNKNOWN]
     return ", ".join([machine.device, *known, f"{machine.cores} CPU cores"])

@@ -40,7 +40,3 @@ def test_a_figure_that_is_not_met_and_has_no_note_fails_the_audit(vidcost, monke
     assert (1, 1) == (status, err.count("\n"))
     assert err.startswith("vidcost: Table 5, c3d, params: 33.3M is not reproduced, and no note")
     assert out.startswith("# Audit")
-
-
-def test_a_paper_that_is_not_there_is_named(complaint):
-    assert "no paper 'pnl2021': did you mean 'pnl2020'?" in complaint("audit", "pnl2021")

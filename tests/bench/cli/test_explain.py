@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 
@@ -63,25 +61,20 @@ def test_the_reconciliation_of_some_rows_leaves_the_file_alone(
 def test_the_reconciliation_as_data(vidcost, reference_counters):
     lines = json.loads(vidcost("explain", "mfnet", "--format", "json").out)
     amounts = {(line["counter"], line["quantity"], line["what"]): line["amount"] for line in lines}
-    assert 11_045_296_128 == amounts["thop-2020", "flops", "ours"]
-    assert 131_059_712 == amounts["thop-2020", "flops", "BatchNorm, 2 per element"]
-    assert 768 == amounts["thop-2020", "flops", "average pooling, 1 per output element"]
-    assert 11_176_356_608 == amounts["thop-2020", "flops", "printed"]
+    assert {
+        "ours": 11_045_296_128,
+        "BatchNorm, 2 per element": 131_059_712,
+        "average pooling, 1 per output element": 768,
+        "printed": 11_176_356_608,
+        "remainder": 0,
+    } == {what: amount for (*of, what), amount in amounts.items() if of == ["thop-2020", "flops"]}
     assert {0} == {amount for (_, _, what), amount in amounts.items() if what == "remainder"}
-    rows = list(csv.DictReader(io.StringIO(vidcost("explain", "mfnet", "--format", "csv").out)))
-    assert len(lines) == len(rows)
 
 
 def test_a_remainder_fails_and_is_named(vidcost, reference_counters):
-    reference_counters["thop", "mfnet-nl"] = {
-        "flops": 11_772_246_784 + 7,
-        "parts": {
-            "convolutions": 11_507_564_544,
-            "BatchNorm": 264_527_872 + 7,
-            "products": 153_600,
-            "pooling": 768,
-        },
-    }
+    parts = {"convolutions": 11_507_564_544, "products": 153_600, "pooling": 768}
+    parts["BatchNorm"] = 264_527_872 + 7
+    reference_counters["thop", "mfnet-nl"] = {"flops": 11_772_246_784 + 7, "parts": parts}
     status, out, err = vidcost("explain", "mfnet", "mfnet-nl")
     assert 1 == status
     assert "vidcost: mfnet-nl: thop: BatchNorm: +7 flops are not explained\n" == err
@@ -91,19 +84,12 @@ def test_a_remainder_fails_and_is_named(vidcost, reference_counters):
 
 
 def test_a_reference_counter_that_is_missing_is_a_status_in_its_column(vidcost, reference_counters):
+    missing = {"version": "not installed", "status": "missing", "error": "thop is not installed"}
+    missing |= {"flops": None, "params": None, "parts": {}}
     for row in ("mfnet", "c3d"):
-        reference_counters["thop", row] = {
-            "version": "not installed",
-            "status": "missing",
-            "error": "thop is not installed",
-            "flops": None,
-            "params": None,
-            "parts": {},
-        }
+        reference_counters["thop", row] = missing
     status, out, err = vidcost("explain", "mfnet", "c3d")
     assert 1 == status
-    assert (
-        "vidcost: mfnet: thop missing: thop is not installed\n"
-        "vidcost: c3d: thop missing: thop is not installed\n"
-    ) == err
+    said = "vidcost: {}: thop missing: thop is not installed\n"
+    assert said.format("mfnet") + said.format("c3d") == err
     assert 2 == len(re.findall(r"FLOPs printed +\| +[\d,]+ \| +missing \| +[\d,]+ \|", out))

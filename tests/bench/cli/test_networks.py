@@ -63,12 +63,6 @@ def test_count_takes_networks(vidcost):
     assert err.rstrip().endswith("nets.py, line 16)")
 
 
-def test_several_inputs_with_names_and_types(vidcost):
-    inputs = ["--input", f"clip={INPUT}", "--input", "mask=2x5x3x4x5:bool"]
-    status, out, _ = vidcost("count", "nets.py:Net", *inputs, "--json")
-    assert (0, 1800) == (status, json.loads(out)[0]["macs"])
-
-
 def test_explain_finds_what_gives_a_printed_figure(vidcost):
     status, out, _ = vidcost(
         "explain", "nets.py:Net", "--input", INPUT, "--printed", "0.0036M", "--json"
@@ -76,16 +70,6 @@ def test_explain_finds_what_gives_a_printed_figure(vidcost):
     first, *_ = json.loads(out)
     assert (0, "2 x MACs", 3_600) == (status, first["convention"], first["flops"])
     assert first["tried"] >= 100
-
-
-@pytest.mark.parametrize("option", ["--input", "--inputs"])
-def test_inputs_may_be_a_function(vidcost, option):
-    status, out, _ = vidcost("count", "nets.py:Net", option, "nets.py:example", "--json")
-    assert (0, 1800, "nets.py:example") == (
-        status,
-        json.loads(out)[0]["macs"],
-        json.loads(out)[0]["inputs"],
-    )
 
 
 def test_a_step_of_training_is_counted(vidcost):
@@ -150,8 +134,6 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
     [
         ("count nets.py:Net", "a network of your own needs its inputs, batch first: --input 1x3"),
         ("count nets.py:Nope --input 1x3", "nets.py has no 'Nope'"),
-        ("count nope:Net --input 1x3", "no module 'nope': install it"),
-        ("count nets.py:Net --input 1xx3", "'1xx3' is no input such as"),
         ("count mfnet --input 1x3", "--input is for a network of your own"),
         ("count nets.py:Net --input 1x3 --time-limit 0s", "--time-limit 0s is no time"),
         (
@@ -162,10 +144,8 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
         ("explain mfnet --printed much", "'much' is no figure like 7.843M"),
         ("explain mfnet --params 3M", "--params is for --printed: give both"),
         ("explain mfnet --counter nope", "no counter 'nope': choose from fvcore, thop"),
-        ("count nets.py:Net --inputs nets.py:nothing", "nets.py has no 'nothing'"),
         ("count nets.py:Net --input 1x3 --depth 2 --frames 3", "leave out rows, --table"),
         ("count nets.py:Net nets.py:Raises --input 1x3 --depth 2", "--depth is for one network: 2"),
-        ("explain nets.py:Net", "needs its inputs"),
         ("time nets.py:Net --input 2x3 --batch 4", "hold their batch: leave out --batch"),
         (
             "time nets.py:Net --input 2x3 --contribution",
@@ -176,9 +156,5 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
         ("formulas --cross nets.py:Block,nl", "--cross is for nl, cgnl, cgd, pnl"),
     ],
 )
-def test_what_cannot_be_carried_out_is_said_in_a_line(vidcost, args, message):
-    status, out, err = vidcost(*args.split())
-    assert (2, "") == (status, out)
-    assert err.startswith("vidcost: ")
-    assert 1 == err.count("\n")
-    assert message in err
+def test_bad_input_is_rejected(complaint, args, message):
+    assert message in complaint(*args.split())

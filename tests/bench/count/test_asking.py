@@ -1,7 +1,3 @@
-"""Asking about rows: the cache, the isolated processes, and what goes wrong there."""
-
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -117,22 +113,6 @@ def test_a_damaged_answer_is_asked_for_again(process, cache_folder, damage):
         assert 2 == len(process.questions)
 
 
-def test_a_cache_that_cannot_be_written_costs_only_time(process, cache_folder):
-    cache_folder.parent.mkdir(parents=True)
-    cache_folder.write_text("a file where the folder should be", encoding="utf-8")
-    for _ in range(2):
-        assert ANSWER == ask("thop", MFNET)
-    assert 2 == len(process.questions)
-
-
-def test_only_answers_are_cached(process, cache_folder):
-    process.answer = Answer(version="7", status="crashed", error="no")
-    assert process.answer == ask("thop", MFNET)
-    assert not cache_folder.exists()
-    process.answer = ANSWER
-    assert ANSWER == ask("thop", MFNET)
-
-
 def test_clear_says_what_it_cannot_remove(cache_folder):
     (cache_folder / "stubborn.json").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"^cannot remove .*stubborn\.json: "):
@@ -208,3 +188,15 @@ def test_a_row_that_cannot_be_built_is_rejected_before_any_counter_runs(asked):
     with pytest.raises(ValueError, match=r"^2plus-c1-d cannot be built"):
         measure(select(["c3d", "2plus-c1-d"]))
     assert [] == asked
+
+
+def test_only_answers_are_cached_if_the_cache_can_be_written(process, cache_folder):
+    process.answer = Answer(version="7", status="crashed", error="no")
+    assert process.answer == ask("thop", MFNET)
+    assert not cache_folder.exists()
+    process.answer = ANSWER
+    cache_folder.parent.mkdir(parents=True, exist_ok=True)
+    cache_folder.write_text("a file where the folder should be", encoding="utf-8")
+    for _ in range(2):
+        assert ANSWER == ask("thop", MFNET)
+    assert 3 == len(process.questions)

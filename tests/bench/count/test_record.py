@@ -1,7 +1,3 @@
-"""Records, and the file that holds them."""
-
-from __future__ import annotations
-
 import json
 import os
 import stat
@@ -110,46 +106,32 @@ def test_a_damaged_line_is_rejected_by_its_number(tmp_path, lines, number):
     assert caught.value.__suppress_context__
 
 
-def test_a_file_that_is_no_text_is_rejected(tmp_path):
-    (tmp_path / COUNTS).write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match=r"^cannot read .*counts\.jsonl: 'utf-8'"):
-        read(tmp_path)
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"^cannot write .*counts\.jsonl: Not a directory$"):
-        write(tmp_path / "file/results", [RECORD], command="vidcost run")
-
-
 @pytest.mark.parametrize(
     "step",
     ["os.fsync", "pathlib.Path.replace", "pathlib.Path.chmod", "tempfile.NamedTemporaryFile"],
 )
-def test_a_failing_write_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch, step):
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError(28, "No space left on device"), "^cannot write .*: No space left on device$"),
+        (KeyboardInterrupt(), None),
+    ],
+)
+def test_a_failing_write_leaves_the_old_file_and_no_draft(
+    tmp_path, monkeypatch, step, error, raised
+):
     write(tmp_path, [RECORD], command="vidcost run")
     before = (tmp_path / COUNTS).read_bytes()
 
     def fail(*args, **kwargs):
-        raise OSError(28, "No space left on device")
+        raise error
 
     with monkeypatch.context() as patched:
         patched.setattr(step, fail)
-        with pytest.raises(ValueError, match=r"^cannot write .*: No space left on device$"):
+        with pytest.raises(ValueError if raised else KeyboardInterrupt, match=raised):
             write(tmp_path, [OTHER], command="vidcost run")
     assert before == (tmp_path / COUNTS).read_bytes()
     assert [COUNTS] == [path.name for path in tmp_path.iterdir()]
-
-
-def test_an_interrupted_write_leaves_no_draft(tmp_path, monkeypatch):
-    def interrupt(*args):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            files.write(tmp_path / "a.txt", "text")
-    assert [] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
@@ -162,10 +144,13 @@ def test_permissions_follow_the_umask(tmp_path, umask, mode):
     assert mode == stat.S_IMODE((tmp_path / "a.txt").stat().st_mode)
 
 
-def test_check_folder_rejects_a_file(tmp_path):
+def test_files_and_folders_that_cannot_be_used_are_named(tmp_path):
+    (tmp_path / COUNTS).write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"^cannot read .*counts\.jsonl: 'utf-8'"):
+        read(tmp_path)
     file = tmp_path / "file"
-    file.write_text("", encoding="utf-8")
-    with pytest.raises(
-        ValueError, match=r"cannot write results to .*: File exists; choose another"
-    ):
+    file.write_text("in the way", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"^cannot write .*counts\.jsonl: Not a directory$"):
+        write(file / "results", [RECORD], command="vidcost run")
+    with pytest.raises(ValueError, match=r"cannot write results to .*: File exists; choose anoth"):
         files.check_folder(file)

@@ -13,7 +13,6 @@ import pytest
 
 from vidcost import models, papers
 from vidcost.bench.gate import interleave, versions
-from vidcost.bench.gate.interleave import Launch
 from vidcost.papers.pnl2020.rows import ROWS
 
 FAKE_SIDE = Path(__file__).parent / "fake_side.py"
@@ -113,16 +112,14 @@ def sides(monkeypatch, tmp_path):
         interleave, "new_run", lambda *a, **k: new_run(*a, **k).model_copy(update=brief)
     )
 
-    def plant(base, head):
-        def launches(prepared):
-            return {
-                side: Launch(
-                    (sys.executable, str(FAKE_SIDE)),
-                    {"PLAN": json.dumps(plan), "SIDE": side, "LOG": str(tmp_path / "log")},
-                )
-                for side, plan in (("base", base), ("head", head))
-            }
+    monkeypatch.setattr(interleave, "COMMAND", (sys.executable, str(FAKE_SIDE)))
 
-        monkeypatch.setattr(interleave, "launches", launches)
+    def plant(base, head):
+        plans = {"base": json.dumps(base), "head": json.dumps(head)}
+        sides = {
+            side: {"PLAN": plan, "SIDE": side, "LOG": str(tmp_path / "log")}
+            for side, plan in plans.items()
+        }
+        monkeypatch.setattr(interleave, "environments", lambda _: sides)
 
     return plant

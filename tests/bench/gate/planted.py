@@ -11,8 +11,19 @@ import numpy as np
 from vidcost.bench.gate.judge import to_confirm
 from vidcost.bench.gate.record import SIDES, Rule, Run, Side, Stage, Version, Visit
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.record import Machine
 
 PASS_NS = 100_000_000
+MACHINE = Machine(
+    device="Abacus 9",
+    cpu="Abacus 9",
+    cores=3,
+    memory_bytes=5 * 2**30,
+    platform="wood",
+    python="3.99",
+    torch="2.99.0",
+    vidcost="0.1.0",
+)
 MIB = 1 << 20
 
 
@@ -71,6 +82,7 @@ def planted(
     run = Run(
         vidcost="0",
         started="2026-01-01T00:00:00+00:00",
+        machine=MACHINE,
         base=Version(ref="main", commit="a" * 40, code="b" * 64),
         head=Version(ref="HEAD", commit="c" * 40, code="d" * 64),
         cells=tuple(Cell(row=f"row-{cell}") for cell in range(cells)),

@@ -26,20 +26,11 @@ from gate_trials import (
 
 from vidcost.bench.gate.record import Rule, hides
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.record import Machine
+
+from .planted import MACHINE
 
 CALM = Noise("calm", 0.01)
 CELLS = (Cell(row="a", classes=7), Cell(row="b", classes=7))
-MACHINE = Machine(
-    device="Abacus 9",
-    cpu="Abacus 9",
-    cores=3,
-    memory_bytes=5 * 2**30,
-    platform="wood",
-    python="3.99",
-    torch="2.99.0",
-    vidcost="0.1.0",
-)
 
 
 def trial(factor, number=0, **known):

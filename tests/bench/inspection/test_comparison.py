@@ -1,5 +1,3 @@
-"""Blocks in one network, side by side."""
-
 from __future__ import annotations
 
 import pytest
@@ -23,51 +21,6 @@ CPU = {"device": "cpu", "threads": 1}
 
 def chosen(*blocks, network=ROW, conditions=CPU, sweep=None):
     return variants(network, AT, blocks, conditions, sweep)
-
-
-def test_each_block_after_none_at_all_positions():
-    at = ["conv4:before-last", "conv3:every-other", "conv4:before-last"]
-    plain, nl, mine = variants(ROW, at, ["nl", "theirs.py:Scale", "nl"], CPU)
-    assert (None, ()) == (plain.block, plain.cell.blocks)
-    assert (("conv4:before-last", "nl"), ("conv3:every-other", "nl")) == nl.cell.blocks
-    assert ("", False, True) == (nl.cell.code, nl.cell.contribution, nl.contribution.contribution)
-    assert 64 == len(mine.cell.code)
-
-
-def test_a_sweep_has_them_all_at_each_value():
-    found = chosen("nl", sweep=("frames", (4, 8)))
-    assert [(4, None), (4, "nl"), (8, None), (8, "nl")] == [(v.value, v.block) for v in found]
-    assert [4, 4, 8, 8] == [variant.cell.frames for variant in found]
-
-
-def test_counts_of_variants_and_of_what_does_not_fit():
-    names = []
-    some = chosen("nl", "pnl:n=4")
-    plain, nl, pnl = count_all(some, reference_counters=(), limit_s=60, advance=names.append)
-    assert [PLAIN, "nl", "pnl:n=4"] == names
-    assert 295_680 == nl.total.params - plain.total.params
-    assert ("rejected", None) == (pnl.status, pnl.total)
-    assert "at most n=3 scales" in pnl.error
-
-
-def test_nothing_that_fits_is_refused():
-    with pytest.raises(ValueError, match="at most n=3 scales"):
-        count_all(chosen("pnl:n=4"), reference_counters=(), limit_s=60)
-
-
-def test_what_is_timed():
-    some = chosen("nl", "cgnl", "cgd")
-    counts = [
-        Counted(v.cell, status=s)
-        for v, s in zip(some, ["ok", "ok", "raised", "differs"], strict=True)
-    ]
-    assert [some[1].contribution, some[3].contribution] == to_time(some, counts)
-
-
-def test_on_a_gpu_each_is_timed_by_itself_too():
-    some = chosen("nl", conditions={"device": "cuda", "threads": 1})
-    counts = [Counted(variant.cell) for variant in some]
-    assert [some[1].contribution, some[0].cell, some[1].cell] == to_time(some, counts)
 
 
 def timing(variant: Variant, adds: float, *, without: float = 1.0, n: int = 20, **fields) -> Timing:
@@ -97,18 +50,15 @@ def test_what_each_adds_and_which_cannot_be_told_apart():
     adds = {"nl": 0.5, "cgnl": 0.505, "cgd": 0.0, "pnl:n=2": 0.2}
     timings = [timing(v, adds[v.block]) for v in some if v.block]
     plain, nl, cgnl, cgd, pnl = compared(some, counts, timings)
-    assert (1.0, 100, None) == (plain.latency_s, plain.peak_bytes, plain.not_separated)
-    assert 0.5 == pytest.approx(nl.added_s)
-    assert nl.added_low_s < 0.5 < nl.added_high_s
-    assert (1.5, 20, 130, 30) == (
-        pytest.approx(nl.latency_s),
-        nl.pairs,
-        nl.peak_bytes,
-        nl.added_peak_bytes,
-    )
-    assert [1, 2, 3, 4] == [each.added_macs for each in (nl, cgnl, cgd, pnl)]
-    separated = [each.not_separated for each in (nl, cgnl, cgd, pnl)]
-    assert [("cgnl",), ("nl",), (PLAIN,), ()] == separated
+    of_plain = [plain[key] for key in ("latency_s", "peak_bytes", "not_separated")]
+    assert [1.0, 100, None] == of_plain
+    assert 0.5 == pytest.approx(nl["added_s"])
+    assert nl["added_low_s"] < 0.5 < nl["added_high_s"]
+    keys = ("latency_s", "pairs", "peak_bytes", "added_peak_bytes")
+    assert [pytest.approx(1.5), 20, 130, 30] == [nl[key] for key in keys]
+    assert [1, 2, 3, 4] == [each["added_macs"] for each in (nl, cgnl, cgd, pnl)]
+    separated = [each["not_separated"] for each in (nl, cgnl, cgd, pnl)]
+    assert [["cgnl"], ["nl"], [PLAIN], []] == separated
 
 
 def test_of_too_few_pairs_nothing_is_separated():
@@ -116,7 +66,7 @@ def test_of_too_few_pairs_nothing_is_separated():
     counts = counts_of(some, [Cost()] * 3)
     few, many = timing(some[1], 5.0, n=3), timing(some[2], 0.1)
     _, nl, cgnl = compared(some, counts, [few, many])
-    assert ((PLAIN, "cgnl"), ("nl",)) == (nl.not_separated, cgnl.not_separated)
+    assert ([PLAIN, "cgnl"], ["nl"]) == (nl["not_separated"], cgnl["not_separated"])
 
 
 def test_what_failed_has_its_status_and_no_figures():
@@ -127,12 +77,46 @@ def test_what_failed_has_its_status_and_no_figures():
         Counted(some[2].cell, status="raised", error="ValueError: theirs"),
         Counted(some[3].cell, status="differs", error="counted otherwise", total=Cost(conv=9)),
     ]
-    oom = timing(some[1], 0.1).model_copy(update={"status": "oom", "error": "out", "samples_s": {}})
-    also = timing(some[3], 0.1).model_copy(
-        update={"status": "oom", "error": "out", "samples_s": {}}
-    )
-    _, nl, cgnl, cgd = compared(some, counts, [oom, also])
-    assert ("oom", "out", 3, None) == (nl.status, nl.error, nl.added_macs, nl.added_s)
-    assert ("raised", "ValueError: theirs", None) == (cgnl.status, cgnl.error, cgnl.added_macs)
+    oom = {"status": "oom", "error": "out", "samples_s": {}}
+    timings = [timing(some[k], 0.1).model_copy(update=oom) for k in (1, 3)]
+    _, nl, cgnl, cgd = compared(some, counts, timings)
+    keys = ("status", "error", "added_macs", "added_s")
+    assert ["oom", "out", 3, None] == [nl[key] for key in keys]
+    assert ["raised", "ValueError: theirs", None, None] == [cgnl[key] for key in keys]
     # what is wrong with the count weighs more than what became of the timing
-    assert ("differs", 4) == (cgd.status, cgd.added_macs)
+    assert ["differs", "counted otherwise", 4, None] == [cgd[key] for key in keys]
+
+
+def test_the_cells_that_are_timed():
+    some = chosen("nl", "cgnl", "cgd")
+    statuses = ["ok", "ok", "raised", "differs"]
+    counts = [Counted(v.cell, status=s) for v, s in zip(some, statuses, strict=True)]
+    assert [some[1].contribution, some[3].contribution] == to_time(some, counts)
+    # on a GPU each by itself too
+    some = chosen("nl", conditions={"device": "cuda", "threads": 1})
+    counts = [Counted(variant.cell) for variant in some]
+    assert [some[1].contribution, some[0].cell, some[1].cell] == to_time(some, counts)
+
+
+def test_counts_of_variants_and_of_blocks_that_do_not_fit():
+    names = []
+    some = chosen("nl", "pnl:n=4")
+    plain, nl, pnl = count_all(some, reference_counters=(), limit_s=60, advance=names.append)
+    assert [PLAIN, "nl", "pnl:n=4"] == names
+    assert 295_680 == nl.total.params - plain.total.params
+    assert ("rejected", None) == (pnl.status, pnl.total)
+    assert "at most n=3 scales" in pnl.error
+    # none that fits
+    with pytest.raises(ValueError, match="at most n=3 scales"):
+        count_all(chosen("pnl:n=4"), reference_counters=(), limit_s=60)
+
+
+def test_each_block_after_none_at_all_positions_and_values():
+    at = ["conv4:before-last", "conv3:every-other", "conv4:before-last"]
+    plain, nl, mine = variants(ROW, at, ["nl", "theirs.py:Scale", "nl"], CPU)
+    assert (None, ()) == (plain.block, plain.cell.blocks)
+    assert (("conv4:before-last", "nl"), ("conv3:every-other", "nl")) == nl.cell.blocks
+    assert ("", False, True) == (nl.cell.code, nl.cell.contribution, nl.contribution.contribution)
+    assert 64 == len(mine.cell.code)
+    found = [(v.value, v.cell.frames, v.block) for v in chosen("nl", sweep=("frames", (4, 8)))]
+    assert [(4, 4, None), (4, 4, "nl"), (8, 8, None), (8, 8, "nl")] == found

@@ -1,12 +1,7 @@
-"""Positions: where blocks land between units, and which positions are refused."""
-
-from __future__ import annotations
-
 import pytest
-import torch
 from torch import nn
 
-from vidcost.models.backbones.positions import check_positions, stage_of, with_blocks
+from vidcost.models.backbones.positions import check_positions, with_blocks
 
 
 class Tagged(nn.Module):
@@ -57,13 +52,6 @@ def test_two_blocks_behind_one_unit_are_refused(second):
     blocks = {"conv4:before-last": Tagged, f"conv4:{second}": Tagged}
     with pytest.raises(ValueError, match="two blocks after unit 2 of conv4"):
         with_blocks("conv4", units(3), blocks)
-
-
-def test_stage_runs_units_and_blocks_in_order():
-    double = nn.Module()
-    double.forward = lambda x: 2 * x
-    stage = stage_of("conv4", [("B01", double, 7)], {"conv4:after-1": Tagged})
-    assert stage(torch.tensor(3)).item() == 7
 
 
 @pytest.mark.parametrize(

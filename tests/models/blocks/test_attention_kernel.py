@@ -101,16 +101,6 @@ def test_large_scores(splits, monkeypatch):
     assert_close(reference(query, key, value), attend_in_tiles(query, key, value), value.dtype)
 
 
-def test_pieces_cover_a_width_with_little_padding():
-    for width in range(1, 600):
-        first, second = attention_kernel._pieces(width)
-        assert first >= 16
-        assert second == 0 or second >= 16
-        assert width <= first + second < max(17, width * 1.5, width + 16)
-    assert attention_kernel._pieces(192) == (128, 64)
-    assert attention_kernel._pieces(512) == (512, 0)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_tiles_fit(dtype):
     for d in range(8, 513, 8):
@@ -119,13 +109,6 @@ def test_tiles_fit(dtype):
             assert tiles.stages * tiles.keys * dtype.itemsize * (d + e) < 227 << 10
     with pytest.raises(ValueError, match="2048 and 64 channels fit into no tile"):
         attention_kernel._tiles(2048, 64, dtype)
-
-
-def test_splits():
-    assert attention_kernel._splits(tiles=132, blocks=100, programs=132) == 1
-    assert attention_kernel._splits(tiles=1000, blocks=100, programs=132) < 4
-    assert attention_kernel._splits(tiles=10, blocks=100, programs=132) > 8
-    assert attention_kernel._splits(tiles=1, blocks=1, programs=132) == 1
 
 
 @pytest.mark.cuda

@@ -1,7 +1,6 @@
-"""Optimized blocks against the reference implementation: values, gradients, counts, memory."""
-
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -17,21 +16,18 @@ from vidcost.models.blocks.non_local import PAIRWISE, NonLocal, NonLocalOperatio
 from vidcost.models.blocks.pnl import PNL
 
 BLOCKS = {
-    **{f"nl-{f}": lambda c, f=f, **o: NonLocal(c, pairwise=f, **o) for f in PAIRWISE},
+    **{f"nl-{f}": partial(NonLocal, pairwise=f) for f in PAIRWISE},
     **{
-        f"nl-{f}-pooled": lambda c, f=f, **o: NonLocal(
-            c, pairwise=f, pool_keys=True, bias=True, **o
-        )
-        for f in PAIRWISE
+        f"nl-{f}-pooled": partial(NonLocal, pairwise=f, pool_keys=True, bias=True) for f in PAIRWISE
     },
-    "nl-scaled": lambda c, **o: NonLocal(c, scale=True, **o),
-    "nl-concatenation-first": lambda c, **o: NonLocal(
-        c, pairwise="concatenation", pool_keys=True, pool_first=True, **o
+    "nl-scaled": partial(NonLocal, scale=True),
+    "nl-concatenation-first": partial(
+        NonLocal, pairwise="concatenation", pool_keys=True, pool_first=True
     ),
-    "nl-concatenation-bias": lambda c, **o: NonLocal(c, pairwise="concatenation", bias=True, **o),
-    "cgnl": lambda c, **o: CGNL(c, groups=2, **o),
-    **{f"pnl-{f}": lambda c, f=f, **o: PNL(c, n=2, pairwise=f, **o) for f in PAIRWISE},
-    "pnl-concat-own": lambda c, **o: PNL(c, n=3, combine="concat", shared=False, **o),
+    "nl-concatenation-bias": partial(NonLocal, pairwise="concatenation", bias=True),
+    "cgnl": partial(CGNL, groups=2),
+    **{f"pnl-{f}": partial(PNL, n=2, pairwise=f) for f in PAIRWISE},
+    "pnl-concat-own": partial(PNL, n=3, combine="concat", shared=False),
 }
 TOLERANCE = 1e-12
 

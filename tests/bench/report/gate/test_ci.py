@@ -69,13 +69,6 @@ def summary(tmp_path, monkeypatch):
     return path
 
 
-def test_without_a_summary_nothing_is_written(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-    assert append_summary("text") is None
-    assert [] == list(tmp_path.iterdir())
-
-
 def test_a_summary_is_appended(summary):
     assert append_summary("é\n") is None
     assert append_summary("a\ud800b\n") is None

@@ -58,21 +58,16 @@ def test_an_unexplained_remainder_is_a_step_of_its_own(committed):
     assert ("not explained", "unexplained", 5) == (left["what"], left["kind"], left["amount"])
 
 
-def test_the_paper_chooses_what_is_shown_first(entries):
+def test_the_paper_chooses_what_is_shown_first(entries, committed):
     row, counter = reconciliation_plot(entries, ("mfnet-nl", "thop-2020")).choices
     assert ("mfnet-nl", "thop-2020") == (row.first, counter.first)
     row, _ = reconciliation_plot(entries, ("gone", "thop")).choices
     assert "mfnet" == row.first
-
-
-def test_a_counter_without_an_answer_is_a_choice_without_data(committed):
-    silent = Answer(version="1", status="crashed", error="boom").model_dump()
-    records = {"mfnet": committed["mfnet"], "mfnet-nl": committed["mfnet-nl"]}
-    records["mfnet-nl"] = answered(records["mfnet-nl"], "thop", **silent)
-    plot = reconciliation_plot(reconciled(records))
-    vega = plot.vega(chosen={"row": "mfnet-nl", "counter": "thop"})
-    assert [{"row": "mfnet-nl", "counter": "thop"}] in [d.get("values") for d in vega["data"]]
-
-
-def test_without_any_answer_there_is_no_plot():
     assert reconciliation_plot([]) is None
+    # a counter without an answer is a choice without data
+    silent = Answer(version="1", status="crashed", error="boom").model_dump()
+    records = {"mfnet-nl": answered(committed["mfnet-nl"], "thop", **silent)}
+    chosen = {"row": "mfnet-nl", "counter": "thop"}
+    plot = reconciliation_plot(reconciled({"mfnet": committed["mfnet"]} | records))
+    vega = plot.vega(chosen=chosen)
+    assert [chosen] in [d.get("values") for d in vega["data"]]
