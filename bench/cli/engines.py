@@ -57,7 +57,7 @@ class Place:
         if self.engine == "here":
             yield machine.default_threads(self.device)
             return
-        folder = Path.cwd() if any(list(map(_is_here, references))) else None
+        folder = Path.cwd() if any(list(map(_is_code, references))) else None
         with engine.joined(self.address, folder=folder):
             yield engine.cores() if self.device == "cpu" else 1
 
@@ -95,19 +95,14 @@ def take(
         return sweep.sweep(cells, store, **common)
 
 
-def _is_here(word: str) -> bool:
-    """Whether a word names a user's code in the current folder.
+def _is_code(word: str) -> bool:
+    """Whether a word names a user's code.
 
-    Raises: ValueError if it is in a file elsewhere, which the nodes do not get.
+    Raises: ValueError if it is in a file that is not below the current folder, which nodes get.
     """
-    where = word.partition(":")[0]
+    path = Path(word.partition(":")[0])
     if not is_reference(":".join(word.split(":")[:2])):
         return False
-    if not where.endswith(".py"):
-        # a package that is installed here must be installed there
-        top = where.partition(".")[0]
-        return Path(top).is_dir() or Path(f"{top}.py").is_file()
-    path = Path(where)
-    if path.is_absolute() or not path.resolve().is_relative_to(Path.cwd()):
-        raise ValueError(f"nodes are sent the current folder: name {where} by a path below it")
+    if path.suffix == ".py" and not path.resolve().is_relative_to(Path.cwd()):
+        raise ValueError(f"nodes are sent the current folder: name {path} by a path below it")
     return True

@@ -33,6 +33,13 @@ GPU_LEAST_S = 1.0
 """Least sampling time on a GPU, under any budget."""
 
 
+SET_UP_S = 10.0
+"""The time to look at devices and to count that is no part of a budget."""
+
+LEAST_S = 1.0
+"""The least that is left of a budget then, so that something is measured."""
+
+
 class Interrupted(Ending):
     """The user stopped the sweep; says how to continue it."""
 
@@ -100,8 +107,8 @@ def sweep(
     limits = limits or Limits()
     cells = list(dict.fromkeys(cells))
     timings: dict[Cell, Timing] = {}
-    # to look at the devices is part of the budget
-    budget = None if budget_s is None else Budget(budget_s, limits)
+    began = time.monotonic()
+    budget: Budget | None = None
     notes = [store.prepare()]
 
     def on_chunk(cell: Cell, chunk: Chunk, reply: Reply) -> None:
@@ -133,9 +140,11 @@ def sweep(
                 least_s = sum(
                     least_seconds(cell, supervisor.predict(cell).macs_total) for cell in missing
                 )
-                if least_s > 1.2 * budget_s + 10:
+                if least_s > 1.2 * budget_s + SET_UP_S:
                     many = f"{len(missing)} measurements take about {least_s:.0f} s at least"
                     warn(f"{many}, more than the budget of {budget_s:g} s")
+                over_s = max(0.0, time.monotonic() - began - SET_UP_S)
+                budget = Budget(max(budget_s - over_s, LEAST_S), limits)
             for position, cell in enumerate(cells):
                 if (known := stored(cell)) is not None:
                     timings[cell] = known

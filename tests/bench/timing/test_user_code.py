@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -146,6 +147,22 @@ def test_a_hang_ends_soon_after_the_time_limit(theirs, name):
 def test_whole_numbers_keep_their_type():
     cell = checked_cell(network_fields("theirs.py:Ids", ["2x7:int64"]) | {"dtype": "bf16"})
     assert 12 * 14 == predict(cell).macs
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_a_budget_is_kept_to(theirs):
+    """Within 20% and a few seconds, beyond what it takes to set up on this machine."""
+
+    def took_s(budget):
+        words = f"-m vidcost time theirs.py:Net --input 2x3x4x5x6 --budget {budget}s --json"
+        command = [sys.executable, *words.split(), "--no-resume"]
+        began = time.monotonic()
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert ["ok"] == [line["status"] for line in json.loads(ran.stdout)]
+        return time.monotonic() - began
+
+    assert took_s(13) - took_s(1) < 1.2 * 12 + 5
 
 
 def test_nothing_is_predicted_of_code_that_needs_values_or_fails():
