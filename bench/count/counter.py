@@ -17,10 +17,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vidcost.bench.call import tensors_in
 from vidcost.bench.count import integers, meta
 from vidcost.bench.count.operands import Multiplication, Operands, Shape
 from vidcost.bench.count.rules import RULES, USERS, Rule, is_free, product_kind, torchs_rule
-from vidcost.bench.outputs import tensors_in
 from vidcost.models.cost import Cost
 
 
