@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -97,10 +96,8 @@ class Recipe:
         for word in words:
             axis, _, choice = word.partition("=")
             if axis not in offered:
-                near = difflib.get_close_matches(axis, offered, n=1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
                 known = ", ".join(offered) or "none"
-                raise ValueError(f"{name} has no axis {axis!r}: {hint}it has {known}")
+                raise ValueError(f"{name} has no axis {axis!r}: it has {known}")
             if choice not in offered[axis].choices:
                 raise ValueError(
                     f"{axis} cannot be {choice!r}: choose from {', '.join(offered[axis].choices)}"
@@ -252,26 +249,6 @@ class Judged:
         values = figures(self.recipe).of(self.kind) if self.recipe else {}
         return next((each for each in values.items() if self.printed.equals(each[1])), None)
 
-    def problems(self, paper: Paper) -> list[str]:
-        """What is wrong with its note and recipe, a line each, naming table, row and figure."""
-        is_exact = self.verdict in (Verdict.EXACT, Verdict.BOUND_HOLDS)
-        printed, found = self.printed.printed, []
-        if not is_exact and not self.note:
-            found.append(
-                f"{printed} is {self.verdict}, and no note in papers/{paper.name}/figures.toml "
-                "says how ours differs"
-            )
-        if is_exact and self.note:
-            met = " and ".join(self.met)
-            found.append(f"{printed} is met by {met}, but a note says how ours differs")
-        if self.recipe is not None and is_exact:
-            found.append(f"{printed} needs no recipe, but has one")
-        if self.recipe is not None and self.given() is None:
-            counts = ", ".join(f"{n:,}" for n in figures(self.recipe).of(self.kind).values())
-            found.append(f"recipe `{self.recipe.spec}` gives {counts}, no longer {printed}")
-        place = f"Table {self.table}, {self.row.name}, {KINDS[self.kind]}"
-        return [f"{place}: {each}" for each in found]
-
 
 def judge(
     paper: Paper, *, advance: Callable[[str], None] = lambda what: None
@@ -285,25 +262,34 @@ def judge(
     for entry in paper.figures:
         row = rows[entry.row]
         for kind, figure, note, recipe in entry.figures():
-            judged.append(
-                Judged(
-                    table=entry.table,
-                    label=entry.label,
-                    row=row,
-                    kind=kind,
-                    printed=figure,
-                    note=note,
-                    recipe=Recipe.parse(recipe) if recipe else None,
-                    ours=figures(Recipe(row)) if row.build else None,
-                )
-            )
+            ours = figures(Recipe(row)) if row.build else None
+            known = Recipe.parse(recipe) if recipe else None
+            judged.append(Judged(entry.table, entry.label, row, kind, figure, note, known, ours))
         advance(f"counted {row.name}")
     return tuple(judged)
 
 
 def problems(paper: Paper, judged: Sequence[Judged]) -> list[str]:
     """What is wrong with notes and recipes, a line each, naming table, row and figure."""
-    return [line for each in judged for line in each.problems(paper)]
+    lines = []
+    for each in judged:
+        is_exact = each.verdict in (Verdict.EXACT, Verdict.BOUND_HOLDS)
+        printed = each.printed.printed
+        place = f"Table {each.table}, {each.row.name}, {KINDS[each.kind]}: "
+        if not is_exact and not each.note:
+            file = f"papers/{paper.name}/figures.toml"
+            lines.append(
+                f"{place}{printed} is {each.verdict}, and no note in {file} says how ours differs"
+            )
+        if is_exact and each.note:
+            met = " and ".join(each.met)
+            lines.append(f"{place}{printed} is met by {met}, but a note says how ours differs")
+        if each.recipe and is_exact:
+            lines.append(f"{place}{printed} needs no recipe, but has one")
+        if each.recipe and each.given() is None:
+            counts = ", ".join(f"{n:,}" for n in figures(each.recipe).of(each.kind).values())
+            lines.append(f"{place}recipe `{each.recipe.spec}` gives {counts}, no longer {printed}")
+    return lines
 
 
 # claims
@@ -321,21 +307,7 @@ class Said(NamedTuple):
 Check = Callable[[Claim, Paper], Said]
 
 
-class ClaimVerdict(NamedTuple):
-    """A claim and what is left of it."""
-
-    claim: Claim
-    said: Said
-
-    @property
-    def command(self) -> str:
-        """The command that shows what the verdict rests on."""
-        if self.said.of_formulas:
-            return "vidcost formulas --format md"
-        return f"vidcost count {' '.join(self.claim.rows)}"
-
-
-def judge_claims(paper: Paper) -> tuple[ClaimVerdict, ...]:
+def judge_claims(paper: Paper) -> list[tuple[Claim, Said]]:
     """A verdict on every claim of the paper, in its order, by the functions of its claims.py.
 
     Raises: ValueError if there is no such function.
@@ -348,8 +320,8 @@ def judge_claims(paper: Paper) -> tuple[ClaimVerdict, ...]:
                 f"no code checks the claim {claim.printed!r} of {claim.where}: add a function "
                 f"{claim.check} to papers/{paper.name}/claims.py"
             )
-        found.append(ClaimVerdict(claim, check(claim, paper)))
-    return tuple(found)
+        found.append((claim, check(claim, paper)))
+    return found
 
 
 def holds(is_so: bool) -> str:

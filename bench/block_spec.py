@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -92,13 +91,8 @@ def _settings(name: str, made: Callable[..., Any], options: str) -> dict[str, An
     for option in filter(None, options.split(",")):
         key, separator, value = option.partition("=")
         if key not in parameters:
-            near = difflib.get_close_matches(key, parameters, n=1)
-            hint = (
-                f"did you mean {near[0]!r}?"
-                if near
-                else "it takes " + (", ".join(parameters) or "none")
-            )
-            raise ValueError(f"block {name} has no option {key!r}: {hint}")
+            known = ", ".join(parameters) or "none"
+            raise ValueError(f"block {name} has no option {key!r}: it takes {known}")
         if not separator:
             raise ValueError(f"{name}:{key} needs a value: {name}:{key}=...")
         settings[key] = _value(f"{name}:{key}", value, parameters[key])

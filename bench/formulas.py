@@ -182,13 +182,13 @@ def _per_clip(formula: Formula) -> Formula:
 
 # crossovers
 
-Along = Literal["N", "T", "H=W"]
+Along = Literal["N", "H=W"]
 FRAMES, SIZE = 8, 14
-"""The extents that stay: a map of 14x14 along T and N, 8 frames along H=W."""
+"""The extents that stay: a map of 14x14 along N, 8 frames along H=W."""
 MOST_FRAMES, MOST_SIDE = 1024, 512
 
 Place = tuple[int, int, int]
-"""Positions, frames or a side, and the MACs counted there of the first and the second block."""
+"""Positions or a side, and the MACs counted there of the first and the second block."""
 
 
 class Crossing(NamedTuple):
@@ -213,19 +213,13 @@ def crossover(
             formula says.
     """
     with torch.device("meta"):
-        blocks = first(channels), second(channels)
-    symbol, most = (H, MOST_SIDE) if along == "H=W" else (T, MOST_FRAMES)
-    step = SIZE * SIZE if along == "N" else 1
+        blocks: list[Any] = [first(channels), second(channels)]
+    symbol, most, step = (H, MOST_SIDE, 1) if along == "H=W" else (T, MOST_FRAMES, SIZE * SIZE)
+    open_shape = (1, channels, *((FRAMES, H, H) if symbol is H else (T, SIZE, SIZE)))
+    formulas = [at_shape(derived(block).macs, open_shape) for block in blocks]
 
     def shape(value: int) -> Shape:
-        extents = (FRAMES, value, value) if symbol is H else (value, SIZE, SIZE)
-        return (1, channels, *extents)
-
-    fixed = dict(zip((B, C, T, H, W), (1, channels, FRAMES, SIZE, SIZE), strict=True))
-    fixed |= {H: H, W: H} if symbol is H else {T: T}
-    formulas = [in_extents(derived(block).macs).subs(fixed) for block in blocks]
-    difference = sympy.expand(formulas[0] - formulas[1])
-    roots = [] if difference.has(sympy.floor) else _roots(difference, symbol)
+        return tuple(value if extent is symbol else extent for extent in open_shape)
 
     def place(value: int) -> Place:
         x = torch.empty(shape(value), device="meta")
@@ -238,7 +232,23 @@ def crossover(
             )
         return (value * step, counted[0], counted[1])
 
-    least = _least(blocks, shape, most)
+    least, rejected = 0, ValueError()
+    while least < most:
+        least += 1
+        try:
+            for block in blocks:
+                block.cost(shape(least))
+            break
+        except ValueError as error:
+            rejected = error
+    else:
+        raise rejected
+    difference = sympy.expand(formulas[0] - formulas[1])
+    roots = []
+    if difference.has(symbol) and not difference.has(sympy.floor):
+        # without the symbol's own assumption, by which sympy would drop roots
+        x = sympy.Symbol("x")
+        roots = sympy.real_roots(sympy.Poly(difference.subs(symbol, x), x))
     # floors of a side over a power of two are exact in floats, all else is whole numbers
     at = sympy.lambdify(symbol, difference, "math")
     signs = [(value, at(value) > 0) for value in range(least, most + 1) if at(value)]
@@ -248,27 +258,3 @@ def crossover(
             root = next((step * root for root in roots if below <= root <= above), None)
             crossings.append(Crossing(place(below), place(above), root))
     return place(signs[0][0] if signs else least), crossings
-
-
-def _least(blocks: Iterable[Any], shape: Callable[[int], Shape], most: int) -> int:
-    """The smallest value that all blocks take.  Raises: ValueError, the block's, if none is."""
-    rejected = ValueError()
-    for value in range(1, most + 1):
-        try:
-            for block in blocks:
-                block.cost(shape(value))
-        except ValueError as error:
-            rejected = error
-        else:
-            return value
-    raise rejected
-
-
-def _roots(polynomial: Expr, symbol: Expr) -> list[Expr]:
-    """The positive real roots, in order, each once."""
-    if not polynomial.has(symbol):
-        return []
-    # without the symbol's own assumption, by which sympy would drop roots
-    x = sympy.Symbol("x")
-    roots = sympy.real_roots(sympy.Poly(polynomial.subs(symbol, x), x), multiple=False)
-    return sorted(root for root, _ in roots if root > 0)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from vidcost.bench import files
 from vidcost.bench.count import record
@@ -35,22 +35,14 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
-class Answer(NamedTuple):
-    """The result of a query: column names, whether each holds numbers, and the rows."""
-
-    columns: tuple[str, ...]
-    numeric: tuple[bool, ...]
-    rows: list[tuple[Any, ...]]
-
-
 def query(
     sql: str,
     results: Path,
     *,
     parquet: Path | None = None,
     note: Callable[[str], None] = lambda warning: None,
-) -> Answer:
-    """Run one SELECT on the tables of a results folder.
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """The columns and rows of one SELECT on the tables of a results folder.
 
     Nothing else can be read or written: DuckDB's file access is off, except for ``parquet``, which
     receives the answer. ``note`` is told of a line that was cut short.
@@ -86,8 +78,7 @@ def query(
             if draft:
                 relation.write_parquet(str(draft))
             rows = [tuple(map(_number, row)) for row in relation.fetchall()]
-    numeric = (all(type(v) in (int, float, type(None)) for v in c) for c in zip(*rows, strict=True))
-    return Answer(columns, tuple(numeric) or (False,) * len(columns), rows)
+    return columns, rows
 
 
 def _register(
@@ -116,14 +107,13 @@ def _register(
             for line in _lines(path, f"vidcost audit {path.stem}")
         ),
     }
-    found = False
-    for name in TABLES:
-        plain = [{key: _plain(value) for key, value in line.items()} for line in tables[name]]
-        if plain:
-            found = True
+    found = {name: list(lines) for name, lines in tables.items()}
+    for name, lines in found.items():
+        if lines:
+            plain = [{key: _plain(value) for key, value in line.items()} for line in lines]
             # by way of object, or a column with a gap would turn its integers into floats
             connection.register(name, pd.DataFrame(plain, dtype=object).convert_dtypes())
-    return found
+    return any(found.values())
 
 
 def _counts(counted: record.Record) -> dict[str, Any]:

@@ -122,27 +122,23 @@ def select(
     Raises: ValueError if a pattern matches nothing, with the nearest name, there is no such paper
             or table, or none of its rows matches.
     """
-    own = rows_of(paper_name or DEFAULT)
+    own = {row.name: row for row in rows_of(paper_name or DEFAULT)}
     among_all = bool(patterns) and paper_name is None and table is None
-    rows = tuple(every_row().values()) if among_all else own
-    rows += _optimized_by_name(patterns, rows)
-    if table is not None:
-        printed = {each.row for each in paper(paper_name or DEFAULT).table(table)}
-    chosen: set[str] = set()
+    rows = dict(every_row() if among_all else own)
+    bases = {f"{name}-optimized": row for name, row in rows.items() if row.has_blocks}
+    rows |= {each: bases[each].optimized() for each in patterns if each in {*bases} - {*rows}}
+    chosen = set() if patterns else {*rows}
     for pattern in patterns:
-        names = _matching(pattern, own) or _matching(pattern, rows)
+        names = fnmatch.filter(own, pattern) or fnmatch.filter(rows, pattern)
         if not names:
-            near = _near(pattern, [row.name for row in rows], cutoff=0.4)
+            near = _near(pattern, rows, cutoff=0.4)
             raise ValueError(f"no row {pattern!r}: {near}`vidcost list` shows all rows")
-        chosen |= names
-    found = tuple(
-        row
-        for row in rows
-        if (not patterns or row.name in chosen) and (table is None or row.name in printed)
-    )
-    if not found:
+        chosen |= {*names}
+    if table is not None:
+        chosen &= {each.row for each in paper(paper_name or DEFAULT).table(table)}
+    if not chosen:
         raise ValueError(f"no row of Table {table} matches {' or '.join(patterns)}")
-    return found
+    return tuple(row for name, row in rows.items() if name in chosen)
 
 
 def row_files() -> list[Path]:
@@ -153,21 +149,6 @@ def row_files() -> list[Path]:
     return [*sorted(networks), *sorted(rows)]
 
 
-def _matching(pattern: str, rows: Iterable[Row]) -> set[str]:
-    return {row.name for row in rows if fnmatch.fnmatchcase(row.name, pattern)}
-
-
 def _near(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"did you mean {near[0]!r}? " if near else ""
-
-
-def _optimized_by_name(names: Sequence[str], rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Optimized variants of ``rows`` that are asked for by name and are none of them."""
-    known = {row.name for row in rows}
-    bases = {f"{row.name}-optimized": row for row in rows if row.has_blocks}
-    return tuple(
-        bases[name].optimized()
-        for name in dict.fromkeys(names)
-        if name in bases and name not in known
-    )

@@ -82,10 +82,7 @@ class Row:
         blocks: Blocks = self.build.keywords["blocks"]
         if not all("impl" in inspect.signature(block).parameters for block in blocks.values()):
             raise ValueError(f"{self.name} has a block of one implementation: choose another row")
-        changed = {
-            position: partial(block, impl="optimized")  # type: ignore[call-arg]
-            for position, block in blocks.items()
-        }
+        changed = {at: partial(each, impl="optimized") for at, each in blocks.items()}  # type: ignore[call-arg]
         note = f"variant: {self.name} with the optimized implementation of its blocks"
         return replace(plain.with_blocks(changed), name=f"{self.name}-optimized", note=note)
 

@@ -1,5 +1,3 @@
-"""The wheel, built from a copy of the checkout and used far from it."""
-
 import contextlib
 import json
 import os

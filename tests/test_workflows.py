@@ -1,7 +1,3 @@
-"""The workflows of GitHub Actions: valid YAML with the keys that GitHub needs."""
-
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

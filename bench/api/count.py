@@ -14,14 +14,13 @@ from tabulate import tabulate
 from torch import Tensor, nn
 
 from vidcost.bench.api.guest import NotCopyable, called, copied, guarded, outline, outlined
-from vidcost.bench.call import Inputs, name_inside
+from vidcost.bench.call import Inputs, name_inside, tensors_in
 from vidcost.bench.count import counter
 from vidcost.bench.count.counter import Count, UncountedOperator
 from vidcost.bench.count.modules import Check, ModuleCount, check, modules
 from vidcost.bench.count.operands import Shape
 from vidcost.bench.count.training import Training, count_training
 from vidcost.bench.errors import named
-from vidcost.bench.outputs import tensors_in
 from vidcost.models.cost import Cost
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from vidcost.bench.api.guest import called, copied, guarded
-from vidcost.bench.call import Inputs
-from vidcost.bench.outputs import is_finite
+from vidcost.bench.call import Inputs, is_finite
 from vidcost.bench.timing.axes import Phase
 from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell

@@ -9,25 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.cli import completion
+from vidcost.bench.cli import completion, options
 from vidcost.bench.cli.axis_options import with_axes
-from vidcost.bench.cli.options import (
-    Address,
-    As,
-    Classes,
-    Device,
-    EngineName,
-    Frames,
-    GpuType,
-    Inputs,
-    Json,
-    Results,
-    Resume,
-    Size,
-    Threads,
-    TimeLimit,
-    Wide,
-)
 from vidcost.bench.cli.output import print_table, report
 
 compare_app = typer.Typer()
@@ -70,7 +53,7 @@ def compare(
             autocompletion=completion.blocks,
         ),
     ] = None,
-    inputs: Inputs = None,
+    inputs: options.Inputs = None,
     sweep: Annotated[
         str | None,
         typer.Option(
@@ -81,12 +64,12 @@ def compare(
         Path | None,
         typer.Option(metavar="FILE", help="Draw the sweep to an .svg or .png file."),
     ] = None,
-    classes: Classes = None,
-    frames: Frames = None,
-    size: Size = None,
-    device: Device = "cpu",
+    classes: options.Classes = None,
+    frames: options.Frames = None,
+    size: options.Size = None,
+    device: options.Device = "cpu",
     axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
-    threads: Threads = None,
+    threads: options.Threads = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -97,15 +80,15 @@ def compare(
     reference_counter: Annotated[
         bool, typer.Option("--fvcore/--no-fvcore", help="Ask fvcore, which runs each for real.")
     ] = True,
-    time_limit: TimeLimit = "5m",
-    resume: Resume = True,
-    engine: EngineName = "here",
-    address: Address = None,
-    gpu: GpuType = None,
-    results: Results = Path("results"),
-    as_: As = None,
-    wide: Wide = False,
-    json: Json = False,
+    time_limit: options.TimeLimit = "5m",
+    resume: options.Resume = True,
+    engine: options.EngineName = "here",
+    address: options.Address = None,
+    gpu: options.GpuType = None,
+    results: options.Results = Path("results"),
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
 ) -> None:
     """Compare blocks in one network: counts, latency, memory, and what they add to it.
 
@@ -114,7 +97,7 @@ def compare(
     network without any block. Timings are stored like those of `vidcost time`.
     """
     from vidcost.bench.cli.engines import Place, take
-    from vidcost.bench.cli.networks import fields_of, limit_s
+    from vidcost.bench.cli.targets import fields_of, limit_s
     from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
     from vidcost.bench.progress import progress
     from vidcost.bench.report.compare import compare_table
@@ -164,8 +147,8 @@ def compare(
                 command="vidcost compare",
             )
     timings = max(by_kind(taken.timings), key=len)
-    found = compared(chosen, counts, timings)
     axis = swept[0] if swept else None
+    found = compared(chosen, counts, timings, axis)
     where = f"{network} at {', '.join(dict.fromkeys(at))}"
     table = compare_table(found, timings, where=where, axis=axis)
     left_out = len(taken.timings) - len(timings)
@@ -179,10 +162,10 @@ def compare(
         typer.echo(f"drawn: {plot}", err=True)
     print_table(table, as_)
     report(
-        f"{each.variant.cell.target}: {each.status}: {each.error}"
-        for each in found
+        f"{variant.cell.target}: {line['status']}: {line['error']}"
+        for variant, line in zip(chosen, found, strict=True)
         # that a block does not fit a clip is a fact of the sweep, not a failure
-        if each.status != "ok" and not (each.status == "rejected" and swept)
+        if line["status"] not in (("ok", "rejected") if swept else ("ok",))
     )
 
 

@@ -7,21 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidcost.bench.cli import completion
-from vidcost.bench.cli.options import (
-    TIME_LIMIT,
-    As,
-    Classes,
-    Frames,
-    Inputs,
-    Json,
-    NoCache,
-    PaperTable,
-    Rows,
-    Size,
-    TimeLimit,
-    Wide,
-)
+from vidcost.bench.cli import completion, options
 from vidcost.bench.cli.output import print_table, report, report_failures
 
 if TYPE_CHECKING:
@@ -32,16 +18,16 @@ counts_app = typer.Typer()
 
 @counts_app.command("list", epilog="Example: `vidcost list 'mfnet-pnl*' --table 3`")
 def list_rows(
-    rows: Rows = None,
-    table: PaperTable = None,
+    rows: options.Rows = None,
+    table: options.PaperTable = None,
     paper: Annotated[
         str | None,
         typer.Option(help="Only the rows of this paper.", autocompletion=completion.papers),
     ] = None,
     papers: Annotated[bool, typer.Option("--papers", help="List the papers instead.")] = False,
-    as_: As = None,
-    wide: Wide = False,
-    json: Json = False,
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
 ) -> None:
     """List the rows: name, tables, input, what is assumed."""
     from vidcost.bench.report.counts import list_table
@@ -58,15 +44,15 @@ def list_rows(
 
 @counts_app.command("count", epilog="Example: `vidcost count mfnet-nl mfnet-pnl-x5 --format csv`")
 def count(
-    rows: Rows = None,
-    table: PaperTable = None,
-    classes: Classes = None,
-    frames: Frames = None,
-    size: Size = None,
+    rows: options.Rows = None,
+    table: options.PaperTable = None,
+    classes: options.Classes = None,
+    frames: options.Frames = None,
+    size: options.Size = None,
     references: Annotated[
         bool, typer.Option("--references", help="Ask fvcore, thop and torch's counter too.")
     ] = False,
-    no_cache: NoCache = False,
+    no_cache: options.NoCache = False,
     training: Annotated[
         bool, typer.Option("--training", help="MACs of the forward and the backward pass.")
     ] = False,
@@ -81,11 +67,11 @@ def count(
             help="Count blocks, such as pnl:n=3 or my_block.py:MyBlock, alone at this input shape.",
         ),
     ] = None,
-    inputs: Inputs = None,
-    time_limit: TimeLimit = TIME_LIMIT,
-    as_: As = None,
-    wide: Wide = False,
-    json: Json = False,
+    inputs: options.Inputs = None,
+    time_limit: options.TimeLimit = options.TIME_LIMIT,
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
 ) -> None:
     """Count rows exactly, in seconds, and check every block against its closed form.
 
@@ -95,8 +81,15 @@ def count(
     own, a class or function that takes the number of channels. A method cost(shape), which returns
     a vidcost.models.Cost, is a closed form.
     """
-    from vidcost.bench.cli.networks import failures, limit_s, network_cells, parted
-    from vidcost.bench.cli.rows import at, buildable, measured
+    from vidcost.bench.cli.targets import (
+        at,
+        buildable,
+        failures,
+        limit_s,
+        measured,
+        network_cells,
+        parted,
+    )
     from vidcost.bench.count.record import count_row
     from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
     from vidcost.bench.inspection.counted import counted

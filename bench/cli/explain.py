@@ -8,22 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.cli.options import (
-    TIME_LIMIT,
-    As,
-    Classes,
-    Format,
-    Frames,
-    Inputs,
-    Json,
-    NoCache,
-    PaperTable,
-    Results,
-    Rows,
-    Size,
-    TimeLimit,
-    Wide,
-)
+from vidcost.bench.cli import options
 from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
 if TYPE_CHECKING:
@@ -39,13 +24,13 @@ SHOWN_OF_PRINTED = 10
 
 @explain_app.command("explain", epilog="Example: `vidcost explain mfnet-nl mfnet-pnl-x5`")
 def explain(
-    rows: Rows = None,
-    table: PaperTable = None,
-    classes: Classes = None,
-    frames: Frames = None,
-    size: Size = None,
-    results: Results = Path("results"),
-    no_cache: NoCache = False,
+    rows: options.Rows = None,
+    table: options.PaperTable = None,
+    classes: options.Classes = None,
+    frames: options.Frames = None,
+    size: options.Size = None,
+    results: options.Results = Path("results"),
+    no_cache: options.NoCache = False,
     counter: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,11 +46,11 @@ def explain(
     params: Annotated[
         str | None, typer.Option(metavar="PARAMS", help="Printed with --printed: 34.6M.")
     ] = None,
-    inputs: Inputs = None,
-    time_limit: TimeLimit = TIME_LIMIT,
-    as_: As = None,
-    wide: Wide = False,
-    json: Json = False,
+    inputs: options.Inputs = None,
+    time_limit: options.TimeLimit = options.TIME_LIMIT,
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
 ) -> None:
     """From our MACs to what each counter prints, by named terms; fails if anything is left over.
 
@@ -73,8 +58,7 @@ def explain(
     reconciliation.jsonl, with every row's terms, to the results folder; --format json or csv prints
     a line for each term.
     """
-    from vidcost.bench.cli.networks import limit_s, network_cells, parted
-    from vidcost.bench.cli.rows import at, buildable, measured
+    from vidcost.bench.cli.targets import at, buildable, limit_s, measured, network_cells, parted
     from vidcost.bench.count.reconcile import Entry, reconcile
     from vidcost.bench.count.references.asking import chosen as chosen_counters
     from vidcost.bench.inspection.counted import explained
@@ -109,7 +93,7 @@ def explain(
         else:
             entries[network.target] = found
     shown = [entry for each in entries.values() for entry in each]
-    if as_ in (Format.JSON, Format.CSV):
+    if as_ in (options.Format.JSON, options.Format.CSV):
         print_table(tidy_table(shown), as_)
     elif not entries:
         pass
@@ -134,7 +118,7 @@ def _printed(
     params: str | None,
     limit_s: float,
 ) -> Table:
-    from vidcost.bench.cli.rows import buildable
+    from vidcost.bench.cli.targets import buildable
     from vidcost.bench.count.printed import candidates_of_row, ranked
     from vidcost.bench.inspection.counted import candidates_of
     from vidcost.bench.report.reconciliation import printed_table

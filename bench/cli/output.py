@@ -45,6 +45,11 @@ def print_tables(tables: Sequence[Table], as_: Format | None) -> None:
         print_table(table, as_)
 
 
+def print_lines(lines: Sequence[Mapping[str, Any]], said: str, *, as_json: bool) -> None:
+    """Print data as JSON, or what is said of them."""
+    sys.stdout.write(Table("", (), lines).json() if as_json else f"{said}\n")
+
+
 def write_document(path: Path, document: str, *, command: str) -> None:
     """Write a document that names the command that wrote it."""
     files.write(path, f"<!-- written by: vidcost {command} -->\n\n{document}")

@@ -17,17 +17,13 @@ from typing import Annotated, Any
 
 import typer
 
-from vidcost.bench.cli.audit import audit_app
-from vidcost.bench.cli.cache import cache_app
 from vidcost.bench.cli.compare import compare_app
 from vidcost.bench.cli.counts import counts_app
 from vidcost.bench.cli.explain import explain_app
-from vidcost.bench.cli.formulas import formulas_app
 from vidcost.bench.cli.gate import gate_app
 from vidcost.bench.cli.output import complain
-from vidcost.bench.cli.query import query_app
-from vidcost.bench.cli.report import report_app
-from vidcost.bench.cli.tables import tables_app
+from vidcost.bench.cli.papers import paper_app
+from vidcost.bench.cli.stored import cache_app, stored_app
 from vidcost.bench.cli.timing import timing_app
 from vidcost.bench.exit_status import BAD_INPUT, DONE, FAULT, NOBODY_READS, Ending
 from vidcost.bench.progress import alive
@@ -60,13 +56,11 @@ app.add_typer(explain_app)
 app.add_typer(timing_app)
 app.add_typer(compare_app)
 app.add_typer(gate_app, name="gate")
-app.add_typer(report_app)
-app.add_typer(query_app)
+app.add_typer(stored_app)
 app.add_typer(cache_app, name="cache")
-for paper_app in (tables_app, formulas_app, audit_app):
-    for command in paper_app.registered_commands:
-        command.rich_help_panel = "A paper's rows and printed figures"
-    app.add_typer(paper_app)
+for command in paper_app.registered_commands:
+    command.rich_help_panel = "A paper's rows and printed figures"
+app.add_typer(paper_app)
 
 
 def _print_version(asked: bool) -> None:

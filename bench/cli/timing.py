@@ -8,26 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.cli import completion
+from vidcost.bench.cli import completion, options
 from vidcost.bench.cli.axis_options import with_axes
-from vidcost.bench.cli.options import (
-    Address,
-    As,
-    Classes,
-    Device,
-    EngineName,
-    Frames,
-    GpuType,
-    Inputs,
-    Json,
-    Results,
-    Resume,
-    Rows,
-    Size,
-    Threads,
-    TimeLimit,
-    Wide,
-)
 from vidcost.bench.cli.output import print_tables, report, write_document
 from vidcost.bench.timing.axes import OPTIONS
 
@@ -39,7 +21,7 @@ timing_app = typer.Typer()
 )
 @with_axes(*OPTIONS, several=True)
 def time_rows(
-    rows: Rows = None,
+    rows: options.Rows = None,
     blocks: Annotated[
         list[str] | None,
         typer.Option(
@@ -73,26 +55,26 @@ def time_rows(
             "--contribution", help="Time rows interleaved with the same networks without blocks."
         ),
     ] = False,
-    device: Device = "cpu",
+    device: options.Device = "cpu",
     axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
-    threads: Threads = None,
-    classes: Classes = None,
-    frames: Frames = None,
-    size: Size = None,
+    threads: options.Threads = None,
+    classes: options.Classes = None,
+    frames: options.Frames = None,
+    size: options.Size = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="90s, 10m, 1h in all; default: until precise."),
     ] = None,
-    inputs: Inputs = None,
-    time_limit: TimeLimit = "5m",
-    resume: Resume = True,
-    engine: EngineName = "here",
-    address: Address = None,
-    gpu: GpuType = None,
-    results: Results = Path("results"),
-    as_: As = None,
-    wide: Wide = False,
-    json: Json = False,
+    inputs: options.Inputs = None,
+    time_limit: options.TimeLimit = "5m",
+    resume: options.Resume = True,
+    engine: options.EngineName = "here",
+    address: options.Address = None,
+    gpu: options.GpuType = None,
+    results: options.Results = Path("results"),
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
 ) -> None:
     """Time rows, blocks alone, or with --contribution what blocks add to their networks.
 
@@ -104,8 +86,7 @@ def time_rows(
     nothing is timed. Fails if a measurement failed.
     """
     from vidcost.bench.cli.engines import Place, take
-    from vidcost.bench.cli.networks import check_options, limit_s, parted
-    from vidcost.bench.cli.rows import at, buildable
+    from vidcost.bench.cli.targets import at, buildable, check_options, limit_s, parted
     from vidcost.bench.count.record import count_row
     from vidcost.bench.report.blocks import blocks_markdown, impl_table
     from vidcost.bench.report.timing import contribution_table, timing_table

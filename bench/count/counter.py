@@ -17,10 +17,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vidcost.bench.call import tensors_in
 from vidcost.bench.count import integers, meta
 from vidcost.bench.count.operands import Multiplication, Operands, Shape
 from vidcost.bench.count.rules import RULES, USERS, Rule, is_free, product_kind, torchs_rule
-from vidcost.bench.outputs import tensors_in
 from vidcost.models.cost import Cost
 
 
@@ -237,7 +237,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The quantities that an operator's rule gives, in the module that is running."""
         if self.hiding:
             return []
-        if name == "mean" and self.operands.is_squared(args[0]):
+        if name == "mean" and (made := self.operands.made(args[0])) and made.is_square:
             name, parts = "_fused_rms_norm", ("norm", args[0].numel())
         tensors = (a for a in args if a is None or isinstance(a, Tensor))
         operands = tuple(None if a is None else tuple(a.shape) for a in tensors)
@@ -257,17 +257,18 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return []
         if name == "sum":
             dims = args[1] if len(args) > 1 and args[1] is not None else ()
-            found = self.operands.contracted(args[0], dims)
-            if found is None:
+            found = self.operands.made(args[0])
+            if found is None or found.output != args[0].shape or not found.is_contracted(dims):
                 return []
+            self.operands.note(args[0], None)
             self.multiply -= math.prod(found.output)
             if found.source is not None:
                 found.source.product = found.kind
             return [_product(found)]
-        if name == "square" or (name == "pow" and not isinstance(args[1], Tensor) and args[1] == 2):
-            self.operands.squared(out[0])
         if name == "mul" and (out[0].is_floating_point() or out[0].is_complex()):
             return self._multiplied(args, out[0])
+        if name == "square" or (name == "pow" and not isinstance(args[1], Tensor) and args[1] == 2):
+            self.operands.note(out[0], Multiplication("", "", 0, ((), ()), (), is_square=True))
         return []
 
     def _multiplied(self, args: Sequence[Any], out: Tensor) -> list[Operation]:
@@ -278,15 +279,16 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kind = product_kind(self.is_constant, *args[:2])
         left, right = (tuple(each.shape) for each in args[:2])
         amount = elements * (4 if out.is_complex() else 1)
-        found = Multiplication(self.module, kind, amount, (left, right), tuple(out.shape))
+        found = Multiplication(
+            *(self.module, kind, amount, (left, right), tuple(out.shape)),
+            is_square=args[0] is args[1],
+        )
         # an outer product, by its name
         if self.einsums and max(math.prod(left), math.prod(right)) < elements:
             return [_product(found)]
         self.multiply += elements
         self.last_multiplied = found
-        self.operands.multiplied(out, found)
-        if args[0] is args[1]:
-            self.operands.squared(out)
+        self.operands.note(out, found)
         return []
 
 

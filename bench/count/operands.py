@@ -34,6 +34,7 @@ class Multiplication:
     amount: int
     operands: tuple[Shape, Shape]
     output: Shape
+    is_square: bool = False
     source: Any = None
 
     def is_contracted(self, dims: Sequence[int]) -> bool:
@@ -53,8 +54,7 @@ class Operands:
     def __init__(self, inputs: Iterable[Tensor]) -> None:
         # while there is a weak reference, no other storage gets the address
         self._varying: dict[int, StorageWeakRef] = {}
-        self._multiplied: dict[int, tuple[StorageWeakRef, Multiplication]] = {}
-        self._squared: dict[int, StorageWeakRef] = {}
+        self._made: dict[int, tuple[StorageWeakRef, Multiplication | None]] = {}
         self._vary(inputs)
 
     def is_constant(self, tensor: Tensor) -> bool:
@@ -81,24 +81,11 @@ class Operands:
             if storage._cdata not in self._varying:
                 self._varying[storage._cdata] = _weak(storage)
 
-    def multiplied(self, result: Tensor, multiplication: Multiplication) -> None:
-        """Note that ``result`` is the product of two tensors, element by element."""
+    def note(self, result: Tensor, made: Multiplication | None) -> None:
+        """Note how ``result`` was made; None forgets it."""
         storage = result.untyped_storage()
-        self._multiplied[storage._cdata] = _weak(storage), multiplication
+        self._made[storage._cdata] = _weak(storage), made
 
-    def contracted(self, tensor: Tensor, dims: Sequence[int]) -> Multiplication | None:
-        """The multiplication that a sum of ``tensor`` over ``dims`` makes a product; forgotten."""
-        _, found = self._multiplied.get(tensor.untyped_storage()._cdata, (None, None))
-        if found is None or found.output != tuple(tensor.shape) or not found.is_contracted(dims):
-            return None
-        del self._multiplied[tensor.untyped_storage()._cdata]
-        return found
-
-    def squared(self, result: Tensor) -> None:
-        """Note that ``result`` has the squares of a tensor."""
-        storage = result.untyped_storage()
-        self._squared[storage._cdata] = _weak(storage)
-
-    def is_squared(self, tensor: Tensor) -> bool:
-        """Whether ``tensor`` has the squares of another."""
-        return tensor.untyped_storage()._cdata in self._squared
+    def made(self, tensor: Tensor) -> Multiplication | None:
+        """The multiplication whose result ``tensor`` is, or a view of that."""
+        return self._made.get(tensor.untyped_storage()._cdata, (None, None))[1]

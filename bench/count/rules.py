@@ -379,7 +379,7 @@ def rule(operator: str) -> Callable[[_Macs], _Macs]:
 
     Raises: ValueError if ``operator`` is no such name, or counted already.
     """
-    _check_new(operator)
+    key = _new_key(operator)
 
     def add(macs: _Macs) -> _Macs:
         def adapted(
@@ -393,8 +393,8 @@ def rule(operator: str) -> Callable[[_Macs], _Macs]:
                 raise ValueError(f"the rule of {operator} returns MACs or a Cost, not {found!r}")
             return product_kind(is_constant, *(a for a in args if isinstance(a, Tensor))), found
 
-        RULES[operator] = adapted
-        USERS.add(operator)
+        RULES[key] = adapted
+        USERS.add(key)
         return macs
 
     return add
@@ -405,17 +405,20 @@ def free(operator: str) -> None:
 
     Raises: ValueError if ``operator`` is no such name, or counted already.
     """
-    _check_new(operator)
-    FREE.add(operator)
+    key = _new_key(operator)
+    RULES.pop(key, None)
+    FREE.add(key)
 
 
-def _check_new(operator: str) -> None:
+def _new_key(operator: str) -> str:
+    """What an operator goes by in the tables of rules."""
     library, _, name = operator.partition("::")
     if not library or not name:
         raise ValueError(f'an operator is "library::name", not {operator!r}')
-    known = name if library in ("aten", "prim") else operator
-    if known in RULES and operator not in USERS:
+    key = name if library in ("aten", "prim") else operator
+    if key in RULES and key not in USERS:
         raise ValueError(f"{operator} has a counting rule already")
+    return key
 
 
 def torchs_rule(func: Any) -> Rule | None:
@@ -427,7 +430,9 @@ def torchs_rule(func: Any) -> Rule | None:
     # of aten's operators only some have one, and only where that module is imported
     if counter is None or func.namespace in ("aten", "prim"):
         return None
-    formula = counter.flop_registry.get(func._overloadpacket)
+    # by name: of an operator that is defined again there are two objects
+    formulas = {str(each): formula for each, formula in counter.flop_registry.items()}
+    formula = formulas.get(str(func._overloadpacket))
     if formula is None:
         return None
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from vidcost.bench.call import tensors_in
 from vidcost.bench.count.counter import (
     Count,
     Functions,
@@ -21,7 +22,6 @@ from vidcost.bench.count.counter import (
     unfused,
     watched,
 )
-from vidcost.bench.outputs import tensors_in
 from vidcost.models.cost import Cost
 
 

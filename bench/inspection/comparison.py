@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 from typing import Any
 
@@ -15,13 +16,10 @@ from vidcost.bench.timing.plan import code_of
 from vidcost.bench.timing.record import Timing
 
 PLAIN = "none"
-"""What the network without any block goes by."""
+"""The name of the network without any block."""
 
 AXES = ("frames", "size")
-"""What of a row's clip a comparison can be swept over."""
-
-_COUNTED = ("ok", "differs", "uncounted")
-"""Statuses of what was built and run, so that timing it makes sense."""
+"""The extents of a row's clip that a comparison can be swept over."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,12 @@ def variants(
     user = str(network.get("network") or ""), network.get("inputs") or ()
     found = []
     for value in values:
-        clip = {} if axis is None else {axis: value}
-        common = {**conditions, **network, **clip}
-        plain = common | {"blocks": (), "code": code_of((), *user)}
-        found.append(Variant(None, value, checked_cell(plain)))
-        for block in dict.fromkeys(blocks):
-            placed = tuple((position, block) for position in dict.fromkeys(positions))
-            fields = common | {"blocks": placed, "code": code_of((block,), *user)}
-            found.append(Variant(block, value, checked_cell(fields)))
+        common = {**conditions, **network, **({axis: value} if axis else {})}
+        for block in dict.fromkeys((None, *blocks)):
+            placed = tuple((at, block) for at in dict.fromkeys(positions) if block)
+            code = code_of((block,) if block else (), *user)
+            cell = checked_cell(common | {"blocks": placed, "code": code})
+            found.append(Variant(block, value, cell))
     return found
 
 
@@ -84,7 +80,13 @@ def count_all(
     """
     found = []
     for variant in chosen:
-        found.append(_counted(variant, reference_counters, limit_s))
+        try:
+            each = counted(variant.cell, reference_counters=reference_counters, limit_s=limit_s)
+        except ValueError as error:
+            if variant.block is None:
+                raise
+            each = Counted(variant.cell, status="rejected", error=str(error))
+        found.append(each)
         advance(variant.block or PLAIN)
     rejected = [each for each in found if each.status == "rejected"]
     if rejected and len(rejected) == sum(variant.block is not None for variant in chosen):
@@ -92,99 +94,74 @@ def count_all(
     return found
 
 
-def _counted(variant: Variant, reference_counters: Sequence[Convention], limit_s: float) -> Counted:
-    try:
-        return counted(variant.cell, reference_counters=reference_counters, limit_s=limit_s)
-    except ValueError as error:
-        if variant.block is None:
-            raise
-        return Counted(variant.cell, status="rejected", error=str(error))
-
-
 def to_time(chosen: Sequence[Variant], counts: Sequence[Counted]) -> list[Cell]:
     """The cells of what could be built: on a GPU also each by itself, for its energy."""
-    sound = [v for v, c in zip(chosen, counts, strict=True) if c.status in _COUNTED]
+    ran = ("ok", "differs", "uncounted")
+    sound = [v for v, c in zip(chosen, counts, strict=True) if c.status in ran]
     contributions = [variant.contribution for variant in sound if variant.block is not None]
     alone = [variant.cell for variant in sound if variant.cell.device != "cpu"]
     return [*contributions, *alone]
 
 
-FIGURES = (
-    *("added_params", "added_macs", "latency_s", "added_s", "added_low_s", "added_high_s"),
-    *("pairs", "peak_bytes", "added_peak_bytes", "energy_j_per_clip"),
-)
-"""The fields of :class:`Compared` that are numbers."""
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One variant's figures. Seconds, bytes, joules; ``added`` is above the plain network's.
-
-    ``not_separated`` are the blocks, or :data:`PLAIN`, whose 95% interval of added latency overlaps
-    this one's; None if it was not timed.
-    """
-
-    variant: Variant
-    counted: Counted
-    added_params: int | None = None
-    added_macs: int | None = None
-    latency_s: float | None = None
-    added_s: float | None = None
-    added_low_s: float | None = None
-    added_high_s: float | None = None
-    pairs: int | None = None
-    not_separated: tuple[str, ...] | None = None
-    peak_bytes: int | None = None
-    added_peak_bytes: int | None = None
-    energy_j_per_clip: float | None = None
-    status: str = "ok"
-    error: str = ""
-
-
 def compared(
-    chosen: Sequence[Variant], counts: Sequence[Counted], timings: Sequence[Timing]
-) -> list[Compared]:
-    """The variants side by side, each beside the plain network at the same value."""
+    chosen: Sequence[Variant],
+    counts: Sequence[Counted],
+    timings: Sequence[Timing],
+    axis: str | None = None,
+) -> list[dict[str, Any]]:
+    """A line of figures for each variant, beside the plain network at the same value of ``axis``.
+
+    Seconds, bytes, joules; ``added`` is above the plain network's. ``not_separated`` are the
+    blocks, or :data:`PLAIN`, whose 95% interval of added latency overlaps this one's; None if it
+    was not timed.
+    """
     by_cell = {timing.cell: timing for timing in timings}
     plain = {v.value: c.total for v, c in zip(chosen, counts, strict=True) if v.block is None}
     timed = {v: t for v in chosen if v.block and (t := by_cell.get(v.contribution)) is not None}
     done = {v: t for v, t in timed.items() if t.status == "ok"}
     added = {variant: contribution_figures(timing) for variant, timing in done.items()}
-    found = []
+    lines = []
     for variant, count in zip(chosen, counts, strict=True):
-        known: dict[str, Any] = {"status": count.status, "error": count.error}
+        total, less, timing = count.total, plain[variant.value], timed.get(variant)
+        fvcore = (count.answers or {}).get("fvcore")
         alone = by_cell.get(variant.cell)
-        if alone is not None and alone.status == "ok":
-            known["energy_j_per_clip"] = figures(alone)["energy_j_per_clip"]
-        if variant.block is None:
-            known |= _plain([t for v, t in done.items() if v.value == variant.value])
-        else:
-            timing, total, less = timed.get(variant), count.total, plain[variant.value]
-            if timing and timing.status != "ok" and count.status in ("ok", "uncounted"):
-                known |= {"status": timing.status, "error": timing.error}
-            if total and less:
-                known["added_params"] = total.params - less.params
-                known["added_macs"] = total.macs - less.macs
-            if mine := added.get(variant):
-                keys = {
-                    "latency_s": "with_s",
-                    "added_s": "median_s",
-                    "added_low_s": "ci_low_s",
-                    "added_high_s": "ci_high_s",
-                    "pairs": "n",
-                    "peak_bytes": "peak_bytes",
-                    "added_peak_bytes": "block_bytes",
-                }
-                known |= {name: mine[key] for name, key in keys.items()}
-                known["not_separated"] = _overlapping(variant, added)
-        found.append(Compared(variant, count, **known))
-    return found
+        mine = added.get(variant, {})
+        beside = [t for v, t in done.items() if v.value == variant.value and not variant.block]
+        line: dict[str, Any] = {axis: variant.value} if axis else {}
+        line |= {
+            "block": variant.block or PLAIN,
+            "params": total and total.params,
+            "macs": total and total.macs,
+            "fvcore": fvcore and fvcore.flops,
+            "closed_forms": count.closed_forms if total and variant.block else None,
+            "added_params": None,
+            "added_macs": None,
+            "latency_s": mine.get("with_s"),
+            "added_s": mine.get("median_s"),
+            "added_low_s": mine.get("ci_low_s"),
+            "added_high_s": mine.get("ci_high_s"),
+            "pairs": mine.get("n"),
+            "peak_bytes": mine.get("peak_bytes"),
+            "added_peak_bytes": mine.get("block_bytes"),
+            "energy_j_per_clip": alone and figures(alone)["energy_j_per_clip"],
+            "half_ci_s": mine.get("half_ci_s"),
+            "not_separated": _overlapping(variant, added) if mine else None,
+            "status": count.status,
+            "error": count.error or None,
+        }
+        if beside:
+            line |= _plain(beside)
+        if variant.block and total and less:
+            line["added_params"] = total.params - less.params
+            line["added_macs"] = total.macs - less.macs
+        if timing and timing.status != "ok" and count.status in ("ok", "uncounted"):
+            line |= {"status": timing.status, "error": timing.error or None}
+        lines.append(line)
+    return lines
 
 
 def _plain(contributions: Sequence[Timing]) -> dict[str, Any]:
     """Latency and memory of the network without any block, as timed beside each block."""
-    if not contributions:
-        return {}
     memory = contributions[0].memory_without
     samples = [second for timing in contributions for second in timing.samples_s["without"]]
     return {
@@ -193,19 +170,18 @@ def _plain(contributions: Sequence[Timing]) -> dict[str, Any]:
     }
 
 
-def _overlapping(variant: Variant, added: Mapping[Variant, Mapping[str, Any]]) -> tuple[str, ...]:
+def _overlapping(variant: Variant, added: Mapping[Variant, Mapping[str, Any]]) -> list[str]:
     low, high = _interval(added[variant])
     names = [PLAIN] if low <= 0 <= high else []
     for other, theirs in added.items():
-        if other.value != variant.value or other == variant:
-            continue
         their_low, their_high = _interval(theirs)
-        if low <= their_high and their_low <= high:
+        is_rival = other.value == variant.value and other != variant
+        if is_rival and low <= their_high and their_low <= high:
             names.append(str(other.block))
-    return tuple(names)
+    return names
 
 
 def _interval(line: Mapping[str, Any]) -> tuple[float, float]:
     # of too few pairs nothing can be told apart
     low, high = line["ci_low_s"], line["ci_high_s"]
-    return (float("-inf"), float("inf")) if low is None or high is None else (low, high)
+    return (-inf, inf) if low is None or high is None else (low, high)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import jinja2
 
 from vidcost.bench.audit import (
     CONVENTIONS,
-    ClaimVerdict,
+    KINDS,
     Judged,
     Recipe,
+    Said,
     Verdict,
     built,
     figures,
@@ -22,7 +23,7 @@ from vidcost.bench.audit import (
 from vidcost.bench.count.modules import closed_forms
 from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions
 from vidcost.papers import catalog
-from vidcost.papers.figures import Figure, Paper
+from vidcost.papers.figures import Claim, Figure, Kind, Paper
 
 _CONVENTIONS = (
     "macs: our count, products of two activations included. fvcore: 2 per BatchNorm element and 5 "
@@ -134,15 +135,6 @@ def _blocks(row: str, inside: str) -> list[int]:
     return sorted({check.counted.macs for check in outermost})
 
 
-def gone(found: Sequence[Finding]) -> list[str]:
-    """A line for each condition of a finding that holds no longer."""
-    return [
-        f"the audit finds no longer that {words}: rewrite the finding {each.title!r}"
-        for each in found
-        for words in each.gone
-    ]
-
-
 def audit_markdown(paper: Paper, judged: Sequence[Judged], found: Sequence[Finding]) -> str:
     """The whole document: findings first, then every figure and every claim."""
     counts = ", ".join(f"{count} {verdict}" for verdict, count in verdict_counts(judged).items())
@@ -172,21 +164,20 @@ def audit_markdown(paper: Paper, judged: Sequence[Judged], found: Sequence[Findi
 def figure_table(judged: Sequence[Judged]) -> Table:
     """Every printed figure with its verdict."""
     lines: list[dict[str, Any]] = []
-    footnotes: dict[Cell, str] = {}
-    for index, each in enumerate(judged):
+    for each in judged:
         given, is_flops = each.given(), each.kind == "flops"
-        nearest = f"nearest: {each.nearest[0]}" if each.nearest else None
+        convention = ", ".join(each.met) or (each.nearest and f"nearest: {each.nearest[0]}")
         lines.append(
             {
                 "table": each.table,
                 "method": each.label,
                 "row": each.row.name,
-                "figure": "FLOPs" if is_flops else "params",
+                "figure": KINDS[each.kind],
                 "printed": each.printed.printed,
                 "printed_value": each.printed.value,
                 "verdict": str(each.verdict),
                 "ours": each.nearest and each.nearest[1],
-                "convention": (", ".join(each.met) or nearest) if is_flops else None,
+                "convention": convention if is_flops else None,
                 "difference": None if each.printed.is_bound else each.difference,
                 "macs": each.ours.flops["macs"] if each.ours and is_flops else None,
                 "recipe": each.recipe and _words(each),
@@ -196,8 +187,6 @@ def figure_table(judged: Sequence[Judged]) -> Table:
                 "note": each.note or None,
             }
         )
-        if each.note:
-            footnotes[index, "printed"] = each.note
     return Table(
         title="Every printed figure",
         columns=(
@@ -216,7 +205,7 @@ def figure_table(judged: Sequence[Judged]) -> Table:
             Column("tried", "One of", integer),
         ),
         lines=lines,
-        footnotes=footnotes,
+        footnotes={(i, "printed"): each.note for i, each in enumerate(judged) if each.note},
         legend=(
             "exact: some convention gives the figure to the digits printed, for the network as "
             "described; close: within 1% of it; not reproduced: farther, or no network to count. "
@@ -241,7 +230,7 @@ def verdict_counts(judged: Sequence[Judged]) -> dict[Verdict, int]:
     return {verdict: sum(each.verdict is verdict for each in judged) for verdict in Verdict}
 
 
-def claim_table(judged: Sequence[ClaimVerdict]) -> Table:
+def claim_table(judged: Iterable[tuple[Claim, Said]]) -> Table:
     """Cost claims with their verdicts."""
     return Table(
         title="Every cost claim",
@@ -256,11 +245,13 @@ def claim_table(judged: Sequence[ClaimVerdict]) -> Table:
         ),
         lines=[
             {
-                **{key: getattr(each.claim, key) for key in ("where", "printed", "says")},
-                **{key: getattr(each.said, key) for key in ("by_paper", "by_count", "because")},
-                "command": each.command,
+                **{key: getattr(claim, key) for key in ("where", "printed", "says")},
+                **{key: getattr(said, key) for key in ("by_paper", "by_count", "because")},
+                "command": "vidcost formulas --format md"
+                if said.of_formulas
+                else f"vidcost count {' '.join(claim.rows)}",
             }
-            for each in judged
+            for claim, said in judged
         ],
         legend=(
             "Rows are counted as described. Where a claim gives no figure and no direction, the "
@@ -272,19 +263,14 @@ def claim_table(judged: Sequence[ClaimVerdict]) -> Table:
 def recipe_table(recipe: Recipe) -> Table:
     """One recipe in every convention, beside what the paper prints for its row, if anything."""
     paper = catalog.paper_of(recipe.row.name)
-    params, flops = (
-        paper.finest(recipe.row.name, kind) if paper else None for kind in ("params", "flops")
-    )
     counted = figures(recipe)
-    line = {
-        "recipe": recipe.spec,
-        "words": recipe.words,
-        "params_printed": params and params.printed,
-        "params": counted.params,
-        "flops_printed": flops and flops.printed,
-        **counted.flops,
-    }
-    equal = (*counted.met("params", params), *counted.met("flops", flops))
+    line = {"recipe": recipe.spec, "words": recipe.words, "params": counted.params}
+    line |= counted.flops
+    equal: set[Cell] = set()
+    for kind in get_args(Kind):
+        printed = paper.finest(recipe.row.name, kind) if paper else None
+        line[f"{kind}_printed"] = printed and printed.printed
+        equal |= {(0, key) for key in counted.met(kind, printed)}
     return Table(
         title=recipe.spec,
         columns=(
@@ -295,6 +281,6 @@ def recipe_table(recipe: Recipe) -> Table:
             *(Column(name, name, integer) for name in CONVENTIONS),
         ),
         lines=[line],
-        equal=frozenset((0, key) for key in equal),
+        equal=frozenset(equal),
         legend=("✓ equals the printed figure to its precision. Batch 1.", _CONVENTIONS),
     )

@@ -10,7 +10,7 @@ from vidcost.bench.report.table import Column, Table, billions, integer
 from vidcost.bench.report.timing import (
     STATUS,
     conditions_in_words,
-    errors,
+    failures,
     intervals_of,
     machine_in_words,
     megabytes,
@@ -57,7 +57,7 @@ def impl_table(timings: Iterable[Timing]) -> Table:
         title="Implementations of blocks",
         columns=(Column("block", "Block"), *shape, *phase, *present(lines, COLUMNS)),
         lines=lines,
-        footnotes=errors(chosen),
+        footnotes=failures(lines),
         legend=(
             f"Both implementations interleaved; {conditions_in_words(chosen)}. Ratio: the time of "
             "the optimized one over the reference's, below 1 if it is faster; the median over "
@@ -83,32 +83,13 @@ def _line(timing: Timing) -> dict[str, Any]:
         "phase": cell.phase,
         "shown_ratio": ratio_in_words(figures, "ratio"),
         "shown_pairs": figures["pairs"] and f"{figures['pairs']:,}{'' if settled else ' ~'}",
-        "shown_status": None if timing.status == "ok" else timing.status,
     }
 
 
 INTRODUCTION = """\
 # Two implementations of each block
 
-The non-local block, PNL and CGNL take `impl="optimized"`: the same parameters, state dict, outputs
-and gradients (to 1e-12 in float64) with less memory or fewer MACs. Rows use the reference
-implementation unless their name ends in `-optimized`.
-
-- **The Gaussians** never materialize the matrix of all queries by all keys: torch's fused
-  attention, or slices of at least 512 queries where that would materialize it (on a CPU, where
-  values have another width than keys). A forward pass has the same MACs; the backward pass computes
-  the scores again. On a GPU a Triton kernel replaces torch's at inference where that leaves the
-  matrix units unused: TF32, and half precision of unequal or more than 256 channels.
-- **Dot product**: queries x keys x values in the order that takes fewer MACs by the closed form.
-- **Concatenation**: ReLU(a + b) summed over keys is two running sums over keys sorted by b, looked
-  up for each query: O(N log N + N D), and no matrix product. Up to 262,144 pairs the matrix is
-  used. Unless keys are pooled, w_f is multiplied into the weights of theta and phi, which saves
-  half of the convolutions' MACs.
-- **CGNL**: the scalar of a group scales its part of W_z instead of the map. That is a product of
-  activations, so its MACs count as attention.
-
-Element by element products count 0 MACs: the running sums and CGNL's inner product are work that
-the MACs below do not show.
+[docs/implementations.md](../docs/implementations.md) says what each block optimizes.
 
 The records below are of an earlier optimized implementation, which on a CPU also replaced 1x1x1
 convolutions by matrix products and max-pooling by maxima of rows and columns, and materialized
@@ -117,7 +98,7 @@ small matrices. `vidcost time --blocks all --impl reference,optimized` measures 
 
 
 def blocks_markdown(timings: Sequence[Timing]) -> str:
-    """The document: what is optimized, and a table for each device and conditions."""
+    """The document: a table for each device and conditions."""
     parts = [INTRODUCTION]
     alike: dict[tuple[str, str], list[Timing]] = {}
     for timing in filter(is_pair_of_implementations, timings):

@@ -35,10 +35,12 @@ def summary_table(statements: Sequence[Statement]) -> Table:
     """How many operators each counter gets right."""
     forward = {o.name: o.macs for o in _WITH_PRODUCTS}
     backward = {o.name: o.backward for o in _WITH_PRODUCTS if o.backward is not None}
-    names = ("counter", "version", "forward", "backward")
     return Table(
         title="Operators counted as worked out by hand",
-        columns=[Column(name, name.capitalize()) for name in names],
+        columns=[
+            Column(name, name.capitalize())
+            for name in ("counter", "version", "forward", "backward")
+        ],
         lines=[
             {
                 "counter": each.counter,
@@ -71,9 +73,8 @@ def product_table(statements: Sequence[Statement], phase: Literal["forward", "ba
     count it.
     """
     forward = phase == "forward"
-    operators = _WITH_PRODUCTS if forward else [o for o in _WITH_PRODUCTS if o.has_gradient]
-    answers = {each.counter: each.forward if forward else each.backward for each in statements}
-    answers = {counter: said for counter, said in answers.items() if said}
+    operators = [o for o in _WITH_PRODUCTS if forward or o.has_gradient]
+    answers = {s.counter: said for s in statements if (said := getattr(s, phase))}
     equal, footnotes = set(), {}
     lines = []
     for index, operator in enumerate(operators):
@@ -87,14 +88,17 @@ def product_table(statements: Sequence[Statement], phase: Literal["forward", "ba
             elif isinstance(figure, int):
                 footnotes[index, counter] = _explained(figure, macs, readings)
         lines.append(line)
-    on_cpu = (
-        "On CPU torch runs scaled_dot_product_attention as one fused operator, and in evaluation "
-        "mode under no_grad all of MultiheadAttention."
-    )
+    title, legend = "Backward pass, gradients of all parameters and inputs", ""
+    if forward:
+        title, legend = (
+            "Forward pass",
+            (
+                " On CPU torch runs scaled_dot_product_attention as one fused operator, and in "
+                "evaluation mode under no_grad all of MultiheadAttention."
+            ),
+        )
     return Table(
-        title="Forward pass"
-        if forward
-        else "Backward pass, gradients of all parameters and inputs",
+        title=title,
         columns=(
             Column("operator", "Operator"),
             Column("true", "MACs", integer),
@@ -103,10 +107,7 @@ def product_table(statements: Sequence[Statement], phase: Literal["forward", "ba
         lines=lines,
         equal=frozenset(equal),
         footnotes=footnotes,
-        legend=(
-            "✓ is the integer worked out by hand, in the column MACs.",
-            *([on_cpu] if forward else []),
-        ),
+        legend=(f"✓ is the integer worked out by hand, in the column MACs.{legend}",),
     )
 
 
@@ -146,15 +147,10 @@ def data_table(statements: Sequence[Statement]) -> Table:
                 if answers:
                     said = answers.get(operator.name)
                     key = f"{each.counter.lower().replace(' ', '_')}_{phase}"
-                    line[key], line[f"{key}_status"] = (
-                        (None, said) if isinstance(said, str) else (said, None)
-                    )
+                    line[key] = None if isinstance(said, str) else said
+                    line[f"{key}_status"] = said if isinstance(said, str) else None
         lines.append(line)
-    return Table(
-        title="Conformance",
-        columns=[Column(key, key) for key in lines[0]],
-        lines=lines,
-    )
+    return Table("Conformance", [Column(key, key) for key in lines[0]], lines)
 
 
 def _right(statement: Statement, said: Mapping[str, Figure], true: Mapping[str, int]) -> str | None:
@@ -162,8 +158,7 @@ def _right(statement: Statement, said: Mapping[str, Figure], true: Mapping[str, 
         return "not asked"
     if not said:
         return None
-    right = sum(said[name] == macs for name, macs in true.items())
-    return f"{right} of {len(true)}"
+    return f"{sum(said[name] == macs for name, macs in true.items())} of {len(true)}"
 
 
 def _figure_or_status(value: int | str) -> str:
@@ -174,10 +169,8 @@ def _explained(figure: int, macs: int, readings: Mapping[str, int]) -> str:
     """What a figure comes to that is not the MACs."""
     if figure == 0:
         return "not seen"
-    for words, reading in readings.items():
-        if figure == reading:
-            return words
-    return f"{figure / macs:.3f} times the MACs"
+    meant = (words for words, reading in readings.items() if figure == reading)
+    return next(meant, f"{figure / macs:.3f} times the MACs")
 
 
 def _per_element(operator: Operator, answers: Mapping[str, Figure]) -> str:
@@ -192,12 +185,10 @@ def _per_element(operator: Operator, answers: Mapping[str, Figure]) -> str:
         return "0"
     with torch.device("meta"):
         network, inputs = operator.network(), operator.inputs()
-        sides = {" in": inputs[0].numel(), " out": network(*inputs).numel()}
-    into, out = sides.values()
-    if into == out:
-        sides = {"": into}
+        into, out = inputs[0].numel(), network(*inputs).numel()
+    sides = [(into, "")] if into == out else [(into, " in"), (out, " out")]
     # of the side of which it is fewer times the elements
-    for side, elements in sorted(sides.items(), key=lambda item: -item[1]):
+    for elements, side in sorted(sides, reverse=True):
         if figure % elements == 0:
             return f"{figure // elements} per element{side}"
     return "1 per element in, 1 out" if figure == into + out else integer(figure)

@@ -11,7 +11,8 @@ from vidcost.bench.count.record import Record
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.inspection.counted import Counted
-from vidcost.bench.report.table import Column, Table, compact, integer, share
+from vidcost.bench.report.table import Column, Table, compact, integer, percent
+from vidcost.bench.report.timing import STATUS, failures, present
 from vidcost.bench.timing.build import row_of
 from vidcost.bench.timing.cell import Cell
 from vidcost.models.cost import Cost
@@ -23,7 +24,7 @@ _TITLES = {"params": "Params", "matmul": "attention"}
 _QUANTITIES = (
     Column("params", "Params", compact, integer),
     Column("macs", "MACs", compact, integer),
-    Column("attention_share", "Attention", share),
+    Column("attention_share", "Attention", percent),
     *(
         Column(each.name, _TITLES.get(each.name, each.name), integer, is_wide=True)
         for each in fields(Cost)
@@ -101,11 +102,8 @@ def count_table(records: Sequence[Record]) -> Table:
 def counted_table(found: Sequence[Counted]) -> Table:
     """The counts of rows, users' networks, or blocks alone; with the backward pass if counted."""
     counters = dict.fromkeys(name for each in found for name in each.answers or ())
-    failed = {
-        (index, "shown_status"): f"{each.status}: {each.error}"
-        for index, each in enumerate(found)
-        if each.error
-    }
+    heads = [_target(each.cell) for each in found]
+    lines = [head | _figures(each) for head, each in zip(heads, found, strict=True)]
     cell = found[0].cell
     where = "Batch 1. " if cell.network is None else "At the inputs given. "
     title, columns, legend = "Counts", _columns(counters), _legend(where, counters)
@@ -115,16 +113,15 @@ def counted_table(found: Sequence[Counted]) -> Table:
     if cell.shape is not None:
         channels, *clip = cell.shape
         title = f"Blocks on {channels} channels of {'x'.join(map(str, clip))}, batch 1"
-    heads = [_target(each.cell) for each in found]
     return Table(
         title=title,
         columns=(
             *(Column(key, key.capitalize()) for key in heads[0]),
             *columns,
-            *([Column("shown_status", "Status")] if failed else []),
+            *present(lines, [STATUS]),
         ),
-        lines=[head | _figures(each) for head, each in zip(heads, found, strict=True)],
-        footnotes=failed,
+        lines=lines,
+        footnotes=failures(lines),
         legend=(
             *legend,
             *(
@@ -178,7 +175,6 @@ def _figures(each: Counted) -> dict[str, Any]:
         **figures,
         **{name: answer.flops for name, answer in (each.answers or {}).items()},
         "status": each.status,
-        "shown_status": None if each.status == "ok" else each.status,
         "error": each.error or None,
     }
 

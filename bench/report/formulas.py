@@ -27,7 +27,7 @@ from vidcost.papers.figures import Paper
 
 def formula_claims(paper: Paper) -> Table:
     """The paper's claims about its formulas: by the printed forms, by the derived ones."""
-    return claim_table([each for each in judge_claims(paper) if each.said.of_formulas])
+    return claim_table([each for each in judge_claims(paper) if each[1].of_formulas])
 
 
 def formula_markdown(paper: Paper) -> str:
@@ -69,18 +69,17 @@ def crossover_table(
         start, crossings = crossover(factory, other_factory, channels=channels, along=along)
         for crossing in crossings or (None,):
             below = crossing.below if crossing else start
-            order = [name, other] if below[1] < below[2] else [other, name]
+            before, after = (name, other) if below[1] < below[2] else (other, name)
             line: dict[str, object] = {"first": name, "second": other}
-            if crossing:
-                line |= {"cheaper_below": order[0], "crossover": _where(crossing)}
-                line |= {"cheaper_above": order[1]} | _place("above", crossing.above)
-            elif below[1] == below[2]:
+            if below[1] == below[2]:
                 line |= {"crossover": "none: equal everywhere"}
             else:
-                line |= {"cheaper_below": order[0], "crossover": "none"}
+                line |= {"cheaper_below": before, "crossover": _where(crossing)}
+            if crossing:
+                line |= {"cheaper_above": after} | _place("above", crossing.above)
             lines.append(line | _place("below", below))
     fixed = f"{FRAMES} frames" if along == "H=W" else f"a map of {SIZE}x{SIZE}"
-    most = {"N": MOST_FRAMES * SIZE * SIZE, "T": MOST_FRAMES, "H=W": MOST_SIDE}[along]
+    most = MOST_SIDE if along == "H=W" else MOST_FRAMES * SIZE * SIZE
     return Table(
         title=f"Crossovers along {along}: {channels} channels, {fixed}, MACs forward, batch 1",
         columns=(
@@ -109,7 +108,9 @@ def _place(side: str, place: Place) -> dict[str, object]:
     return dict(zip((side, f"{side}_first", f"{side}_second"), place, strict=True))
 
 
-def _where(crossing: Crossing) -> str:
+def _where(crossing: Crossing | None) -> str:
+    if crossing is None:
+        return "none"
     if crossing.root is None:
         return f"between {crossing.below[0]} and {crossing.above[0]}"
     whole = crossing.root.is_Integer

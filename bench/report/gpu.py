@@ -36,7 +36,7 @@ def gpu_table(tables: Sequence[Table], timings: Iterable[Timing]) -> Table | Non
     type the latest record counts.
     """
     latest = sorted(filter(_is_shown, timings), key=lambda timing: timing.started)
-    records = {(timing.cell.row, timing.cell.dtype): timing for timing in latest}
+    records: dict[Any, Timing] = {(each.cell.row, each.cell.dtype): each for each in latest}
     names = [line["row"] for table in tables for line in table.lines]
     dtypes = [each for each in DTYPES if any((name, each) in records for name in names)]
     if not dtypes:

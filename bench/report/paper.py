@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from vidcost.bench.audit import CONVENTIONS
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions, words
 from vidcost.papers import catalog
-from vidcost.papers.figures import Paper, PrintedRow
+from vidcost.papers.figures import Kind, Paper, PrintedRow
 from vidcost.papers.row import Row
 
 _REFERENCE_COUNTERS = CONVENTIONS[1:]
@@ -41,15 +41,24 @@ def paper_table(
     footnotes: dict[Cell, str] = {}
     for index, printed in enumerate(paper.table(number)):
         row, record = rows[printed.row], records.get(printed.row)
-        line = _line(printed, record)
+        met = met_by(printed, record) if record else []
+        equal |= {(index, key) for key in met}
+        line = {
+            "table": printed.table,
+            "method": printed.label,
+            "row": printed.row,
+            "top1": printed.top1,
+            "top5": printed.top5,
+            "params_printed": printed.params and printed.params.printed,
+            "flops_printed": printed.flops and printed.flops.printed,
+            **_ours(record),
+            "equal": sorted(met),
+        }
         lines.append(line)
-        equal |= {(index, key) for key in line["equal"]}
         if row.note:
             footnotes[index, "method"] = row.note
-        for column, note in (
-            ("params_printed", printed.note.params),
-            ("flops_printed", printed.note.flops),
-        ):
+        for kind in get_args(Kind):
+            note, column = getattr(printed.note, kind), f"{kind}_printed"
             if note or line[column] is None:
                 footnotes[index, column] = note or "the paper prints no such figure"
         if record is None:
@@ -110,26 +119,9 @@ def met_by(printed: PrintedRow, record: Record) -> list[str]:
 
 
 def _ours(record: Record | None) -> dict[str, int | None]:
-    ours: dict[str, int | None] = dict.fromkeys(("params", "macs", "matmul", *_REFERENCE_COUNTERS))
-    if record:
-        ours |= {key: getattr(record, key) for key in ("params", "macs", "matmul")}
-        answers = record.reference_counters.items()
-        ours |= {name: answer.flops for name, answer in answers if name in ours}
-    return ours
-
-
-def _line(printed: PrintedRow, record: Record | None) -> dict[str, Any]:
-    return {
-        "table": printed.table,
-        "method": printed.label,
-        "row": printed.row,
-        "top1": printed.top1,
-        "top5": printed.top5,
-        "params_printed": printed.params.printed if printed.params else None,
-        "flops_printed": printed.flops.printed if printed.flops else None,
-        **_ours(record),
-        "equal": sorted(met_by(printed, record)) if record else [],
-    }
+    ours = {key: getattr(record, key, None) for key in ("params", "macs", "matmul")}
+    answers = record.reference_counters if record else {}
+    return ours | {c: answers[c].flops if c in answers else None for c in _REFERENCE_COUNTERS}
 
 
 def _legend(records: Iterable[Record]) -> list[str]:

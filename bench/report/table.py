@@ -65,7 +65,14 @@ def compact(value: int) -> str:
     return integer(value)
 
 
-def share(value: float) -> str:
+def number(value: float) -> str:
+    """7842568 -> 7,842,568; 0.0123456789 -> 0.0123457: six digits, and all before the point."""
+    if isinstance(value, int):
+        return integer(value)
+    return f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:,.6g}"
+
+
+def percent(value: float) -> str:
     """0.0758 -> 7.6%."""
     return f"{value:.1%}"
 
@@ -200,6 +207,15 @@ class Table:
             f"{_superscript(number)} {note}"
             for number, note in enumerate(self.distinct_notes(), start=1)
         ]
+
+
+def table_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """The rows of an answer; columns that hold nothing but numbers are aligned right."""
+    shown = []
+    for index, name in enumerate(columns):
+        kinds = {type(row[index]) for row in rows} - {type(None)}
+        shown.append(Column(name, name, number if kinds and kinds <= {int, float} else text))
+    return Table("", shown, [dict(zip(columns, row, strict=True)) for row in rows])
 
 
 def show(table: Table, console: Console) -> None:

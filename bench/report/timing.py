@@ -5,24 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from vidcost.bench.report.table import Cell as Position
-from vidcost.bench.report.table import Column, Table, integer
+from vidcost.bench.report.table import Column, Table, integer, percent
 from vidcost.bench.timing import axes
 from vidcost.bench.timing.figures import PARTS, contribution_figures, figures
 from vidcost.bench.timing.record import UNKNOWN, Timing
 from vidcost.bench.timing.stored import machine_of_all, rows_timed_alike
-
-
-class Result(Protocol):
-    """What has a status: a timing, or a line of a comparison."""
-
-    @property
-    def status(self) -> str: ...
-
-    @property
-    def error(self) -> str: ...
 
 
 def digits(value: float, significant: int = 4) -> str:
@@ -46,11 +36,6 @@ def megabytes(value: int) -> str:
     return f"{value / 1e6:,.1f}"
 
 
-def percent(value: float) -> str:
-    """0.01234 -> 1.2%."""
-    return f"{value:.1%}"
-
-
 def giga(value: float) -> str:
     """44.7e9 -> 44.7."""
     return f"{value / 1e9:,.1f}"
@@ -66,7 +51,7 @@ def ratio_in_words(line: Mapping[str, Any], key: str) -> str | None:
 
 
 HALF_INTERVAL = Column("half_ci_s", "±", spread)
-STATUS = Column("shown_status", "Status")
+STATUS = Column("status", "Status")
 
 _MEASURED = (
     Column("median_s", "Latency, ms", milliseconds),
@@ -167,7 +152,7 @@ def _table(
         title=title,
         columns=(Column("target", heading), *varying, *columns, *present(lines, [STATUS])),
         lines=lines,
-        footnotes=errors(timings),
+        footnotes=failures(lines),
         legend=legend,
     )
 
@@ -212,8 +197,13 @@ def with_timings(table: Table, timings: Iterable[Timing]) -> Table:
 
 
 def present(lines: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns that have a value in any line."""
-    filled = {key for line in lines for key, value in line.items() if value is not None}
+    """The columns that have a value in any line; a status of ok is none."""
+    filled = {
+        key
+        for line in lines
+        for key, value in line.items()
+        if value is not None and (key, value) != ("status", "ok")
+    }
     return tuple(column for column in columns if column.key in filled)
 
 
@@ -221,20 +211,18 @@ def _condition(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def errors(
-    results: Iterable[Result], *, first: int = 0, key: str = "shown_status"
-) -> dict[Position, str]:
-    """A footnote for each that failed; ``first`` is the line of the first one."""
+def failures(lines: Iterable[Mapping[str, Any]]) -> dict[Position, str]:
+    """A footnote for the status of each line that has an error."""
     return {
-        (index, key): said(each)
-        for index, each in enumerate(results, start=first)
-        if each.status != "ok"
+        (index, "status"): f"{line['status']}: {line['error']}"
+        for index, line in enumerate(lines)
+        if line["error"]
     }
 
 
-def said(result: Result) -> str:
+def said(timing: Timing) -> str:
     """The status of one that failed, and why."""
-    return f"{result.status}: {result.error}" if result.error else result.status
+    return f"{timing.status}: {timing.error}" if timing.error else timing.status
 
 
 def conditions_in_words(timings: Sequence[Timing]) -> str:

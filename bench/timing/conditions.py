@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import vidcost.bench.user
-from vidcost.bench import block_spec, call, outputs, process
+from vidcost.bench import block_spec, call, process
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.record import Machine
 from vidcost.papers.catalog import row_files
@@ -70,7 +70,7 @@ def worker_files() -> list[Path]:
     """The code that a worker runs."""
     timing = (path for path in Path(__file__).parent.glob("*.py") if path.stem not in PARENT)
     user = (path for folder in vidcost.bench.user.__path__ for path in Path(folder).glob("*.py"))
-    beside = (Path(str(module.__file__)) for module in (block_spec, call, outputs, process))
+    beside = (Path(str(module.__file__)) for module in (block_spec, call, process))
     return [*row_files(), *beside, *sorted(user), *sorted(timing)]
 
 

@@ -107,7 +107,6 @@ def _head(timing: Timing) -> dict[str, Any]:
         **cell.model_dump(),
         "shape": None if cell.shape is None else "x".join(map(str, cell.shape)),
         "status": timing.status,
-        "shown_status": None if timing.status == "ok" else timing.status,
         "error": timing.error or None,
         **{key: machine and (getattr(machine, name) or None) for key, name in names.items()},
         "started": timing.started or None,

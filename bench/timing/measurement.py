@@ -12,7 +12,7 @@ from functools import cache
 
 import torch
 
-from vidcost.bench.outputs import is_finite
+from vidcost.bench.call import is_finite
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for

@@ -307,8 +307,7 @@ def figures(paper: Paper, table: TableId, rows: Sequence[str], kind: Kind) -> li
 
 def _table_of(paper: Paper, rows: Sequence[str]) -> TableId:
     """The last table that holds all of these rows."""
-    tables = {*paper.titles}.intersection(*(paper.tables_of(row) for row in rows))
-    return max(tables, key=[*paper.titles].index)
+    return [t for t in paper.titles if all(t in paper.tables_of(row) for row in rows)][-1]
 
 
 def within_rounding(claim: Figure, left: Figure, right: Figure) -> bool:
@@ -323,24 +322,19 @@ def _written(value: int, kind: Kind) -> str:
 
 
 def _listed(words: Sequence[str]) -> str:
-    return " and ".join((", ".join(words[:-1]), words[-1]) if len(words) > 1 else words)
-
-
-def _percent(text: str | None) -> Decimal:
-    return Decimal((text or "").removesuffix("%"))
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def less_by(claim: Claim, paper: Paper) -> Said:
-    """The claim "PNL has this much less than NL", of parameters or FLOPs."""
-    said = Figure.parse(claim.printed)
-    unit = claim.printed[-1]
+    """The claim that a row has so many parameters or FLOPs less than another."""
+    said, unit = Figure.parse(claim.printed), claim.printed[-1]
     kind: Kind = "params" if unit == "M" else "flops"
-    pnl, nl = claim.rows
+    small, large = claim.rows
     table = _table_of(paper, claim.rows)
-    left, right = figures(paper, table, (nl, pnl), kind)
+    left, right = figures(paper, table, (large, small), kind)
     printed = f"{left.minus(right)}{unit}"
-    of_nl, of_pnl = ours(nl).of(kind), ours(pnl).of(kind)
-    gaps = {name: value - of_pnl[name] for name, value in of_nl.items()}
+    counted, less = ours(large).of(kind), ours(small).of(kind)
+    gaps = {name: value - less[name] for name, value in counted.items()}
     met = [name for name, value in gaps.items() if said.equals(value)]
     names = {name: "" if kind == "params" else f" {name}" for name in gaps}
     because = (
@@ -348,31 +342,18 @@ def less_by(claim: Claim, paper: Paper) -> Said:
         f"Counted: {', '.join(_written(v, kind) + names[name] for name, v in gaps.items())}."
     )
     is_exact = left.minus(right) == said.digits
-    finest = paper.finest(pnl, kind)
+    finest = paper.finest(small, kind)
     assert finest is not None
-    mixed = [name for name, v in of_nl.items() if said.equals(round(v - finest.value))]
+    mixed = [name for name, v in counted.items() if said.equals(round(v - finest.value))]
     if mixed and not is_exact:
         seen_by = "" if kind == "params" else f" ({_listed(mixed)})"
-        because += (
-            f" NL as counted{seen_by} less PNL as printed, {finest.printed}, is {claim.printed}."
-        )
+        because += f" {large} as counted{seen_by} less {small} as printed, "
+        because += f"{finest.printed}, is {said.printed}."
     rounded = within_rounding(said, left, right) and not is_exact
     return Said(
         f"holds within rounding ({printed})" if rounded else holds(is_exact),
         f"holds in {_listed(met)} only" if met and kind == "flops" else holds(bool(met)),
         because,
-    )
-
-
-def params_of_attention(claim: Claim, paper: Paper) -> Said:
-    left, right = figures(paper, 3, claim.rows, "params")
-    said = Figure.parse(claim.printed)
-    counted = ours(claim.rows[0]).params - ours(claim.rows[1]).params
-    return Said(
-        holds(within_rounding(said, left, right)),
-        holds(said.equals(counted)),
-        f"Table 3's {left.printed} and {right.printed} differ by {left.minus(right)}M, and "
-        f"{counted:,} are counted, {said.value / counted:.1f} times fewer than the sentence says.",
     )
 
 
@@ -395,21 +376,20 @@ def increase_by_attention(claim: Claim, paper: Paper) -> Said:
 
 
 def accuracy(claim: Claim, paper: Paper) -> Said:
-    best, baseline = (_percent(paper.entry(5, row).top1) for row in claim.rows)
-    said = _percent(claim.printed)
-    over = [
-        entry.label
-        for entry in paper.table(5)
-        if entry.row != claim.rows[0] and best - _percent(entry.top1) == said
-    ]
-    because = f"Over the baseline it is {best - baseline}%"
+    top1 = {each.row: Decimal(str(each.top1).removesuffix("%")) for each in paper.table(5)}
+    labels = {each.row: each.label for each in paper.table(5)}
+    best, baseline = claim.rows
+    said = Decimal(claim.printed.removesuffix("%"))
+    by = {row: top1[best] - value for row, value in top1.items()}
+    over = [labels[row] for row, gap in by.items() if gap == said]
+    because = f"Over the baseline it is {by[baseline]}%"
     because += f"; {said}% is over {_listed(over)}." if over else "."
-    return Said(holds(best - baseline == said), "not a cost", because)
+    return Said(holds(by[baseline] == said), "not a cost", because)
 
 
 def less_than_nl(claim: Claim, paper: Paper) -> Said:
     *pnls, nl = claim.rows
-    of_nl, verdicts, sentences, by_paper = ours(nl).flops, {}, [], True
+    of_nl, verdicts, sentences, by_paper = ours(nl).flops, [], [], True
     for pnl in pnls:
         more, less = figures(paper, 5, (nl, pnl), "flops")
         by_paper &= more.minus(less) > 0
@@ -417,26 +397,22 @@ def less_than_nl(claim: Claim, paper: Paper) -> Said:
         below = [name for name, value in counted.items() if value < of_nl[name]]
         others = [name for name in of_nl if name not in below]
         mixed = f"holds in {_listed(below)}, not in {_listed(others)}"
-        verdicts[pnl] = mixed if below and others else holds(bool(below))
+        verdict = mixed if below and others else holds(bool(below))
+        verdicts.append(f"{pnl}: {verdict}" if len(pnls) > 1 else verdict)
         values = (
             f"{_written(value, 'flops')} against {_written(of_nl[name], 'flops')} {name}"
             for name, value in counted.items()
         )
         sentences.append(f"{pnl}: {', '.join(values)}")
-    named = (f"{pnl}: {verdict}" for pnl, verdict in verdicts.items())
-    by_count = "; ".join(named if len(verdicts) > 1 else verdicts.values())
-    return Said(holds(by_paper), by_count, ". ".join(sentences) + ".")
+    return Said(holds(by_paper), "; ".join(verdicts), ". ".join(sentences) + ".")
 
 
 def both_lower(claim: Claim, paper: Paper) -> Said:
-    by_paper, by_count, because, _ = less_than_nl(claim, paper)
+    said = less_than_nl(claim, paper)
     pnl, nl = (ours(row).params for row in claim.rows)
-    return Said(
-        by_paper,
-        f"parameters: {holds(pnl < nl)}; FLOPs: {by_count}",
-        f"Parameters counted: {_written(pnl, 'params')} against {_written(nl, 'params')}. "
-        f"{because}",
-    )
+    counted = f"Parameters counted: {_written(pnl, 'params')} against {_written(nl, 'params')}. "
+    by_count = f"parameters: {holds(pnl < nl)}; FLOPs: {said.by_count}"
+    return said._replace(by_count=by_count, because=counted + said.because)
 
 
 def increases(claim: Claim, paper: Paper) -> Said:

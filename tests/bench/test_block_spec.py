@@ -33,7 +33,6 @@ def test_options_are_the_keywords_of_the_class():
         ("", f"no block '': {CHOICE}"),
         ("NL", f"no block 'NL': {CHOICE}"),
         ("pnl:m=3", "block pnl has no option 'm': it takes n, combine, pairwise, shared, impl"),
-        ("pnl:combin=concat", "block pnl has no option 'combin': did you mean 'combine'?"),
         ("cgd:n=3", "block cgd has no option 'n': it takes none"),
         (
             "nl:channels=4",

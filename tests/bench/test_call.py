@@ -1,5 +1,3 @@
-"""Networks with any signature, called by position."""
-
 from __future__ import annotations
 
 import dataclasses

@@ -1,7 +1,3 @@
-"""Optional dependencies: present, and missing."""
-
-from __future__ import annotations
-
 import pytest
 
 from vidcost.bench import extras

@@ -1,7 +1,3 @@
-"""Formulas as symbols, against integers worked by hand and the blocks' own; crossovers."""
-
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -117,7 +113,7 @@ def test_every_change_of_sign_along_sides_is_found_with_floors(small):
     assert 4 == start  # three scales need four pixels
 
 
-def test_several_crossovers_and_one_at_a_whole_number(monkeypatch):
+def test_several_crossovers_and_one_at_a_whole_number(small, monkeypatch):
     t = module.T
     several = sympy.expand((t - 3) * (t - 7) * (t - 7) * (2 * t - 21) + 5)
 
@@ -130,9 +126,9 @@ def test_several_crossovers_and_one_at_a_whole_number(monkeypatch):
 
     monkeypatch.setattr(module, "derived", told)
     monkeypatch.setattr(module, "count", counted)
-    _, found = crossover(NonLocal, CGD, channels=2, along="T")
+    _, found = crossover(NonLocal, CGD, channels=2)
     # they are equal at 3 and change places; at 7 they touch; at 10.5 they change back
-    assert [(2, 4, 3), (10, 11, sympy.Rational(21, 2))] == [
+    assert [(2 * 16, 4 * 16, 3 * 16), (10 * 16, 11 * 16, 21 * 8)] == [
         (c.below[0], c.above[0], c.root) for c in found
     ]
 

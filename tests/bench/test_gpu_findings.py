@@ -1,7 +1,3 @@
-"""What results/gpu.md says is what its commands print."""
-
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,3 @@
-"""Calls in processes of their own, and everything that may become of them."""
-
-from __future__ import annotations
-
 import os
 import threading
 import time

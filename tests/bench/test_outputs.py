@@ -1,5 +1,3 @@
-"""The tensors in what networks return."""
-
 from __future__ import annotations
 
 from collections import OrderedDict, namedtuple
@@ -10,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from vidcost.bench.outputs import TensorsOut, tensors_in
+from vidcost.bench.call import TensorsOut, tensors_in
 
 A, B, C = (torch.empty(n) for n in (2, 3, 5))
 

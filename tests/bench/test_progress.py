@@ -1,7 +1,3 @@
-"""Progress on a terminal and in a pipe."""
-
-from __future__ import annotations
-
 import io
 import time
 

@@ -1,5 +1,3 @@
-"""What a reader does with the page."""
-
 from pathlib import Path
 
 from selenium.webdriver import ActionChains

@@ -1,5 +1,3 @@
-"""The registry: names, settings, implementations."""
-
 import pytest
 import torch
 

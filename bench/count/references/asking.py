@@ -20,7 +20,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from vidcost.bench import files, outputs
+from vidcost.bench import call, files
 from vidcost.bench.count.counter import mode
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.references import (
@@ -211,6 +211,6 @@ def _sources() -> str:
     """A digest of the code that builds rows and asks counters."""
     digest = hashlib.sha256()
     counting = sorted(Path(__file__).parents[1].rglob("*.py"))
-    for path in (*row_files(), *counting, Path(outputs.__file__)):
+    for path in (*row_files(), *counting, Path(call.__file__)):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

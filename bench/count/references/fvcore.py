@@ -9,6 +9,7 @@ import math
 
 from torch import Tensor, nn
 
+from vidcost.bench.call import TensorsOut
 from vidcost.bench.count.counter import Count, FunctionCall, Operation
 from vidcost.bench.count.references.reference import (
     Printed,
@@ -19,7 +20,6 @@ from vidcost.bench.count.references.reference import (
     no_terms,
 )
 from vidcost.bench.count.rules import PRODUCTS
-from vidcost.bench.outputs import TensorsOut
 
 _CATEGORIES = {
     "conv": "convolutions",

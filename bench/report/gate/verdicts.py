@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vidcost.bench.gate.record import Run, SampleComparison, Verdict, Version, Word
-from vidcost.bench.report.table import Column, Table, integer
-from vidcost.bench.report.timing import megabytes, milliseconds, percent
+from vidcost.bench.report.table import Column, Table, integer, percent
+from vidcost.bench.report.timing import megabytes, milliseconds
 from vidcost.bench.timing.record import UNKNOWN, Machine
 
 _MEANINGS: Mapping[Word, str] = {

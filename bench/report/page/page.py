@@ -27,8 +27,8 @@ from vidcost.bench.report.plots.growth import growth_plot
 from vidcost.bench.report.plots.plot import Plot, anchor
 from vidcost.bench.report.plots.reconciliation import reconciliation_plot
 from vidcost.bench.report.reconciliation import reconciliation_table, term_table
-from vidcost.bench.report.table import MISSING, Column, Table, billions, millions
-from vidcost.bench.report.timing import contribution_table, percent, timing_table
+from vidcost.bench.report.table import MISSING, Column, Table, billions, millions, percent
+from vidcost.bench.report.timing import contribution_table, timing_table
 from vidcost.papers.catalog import printed_rows, rows_beside
 
 _NUMBER = re.compile(r">?(?P<digits>-?[\d,]+(?:\.\d+)?)(?P<unit>[kMGT%]?)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,21 +10,14 @@ import altair as alt
 
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.page.data import Device
-from vidcost.bench.report.plots.plot import (
-    INK,
-    LABELS,
-    POINTS,
-    Choice,
-    Color,
-    Plot,
-    log,
-)
+from vidcost.bench.report.plots.plot import INK, LABELS, POINTS, Choice, Color, Plot, log
 from vidcost.bench.report.timing import conditions_in_words
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.record import Timing
 from vidcost.papers.figures import Paper, PrintedRow
 
 _CITATION = re.compile(r"\s*\[\d+\]$")
+_PERCENT = re.compile(r"\d+(\.\d+)?%?")
 _MEASURED = {
     "latency": ("median_s", "Latency, ms", 1e-3),
     "memory": ("peak_bytes", "Peak memory above the weights, MB", 1e6),
@@ -85,25 +77,17 @@ def accuracy_lines(
                 "row": printed.row,
                 "label": _CITATION.sub("", printed.label),
                 "family": paper.family(printed.row),
-                "top1": top1,
+                "top1": float(str(printed.top1).rstrip("%")),
                 "cost": cost,
                 "source": source,
             }
             # one network with one accuracy once, by its last table
             for printed in {(row.row, row.top1): row for row in rows}.values()
-            if (top1 := _percent(printed.top1)) is not None
+            if _PERCENT.fullmatch(printed.top1 or "")
             for axis, words, cost, source in _costs(printed, records, timings)
         ]
         lines += [point | {"front": _is_on_front(point, points)} for point in points]
     return lines
-
-
-def _percent(printed: str | None) -> float | None:
-    try:
-        value = float((printed or "").rstrip("%"))
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _costs(

@@ -10,18 +10,8 @@ import altair as alt
 
 from vidcost.bench.count.traffic import Traffic, traffic
 from vidcost.bench.report.page.data import Device
-from vidcost.bench.report.plots.plot import (
-    INK,
-    LABELS,
-    MUTED,
-    POINTS,
-    Choice,
-    Color,
-    Plot,
-    anchor,
-    conditions_choice,
-    log,
-)
+from vidcost.bench.report.plots import plot
+from vidcost.bench.report.plots.plot import Choice, Color, Plot, log
 from vidcost.bench.report.timing import conditions_in_words
 from vidcost.bench.timing import peak
 from vidcost.bench.timing.build import DTYPES
@@ -42,14 +32,15 @@ def latency_plot(device: Device) -> Plot | None:
     lines = []
     for timing in device.alone:
         found = figures(timing)
-        seconds = {key: found[f"{key}_s"] for key in ("median", "ci_low", "ci_high")}
         line = _measured(timing) | {"samples": found["n"], "started": timing.started}
-        lines.append(line | {f"{key}_ms": value and value * 1e3 for key, value in seconds.items()})
+        for key in ("median", "ci_low", "ci_high"):
+            line[f"{key}_ms"] = found[f"{key}_s"] and found[f"{key}_s"] * 1e3
+        lines.append(line)
     if not lines:
         return None
-    choice = conditions_choice(line["conditions"] for line in lines)
+    choice = plot.conditions_choice(line["conditions"] for line in lines)
     return Plot(
-        name=f"latency-{anchor(device.name).lower()}",
+        name=f"latency-{plot.anchor(device.name).lower()}",
         title=f"Latency on {device.name}",
         caption=(
             "Median of the samples; the whisker is its 95% confidence interval. "
@@ -81,9 +72,9 @@ def roofline_plot(device: Device) -> Plot | None:
                 ceilings[kind, cell.dtype] = limit
     if not reached:
         return None
-    choice = conditions_choice(line["conditions"] for line in reached)
+    choice = plot.conditions_choice(line["conditions"] for line in reached)
     return Plot(
-        name=f"roofline-{anchor(device.name).lower()}",
+        name=f"roofline-{plot.anchor(device.name).lower()}",
         title=f"Roofline of {device.name}",
         caption=(
             "Rates reached against MACs per byte, if every operator read its operands and wrote "
@@ -153,11 +144,13 @@ def _roofs(
 
 def _latency_chart(choice: Choice) -> alt.LayerChart:
     order = alt.EncodingSortField("median_ms", op="min")
-    y = alt.Y("target:N", sort=order).axis(title=None, labelLimit=170, labelColor=INK, grid=True)
+    y = alt.Y("target:N", sort=order).axis(
+        title=None, labelLimit=170, labelColor=plot.INK, grid=True
+    )
     x = log(alt.X("median_ms:Q"), "Latency, ms", padding=44, tickCount=6, format="~g")
     base = alt.Chart().transform_filter(choice.filter).encode(x, y)
     whiskers = base.transform_filter("isValid(datum.ci_low_ms)").mark_rule(strokeWidth=2)
-    words = base.mark_text(align="left", dx=10, dy=-9, color=MUTED)
+    words = base.mark_text(align="left", dx=10, dy=-9, color=plot.MUTED)
     tooltip = ["target:N", "median_ms:Q", "ci_low_ms:Q", "ci_high_ms:Q", "samples:Q"]
     return alt.LayerChart(
         layer=[
@@ -184,8 +177,8 @@ def _roofline_chart(choice: Choice, reached: Sequence[Line]) -> alt.LayerChart:
     return alt.LayerChart(
         layer=[
             roofs.encode(color=color, strokeDash=dash),
-            rates.mark_point().encode(color=color, tooltip=tooltip).properties(name=POINTS),
-            rates.mark_text().encode(text="label:N").properties(name=LABELS),
+            rates.mark_point().encode(color=color, tooltip=tooltip).properties(name=plot.POINTS),
+            rates.mark_text().encode(text="label:N").properties(name=plot.LABELS),
         ],
         height=400,
     )

@@ -14,7 +14,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from vidcost.bench.report.table import Column, Table
+from vidcost.bench.report.table import Table
 
 Vega = dict[str, Any]
 
@@ -125,12 +125,7 @@ class Plot:
     @property
     def data(self) -> Table:
         """The data as they are."""
-        kinds = {key: type(value) for line in self.lines for key, value in line.items() if value}
-        columns = [
-            Column(key, key.replace("_", " "), *([_number] if kind in (int, float) else []))
-            for key, kind in kinds.items()
-        ]
-        return Table(title=self.title, columns=columns, lines=self.lines)
+        return Table(self.title, (), self.lines)
 
     def vega(self, *, width: int | None = None, chosen: Mapping[str, str] | None = None) -> Vega:
         """The plot in Vega, ``width`` pixels wide or, without, as wide as its container."""
@@ -188,16 +183,8 @@ def anchor(*words: str) -> str:
 def conditions_choice(of_lines: Iterable[str]) -> Choice:
     """A choice of the conditions that lines have, at first those of most."""
     lines = Counter(of_lines)
-    return Choice(
-        "conditions",
-        "Conditions",
-        dict(zip(lines, lines, strict=True)),
-        max(lines, key=lambda words: lines[words]),
-    )
-
-
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+    first = lines.most_common(1)[0][0]
+    return Choice("conditions", "Conditions", {words: words for words in lines}, first)
 
 
 def log(channel: Any, title: str | None, *, padding: int = 0, **axis: Any) -> Any:

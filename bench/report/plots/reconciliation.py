@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import altair as alt
@@ -54,28 +55,25 @@ def steps(entries: Iterable[Entry]) -> list[dict[str, Any]]:
 
     Our MACs and what is printed are positions: there ``start`` is ``end``, and ``amount`` is both.
     """
-    return [
-        {"row": entry.row, "counter": entry.counter, "order": order, **step}
-        for entry in entries
-        if entry.quantity == "flops" and entry.printed is not None
-        for order, step in enumerate(_steps(entry, entry.printed))
-    ]
-
-
-def _steps(entry: Entry, printed: int) -> Iterator[dict[str, Any]]:
-    amounts: dict[str, int] = {}
-    for term in entry.terms:
-        amounts[term.name] = amounts.get(term.name, 0) + term.amount
-    at = entry.ours
-    yield {"what": "our MACs", "kind": "ours", "amount": at, "start": at, "end": at}
-    terms = [(name, "added" if more > 0 else "unseen", more) for name, more in amounts.items()]
-    if entry.remainder:
-        terms.append(("not explained", "unexplained", entry.remainder))
-    for name, kind, amount in terms:
-        yield {"what": name, "kind": kind, "amount": amount, "start": at, "end": at + amount}
-        at += amount
-    what = f"printed by {entry.counter}"
-    yield {"what": what, "kind": "printed", "amount": printed, "start": printed, "end": printed}
+    lines: list[dict[str, Any]] = []
+    for entry in entries:
+        if entry.quantity != "flops" or entry.printed is None:
+            continue
+        amounts: Counter[str] = Counter()
+        for term in entry.terms:
+            amounts[term.name] += term.amount
+        parts = [(name, "added" if more > 0 else "unseen", more) for name, more in amounts.items()]
+        if entry.remainder:
+            parts.append(("not explained", "unexplained", entry.remainder))
+        parts.insert(0, ("our MACs", "ours", entry.ours))
+        parts.append((f"printed by {entry.counter}", "printed", entry.printed))
+        end = 0
+        for order, (what, kind, amount) in enumerate(parts):
+            is_position = kind in ("ours", "printed")
+            start, end = (amount, amount) if is_position else (end, end + amount)
+            line = {"row": entry.row, "counter": entry.counter, "order": order, "what": what}
+            lines.append(line | {"kind": kind, "amount": amount, "start": start, "end": end})
+    return lines
 
 
 def _chart(choices: Sequence[Choice]) -> alt.LayerChart:

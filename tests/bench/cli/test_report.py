@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from vidcost.bench.cli.report import report_app
+from vidcost.bench.cli.stored import stored_app
 from vidcost.bench.count import record
 
 
@@ -24,7 +24,7 @@ def files(folder):
 @pytest.mark.slow
 def test_the_example_writes_the_page_and_nothing_else(vidcost, folder, tmp_path):
     before = files(tmp_path)
-    (command,) = report_app.registered_commands
+    command, _ = stored_app.registered_commands
     (example,) = re.findall("`vidcost (.*)`", command.epilog)
     assert (0, "Written: report.html\n", "") == vidcost(*shlex.split(example))
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")

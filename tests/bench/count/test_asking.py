@@ -1,7 +1,3 @@
-"""Asking about rows: the cache, the isolated processes, and what goes wrong there."""
-
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,3 @@
-"""Who is asked what, rules that are wrong, reference counters that fail, and real answers."""
-
-from __future__ import annotations
-
 import pytest
 
 from vidcost.bench.count import conformance, rules

@@ -1,7 +1,3 @@
-"""Whole networks: integers counted elsewhere, and torch's own counter on every row."""
-
-from __future__ import annotations
-
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode

@@ -1,7 +1,3 @@
-"""Closed forms against the counter: every block on random shapes, and a check that can fail."""
-
-from __future__ import annotations
-
 from dataclasses import fields, replace
 
 import pytest

@@ -4,8 +4,6 @@ A convolution or matrix product of ones adds up as many ones as it has multiply-
 does each of its gradients.
 """
 
-from __future__ import annotations
-
 import pytest
 import torch
 

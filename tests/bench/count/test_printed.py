@@ -1,7 +1,3 @@
-"""Which convention and setting give a printed figure."""
-
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,7 +1,3 @@
-"""Reconciliation: entries that add up, and every way in which one does not."""
-
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

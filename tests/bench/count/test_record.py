@@ -1,7 +1,3 @@
-"""Records, and the file that holds them."""
-
-from __future__ import annotations
-
 import json
 import os
 import stat

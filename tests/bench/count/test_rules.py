@@ -165,8 +165,14 @@ def test_users_rules(scan, device):
 
 
 def test_an_operator_that_a_user_calls_free(scan):
+    vidcost.rule(SCAN)(lambda *args, out: 3)
     vidcost.free(SCAN)
     assert Cost() == count(Calls(scan), torch.zeros(3, 5), torch.zeros(5, 7)).total
+
+
+def test_an_operator_of_torch_without_a_rule_can_get_one(scan):
+    vidcost.rule("aten::linalg_qr")(lambda x, *options, out: x.numel())
+    assert Cost(matmul=15) == count(Calls(torch.linalg.qr), torch.zeros(3, 5)).total
 
 
 def test_torchs_formulas_are_honoured_and_labelled(scan):

@@ -1,5 +1,3 @@
-"""Users' networks and blocks counted apart, whatever they do."""
-
 from __future__ import annotations
 
 import re

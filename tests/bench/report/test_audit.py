@@ -1,7 +1,3 @@
-"""The audit's document and tables: their numbers counted, the committed files kept fresh."""
-
-from __future__ import annotations
-
 import shlex
 
 import pytest

@@ -1,5 +1,3 @@
-"""Both implementations of blocks: the table, the document, and the command that makes them."""
-
 from pathlib import Path
 
 import pytest

@@ -1,24 +1,13 @@
-"""What people see of blocks that were compared."""
-
 from __future__ import annotations
 
 import json
 
-from vidcost.bench.inspection.comparison import Compared, Variant
-from vidcost.bench.inspection.counted import Counted
-from vidcost.bench.report.compare import (
-    compare_table,
-)
-from vidcost.bench.timing.cell import Cell
-from vidcost.models.cost import Cost
-
-CELL = Cell(row="mfnet", blocks=())
+from vidcost.bench.report.compare import compare_table
 
 
-def one(block, value=None, *, total=None, status="ok", **known) -> Compared:
-    variant = Variant(block, value, CELL)
-    counted = Counted(CELL, total=total or Cost(params=7, conv=3 * 10**9), closed_forms=1)
-    return Compared(variant, counted, status=status, **known)
+def one(block, **known):
+    counted = {"params": 7, "macs": 3 * 10**9, "closed_forms": 1}
+    return {"block": block, **counted, "status": "ok", "error": None, **known}
 
 
 TIMED = one(
@@ -27,20 +16,19 @@ TIMED = one(
     added_macs=2 * 10**9,
     latency_s=0.0125,
     added_s=-0.00025,
-    added_low_s=-0.0005,
-    added_high_s=0.0001,
+    half_ci_s=0.0003,
     pairs=30,
-    not_separated=("none", "cgnl"),
+    not_separated=["none", "cgnl"],
     peak_bytes=12_340_000,
     added_peak_bytes=-1_200_000,
     energy_j_per_clip=1.25,
 )
-PLAIN = one(None, latency_s=0.01275, peak_bytes=13_540_000)
+PLAIN = one("none", latency_s=0.01275, peak_bytes=13_540_000)
 
 
 def test_failures_are_footnotes_and_a_sweep_is_a_column(cells):
-    bad = one("mine.py:B", 8, status="raised", error="KeyError: 'x'")
-    table = compare_table([one(None, 8), bad], [], where="w", axis="frames")
+    bad = one("mine.py:B", frames=8, status="raised", error="KeyError: 'x'")
+    table = compare_table([one("none", frames=8), bad], [], where="w", axis="frames")
     none, mine = cells(table)
     assert ("8", "8", "raised¹") == (none["Frames"], mine["Frames"], mine["Status"])
     assert "¹ raised: KeyError: 'x'" in table.markdown()

@@ -1,7 +1,3 @@
-"""The tables of the conformance suite, from made-up statements."""
-
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,5 +1,3 @@
-"""Latency and memory on GPUs beside the paper's tables."""
-
 import pytest
 
 from vidcost.bench.report.gpu import gpu_table

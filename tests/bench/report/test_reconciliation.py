@@ -1,7 +1,3 @@
-"""Tables of the reconciliation."""
-
-from __future__ import annotations
-
 import pytest
 
 from vidcost.bench.count.reconcile import Entry

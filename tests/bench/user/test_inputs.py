@@ -1,7 +1,3 @@
-"""Inputs in words."""
-
-from __future__ import annotations
-
 import pytest
 import torch
 

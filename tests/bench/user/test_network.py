@@ -1,7 +1,3 @@
-"""Networks by reference, and blocks put into them."""
-
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -1,7 +1,3 @@
-"""Objects found by reference, and what keeps them from being found."""
-
-from __future__ import annotations
-
 import sys
 
 import pytest

@@ -1,5 +1,3 @@
-"""The networks: published parameter counts and keys, clips, positions."""
-
 from __future__ import annotations
 
 from functools import partial

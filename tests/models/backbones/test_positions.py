@@ -1,7 +1,3 @@
-"""Positions: where blocks land between units, and which positions are refused."""
-
-from __future__ import annotations
-
 import pytest
 from torch import nn
 

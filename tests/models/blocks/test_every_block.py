@@ -1,5 +1,3 @@
-"""What holds for every block and every option of it."""
-
 from functools import partial
 
 import pytest

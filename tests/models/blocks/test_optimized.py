@@ -1,5 +1,3 @@
-"""Optimized blocks against the reference implementation: values, gradients, counts, memory."""
-
 import copy
 import math
 from functools import partial

@@ -1,5 +1,3 @@
-"""The plots of one device: latency and roofline."""
-
 import pytest
 
 from vidcost.bench.report.page.data import devices

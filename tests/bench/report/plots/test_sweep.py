@@ -2,22 +2,17 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from vidcost.bench.inspection.comparison import Compared, Variant
-from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.report.plots.sweep import sweep_chart, write_sweep
-from vidcost.bench.timing.cell import Cell
-from vidcost.models.cost import Cost
 
-CELL = Cell(row="mfnet", blocks=())
+MEASURED = ("added_macs", "added_s", "added_low_s", "added_high_s", "added_peak_bytes")
 
 
-def one(block, frames, **known) -> Compared:
-    counted = Counted(CELL, total=Cost(conv=3 * 10**9), closed_forms=1)
-    return Compared(Variant(block, frames, CELL), counted, status="ok", **known)
+def one(block, frames, **known):
+    return {"frames": frames, "block": block, **dict.fromkeys(MEASURED), **known}
 
 
 COMPARED = [
-    one(None, 8),
+    one("none", 8),
     one("nl", 8, added_macs=10**9, added_s=0.01, added_low_s=0.009, added_high_s=0.011),
     one("cgd", 8, added_macs=0, added_s=-0.01),
     one("nl", 16, added_macs=4 * 10**9, added_s=0.04, added_low_s=-0.001, added_high_s=0.05),

@@ -1,18 +1,25 @@
-"""Commands that print the tables of a paper, counted anew."""
+"""Commands on a paper's printed figures, formulas and claims, counted anew; and conformance."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from vidcost.bench import files
-from vidcost.bench.cli import completion
-from vidcost.bench.cli.options import As, Format, Json, NoCache, PaperName, Results, Wide
-from vidcost.bench.cli.output import print_tables, report, report_failures, write_document
+from vidcost.bench import extras, files
+from vidcost.bench.cli import completion, options
+from vidcost.bench.cli.output import (
+    print_table,
+    print_tables,
+    report,
+    report_failures,
+    write_document,
+    write_lines,
+)
 
 if TYPE_CHECKING:
     from vidcost.bench.count.record import Record
@@ -21,10 +28,10 @@ if TYPE_CHECKING:
     from vidcost.bench.timing.sweep import Swept
     from vidcost.papers.figures import Paper
 
-tables_app = typer.Typer()
+paper_app = typer.Typer()
 
 
-@tables_app.command("tables", epilog="Example: `vidcost tables 3 5 --results results`")
+@paper_app.command("tables", epilog="Example: `vidcost tables 3 5 --results results`")
 def tables(
     words: Annotated[
         list[str] | None,
@@ -34,7 +41,7 @@ def tables(
             autocompletion=completion.papers_and_tables,
         ),
     ] = None,
-    results: Results = Path("results"),
+    results: options.Results = Path("results"),
     timings: Annotated[
         str | None,
         typer.Option(
@@ -43,10 +50,10 @@ def tables(
             "name, or of a file.",
         ),
     ] = None,
-    no_cache: NoCache = False,
-    as_: As = None,
-    wide: Wide = False,
-    json: Json = False,
+    no_cache: options.NoCache = False,
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
 ) -> None:
     """Print a paper's tables with our counts beside, and write them to tables/PAPER/*.md.
 
@@ -54,7 +61,7 @@ def tables(
     counter is asked where it has no answer, or one that the count does not explain. The tables with
     costs go to gpu-*.md with latency and memory of each GPU in timings/ that rows were timed on.
     """
-    from vidcost.bench.cli.rows import measured
+    from vidcost.bench.cli.targets import measured
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import with_stored_answers
     from vidcost.bench.report.paper import paper_table
@@ -81,15 +88,15 @@ def tables(
     report_failures(known.values())
 
 
-@tables_app.command("run", epilog="Example: `vidcost run --results results --budget 2m`")
+@paper_app.command("run", epilog="Example: `vidcost run --results results --budget 2m`")
 def run(
-    paper_name: PaperName = None,
-    results: Results = Path("results"),
+    paper_name: options.PaperName = None,
+    results: options.Results = Path("results"),
     budget: Annotated[
         str, typer.Option(metavar="TIME", help="Time on the CPU for so long: 90s, 10m, 0s for not.")
     ] = "2m",
-    no_cache: NoCache = False,
-    json: Json = False,
+    no_cache: options.NoCache = False,
+    json: options.Json = False,
 ) -> None:
     """Build every row of a paper, count it, ask other counters, check, time it on this CPU, and
     print the tables with costs.
@@ -99,7 +106,7 @@ def run(
     here are, those with blocks first, as far as they are expected to fit into --budget. As those of
     `vidcost tables`, the files have what is stored of GPUs, and nothing of this CPU's timings.
     """
-    from vidcost.bench.cli.rows import buildable, measured
+    from vidcost.bench.cli.targets import buildable, measured
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import reconcile
     from vidcost.bench.report.paper import paper_table
@@ -127,7 +134,7 @@ def run(
     taken = _time_printed_rows(paper, records, results, budget_s)
     print_tables(
         [with_timings(printed[table], taken.timings) for table in paper.cost_tables],
-        Format.JSON if json else None,
+        options.Format.JSON if json else None,
     )
     Console(stderr=json).print(
         f"{len(records)} rows built and counted; {sum(r.closed_forms for r in records.values())} "
@@ -140,6 +147,138 @@ def run(
         typer.echo(line, err=True)
     unexplained = (line for entry in entries if not entry.balanced for line in entry.complaints)
     report((*unexplained, *taken.failures, *differing))
+
+
+@paper_app.command(
+    "formulas", epilog="Example: `vidcost formulas --cross cgnl,pnl:n=3 --channels 384`"
+)
+def formulas(
+    paper_name: options.PaperName = None,
+    cross: Annotated[
+        str | None,
+        typer.Option(metavar="BLOCK,BLOCK", help="Where one block becomes cheaper than the other."),
+    ] = None,
+    channels: Annotated[int, typer.Option(min=1, help="Channels, with --cross.")] = 384,
+    along: Annotated[
+        Literal["N", "H=W"], typer.Option(help="The extent that grows, with --cross.")
+    ] = "N",
+    results: options.Results = Path("results"),
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
+) -> None:
+    """Costs of blocks as a paper prints them and as derived, and verdicts on its claims of them.
+
+    Writes formulas/PAPER.md to the results folder; --format prints the verdicts alone. With
+    --cross, solves where two blocks cost the same and counts on both sides.
+    """
+    extras.require("report")
+    from vidcost.bench.block_spec import block_factory, reference_of, two_specs
+    from vidcost.bench.report.formulas import crossover_table, formula_claims, formula_markdown
+    from vidcost.models.registry import BLOCKS
+    from vidcost.papers import catalog
+
+    if cross is not None:
+        specs = two_specs(cross)
+        if any(map(reference_of, specs)):
+            raise ValueError(f"--cross is for {', '.join(BLOCKS)}: no formula of yours is known")
+        left, right = ((spec, block_factory(spec)) for spec in specs)
+        print_table(crossover_table([(left, right)], channels=channels, along=along), as_)
+        return
+    paper = catalog.paper(paper_name or catalog.DEFAULT)
+    if as_ is not None:
+        print_table(formula_claims(paper), as_)
+        return
+    files.check_folder(results)
+    document = formula_markdown(paper)
+    path = results / "formulas" / f"{paper.name}.md"
+    write_document(path, document, command=f"formulas {paper.name}")
+    sys.stdout.write(document)
+
+
+@paper_app.command("conformance", epilog="Example: `vidcost conformance --results results`")
+def conformance(
+    results: options.Results = Path("results"), as_: options.As = None, json: options.Json = False
+) -> None:
+    """Ask every counter about single operators whose MACs were worked out by hand.
+
+    Writes conformance.md to the results folder; JSON and CSV hold a line per operator.
+    """
+    from vidcost.bench.count.conformance import ask_counters, failures
+    from vidcost.bench.report.conformance import (
+        conformance_markdown,
+        conformance_tables,
+        data_table,
+    )
+
+    files.check_folder(results)
+    statements = ask_counters()
+    document = conformance_markdown(statements)
+    write_document(results / "conformance.md", document, command="conformance")
+    if as_ is None:
+        for table in conformance_tables(statements):
+            print_table(table, None)
+    elif as_ is options.Format.MD:
+        sys.stdout.write(document)
+    else:
+        print_table(data_table(statements), as_)
+    report(failures(statements))
+
+
+@paper_app.command("audit", epilog="Example: `vidcost audit --results results`")
+def audit(
+    paper_name: options.PaperName = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="'ROW AXIS=CHOICE ...'", help="Count a row otherwise than it is described."
+        ),
+    ] = None,
+    results: options.Results = Path("results"),
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
+) -> None:
+    """A verdict on every figure a paper prints and every cost it claims, counted on the spot.
+
+    Writes audits/PAPER.md and .jsonl to the results folder; --format prints the figures alone.
+    Fails if a figure that is not met has no note in the paper's figures.toml, if one that is met
+    has one, if a recipe no longer gives its figure, or if a finding no longer holds.
+    """
+    extras.require("report")
+    from vidcost.bench.audit import Recipe, judge, problems
+    from vidcost.bench.progress import progress
+    from vidcost.bench.report.audit import (
+        audit_markdown,
+        figure_table,
+        findings,
+        recipe_table,
+    )
+    from vidcost.papers import catalog
+
+    if recipe is not None:
+        print_table(recipe_table(Recipe.parse(recipe)), as_)
+        return
+    paper = catalog.paper(paper_name or catalog.DEFAULT)
+    files.check_folder(results)
+    with progress("counting", len(paper.figures)) as advance:
+        judged = judge(paper, advance=advance)
+    found = findings(paper, judged)
+    if as_ is not None:
+        print_table(figure_table(judged), as_)
+    else:
+        document, folder = audit_markdown(paper, judged, found), results / "audits"
+        command = f"audit {paper.name}"
+        write_document(folder / f"{paper.name}.md", document, command=command)
+        lines = figure_table(judged).lines
+        write_lines(folder / f"{paper.name}.jsonl", lines, command=command)
+        sys.stdout.write(document)
+    gone = (
+        f"the audit finds no longer that {words}: rewrite the finding {each.title!r}"
+        for each in found
+        for words in each.gone
+    )
+    report((*problems(paper, judged), *gone))
 
 
 def _paper_and_tables(words: Sequence[str]) -> tuple[Paper, list[int | str]]:

@@ -1,0 +1,102 @@
+"""Commands on what is stored: the report, SQL queries, the kept answers of reference counters."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidcost.bench import files
+from vidcost.bench.cli import options
+from vidcost.bench.cli.output import complain, print_lines, print_table
+from vidcost.bench.extras import require
+from vidcost.bench.progress import progress
+
+stored_app = typer.Typer()
+cache_app = typer.Typer(help="The kept answers of reference counters.", no_args_is_help=True)
+
+
+@stored_app.command("report", epilog="Example: `vidcost report --out report.html`")
+def write_report(
+    results: options.Results = Path("results"),
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where the page goes; default: report.html in results."),
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the plots here too, as SVG with CSV of data."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Write everything stored to one page that works offline.
+
+    Tables, plots, reconciliation, timings, the audit's findings, and where each number comes
+    from. Nothing is timed and no other counter is asked.
+    """
+    require("report")
+    from vidcost.bench.report.page.data import gather
+    from vidcost.bench.report.page.page import page, sections, write_figures
+
+    out = out or results / "report.html"
+    # before any folder is made
+    data = gather(results)
+    if figures is not None:
+        files.check_folder(figures)
+    with progress("tables", 2) as show:
+        every = sections(data)
+        show("plots")
+        content = page(every, data)
+    files.write(out, content)
+    written = [out]
+    if figures is not None:
+        with progress("figures", 1):
+            written += write_figures([plot for each in every for plot in each.plots], figures)
+    more = f", and {len(written) - 1} files in {figures}" if figures else ""
+    said = f"Written: {out}{more}"
+    print_lines([{"written": str(path)} for path in written], said, as_json=json)
+
+
+@stored_app.command(
+    "query",
+    epilog="Example: `vidcost query \"select row, macs from counts where row like 'mfnet%'\"`",
+)
+def query(
+    sql: Annotated[
+        str,
+        typer.Argument(
+            metavar="SQL", help="One SELECT in DuckDB's SQL; - reads it from standard input."
+        ),
+    ],
+    results: options.Results = Path("results"),
+    parquet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the answer to this Parquet file."),
+    ] = None,
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
+) -> None:
+    """Query the stored counts, timings, contributions, reconciliation and audit in SQL.
+
+    Each is a table of that name; `vidcost query "describe counts"` lists its columns. Nothing can
+    be changed, and no other file can be read.
+    """
+    from vidcost.bench import query
+    from vidcost.bench.report.table import table_of
+
+    asked = sys.stdin.read() if sql == "-" else sql
+    columns, rows = query.query(asked, results, parquet=parquet, note=complain)
+    print_table(table_of(columns, rows), as_)
+
+
+@cache_app.command("clear", epilog="Example: `vidcost cache clear`")
+def clear_cache(json: options.Json = False) -> None:
+    """Remove the kept answers of reference counters."""
+    from vidcost.bench.count.references.asking import answers_folder, clear_answers
+
+    removed, folder = clear_answers(), answers_folder()
+    said = f"{removed} {'answer' if removed == 1 else 'answers'} removed from {folder}"
+    print_lines([{"removed": removed, "folder": str(folder)}], said, as_json=json)
