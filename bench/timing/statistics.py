@@ -19,6 +19,8 @@ _STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469)
 FEWEST_TO_BATCH = 20
 """Of fewer samples no autocorrelation can be estimated: the interval takes them as independent."""
 FEWEST_BATCHES = 8
+CHOSEN_FOR_BEING_NARROW = 1.03
+"""Sampling ends when an interval is narrow, which some are by chance: so much wider they cover."""
 
 
 class Interval(NamedTuple):
@@ -87,7 +89,7 @@ def median_interval(samples: Sequence[float]) -> Interval | None:
         below = (values < middle) + 0.5 * (values == middle)
         means, correlation = _batched(below)
         batches = len(means)
-        deviation = means.std(ddof=1) / math.sqrt(batches)
+        deviation = CHOSEN_FOR_BEING_NARROW * means.std(ddof=1) / math.sqrt(batches)
         # what correlation is left, as of an autoregression of first order
         deviation *= math.sqrt((1 + correlation) / (1 - min(correlation, 0.9)))
         k = max(1, min(k, math.floor(n / 2 - _student(batches) * deviation * n)))

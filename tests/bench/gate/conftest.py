@@ -63,7 +63,7 @@ class Repository:
         path = self.folder / name
         text = path.read_text()
         assert old in text
-        path.write_text(text.replace(old, new))
+        path.write_text(text.replace(old, new, 1))
 
 
 @pytest.fixture(scope="session")

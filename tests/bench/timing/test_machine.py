@@ -8,6 +8,7 @@ import platform
 import pytest
 import torch
 
+from vidcost.bench.timing.locks import locked, names_of
 from vidcost.bench.timing.machine import cpus_for, describe, last_cache_bytes
 
 
@@ -57,6 +58,21 @@ def test_threads_have_cores_of_their_own_before_they_share_one(tmp_path):
     assert [(0,), (0, 2), (0, 2, 1)] == [cpus_for(n, [0, 1, 2, 3], tmp_path) for n in (1, 2, 3)]
     # where the system does not say, each is a core
     assert (5, 7) == cpus_for(2, [5, 7], tmp_path)
+
+
+def test_locks_are_those_of_a_gpu_or_of_cpus(monkeypatch, tmp_path):
+    machine = describe("cpu").model_copy(update={"device_uuid": "GPU-7"})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {900, 905}, raising=False)
+    assert ["GPU-7"] == names_of("cuda:1", 1, machine)
+    assert (["cpu-900"], ["cpu-900", "cpu-905"]) == tuple(
+        names_of("cpu", threads, machine) for threads in (1, 2)
+    )
+    # where no lock can be made, it says so and goes on
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VIDCOST_LOCKS", str(tmp_path / "file"))
+    said = []
+    with locked(["GPU-7"], said.append):
+        assert ["cannot lock GPU-7 (File exists): another program may measure on it"] == said
 
 
 @pytest.mark.cuda
