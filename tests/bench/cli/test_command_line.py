@@ -39,19 +39,20 @@ def test_json_is_the_format(order, vidcost):
 
 
 @pytest.mark.parametrize(
-    ("line", "attribute", "value"),
+    ("words", "attribute", "value"),
     [
-        ("    --table: str | None = 3", "default", 3),
-        ("    --of: str | None = None", "opts", ["--of"]),
-        ("    --table: str | None *", "required", True),
+        ("--table: str | None = 3", "default", 3),
+        ("--of: str | None = None", "opts", ["--of"]),
+        ("--table: str | None *", "required", True),
     ],
 )
-def test_a_change_is_seen(line, attribute, value):
+def test_a_change_is_seen(words, attribute, value):
     group = typer.main.get_command(app)
     before = COMMAND_LINE["frozen"](group)
     setattr(group.commands["count"].params[1], attribute, value)
     after = COMMAND_LINE["frozen"](group)
-    assert {line} == set(after.splitlines()) - set(before.splitlines())
+    assert words not in before
+    assert words in after
 
 
 def test_every_command_takes_json_and_reads_it_before_a_format():
