@@ -188,7 +188,7 @@ def test_the_example_of_samples_runs(vidcost, stored):
 
 @pytest.mark.slow
 def test_two_versions_are_measured_for_real(git, vidcost, monkeypatch):
-    """Head holds 4 MB in each of two modules that base does not. The screen takes half a minute, more pairs longer."""
+    """Head holds 4 MB more in each of two modules; the screen takes half a minute."""
     git.edit(
         "models/blocks/non_local.py",
         "def forward(self, x: Tensor) -> Tensor:",
