@@ -63,7 +63,7 @@ class Repository:
         path = self.folder / name
         text = path.read_text()
         assert old in text
-        path.write_text(text.replace(old, new, 1))
+        path.write_text(text.replace(old, new))
 
 
 @pytest.fixture(scope="session")
