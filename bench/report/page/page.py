@@ -263,7 +263,7 @@ def _cell(
         "title": f"{value:,}" if isinstance(value, int) else "",
         "equal": (index, column.key) in table.equal,
         "note": notes.index(note) + 1 if note else None,
-        "row": row if row in rows else "",
+        "row": row if isinstance(row, str) and row in rows else "",
     }
 
 
