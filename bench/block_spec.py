@@ -1,7 +1,5 @@
 """Blocks as words: ``pnl:n=3,combine=concat``, or a user's own ``my_block.py:MyBlock:ratio=4``."""
 
-from __future__ import annotations
-
 import contextlib
 import inspect
 import re

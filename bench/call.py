@@ -1,7 +1,5 @@
 """How a network is called, by tensors alone whatever its signature; and the tensors it returns."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping

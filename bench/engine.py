@@ -3,8 +3,6 @@
 This is the only module that imports Ray.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

@@ -1,7 +1,5 @@
 """Errors for people."""
 
-from __future__ import annotations
-
 
 def named(error: BaseException) -> str:
     """The error's class and its message, in one line."""

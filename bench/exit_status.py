@@ -1,7 +1,5 @@
 """What every command ends with: the one definition of its exit statuses."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Optional dependencies: an extra that is missing becomes one line that says how to install it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib.util import find_spec
 

@@ -1,7 +1,5 @@
 """Results files: written whole or not at all."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile

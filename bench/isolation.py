@@ -4,8 +4,6 @@ The child is this module, run by ``python -m vidcost.bench.isolation``. It recei
 kwargs) and answers each with (kind, result or message).
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -5,8 +5,6 @@ Messages are pickled objects. Keep them short: a child that does not read blocks
 more than the pipe holds.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

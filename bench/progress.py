@@ -1,7 +1,5 @@
 """Progress of work that takes a while: a bar on a terminal, elsewhere a line every ten seconds."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

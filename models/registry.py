@@ -4,8 +4,6 @@ A block is a class whose instances are built from a number of channels and have 
 a keyword ``impl`` of its class says that it has an optimized implementation too.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

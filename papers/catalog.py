@@ -1,7 +1,5 @@
 """Papers and their rows, found by folder: each folder here with a figures.toml is a paper."""
 
-from __future__ import annotations
-
 import difflib
 import fnmatch
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Recipes: how a paper's networks may have been built otherwise than it describes them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 

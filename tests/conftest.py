@@ -1,7 +1,5 @@
 """What tests of all folders share: groups for xdist, papers of their own."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path

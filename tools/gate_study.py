@@ -7,8 +7,6 @@ A measured study adds trials to gate/<device>/study.jsonl; the same command cont
 beforehand how many hours are left. README.md beside it is computed from the trials.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

@@ -1,7 +1,5 @@
 """The cells of the gate's study as a user's benchmarks; tools/gate_trials.py runs them."""
 
-from __future__ import annotations
-
 import json
 import os
 

@@ -1,7 +1,5 @@
 """Trials of the gate with a known answer: measured, by pytest-benchmark too, or simulated."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """A network of somebody else's, which is looked at and left exactly as it was."""
 
-from __future__ import annotations
-
 import copy
 import random
 import sys

@@ -1,7 +1,5 @@
 """The options of the timing axes, derived from their table."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The command that compares blocks in one network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any

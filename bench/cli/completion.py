@@ -4,8 +4,6 @@ typer drops those that do not begin with the word so far, so only lists separate
 it. Modules that import torch are imported when they are asked for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module

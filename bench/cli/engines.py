@@ -1,7 +1,5 @@
 """Where a command has cells timed: on this machine, or on a Ray cluster."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The modules of commands declare them. What takes long to import, as torch does, 
 command that is run: help, completion and a mistyped option do not wait for it.
 """
 
-from __future__ import annotations
-
 import codecs
 import os
 import sys

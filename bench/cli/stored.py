@@ -1,7 +1,5 @@
 """Commands on what is stored: the report, SQL queries, the kept answers of reference counters."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """The rows and the users' networks that a command is about, and what is counted of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The command that times rows and blocks."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -3,8 +3,6 @@
 Packages run as they are installed, in isolated processes, with gradients enabled.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Masks, positions and lengths then decide what a network does as they would on a 
 computed from a floating tensor has none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

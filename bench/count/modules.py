@@ -1,7 +1,5 @@
 """Modules of a network: the cost inside each, and whether its closed form agrees with the count."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass

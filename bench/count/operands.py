@@ -1,7 +1,5 @@
 """What is known about the tensors of a pass: which depend on an input, which are to be summed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any

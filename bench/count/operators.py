@@ -6,8 +6,6 @@ rows times inner times columns. Nothing here comes from a counter. Dimensions ar
 but that kernels of 3-D convolutions use 2, 3 and 7 again, or a pass would take long.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace

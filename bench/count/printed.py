@@ -1,7 +1,5 @@
 """Which convention, and which classes and clip, give a figure that somebody printed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Reconciliation: from our count, by named terms, to the integers that other counters print."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache

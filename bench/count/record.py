@@ -1,7 +1,5 @@
 """The record of a row's counts, and the file of records that is the exact baseline."""
 
-from __future__ import annotations
-
 import json
 import platform
 from collections.abc import Iterable

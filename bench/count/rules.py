@@ -11,8 +11,6 @@ of N points counts half of the 5 N log2 N operations, rounded down, by which FFT
 implementations (fftw.org/speed/method.html), and half of that if one side is real.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Callable, Sequence

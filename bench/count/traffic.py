@@ -1,7 +1,5 @@
 """The memory traffic of a forward pass, if every operator goes to memory for itself."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

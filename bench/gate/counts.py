@@ -9,8 +9,6 @@ from the count without running them. The stored answers are real ones, and :func
 again before it stores another integer.
 """
 
-from __future__ import annotations
-
 import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Measures two versions interleaved: memory, a screen of all cells, fresh pairs to confirm."""
 
-from __future__ import annotations
-
 import contextlib
 import fnmatch
 import math

@@ -4,8 +4,6 @@ Pairs of processes and processes measured apart differ in the test alone: both b
 :class:`Evidence`, and one function gives the word.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

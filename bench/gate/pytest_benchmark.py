@@ -1,7 +1,5 @@
 """JSON files of pytest-benchmark: read, checked, and matched between two versions."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a gate measured and what it says of it: the rule, processes in pairs, verdicts, the file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self, assert_never

@@ -1,7 +1,5 @@
 """Tests and intervals of log ratios, of pairs and of two samples, mostly by scipy."""
 
-from __future__ import annotations
-
 import functools
 import math
 from bisect import bisect_right

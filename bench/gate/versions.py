@@ -4,8 +4,6 @@ The models are compared. Both versions' models are measured by this installation
 packages, so that a change of the measurement is never taken for a change of the models.
 """
 
-from __future__ import annotations
-
 import compileall
 import contextlib
 import hashlib

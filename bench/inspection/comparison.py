@@ -1,7 +1,5 @@
 """A network with one block after another, beside the same network without any."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf

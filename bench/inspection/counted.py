@@ -3,8 +3,6 @@
 Users' code runs in an isolated process, where it may do anything.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 

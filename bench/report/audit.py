@@ -1,7 +1,5 @@
 """The audit for people: its findings, which a paper's template words, its figures and claims."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args

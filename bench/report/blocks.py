@@ -1,7 +1,5 @@
 """Both implementations of blocks side by side: the table, and results/blocks.md."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any

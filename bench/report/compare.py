@@ -1,7 +1,5 @@
 """Blocks in one network side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

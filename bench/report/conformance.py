@@ -1,7 +1,5 @@
 """Tables of the conformance suite: which counter is right on which operator."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Literal
 

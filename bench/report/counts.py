@@ -1,7 +1,5 @@
 """Tables of what was counted: rows, blocks alone, the modules of one network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any

@@ -1,7 +1,5 @@
 """Formulas for people: a paper's document of them, verdicts on its claims, crossovers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import sympy

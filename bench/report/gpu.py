@@ -1,7 +1,5 @@
 """Latency and memory of a paper's rows on one GPU, under several data types."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

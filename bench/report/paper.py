@@ -1,7 +1,5 @@
 """The paper's tables with our counts beside the printed figures."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 

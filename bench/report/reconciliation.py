@@ -1,7 +1,5 @@
 """Tables of the reconciliation: a statement for each row, and the terms of each counter."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any

@@ -1,7 +1,5 @@
 """Tables of timings: rows, blocks, what blocks add, and columns for the paper's tables."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ fvcore and thop get real clips on the CPU; ours counts the same rows on the meta
 the networks is part of all three. Run: pytest bench/suites -k counting
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

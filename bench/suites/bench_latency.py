@@ -5,8 +5,6 @@ pytest-benchmark, for `--benchmark-compare`. `vidcost time` has a process for ea
 and memory. Run: pytest bench/suites -m latency -k pnl; -m "latency and cuda"
 """
 
-from __future__ import annotations
-
 import os
 import statistics
 

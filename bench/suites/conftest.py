@@ -1,7 +1,5 @@
 """The order of the suites."""
 
-from __future__ import annotations
-
 import pytest
 
 

@@ -5,8 +5,6 @@ completion, the combinations of a plan, the fields of cells and records, columns
 axis is a field here, and its implementation in the worker.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product

@@ -1,7 +1,5 @@
 """Divides the time of a sweep: first among all cells, then among the least precise ones."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable

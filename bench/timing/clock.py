@@ -1,7 +1,5 @@
 """Clocks: marks in time, read when all is done."""
 
-from __future__ import annotations
-
 import itertools
 import time
 from typing import Protocol

@@ -1,7 +1,5 @@
 """What a measurement depends on besides its cell, known before a worker is started."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Slow-downs of a known size, injected to see whether they are found."""
 
-from __future__ import annotations
-
 import time
 
 import torch

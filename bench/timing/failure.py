@@ -1,7 +1,5 @@
 """Classifies errors of a cell: not enough memory, not possible here, or a bug."""
 
-from __future__ import annotations
-
 import torch
 
 from vidcost.bench.timing.record import Status

@@ -1,7 +1,5 @@
 """Figures derived from timings: medians, intervals, rates, contributions of blocks, speeds."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 from functools import cache

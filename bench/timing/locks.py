@@ -1,7 +1,5 @@
 """A lock for each GPU and each CPU, so that two programs never measure on one at the same time."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """One cell, measured in this process from beginning to end."""
 
-from __future__ import annotations
-
 import gc
 import os
 import statistics

@@ -1,7 +1,5 @@
 """Memory of one pass, measured apart from its time."""
 
-from __future__ import annotations
-
 import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence

@@ -6,8 +6,6 @@ and waits for a reply: ``keep``, ``void`` (the device was throttled: take them a
 message of a task is a ``Timing`` with an empty key. A worker ends when its parent hangs up.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt

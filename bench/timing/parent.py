@@ -4,8 +4,6 @@ Each cell has a worker process of its own. While it measures, the parent samples
 telemetry and decides which samples count. However a worker ends, its cell has a record.
 """
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import time

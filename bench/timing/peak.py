@@ -4,8 +4,6 @@ Data sheets give operations, two to a multiply-accumulate, for tensor cores ofte
 which halves. The figures below are dense; products in bf16 and fp16 add up in fp32.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

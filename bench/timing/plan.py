@@ -1,7 +1,5 @@
 """Which cells are timed: rows, blocks and networks under conditions."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence

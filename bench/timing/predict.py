@@ -1,7 +1,5 @@
 """MACs of a cell, counted before it is timed and never in the process that times it."""
 
-from __future__ import annotations
-
 import contextlib
 from functools import cache
 

@@ -1,7 +1,5 @@
 """Takes samples: the warm-up, chunks of samples, and when there are enough."""
 
-from __future__ import annotations
-
 import gc
 import math
 import statistics

@@ -1,7 +1,5 @@
 """Figures from raw samples: medians, and intervals that allow for autocorrelation."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The file of timings: one JSON object a line, appended; the latest of one key counts."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.metadata
 import os

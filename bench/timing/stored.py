@@ -1,7 +1,5 @@
 """Stored timings: their files, the choice among them, and which of them may share a table."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

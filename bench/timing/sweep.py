@@ -4,8 +4,6 @@
 one. :func:`sweep_on_ray` measures on the nodes of a Ray cluster.
 """
 
-from __future__ import annotations
-
 import contextlib
 import platform
 import time

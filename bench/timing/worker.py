@@ -4,8 +4,6 @@ Its parent is :mod:`vidcost.bench.timing.parent`. A sweep gives a worker one tas
 is left over from another; a side of a comparison may be given several.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 

@@ -1,7 +1,5 @@
 """Inputs of a user's network as text: ``1x3x16x224x224``, ``1x128:int64``, ``mask=1x128:bool``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

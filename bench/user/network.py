@@ -1,7 +1,5 @@
 """Networks that a user wrote: built from a reference, with blocks behind their modules."""
 
-from __future__ import annotations
-
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence

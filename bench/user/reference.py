@@ -1,7 +1,5 @@
 """References to a user's objects, such as ``my_file.py:name``, and errors of their code."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import operator

@@ -4,8 +4,6 @@ Source: Wang et al. 2018, arXiv:1711.07971, Table 1. State-dict keys are those o
 ResNet-50, whose ImageNet weights fit after inserting a time axis of 1 into each kernel.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

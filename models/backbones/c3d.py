@@ -4,8 +4,6 @@ Source: Tran et al. 2015, arXiv:1412.0767, Figure 3; layers carry the names of t
 Caffe model (``conv3b``), linear ones without its ``-1``.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 from torch import Tensor, nn

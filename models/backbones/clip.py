@@ -1,7 +1,5 @@
 """What a network is built for: classes, and clips of one size."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 Clip = tuple[int, int, int, int]

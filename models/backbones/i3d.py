@@ -4,8 +4,6 @@ Source: Carreira & Zisserman 2017, arXiv:1705.07750, Figure 3. State-dict keys a
 piergiaj's public PyTorch port (``pytorch-i3d``), whose checkpoints fit.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ Source: Chen et al., ECCV 2018, arXiv:1807.11195; layer by layer the authors' ``
 checkpoints fit (their keys are ours).
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 import torch

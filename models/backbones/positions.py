@@ -7,8 +7,6 @@ A position is ``stage:place``. Places between the units of a stage:
 A network may offer further places inside its units; it names them in its docstring.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 

@@ -4,8 +4,6 @@ Source: Hara et al. 2018, arXiv:1711.09577, Table 1, with shortcut type B (a str
 layer by layer the authors' public ``3D-ResNets-PyTorch``. Their keys are ours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import ClassVar
 

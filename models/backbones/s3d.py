@@ -4,8 +4,6 @@ Source: Xie et al. 2018, arXiv:1712.04851; layer by layer torchvision's ``s3d``,
 (its keys are ours).
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from itertools import count
 

@@ -4,8 +4,6 @@ Source: Carreira & Zisserman 2017, arXiv:1705.07750, section 2.4: an RGB and a f
 apart; their predictions are averaged. The authors' public code sums the logits, as we do.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 

@@ -4,8 +4,6 @@ Shapes: B batch, D width of queries and keys, E width of values, P queries, K ke
 as convolutions return them.
 """
 
-from __future__ import annotations
-
 import warnings
 from functools import cache, partial
 from importlib.util import find_spec

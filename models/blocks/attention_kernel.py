@@ -9,8 +9,6 @@ keys. A tile has M queries and N keys. Arguments of kernels without a type are t
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
 # ruff: noqa: N803
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

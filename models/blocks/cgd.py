@@ -1,7 +1,5 @@
 """The compact global descriptor."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -3,8 +3,6 @@
 Shapes: B batch, C channels, D = C // 2 inner channels, G groups, P = T*H*W positions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The two implementations of a block: as its paper writes it, and optimized."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 from torch import nn

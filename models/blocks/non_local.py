@@ -4,8 +4,6 @@ Shapes: B batch, C channels, D = C // 2 inner channels, T frames, H x W pixels,
 P = T*H*W query positions, K key positions (P, or T*(H//2)*(W//2) with pooled keys).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal, get_args
 

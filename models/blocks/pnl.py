@@ -5,8 +5,6 @@ Q = E // 2 width of the attention over scales, P = T*H*W positions,
 P_k = T * floor(H / 2^k) * floor(W / 2^k) positions of scale k.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal, get_args
 

@@ -4,8 +4,6 @@ Source: Xu et al. 2020, arXiv:2006.05091. The derived formulas are those of the 
 figures of rows are counted.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Recipes: edits of this paper's networks, and the axes that they make up."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any, TypeVar
 

@@ -3,8 +3,6 @@
 Source: Xu et al. 2020, arXiv:2006.05091.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from vidcost.models.backbones.c2d import C2DResNet50

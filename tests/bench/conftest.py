@@ -1,7 +1,5 @@
 """Fixtures of the tests of bench: the committed records, fakes, and the command line."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

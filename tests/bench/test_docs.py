@@ -5,8 +5,6 @@ committed results. Nothing is timed, and reference counters answer at once: othe
 `<!--- skip: next "reason" -->` above an example leaves it out.
 """
 
-from __future__ import annotations
-
 import contextlib
 import doctest
 import re

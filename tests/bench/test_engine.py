@@ -1,7 +1,5 @@
 """Calls, sweeps and commands on one Ray cluster of three nodes on this machine."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json

@@ -1,7 +1,5 @@
 """The page in a browser: one with everything in it, opened from a file."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator

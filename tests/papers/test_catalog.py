@@ -1,7 +1,5 @@
 """Papers found by folder, and rows chosen among theirs."""
 
-from __future__ import annotations
-
 import pytest
 
 from vidcost.papers import catalog

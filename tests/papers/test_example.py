@@ -1,7 +1,5 @@
 """A second paper, as docs/extending.md writes it: a folder, and no existing file."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Printed figures as numbers, and files of them, damaged ones too."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """A row: at other clips, with other blocks, built."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -4,8 +4,6 @@ Packages may change the network that they profile, and torch, so for rows each h
 own. The others run here. All but fvcore run on the meta device. Answers about rows are cached.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import logging

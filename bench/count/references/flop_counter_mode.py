@@ -1,7 +1,5 @@
 """torch's FlopCounterMode, which runs on the meta device too: two FLOPs are one MAC."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from vidcost.bench.count.counter import Count, unfused

@@ -3,8 +3,6 @@
 Source: fvcore 0.1.5.post20221221, nn/flop_count.py and nn/jit_handles.py.
 """
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor, nn

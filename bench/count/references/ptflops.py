@@ -3,8 +3,6 @@
 Source: ptflops 0.7.5, aten_engine.py and aten_ops.py.
 """
 
-from __future__ import annotations
-
 import io
 import math
 

@@ -1,7 +1,5 @@
 """What describes a reference counter: its package, its answers and its convention."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import sys
 from collections import Counter

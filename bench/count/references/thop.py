@@ -6,8 +6,6 @@ its answer is our count and its terms. A slow test compares them with that versi
 Source: thop 0.1.1.post2209072238 and 0.0.31.post2005241907, profile.py, rnn_hooks.py and vision/*.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ so that a linear layer on tokens counts as if there were one. Recurrent layers c
 Source: torchinfo 1.8.0, layer_info.py, calculate_macs.
 """
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor, nn

@@ -4,8 +4,6 @@ A function inside a layer with a rule of its own is counted by that rule alone.
 Source: ultralytics-thop 2.2.3, profile.py and vision/basic_hooks.py.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tables and lines of the gate of exact counts."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path

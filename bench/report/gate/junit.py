@@ -1,7 +1,5 @@
 """Verdicts of a gate as JUnit XML, which CI servers show as tests."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Verdicts of a gate for people: a table of all, and one in a sentence."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

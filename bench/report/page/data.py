@@ -1,7 +1,5 @@
 """The data of the page: counted now, or read from the results folder."""
 
-from __future__ import annotations
-
 import datetime
 import json
 import platform

@@ -1,7 +1,5 @@
 """The page: one HTML file that needs nothing beside it; and its plots as files."""
 
-from __future__ import annotations
-
 import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Accuracy as printed against what a network costs, and the Pareto front."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

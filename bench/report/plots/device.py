@@ -1,7 +1,5 @@
 """Latencies on one device with their intervals, and rates below the device's ceilings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any

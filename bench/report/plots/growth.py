@@ -1,7 +1,5 @@
 """How the cost of a block grows with N, the positions that it relates."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A plot: its data, its Altair chart, and how the chart becomes Vega and SVG."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

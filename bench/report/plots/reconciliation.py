@@ -1,7 +1,5 @@
 """From our MACs, step by step, to what another counter prints."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What blocks add to a network against the swept length or side of its clip."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """vidcost.count: any network, any call, and the network left as it was."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import random

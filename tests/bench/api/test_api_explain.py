@@ -1,7 +1,5 @@
 """vidcost.explain: the entries of a network that lives here."""
 
-from __future__ import annotations
-
 import logging
 import threading
 

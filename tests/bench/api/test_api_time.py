@@ -1,7 +1,5 @@
 """vidcost.time: samples of a network that lives here, and this process left as it was."""
 
-from __future__ import annotations
-
 import gc
 import threading
 

@@ -3,8 +3,6 @@
 All are built with random weights, small, and nothing is loaded from anywhere.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 from collections.abc import Callable

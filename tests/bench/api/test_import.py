@@ -1,7 +1,5 @@
 """The package: cheap to import, and three functions that come when they are asked for."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

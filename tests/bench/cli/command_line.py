@@ -1,7 +1,5 @@
 """The command line as text. Run as a program it writes that to frozen.txt beside it."""
 
-from __future__ import annotations
-
 import enum
 import textwrap
 import typing

@@ -1,7 +1,5 @@
 """The command that judges every printed figure."""
 
-from __future__ import annotations
-
 import json
 
 from vidcost.papers import catalog

@@ -1,7 +1,5 @@
 """The command that removes the cached answers of other counters."""
 
-from __future__ import annotations
-
 from vidcost.bench.count.references import asking
 
 

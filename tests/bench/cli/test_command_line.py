@@ -1,7 +1,5 @@
 """The command line is frozen: every change here is a change for users."""
 
-from __future__ import annotations
-
 import difflib
 import runpy
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`vidcost compare`, from words to a table."""
 
-from __future__ import annotations
-
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Completion as bash asks for it."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

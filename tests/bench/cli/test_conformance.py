@@ -1,7 +1,5 @@
 """The command that asks every counter about single operators."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

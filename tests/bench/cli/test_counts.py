@@ -1,7 +1,5 @@
 """Commands that count: list, count, show, block."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Where commands have cells timed: the options, and how it is done here."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

@@ -1,7 +1,5 @@
 """What commands end with: the table of docs/cli.md, the definition, and real processes agree."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The command that explains what other counters print."""
 
-from __future__ import annotations
-
 import json
 import re
 

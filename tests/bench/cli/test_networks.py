@@ -1,7 +1,5 @@
 """Users' networks and blocks on the command line: count, show, block, explain, time."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

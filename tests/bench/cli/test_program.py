@@ -1,7 +1,5 @@
 """The program as a whole: help, examples, JSON, rejected input, late imports, endings."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

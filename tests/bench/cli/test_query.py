@@ -1,7 +1,5 @@
 """`vidcost query`: the tables, the three formats, Parquet, and what is rejected."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Commands that print the paper's tables, and what is committed of them."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

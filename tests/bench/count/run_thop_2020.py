@@ -3,8 +3,6 @@
 It must stand alone in its import path: prints {network: [flops, params]} and where thop came from.
 """
 
-from __future__ import annotations
-
 import collections
 import collections.abc
 import json

@@ -1,7 +1,5 @@
 """The counter against integers worked by hand; dimensions are distinct primes where they can be."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from collections import OrderedDict

@@ -1,7 +1,5 @@
 """Networks on the meta device: as anywhere else, but for the values."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -1,7 +1,5 @@
 """The reference counters: their conventions by hand, and the integers that they print."""
 
-from __future__ import annotations
-
 import copy
 import importlib.metadata
 import runpy

@@ -1,7 +1,5 @@
 """Rules of single operators by hand, and rules that users add."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

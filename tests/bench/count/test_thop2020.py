@@ -1,7 +1,5 @@
 """The rules of thop of May 2020 against the integers of that version itself, thop_2020.json."""
 
-from __future__ import annotations
-
 import json
 import os
 import runpy

@@ -1,7 +1,5 @@
 """Training steps against integers worked by hand."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections import Counter

@@ -1,7 +1,5 @@
 """Repositories with versions of the models, and fake workers that measure them."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -4,8 +4,6 @@ PLAN is JSON by row or block: ``ns`` of a pass, ``peak`` in bytes, ``die`` or ``
 Each process appends its side and the rows it was given to the file LOG.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """Runs whose samples were planted, so that the right verdict is known beforehand."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

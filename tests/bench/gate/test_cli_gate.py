@@ -1,7 +1,5 @@
 """The commands of the gate, as a user runs them."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The gate of counts: every figure is compared, and a change is accepted with its reason."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re

@@ -1,7 +1,5 @@
 """The study of the gate, on simulated and planted trials: what is counted, bounded, written."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

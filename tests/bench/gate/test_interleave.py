@@ -1,7 +1,5 @@
 """Two versions with fake workers: which one is measured when, and what becomes of failures."""
 
-from __future__ import annotations
-
 import json
 import random
 import sys

@@ -1,7 +1,5 @@
 """Verdicts on planted samples, and how often they are wrong."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter

@@ -1,7 +1,5 @@
 """Files of pytest-benchmark: what is matched, and what is rejected."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

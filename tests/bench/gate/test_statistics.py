@@ -1,7 +1,5 @@
 """Tests and intervals: against enumeration, tables and simulation."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """Unpacking two versions and making them ready to run."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

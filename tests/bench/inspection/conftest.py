@@ -1,7 +1,5 @@
 """A user's folder, for code that runs in processes of its own."""
 
-from __future__ import annotations
-
 import pytest
 
 CODE = """

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 
 from vidcost.bench.report.compare import compare_table

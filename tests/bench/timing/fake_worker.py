@@ -1,7 +1,5 @@
 """Stands in for a worker; the row of its cell says how it behaves."""
 
-from __future__ import annotations
-
 import os
 import resource
 import signal

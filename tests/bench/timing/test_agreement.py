@@ -1,7 +1,5 @@
 """Ours beside other stopwatches, interleaved on the same networks."""
 
-from __future__ import annotations
-
 import json
 import os
 import statistics

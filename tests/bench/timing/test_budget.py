@@ -1,7 +1,5 @@
 """Sharing out time, on a planted clock."""
 
-from __future__ import annotations
-
 import pytest
 
 from vidcost.bench.timing.budget import Budget

@@ -1,7 +1,5 @@
 """What a cell times, built."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Clocks: the host's against known durations, CUDA's against known cycles."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

@@ -1,7 +1,5 @@
 """What a measurement depends on, and that the parent finds it out without touching a GPU."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

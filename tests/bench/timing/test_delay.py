@@ -1,7 +1,5 @@
 """Injected slow-downs: the same function, later."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What a measurement runs on."""
 
-from __future__ import annotations
-
 import os
 import platform
 

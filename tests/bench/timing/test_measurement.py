@@ -1,7 +1,5 @@
 """One cell measured in this process: parts, statuses, memory."""
 
-from __future__ import annotations
-
 import re
 import statistics
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Two cells interleaved: how they are built and run, and what is made of their samples."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -1,7 +1,5 @@
 """The parent's replies to a worker, on a planted clock."""
 
-from __future__ import annotations
-
 import pytest
 
 from vidcost.bench.timing.messages import Chunk, Window

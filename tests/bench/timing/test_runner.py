@@ -1,7 +1,5 @@
 """What a training step starts from."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

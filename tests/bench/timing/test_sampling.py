@@ -1,7 +1,5 @@
 """When samples are good enough, on a fake clock: nothing here takes time."""
 
-from __future__ import annotations
-
 import itertools
 import random
 

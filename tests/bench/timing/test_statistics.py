@@ -1,7 +1,5 @@
 """Medians and their intervals, also of autocorrelated samples."""
 
-from __future__ import annotations
-
 import gc
 import itertools
 import random

@@ -1,7 +1,5 @@
 """The file of timings: what is written is there, whatever happens to the writer."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

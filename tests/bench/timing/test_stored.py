@@ -1,7 +1,5 @@
 """Files of timings in a results folder, and the choice of timings in them."""
 
-from __future__ import annotations
-
 import pytest
 
 from vidcost.bench.timing import conditions

@@ -1,7 +1,5 @@
 """Sweeps with fake workers: what they store, leave out, measure again, and survive."""
 
-from __future__ import annotations
-
 import functools
 import os
 import re

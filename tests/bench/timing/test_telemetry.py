@@ -1,7 +1,5 @@
 """NVML: joined by UUID, what it does not answer is a gap, and what slows a device down is named."""
 
-from __future__ import annotations
-
 import itertools
 import sys
 import threading

@@ -1,7 +1,5 @@
 """Users' networks and blocks timed in real workers, whatever they do."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

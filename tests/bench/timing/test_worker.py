@@ -1,7 +1,5 @@
 """The worker: its messages, its imports, and how it ends."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -1,7 +1,5 @@
 """A folder in which a user keeps code."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@ The naive pieces loop over coordinates with plain floats. They take weights from
 nothing else of torch, so they cannot share a mistake with it.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Claims of the paper: each verdict must turn when the formula, the figure or the count does."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

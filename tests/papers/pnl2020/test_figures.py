@@ -1,7 +1,5 @@
 """The paper's figures: as printed, and the sizes that notes on them give."""
 
-from __future__ import annotations
-
 import re
 
 from vidcost.bench.audit import Recipe, figures

@@ -1,7 +1,5 @@
 """Recipes: each edit changes what it names, and nothing else."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

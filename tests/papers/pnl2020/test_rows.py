@@ -1,7 +1,5 @@
 """The rows of the paper: which there are, what they take, where their blocks sit."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

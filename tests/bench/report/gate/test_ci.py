@@ -1,7 +1,5 @@
 """Verdicts for CI servers: annotations and summaries of GitHub, and JUnit XML."""
 
-from __future__ import annotations
-
 from xml.etree import ElementTree
 
 import pytest
