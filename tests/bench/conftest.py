@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -126,7 +127,7 @@ def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
 
     An error written under ("thop", "mfnet") becomes that answer; fields replace those of it.
     """
-    questions = Questions()
+    questions, one_at_a_time = Questions(), threading.Lock()
 
     def ask(
         reference_counter: Any, row: Row, *, use_cache: bool = True, process: Any = None
@@ -135,7 +136,9 @@ def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
         other = questions.get((reference_counter, row.name), {})
         if isinstance(other, str):
             return Answer(version="0", status="crashed", error=other)
-        answer = reconcile.examine(row).explained[reference_counter].answer(version="0")
+        # counting changes settings of torch, and questions come from several threads
+        with one_at_a_time:
+            answer = reconcile.examine(row).explained[reference_counter].answer(version="0")
         return answer.model_copy(update=other)
 
     monkeypatch.setattr(asking, "ask", ask)

@@ -148,7 +148,7 @@ def test_tables_show_timings_of_one_device_and_write_none(
     status, out, err = vidcost("tables", "3", "--timings", "slide")
     assert (0, "", True) == (status, err, "Device: Slide rule" in out)
     assert re.search(r"^\| MFNet.* 500\.0 \|", out, re.MULTILINE)
-    assert flat(plain) in flat((tmp_path / "results/tables/pnl2020/table3.md").read_text())
+    assert "Latency" not in (tmp_path / "results/tables/pnl2020/table3.md").read_text()
     (line, *_) = json.loads(vidcost("tables", "3", "--timings", "aba", "--format", "json").out)
     assert 0.5 == pytest.approx(line["median_s"])
 
