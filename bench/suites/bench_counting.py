@@ -15,7 +15,7 @@ from vidcost.bench.count.record import counted
 from vidcost.papers.catalog import rows_of
 
 BUILDABLE = [row for row in rows_of() if row.build is not None]
-COMMAND = [sys.executable, "-m", "vidcost.bench", "count", "--format", "json"]
+COMMAND = [sys.executable, "-m", "vidcost", "count", "--format", "json"]
 
 pytestmark = [
     pytest.mark.benchmark(group="counting all rows"),

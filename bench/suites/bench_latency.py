@@ -58,7 +58,7 @@ def _left_as_it_was():
 
 
 @pytest.mark.latency
-@pytest.mark.parametrize("cell", _cells())
+@pytest.mark.parametrize("cell", list(_cells()))
 def test_latency(benchmark, cell):
     """A forward pass in evaluation mode."""
     timing = measure(Task(cell=cell, limits=LIMITS, peak_macs_per_s=1), lambda _: "keep")
