@@ -63,7 +63,7 @@ def tables(
     """
     from vidcost.bench.cli.targets import measured
     from vidcost.bench.count import record
-    from vidcost.bench.count.reconcile import with_stored_answers
+    from vidcost.bench.count.reconcile import is_explained, with_stored_answers
     from vidcost.bench.report.paper import paper_table
     from vidcost.bench.report.timing import with_timings
     from vidcost.bench.timing.stored import chosen as chosen_timings
@@ -76,16 +76,16 @@ def tables(
     rows = printed_rows(paper)
     needed = dict.fromkeys(printed.row for table in chosen for printed in paper.table(table))
     built = [rows[name] for name in needed if rows[name].build]
-    records = {row.name: with_stored_answers(row, stored) for row in built}
-    unknown = [row for row in built if records[row.name] is None]
-    records |= {each.record.row: each.record for each in measured(unknown, use_cache=not no_cache)}
-    known = {name: found for name, found in records.items() if found}
-    made = {table: paper_table(table, paper, rows, known) for table in chosen}
+    found = [with_stored_answers(row, stored) for row in built]
+    unknown = [row for row, each in zip(built, found, strict=True) if not is_explained(each)]
+    found += measured(unknown, use_cache=not no_cache)
+    records = {each.record.row: each.record for each in found}
+    made = {table: paper_table(table, paper, rows, records) for table in chosen}
     _write_tables(paper, made, results)
     print_tables([with_timings(table, timed) for table in made.values()], as_)
     if note:
         typer.echo(note, err=True)
-    report_failures(known.values())
+    report_failures(records.values())
 
 
 @paper_app.command("run", epilog="Example: `vidcost run --results results --budget 2m`")

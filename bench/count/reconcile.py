@@ -154,18 +154,21 @@ def measure(
     ]
 
 
-def with_stored_answers(row: Row, stored: Mapping[str, Record]) -> Record | None:
-    """``row`` counted now, with the stored answers of all counters; None if one has no answer, or
-    one that the count does not explain, as after a change of the network.
+def with_stored_answers(row: Row, stored: Mapping[str, Record]) -> Examined:
+    """``row`` counted now, with the answers in ``stored`` of all counters that have one.
 
     Raises: as :func:`examine`.
     """
     examined = examine(row)
     answers = stored[row.name].reference_counters if row.name in stored else {}
     record = examined.record.model_copy(update={"reference_counters": answers})
-    found = reconcile(replace(examined, record=record))
-    is_known = answers.keys() == set(DEFAULT)
-    return record if is_known and all(entry.balanced for entry in found) else None
+    return replace(examined, record=record)
+
+
+def is_explained(examined: Examined) -> bool:
+    """Whether every counter has an answer that the count explains; none after the row changes."""
+    answered = examined.record.reference_counters.keys() == set(DEFAULT)
+    return answered and all(entry.balanced for entry in reconcile(examined))
 
 
 def steps(rows: Sequence[Row], counters: tuple[Convention, ...] = DEFAULT) -> int:

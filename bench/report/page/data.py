@@ -4,15 +4,15 @@ import datetime
 import json
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from vidcost.bench.audit import Judged, judge
 from vidcost.bench.count import record
-from vidcost.bench.count.reconcile import Entry, examine, reconcile
+from vidcost.bench.count.reconcile import Entry, reconcile, with_stored_answers
 from vidcost.bench.count.record import Record
-from vidcost.bench.timing.record import Machine, Timing
+from vidcost.bench.timing.record import UNKNOWN, Machine, Timing
 from vidcost.bench.timing.store import TIMINGS, Store
 from vidcost.bench.timing.stored import of_one_machine, rows_timed_alike
 from vidcost.papers import catalog
@@ -71,11 +71,9 @@ def gather(results: Path) -> Data:
     for row in catalog.rows_beside(stored):
         if row.build is None:
             continue
-        examined = examine(row)
-        answers = stored[row.name].reference_counters if row.name in stored else {}
-        fresh = examined.record.model_copy(update={"reference_counters": answers})
-        records[row.name] = fresh
-        entries += reconcile(replace(examined, record=fresh))
+        examined = with_stored_answers(row, stored)
+        records[row.name] = examined.record
+        entries += reconcile(examined)
     paper = catalog.paper()
     return Data(
         results=results,
@@ -133,7 +131,7 @@ def sources(data: Data) -> list[dict[str, str]]:
                 f"{len(device.timings)} timings on {device.name}",
                 "vidcost time",
                 ", ".join(map(str, device.files)),
-                {name: value for name, value in known.items() if value != "not available"},
+                {name: value for name, value in known.items() if value != UNKNOWN},
                 f"{machine.cpu}, {machine.platform}, {when}",
             )
         )
