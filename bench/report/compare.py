@@ -5,7 +5,7 @@ from typing import Any
 
 from vidcost.bench.inspection.comparison import PLAIN
 from vidcost.bench.report.counts import checked
-from vidcost.bench.report.table import MISSING, Column, Format, Table, billions, integer
+from vidcost.bench.report.table import Column, Format, Table, billions, integer, words
 from vidcost.bench.report.timing import (
     HALF_INTERVAL,
     STATUS,
@@ -37,7 +37,7 @@ _BLOCKS = (
     Column("added_s", "added", _signed(milliseconds)),
     HALF_INTERVAL,
     Column("pairs", "Pairs", integer),
-    Column("not_separated", "Not separated from", lambda names: ", ".join(names) or MISSING),
+    Column("not_separated", "Not separated from", words),
     Column("peak_bytes", "Peak, MB", megabytes),
     Column("added_peak_bytes", "added", _signed(megabytes)),
     Column("energy_j_per_clip", "J/clip", digits),

@@ -8,6 +8,7 @@ from vidcost.bench.api.count import multiplications
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import Convention
+from vidcost.bench.count.rules import PRODUCTS
 from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.report.table import Column, Table, compact, integer, percent
 from vidcost.bench.report.timing import STATUS, failures, present
@@ -29,7 +30,6 @@ _QUANTITIES = (
         if each.name != "params"
     ),
 )
-_PRODUCTS = ("conv", "linear", "matmul")
 _UNITS = (
     "MACs: multiply-accumulates of convolutions, linear layers and matrix products. Attention: the "
     "share of products of two activations. `--wide` has exact numbers of every kind: conv, linear "
@@ -42,7 +42,7 @@ _BACKWARD = (
     Column("training_macs", "Sum", compact, integer),
     *(
         Column(f"backward_{kind}", f"Backward {_TITLES.get(kind, kind)}", integer, is_wide=True)
-        for kind in _PRODUCTS
+        for kind in PRODUCTS
     ),
 )
 _TRAINING = (
@@ -168,7 +168,7 @@ def _figures(each: Counted) -> dict[str, Any]:
     if total is not None and backward is not None:
         figures["backward_macs"] = backward.macs
         figures["training_macs"] = total.macs + backward.macs
-        figures |= {f"backward_{kind}": getattr(backward, kind) for kind in _PRODUCTS}
+        figures |= {f"backward_{kind}": getattr(backward, kind) for kind in PRODUCTS}
     return {
         **figures,
         **{name: answer.flops for name, answer in (each.answers or {}).items()},

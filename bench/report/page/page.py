@@ -26,7 +26,7 @@ from vidcost.bench.report.plots.plot import Plot, anchor
 from vidcost.bench.report.plots.reconciliation import reconciliation_plot
 from vidcost.bench.report.reconciliation import reconciliation_table, term_table
 from vidcost.bench.report.table import MISSING, Column, Table, billions, millions, percent
-from vidcost.bench.report.timing import contribution_table, timing_table
+from vidcost.bench.report.timing import contribution_table, present, timing_table
 from vidcost.papers.catalog import printed_rows, rows_beside
 
 _NUMBER = re.compile(r">?(?P<digits>-?[\d,]+(?:\.\d+)?)(?P<unit>[kMGT%]?)")
@@ -38,8 +38,6 @@ NO_TIMINGS = (
     "No timings are stored yet: `vidcost time` makes them, on a GPU with `--device cuda`, and "
     "`vidcost run` times as much as two minutes on this CPU allow."
 )
-PRINTED = Column("method", "Method")
-"""The column whose value names a row as a paper prints it."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +139,9 @@ def _networks(data: Data) -> Table:
             Column("params", "Params", millions),
             Column("macs", "MACs", billions),
             Column("attention", "of which attention", percent),
-            Column("flops_printed", "FLOPs printed", lambda printed: str(printed)),
+            Column("flops_printed", "FLOPs printed", str),
             Column("met", "Printed figure is that of"),
-            Column("top1", "Top-1 printed", lambda printed: str(printed)),
+            Column("top1", "Top-1 printed", str),
         ),
         lines=lines,
         footnotes=footnotes,
@@ -183,16 +181,7 @@ def _tables(data: Data) -> Iterator[Part]:
         if number not in data.paper.cost_tables:
             none = "The paper prints no parameters and no FLOPs in this table."
             each = replace(each, legend=(none,))
-        yield Shown(f"table-{number}", _without_empty_columns(each))
-
-
-def _without_empty_columns(table: Table) -> Table:
-    filled = {key for line in table.lines for key, value in line.items() if value is not None}
-    return replace(
-        table,
-        columns=[column for column in table.columns if column.key in filled],
-        footnotes={cell: note for cell, note in table.footnotes.items() if cell[1] in filled},
-    )
+        yield Shown(f"table-{number}", replace(each, columns=present(each.lines, each.columns)))
 
 
 def _sources(data: Data) -> Table:
@@ -254,7 +243,8 @@ def _cell(
     line = table.lines[index]
     value = line.get(column.key)
     note = table.footnotes.get((index, column.key))
-    row = line.get("row") if column.key == PRINTED.key else value
+    # a method is a row as the paper prints it
+    row = line.get("row") if column.key == "method" else value
     return {
         "text": MISSING if value is None else column.format(value),
         "sort": sort_value(value),
