@@ -121,11 +121,11 @@ class Reference:
     ``profile`` runs it on a network in evaluation mode. ``flop_terms`` and ``param_terms`` lead
     from our count to the integers that it should print; ``param_terms`` is None if it prints no
     parameters. They read only the count and the types of the modules, never the counter itself.
-    ``categories`` gives the category of each of its names of operators. ``package`` is the
-    distribution that has to be installed; it may change the network that it profiles. It does not
-    run on the meta device if it ``needs_values``. ``reimplemented`` is the version that we
-    implement ourselves: it is not run, and its answer is our count with its terms. An ``optional``
-    counter is asked by name, and may be installed in a ``folder`` of its own.
+    ``categories`` gives the category of each of its names of operators. ``package`` is what it
+    imports, of a distribution ``installed_as`` (default: that name); it may change the network that
+    it profiles. It does not run on the meta device if it ``needs_values``. ``reimplemented`` is the
+    version that we implement ourselves: it is not run, and its answer is our count with its terms.
+    An ``optional`` counter is asked by name, and may be installed in a ``folder`` of its own.
     """
 
     name: Convention
@@ -134,6 +134,7 @@ class Reference:
     profile: Callable[[nn.Module, tuple[Tensor, ...]], Printed] | None = None
     categories: Mapping[str, str] = field(default_factory=dict)
     package: str = ""
+    installed_as: str = ""
     optional: bool = False
     needs_values: bool = False
     reimplemented: str = ""
@@ -141,7 +142,7 @@ class Reference:
     @property
     def distribution(self) -> str:
         """What is installed; two counters may be backends of one."""
-        return "ultralytics-thop" if self.name == "ultralytics-thop" else self.package
+        return self.installed_as or self.package
 
     @property
     def folder(self) -> Path:

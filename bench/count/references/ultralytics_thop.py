@@ -117,5 +117,6 @@ COUNTER = Reference(
     flop_terms=_flop_terms,
     param_terms=no_terms,
     package="thop",
+    installed_as="ultralytics-thop",
     optional=True,
 )
