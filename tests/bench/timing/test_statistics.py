@@ -100,7 +100,7 @@ def test_stopping_when_narrow_keeps_the_coverage(monkeypatch, correlation):
         of = summary(found.samples["latency"])
         covered += of.low <= 0.01 <= of.high
     # 93 to 97%, each give or take two standard errors of 300 trials
-    assert 0.905 <= covered / trials <= 0.995
+    assert 0.91 <= covered / trials <= 0.985
 
 
 def test_the_interval_of_several_processes_is_students_over_their_medians():
