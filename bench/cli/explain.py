@@ -125,7 +125,7 @@ def _printed(
     from vidcost.papers.figures import Figure
 
     flops, parameters = Figure.parse(printed), Figure.parse(params) if params else None
-    chosen = [] if networks and not rows else buildable(rows)
+    chosen = buildable(rows) if rows else []
     if len(chosen) + len(networks) != 1:
         raise ValueError(f"--printed is for one network: {len(chosen) + len(networks)} are given")
     if chosen:

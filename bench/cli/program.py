@@ -84,6 +84,8 @@ def _first(
 MOVED: Mapping[str, str] = {
     "gate study": "`python tools/gate_study.py` in a checkout measures the gate's error rates",
     "fast": "`vidcost time --blocks all --impl reference,optimized` compares the implementations",
+    "compare --modes": "`vidcost time ROW --mode eager,compile` times ways to run it",
+    "time --campaign": "docs/timing.md lists the commands for a GPU at hand, in order of value",
     "time --share": "`vidcost time --contribution` times what blocks add to their networks",
     "history": "`git log -p results/counts.jsonl` shows the history of the committed counts",
     "ledger": "`vidcost explain` explains what other counters print",

@@ -139,6 +139,7 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
             "nets.py:example makes all inputs",
         ),
         ("explain mfnet c3d --printed 11.66G", "--printed is for one network: 2 are given"),
+        ("explain --printed 11.66G", "--printed is for one network: 0 are given"),
         ("explain mfnet --printed much", "'much' is no figure like 7.843M"),
         ("explain mfnet --params 3M", "--params is for --printed: give both"),
         ("explain mfnet --counter nope", "no counter 'nope': choose from fvcore, thop"),
