@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from tabulate import tabulate
 from torch import Tensor, nn
 
 from vidcost.bench.api.guest import NotCopyable, called, copied, guarded, outline, outlined
-from vidcost.bench.call import Inputs, name_inside, tensors_in
+from vidcost.bench.call import Inputs, name_inside
 from vidcost.bench.count import counter
 from vidcost.bench.count.counter import Count, UncountedOperator
 from vidcost.bench.count.modules import Check, ModuleCount, check, modules
-from vidcost.bench.count.operands import Shape
 from vidcost.bench.count.training import Training, count_training
 from vidcost.bench.errors import named
 from vidcost.models.cost import Cost
@@ -173,10 +169,9 @@ def count(
             network raises.
     """
     network, values = called(model, inputs, kwargs)
-    outputs: dict[str, Shape] = {}
     with guarded(*values, *model.parameters()):
         found, counted_on, why = _on_meta_or_here(
-            network, values, count_training if training else counter.count, outputs
+            network, values, count_training if training else counter.count
         )
     forward = found.forward if isinstance(found, Training) else found
     backward = found.backward if isinstance(found, Training) else None
@@ -187,7 +182,7 @@ def count(
         backward=None if backward is None else backward.total,
         buffers=forward.buffers,
         multiply=forward.multiply,
-        modules=modules(network, forward, backward, outputs),
+        modules=modules(network, forward, backward),
         checks=tuple(checks),
         unchecked=tuple(unchecked),
         counted_on=counted_on,
@@ -219,22 +214,15 @@ def _line(module: ModuleCount) -> dict[str, object]:
 
 
 def _on_meta_or_here(
-    network: nn.Module,
-    values: tuple[Tensor, ...],
-    run: Callable[..., Count | Training],
-    outputs: dict[str, Shape],
+    network: nn.Module, values: tuple[Tensor, ...], run: Callable[..., Count | Training]
 ) -> tuple[Count | Training, str, str]:
-    """The result of ``run`` on a copy, the device it ran on, and why that is not meta.
-
-    Shapes of the modules' outputs are written into ``outputs``.
-    """
+    """The result of ``run`` on a copy, the device it ran on, and why that is not meta."""
     why = ""
     for keep in (False, True):
         try:
             shapes = [outline(x, keep_integers=keep) for x in values]
             guest = outlined(network, keep_integers=keep)
-            with _noted(guest, outputs):
-                return run(guest, *shapes, keep_integers=keep), "meta", ""
+            return run(guest, *shapes, keep_integers=keep), "meta", ""
         except UncountedOperator:
             raise
         except Exception as error:  # whatever does not work without values
@@ -245,31 +233,7 @@ def _on_meta_or_here(
         guest = copied(network)
     except NotCopyable as error:
         guest, why = network, str(error)
-    with _noted(guest, outputs):
-        return run(guest, *here), str(device or "cpu"), why
-
-
-@contextmanager
-def _noted(model: nn.Module, outputs: dict[str, Shape]) -> Iterator[None]:
-    """Write the shape of the first tensor that each module returns into ``outputs``."""
-
-    def note(module: nn.Module, _: object, output: object, *, names: list[str]) -> None:
-        if tensors := tensors_in(output):
-            outputs.update(dict.fromkeys(names, tuple(tensors[0].shape)))
-
-    names: dict[nn.Module, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        names.setdefault(module, []).append(name)
-    hooks = [
-        module.register_forward_hook(partial(note, names=names[module]))
-        for module in names
-        if not isinstance(module, torch.jit.ScriptModule)
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    return run(guest, *here), str(device or "cpu"), why
 
 
 def _checks(network: nn.Module, forward: Count) -> tuple[list[Check], list[str]]:

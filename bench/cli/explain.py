@@ -119,7 +119,7 @@ def _printed(
     limit_s: float,
 ) -> Table:
     from vidcost.bench.cli.targets import buildable
-    from vidcost.bench.count.printed import candidates_of_row, ranked
+    from vidcost.bench.count.reconcile import candidates_of_row, ranked
     from vidcost.bench.inspection.counted import candidates_of
     from vidcost.bench.report.reconciliation import printed_table
     from vidcost.papers.figures import Figure

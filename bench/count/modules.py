@@ -1,9 +1,7 @@
 """Modules of a network: the cost inside each, and whether its closed form agrees with the count."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from torch import nn
 
@@ -56,10 +54,7 @@ class ModuleCount:
 
 
 def modules(
-    model: nn.Module,
-    forward: Count,
-    backward: Count | None = None,
-    outputs: Mapping[str, Shape] = MappingProxyType({}),
+    model: nn.Module, forward: Count, backward: Count | None = None
 ) -> tuple[ModuleCount, ...]:
     """Every module of ``model``, outermost first; one with several names by those it is called by.
 
@@ -80,7 +75,7 @@ def modules(
                 calls=calls[name],
                 forward=forward.within(name, params=params),
                 backward=None if backward is None else backward.within(name),
-                output=outputs.get(name),
+                output=forward.outputs.get(name),
             )
         )
     return tuple(found)
