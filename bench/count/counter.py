@@ -80,7 +80,7 @@ class Count:
 
     def within(self, module: str, *, params: int = 0) -> Cost:
         """The operations inside ``module`` and its descendants."""
-        return Cost(params=params, **self._by_module.get(module, {}))
+        return Cost(params=params, **self._by_module.get(module, Counter()))
 
     @cached_property
     def _by_module(self) -> dict[str, Counter[str]]:

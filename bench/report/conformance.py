@@ -12,7 +12,7 @@ _WITHOUT_PRODUCTS = [operator for operator in OPERATORS if not operator.macs]
 _PRODUCTS = (
     "✓ is the integer worked out by hand, in the column MACs. On CPU torch runs "
     "scaled_dot_product_attention as one fused operator, and in evaluation mode under no_grad all "
-    "of MultiheadAttention."
+    "of MultiheadAttention. It counts a weight's gradient as if there were no groups."
 )
 _NO_PRODUCTS = (
     "By our convention these are no MACs; other conventions count operations for them, which is no "

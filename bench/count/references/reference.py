@@ -106,7 +106,7 @@ class Explained:
 
     def answer(self, version: str) -> Answer:
         """The answer that it should give."""
-        params = self.params and self.params.total
+        params = None if self.params is None else self.params.total
         return Answer(
             version=version, flops=self.flops.total, params=params, parts=self.flops.parts
         )

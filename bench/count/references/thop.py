@@ -290,7 +290,8 @@ _LAYERS_ALONE = _FUNCTIONS | {
     "linear": "products with bare parameters",
     "matmul": "attention products",
 }
-_UNSEEN_BY_ULTRALYTICS = "addmm addbmm baddbmm mv addmv dot vdot addr affine_grid_generator"
+# not addmm: a linear function with a bias, which it sees, is one here
+_UNSEEN_BY_ULTRALYTICS = "addbmm baddbmm mv addmv dot vdot addr affine_grid_generator"
 
 _THOP = Version(
     layers=(
