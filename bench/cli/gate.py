@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.cli import completion
 from vidcost.bench.cli.axis_options import with_axes
 from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size
 from vidcost.bench.cli.output import complain, print_table, report
@@ -36,12 +35,10 @@ Blocks = Annotated[
         "--blocks",
         metavar="BLOCK",
         help="Blocks alone: 'all', or specs as in `vidcost count --shape`; may be repeated.",
-        autocompletion=completion.blocks_or_all,
     ),
 ]
 Shapes = Annotated[
-    list[str] | None,
-    typer.Option("--shape", metavar="CxTxHxW", help="Input of the blocks alone."),
+    list[str] | None, typer.Option("--shape", metavar="CxTxHxW", help="Input of the blocks alone.")
 ]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of each process.")]
 Margin = Annotated[
@@ -128,8 +125,7 @@ def gate_time(
         list[str] | None,
         typer.Argument(
             help="Row names or globs; none, and no --blocks: on a GPU all rows, on a CPU all "
-            "blocks alone.",
-            autocompletion=completion.rows,
+            "blocks alone."
         ),
     ] = None,
     base: Annotated[str, typer.Option(metavar="REF", help="Branch, tag or commit.")] = "HEAD",

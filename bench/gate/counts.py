@@ -104,24 +104,6 @@ def compare(rows: Sequence[Row], results: Path) -> Comparison:
     return differences(baseline, _recounted(rows))
 
 
-def unlike_baseline(records: Mapping[str, Record], results: Path) -> list[str]:
-    """A line if ``records``, of all rows, differ from the baseline; none without a baseline.
-
-    A damaged file is no baseline, and an answer that a counter did not give then may be added.
-    """
-    try:
-        stored = record.read(results)
-    except ValueError:
-        return []
-    changes = differences(stored, records).changes
-    if not stored or all(change.before is None and change.field != ROW for change in changes):
-        return []
-    return [
-        f"the counts differ from {results / COUNTS}, which was left as it is: "
-        '`vidcost gate counts` shows where, `vidcost gate accept --reason "..."` accepts them'
-    ]
-
-
 def accept(rows: Sequence[Row], results: Path, reason: str) -> Acceptance:
     """Make the counts of now the baseline, and append the reason to its history.
 
