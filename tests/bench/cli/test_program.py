@@ -271,8 +271,8 @@ def test_a_closed_form_that_is_not_met_is_something_wrong(
     status, out, err = vidcost(*command.split())
     err = err.removeprefix(LEFT_OUT)
     assert (1, "", 1) == (status, out, err.count("\n"))
-    assert err.startswith(f"vidcost: {what} was counted as Cost(params=")
-    assert "its closed form says Cost(params=1, conv=0" in err
+    assert err.startswith(f"vidcost: {what}: params was counted as ")
+    assert ", its closed form says 1; conv was counted as " in err
     assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
