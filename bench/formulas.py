@@ -22,7 +22,7 @@ from torch import nn
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.count.operands import Shape
-from vidcost.models.backbones.positions import BlockFactory
+from vidcost.models.backbones.backbone import BlockFactory
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import NonLocal, NonLocalOperation

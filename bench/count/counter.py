@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -101,6 +101,7 @@ class Count:
     ``params`` and ``buffers`` are elements, each tensor once however often it is used.
     ``functions`` are calls of functions that other counters count as one. ``multiply`` are elements
     of the results of multiplications element by element, where no sum makes a product of them.
+    ``outputs`` are the shapes of the first tensors that modules returned last, by name.
     """
 
     params: int
@@ -109,6 +110,7 @@ class Count:
     calls: tuple[Call, ...]
     functions: tuple[FunctionCall, ...] = ()
     multiply: int = 0
+    outputs: Mapping[str, Shape] = field(default_factory=dict, compare=False)
 
     @cached_property
     def total(self) -> Cost:
@@ -166,6 +168,7 @@ def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Cou
         calls=tuple(log.calls),
         functions=tuple(functions.calls),
         multiply=log.multiply,
+        outputs=log.outputs,
     )
 
 
@@ -179,6 +182,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.multiply = 0
         self.last_multiplied: Multiplication | None = None
         self.calls: list[Call] = []
+        self.outputs: dict[str, Shape] = {}
         self.running: list[str] = []
         # how many functions are running that make products of multiplications, or hide operators
         self.einsums = self.hiding = 0
@@ -414,7 +418,9 @@ def watched(model: nn.Module, log: Log) -> Iterator[None]:
         log.running.append(name)
 
     def leave(_: nn.Module, args: Any, output: Any) -> None:
-        log.running.pop()
+        name = log.running.pop()
+        if tensors := tensors_in(output):
+            log.outputs[name] = tuple(tensors[0].shape)
 
     hooks = []
     try:

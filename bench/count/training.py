@@ -79,6 +79,7 @@ def count_training(model: nn.Module, *inputs: Tensor, keep_integers: bool = Fals
             operations=tuple(log.operations[:operations]),
             calls=tuple(log.calls[:calls]),
             multiply=multiply,
+            outputs=log.outputs,
         ),
         backward=Count(0, 0, tuple(log.operations[operations:]), tuple(log.calls[calls:])),
     )

@@ -252,7 +252,7 @@ def _mismatches(row: Row) -> Broken:
     model, clips = on_meta(row)
     return tuple(
         Change(row.name, f"{CLOSED_FORM}{check.module or 'the whole'}: {name}", formula, counted)
-        for check in closed_forms(model, count(model, *clips))
+        for check in closed_forms(model, count(model, *clips))[0]
         for (name, formula), counted in zip(
             asdict(check.formula).items(), asdict(check.counted).values(), strict=True
         )

@@ -19,7 +19,7 @@ from vidcost.bench.formulas import (
 )
 from vidcost.bench.report.audit import claim_table, render
 from vidcost.bench.report.table import Column, Table, integer
-from vidcost.models.backbones.positions import BlockFactory
+from vidcost.models.backbones.backbone import BlockFactory
 from vidcost.papers.figures import Paper
 
 

@@ -6,9 +6,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from vidcost.models.backbones.c2d import Bottleneck, C2DResNet50
-from vidcost.models.backbones.i3d import I3D
-from vidcost.models.backbones.s3d import S3D
+from vidcost.models.backbones.inception import I3D, S3D
+from vidcost.models.backbones.resnet import Bottleneck, C2DResNet50
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import NonLocal, NonLocalOperation
@@ -35,10 +34,10 @@ def temporal_pools(*, before_res2: int) -> Edit:
     def edit(model: nn.Module) -> None:
         for network in _all(model, C2DResNet50):
             if before_res2 == 2:
-                network.maxpool = nn.Sequential(network.maxpool, network.temporal_pool)  # type: ignore[assignment]
+                network.maxpool = nn.Sequential(network.maxpool, network.temporal_pool)
             elif before_res2 == 0:
                 network.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
-            network.temporal_pool = nn.Identity()  # type: ignore[assignment]
+            network.temporal_pool = nn.Identity()
 
     return edit
 

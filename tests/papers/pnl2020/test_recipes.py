@@ -8,10 +8,9 @@ from torch import nn
 
 from vidcost.bench.audit import Recipe, axes, built, figures
 from vidcost.bench.count.counter import count
-from vidcost.models.backbones.c2d import C2DResNet50
-from vidcost.models.backbones.i3d import I3D
+from vidcost.models.backbones.inception import I3D, S3D
 from vidcost.models.backbones.mfnet import MFNet
-from vidcost.models.backbones.s3d import S3D
+from vidcost.models.backbones.resnet import C2DResNet50
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import NonLocal
