@@ -1,7 +1,7 @@
 """Modules of a network: the cost inside each, and whether its closed form agrees with the count."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from torch import nn
 
@@ -31,10 +31,12 @@ class Check:
         return self.counted == self.formula
 
     def __str__(self) -> str:
-        return (
-            f"{self.module or 'the whole'} was counted as {self.counted}, "
-            f"its closed form says {self.formula}"
-        )
+        differing = [
+            f"{name} was counted as {amount}, its closed form says {getattr(self.formula, name)}"
+            for name, amount in asdict(self.counted).items()
+            if amount != getattr(self.formula, name)
+        ]
+        return f"{self.module or 'the whole'}: {'; '.join(differing)}"
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from vidcost.bench.api.count import NetworkCount, count
 from vidcost.bench.count.counter import UncountedOperator
 from vidcost.bench.count.modules import ClosedFormMismatch, ModuleCount
-from vidcost.bench.count.printed import Candidate, candidates
-from vidcost.bench.count.reconcile import Entry, reconcile_network
+from vidcost.bench.count.reconcile import Candidate, Entry, candidates, reconcile_network
 from vidcost.bench.count.references.asking import DEFAULT, ask_about
 from vidcost.bench.count.references.reference import Answer, Convention
 from vidcost.bench.isolation import LIMIT_S, Failed, isolated
