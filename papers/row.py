@@ -11,7 +11,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from vidcost.models.backbones.backbone import Blocks, Clip
+from vidcost.models.backbones.clip import Clip
+from vidcost.models.backbones.positions import Blocks
 
 
 @dataclass(frozen=True)

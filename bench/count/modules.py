@@ -1,14 +1,13 @@
 """Modules of a network: the cost inside each, and whether its closed form agrees with the count."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from torch import nn
 
 from vidcost.bench.call import Called, name_inside
 from vidcost.bench.count.counter import Count
 from vidcost.bench.count.operands import Shape
-from vidcost.bench.errors import named
 from vidcost.bench.exit_status import Ending
 from vidcost.models.cost import Cost, total
 
@@ -84,25 +83,16 @@ def modules(
     return tuple(found)
 
 
-def closed_forms(model: nn.Module, count: Count) -> tuple[tuple[Check, ...], tuple[str, ...]]:
+def closed_forms(model: nn.Module, count: Count) -> tuple[Check, ...]:
     """Check every module of ``model`` that has a closed form, a method ``cost(shape) -> Cost``.
 
-    A module that is called several times is checked over all its calls, its parameters once. The
-    second are lines on those whose method failed: one of that name may be about something else.
+    A module that is called several times is checked over all its calls, its parameters once.
     """
-    checks, failed = [], []
-    for name, module in model.named_modules(remove_duplicate=False):
-        inside = name_inside(model, name)
-        try:
-            found = _check(name, module, count)
-        except Exception as error:
-            failed.append(f"{inside or 'the whole'}: {named(error)}")
-        else:
-            checks += [replace(found, module=inside)] if found else []
-    return tuple(checks), tuple(failed)
+    named = model.named_modules(remove_duplicate=False)
+    return tuple(found for name, module in named if (found := check(name, module, count)))
 
 
-def _check(name: str, module: nn.Module, count: Count) -> Check | None:
+def check(name: str, module: nn.Module, count: Count) -> Check | None:
     """Check one module, called ``name`` in the count.
 
     None if it has no closed form or was not called.
@@ -125,9 +115,10 @@ def _check(name: str, module: nn.Module, count: Count) -> Check | None:
 def verify(network: str, model: nn.Module, count: Count) -> int:
     """The number of modules in ``model`` with a closed form, all of which equal the count.
 
-    Raises: ClosedFormMismatch that names ``network``, the module and both costs, or the error.
+    Raises: ClosedFormMismatch that names ``network``, the module and both costs.
     """
-    checks, failed = closed_forms(model, count)
-    for wrong in (*failed, *(each for each in checks if not each.equal)):
-        raise ClosedFormMismatch(f"{network}: {wrong}")
+    checks = closed_forms(model, count)
+    for each in checks:
+        if not each.equal:
+            raise ClosedFormMismatch(f"{network}: {each}")
     return len(checks)

@@ -24,15 +24,14 @@ class UserCodeError(Exception):
 
 
 @contextmanager
-def of_user_code(*others: type[Exception]) -> Iterator[None]:
+def of_user_code() -> Iterator[None]:
     """Turn every exception in the block, ``SystemExit`` too, into a :class:`UserCodeError`.
 
-    Except ``others``, and Ctrl-C and a lack of memory, which is no fault of the code.
+    Except Ctrl-C and a lack of memory, which is no fault of the code.
     """
-    let_by: tuple[type[BaseException], ...] = (UserCodeError, KeyboardInterrupt, MemoryError)
     try:
         yield
-    except (*let_by, *others):
+    except (UserCodeError, KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:
         raise UserCodeError(last_line(error)) from error

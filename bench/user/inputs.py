@@ -1,0 +1,113 @@
+"""Inputs of a user's network as text: ``1x3x16x224x224``, ``1x128:int64``, ``mask=1x128:bool``."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vidcost.bench.call import Inputs
+from vidcost.bench.user.reference import is_reference, load, of_user_code
+
+DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")
+
+_INPUT = re.compile(
+    r"(?:(?P<name>[^\W\d]\w*)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>[a-z]+\d*))?(?:<(?P<below>\d+))?",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input: its shape with the batch first, its type, and the name of forward's argument.
+
+    Integers are random, from 0 up to but not including ``below``, such as a vocabulary's size.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+    name: str | None = None
+    below: int = 100
+
+    def tensor(self, generator: torch.Generator) -> Tensor:
+        """Random values: normal floats, integers from 0 up to ``below``, or booleans."""
+        if self.dtype.is_floating_point:
+            return torch.randn(self.shape, generator=generator).to(self.dtype)
+        below = 2 if self.dtype is torch.bool else self.below
+        return torch.randint(below, self.shape, generator=generator).to(self.dtype)
+
+
+def parse(text: str) -> Input:
+    """``[NAME=]AxBxC[:DTYPE][<BELOW]`` as an input.
+
+    Raises: ValueError if it is not one.
+    """
+    found = _INPUT.fullmatch(text)
+    if found is None:
+        raise ValueError(
+            f"{text!r} is no input such as 1x3x16x224x224, 1x128:int64<30000 or mask=1x128:bool"
+        )
+    shape = tuple(map(int, found["shape"].split("x")))
+    if 0 in shape:
+        raise ValueError(f"{text!r} has an empty axis: nothing would be counted or timed")
+    name = found["dtype"] or "float32"
+    if name not in DTYPES:
+        raise ValueError(f"no type {name!r}: choose from {', '.join(DTYPES)}")
+    dtype: torch.dtype = getattr(torch, name)
+    if found["below"] is None:
+        return Input(shape, dtype, found["name"])
+    if dtype.is_floating_point or dtype is torch.bool or found["below"] == "0":
+        raise ValueError(f"{text!r}: a bound above 0 is for integers, such as 1x128:int64<100")
+    return Input(shape, dtype, found["name"], int(found["below"]))
+
+
+def given(texts: Sequence[str], *, seed: int = 0) -> Inputs:
+    """The inputs as a network takes them: made of their shapes, or what a user's function returns.
+
+    Raises: ValueError as :func:`parse_all`, or if there is no such function; UserCodeError.
+    """
+    if not is_made(texts):
+        return tensors(parse_all(texts), seed=seed)
+    found = load(texts[0])
+    torch.manual_seed(seed)
+    with of_user_code():
+        return found() if callable(found) else found
+
+
+def is_made(texts: Sequence[str]) -> bool:
+    """Whether the inputs are a user's function, such as my_net.py:example.
+
+    Raises: ValueError if they are that and more.
+    """
+    references = [text for text in texts if is_reference(text)]
+    if references and len(texts) > 1:
+        raise ValueError(f"{references[0]} makes all inputs: leave out the others")
+    return bool(references)
+
+
+def parse_all(texts: Sequence[str]) -> tuple[Input, ...]:
+    """Inputs of one network: all with names of their own, or none.
+
+    Raises: ValueError if there are none, one is no input, or only some have names.
+    """
+    if not texts:
+        raise ValueError(
+            "a network of your own needs its inputs, batch first: --input 1x3x16x224x224, or a "
+            "function that returns them: --inputs my_net.py:example"
+        )
+    inputs = tuple(map(parse, texts))
+    names = [each.name for each in inputs]
+    if any(names) and not all(names):
+        raise ValueError("give names to all inputs or to none: --input ids=1x128:int64")
+    if any(names) and len(set(names)) < len(names):
+        raise ValueError(f"two inputs are called {next(n for n in names if names.count(n) > 1)!r}")
+    return inputs
+
+
+def tensors(inputs: Iterable[Input], *, seed: int = 0) -> Inputs:
+    """The inputs as a network takes them, the same for the same ``seed``, on the CPU."""
+    generator = torch.Generator().manual_seed(seed)
+    made = [(each.name, each.tensor(generator)) for each in inputs]
+    named = {name: tensor for name, tensor in made if name is not None}
+    return named or tuple(tensor for _, tensor in made)
