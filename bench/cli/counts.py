@@ -251,7 +251,7 @@ def _printed(
     rows: list[str] | None, networks: list[Cell], printed: str, params: str | None, limit_s: float
 ) -> Table:
     from vidcost.bench.cli.targets import buildable
-    from vidcost.bench.count.printed import candidates_of_row, ranked
+    from vidcost.bench.count.reconcile import candidates_of_row, ranked
     from vidcost.bench.inspection.counted import candidates_of
     from vidcost.bench.report.reconciliation import printed_table
     from vidcost.papers.figures import Figure

@@ -1,10 +1,11 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from vidcost.bench.count.reconcile import measure, steps
 from vidcost.bench.count.references import asking, reference
-from vidcost.bench.count.references.asking import ask, clear_answers
+from vidcost.bench.count.references.asking import clear_answers
 from vidcost.bench.count.references.reference import Answer
 from vidcost.bench.isolation import Failed
 from vidcost.papers.catalog import select
@@ -15,41 +16,37 @@ ANSWER = Answer(version="7", flops=1_009, params=211)
 
 
 class Process:
-    """Stands in for isolated processes: answers at once, and keeps the questions."""
+    """Stands in for an isolated process: answers at once, and keeps the questions."""
 
     def __init__(self):
         self.questions = []
         self.answer = ANSWER
 
-    def __call__(self):
-        return self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
     def call(self, limit_s, function, name, row):
         self.questions.append((name, row))
+        if isinstance(self.answer, Exception):
+            raise self.answer
         return self.answer
 
 
 @pytest.fixture
-def process(monkeypatch):
-    fake = Process()
-    monkeypatch.setattr(asking, "Isolated", fake)
-    return fake
+def process():
+    return Process()
 
 
-def test_a_second_answer_comes_from_the_cache(process):
+@pytest.fixture
+def ask(process):
+    return partial(asking.ask, process=process)
+
+
+def test_a_second_answer_comes_from_the_cache(ask, process):
     assert ANSWER == ask("thop", MFNET)
     # texts about the row do not change the answer
     assert ANSWER == ask("thop", replace(MFNET, note="other"))
     assert [("thop", MFNET)] == process.questions
 
 
-def test_without_the_cache_it_asks_anew_and_keeps_nothing(process, cache_folder):
+def test_without_the_cache_it_asks_anew_and_keeps_nothing(ask, process, cache_folder):
     ask("thop", MFNET, use_cache=False)
     assert not cache_folder.exists()
     ask("thop", MFNET)
@@ -69,7 +66,7 @@ def test_without_the_cache_it_asks_anew_and_keeps_nothing(process, cache_folder)
         ("thop", replace(MFNET, inputs=(*MFNET.inputs, (3, 1, 224, 224)))),
     ],
 )
-def test_another_question_is_asked_by_itself(process, name, row):
+def test_another_question_is_asked_by_itself(ask, process, name, row):
     for _ in range(2):
         ask("thop", MFNET)
         ask(name, row)
@@ -77,34 +74,31 @@ def test_another_question_is_asked_by_itself(process, name, row):
 
 
 @pytest.mark.parametrize(
-    ("distribution", "questions"), [("thop", 2), ("torch", 2), ("numpy", 2), ("fvcore", 1)]
+    ("changed", "questions"), [("thop", 2), ("torch", 2), ("numpy", 2), ("fvcore", 1), ("", 2)]
 )
-def test_another_version_is_asked_anew(process, monkeypatch, distribution, questions):
+def test_other_versions_and_sources_are_asked_anew(
+    ask, process, monkeypatch, tmp_path, changed, questions
+):
     version = reference.version
     ask("thop", MFNET)
+    if not changed:
+        # any file that counts or builds
+        (tmp_path / "rules.py").write_text("changed")
+        monkeypatch.setattr(asking, "row_files", lambda: [tmp_path / "rules.py"])
     for module in (asking, reference):
         monkeypatch.setattr(
-            module, "version", lambda name, *_: "0" if name == distribution else version(name)
+            module, "version", lambda name, *_: "0" if name == changed else version(name)
         )
+    asking._sources.cache_clear()
     ask("thop", MFNET)
+    asking._sources.cache_clear()
     assert questions == len(process.questions)
-
-
-def test_another_source_is_asked_anew(process, monkeypatch, tmp_path):
-    """A change of any file that counts or builds changes the key."""
-    ask("thop", MFNET)
-    (tmp_path / "rules.py").write_text("changed")
-    monkeypatch.setattr(asking, "row_files", lambda: [tmp_path / "rules.py"])
-    asking._sources.cache_clear()
-    ask("thop", MFNET)
-    asking._sources.cache_clear()
-    assert 2 == len(process.questions)
 
 
 @pytest.mark.parametrize(
     "damage", [b"", b'{"version": "7", "fl', b"[]", b"\xff\xfe", b'{"version": "7", "speed": 3}']
 )
-def test_a_damaged_answer_is_asked_for_again(process, cache_folder, damage):
+def test_a_damaged_answer_is_asked_for_again(ask, process, cache_folder, damage):
     ask("thop", MFNET)
     (path,) = cache_folder.iterdir()
     path.write_bytes(damage)
@@ -123,74 +117,53 @@ def test_clear_says_what_it_cannot_remove(cache_folder):
     ("name", "flops", "params"),
     [("thop-2020", 11_176_356_608, 7_842_568), ("torch", 11_045_296_128, None)],
 )
-def test_two_counters_run_here(monkeypatch, cache_folder, name, flops, params):
-    monkeypatch.setattr(asking, "Isolated", None)
+def test_two_counters_run_here(ask, process, cache_folder, name, flops, params):
     answer = ask(name, MFNET)
     assert (flops, params) == (answer.flops, answer.params)
-    assert 1 == len(list(cache_folder.iterdir()))
+    assert ([], 1) == (process.questions, len(list(cache_folder.iterdir())))
 
 
 @pytest.mark.parametrize(
     ("failed", "status"),
     [
         (Failed("exited", "exit status 7: no message"), "crashed"),
-        (Failed("killed", "killed by SIGKILL, probably out of memory"), "crashed"),
         (Failed("timed out", "not done within 900 s"), "timed out"),
         (ValueError("no such clip"), "crashed"),
     ],
 )
-def test_a_process_that_fails_is_an_answer(process, monkeypatch, failed, status):
-    def fail(*args):
-        raise failed
-
-    monkeypatch.setattr(process, "call", fail)
+def test_a_process_that_fails_is_an_answer(ask, process, failed, status):
+    process.answer = failed
     answer = ask("thop", SMALL)
     assert (status, str(failed), None) == (answer.status, answer.error, answer.flops)
 
 
-@pytest.fixture
-def asked(monkeypatch):
-    """Stands in for ask: each answer names its question; thop fails on r3d18."""
-    questions = []
+def test_measure_keeps_the_order_of_rows_and_counters(monkeypatch):
+    asked, advanced = [], []
 
-    def answer(name, row, *, use_cache, process=None):
-        questions.append((name, row.name, process))
-        if (name, row.name) == ("thop", "r3d18"):
-            return Answer(version="7", status="crashed", error="killed")
+    def answer(name, row, *, use_cache, process):
+        asked.append((name, row.name, process))
         return Answer(version=f"{name} on {row.name}", flops=row.classes)
 
     monkeypatch.setattr(asking, "ask", answer)
-    return questions
-
-
-def test_measure_keeps_the_order_of_rows_and_counters(asked):
     rows = [row for name in ("r3d18", "c3d", "mars") for row in select([name])]
-    advanced = []
     records = [each.record for each in measure(rows, advance=advanced.append)]
     assert ["r3d18", "c3d", "mars"] == [record.row for record in records]
     assert [33_306_504, 78_815_176, 47_931_016] == [record.params for record in records]
     for record in records:
         assert ["fvcore", "thop", "thop-2020", "torch"] == list(record.reference_counters)
         assert f"fvcore on {record.row}" == record.reference_counters["fvcore"].version
-    assert "killed" == records[0].reference_counters["thop"].error
     assert 15 == steps(rows) == len(advanced) == len(set(advanced))
     assert ["counted r3d18", "counted c3d", "counted mars"] == advanced[:3]
     assert 12 == len(asked)
-    # a process for each package
-    assert [1, 1, 0, 0] == [
-        len({process for asked_name, _, process in asked if process and asked_name == name})
-        for name in ("fvcore", "thop", "thop-2020", "torch")
-    ]
-
-
-def test_a_row_that_cannot_be_built_is_rejected_before_any_counter_runs(asked):
-    assert [] == measure([])
+    # a process for each counter
+    assert 4 == len({(name, process) for name, _, process in asked})
+    # a row that cannot be built is rejected before any counter runs
     with pytest.raises(ValueError, match=r"^2plus-c1-d cannot be built"):
         measure(select(["c3d", "2plus-c1-d"]))
-    assert [] == asked
+    assert (12, []) == (len(asked), measure([]))
 
 
-def test_only_answers_are_cached_if_the_cache_can_be_written(process, cache_folder):
+def test_only_answers_are_cached_if_the_cache_can_be_written(ask, process, cache_folder):
     process.answer = Answer(version="7", status="crashed", error="no")
     assert process.answer == ask("thop", MFNET)
     assert not cache_folder.exists()
