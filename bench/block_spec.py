@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from vidcost.bench.user.reference import UserCodeError, is_reference, load, of_user_code
-from vidcost.models.backbones.positions import BlockFactory
+from vidcost.models.backbones.backbone import BlockFactory
 from vidcost.models.blocks.impl import Impl, checked
 from vidcost.models.registry import BLOCKS
 

@@ -11,8 +11,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from vidcost.models.backbones.clip import Clip
-from vidcost.models.backbones.positions import Blocks
+from vidcost.models.backbones.backbone import Blocks, Clip
 
 
 @dataclass(frozen=True)

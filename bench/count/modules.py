@@ -1,13 +1,14 @@
 """Modules of a network: the cost inside each, and whether its closed form agrees with the count."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from torch import nn
 
 from vidcost.bench.call import Called, name_inside
 from vidcost.bench.count.counter import Count
 from vidcost.bench.count.operands import Shape
+from vidcost.bench.errors import named
 from vidcost.bench.exit_status import Ending
 from vidcost.models.cost import Cost, total
 
@@ -83,16 +84,25 @@ def modules(
     return tuple(found)
 
 
-def closed_forms(model: nn.Module, count: Count) -> tuple[Check, ...]:
+def closed_forms(model: nn.Module, count: Count) -> tuple[tuple[Check, ...], tuple[str, ...]]:
     """Check every module of ``model`` that has a closed form, a method ``cost(shape) -> Cost``.
 
-    A module that is called several times is checked over all its calls, its parameters once.
+    A module that is called several times is checked over all its calls, its parameters once. The
+    second are lines on those whose method failed: one of that name may be about something else.
     """
-    named = model.named_modules(remove_duplicate=False)
-    return tuple(found for name, module in named if (found := check(name, module, count)))
+    checks, failed = [], []
+    for name, module in model.named_modules(remove_duplicate=False):
+        inside = name_inside(model, name)
+        try:
+            found = _check(name, module, count)
+        except Exception as error:
+            failed.append(f"{inside or 'the whole'}: {named(error)}")
+        else:
+            checks += [replace(found, module=inside)] if found else []
+    return tuple(checks), tuple(failed)
 
 
-def check(name: str, module: nn.Module, count: Count) -> Check | None:
+def _check(name: str, module: nn.Module, count: Count) -> Check | None:
     """Check one module, called ``name`` in the count.
 
     None if it has no closed form or was not called.
@@ -115,10 +125,9 @@ def check(name: str, module: nn.Module, count: Count) -> Check | None:
 def verify(network: str, model: nn.Module, count: Count) -> int:
     """The number of modules in ``model`` with a closed form, all of which equal the count.
 
-    Raises: ClosedFormMismatch that names ``network``, the module and both costs.
+    Raises: ClosedFormMismatch that names ``network``, the module and both costs, or the error.
     """
-    checks = closed_forms(model, count)
-    for each in checks:
-        if not each.equal:
-            raise ClosedFormMismatch(f"{network}: {each}")
+    checks, failed = closed_forms(model, count)
+    for wrong in (*failed, *(each for each in checks if not each.equal)):
+        raise ClosedFormMismatch(f"{network}: {wrong}")
     return len(checks)

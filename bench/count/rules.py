@@ -424,12 +424,10 @@ def _new_key(operator: str) -> str:
 def _torchs_rule(func: Any) -> Rule | None:
     """The rule of ``torch.utils.flop_counter.register_flop_formula``, if any: two FLOPs a MAC."""
     # of torch's own operators only some have one, and only where that module is imported
-    counter = sys.modules.get("torch.utils.flop_counter")
+    registry = getattr(sys.modules.get("torch.utils.flop_counter"), "flop_registry", {})
     name = str(func._overloadpacket)
     # by name: of an operator that is defined again there are two objects
-    formulas = {
-        str(each): formula for each, formula in getattr(counter, "flop_registry", {}).items()
-    }
+    formulas = {str(each): formula for each, formula in registry.items()}
     if name not in formulas:
         return None
     return _adapted(name, lambda *args, out: formulas[name](*args, out_val=out) // 2)

@@ -21,8 +21,8 @@ from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.build import blocks_of, build, row_of
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.parent import Predicted
-from vidcost.bench.user.network import called_on_meta
-from vidcost.bench.user.reference import UserCodeError, last_line, of_user_code
+from vidcost.bench.user.network import called
+from vidcost.bench.user.reference import of_user_code
 from vidcost.models.cost import Cost
 
 
@@ -109,7 +109,7 @@ def outline(cell: Cell) -> tuple[nn.Module, tuple[Tensor, ...]]:
     Raises: ValueError as the network or block does.
     """
     if cell.network is not None:
-        return called_on_meta(cell.network, cell.inputs, blocks_of(cell))
+        return called(cell.network, cell.inputs, blocks_of(cell), on_meta=True)
     if cell.row is not None:
         row = row_of(cell)
         return on_meta(row)[0], tuple(
@@ -126,12 +126,8 @@ def outline(cell: Cell) -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 def _explained(cell: Cell, counters: tuple[Convention, ...]) -> list[Entry]:
     built = build(cell)
-    try:
+    with of_user_code(UncountedOperator):
         return reconcile_network(cell.target, built.model, built.inputs, counters)
-    except UncountedOperator:
-        raise
-    except Exception as error:
-        raise UserCodeError(last_line(error)) from error
 
 
 def candidates_of(cell: Cell, *, limit_s: float = LIMIT_S) -> list[Candidate]:
@@ -144,7 +140,7 @@ def candidates_of(cell: Cell, *, limit_s: float = LIMIT_S) -> list[Candidate]:
 
 def _candidates(cell: Cell) -> list[Candidate]:
     built = build(cell)
-    with of_user_code():
+    with of_user_code(UncountedOperator):
         return list(candidates(" + ".join(cell.inputs), built.model, built.inputs))
 
 
@@ -198,10 +194,6 @@ def _network_count(cell: Cell, training: bool) -> NetworkCount:
         # ours run as shapes alone, so it is the clip that does not suit them
         if not cell.code:
             raise
-        built = build(cell)
-    try:
+    built = build(cell)
+    with of_user_code(UncountedOperator):
         return count(built.model, built.inputs, training=training)
-    except UncountedOperator:
-        raise
-    except Exception as error:
-        raise UserCodeError(last_line(error)) from error

@@ -127,7 +127,7 @@ def findings(paper: Paper, judged: Sequence[Judged]) -> tuple[Finding, ...]:
 def _blocks(row: str, inside: str) -> list[int]:
     """The different MACs of blocks with closed forms ``inside`` a part of a row's network."""
     model, counted = built(Recipe.parse(row))
-    checks = [check for check in closed_forms(model, counted) if check.module.startswith(inside)]
+    checks = [check for check in closed_forms(model, counted)[0] if check.module.startswith(inside)]
     names = [check.module for check in checks]
     outermost = (c for c in checks if not any(c.module.startswith(f"{name}.") for name in names))
     return sorted({check.counted.macs for check in outermost})

@@ -6,9 +6,8 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from vidcost.models.backbones.c2d import Bottleneck, C2DResNet50
-from vidcost.models.backbones.i3d import I3D
-from vidcost.models.backbones.s3d import S3D
+from vidcost.models.backbones.inception import I3D, S3D
+from vidcost.models.backbones.resnet import Bottleneck, C2DResNet50
 from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.row import Setting
@@ -27,8 +26,8 @@ def pools_before_res2(model: nn.Module, *, pools: int) -> None:
     """One or two temporal poolings before res2, and none after it; conv1 halves the frames too."""
     for network in _all(model, C2DResNet50):
         if pools == 2:
-            network.maxpool = nn.Sequential(network.maxpool, network.temporal_pool)  # type: ignore[assignment]
-        network.temporal_pool = nn.Identity()  # type: ignore[assignment]
+            network.maxpool = nn.Sequential(network.maxpool, network.temporal_pool)
+        network.temporal_pool = nn.Identity()
 
 
 def stride_in_conv1(model: nn.Module) -> None:

@@ -1,5 +1,6 @@
 """Fixtures of the tests of bench: the committed records, fakes, and the command line."""
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -139,16 +140,15 @@ def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
 
 @pytest.fixture
 def operators(monkeypatch):
-    """Have packages answer 7 on every single operator at once; errors by counter."""
+    """Have counters answer 7 on every single operator at once; errors by counter."""
     errors = {}
 
     def ask(name):
         error = errors.get(name, "")
         answers = {operator.name: "crashed" if error else 7 for operator in OPERATORS}
-        return conformance.Statement(name, "1.2", answers, error=error)
+        return conformance.Statement(name, "1.2", answers, error)
 
-    monkeypatch.setattr(conformance, "_ask_package", ask)
-    monkeypatch.setattr(conformance, "OPTIONAL", {})
+    monkeypatch.setattr(conformance, "_ask", ask)
     return errors
 
 
@@ -279,7 +279,21 @@ def baseline(vidcost, tmp_path):
 
 
 @pytest.fixture
-def in_this_process(monkeypatch, tmp_path):
+def folder(tmp_path, monkeypatch):
+    """The current folder, a user's, with theirs.py in it; what is imported is then forgotten."""
+    shutil.copy(CHECKOUT / "tests/bench/theirs.py", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    # the folder of an earlier test is remembered
+    importlib.invalidate_caches()
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").is_relative_to(tmp_path):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def in_this_process(monkeypatch, folder):
     """Have users' code counted here, which saves a process of seconds for each.
 
     That it is a process of its own, whatever happens there, is tested where it is called.
@@ -292,8 +306,3 @@ def in_this_process(monkeypatch, tmp_path):
             raise Failed("raised", str(error)) from None
 
     monkeypatch.setattr(inspection, "isolated", call)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    for name, module in list(sys.modules.items()):
-        if Path(getattr(module, "__file__", None) or "/").is_relative_to(tmp_path):
-            del sys.modules[name]

@@ -74,7 +74,7 @@ def counted(model, *shape):
 def test_a_shared_operation_is_checked_over_all_its_calls():
     # n = 3 groups of 2 channels on maps 5 x 7, 2 x 3, 1 x 1 of 2 frames: 70 + 12 + 2 positions
     model, result = counted(PNL(6, n=3, combine="concat"), 1, 6, 2, 5, 7)
-    module, operation = closed_forms(model, result)
+    (module, operation), _ = closed_forms(model, result)
     assert ("", "operations.0") == (module.module, operation.module)
     # 4 convolutions 2 <-> 1; 2 (70^2 + 12^2 + 2^2); once the parameters
     expected = Cost(params=8, conv=672, matmul=10_096, softmax=5_048)
@@ -96,7 +96,7 @@ def test_a_module_called_twice_on_different_shapes():
     # neither what is never called nor what only has an attribute of that name
     model.idle.cost = lambda shape: pytest.fail("asked")
     model.cost = 3
-    (check,) = closed_forms(model, result)
+    (check,), _ = closed_forms(model, result)
     # 2 + 1 clips of 3 channels
     expected = Cost(params=18, linear=27, pool=18, softmax=9, activation=27)
     assert ("block", expected, expected) == (check.module, check.counted, check.formula)

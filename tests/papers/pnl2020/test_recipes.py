@@ -9,10 +9,9 @@ from torch import nn
 
 from vidcost.bench.audit import Recipe, built, settings
 from vidcost.bench.count.counter import count
-from vidcost.models.backbones.c2d import C2DResNet50
-from vidcost.models.backbones.i3d import I3D
+from vidcost.models.backbones.inception import I3D, S3D
 from vidcost.models.backbones.mfnet import MFNet
-from vidcost.models.backbones.s3d import S3D
+from vidcost.models.backbones.resnet import C2DResNet50
 from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.catalog import select
