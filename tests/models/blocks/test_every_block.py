@@ -288,7 +288,7 @@ def test_cost_by_hand(build, shape, expected):
         (partial(PNL, n=0), 12, "n must be at least 1, got 0"),
         (
             partial(PNL, combine="sum"),
-            12,
+            24,
             "unknown combination 'sum': choose from concat, attention",
         ),
         (
