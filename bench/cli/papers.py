@@ -37,14 +37,6 @@ def tables(
         typer.Argument(metavar="[PAPER] [TABLE]...", help="A paper's name; its tables, none: all."),
     ] = None,
     results: options.Results = Path("results"),
-    timings: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DEVICE|FILE",
-            help="Show latency and memory too: those of a device in timings/, by a part of its "
-            "name, or of a file.",
-        ),
-    ] = None,
     no_cache: options.NoCache = False,
     as_: options.As = None,
     wide: options.Wide = False,
@@ -60,13 +52,11 @@ def tables(
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import is_explained, with_stored_answers
     from vidcost.bench.report.paper import paper_table
-    from vidcost.bench.report.timing import with_timings
-    from vidcost.bench.timing.store import chosen as chosen_timings
     from vidcost.papers.catalog import printed_rows
 
     paper, chosen = _paper_and_tables(words or ())
     files.check_folder(results)
-    timed, note = chosen_timings(timings, results) if timings else ([], _warnings(results))
+    note = _warnings(results)
     stored = record.read(results)
     rows = printed_rows(paper)
     needed = dict.fromkeys(printed.row for table in chosen for printed in paper.table(table))
@@ -77,7 +67,7 @@ def tables(
     records = {each.record.row: each.record for each in found}
     made = {table: paper_table(table, paper, rows, records) for table in chosen}
     _write_tables(paper, made, results)
-    print_tables([with_timings(table, timed) for table in made.values()], as_)
+    print_tables(list(made.values()), as_)
     if note:
         typer.echo(note, err=True)
     report_failures(records.values())

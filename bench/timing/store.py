@@ -189,29 +189,6 @@ def stored_by_device(results: Path) -> dict[str, list[Timing]]:
     return {name: of_one_machine(found.values())[0] for name, found in sorted(latest.items())}
 
 
-def chosen(which: str, results: Path) -> tuple[list[Timing], str]:
-    """The timings of the file ``which``, or of the device whose name contains it; and a note.
-
-    Raises: ValueError if there are none, or of several devices.
-    """
-    is_file = Path(which).is_file()
-    read = [Store(Path(which))] if is_file else stores(results)
-    by_name: dict[str, list[Timing]] = {}
-    for timing in (timing for store in read for timing in store.read().values()):
-        by_name.setdefault(timing.machine.device if timing.machine else "", []).append(timing)
-    matching = (by_name[n] for n in by_name if is_file or which.casefold() in n.casefold())
-    every = [timing for found in matching for timing in found]
-    warnings = [store.warning for store in read]
-    if not every:
-        there = ", ".join(sorted(filter(None, by_name)))
-        raise ValueError(
-            f"no timings of {which!r} in {results / TIMINGS}: "
-            + (f"there are those of {there}" if there else "`vidcost time` makes some")
-        )
-    kept, note = of_one_machine(every)
-    return kept, "; ".join(filter(None, (*warnings, note)))
-
-
 def by_kind(timings: Iterable[Timing]) -> list[list[Timing]]:
     """``timings`` in groups that may stand in one table each; one empty group if there are none.
 
@@ -226,17 +203,8 @@ def by_kind(timings: Iterable[Timing]) -> list[list[Timing]]:
 
 
 def of_one_machine(timings: Iterable[Timing]) -> tuple[list[Timing], str]:
-    """The timings taken on machines like the latest's, and a note on the others, if any.
-
-    Raises: ValueError naming the devices if there are several.
-    """
+    """Of one device's timings those on machines like the latest's, and a note on others, if any."""
     every = list(timings)
-    names = sorted({timing.machine.device for timing in every if timing.machine})
-    if len(names) > 1:
-        raise ValueError(
-            f"timings of {' and '.join(names)} do not go into one table: "
-            "choose one device with --timings DEVICE"
-        )
     kinds = by_kind(every)
     kept = max(kinds, key=lambda kind: max((each.started for each in kind), default=""))
     others = [machine for kind in kinds if kind is not kept if (machine := machine_of_all(kind))]
