@@ -81,8 +81,8 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     """
     from vidcost.bench.count import record
     from vidcost.bench.gate.counts import compare
-    from vidcost.bench.report.gate.counts import change_table, summary_line
-    from vidcost.bench.report.gate.github import annotated, announce, append_summary
+    from vidcost.bench.report.ci import annotated, announce, append_summary
+    from vidcost.bench.report.gate import change_table, summary_line
     from vidcost.papers.catalog import rows_beside
 
     comparison = compare(rows_beside(record.read(results)), results)
@@ -113,7 +113,7 @@ def gate_accept(
     """
     from vidcost.bench.count import record
     from vidcost.bench.gate.counts import accept
-    from vidcost.bench.report.gate.counts import accepted_line, change_table
+    from vidcost.bench.report.gate import accepted_line, change_table
     from vidcost.papers.catalog import rows_beside
 
     acceptance = accept(rows_beside(record.read(results)), results, reason)
@@ -317,19 +317,16 @@ def _rule(margin: float, find: float | None, inconclusive: Inconclusive) -> Rule
 
 def _conclude(result: Result, junit: Path | None, as_: Format | None) -> None:
     """Report the verdicts everywhere, and exit accordingly."""
-    from vidcost.bench.report.gate import github
-    from vidcost.bench.report.gate.verdicts import verdict_table, what_ran
+    from vidcost.bench.report import ci
+    from vidcost.bench.report.gate import verdict_table, what_ran
 
     ran, is_data = what_ran(result.measured), as_ in (Format.JSON, Format.CSV)
     table = verdict_table(result.verdicts, ran=ran, everything=is_data)
     print_table(table, as_)
     if junit is not None:
-        # only who wants this file needs the package for it
-        from vidcost.bench.report.gate.junit import junit as as_xml
-
-        files.write(junit, as_xml(result.verdicts, ran))
-    github.announce(github.annotations(result.verdicts, result.measured.rule), err=as_ is not None)
-    _note(github.append_summary(table.markdown()))
+        files.write(junit, ci.junit(result.verdicts, ran))
+    ci.announce(ci.annotations(result.verdicts, result.measured.rule), err=as_ is not None)
+    _note(ci.append_summary(table.markdown()))
     if result.status:
         raise typer.Exit(result.status)
 

@@ -24,7 +24,6 @@ from vidcost.bench.cli.output import (
 if TYPE_CHECKING:
     from vidcost.bench.count.record import Record
     from vidcost.bench.report.table import Table
-    from vidcost.bench.timing.record import Timing
     from vidcost.bench.timing.sweep import Swept
     from vidcost.papers.figures import Paper
 
@@ -42,14 +41,6 @@ def tables(
         ),
     ] = None,
     results: options.Results = Path("results"),
-    timings: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DEVICE|FILE",
-            help="Show latency and memory too: those of a device in timings/, by a part of its "
-            "name, or of a file.",
-        ),
-    ] = None,
     no_cache: options.NoCache = False,
     as_: options.As = None,
     wide: options.Wide = False,
@@ -65,13 +56,11 @@ def tables(
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import is_explained, with_stored_answers
     from vidcost.bench.report.paper import paper_table
-    from vidcost.bench.report.timing import with_timings
-    from vidcost.bench.timing.stored import chosen as chosen_timings
     from vidcost.papers.catalog import printed_rows
 
     paper, chosen = _paper_and_tables(words or ())
     files.check_folder(results)
-    timed, note = chosen_timings(timings, results) if timings else ([], _warnings(results))
+    note = _warnings(results)
     stored = record.read(results)
     rows = printed_rows(paper)
     needed = dict.fromkeys(printed.row for table in chosen for printed in paper.table(table))
@@ -82,7 +71,7 @@ def tables(
     records = {each.record.row: each.record for each in found}
     made = {table: paper_table(table, paper, rows, records) for table in chosen}
     _write_tables(paper, made, results)
-    print_tables([with_timings(table, timed) for table in made.values()], as_)
+    print_tables([*made.values()], as_)
     if note:
         typer.echo(note, err=True)
     report_failures(records.values())
@@ -110,7 +99,7 @@ def run(
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import reconcile
     from vidcost.bench.report.paper import paper_table
-    from vidcost.bench.report.timing import with_timings
+    from vidcost.bench.report.timing import measured_table
     from vidcost.bench.timing.plan import seconds
     from vidcost.papers import catalog
 
@@ -132,10 +121,9 @@ def run(
     printed = {table: paper_table(table, paper, rows, records) for table in paper.titles}
     _write_tables(paper, printed, results)
     taken = _time_printed_rows(paper, records, results, budget_s)
-    print_tables(
-        [with_timings(printed[table], taken.timings) for table in paper.cost_tables],
-        options.Format.JSON if json else None,
-    )
+    shown = [printed[number] for number in paper.cost_tables]
+    timed = measured_table(shown, taken.timings)
+    print_tables([*shown, *([timed] if timed else [])], options.Format.JSON if json else None)
     Console(stderr=json).print(
         f"{len(records)} rows built and counted; {sum(r.closed_forms for r in records.values())} "
         f"modules equal their closed forms; {sum(e.balanced for e in entries)} of {len(entries)} "
@@ -323,19 +311,16 @@ def _folder(paper: Paper, results: Path) -> Path:
 
 def _write_tables(paper: Paper, made: Mapping[int | str, Table], results: Path) -> None:
     """Write each table; and those with costs, if all are there, with each GPU's timings."""
-    from vidcost.bench.report.gpu import gpu_table
-    from vidcost.bench.timing.stored import slug, stored_anywhere
+    from vidcost.bench.report.timing import measured_table
+    from vidcost.bench.timing.stored import slug, stored_by_device
 
     documents = {f"table{number}": (table, f" {number}") for number, table in made.items()}
     if paper.cost_tables and made.keys() >= {*paper.cost_tables}:
         printed = [made[number] for number in paper.cost_tables]
-        devices: dict[str, list[Timing]] = {}
-        for timing in stored_anywhere(results):
-            if timing.machine is not None:
-                devices.setdefault(slug(timing.machine), []).append(timing)
-        for name, timings in devices.items():
-            if (table := gpu_table(printed, timings)) is not None:
-                documents[f"gpu-{name}"] = table, ""
+        for device, timings in stored_by_device(results).items():
+            on_gpu = [timing for timing in timings if timing.cell.device != "cpu"]
+            if (table := measured_table(printed, on_gpu)) is not None:
+                documents[f"gpu-{slug(device)}"] = table, ""
     for name, (table, number) in documents.items():
         path = _folder(paper, results) / f"{name}.md"
         write_document(path, table.wide().markdown(), command=f"tables {paper.name}{number}")

@@ -86,10 +86,14 @@ def time_rows(
     from vidcost.bench.cli.engines import Place, take
     from vidcost.bench.cli.targets import at, buildable, check_options, limit_s, parted
     from vidcost.bench.count.record import count_row
-    from vidcost.bench.report.blocks import blocks_markdown, impl_table
-    from vidcost.bench.report.timing import contribution_table, timing_table
+    from vidcost.bench.report.timing import (
+        blocks_markdown,
+        contribution_table,
+        impl_table,
+        timing_table,
+    )
     from vidcost.bench.timing import plan
-    from vidcost.bench.timing.stored import by_kind, stored_anywhere
+    from vidcost.bench.timing.stored import by_kind, stored_by_device
 
     if contribution and blocks:
         raise ValueError(
@@ -136,9 +140,10 @@ def time_rows(
     for line in (*reasons, *taken.notes):
         typer.echo(line, err=True)
     if budget_s == 0:
-        taken.timings = [each for each in stored_anywhere(results) if each.cell in cells]
+        known = stored_by_device(results).values()
+        taken.timings = [each for timings in known for each in timings if each.cell in cells]
     if both and blocks is not None and plan.ALL in blocks:
-        document = blocks_markdown(stored_anywhere(results))
+        document = blocks_markdown(stored_by_device(results))
         write_document(results / "blocks.md", document, command="time --blocks all --impl")
     write = contribution_table if contribution else impl_table if both else timing_table
     # each kind of machine has its own table

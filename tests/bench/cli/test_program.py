@@ -198,7 +198,8 @@ def test_a_terminal_of_the_locale_c_gets_ascii():
         ("time mfnet --sweep", ["for blocks alone: give --blocks too"]),
         ("time --blocks nll", ["no block 'nll': choose from nl, cgnl, cgd, pnl"]),
         ("run --budget soon", ["'soon' is no time such as 90s, 10m or 1h"]),
-        ("tables 3 --timings H100", ["no timings of 'H100'", "`vidcost time` makes some"]),
+        ("time --blocks cgd --impl optimized", ["cgd has no optimized implementation"]),
+        ("time --blocks nl --impl fast", ["unknown implementation 'fast'"]),
     ],
 )
 def test_bad_input_is_rejected_in_one_line(command, words, complaint, reference_counters):

@@ -124,33 +124,10 @@ def test_run_times_the_rows_it_prints(
     asked = {cell.row for cell in stopwatch.asked}
     # those with blocks first; eight passes of 213 GMACs of I3D's two streams take more than 60 s
     assert ({"mfnet-nl", "mfnet-pnl"} <= asked, "i3d-ts" in asked) == (True, False)
-    assert 2 == len(re.findall(r"^\| MFNet.* 500\.0 \| +20 \| +8 \|", out, re.MULTILINE))
+    assert 2 == len(re.findall(r"\| MFNet.* 500\.0 ± 20 \|", out, re.MULTILINE))
     assert "Conditions: batch 1, fp32, contiguous, eager, inference, 2 threads." in flat(out)
     # a CPU's timings are shown, not written
     assert "Latency" not in (tmp_path / "results/tables/pnl2020/table3.md").read_text()
-
-
-@pytest.fixture
-def two_devices(timed, tmp_path):
-    """Timings of MFNet on two devices, in the results folder."""
-    timing = timed(Cell(row="mfnet", threads=2), 0.5)
-    for device in ("Abacus", "Slide rule"):
-        machine = timing.machine.model_copy(update={"device": device})
-        store = store_of(tmp_path / "results", machine)
-        store.append(timing.model_copy(update={"machine": machine}))
-
-
-def test_tables_show_timings_of_one_device_and_write_none(
-    vidcost, reference_counters, two_devices, tmp_path
-):
-    plain = vidcost("tables", "3").out
-    assert "Latency" not in plain
-    status, out, err = vidcost("tables", "3", "--timings", "slide")
-    assert (0, "", True) == (status, err, "Device: Slide rule" in out)
-    assert re.search(r"^\| MFNet.* 500\.0 \|", out, re.MULTILINE)
-    assert "Latency" not in (tmp_path / "results/tables/pnl2020/table3.md").read_text()
-    (line, *_) = json.loads(vidcost("tables", "3", "--timings", "aba", "--format", "json").out)
-    assert 0.5 == pytest.approx(line["median_s"])
 
 
 @pytest.fixture
@@ -187,7 +164,6 @@ def test_a_gpus_timings_are_written_to_a_file_of_their_own(
     assert "oom: 20 GiB" in gpu
     # only the counts are printed
     assert "Abacus GPU" not in printed.out
-    assert "Device: Abacus GPU" in vidcost("tables", "3", "--timings", "gpu").out
 
 
 def test_damaged_timings_are_rejected_before_anything_is_counted(

@@ -16,7 +16,7 @@ from vidcost.bench.count.record import Record
 from vidcost.bench.count.references.reference import Answer
 from vidcost.bench.gate import counts
 from vidcost.bench.gate.counts import Change, accept, compare, differences
-from vidcost.bench.report.gate.counts import change_table
+from vidcost.bench.report.gate import change_table
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.papers.catalog import select
 

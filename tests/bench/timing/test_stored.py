@@ -5,7 +5,13 @@ import pytest
 from vidcost.bench.timing import conditions
 from vidcost.bench.timing import stored as stored_module
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.stored import chosen, store_of, stored
+from vidcost.bench.timing.stored import (
+    by_kind,
+    rows_timed_alike,
+    store_of,
+    stored,
+    stored_by_device,
+)
 
 CELL = Cell(row="mfnet-nl")
 
@@ -35,28 +41,44 @@ def test_stored_are_the_timings_of_this_code_and_device(abacus, timed, tmp_path)
     assert {} == stored([], tmp_path)
 
 
-@pytest.fixture
-def two_devices(timed, abacus, tmp_path):
-    for device in ("Abacus", "Slide rule"):
-        machine = abacus.model_copy(update={"device": device})
-        store_of(tmp_path, machine).append(timed(CELL, machine=machine))
-    return tmp_path
+def test_of_each_device_those_on_machines_like_the_latest_are_kept(abacus, timed, tmp_path):
+    other = abacus.model_copy(update={"device": "Slide rule"})
+    updated = abacus.model_copy(update={"driver": "570"})
+    newer = {"machine": updated, "started": "2026-02-01"}
+    for timing in (
+        timed(Cell(row="mfnet"), started="2026-01-01"),
+        timed(CELL, started="2026-01-01"),
+        timed(CELL, **newer),
+        timed(CELL, machine=other),
+        timed(Cell(row="mfnet-pnl"), None, status="killed", machine=None),
+    ):
+        machine = timing.machine or abacus
+        store_of(tmp_path, machine).append(timing)
+    found = stored_by_device(tmp_path)
+    assert ["Abacus", "Slide rule"] == list(found)
+    assert [(CELL, updated)] == [(each.cell, each.machine) for each in found["Abacus"]]
+    assert {} == stored_by_device(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(("expected", "which"), [("Abacus", "abac"), ("Slide rule", "rule")])
-def test_a_device_is_chosen_by_a_part_of_its_name(expected, which, two_devices):
-    ((timing,), note) = chosen(which, two_devices)
-    assert (expected, "") == (timing.machine.device, note)
+def test_unlike_machines_have_tables_of_their_own(timed, abacus):
+    # two nodes of one kind, a lost cell, and a node with another driver
+    like = {"device_uuid": "GPU-7", "host": "n7", "node": "77", "memory_bytes": 10**9 + 4096}
+    lost = timed(Cell(row="mfnet", batch=3), None, status="killed", machine=None)
+    first = [timed(CELL), timed(CELL, machine=abacus.model_copy(update=like)), lost]
+    second = [timed(CELL, machine=abacus.model_copy(update={"driver": "570", "host": "n9"}))]
+    assert [first, second] == [list(each) for each in by_kind(first + second)]
+    assert [[]] == [list(each) for each in by_kind([])]
 
 
-@pytest.mark.parametrize(
-    ("which", "folder", "message"),
-    [
-        ("s", ".", r"^timings of Abacus and Slide rule do not go into one"),
-        ("H100", ".", r"no timings of 'H100' .*: there are those of Abacus, Sl"),
-        ("H100", "nowhere", "`vidcost time` makes some"),
-    ],
-)
-def test_a_choice_of_two_devices_or_none_is_rejected(two_devices, which, folder, message):
-    with pytest.raises(ValueError, match=message):
-        chosen(which, two_devices / folder)
+def test_rows_timed_alike_are_those_of_the_conditions_with_most_rows(timed):
+    cells = (
+        Cell(row="mfnet", batch=8),
+        Cell(row="mfnet"),
+        CELL,
+        Cell(row="mfnet-pnl", frames=8),
+        Cell(row="s3d", phase="training"),
+        Cell(row="mfnet-pnl", contribution=True),
+        Cell(row="mfnet-pnl", blocks=(("conv4:before-last", "nl"),)),
+    )
+    found = rows_timed_alike(map(timed, cells))
+    assert {"mfnet": 1, "mfnet-nl": 1} == {row: each.cell.batch for row, each in found.items()}

@@ -1,13 +1,83 @@
-"""Verdicts of a gate for people: a table of all, and one in a sentence."""
+"""Tables and lines of the gates: counts that differ, verdicts on timings, what was compared."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+from vidcost.bench.count.record import COUNTS
+from vidcost.bench.gate.counts import HISTORY, Acceptance, Comparison, Figure
 from vidcost.bench.gate.record import Run, SampleComparison, Verdict, Version, Word
 from vidcost.bench.report.table import Column, Table, integer, percent
-from vidcost.bench.report.timing import megabytes, milliseconds
-from vidcost.bench.timing.record import UNKNOWN, Machine
+from vidcost.bench.report.timing import machine_in_words, megabytes, milliseconds
+from vidcost.bench.timing.record import UNKNOWN
+
+# counts
+
+
+def change_table(comparison: Comparison | Acceptance) -> Table:
+    """A line for each figure that differs from the baseline."""
+    advice = (
+        'If the change is intended: `vidcost gate accept --reason "..."`, which asks the other '
+        "counters about the changed rows and keeps the reason."
+    )
+    if isinstance(comparison, Comparison) and comparison.broken:
+        advice = (
+            f"Mend first: {', '.join(comparison.broken)}. A row that cannot be counted, or whose "
+            "closed form does not give the count (before: by closed form), is not accepted."
+        )
+    return Table(
+        title="Counts that differ from the baseline",
+        columns=(
+            Column("row", "Row"),
+            Column("field", "Field"),
+            Column("before", "Before", _figure),
+            Column("after", "After", _figure),
+            Column("percent", "Percent", _percent),
+        ),
+        lines=[asdict(change) | {"percent": change.percent} for change in comparison.changes],
+        legend=(
+            "Before: the baseline, with the answers of fvcore and thop on real tensors. After: "
+            "counted now, and for the other counters computed from their conventions, without "
+            "running them. An improvement fails as well. An en dash: no such figure.",
+            advice,
+        ),
+    )
+
+
+def summary_line(comparison: Comparison, results: Path) -> str:
+    """How much was compared, and how much differs."""
+    compared = f"{comparison.rows:,} rows, {comparison.figures:,} figures compared"
+    if not comparison.changes:
+        return f"{compared}: all as in {results / COUNTS}"
+    return (
+        f"{compared}: {len(comparison.changes):,} differences from {results / COUNTS} in "
+        f"{len(comparison.changed_rows):,} rows"
+    )
+
+
+def accepted_line(acceptance: Acceptance, results: Path) -> str:
+    """What was accepted and written, and which commands to run next."""
+    rows = len({change.row for change in acceptance.changes})
+    return (
+        f"{len(acceptance.changes):,} differences in {rows:,} rows accepted. Written: "
+        f"{results / COUNTS}, {results / HISTORY}. Now run `vidcost tables`, `vidcost explain` and "
+        "`vidcost audit`, which derive their files from the counts, and commit all of them."
+    )
+
+
+def _figure(figure: Figure) -> str:
+    return f"{figure:,}" if isinstance(figure, int) else figure
+
+
+def _percent(percent: float) -> str:
+    """Three digits, never an exponent: 1 of 7,842,568 is +0.0000128%."""
+    return f"{Decimal(f'{percent:.3g}'):+,f}%"
+
+
+# verdicts on timings
 
 _MEANINGS: Mapping[Word, str] = {
     "REGRESSED": "slower, or needs more memory, by more than the margin",
@@ -97,13 +167,8 @@ def _line(verdict: Verdict) -> dict[str, Any]:
         sides = {"base_bytes": int(verdict.base), "head_bytes": int(verdict.head)}
     else:
         sides = {}
-    empty = dict.fromkeys(_IF_ANY)
-    return (
-        line
-        | empty
-        | sides
-        | {"pairs": verdict.pairs or None, "why": " ".join(verdict.why.split()) or None}
-    )
+    words = {"pairs": verdict.pairs or None, "why": " ".join(verdict.why.split()) or None}
+    return line | dict.fromkeys(_IF_ANY) | sides | words
 
 
 def _tally(verdicts: Iterable[Verdict]) -> str:
@@ -141,7 +206,7 @@ def what_ran(measured: Run | SampleComparison) -> tuple[str, ...]:
     return (
         f"Base: {_version(measured.base)}. Head: {_version(measured.head)}. Started "
         f"{measured.started}, seed {measured.seed}, vidcost {measured.vidcost}.",
-        f"Machine: {_machine(measured.machine)}.",
+        machine_in_words(measured.machine),
         f"Pairs of processes, base and head in random order: {rule.screen_pairs} for each of "
         f"{len(measured.cells):,} targets; {confirmed:,} of them again on {rule.confirm_pairs} to "
         f"{rule.most_pairs} fresh ones.",
@@ -152,10 +217,3 @@ def what_ran(measured: Run | SampleComparison) -> tuple[str, ...]:
 def _version(version: Version) -> str:
     short = version.commit[:12]
     return short if version.ref == version.commit else f"{version.ref} ({short})"
-
-
-def _machine(machine: Machine) -> str:
-    versions = {"driver": machine.driver, "CUDA": machine.cuda, "cuDNN": machine.cudnn}
-    versions |= {"torch": machine.torch, "Python": machine.python}
-    known = [f"{name} {value}" for name, value in versions.items() if value != UNKNOWN]
-    return ", ".join([machine.device, *known, f"{machine.cores} CPU cores"])

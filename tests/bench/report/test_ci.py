@@ -5,10 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from vidcost.bench.gate.record import Rule, Verdict
-from vidcost.bench.report.gate import github as gate_github
-from vidcost.bench.report.gate.github import annotated, annotations, announce, append_summary
-from vidcost.bench.report.gate.junit import junit
-from vidcost.bench.report.table import Column, Table, integer
+from vidcost.bench.report.ci import annotated, annotations, announce, append_summary, junit
 
 
 def verdict(word, **known):
@@ -60,37 +57,12 @@ def test_commands_are_printed_on_github_only(expected, value, monkeypatch, capsy
     assert ("", expected) == capsys.readouterr()
 
 
-@pytest.fixture
-def summary(tmp_path, monkeypatch):
+def test_a_summary_is_appended_or_said_to_be_unwritable(tmp_path, monkeypatch):
     path = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
-    return path
-
-
-def test_a_summary_is_appended(summary):
     assert append_summary("é\n") is None
     assert append_summary("a\ud800b\n") is None
-    assert "\né\n\na\\ud800b\n" == summary.read_text(encoding="utf-8")
-
-
-def test_a_table_that_is_too_long_is_cut_at_a_line(summary, monkeypatch):
-    columns = (Column("target", "Target"), Column("n", "Number", integer))
-    lines = [{"target": f"row{n:04}", "n": n} for n in range(1000)]
-    text = Table("Many rows", columns, lines).markdown()
-    monkeypatch.setattr(gate_github, "SUMMARY_BYTES", 7919)
-    summary.write_text("x" * 101, encoding="utf-8")
-    assert append_summary(text) is None
-    written = summary.read_text(encoding="utf-8")
-    rows = [line for line in written.splitlines() if line.startswith("| row")]
-    # as many as fit: less than a row is unused
-    assert 7919 - len(rows[0]) - 1 <= summary.stat().st_size <= 7919
-    assert text.splitlines()[4 : 4 + len(rows)] == rows
-    assert written.endswith("|\n\nThe rest is left out: GitHub takes no more than 1 MiB.\n")
-
-
-def test_a_summary_that_cannot_be_written_is_reported(tmp_path, summary, monkeypatch):
-    assert append_summary("x" * 1_048_575) is None
-    assert append_summary("y") == f"no summary: {summary} has no room left"
+    assert "\né\n\na\\ud800b\n" == path.read_text(encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
     assert f"no summary, cannot write {tmp_path}: Is a directory" == append_summary("text")
 

@@ -1,4 +1,4 @@
-"""Output of a gate for GitHub Actions: annotations, and the summary of the step.
+"""Output of a gate for CI: GitHub's annotations and summary of the step, and JUnit XML.
 
 Sources: GitHub's "Workflow commands for GitHub Actions"; the escapes are those of its toolkit,
 packages/core/src/command.ts.
@@ -6,23 +6,22 @@ packages/core/src/command.ts.
 
 # without __future__.annotations: a function here has that name
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, assert_never, get_args
 
 from vidcost.bench.gate.record import Rule, Verdict, hides
-from vidcost.bench.report.gate.verdicts import sentence
+from vidcost.bench.report.gate import sentence
 
 Level = Literal["error", "warning", "notice"]
 
 MOST_ANNOTATIONS = 10
 """GitHub shows so many of one level for a step and drops the rest."""
 
-SUMMARY_BYTES = 1 << 20
-"""GitHub rejects a larger summary of a step."""
-
-_CUT = b"\nThe rest is left out: GitHub takes no more than 1 MiB.\n"
+# XML 1.0, production 2: no document may hold these, escaped or not
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def annotations(verdicts: Sequence[Verdict], rule: Rule) -> list[str]:
@@ -55,22 +54,15 @@ def announce(lines: Iterable[str], *, err: bool = False) -> None:
 
 
 def append_summary(markdown: str) -> str | None:
-    """Append to the summary of the step, if there is one; cut at a line what GitHub rejects.
+    """Append to the summary of the step, if there is one.
 
     Returns: why it could not be written, or None.
     """
     name = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not name:
-        return None
-    path, text = Path(name), f"\n{markdown}".encode(errors="backslashreplace")
     try:
-        room = SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0)
-        if len(text) > room:
-            text = text[: max(0, text.rfind(b"\n", 0, room - len(_CUT)) + 1)] + _CUT
-        if len(text) > room:
-            return f"no summary: {name} has no room left"
-        with path.open("ab") as file:
-            file.write(text)
+        if name:
+            with Path(name).open("ab") as file:
+                file.write(f"\n{markdown}".encode(errors="backslashreplace"))
     except OSError as error:
         return f"no summary, cannot write {name}: {error.strerror or error}"
     return None
@@ -96,3 +88,36 @@ def _data(text: str) -> str:
 
 def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def junit(verdicts: Sequence[Verdict], ran: Sequence[str] = ()) -> str:
+    """A test suite for each metric with a test case for each target.
+
+    REGRESSED is a failure, INVALID an error, INCONCLUSIVE skipped. The time of a test case is
+    head's latency in seconds. ``ran``, of :func:`what_ran`, are properties of each suite.
+    """
+    from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+    results = {"REGRESSED": Failure, "INVALID": Error, "INCONCLUSIVE": Skipped}
+    root = JUnitXml("vidcost gate")
+    for metric in dict.fromkeys(verdict.metric for verdict in verdicts):
+        suite = TestSuite(metric)
+        for number, line in enumerate(ran, start=1):
+            suite.add_property(f"ran.{number}", _legal(line))
+        for verdict in (each for each in verdicts if each.metric == metric):
+            case = TestCase(_legal(verdict.target), classname=f"vidcost.gate.{metric}")
+            if metric == "latency" and verdict.head is not None:
+                case.time = verdict.head
+            if kind := results.get(verdict.word):
+                result = kind(_legal(verdict.why), verdict.word)
+                result.text = _legal(sentence(verdict))
+                case.result = [result]
+            suite.add_testcase(case)
+        root.add_testsuite(suite)
+    root.update_statistics()  # type: ignore[no-untyped-call]
+    written: bytes = root.tostring()  # type: ignore[no-untyped-call]
+    return written.decode() + "\n"
+
+
+def _legal(text: str) -> str:
+    return _ILLEGAL.sub("\ufffd", text)

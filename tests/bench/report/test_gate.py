@@ -4,7 +4,7 @@ import json
 from typing import get_args
 
 from vidcost.bench.gate.record import Verdict, Word
-from vidcost.bench.report.gate.verdicts import sentence, verdict_table
+from vidcost.bench.report.gate import sentence, verdict_table
 
 SLOWER = Verdict(
     target="mfnet-nl",
@@ -41,14 +41,7 @@ def plain(target, word, metric="latency"):
     return Verdict(target=target, metric=metric, word=word)
 
 
-def cells(table):
-    """The cells as people see them, by heading."""
-    rows = [line for line in table.markdown().splitlines() if line.startswith("|")]
-    heading, _, *body = [[cell.strip() for cell in row.strip("|").split(" |")] for row in rows]
-    return [dict(zip(heading, line, strict=True)) for line in body]
-
-
-def test_a_line_for_each_verdict():
+def test_a_line_for_each_verdict(cells):
     latency, memory, crashed = cells(verdict_table([SLOWER, MORE_MEMORY, CRASHED]))
     assert {
         "Target": "mfnet-nl",
@@ -95,7 +88,7 @@ def test_many_unchanged_memory_verdicts_are_folded():
     assert 10 == len(json.loads(data.json()))
 
 
-def test_without_an_interval():
+def test_without_an_interval(cells):
     unknown = SLOWER.model_copy(update={"low": None, "high": None})
     (line,) = cells(verdict_table([unknown]))
     assert ("–", "–") == (line["95% from"], line["to"])
