@@ -168,8 +168,7 @@ def gate_time(
     from vidcost.bench.gate.judge import judged
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.cell import Cell, checked_cell
-    from vidcost.bench.timing.locks import locked, names_of
-    from vidcost.bench.timing.machine import check_device
+    from vidcost.bench.timing.machine import check_device, locked, names_of
     from vidcost.bench.timing.sweep import Interrupted
 
     check_device(device)

@@ -276,7 +276,7 @@ def _together(records: Mapping[str, Record], results: Path) -> tuple[dict[str, R
 def _write_tables(paper: Paper, made: Mapping[int | str, Table], results: Path) -> None:
     """Write each table; and those with costs, if all are there, with each GPU's timings."""
     from vidcost.bench.report.timing import measured_table
-    from vidcost.bench.timing.stored import slug, stored_by_device
+    from vidcost.bench.timing.store import slug, stored_by_device
 
     documents = {f"table{number}": (table, f" {number}") for number, table in made.items()}
     if paper.cost_tables and made.keys() >= {*paper.cost_tables}:
@@ -293,24 +293,26 @@ def _write_tables(paper: Paper, made: Mapping[int | str, Table], results: Path) 
 def _time_printed_rows(
     paper: Paper, records: Mapping[str, Record], results: Path, budget_s: float
 ) -> Swept:
-    """Time the rows with printed costs on this CPU, as far as the budget is expected to go."""
+    """Time the rows with printed costs on this CPU: networks that carry blocks first, then small
+    before large, as far as the budget is expected to go.
+    """
     from vidcost.bench.cli.engines import take
-    from vidcost.bench.timing import plan
     from vidcost.bench.timing.machine import default_threads
+    from vidcost.bench.timing.plan import cells_for
     from vidcost.bench.timing.sweep import Swept
     from vidcost.papers.catalog import rows_with_costs
 
     if not budget_s:
         return Swept()
-    threads = default_threads("cpu")
-    macs = {name: found.macs for name, found in records.items()}
-    rows = plan.affordable(rows_with_costs(paper.name), macs, budget_s, threads=threads)
-    cells = plan.cells_for(rows, {"threads": threads})
+    rows = rows_with_costs(paper.name)
+    carriers = {row.network for row in rows if row.has_blocks}
+    rows.sort(key=lambda row: (row.network not in carriers, records[row.name].macs))
+    cells = cells_for(rows, {"threads": default_threads("cpu")})
     return take(cells, results, budget_s=budget_s, command="vidcost run")
 
 
 def _warnings(results: Path) -> str:
     """What could not be read of the stored timings."""
-    from vidcost.bench.timing.stored import stored_files
+    from vidcost.bench.timing.store import stores
 
-    return "; ".join(filter(None, (each.warning for each in stored_files(results))))
+    return "; ".join(each.warning for each in stores(results) if each.read() and each.warning)

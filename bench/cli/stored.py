@@ -37,13 +37,10 @@ def write_report(
     require("report")
     from vidcost.bench.report.page import gather, page, sections
     from vidcost.bench.report.plots import write_figures
-    from vidcost.bench.timing.stored import stored_files
 
     out = out or results / "report.html"
     # before any folder is made
     data = gather(results)
-    for warning in filter(None, (each.warning for each in stored_files(results))):
-        complain(warning)
     if figures is not None:
         files.check_folder(figures)
     with progress("tables", 2) as show:

@@ -17,11 +17,11 @@ from vidcost.bench.gate.judge import Plan, is_settled, pairs_of, planned
 from vidcost.bench.gate.record import SIDES, Run, Side, Stage, Visit
 from vidcost.bench.gate.versions import Prepared
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.conditions import machine_of
+from vidcost.bench.timing.machine import machine_of
 from vidcost.bench.timing.messages import Chunk, Limits, Task
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
 from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.telemetry import Telemeter, is_throttled
+from vidcost.bench.timing.telemetry import Watch, is_throttled
 
 LONGEST_VISIT_S = 60.0
 """However slow a pass is, or however long a device stays throttled."""
@@ -184,17 +184,15 @@ class Campaign:
         self._order = random.Random(self.run.seed)
         # the number of turns depends on the clock, and the other orders must not
         self._turn_order = random.Random(self.run.seed + 1)
-        self._telemeter = Telemeter(self.run.machine.device_uuid)
 
     def finish(self) -> Run:
         """Measure everything; the complete run."""
-        with contextlib.closing(self._telemeter):
-            for stage in self.stages:
-                pairs = 1 if stage == "memory" else self.run.rule.screen_pairs
-                plans = dict.fromkeys(range(len(self.run.cells)), Plan(pairs, pairs))
-                if stage == "confirm":
-                    plans = planned(pairs_of(self.run, "screen"), self.run.rule)
-                self._stage(stage, plans)
+        for stage in self.stages:
+            pairs = 1 if stage == "memory" else self.run.rule.screen_pairs
+            plans = dict.fromkeys(range(len(self.run.cells)), Plan(pairs, pairs))
+            if stage == "confirm":
+                plans = planned(pairs_of(self.run, "screen"), self.run.rule)
+            self._stage(stage, plans)
         self._keep(complete=True)
         return self.run
 
@@ -285,7 +283,7 @@ class Campaign:
             done = rounds >= self.run.visit_turns and seconds >= self.run.visit_s
             return done or seconds >= LONGEST_VISIT_S
 
-        with self._telemeter.watching() as watch:
+        with Watch(self.run.machine.device_uuid) as watch:
             turns = interleave(
                 workers,
                 tasks,

@@ -31,7 +31,7 @@ from vidcost.bench.report.timing import (
     timing_table,
 )
 from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.stored import stored_by_device
+from vidcost.bench.timing.store import stored_by_device
 from vidcost.papers import catalog
 from vidcost.papers.figures import Paper
 
@@ -177,14 +177,11 @@ def _networks(data: Data) -> Table:
 
 
 def _timings(data: Data) -> Iterator[Part]:
-    known = {row.name for row in catalog.rows_beside(data.records)}
     for device, timings in data.devices.items():
-        # a contribution is counted without its blocks, and the page runs no code of users
-        added = [t for t in timings if t.cell.contribution and t.cell.row in known]
         kinds = {
-            "timings": (timing_table, [t for t in timings if not t.cell.is_pair]),
+            "timings": (timing_table, [t for t in timings if t.cell.against is None]),
             "implementations": (impl_table, [*filter(is_pair_of_implementations, timings)]),
-            "contributions": (contribution_table, [t for t in added if not t.cell.code]),
+            "contributions": (contribution_table, [t for t in timings if t.cell.is_contribution]),
         }
         for name, (table_of, chosen) in kinds.items():
             if chosen:

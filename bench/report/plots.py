@@ -20,7 +20,7 @@ from vidcost.bench.report.table import Table
 from vidcost.bench.report.timing import conditions_in_words, machine_of_timings
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.stored import rows_timed_alike
+from vidcost.bench.timing.store import rows_timed_alike
 from vidcost.papers.figures import Paper, PrintedRow
 
 Vega = dict[str, Any]
@@ -365,7 +365,7 @@ def latency_plot(device: str, timings: Sequence[Timing]) -> Plot | None:
     """Medians with their 95% intervals; None if nothing was timed alone."""
     lines: list[dict[str, Any]] = []
     for timing in timings:
-        found = None if timing.cell.is_pair else figures(timing)
+        found = None if timing.cell.against else figures(timing)
         if timing.status != "ok" or not found or found["median_s"] is None:
             continue
         line = {"target": timing.cell.target, "row": timing.cell.row}

@@ -17,9 +17,9 @@ from vidcost.bench.report.table import (
     words,
 )
 from vidcost.bench.timing import axes
-from vidcost.bench.timing.figures import PARTS, contribution_figures, figures, pair_figures
-from vidcost.bench.timing.record import UNKNOWN, Machine, Timing
-from vidcost.bench.timing.stored import machine_of_all
+from vidcost.bench.timing.figures import figures, pair_figures
+from vidcost.bench.timing.record import PARTS, UNKNOWN, Machine, Timing
+from vidcost.bench.timing.store import machine_of_all
 
 
 def digits(value: float, significant: int = 4) -> str:
@@ -61,7 +61,6 @@ _MEASURED = (
     Column("clips_per_s", "clips/s", digits),
     Column("macs_per_s", "GMAC/s", giga),
     Column("share_of_matmul", "of matmul", percent),
-    Column("share_of_data_sheet", "of data sheet", percent),
     Column("peak_bytes", "Peak, MB", megabytes),
     Column("weights_bytes", "Weights", megabytes),
     Column("reserved_bytes", "Reserved", megabytes),
@@ -71,17 +70,17 @@ _MEASURED = (
 )
 
 _ADDED = (
-    Column("with_s", "With, ms", milliseconds),
-    Column("without_s", "Without, ms", milliseconds),
+    Column("target_s", "With, ms", milliseconds),
+    Column("reference_s", "Without, ms", milliseconds),
     Column("median_s", "Block, ms", milliseconds),
     HALF_INTERVAL,
-    Column("share_of_network", "of the network", percent),
+    Column("added_share", "of the network", percent),
     Column("n", "Pairs", integer),
-    Column("macs", "MACs of the block", integer),
-    Column("macs_share", "of the network's", percent),
+    Column("added_macs", "MACs of the block", integer),
+    Column("added_macs_share", "of the network's", percent),
     Column("s_per_gmac", "ms/GMAC", milliseconds),
     Column("peak_bytes", "Peak with, MB", megabytes),
-    Column("block_bytes", "block, MB", megabytes),
+    Column("added_bytes", "block, MB", megabytes),
 )
 
 _IMPLEMENTATIONS = (
@@ -132,7 +131,6 @@ _MEANINGS = {
     "median_s": "Latency: median of n samples, ± half of its 95% confidence interval, {intervals}",
     "precision": "reached: that half over the median",
     "share_of_matmul": "of matmul: MAC/s over those of a large matrix product in the same run",
-    "share_of_data_sheet": "of data sheet: MAC/s over the dense peak the maker gives",
     "peak_bytes": "peak memory: most that was allocated at once above the weights",
     "reserved_bytes": "reserved: by the process's allocator",
     "device_used_bytes": "device: used by all processes on it",
@@ -146,7 +144,7 @@ def timing_table(timings: Iterable[Timing]) -> Table:
 
     Raises: ValueError if the records are of more than one kind of machine.
     """
-    chosen = [timing for timing in timings if not timing.cell.is_pair]
+    chosen = [timing for timing in timings if timing.cell.against is None]
     lines = list(map(figures, chosen))
     columns = present(lines, _MEASURED)
     keys = {column.key for column in columns}
@@ -164,8 +162,8 @@ def contribution_table(timings: Iterable[Timing]) -> Table:
 
     Raises: ValueError if the records are of more than one kind of machine.
     """
-    chosen = [timing for timing in timings if timing.cell.contribution]
-    lines = list(map(contribution_figures, chosen))
+    chosen = [timing for timing in timings if timing.cell.is_contribution]
+    lines = list(map(pair_figures, chosen))
     legend = (
         "The network with its blocks minus the same without, interleaved: the median of the "
         f"differences of pairs, ± half of its 95% confidence interval, {intervals_of(chosen)}; "
@@ -231,14 +229,13 @@ def _both(timing: Timing) -> dict[str, Any]:
     cell, line = timing.cell, pair_figures(timing)
     assert cell.against is not None, cell
     assert cell.shape is not None, cell
-    line |= {"target": cell.against.block, "phase": cell.phase}
-    line |= {"shape": "x".join(map(str, cell.shape)), "positions": math.prod(cell.shape[1:])}
+    line |= {"target": cell.against.block, "positions": math.prod(cell.shape[1:])}
     if line["ratio"] is not None:
         low, high = line["ratio_low"], line["ratio_high"]
         interval = "too few pairs" if low is None else f"{low:.2f} to {high:.2f}"
         unsettled = timing.protocol is not None and not timing.protocol.settled
         line["shown_ratio"] = f"{line['ratio']:.2f} ({interval})"
-        line["shown_pairs"] = f"{line['pairs']:,}{' ~' if unsettled else ''}"
+        line["shown_pairs"] = f"{line['n']:,}{' ~' if unsettled else ''}"
     return line
 
 
@@ -364,7 +361,7 @@ def _is_shown(timing: Timing) -> bool:
     free = ("batch", "dtype", "threads")
     return (
         cell.is_row_itself
-        and not cell.is_pair
+        and cell.against is None
         and cell.batch == (1 if cell.device == "cpu" else BATCH)
         and cell.dtype in _DTYPES
         and all(getattr(cell, n) == getattr(default, n) for n in axes.AXES if n not in free)
@@ -434,7 +431,7 @@ def machine_of_timings(timings: Sequence[Timing]) -> str:
     if machine is None:
         return "Device: not available."
     machines = [timing.machine for timing in timings if timing.machine is not None]
-    units = len({(each.device_uuid, each.host, each.node) for each in machines})
+    units = len({(each.device_uuid, each.host) for each in machines})
     shared = f" {units} such devices shared the work: each measured some of the lines."
     return machine_in_words(machine) + (shared if units > 1 else "")
 

@@ -22,8 +22,8 @@ from vidcost.bench.cli.program import FIRST
 from vidcost.bench.count import reconcile, record
 from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.count.references import asking
-from vidcost.bench.timing.conditions import machine_of
-from vidcost.bench.timing.stored import store_of
+from vidcost.bench.timing.machine import machine_of
+from vidcost.bench.timing.store import store_of
 from vidcost.bench.timing.sweep import Interrupted
 from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
@@ -213,7 +213,6 @@ def test_a_terminal_of_the_locale_c_gets_ascii():
         ("time mfnet --threads 0", ["--threads"]),
         ("time mfnet --budget 0s", ["0s is no time: give more than 0s"]),
         ("time mfnet --contribution --blocks nl", ["give one of them"]),
-        ("time mfnet --sweep", ["for blocks alone: give --blocks too"]),
         ("run --budget soon", ["'soon' is no time such as 90s, 10m or 1h"]),
         ("time --blocks cgd --impl optimized", ["cgd has no optimized implementation"]),
         ("time --blocks nl --impl fast", ["unknown implementation 'fast'"]),

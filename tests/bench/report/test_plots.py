@@ -15,7 +15,7 @@ from vidcost.bench.report.plots import (
     write_sweep,
 )
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.stored import stored_by_device
+from vidcost.bench.timing.store import stored_by_device
 from vidcost.papers import catalog
 
 TABLE_5 = "Table 5, Mini-Kinetics"

@@ -2,43 +2,22 @@
 
 import pytest
 
-from vidcost.bench.timing import conditions
-from vidcost.bench.timing import stored as stored_module
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.stored import (
-    by_kind,
-    rows_timed_alike,
-    store_of,
-    stored,
-    stored_by_device,
-)
+from vidcost.bench.timing.store import by_kind, rows_timed_alike, store_of, stored_by_device
 
 CELL = Cell(row="mfnet-nl")
 
 
 @pytest.fixture
-def abacus(timed, monkeypatch):
-    """Be on the machine of made-up timings."""
-    machine = timed(CELL).machine
-    monkeypatch.setattr(stored_module, "machine_of", lambda device: machine)
-    return machine
+def abacus(timed):
+    """The machine of made-up timings."""
+    return timed(CELL).machine
 
 
 def test_a_file_is_named_by_device_and_torch(abacus, tmp_path):
     a100 = abacus.model_copy(update={"device": "NVIDIA A100-SXM4-80GB", "torch": "2.12.1+cu128"})
     name = "nvidia-a100-sxm4-80gb-torch2.12.1.jsonl"
     assert tmp_path / "timings" / name == store_of(tmp_path, a100).path
-
-
-def test_stored_are_the_timings_of_this_code_and_device(abacus, timed, tmp_path):
-    store = store_of(tmp_path, abacus)
-    other, failed = Cell(row="mfnet"), Cell(row="mfnet-pnl")
-    made_under = conditions.conditions(abacus)
-    store.append(timed(CELL, key=CELL.key(*made_under)))
-    store.append(timed(other, key="of older code"))
-    store.append(timed(failed, None, status="oom", key=failed.key(*made_under)))
-    assert [CELL] == list(stored([CELL, other, failed], tmp_path))
-    assert {} == stored([], tmp_path)
 
 
 def test_of_each_device_those_on_machines_like_the_latest_are_kept(abacus, timed, tmp_path):
@@ -62,7 +41,7 @@ def test_of_each_device_those_on_machines_like_the_latest_are_kept(abacus, timed
 
 def test_unlike_machines_have_tables_of_their_own(timed, abacus):
     # two nodes of one kind, a lost cell, and a node with another driver
-    like = {"device_uuid": "GPU-7", "host": "n7", "node": "77", "memory_bytes": 10**9 + 4096}
+    like = {"device_uuid": "GPU-7", "host": "n7", "memory_bytes": 10**9 + 4096}
     lost = timed(Cell(row="mfnet", batch=3), None, status="killed", machine=None)
     first = [timed(CELL), timed(CELL, machine=abacus.model_copy(update=like)), lost]
     second = [timed(CELL, machine=abacus.model_copy(update={"driver": "570", "host": "n9"}))]
@@ -77,7 +56,7 @@ def test_rows_timed_alike_are_those_of_the_conditions_with_most_rows(timed):
         CELL,
         Cell(row="mfnet-pnl", frames=8),
         Cell(row="s3d", phase="training"),
-        Cell(row="mfnet-pnl", contribution=True),
+        Cell(row="mfnet-pnl", against=Cell(row="mfnet-pnl", blocks=())),
         Cell(row="mfnet-pnl", blocks=(("conv4:before-last", "nl"),)),
     )
     found = rows_timed_alike(map(timed, cells))
