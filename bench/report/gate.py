@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from vidcost.bench.count.record import COUNTS
-from vidcost.bench.gate.counts import HISTORY, Acceptance, Comparison, Figure
+from vidcost.bench.gate.counts import HISTORY, Comparison, Figure
 from vidcost.bench.gate.record import (
     Level,
     Rule,
@@ -29,7 +29,7 @@ from vidcost.bench.timing.record import UNKNOWN
 # exact counts
 
 
-def change_table(comparison: Comparison | Acceptance) -> Table:
+def change_table(comparison: Comparison) -> Table:
     """A line for each figure that differs from the baseline."""
     broken = [each.row for each in comparison.changes if each.is_broken]
     advice = (
@@ -71,13 +71,12 @@ def summary_line(comparison: Comparison, results: Path) -> str:
     )
 
 
-def accepted_line(acceptance: Acceptance, results: Path) -> str:
+def accepted_line(accepted: Comparison, results: Path) -> str:
     """What was accepted and written, and which commands to run next."""
-    rows = len({change.row for change in acceptance.changes})
     return (
-        f"{len(acceptance.changes):,} differences in {rows:,} rows accepted. Written: "
-        f"{results / COUNTS}, {results / HISTORY}. Now run `vidcost tables`, `vidcost explain` and "
-        "`vidcost audit`, which derive their files from the counts, and commit all of them."
+        f"{len(accepted.changes):,} differences in {len(accepted.changed_rows):,} rows accepted. "
+        f"Written: {results / COUNTS}, {results / HISTORY}. Now run `vidcost tables`, `vidcost "
+        "explain` and `vidcost audit`, which derive their files from the counts, and commit all."
     )
 
 
