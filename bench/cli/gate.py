@@ -112,10 +112,10 @@ def gate_accept(
     from vidcost.bench.report.gate import accepted_line, change_table
     from vidcost.papers.catalog import rows_beside
 
-    acceptance = accept(rows_beside(record.read(results)), results, reason)
+    accepted = accept(rows_beside(record.read(results)), results, reason)
     if json:
-        print_table(change_table(acceptance), Format.JSON)
-    typer.echo(accepted_line(acceptance, results), err=json)
+        print_table(change_table(accepted), Format.JSON)
+    typer.echo(accepted_line(accepted, results), err=json)
 
 
 @gate_app.command("time", epilog="Example: `vidcost gate time mfnet-pnl --base main`")

@@ -47,19 +47,17 @@ _ALIVE = frozenset(("ok", "oom", "unsupported", "throttled"))
 def common_rows(
     base: Sequence[str], head: Sequence[str], patterns: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Rows of both versions that match one of ``patterns`` (all, if there are none), and notes on
-    the others.
+    """Rows of both versions that match one of ``patterns`` (none: all), and notes on the others.
 
     Raises: ValueError if a pattern matches no row of either version, or nothing is left.
     """
     every = list(dict.fromkeys([*head, *base]))
-    found = {pattern: fnmatch.filter(every, pattern) for pattern in patterns or ["*"]}
-    for pattern, names in found.items():
-        if patterns and not names:
+    for pattern in patterns:
+        if not fnmatch.filter(every, pattern):
             raise ValueError(
                 f"no row {pattern!r} in either version: `vidcost list` shows those of this one"
             )
-    chosen = [name for name in every if any(name in names for names in found.values())]
+    chosen = [name for name in every if any(fnmatch.fnmatch(name, p) for p in patterns or ["*"])]
     both = [name for name in chosen if name in base and name in head]
     notes = [
         f"{name} is only in {'head' if name in head else 'base'}: nothing to compare it with"
@@ -232,10 +230,16 @@ class Campaign:
         left = list(cells)
         while left:
             with contextlib.ExitStack() as stack:
-                workers = {
-                    side: stack.enter_context(self._start(side, left[0]))
-                    for side in sorted(SIDES, key=lambda side: side != first)
-                }
+                workers: dict[Side, WorkerProcess] = {}
+                for side in sorted(SIDES, key=lambda side: side != first):
+                    # the size of the environment shifts the layout of memory (Mytkowicz 2009)
+                    padding = {"VIDCOST_PADDING": "x" * self._order.randrange(4096)}
+                    worker = WorkerProcess(
+                        COMMAND,
+                        threads=self.run.cells[left[0]].threads,
+                        environment={**self.variables[side], **PASSIVE_WAIT, **padding},
+                    )
+                    workers[side] = stack.enter_context(worker)
                 alive = True
                 while left and alive:
                     cell = left.pop(0)
@@ -245,15 +249,6 @@ class Campaign:
                 if alive:
                     for worker in workers.values():
                         worker.leave()
-
-    def _start(self, side: Side, cell: int) -> WorkerProcess:
-        # the size of the environment shifts the layout of memory (Mytkowicz et al. 2009)
-        padding = {"VIDCOST_PADDING": "x" * self._order.randrange(4096)}
-        return WorkerProcess(
-            COMMAND,
-            threads=self.run.cells[cell].threads,
-            environment={**self.variables[side], **PASSIVE_WAIT, **padding},
-        )
 
     def _measure(
         self, workers: Mapping[Side, WorkerProcess], stage: Stage, pair: int, cell: int

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from vidcost.bench.count.record import COUNTS
-from vidcost.bench.gate.counts import HISTORY, Acceptance, Comparison, Figure
+from vidcost.bench.gate.counts import HISTORY, Comparison, Figure
 from vidcost.bench.gate.record import (
     Level,
     Rule,
@@ -23,13 +23,13 @@ from vidcost.bench.gate.record import (
     level,
 )
 from vidcost.bench.report.table import Column, Table, integer, percent
-from vidcost.bench.report.timing import megabytes, milliseconds
+from vidcost.bench.report.timing import machine_in_words, megabytes, milliseconds
 from vidcost.bench.timing.record import UNKNOWN
 
 # exact counts
 
 
-def change_table(comparison: Comparison | Acceptance) -> Table:
+def change_table(comparison: Comparison) -> Table:
     """A line for each figure that differs from the baseline."""
     broken = [each.row for each in comparison.changes if each.is_broken]
     advice = (
@@ -71,13 +71,12 @@ def summary_line(comparison: Comparison, results: Path) -> str:
     )
 
 
-def accepted_line(acceptance: Acceptance, results: Path) -> str:
+def accepted_line(accepted: Comparison, results: Path) -> str:
     """What was accepted and written, and which commands to run next."""
-    rows = len({change.row for change in acceptance.changes})
     return (
-        f"{len(acceptance.changes):,} differences in {rows:,} rows accepted. Written: "
-        f"{results / COUNTS}, {results / HISTORY}. Now run `vidcost tables`, `vidcost explain` and "
-        "`vidcost audit`, which derive their files from the counts, and commit all of them."
+        f"{len(accepted.changes):,} differences in {len(accepted.changed_rows):,} rows accepted. "
+        f"Written: {results / COUNTS}, {results / HISTORY}. Now run `vidcost tables`, `vidcost "
+        "explain` and `vidcost audit`, which derive their files from the counts, and commit all."
     )
 
 
@@ -182,15 +181,10 @@ def what_ran(measured: Run | SampleComparison) -> tuple[str, ...]:
     confirmed = len({visit.cell for visit in measured.visits if visit.stage == "confirm"})
     if not measured.complete:
         notes.append("Incomplete: pairs are still to be measured.")
-    machine = measured.machine
-    versions = {"driver": machine.driver, "CUDA": machine.cuda, "cuDNN": machine.cudnn}
-    versions |= {"torch": machine.torch, "Python": machine.python}
-    known = [f"{name} {value}" for name, value in versions.items() if value != UNKNOWN]
-    words = ", ".join([machine.device, *known, f"{machine.cores} CPU cores"])
     return (
         f"Base: {_version(measured.base)}. Head: {_version(measured.head)}. Started "
         f"{measured.started}, seed {measured.seed}, vidcost {measured.vidcost}.",
-        f"Machine: {words}.",
+        machine_in_words(measured.machine),
         f"Pairs of processes, base and head in random order: {rule.screen_pairs} for each of "
         f"{len(measured.cells):,} targets; {confirmed:,} of them again on {rule.confirm_pairs} to "
         f"{rule.most_pairs} fresh ones.",
