@@ -221,6 +221,15 @@ def test_when_the_budget_is_over_the_rest_is_named(run, monkeypatch):
     assert ["no time was left for told-3, ok: raise --budget"] == run.notes
 
 
+def test_what_is_not_expected_to_fit_is_left_out_but_for_the_first(run):
+    def predict(cell):
+        # a thousand seconds of 8 passes
+        return Predicted(macs_total=None if cell.row == "ok" else 125 * 10**10)
+
+    assert ["ok-1", "ok"] == rows(run("ok-1", "ok-2", "ok", budget_s=60, predict=predict))
+    assert ["no time was left for ok-2: raise --budget"] == run.notes
+
+
 def test_a_budget_that_is_too_short_is_said_beforehand(run):
     warned = []
 
