@@ -47,9 +47,8 @@ class Examined:
 class Entry:
     """One quantity of one counter: ``ours`` and ``terms`` add up to ``printed``, or ``off`` says.
 
-    ``ours`` are MACs if ``quantity`` is "flops". ``off`` has the differences, printed less
-    explained, by the counter's category. Without an answer ``printed`` is None, and ``status`` and
-    ``error`` say why. ``row`` may be the name of any other network.
+    ``ours`` are MACs or parameters; ``off`` are differences, printed less explained, by category.
+    Without an answer ``printed`` is None. ``row`` may be the name of any other network.
     """
 
     row: str

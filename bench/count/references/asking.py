@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vidcost.bench import call, files
 from vidcost.bench.count.counter import mode
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.references import dispatch, fvcore, thop, torchinfo
+from vidcost.bench.count.references import operators, thop, torchinfo
 from vidcost.bench.count.references.reference import (
     Answer,
     Convention,
@@ -37,10 +37,10 @@ from vidcost.papers.catalog import row_files
 from vidcost.papers.row import Row
 
 REFERENCE_COUNTERS: dict[Convention, Reference] = {
-    each.name: each for each in (fvcore.FVCORE, thop.THOP, thop.THOP_2020, dispatch.TORCH)
+    each.name: each for each in (operators.FVCORE, thop.THOP, thop.THOP_2020, operators.TORCH)
 }
 OPTIONAL: dict[Convention, Reference] = {
-    each.name: each for each in (dispatch.PTFLOPS, torchinfo.TORCHINFO, thop.ULTRALYTICS)
+    each.name: each for each in (operators.PTFLOPS, torchinfo.TORCHINFO, thop.ULTRALYTICS)
 }
 """Those that are asked by name alone."""
 ALL = REFERENCE_COUNTERS | OPTIONAL

@@ -42,6 +42,11 @@ def affine(theta, *size):
     return F.affine_grid(theta, list(size), align_corners=False)
 
 
+def profiled(x):
+    with torch.profiler.record_function("part"):
+        return x + x
+
+
 PRODUCTS = [
     (nn.Conv1d(3, 5, 3, padding=1, padding_mode="replicate"), [(2, 3, 11)], Cost(conv=990)),
     # a clip without a batch: (5, 9, 11) out, 3 x 9 entries
@@ -214,6 +219,7 @@ def test_elements(layer, expected, device):
         # a name between underscores
         (lambda x: torch.ops.aten.__iand__.Tensor(x > 0, x < 1), [(3, 5)]),
         (lambda x: torch.hann_window(5) * torch.blackman_window(5), [(3, 5)]),
+        (profiled, [(3, 5)]),
         (lambda x: pack_padded_sequence(x, torch.tensor([3, 2]), batch_first=True), [(2, 3, 5)]),
     ],
 )
