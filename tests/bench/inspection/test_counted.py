@@ -109,15 +109,10 @@ def test_a_block_is_built_and_its_closed_form_checked(block, status, error):
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize(
-    ("name", "status", "error"),
-    [("ReadsValues", "ok", ""), ("Raises", "raised", "ValueError: ")],
-)
-def test_blocks_go_into_networks_that_read_values_or_fail(name, status, error):
+@pytest.mark.parametrize(("name", "status"), [("ReadsValues", "ok"), ("Raises", "raised")])
+def test_blocks_go_into_networks_that_read_values_or_fail(name, status):
     fields = network_fields(f"theirs.py:{name}", CLIP)
-    found = counted(checked_cell(fields | {"blocks": (("stem", "cgd"),)}))
-    assert status == found.status
-    assert found.error.startswith(error)
+    assert status == counted(checked_cell(fields | {"blocks": (("stem", "cgd"),)})).status
 
 
 @pytest.mark.parametrize(
