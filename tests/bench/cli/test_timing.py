@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -28,7 +29,8 @@ def test_time_takes_conditions_as_axes(vidcost, stopwatch, tmp_path):
     options = (
         "--batch 1,8 --dtype bf16 --memory-format channels_last_3d --phase training --processes 3"
     )
-    more = "--frames 8 --classes 7 --size 112 --budget 1.5m --no-resume --results r --threads 2"
+    more = "--frames 8 --classes 7 --size 112 --budget 1.5m --no-resume --results r --threads 2 "
+    more += "--time-limit 3s"
     assert 0 == vidcost("time", "mfnet", *options.split(), *more.split()).status
     clip = {"frames": 8, "classes": 7, "size": 112, "threads": 2}
     assert [
@@ -45,6 +47,7 @@ def test_time_takes_conditions_as_axes(vidcost, stopwatch, tmp_path):
     ] == stopwatch.asked
     asked = stopwatch.conditions
     assert (90.0, False) == (asked["budget_s"], asked["resume"])
+    assert (3.0, 3.0) == (asked["limits"].start_up_s, asked["predict"].keywords["limit_s"])
     assert tmp_path / "r/timings" == asked["path"].resolve().parent
 
 
@@ -173,3 +176,22 @@ def test_damaged_timings_are_rejected_before_anything_is_counted(
     for command in ("tables", "run"):
         assert "line 3 is damaged" in complaint(command)
     assert [] == reference_counters.asked
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--address h:1", "--address and --gpu are for a Ray cluster: give --engine ray too"),
+        ("--budget 1m --engine ray", "--budget divides the time of one machine: leave it out"),
+        ("--device cuda:1 --engine ray", "no device 'cuda:1' on a cluster: "),
+        ("--gpu H100 --engine ray", "--gpu chooses among GPUs: give --device cuda too"),
+    ],
+)
+def test_options_that_contradict_each_other(complaint, words, message):
+    assert complaint("time", "mfnet", *words.split()).startswith(message)
+
+
+def test_without_ray_the_extra_is_named(complaint, monkeypatch):
+    monkeypatch.setattr("vidcost.bench.extras.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "vidcost[ray]" in complaint("time", "mfnet", "--engine", "ray")
