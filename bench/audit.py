@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,7 @@ from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.reconcile import flops
 from vidcost.papers import catalog
 from vidcost.papers.figures import Claim, Figure, Kind, Paper
-from vidcost.papers.recipe import Axis
-from vidcost.papers.row import Row
+from vidcost.papers.row import Row, Setting
 
 CONVENTIONS = ("macs", "fvcore", "thop", "thop-2020")
 """What a printed FLOPs figure is compared with. torch's own counter, halved, prints our MACs."""
@@ -56,25 +54,23 @@ class Figures:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A row and its departures, as (axis, choice) in the order of the paper's axes.
+    """A row and its departures, in the order of the paper's settings.
 
     ``r50-nl classes=1000 temporal-pools=both-before-res2`` is a recipe.
     """
 
     row: Row
-    settings: tuple[tuple[str, str], ...] = ()
+    settings: tuple[Setting, ...] = ()
 
     @property
     def spec(self) -> str:
         """The recipe as it is written on the command line."""
-        return " ".join((self.row.name, *(f"{axis}={choice}" for axis, choice in self.settings)))
+        return " ".join((self.row.name, *(each.name for each in self.settings)))
 
     @property
     def words(self) -> str:
         """Its departures in words."""
-        offered = _axes_of_paper(self.row)
-        words = [offered[axis].choices[choice].words for axis, choice in self.settings]
-        return ", ".join(words) or "as described"
+        return ", ".join(each.words for each in self.settings) or "as described"
 
     @property
     def command(self) -> str:
@@ -85,58 +81,36 @@ class Recipe:
     def parse(cls, spec: str) -> Recipe:
         """Read ``ROW AXIS=CHOICE ...``.
 
-        Raises: ValueError that names the rows, axes or choices there are.
+        Raises: ValueError that names the rows or settings there are.
         """
         name, *words = spec.split() or [""]
         (row, *others) = catalog.select([name])
         if others or row.name != name:
             raise ValueError(f"{name!r} is no single row: a recipe starts with one row's name")
-        offered = axes(row)
-        settings: dict[str, str] = {}
+        known = {each.name: each for each in settings(row)}
         for word in words:
-            axis, _, choice = word.partition("=")
-            if axis not in offered:
-                known = ", ".join(offered) or "none"
-                raise ValueError(f"{name} has no axis {axis!r}: it has {known}")
-            if choice not in offered[axis].choices:
+            if word not in known:
                 raise ValueError(
-                    f"{axis} cannot be {choice!r}: choose from {', '.join(offered[axis].choices)}"
+                    f"{name} has no setting {word!r}: it has {', '.join(known) or 'none'}"
                 )
-            if axis in settings:
-                raise ValueError(f"{axis} is given twice")
-            settings[axis] = choice
-        return cls(row, tuple((axis, settings[axis]) for axis in offered if axis in settings))
-
-
-def _axes_of_paper(row: Row) -> Mapping[str, Axis]:
-    """The axes of the paper that ``row`` belongs to; none if it has no recipes."""
-    paper = catalog.paper_of(row.name)
-    module = paper and catalog.module_of(paper.name, "recipes")
-    found: Mapping[str, Axis] = module.AXES if module else {}
-    return found
+        axes = [word.partition("=")[0] for word in words]
+        if twice := [axis for axis in axes if axes.count(axis) > 1]:
+            raise ValueError(f"{twice[0]} is given twice")
+        return cls(row, tuple(each for each in known.values() if each.name in words))
 
 
 @cache
-def axes(row: Row) -> dict[str, Axis]:
-    """The axes on which ``row`` can differ, by name.
+def settings(row: Row) -> tuple[Setting, ...]:
+    """How ``row`` can differ, by the settings of its paper; none if it has no recipes.
 
     Raises: ValueError if the row has no public definition.
     """
     with torch.device("meta"):
         network = row.model()
-    return {name: axis for name, axis in _axes_of_paper(row).items() if axis.suits(network)}
-
-
-def size(row: Row) -> int:
-    """How many recipes there are around ``row``: choices other than its own, or none, by axis."""
-
-    def is_own(at: Mapping[str, int]) -> bool:
-        return bool(at) and all(getattr(row, name) == value for name, value in at.items())
-
-    return math.prod(
-        1 + sum(not is_own(choice.at) for choice in axis.choices.values())
-        for axis in axes(row).values()
-    )
+    paper = catalog.paper_of(row.name)
+    module = paper and catalog.module_of(paper.name, "recipes")
+    every: tuple[Setting, ...] = module.SETTINGS if module else ()
+    return tuple(each for each in every if any(isinstance(m, each.of) for m in network.modules()))
 
 
 def built(recipe: Recipe) -> tuple[nn.Module, Count]:
@@ -144,16 +118,14 @@ def built(recipe: Recipe) -> tuple[nn.Module, Count]:
 
     Raises: ValueError if the network does not take its settings.
     """
-    offered = axes(recipe.row)
-    choices = [offered[axis].choices[choice] for axis, choice in recipe.settings]
     row = recipe.row
-    for choice in choices:
-        row = row.at(**choice.at)
+    for setting in recipe.settings:
+        row = row.at(**setting.at)
     model, clips = on_meta(row)
     with torch.device("meta"):
-        for choice in choices:
-            if choice.edit:
-                choice.edit(model)
+        for setting in recipe.settings:
+            if setting.edit:
+                setting.edit(model)
     return model, count(model, *clips)
 
 
@@ -189,7 +161,7 @@ class Verdict(StrEnum):
 class Judged:
     """A printed figure beside the network as described; ``ours`` is None if it cannot be built.
 
-    ``recipe`` gives the figure, if one is known; nobody documents it.
+    ``recipe`` gives the figure, if one is known; nobody documents it. It was found among ``tried``.
     """
 
     table: int | str
@@ -199,6 +171,7 @@ class Judged:
     printed: Figure
     note: str
     recipe: Recipe | None
+    tried: int | None
     ours: Figures | None
 
     @property
@@ -232,18 +205,6 @@ class Judged:
             return Verdict.CLOSE
         return Verdict.NOT_REPRODUCED
 
-    @property
-    def tried(self) -> int | None:
-        """How many recipes there were to choose from: of the row, or rows if it is another one."""
-        if self.recipe is None:
-            return None
-        if self.recipe.row.name == self.row.name:
-            return size(self.row)
-        owner = catalog.paper_of(self.recipe.row.name)
-        rows = catalog.rows_of(owner.name) if owner else ()
-        # an optimized variant costs what its row does, or what nobody printed
-        return sum(bool(row.build) and not row.is_optimized for row in rows)
-
     def given(self) -> tuple[str, int] | None:
         """The convention in which the recipe gives the figure, and its value; None if in none."""
         values = figures(self.recipe).of(self.kind) if self.recipe else {}
@@ -264,7 +225,10 @@ def judge(
         for kind, figure, note, recipe in entry.figures():
             ours = figures(Recipe(row)) if row.build else None
             known = Recipe.parse(recipe) if recipe else None
-            judged.append(Judged(entry.table, entry.label, row, kind, figure, note, known, ours))
+            tried = entry.recipe.tried if recipe else None
+            judged.append(
+                Judged(entry.table, entry.label, row, kind, figure, note, known, tried, ours)
+            )
         advance(f"counted {row.name}")
     return tuple(judged)
 
@@ -286,6 +250,8 @@ def problems(paper: Paper, judged: Sequence[Judged]) -> list[str]:
             lines.append(f"{place}{printed} is met by {met}, but a note says how ours differs")
         if each.recipe and is_exact:
             lines.append(f"{place}{printed} needs no recipe, but has one")
+        if each.recipe and not each.tried:
+            lines.append(f"{place}the recipe does not say among how many it was found: add tried")
         if each.recipe and each.given() is None:
             counts = ", ".join(f"{n:,}" for n in figures(each.recipe).of(each.kind).values())
             lines.append(f"{place}recipe `{each.recipe.spec}` gives {counts}, no longer {printed}")
@@ -301,10 +267,6 @@ class Said(NamedTuple):
     by_paper: str
     by_count: str
     because: str
-    of_formulas: bool = False
-
-
-Check = Callable[[Claim, Paper], Said]
 
 
 def judge_claims(paper: Paper) -> list[tuple[Claim, Said]]:
@@ -314,7 +276,7 @@ def judge_claims(paper: Paper) -> list[tuple[Claim, Said]]:
     """
     module, found = catalog.module_of(paper.name, "claims"), []
     for claim in paper.claims:
-        check: Check | None = getattr(module, claim.check, None)
+        check: Callable[[Claim, Paper], Said] | None = getattr(module, claim.check, None)
         if check is None:
             raise ValueError(
                 f"no code checks the claim {claim.printed!r} of {claim.where}: add a function "

@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from vidcost.bench.user.reference import UserCodeError, is_reference, load, of_user_code
-from vidcost.models.backbones.positions import BlockFactory
+from vidcost.models.backbones.backbone import BlockFactory
 from vidcost.models.blocks.impl import Impl, checked
 from vidcost.models.registry import BLOCKS
 
@@ -126,18 +125,3 @@ def _value(option: str, value: str, default: Any) -> Any:
             except ValueError:
                 raise ValueError(f"{option} takes {words}, not {value!r}") from None
     return value
-
-
-def two_specs(text: str) -> tuple[str, str]:
-    """``cgnl,pnl:n=3,combine=concat`` as two blocks: a comma before a block's name parts them.
-
-    Raises: ValueError if there are not two.
-    """
-    names = "|".join(BLOCKS)
-    specs = re.split(rf",(?=(?:{names})(?:[:,]|$))", text)
-    if len(specs) == 1 and text.count(",") == 1:
-        # an unknown name has an error of its own
-        specs = text.split(",")
-    if len(specs) != 2:
-        raise ValueError(f"{text!r} is no pair of blocks such as cgnl,pnl:n=3")
-    return specs[0], specs[1]

@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -108,9 +108,7 @@ def tensors_in(output: object) -> tuple[Tensor, ...]:
     It looks into tuples, lists, sets, mappings, dataclasses, packed sequences and what is
     registered with torch's pytrees, one in the other. What else an output holds is passed over.
     """
-    if isinstance(output, Tensor):
-        return (output,)
-    return tuple({id(tensor): tensor for tensor in _walk(output, set())}.values())
+    return tuple({id(tensor): tensor for tensor in _walk(output)}.values())
 
 
 def is_finite(output: object) -> bool:
@@ -130,29 +128,20 @@ class TensorsOut(nn.Module):
         return tensors_in(self.model(*inputs))
 
 
-def _walk(value: object, inside: set[int]) -> Iterator[Tensor]:
+def _walk(value: Any) -> Iterator[Tensor]:
+    parts: Iterable[Any] = ()
     if isinstance(value, Tensor):
         yield value
-        return
-    if id(value) in inside:
-        return
-    # an output may hold itself
-    inside = inside | {id(value)}
-    for part in _parts(value):
-        yield from _walk(part, inside)
-
-
-def _parts(value: object) -> Iterator[object]:
-    if isinstance(value, PackedSequence):
+    elif isinstance(value, PackedSequence):
         # its other tensors are bookkeeping
-        yield value.data
+        parts = (value.data,)
     elif isinstance(value, Mapping):
-        yield from value.values()
+        parts = value.values()
     elif isinstance(value, list | tuple | set | frozenset):
-        yield from value
+        parts = value
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        yield from (getattr(value, field.name, None) for field in dataclasses.fields(value))
+        parts = (getattr(value, field.name, None) for field in dataclasses.fields(value))
     else:
-        leaves = tree_leaves(value)
-        if not (len(leaves) == 1 and leaves[0] is value):
-            yield from leaves
+        parts = [leaf for leaf in tree_leaves(value) if leaf is not value]
+    for part in parts:
+        yield from _walk(part)

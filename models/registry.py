@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vidcost.models.backbones.c2d import C2DResNet50
 from vidcost.models.backbones.c3d import C3D
-from vidcost.models.backbones.i3d import I3D
+from vidcost.models.backbones.inception import I3D, S3D
 from vidcost.models.backbones.mfnet import MFNet
-from vidcost.models.backbones.r3d import R3D18, ResNeXt101
-from vidcost.models.backbones.s3d import S3D
+from vidcost.models.backbones.resnet import R3D18, C2DResNet50, ResNeXt101
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.impl import IMPLS, Impl

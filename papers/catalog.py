@@ -24,9 +24,9 @@ def folders() -> dict[str, Path]:
 
 
 @cache
-def paper(name: str = DEFAULT) -> Paper:
-    """All that a paper prints.  Raises: ValueError if there is no such paper."""
-    found = folders()
+def paper(name: str | None = None) -> Paper:
+    """All that a paper prints, by default DEFAULT.  Raises: ValueError if there is none."""
+    found, name = folders(), name or DEFAULT
     if name not in found:
         raise ValueError(f"no paper {name!r}: {_near(name, found)}there are {', '.join(found)}")
     return load(found[name] / "figures.toml")
@@ -48,37 +48,35 @@ def rows_of(name: str = DEFAULT) -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def _names() -> list[str]:
+    """The papers; the default one comes first."""
+    return sorted(folders(), key=lambda name: (name != DEFAULT, name))
+
+
 @cache
-def _owners() -> dict[str, tuple[str, Row]]:
-    """The paper and the row by the row's name; the default paper's come first."""
-    found: dict[str, tuple[str, Row]] = {}
-    for name in sorted(folders(), key=lambda name: (name != DEFAULT, name)):
-        for row in rows_of(name):
-            if row.name in found:
-                other = found[row.name][0]
-                raise ValueError(
-                    f"papers {other} and {name} both have a row {row.name!r}: rename one of them"
-                )
-            found[row.name] = (name, row)
-    return found
-
-
 def every_row() -> dict[str, Row]:
     """The rows of all papers by name.  Raises: ValueError if two papers use one name."""
-    return {name: row for name, (_, row) in _owners().items()}
+    found: dict[str, Row] = {}
+    for name in _names():
+        for row in rows_of(name):
+            if row.name in found:
+                raise ValueError(
+                    f"paper {name} has a row {row.name!r}, as another has: rename one of them"
+                )
+            found[row.name] = row
+    return found
 
 
 def rows_beside(stored: Iterable[str]) -> tuple[Row, ...]:
     """The rows of the default paper, and of each paper that a stored row belongs to."""
-    owners = _owners()
-    wanted = {DEFAULT} | {owners[name][0] for name in stored if name in owners}
-    return tuple(row for name, row in owners.values() if name in wanted)
+    wanted = {DEFAULT, *(owner.name for name in stored if (owner := paper_of(name)))}
+    return tuple(row for name in _names() if name in wanted for row in rows_of(name))
 
 
 def paper_of(row: str) -> Paper | None:
     """The paper that a row belongs to; None for a row of no paper."""
-    owner = _owners().get(row)
-    return None if owner is None else paper(owner[0])
+    owners = (name for name in _names() if any(row == own.name for own in rows_of(name)))
+    return next(map(paper, owners), None)
 
 
 def tables_of(row: str) -> tuple[int | str, ...]:
@@ -92,15 +90,10 @@ def printed_rows(printed: Paper) -> dict[str, Row]:
 
     Raises: ValueError if no paper has such a row.
     """
-    known = every_row()
-    named = dict.fromkeys(figure.row for figure in printed.figures)
-    for row in named:
-        if row not in known:
-            raise ValueError(
-                f"papers/{printed.name}/figures.toml names a row {row!r} that no paper has: "
-                f"{_near(row, known)}`vidcost list` shows all rows"
-            )
-    return {row: known[row] for row in named}
+    try:
+        return {figure.row: select([figure.row])[0] for figure in printed.figures}
+    except ValueError as error:
+        raise ValueError(f"papers/{printed.name}/figures.toml: {error}") from None
 
 
 def rows_with_costs(name: str = DEFAULT) -> list[Row]:

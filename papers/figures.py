@@ -81,10 +81,11 @@ class _Frozen(BaseModel):
 
 
 class Texts(_Frozen):
-    """A text for each of the two figures of a row."""
+    """A text for each of the two figures of a row; ``tried``: of recipes, how many there were."""
 
     params: str = ""
     flops: str = ""
+    tried: int | None = None
 
 
 class PrintedRow(_Frozen):

@@ -1,18 +1,17 @@
-"""A row: a network at one clip size, by the name that every command and record uses."""
+"""A row: a network at one clip size, by the name that every command and record uses; settings."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 
 import torch
 from torch import nn
 
-from vidcost.models.backbones.clip import Clip
-from vidcost.models.backbones.positions import Blocks
+from vidcost.models.backbones.backbone import Blocks, Clip
 
 
 @dataclass(frozen=True)
@@ -131,3 +130,18 @@ class Row:
     def clips(self, batch: int = 1) -> tuple[torch.Tensor, ...]:
         """Random clips for the network, each (batch, channels, frames, height, width)."""
         return tuple(torch.randn(batch, *clip) for clip in self.inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """How a network may have been built otherwise than its row, named ``axis=choice``.
+
+    Its effect are keywords for ``Row.at``, or an edit of the network in place, after which closed
+    forms of what it changed no longer hold. It suits networks with a module of a type in ``of``.
+    """
+
+    name: str
+    words: str
+    edit: Callable[[nn.Module], None] | None = None
+    of: tuple[type[nn.Module], ...] = (nn.Module,)
+    at: Mapping[str, int] = field(default_factory=dict)

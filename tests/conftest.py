@@ -35,7 +35,7 @@ def is_small(claim, paper):
 
 
 def _forget() -> None:
-    for cached in (catalog.paper, catalog.rows_of, catalog._owners):
+    for cached in (catalog.paper, catalog.rows_of, catalog.every_row):
         cached.cache_clear()
 
 

@@ -23,7 +23,7 @@ from vidcost.bench.gate import interleave
 from vidcost.bench.gate.judge import Pairs, is_settled, judge_pairs, pairs_of, planned
 from vidcost.bench.gate.record import Rule, Verdict
 from vidcost.bench.gate.statistics import CONFIDENCE
-from vidcost.bench.gate.versions import cache_folder, prepare
+from vidcost.bench.gate.versions import prepare
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine
 
@@ -83,13 +83,16 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
     Raises: ValueError if there is no git repository or no such device, or pytest-benchmark fails.
     """
     begun = time.monotonic()
-    prepared = prepare(Path(), None, None, cache=cache_folder())
     # another seed for each trial, the same one if it is repeated
     seed = round(1000 * factor) * 1000 + number
-    run = interleave.new_run(prepared, cells, seed=seed, visit_s=visit_s)
-    run = interleave.Campaign(
-        run, interleave.environments(prepared), stages=("screen", "confirm"), slowdown=factor - 1
-    ).finish()
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepare(Path(), None, None, Path(folder))
+        run = interleave.Campaign(
+            interleave.new_run(prepared, cells, seed=seed, visit_s=visit_s),
+            {"base": prepared[0].variables, "head": prepared[1].variables},
+            stages=("screen", "confirm"),
+            slowdown=factor - 1,
+        ).finish()
     screen, confirm = (
         tuple(tuple(map(Pair, p.base, p.head, p.log_ratios)) for p in pairs_of(run, stage))
         for stage in ("screen", "confirm")

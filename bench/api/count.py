@@ -1,24 +1,22 @@
-"""``vidcost.count``: what any network costs, exactly."""
+"""``vidcost.count``, what any network costs exactly; ``vidcost.explain``, what others print."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from vidcost.bench.api.guest import NotCopyable, called, copied, guarded, outline, outlined
-from vidcost.bench.call import Inputs, name_inside, tensors_in
+from vidcost.bench.api.guest import NotCopyable, called, copied, guarded, outline
+from vidcost.bench.call import Inputs
 from vidcost.bench.count import counter
 from vidcost.bench.count.counter import Count, UncountedOperator
-from vidcost.bench.count.modules import Check, ModuleCount, check, modules
-from vidcost.bench.count.operands import Shape
+from vidcost.bench.count.modules import Check, ModuleCount, closed_forms, modules
+from vidcost.bench.count.reconcile import Entry, reconcile_network
 from vidcost.bench.count.training import Training, count_training
 from vidcost.bench.errors import named
 from vidcost.models.cost import Cost
@@ -173,23 +171,21 @@ def count(
             network raises.
     """
     network, values = called(model, inputs, kwargs)
-    outputs: dict[str, Shape] = {}
+    run = count_training if training else counter.count
     with guarded(*values, *model.parameters()):
-        found, counted_on, why = _on_meta_or_here(
-            network, values, count_training if training else counter.count, outputs
-        )
-    forward = found.forward if isinstance(found, Training) else found
-    backward = found.backward if isinstance(found, Training) else None
-    checks, unchecked = _checks(network, forward)
+        found, counted_on, why = _on_meta_or_here(network, values, run)
+    both = (found.forward, found.backward) if isinstance(found, Training) else (found, None)
+    forward, backward = both
+    checks, unchecked = closed_forms(network, forward)
     return NetworkCount(
         network=type(model).__name__,
         forward=forward.total,
         backward=None if backward is None else backward.total,
         buffers=forward.buffers,
         multiply=forward.multiply,
-        modules=modules(network, forward, backward, outputs),
-        checks=tuple(checks),
-        unchecked=tuple(unchecked),
+        modules=modules(network, forward, backward),
+        checks=checks,
+        unchecked=unchecked,
         counted_on=counted_on,
         why=why,
     )
@@ -219,22 +215,15 @@ def _line(module: ModuleCount) -> dict[str, object]:
 
 
 def _on_meta_or_here(
-    network: nn.Module,
-    values: tuple[Tensor, ...],
-    run: Callable[..., Count | Training],
-    outputs: dict[str, Shape],
+    network: nn.Module, values: tuple[Tensor, ...], run: Callable[..., Count | Training]
 ) -> tuple[Count | Training, str, str]:
-    """The result of ``run`` on a copy, the device it ran on, and why that is not meta.
-
-    Shapes of the modules' outputs are written into ``outputs``.
-    """
+    """The result of ``run`` on a copy, the device it ran on, and why that is not meta."""
     why = ""
     for keep in (False, True):
+        as_outline = partial(outline, keep_integers=keep)
         try:
-            shapes = [outline(x, keep_integers=keep) for x in values]
-            guest = outlined(network, keep_integers=keep)
-            with _noted(guest, outputs):
-                return run(guest, *shapes, keep_integers=keep), "meta", ""
+            guest = copied(network, as_outline)
+            return run(guest, *map(as_outline, values), keep_integers=keep), "meta", ""
         except UncountedOperator:
             raise
         except Exception as error:  # whatever does not work without values
@@ -245,43 +234,70 @@ def _on_meta_or_here(
         guest = copied(network)
     except NotCopyable as error:
         guest, why = network, str(error)
-    with _noted(guest, outputs):
-        return run(guest, *here), str(device or "cpu"), why
+    return run(guest, *here), str(device or "cpu"), why
 
 
-@contextmanager
-def _noted(model: nn.Module, outputs: dict[str, Shape]) -> Iterator[None]:
-    """Write the shape of the first tensor that each module returns into ``outputs``."""
+@dataclass(frozen=True)
+class Reconciliation:
+    """The entries of a network with fvcore, thop, thop of May 2020 and torch's counter."""
 
-    def note(module: nn.Module, _: object, output: object, *, names: list[str]) -> None:
-        if tensors := tensors_in(output):
-            outputs.update(dict.fromkeys(names, tuple(tensors[0].shape)))
+    network: str
+    entries: tuple[Entry, ...]
 
-    names: dict[nn.Module, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        names.setdefault(module, []).append(name)
-    hooks = [
-        module.register_forward_hook(partial(note, names=names[module]))
-        for module in names
-        if not isinstance(module, torch.jit.ScriptModule)
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    @property
+    def balanced(self) -> bool:
+        """Whether every counter answered and nothing is left of any entry."""
+        return all(entry.balanced for entry in self.entries)
+
+    def entry(self, counter: str, quantity: Literal["flops", "params"] = "flops") -> Entry:
+        """The entry with one counter.
+
+        Raises: ValueError if there is none.
+        """
+        for entry in self.entries:
+            if (entry.counter, entry.quantity) == (counter, quantity):
+                return entry
+        known = ", ".join(dict.fromkeys(entry.counter for entry in self.entries))
+        raise ValueError(f"no entry of {quantity} with {counter!r}: choose from {known}")
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One line for each term: ours first, what the counter prints and the remainder last."""
+        import pandas as pd
+
+        lines = []
+        for entry in self.entries:
+            head = {"counter": entry.counter, "quantity": entry.quantity}
+            lines += [{**head, "term": term, "amount": amount} for term, amount in entry.amounts]
+        return pd.DataFrame(lines)
 
 
-def _checks(network: nn.Module, forward: Count) -> tuple[list[Check], list[str]]:
-    """The modules with a closed form, and a line on each whose ``cost`` failed."""
-    checks, unchecked = [], []
-    for name, module in network.named_modules(remove_duplicate=False):
-        inside = name_inside(network, name)
-        try:
-            checked = check(name, module, forward)
-        except Exception as error:  # a method of that name may be about something else
-            unchecked.append(f"{inside or 'the whole'}: {named(error)}")
-            continue
-        if checked is not None:
-            checks.append(Check(inside, checked.counted, checked.formula))
-    return checks, unchecked
+def explain(
+    model: nn.Module, inputs: Inputs, *, kwargs: Mapping[str, Any] | None = None
+) -> Reconciliation:
+    """Ask every counter what one pass of ``model`` on ``inputs`` costs, and explain its integer.
+
+    ``inputs`` and ``kwargs`` are as for :func:`vidcost.count`. The counters run a copy of the
+    network for real, on its device; it and the random generators are left as they were. A counter
+    that is missing, rejects the network or crashes is an entry that says so.
+
+    >>> import torch, vidcost
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8))
+    >>> fvcore = vidcost.explain(network, torch.randn(1, 3, 5, 5)).entry("fvcore")
+    >>> fvcore.ours, fvcore.printed, fvcore.remainder
+    (1944, 2088, 0)
+    >>> [(term.name, term.amount) for term in fvcore.terms]
+    [('BatchNorm, 2 per element', 144)]
+
+    Raises: UncountedOperator; ValueError if ``model`` is no module, cannot be copied or is on the
+            meta device, or the inputs hold no tensor; NetworkExit if it calls sys.exit; what the
+            network raises.
+    """
+    network, values = called(model, inputs, kwargs)
+    if any(tensor.is_meta for tensor in (*values, *model.parameters(), *model.buffers())):
+        raise ValueError("fvcore runs the network: it cannot be on the meta device")
+    with guarded(*values, *model.parameters()):
+        entries = reconcile_network(
+            type(model).__name__, copied(network), [x.detach().clone() for x in values]
+        )
+    return Reconciliation(type(model).__name__, tuple(entries))

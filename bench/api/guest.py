@@ -3,7 +3,7 @@
 import copy
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,61 +71,35 @@ def guarded(*tensors: Tensor) -> Iterator[None]:
             numpy.random.set_state(numpys)
 
 
-def copied(model: nn.Module) -> nn.Module:
-    """A deep copy of ``model`` without gradients.
-
-    Raises: NotCopyable.
-    """
-    # detached first: what autograd has recorded cannot be copied
-    memo = {
-        id(tensor): _with_grad_of(tensor, _cloned(tensor.detach())) for tensor in _tensors(model)
-    }
-    return _copied(model, memo)
-
-
-def outlined(model: nn.Module, *, keep_integers: bool = False) -> nn.Module:
-    """``model`` on the meta device: its shapes alone, in no time and without memory.
-
-    ``keep_integers``: integers and booleans are copied to the CPU instead.
-    Raises: NotCopyable.
-    """
-    memo = {
-        id(tensor): _with_grad_of(tensor, outline(tensor, keep_integers=keep_integers))
-        for tensor in _tensors(model)
-    }
-    return _copied(model, memo)
+def clone(tensor: Tensor) -> Tensor:
+    """A copy, whose memory is copied once one of the two is written to."""
+    is_plain = tensor.layout == torch.strided and not tensor.is_quantized
+    return tensor._lazy_clone() if is_plain else tensor.clone()
 
 
 def outline(tensor: Tensor, *, keep_integers: bool) -> Tensor:
-    """``tensor`` on the meta device, or if it is of integers or booleans a copy on the CPU."""
+    """A tensor on the meta device; with ``keep_integers`` integers and booleans on the CPU."""
     if keep_integers and not (tensor.is_floating_point() or tensor.is_complex()):
         return tensor.detach().to("cpu", copy=True)
     return torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad)
 
 
-def _tensors(model: nn.Module) -> Iterator[Tensor]:
-    """All tensors of its modules, also those that are neither parameters nor buffers."""
-    yield from model.parameters()
-    yield from model.buffers()
-    for module in model.modules():
-        yield from (value for value in vars(module).values() if isinstance(value, Tensor))
+def copied(model: nn.Module, change: Callable[[Tensor], Tensor] = clone) -> nn.Module:
+    """A deep copy of ``model`` without gradients, with ``change`` made to all of its tensors.
 
-
-def _cloned(tensor: Tensor) -> Tensor:
-    # memory is copied once one of the two is written to
-    if tensor.layout == torch.strided and not tensor.is_quantized:
-        return tensor._lazy_clone()
-    return tensor.clone()
-
-
-def _with_grad_of(tensor: Tensor, made: Tensor) -> Tensor:
-    if isinstance(tensor, nn.Parameter):
-        return nn.Parameter(made, requires_grad=tensor.requires_grad)
-    return made.detach().requires_grad_(tensor.requires_grad)
-
-
-def _copied(model: nn.Module, memo: dict[int, Tensor]) -> nn.Module:
+    Raises: NotCopyable.
+    """
+    memo: dict[int, Any] = {}
+    # modules also hold tensors that are neither parameters nor buffers
+    held = (value for module in model.modules() for value in vars(module).values())
+    for tensor in (*model.parameters(), *model.buffers(), *held):
+        if isinstance(tensor, Tensor):
+            # detached: what autograd has recorded cannot be copied
+            made, needs = change(tensor.detach()), tensor.requires_grad
+            is_parameter = isinstance(tensor, nn.Parameter)
+            memo[id(tensor)] = nn.Parameter(made, needs) if is_parameter else made
+            memo[id(tensor)].requires_grad_(needs)
     try:
-        return copy.deepcopy(model, dict(memo))
+        return copy.deepcopy(model, memo)
     except Exception as error:  # whatever a module holds: locks, generators, handles
         raise NotCopyable(f"{type(model).__name__} cannot be copied: {named(error)}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import nn
@@ -28,26 +28,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """What a timing depends on besides the machine, as it was found and left.
-
-    ``matmul_precision`` is torch's word for products in fp32; ``cudnn_tf32`` and
-    ``cudnn_benchmark`` matter on a GPU alone.
-    """
-
-    device: str
-    phase: Phase
-    dtypes: tuple[str, ...]
-    threads: int
-    matmul_precision: str
-    cudnn_tf32: bool
-    cudnn_benchmark: bool
-
-
-_OF_PROTOCOL = {"warmup_samples", "settled", "precision", "sampling_s"}
-
-
-@dataclass(frozen=True)
 class NetworkTiming:
     """Raw samples of one network, and what is known of how they were taken.
 
@@ -56,7 +36,9 @@ class NetworkTiming:
     the half width of the median's 95% confidence interval over the median, as reached.
     ``weights_bytes`` are parameters and buffers, ``peak_bytes`` the most that was allocated at once
     above them, None if it was not measured. ``items`` is the size of the first input's first axis.
-    ``finite``: no output held NaN or infinity. ``machine`` names hardware and versions.
+    ``finite``: no output held NaN or infinity. ``conditions`` are what a timing depends on besides
+    the machine, as found, such as torch's "matmul_precision" of products in fp32. ``machine`` names
+    hardware and versions.
     """
 
     network: str
@@ -69,7 +51,7 @@ class NetworkTiming:
     peak_bytes: int | None
     items: int
     finite: bool
-    conditions: Conditions
+    conditions: Mapping[str, Any]
     machine: Mapping[str, str | int]
 
     def summary(self, part: str = "latency") -> Summary:
@@ -148,43 +130,41 @@ def time(
     where = str(device or next((x.device for x in (*model.parameters(), *values)), "cpu"))
     machine = describe(where)
     threads = torch.get_num_threads() if threads is None else threads
-    given: dict[str, float] = {"threads": threads, "min_samples": min_samples}
-    given |= {"precision": precision, "budget_s": budget_s, "warmup_s": warmup_s}
-    for name, number in given.items():
+    given: dict[str, Any] = {"precision": precision, "warmup_s": warmup_s}
+    given["min_samples"] = min_samples
+    for name, number in {**given, "budget_s": budget_s, "threads": threads}.items():
         if not number > 0:
             raise ValueError(f"{name} is {number}: give a number above 0")
-    limits = Limits(
-        precision=precision, sampling_s=budget_s, warmup_s=warmup_s, min_samples=min_samples
-    )
+    limits = Limits(sampling_s=budget_s, **given)
     with guarded(*values, *model.parameters()), _set(where, threads):
-        conditions = Conditions(
-            device=where,
-            phase=phase,
-            dtypes=tuple(sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters()})),
-            threads=threads,
-            matmul_precision=torch.get_float32_matmul_precision(),
-            cudnn_tf32=torch.backends.cudnn.allow_tf32,
-            cudnn_benchmark=torch.backends.cudnn.benchmark,
-        )
+        conditions = {
+            "device": where,
+            "phase": phase,
+            "dtypes": sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters()}),
+            "threads": threads,
+            "matmul_precision": torch.get_float32_matmul_precision(),
+            "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        }
         guest = copied(network).to(where).train(phase == "training")
-        copies = (x.detach().to(where, copy=True) for x in values)
-        built = Built(
-            guest,
-            tuple(c.requires_grad_(x.requires_grad) for c, x in zip(copies, values, strict=True)),
-        )
+        inputs = (x.detach().to(where, copy=True).requires_grad_(x.requires_grad) for x in values)
+        built = Built(guest, tuple(inputs))
         cell = Cell(row=type(model).__name__, device=where, phase=phase, threads=threads)
         with torch.no_grad():
             finite = is_finite(guest(*built.inputs))
         clock = clock_for(where)
         runner = Runner(cell, built, clock, seed=limits.seed)
-        resolution_s = clock.resolution_s
-        sampled = sample(runner.take, limits, lambda chunk: "keep", resolution_s=resolution_s)
+        step_s = clock.resolution_s
+        sampled = sample(runner.take, limits, lambda chunk: "keep", resolution_s=step_s)
         peak = memory_of(where, built, runner).peak if memory else None
     protocol = sampled.protocol(limits.seed)
     return NetworkTiming(
         network=type(model).__name__,
         samples_s={part: tuple(samples) for part, samples in sampled.samples.items()},
-        **protocol.model_dump(include=_OF_PROTOCOL),
+        warmup_samples=protocol.warmup_samples,
+        settled=protocol.settled,
+        precision=protocol.precision,
+        sampling_s=protocol.sampling_s,
         weights_bytes=built.weights_bytes,
         peak_bytes=peak,
         items=values[0].shape[0] if values and values[0].dim() else 1,

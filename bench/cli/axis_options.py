@@ -7,7 +7,6 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from vidcost.bench.cli.completion import several_of
 from vidcost.bench.timing import axes
 
 Command = Callable[..., None]
@@ -51,7 +50,6 @@ def _option(name: str, *, several: bool) -> inspect.Parameter:
         metavar=f"{axis.metavar},..." if several else None,
         min=1 if kind is int else None,
         help=f"{axis.help} {_in_words(values)}".strip(),
-        autocompletion=several_of(*values) if several else (lambda: list(values)),
     )
     default = axes.default(name)
     return inspect.Parameter(

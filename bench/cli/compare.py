@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.cli import completion, options
+from vidcost.bench.cli import options
 from vidcost.bench.cli.axis_options import with_axes
 from vidcost.bench.cli.output import print_table, report
 
@@ -27,8 +27,7 @@ def compare(
         str,
         typer.Argument(
             help="A row's name, whose own blocks are left out, or a network of your own, "
-            "my_net.py:make_model.",
-            autocompletion=completion.rows,
+            "my_net.py:make_model."
         ),
     ],
     at: Annotated[
@@ -38,7 +37,6 @@ def compare(
             metavar="POSITION",
             help="Where the block goes: conv4:before-last, res4:after-2; in a network of your "
             "own behind a module, by its name; repeat it for several places.",
-            autocompletion=completion.positions,
         ),
     ] = None,
     block: Annotated[
@@ -48,7 +46,6 @@ def compare(
             metavar="BLOCK",
             help="A block, as nl or pnl:n=4, or your own: my_block.py:MyBlock or "
             "my_pkg.my_module:MyBlock, with options behind another colon; repeat it.",
-            autocompletion=completion.blocks,
         ),
     ] = None,
     inputs: options.Inputs = None,
@@ -59,8 +56,7 @@ def compare(
         ),
     ] = None,
     plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Draw the sweep to an .svg or .png file."),
+        Path | None, typer.Option(metavar="FILE", help="Draw the sweep to an .svg or .png file.")
     ] = None,
     classes: options.Classes = None,
     frames: options.Frames = None,
@@ -71,8 +67,7 @@ def compare(
     budget: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME",
-            help="Time for so long in all: 90s, 10m, 0s for not; default: 2m.",
+            metavar="TIME", help="Time for so long in all: 90s, 10m, 0s for not; default: 2m."
         ),
     ] = None,
     reference_counter: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.cli import completion
 from vidcost.bench.cli.axis_options import with_axes
-from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size, Wide
+from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.extras import require
 from vidcost.bench.progress import progress
@@ -35,12 +35,10 @@ Blocks = Annotated[
         "--blocks",
         metavar="BLOCK",
         help="Blocks alone: 'all', or specs as in `vidcost count --shape`; may be repeated.",
-        autocompletion=completion.blocks_or_all,
     ),
 ]
 Shapes = Annotated[
-    list[str] | None,
-    typer.Option("--shape", metavar="CxTxHxW", help="Input of the blocks alone."),
+    list[str] | None, typer.Option("--shape", metavar="CxTxHxW", help="Input of the blocks alone.")
 ]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of each process.")]
 Margin = Annotated[
@@ -81,24 +79,22 @@ def gate_counts(results: Results = Path("results"), as_: As = None, json: Json =
     """
     from vidcost.bench.count import record
     from vidcost.bench.gate.counts import compare
-    from vidcost.bench.report.gate.counts import change_table, summary_line
-    from vidcost.bench.report.gate.github import annotated, announce, append_summary
+    from vidcost.bench.report.gate import annotation, change_table, summary_line, tell_github
     from vidcost.papers.catalog import rows_beside
 
     comparison = compare(rows_beside(record.read(results)), results)
     summary, table = summary_line(comparison, results), change_table(comparison)
     if comparison.changes or as_ is not None:
         print_table(table, as_)
-    _note(append_summary(table.markdown() if comparison.changes else summary + "\n"))
-    if not comparison.changes:
-        typer.echo(summary, err=as_ is not None)
-        return
     found = [
-        (f"{change.row}: {change.field}", f"was {change.before}, is {change.after}")
-        for change in comparison.changes
+        annotation("error", f"{each.row}: {each.field}", f"was {each.before}, is {each.after}")
+        for each in comparison.changes
     ]
-    announce(annotated("error", found), err=as_ is not None)
-    report([summary])
+    said = table.markdown() if comparison.changes else f"{summary}\n"
+    tell_github(found, said, err=as_ is not None)
+    if comparison.changes:
+        report([summary])
+    typer.echo(summary, err=as_ is not None)
 
 
 @gate_app.command("accept", epilog='Example: `vidcost gate accept --reason "PNL pools once"`')
@@ -113,7 +109,7 @@ def gate_accept(
     """
     from vidcost.bench.count import record
     from vidcost.bench.gate.counts import accept
-    from vidcost.bench.report.gate.counts import accepted_line, change_table
+    from vidcost.bench.report.gate import accepted_line, change_table
     from vidcost.papers.catalog import rows_beside
 
     acceptance = accept(rows_beside(record.read(results)), results, reason)
@@ -129,8 +125,7 @@ def gate_time(
         list[str] | None,
         typer.Argument(
             help="Row names or globs; none, and no --blocks: on a GPU all rows, on a CPU all "
-            "blocks alone.",
-            autocompletion=completion.rows,
+            "blocks alone."
         ),
     ] = None,
     base: Annotated[str, typer.Option(metavar="REF", help="Branch, tag or commit.")] = "HEAD",
@@ -157,19 +152,9 @@ def gate_time(
         ),
     ] = None,
     inconclusive: IfInconclusive = "fail",
-    visit: Annotated[
-        float,
-        typer.Option(
-            min=0.01, hidden=True, help="Seconds for which a pair is interleaved at a target."
-        ),
-    ] = 1.0,
-    seed: Annotated[
-        int | None, typer.Option(min=0, hidden=True, help="Chooses the orders; default: any.")
-    ] = None,
     out: Out = Path("gate.json"),
     junit: Junit = None,
     as_: As = None,
-    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Time two versions of the models interleaved on this machine, and judge the difference.
@@ -213,33 +198,27 @@ def gate_time(
     # only the versions know the names of their rows
     for name in rows or (() if blocks else ("any",)):
         cell_of_row(name)
-    prepared = versions.prepare(Path(), base, head, cache=versions.cache_folder())
-    if versions.requirements_differ(Path(), base, head):
-        notes.append("the versions ask for other packages: both ran with those installed here")
-    # also reports a version whose models do not import
-    base_rows, head_rows = (side.rows() for side in prepared)
-    if rows or not blocks:
-        names, of_one = interleave.common_rows(base_rows, head_rows, rows or ())
-        cells = [*map(cell_of_row, names), *cells]
-        notes = [*of_one, *notes]
-    run = interleave.new_run(
-        prepared,
-        cells,
-        notes=notes,
-        rule=rule,
-        seed=random.SystemRandom().randrange(1 << 32) if seed is None else seed,
-        visit_s=visit,
-    )
-    with progress("gate", 1) as show:
+    with tempfile.TemporaryDirectory() as folder, progress("gate", 1) as show:
+        prepared = versions.prepare(Path(), base, head, Path(folder))
+        if prepared[0].requirements != prepared[1].requirements:
+            notes.append("the versions ask for other packages: both ran with those installed here")
+        # also reports a version whose models do not import
+        base_rows, head_rows = (side.rows() for side in prepared)
+        if rows or not blocks:
+            names, of_one = interleave.common_rows(base_rows, head_rows, rows or ())
+            cells = [*map(cell_of_row, names), *cells]
+            notes = [*of_one, *notes]
         campaign = interleave.Campaign(
-            run,
-            interleave.environments(prepared),
+            interleave.new_run(
+                prepared, cells, notes=notes, rule=rule, seed=random.SystemRandom().getrandbits(32)
+            ),
+            {"base": prepared[0].variables, "head": prepared[1].variables},
             save=lambda run: record.write(out, judged(run)),
             on_progress=show,
         )
-        names = names_of(device, threads, run.machine)
+        busy = names_of(device, threads, campaign.run.machine)
         try:
-            with locked(names, partial(typer.echo, err=True)):
+            with locked(busy, partial(typer.echo, err=True)):
                 campaign.finish()
         except KeyboardInterrupt:
             raise Interrupted(
@@ -263,7 +242,6 @@ def gate_samples(
     out: Out = Path("gate.json"),
     junit: Junit = None,
     as_: As = None,
-    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Judge stored benchmarks: the JSON that pytest-benchmark writes of two versions.
@@ -287,7 +265,6 @@ def gate_replay(
     file: Annotated[Path, typer.Argument(help="What a gate wrote.")],
     junit: Junit = None,
     as_: As = None,
-    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Compute the verdicts again from a gate's file, with its rule and its raw samples.
@@ -317,23 +294,14 @@ def _rule(margin: float, find: float | None, inconclusive: Inconclusive) -> Rule
 
 def _conclude(result: Result, junit: Path | None, as_: Format | None) -> None:
     """Report the verdicts everywhere, and exit accordingly."""
-    from vidcost.bench.report.gate import github
-    from vidcost.bench.report.gate.verdicts import verdict_table, what_ran
+    from vidcost.bench.report import gate
 
-    ran, is_data = what_ran(result.measured), as_ in (Format.JSON, Format.CSV)
-    table = verdict_table(result.verdicts, ran=ran, everything=is_data)
+    verdicts, ran = result.verdicts, gate.what_ran(result.measured)
+    table = gate.verdict_table(verdicts, ran)
     print_table(table, as_)
     if junit is not None:
-        # only who wants this file needs the package for it
-        from vidcost.bench.report.gate.junit import junit as as_xml
-
-        files.write(junit, as_xml(result.verdicts, ran))
-    github.announce(github.annotations(result.verdicts, result.measured.rule), err=as_ is not None)
-    _note(github.append_summary(table.markdown()))
+        files.write(junit, gate.junit(verdicts, ran))
+    commands = gate.annotations(verdicts, result.measured.rule)
+    gate.tell_github(commands, table.markdown(), err=as_ is not None)
     if result.status:
         raise typer.Exit(result.status)
-
-
-def _note(warning: str | None) -> None:
-    if warning:
-        complain(warning)

@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from vidcost.bench.cli import completion
-
 
 class Format(StrEnum):
     """How a table is printed."""
@@ -27,25 +25,15 @@ GpuType = Annotated[str | None, typer.Option("--gpu", metavar="TYPE", hidden=Tru
 Rows = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Row names or globs, such as 'mfnet*'; default: all rows of the default paper.",
-        autocompletion=completion.rows,
+        help="Row names or globs, such as 'mfnet*'; default: all rows of the default paper."
     ),
 ]
 PaperName = Annotated[
     str | None,
-    typer.Argument(
-        metavar="[PAPER]",
-        help="A paper's name; `vidcost list --papers` shows all.",
-        autocompletion=completion.papers,
-    ),
+    typer.Argument(metavar="[PAPER]", help="A paper's name; `vidcost list --papers` shows all."),
 ]
 PaperTable = Annotated[
-    str | None,
-    typer.Option(
-        "--table",
-        help="Only the rows of this table of the paper.",
-        autocompletion=completion.tables,
-    ),
+    str | None, typer.Option("--table", help="Only the rows of this table of the paper.")
 ]
 
 
@@ -86,14 +74,7 @@ NoCache = Annotated[
 Classes = Annotated[int | None, typer.Option("--classes", help="Classes instead of the row's.")]
 Frames = Annotated[int | None, typer.Option("--frames", help="Frames instead of the row's.")]
 Size = Annotated[int | None, typer.Option("--size", help="Height and width instead of the row's.")]
-Device = Annotated[
-    str,
-    typer.Option(
-        help="cpu, cuda, or one of several GPUs, such as cuda:1.",
-        # to look for GPUs would take seconds
-        autocompletion=lambda: ["cpu", "cuda"],
-    ),
-]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or one of several GPUs, such as cuda:1.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]
 Resume = Annotated[bool, typer.Option(help="Skip measurements that are already stored.")]
 Inputs = Annotated[

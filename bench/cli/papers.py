@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from vidcost.bench import extras, files
-from vidcost.bench.cli import completion, options
+from vidcost.bench.cli import options
 from vidcost.bench.cli.output import (
     print_table,
     print_tables,
@@ -35,11 +35,7 @@ paper_app = typer.Typer()
 def tables(
     words: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[PAPER] [TABLE]...",
-            help="A paper's name; its tables, none: all.",
-            autocompletion=completion.papers_and_tables,
-        ),
+        typer.Argument(metavar="[PAPER] [TABLE]...", help="A paper's name; its tables, none: all."),
     ] = None,
     results: options.Results = Path("results"),
     timings: Annotated[
@@ -115,7 +111,7 @@ def run(
     from vidcost.papers import catalog
 
     budget_s = seconds(budget)
-    paper = catalog.paper(paper_name or catalog.DEFAULT)
+    paper = catalog.paper(paper_name)
     files.check_folder(results)
     note = _warnings(results)
     rows = catalog.printed_rows(paper)
@@ -124,9 +120,9 @@ def run(
     examined = measured([*own, *others], use_cache=not no_cache)
     records = {each.record.row: each.record for each in examined}
     entries = [entry for each in examined for entry in reconcile(each)]
-    together, differing = _merged(paper, records, results)
-    written = f"{_folder(paper, results)}/*.md"
-    if together and not differing:
+    written = f"{results / 'tables' / paper.name}/*.md"
+    together, differing = _together(records, results)
+    if together:
         record.write(results, together.values(), command="vidcost run")
         written = f"{results / record.COUNTS}, {written}"
     printed = {table: paper_table(table, paper, rows, records) for table in paper.titles}
@@ -149,19 +145,9 @@ def run(
     report((*unexplained, *taken.failures, *differing))
 
 
-@paper_app.command(
-    "formulas", epilog="Example: `vidcost formulas --cross cgnl,pnl:n=3 --channels 384`"
-)
+@paper_app.command("formulas", epilog="Example: `vidcost formulas pnl2020`")
 def formulas(
     paper_name: options.PaperName = None,
-    cross: Annotated[
-        str | None,
-        typer.Option(metavar="BLOCK,BLOCK", help="Where one block becomes cheaper than the other."),
-    ] = None,
-    channels: Annotated[int, typer.Option(min=1, help="Channels, with --cross.")] = 384,
-    along: Annotated[
-        Literal["N", "H=W"], typer.Option(help="The extent that grows, with --cross.")
-    ] = "N",
     results: options.Results = Path("results"),
     as_: options.As = None,
     wide: options.Wide = False,
@@ -169,27 +155,16 @@ def formulas(
 ) -> None:
     """Costs of blocks as a paper prints them and as derived, and verdicts on its claims of them.
 
-    Writes formulas/PAPER.md to the results folder; --format prints the verdicts alone. With
-    --cross, solves where two blocks cost the same and counts on both sides.
+    Writes formulas/PAPER.md to the results folder; --format prints the verdicts alone.
     """
     extras.require("report")
-    from vidcost.bench.block_spec import block_factory, reference_of, two_specs
-    from vidcost.bench.report.formulas import crossover_table, formula_claims, formula_markdown
-    from vidcost.models.registry import BLOCKS
+    from vidcost.bench.report.audit import formula_claims, formula_markdown
     from vidcost.papers import catalog
 
-    if cross is not None:
-        specs = two_specs(cross)
-        if any(map(reference_of, specs)):
-            raise ValueError(f"--cross is for {', '.join(BLOCKS)}: no formula of yours is known")
-        left, right = ((spec, block_factory(spec)) for spec in specs)
-        print_table(crossover_table([(left, right)], channels=channels, along=along), as_)
-        return
-    paper = catalog.paper(paper_name or catalog.DEFAULT)
+    paper = catalog.paper(paper_name)
     if as_ is not None:
         print_table(formula_claims(paper), as_)
         return
-    files.check_folder(results)
     document = formula_markdown(paper)
     path = results / "formulas" / f"{paper.name}.md"
     write_document(path, document, command=f"formulas {paper.name}")
@@ -248,18 +223,13 @@ def audit(
     extras.require("report")
     from vidcost.bench.audit import Recipe, judge, problems
     from vidcost.bench.progress import progress
-    from vidcost.bench.report.audit import (
-        audit_markdown,
-        figure_table,
-        findings,
-        recipe_table,
-    )
+    from vidcost.bench.report.audit import audit_markdown, figure_table, findings, recipe_table
     from vidcost.papers import catalog
 
     if recipe is not None:
         print_table(recipe_table(Recipe.parse(recipe)), as_)
         return
-    paper = catalog.paper(paper_name or catalog.DEFAULT)
+    paper = catalog.paper(paper_name)
     files.check_folder(results)
     with progress("counting", len(paper.figures)) as advance:
         judged = judge(paper, advance=advance)
@@ -295,30 +265,24 @@ def _paper_and_tables(words: Sequence[str]) -> tuple[Paper, list[int | str]]:
     return paper, list(dict.fromkeys(chosen or paper.titles))
 
 
-def _merged(
-    paper: Paper, records: Mapping[str, Record], results: Path
-) -> tuple[dict[str, Record], list[str]]:
-    """``records`` and those of other papers, none if they add nothing; and what differs."""
+def _together(records: Mapping[str, Record], results: Path) -> tuple[dict[str, Record], list[str]]:
+    """``records`` beside those stored, none if they add nothing; and a line if they differ."""
     from vidcost.bench.count import record
-    from vidcost.bench.gate.counts import differences, unlike_baseline
-    from vidcost.papers.catalog import paper_of
+    from vidcost.bench.gate.counts import differences
 
     try:
         stored = record.read(results)
     except ValueError:
         # one that is damaged is written anew
         return dict(records), []
-    owners = {name: paper_of(name) for name in stored}
-    others = {name: each for name, each in stored.items() if owners[name] not in (None, paper)}
-    together = others | dict(records)
-    if paper not in owners.values():
-        return together, []
-    adds = differences(stored, together).changes
-    return together if adds else {}, unlike_baseline(together, results)
-
-
-def _folder(paper: Paper, results: Path) -> Path:
-    return results / "tables" / paper.name
+    together = {**stored, **records}
+    changes = differences(stored, together).changes
+    if all(change.before is None for change in changes):
+        return together if changes else {}, []
+    return {}, [
+        f"the counts differ from {results / record.COUNTS}, which was left as it is: "
+        '`vidcost gate counts` shows where, `vidcost gate accept --reason "..."` accepts them'
+    ]
 
 
 def _write_tables(paper: Paper, made: Mapping[int | str, Table], results: Path) -> None:
@@ -337,7 +301,7 @@ def _write_tables(paper: Paper, made: Mapping[int | str, Table], results: Path) 
             if (table := gpu_table(printed, timings)) is not None:
                 documents[f"gpu-{name}"] = table, ""
     for name, (table, number) in documents.items():
-        path = _folder(paper, results) / f"{name}.md"
+        path = results / "tables" / paper.name / f"{name}.md"
         write_document(path, table.wide().markdown(), command=f"tables {paper.name}{number}")
 
 
@@ -348,22 +312,16 @@ def _time_printed_rows(
     from vidcost.bench.cli.engines import take
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.machine import default_threads
-    from vidcost.bench.timing.stored import stored
     from vidcost.bench.timing.sweep import Swept
     from vidcost.papers.catalog import rows_with_costs
 
     if not budget_s:
         return Swept()
     threads = default_threads("cpu")
-    rows = rows_with_costs(paper.name)
     macs = {name: found.macs for name, found in records.items()}
-    affordable = {row.name for row in plan.affordable(rows, macs, budget_s, threads=threads)}
-    everything = plan.cells_for(rows, {"threads": threads})
-    known = stored(everything, results)
-    missing = [cell for cell in everything if cell.row in affordable and cell not in known]
-    taken = take(missing, results, budget_s=budget_s, command="vidcost run")
-    taken.timings = [*known.values(), *taken.timings]
-    return taken
+    rows = plan.affordable(rows_with_costs(paper.name), macs, budget_s, threads=threads)
+    cells = plan.cells_for(rows, {"threads": threads})
+    return take(cells, results, budget_s=budget_s, command="vidcost run")
 
 
 def _warnings(results: Path) -> str:

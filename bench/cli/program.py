@@ -1,7 +1,7 @@
 """All commands as one program, and how it ends.
 
 The modules of commands declare them. What takes long to import, as torch does, is imported by the
-command that is run: help, completion and a mistyped option do not wait for it.
+command that is run: help and a mistyped option do not wait for it.
 """
 
 import codecs
@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -17,7 +17,6 @@ import typer
 
 from vidcost.bench.cli.compare import compare_app
 from vidcost.bench.cli.counts import counts_app
-from vidcost.bench.cli.explain import explain_app
 from vidcost.bench.cli.gate import gate_app
 from vidcost.bench.cli.output import complain
 from vidcost.bench.cli.papers import paper_app
@@ -50,7 +49,6 @@ app = typer.Typer(
 )
 # help lists the commands in this order
 app.add_typer(counts_app)
-app.add_typer(explain_app)
 app.add_typer(timing_app)
 app.add_typer(compare_app)
 app.add_typer(gate_app, name="gate")
@@ -82,31 +80,14 @@ def _first(
 
 
 MOVED: Mapping[str, str] = {
-    "gate study": "`python tools/gate_study.py` in a checkout measures the gate's error rates",
-    "fast": "`vidcost time --blocks all --impl reference,optimized` compares the implementations",
-    "compare --modes": "`vidcost time ROW --mode eager,compile` times ways to run it",
-    "time --campaign": "docs/timing.md lists the commands for a GPU at hand, in order of value",
-    "time --share": "`vidcost time --contribution` times what blocks add to their networks",
-    "history": "`git log -p results/counts.jsonl` shows the history of the committed counts",
-    "ledger": "`vidcost explain` explains what other counters print",
-    "show": "`vidcost count ROW --depth 2` shows the modules of a row",
-    "block": "`vidcost count BLOCK --shape CxTxHxW` counts blocks alone",
-    "count --witnesses": "`vidcost count --references` asks other counters too",
-    "audit --search": "`vidcost audit --recipe 'ROW AXIS=CHOICE'` counts a row otherwise",
-    "export": "`vidcost query SQL --parquet FILE` writes an answer as Parquet",
+    "fast": "`vidcost time --blocks all --impl reference,optimized`",
+    "history": "`git log -p results/counts.jsonl`",
+    "ledger": "`vidcost explain`",
+    "show": "`vidcost count ROW --depth 2`",
+    "block": "`vidcost count BLOCK --shape CxTxHxW`",
+    "export": "`vidcost query SQL --parquet FILE`",
 }
-"""Removed commands, or commands with a removed option: the replacement of each."""
-
-
-def check_moved(arguments: Sequence[str]) -> None:
-    """Raise ValueError that names the replacement if ``arguments`` call a command that moved."""
-    for old, now in MOVED.items():
-        words = old.split()
-        command = [word for word in words if not word.startswith("-")]
-        given = [argument.partition("=")[0] for argument in arguments[len(command) :]]
-        if [*arguments[: len(command)]] == command and set(words) <= {*command, *given}:
-            raise ValueError(f"`vidcost {old}` is gone: {now}")
-
+"""Removed commands, and what to call instead."""
 
 _UsageError: Any = typer.BadParameter.__base__
 """A command line that cannot be understood; typer exports it only by this subclass."""
@@ -118,7 +99,8 @@ def run() -> int:
     An :class:`Ending` has its own; ValueError and OSError are bad input.
     """
     try:
-        check_moved(sys.argv[1:])
+        if now := MOVED.get("".join(sys.argv[1:2])):
+            raise ValueError(f"`vidcost {sys.argv[1]}` is gone: {now} replaces it")
         with alive(" ".join(["vidcost", *sys.argv[1:2]])):
             # what a command returns, or raises in typer.Exit
             return app(standalone_mode=False) or DONE

@@ -23,20 +23,16 @@ def buildable(
     *,
     table: int | str | None = None,
     paper_name: str | None = None,
+    clip: Mapping[str, int | None] = {},
 ) -> list[Row]:
-    """The chosen rows that can be built; one asked for by name must be."""
+    """The chosen rows that can be built, at ``clip`` as for ``Row.at``; one named must be."""
     chosen = select(patterns or (), table=table, paper_name=paper_name)
     for row in chosen:
         if row.build is None:
             if row.name in (patterns or ()):
                 raise ValueError(f"{row.name} cannot be built: {row.note}")
             typer.echo(f"{row.name} left out: {row.note}", err=True)
-    return [row for row in chosen if row.build is not None]
-
-
-def at(rows: Iterable[Row], classes: int | None, frames: int | None, size: int | None) -> list[Row]:
-    """The rows at another clip or number of classes; ``None`` keeps the row's own."""
-    return [row.at(classes=classes, frames=frames, size=size) for row in rows]
+    return [row.at(**clip) for row in chosen if row.build is not None]
 
 
 def measured(
@@ -83,7 +79,7 @@ def fields_of(
             "--classes, --frames, --size and --sweep are for rows: the inputs of your own "
             "network are given by --input"
         )
-    chosen = at(buildable(rows), *clip.values()) if rows else []
+    chosen = buildable(rows, clip=clip) if rows else []
     networks = [network_fields(reference, inputs or ()) for reference in references]
     return [*map(row_fields, chosen), *networks]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.cli import completion, options
+from vidcost.bench.cli import options
 from vidcost.bench.cli.axis_options import with_axes
 from vidcost.bench.cli.output import print_tables, report, write_document
 from vidcost.bench.timing.axes import OPTIONS
@@ -25,7 +25,6 @@ def time_rows(
         typer.Option(
             metavar="BLOCK",
             help="Time blocks alone: 'all', or names such as nl and pnl:n=4; may be repeated.",
-            autocompletion=completion.blocks_or_all,
         ),
     ] = None,
     shape_: Annotated[
@@ -41,7 +40,6 @@ def time_rows(
         typer.Option(
             metavar="IMPL,...",
             help="reference, optimized, or both interleaved; both of all blocks write blocks.md.",
-            autocompletion=completion.impls,
         ),
     ] = None,
     sweep: Annotated[
@@ -84,7 +82,7 @@ def time_rows(
     nothing is timed. Fails if a measurement failed.
     """
     from vidcost.bench.cli.engines import Place, take
-    from vidcost.bench.cli.targets import at, buildable, check_options, limit_s, parted
+    from vidcost.bench.cli.targets import buildable, check_options, limit_s, parted
     from vidcost.bench.count.record import count_row
     from vidcost.bench.report.blocks import blocks_markdown, impl_table
     from vidcost.bench.report.timing import contribution_table, timing_table
@@ -104,10 +102,10 @@ def time_rows(
         raise ValueError(f"--budget {budget} is no time: give more than 0s")
     rows, references = parted(rows)
     check_options(references, inputs, has_batch=axes["batch"] != ["1"])
-    chosen = [] if (blocks or references) and not rows else buildable(rows)
+    clip = {"classes": classes, "frames": frames, "size": size}
+    chosen = [] if (blocks or references) and not rows else buildable(rows, clip=clip)
     alone, reasons = plan.blocks_alone(blocks or (), shape_ or (), impl=impl, sweep=sweep)
-    if (classes, frames, size) != (None, None, None):
-        chosen = at(chosen, classes, frames, size)
+    if {*clip.values()} != {None}:
         for row in chosen:
             # rejects a clip that does not suit a network before any is timed
             count_row(row)

@@ -6,15 +6,17 @@ Packages run as they are installed, in isolated processes, with gradients enable
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vidcost.bench.count.counter import count
+from vidcost.bench.count.counter import UncountedOperator, count
 from vidcost.bench.count.operators import OPERATORS, Operator
 from vidcost.bench.count.references.asking import ALL, OPTIONAL, REFERENCE_COUNTERS, quiet
 from vidcost.bench.count.references.reference import (
     Convention,
+    Explanation,
     fault_of,
     importable,
     version,
@@ -55,16 +57,46 @@ def ask_counters() -> tuple[Statement, ...]:
     names += [name for name, each in OPTIONAL.items() if each.version != "not installed"]
     with ThreadPoolExecutor(len(names)) as pool:
         packages = [pool.submit(_ask_package, name) for name in names]
-        ours = Statement(
-            OURS, version("vidcost"), _each(_ours), _each(_ours_backward, DIFFERENTIABLE)
-        )
         thop_2020 = REFERENCE_COUNTERS["thop-2020"]
-        others = [
-            Statement("thop-2020", f"{thop_2020.version}, re-implemented", _each(_thop_2020)),
+        first, *others = (
+            ours(),
+            Statement(
+                "thop-2020",
+                f"{thop_2020.version}, re-implemented",
+                _each(lambda operator: _explanation("thop-2020", operator).total),
+            ),
             _torch_on("CPU", "cpu"),
             _torch_on("meta", "meta"),
-        ]
-        return (ours, *(package.result() for package in packages), *others)
+        )
+        return (first, *(package.result() for package in packages), *others)
+
+
+def ours() -> Statement:
+    """What our counter says of every operator, on the meta device."""
+    return Statement(
+        OURS,
+        version("vidcost"),
+        _each(lambda operator: count(*_on("meta", operator)).total.macs),
+        _each(
+            lambda operator: count_training(*_on("meta", operator)).backward.total.macs,
+            DIFFERENTIABLE,
+        ),
+    )
+
+
+def why(counter: str, operator: Operator, figure: int) -> str:
+    """The terms by which a counter arrives at ``figure`` in a forward pass; "" if at another."""
+    try:
+        explanation = _explanation(counter.partition(" ")[0], operator)
+    except (KeyError, UncountedOperator):  # of ours there is none
+        return ""
+    names = "; ".join(term.name for term in explanation.terms)
+    return names if explanation.total == figure else ""
+
+
+def _explanation(counter: Any, operator: Operator) -> Explanation:
+    network, *inputs = _on("meta", operator)
+    return ALL[counter].explain(network, count(network, *inputs)).flops
 
 
 def failures(statements: Sequence[Statement]) -> list[str]:
@@ -98,23 +130,9 @@ def _figure(count: Callable[[Operator], float], operator: Operator) -> Figure:
         return f"raises {type(error).__name__}"
 
 
-def _on(device: str, operator: Operator) -> tuple[nn.Module, tuple[Tensor, ...]]:
+def _on(device: str, operator: Operator) -> tuple[nn.Module, *tuple[Tensor, ...]]:
     with torch.device(device):
-        return operator.network().eval(), operator.inputs()
-
-
-def _ours(operator: Operator) -> int:
-    network, inputs = _on("meta", operator)
-    return count(network, *inputs).total.macs
-
-
-def _ours_backward(operator: Operator) -> int:
-    network, inputs = _on("meta", operator)
-    return count_training(network, *inputs).backward.total.macs
-
-
-def _thop_2020(operator: Operator) -> float:
-    return REFERENCE_COUNTERS["thop-2020"].answer(*_on("meta", operator)).flops or 0
+        return operator.network().eval(), *operator.inputs()
 
 
 def _torch_on(name: str, device: str) -> Statement:
@@ -132,7 +150,7 @@ def _torch(operator: Operator, device: str) -> tuple[float, float]:
     # imports torch's compiler, which takes a second
     from torch.utils.flop_counter import FlopCounterMode
 
-    network, inputs = _on(device, operator)
+    network, *inputs = _on(device, operator)
     with FlopCounterMode(display=False) as counter:
         out = network(*inputs)
         forward = counter.get_total_flops()
@@ -143,25 +161,26 @@ def _torch(operator: Operator, device: str) -> tuple[float, float]:
 
 def _ask_package(name: Convention) -> Statement:
     reference = ALL[name]
+    status, error = "missing", ""
     try:
-        answers = isolated(TIME_LIMIT_S, _answers_of, name)
+        answers, error = isolated(TIME_LIMIT_S, _answers_of, name)
     except Failed as failed:
-        answers = "timed out" if failed.status == "timed out" else "crashed", str(failed)
-    if isinstance(answers, dict):
-        return Statement(name, reference.version, answers)
-    status, error = answers
-    return Statement(name, reference.version, {o.name: status for o in OPERATORS}, error=error)
+        status, error = "timed out" if failed.status == "timed out" else "crashed", str(failed)
+    if error:
+        answers = {operator.name: status for operator in OPERATORS}
+    return Statement(name, reference.version, answers, error=error)
 
 
-def _answers_of(name: Convention) -> dict[str, Figure] | tuple[str, str]:
+def _answers_of(name: Convention) -> tuple[dict[str, Figure], str]:
     """What runs in the isolated process: all answers, or why there are none."""
     reference = ALL[name]
     profile = reference.profile
     assert profile is not None, name
 
     def figure(operator: Operator) -> float:
-        network, inputs = _on("cpu", operator)
+        network, *inputs = _on("cpu", operator)
         return profile(network, tuple(x.detach() for x in inputs)).flops
 
     with quiet(), importable(reference):
-        return fault_of(reference) or _each(figure)
+        fault = fault_of(reference)
+        return {} if fault else _each(figure), fault

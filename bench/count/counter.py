@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,54 +19,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidcost.bench.call import tensors_in
-from vidcost.bench.count import integers, meta
-from vidcost.bench.count.operands import Multiplication, Operands, Shape
+from vidcost.bench.count import meta
+from vidcost.bench.count.operands import Multiplication, Operands, Operation, Shape, tensors_of
 from vidcost.bench.count.rules import RULES, USERS, Rule, is_free, product_kind, torchs_rule
 from vidcost.models.cost import Cost
 
 
 class UncountedOperator(ValueError):
-    """Unsupported operators: they have no counting rule and are not free by convention.
-
-    ``operators`` are their names, each with the module that it first ran in.
-    """
-
-    def __init__(self, operators: Mapping[str, str], message: str = "") -> None:
-        self.operators = dict(operators)
-        if message:
-            super().__init__(message)
-            return
-        one = next(iter(operators))
-        named = ", ".join(f"{name} (in {at or 'the whole'})" for name, at in operators.items())
-        super().__init__(
-            f"no counting rule for operator{'s' * (len(operators) > 1)} {named}: "
-            f'write vidcost.rule("{one}") with its MACs, or vidcost.free("{one}") if it has none'
-        )
-        self.add_note(
-            f'@vidcost.rule("{one}")\ndef macs(*args, out):\n    return ...  # multiply-accumulates'
-        )
-
-    def __reduce__(self) -> tuple[type[UncountedOperator], tuple[dict[str, str], str]]:
-        return UncountedOperator, (self.operators, "" if self.operators else str(self))
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One call of an operator: ``amount`` of the quantity ``kind`` (a field of ``Cost``).
-
-    ``module`` is the dotted name of the innermost module it ran in, the network itself being "".
-    ``operands`` are the shapes of the arguments that are tensors, None where an argument is None;
-    ``output`` is the shape of the first result that is a tensor. ``rule`` says whose rule it is:
-    "vidcost", "user" (:func:`vidcost.rule`) or "torch" (``register_flop_formula``).
-    """
-
-    module: str
-    operator: str
-    kind: str
-    amount: int
-    operands: tuple[Shape | None, ...]
-    output: Shape
-    rule: str = "vidcost"
+    """Names the operators that have no counting rule and are not free by convention."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +62,7 @@ class Count:
     ``params`` and ``buffers`` are elements, each tensor once however often it is used.
     ``functions`` are calls of functions that other counters count as one. ``multiply`` are elements
     of the results of multiplications element by element, where no sum makes a product of them.
+    ``outputs`` are the shapes of the first tensors that modules returned last.
     """
 
     params: int
@@ -109,32 +71,28 @@ class Count:
     calls: tuple[Call, ...]
     functions: tuple[FunctionCall, ...] = ()
     multiply: int = 0
+    outputs: Mapping[str, Shape] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def total(self) -> Cost:
         """The whole network, in the terms of a closed form."""
-        amounts: dict[str, int] = {}
-        for operation in self.operations:
-            amounts[operation.kind] = amounts.get(operation.kind, 0) + operation.amount
-        return Cost(params=self.params, **amounts)
+        return self.within("", params=self.params)
 
     def within(self, module: str, *, params: int = 0) -> Cost:
         """The operations inside ``module`` and its descendants."""
-        return self.by_module.get(module, Cost()) + Cost(params=params)
+        return Cost(params=params, **self._by_module.get(module, Counter()))
 
     @cached_property
-    def by_module(self) -> dict[str, Cost]:
-        """The operations inside every module and its descendants, without parameters."""
-        amounts: dict[str, dict[str, int]] = {}
+    def _by_module(self) -> dict[str, Counter[str]]:
+        """Amounts by kind, inside every module and its descendants."""
+        amounts: dict[str, Counter[str]] = {"": Counter()}
         for operation in self.operations:
             module = operation.module
-            while True:
-                inside = amounts.setdefault(module, {})
-                inside[operation.kind] = inside.get(operation.kind, 0) + operation.amount
-                if not module:
-                    break
+            while module:
+                amounts.setdefault(module, Counter())[operation.kind] += operation.amount
                 module = module.rpartition(".")[0]
-        return {module: Cost(**inside) for module, inside in amounts.items()}
+            amounts[""][operation.kind] += operation.amount
+        return amounts
 
 
 def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Count:
@@ -148,25 +106,17 @@ def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Cou
     """
     given = tensors_in(inputs)
     log = Log(given, keep_integers=keep_integers)
-    functions = Functions(log)
     with (
         mode(model, training=False),
         watched(model, log),
         torch.no_grad(),
         unfused(model, attention=not given or any(x.device.type != "cpu" for x in given)),
         supported(log),
-        functions,
+        Functions(log),
         log,
     ):
         model(*inputs)
-    return Count(
-        params=sum(p.numel() for p in model.parameters()),
-        buffers=sum(b.numel() for b in model.buffers()),
-        operations=tuple(log.operations),
-        calls=tuple(log.calls),
-        functions=tuple(functions.calls),
-        multiply=log.multiply,
-    )
+    return log.counted(model)
 
 
 class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -176,9 +126,11 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.keep_integers = keep_integers
         self.operations: list[Operation] = []
+        self.functions: list[FunctionCall] = []
         self.multiply = 0
         self.last_multiplied: Multiplication | None = None
         self.calls: list[Call] = []
+        self.outputs: dict[str, Shape] = {}
         self.running: list[str] = []
         # how many functions are running that make products of multiplications, or hide operators
         self.einsums = self.hiding = 0
@@ -207,29 +159,40 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 result = func(*args, **kwargs)
             return result
         if self.keep_integers:
-            result = integers.call(func, name, args, kwargs)
+            result = meta.call_with_integers(func, name, args, kwargs)
         else:
             result = meta.call(func, args, kwargs)
-        results = [result] if isinstance(result, Tensor) else _tensors((result,))
+        results = [result] if isinstance(result, Tensor) else tensors_of((result,))
         if rule is None:
             self.operations += self.without_rule(name, args, results)
         else:
             if kwargs:
                 rest = func._schema.arguments[len(args) :]
                 args = (*args, *(kwargs.get(each.name, each.default_value) for each in rest))
-            parts = rule(args, result if whose != "vidcost" else results[0], self.is_constant)
+            out = result if whose != "vidcost" else results[0]
+            parts = rule(args, out, self.operands.is_constant)
             self.operations += self.with_rule(name, args, results, parts, whose)
         self.operands.follow(name, (*args, *kwargs.values()) if kwargs else args, results)
         return result
+
+    def counted(self, model: nn.Module | None = None) -> Count:
+        """What was counted since the last time, with the parameters and buffers of ``model``."""
+        found = Count(
+            params=sum(p.numel() for p in model.parameters()) if model else 0,
+            buffers=sum(b.numel() for b in model.buffers()) if model else 0,
+            operations=tuple(self.operations),
+            calls=tuple(self.calls),
+            functions=tuple(self.functions),
+            multiply=self.multiply,
+            outputs=self.outputs,
+        )
+        self.operations, self.calls, self.functions, self.multiply = [], [], [], 0
+        return found
 
     @property
     def module(self) -> str:
         """The innermost module that is running."""
         return self.running[-1] if self.running else ""
-
-    def is_constant(self, tensor: Tensor) -> bool:
-        """Whether ``tensor`` depends on no input of the network."""
-        return self.operands.is_constant(tensor)
 
     def with_rule(
         self, name: str, args: Sequence[Any], out: Sequence[Tensor], parts: Any, whose: str
@@ -256,19 +219,20 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self.hiding:
             return []
         if name == "sum":
+            made = self.operands.made(args[0])
             dims = args[1] if len(args) > 1 and args[1] is not None else ()
-            found = self.operands.made(args[0])
-            if found is None or found.output != args[0].shape or not found.is_contracted(dims):
+            product = made and made.contracted(args[0].shape, dims)
+            if not made or not product:
                 return []
             self.operands.note(args[0], None)
-            self.multiply -= math.prod(found.output)
-            if found.source is not None:
-                found.source.product = found.kind
-            return [_product(found)]
+            self.multiply -= math.prod(product.output)
+            if made.source is not None:
+                made.source.product = product.kind
+            return [product]
         if name == "mul" and (out[0].is_floating_point() or out[0].is_complex()):
             return self._multiplied(args, out[0])
         if name == "square" or (name == "pow" and not isinstance(args[1], Tensor) and args[1] == 2):
-            self.operands.note(out[0], Multiplication("", "", 0, ((), ()), (), is_square=True))
+            self.operands.note(out[0], Multiplication(is_square=True))
         return []
 
     def _multiplied(self, args: Sequence[Any], out: Tensor) -> list[Operation]:
@@ -276,24 +240,17 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not isinstance(args[1], Tensor):
             self.multiply += elements
             return []
-        kind = product_kind(self.is_constant, *args[:2])
+        kind = product_kind(self.operands.is_constant, *args[:2])
         left, right = (tuple(each.shape) for each in args[:2])
         amount = elements * (4 if out.is_complex() else 1)
-        found = Multiplication(
-            *(self.module, kind, amount, (left, right), tuple(out.shape)),
-            is_square=args[0] is args[1],
-        )
+        product = Operation(self.module, "mul", kind, amount, (left, right), tuple(out.shape))
         # an outer product, by its name
         if self.einsums and max(math.prod(left), math.prod(right)) < elements:
-            return [_product(found)]
+            return [product]
         self.multiply += elements
-        self.last_multiplied = found
-        self.operands.note(out, found)
+        self.last_multiplied = Multiplication(product, is_square=args[0] is args[1])
+        self.operands.note(out, self.last_multiplied)
         return []
-
-
-def _product(of: Multiplication) -> Operation:
-    return Operation(of.module, "mul", of.kind, of.amount, of.operands, of.output)
 
 
 def _known(func: Any) -> tuple[str, Rule | None, str]:
@@ -335,7 +292,6 @@ class Functions(TorchFunctionMode):
     def __init__(self, log: Log) -> None:
         super().__init__()
         self._log = log
-        self.calls: list[FunctionCall] = []
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
@@ -358,17 +314,11 @@ class Functions(TorchFunctionMode):
             parts = [("_fused_rms_norm", "norm", result.numel())]
             log.operations += log.with_rule("", (result, weight), [result], parts, "vidcost")
         elif name not in ("outer", "dropout", "rms_norm") and isinstance(result, Tensor):
-            call = FunctionCall(
-                function=name,
-                module=log.module,
-                detail=_detail(name, args, kwargs),
-                # einsum takes its operands in a list, too
-                operands=tuple(tuple(x.shape) for x in _tensors((*args, *kwargs.values()))),
-                output=tuple(result.shape),
-                first=first,
-                last=len(log.operations),
-            )
-            self.calls.append(call)
+            # einsum takes its operands in a list, too
+            operands = tuple(tuple(x.shape) for x in tensors_of((*args, *kwargs.values())))
+            detail, output = _detail(name, args, kwargs), tuple(result.shape)
+            ends = first, len(log.operations)
+            log.functions.append(FunctionCall(name, log.module, detail, operands, output, *ends))
         return result
 
 
@@ -378,12 +328,6 @@ def _detail(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
     if name == "interpolate":
         return str(kwargs.get("mode", args[3] if len(args) > 3 else "nearest"))
     return ""
-
-
-def _tensors(args: Sequence[Any]) -> list[Tensor]:
-    """The tensors among ``args`` and in lists among them."""
-    flat = (a for arg in args for a in (arg if isinstance(arg, list | tuple) else (arg,)))
-    return [a for a in flat if isinstance(a, Tensor)]
 
 
 @contextmanager
@@ -409,12 +353,14 @@ def watched(model: nn.Module, log: Log) -> Iterator[None]:
         # a module with several owners goes by the name under the one that is running
         owner = f"{log.running[-1]}." if log.running and log.running[-1] else ""
         name = next((n for n in names[module] if n.startswith(owner)), names[module][0])
-        first = next(iter(_tensors((*args, *kwargs.values()))), None)
+        first = next(iter(tensors_of((*args, *kwargs.values()))), None)
         log.calls.append(Call(name, None if first is None else tuple(first.shape)))
         log.running.append(name)
 
-    def leave(_: nn.Module, args: Any, output: Any) -> None:
-        log.running.pop()
+    def leave(_: nn.Module, args: Any, output: object) -> None:
+        name = log.running.pop()
+        if tensors := tensors_in(output):
+            log.outputs[name] = tuple(tensors[0].shape)
 
     hooks = []
     try:
@@ -442,13 +388,23 @@ def supported(log: Log) -> Iterator[None]:
     except Exception as error:
         if found := re.search(r"HigherOrderOperator (\w+)", str(error)):
             raise UncountedOperator(
-                {}, f"{found[1]}, a function of functions, cannot be counted: call what it calls"
+                f"{found[1]}, a function of functions, cannot be counted: call what it calls"
             ) from error
         if not log.uncounted:
             raise
         raised = error
     if log.uncounted:
-        raise UncountedOperator(log.uncounted) from raised
+        first = next(iter(log.uncounted))
+        named = ", ".join(f"{name} (in {at or 'the whole'})" for name, at in log.uncounted.items())
+        uncounted = UncountedOperator(
+            f"no counting rule for operator{'s' * (len(log.uncounted) > 1)} {named}: write "
+            f'vidcost.rule("{first}") with its MACs, or vidcost.free("{first}") if it has none'
+        )
+        uncounted.add_note(
+            f'@vidcost.rule("{first}")\n'
+            "def macs(*args, out):\n    return ...  # multiply-accumulates"
+        )
+        raise uncounted from raised
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Networks as shapes alone, on the meta device: no weights are filled, nothing is computed."""
+"""Networks and operators as shapes alone, on the meta device: nothing is filled or computed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 if TYPE_CHECKING:
     from vidcost.papers.row import Row
@@ -37,14 +38,14 @@ def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         return func(*args, **kwargs)
     if key not in _results:
         result = func(*args, **kwargs)
-        _results[key] = _outline(result)
-        return result
-    known = _results[key]
-    return func(*args, **kwargs) if known is None else _tensors(known)
+        if _key([result]) is None:
+            return result
+        _results[key] = result
+    return _alike(_results[key])
 
 
 _results: dict[Any, Any] = {}
-"""By operator and arguments: outlines of results, None where they are not meta tensors."""
+"""Results by operator and arguments; they are handed out as others like them."""
 
 
 @cache
@@ -72,22 +73,64 @@ def _key(arguments: Iterable[Any]) -> tuple[Any, ...] | None:
     return tuple(keys)
 
 
-def _outline(result: Any) -> Any:
+def _alike(result: Any) -> Any:
     if isinstance(result, Tensor):
-        key = _key([result])
-        return None if key is None else (Tensor, *key[0])
-    if isinstance(result, list | tuple):
-        outlines = [_outline(each) for each in result]
-        return None if None in outlines else (type(result), outlines)
-    return (type(None),) if result is None else None
+        strides = result.stride()
+        return torch.empty_strided(result.shape, strides, dtype=result.dtype, device="meta")
+    return type(result)(map(_alike, result)) if isinstance(result, list | tuple) else result
 
 
-def _tensors(outline: Any) -> Any:
-    kind, *rest = outline
-    if kind is Tensor:
-        shape, stride, dtype = rest
-        return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
-    return None if kind is type(None) else kind(map(_tensors, rest[0]))
+def call_with_integers(func: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """What the operator ``func`` returns: floating tensors on the meta device, integers on the CPU.
+
+    Masks, positions and lengths then decide what a network does as they would on a device; what is
+    computed from a floating tensor has no values.
+    Raises: RuntimeError if a tensor with values is overwritten by one without.
+    """
+    operands = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    # a tensor of another's shape needs none of its values
+    shaped = name.endswith("_like") or name.startswith("new_")
+    if not shaped and any(x.is_meta for x in operands):
+        if func._schema.is_mutable and not args[0].is_meta:
+            raise RuntimeError(
+                f"{name} writes values that are not computed to a tensor with values"
+            )
+        if name in ("index", "index_put", "_index_put_impl"):
+            args = (args[0], _positions(args[1]), *args[2:])
+        return func(*tree_map(_outlined, args), **tree_map(_outlined, kwargs))
+    if kwargs.get("device") is not None:
+        kwargs = kwargs | {"device": torch.device("cpu")}
+    result = func(*(_anything(x) for x in args) if shaped else args, **kwargs)
+    # a mutated argument stays what it is
+    return result if func._schema.is_mutable else tree_map(_floats_outlined, result)
+
+
+def _outlined(value: Any) -> Any:
+    if isinstance(value, torch.device):
+        return torch.device("meta")
+    return value.to("meta") if isinstance(value, Tensor) and not value.is_meta else value
+
+
+def _floats_outlined(value: Any) -> Any:
+    # a number may be read
+    is_tensor = isinstance(value, Tensor) and value.dim() > 0
+    return value.to("meta") if is_tensor and value.is_floating_point() else value
+
+
+def _anything(value: Any) -> Any:
+    """A tensor on the CPU of the same shape, which takes no memory."""
+    if isinstance(value, Tensor) and value.is_meta:
+        return torch.empty((), dtype=value.dtype, device="cpu").expand(value.shape)
+    return value
+
+
+def _positions(indices: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Masks with values as the positions that they select, whose number is part of the shape."""
+    found: list[Tensor | None] = []
+    for each in indices:
+        is_mask = each is not None and each.dtype == torch.bool and not each.is_meta
+        found += each.nonzero(as_tuple=True) if each is not None and is_mask else [each]
+    return found
 
 
 class _Unfilled(TorchFunctionMode):

@@ -1,15 +1,14 @@
 """Modules of a network: the cost inside each, and whether its closed form agrees with the count."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import asdict, dataclass, replace
 
 from torch import nn
 
 from vidcost.bench.call import Called, name_inside
 from vidcost.bench.count.counter import Count
 from vidcost.bench.count.operands import Shape
+from vidcost.bench.errors import named
 from vidcost.bench.exit_status import Ending
 from vidcost.models.cost import Cost, total
 
@@ -32,10 +31,12 @@ class Check:
         return self.counted == self.formula
 
     def __str__(self) -> str:
-        return (
-            f"{self.module or 'the whole'} was counted as {self.counted}, "
-            f"its closed form says {self.formula}"
-        )
+        differing = [
+            f"{name} was counted as {amount}, its closed form says {getattr(self.formula, name)}"
+            for name, amount in asdict(self.counted).items()
+            if amount != getattr(self.formula, name)
+        ]
+        return f"{self.module or 'the whole'}: {'; '.join(differing)}"
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,7 @@ class ModuleCount:
 
 
 def modules(
-    model: nn.Module,
-    forward: Count,
-    backward: Count | None = None,
-    outputs: Mapping[str, Shape] = MappingProxyType({}),
+    model: nn.Module, forward: Count, backward: Count | None = None
 ) -> tuple[ModuleCount, ...]:
     """Every module of ``model``, outermost first; one with several names by those it is called by.
 
@@ -80,22 +78,31 @@ def modules(
                 calls=calls[name],
                 forward=forward.within(name, params=params),
                 backward=None if backward is None else backward.within(name),
-                output=outputs.get(name),
+                output=forward.outputs.get(name),
             )
         )
     return tuple(found)
 
 
-def closed_forms(model: nn.Module, count: Count) -> tuple[Check, ...]:
+def closed_forms(model: nn.Module, count: Count) -> tuple[tuple[Check, ...], tuple[str, ...]]:
     """Check every module of ``model`` that has a closed form, a method ``cost(shape) -> Cost``.
 
-    A module that is called several times is checked over all its calls, its parameters once.
+    A module that is called several times is checked over all its calls, its parameters once. The
+    second are lines on those whose method failed: one of that name may be about something else.
     """
-    named = model.named_modules(remove_duplicate=False)
-    return tuple(found for name, module in named if (found := check(name, module, count)))
+    checks, failed = [], []
+    for name, module in model.named_modules(remove_duplicate=False):
+        inside = name_inside(model, name)
+        try:
+            found = _check(name, module, count)
+        except Exception as error:
+            failed.append(f"{inside or 'the whole'}: {named(error)}")
+        else:
+            checks += [replace(found, module=inside)] if found else []
+    return tuple(checks), tuple(failed)
 
 
-def check(name: str, module: nn.Module, count: Count) -> Check | None:
+def _check(name: str, module: nn.Module, count: Count) -> Check | None:
     """Check one module, called ``name`` in the count.
 
     None if it has no closed form or was not called.
@@ -118,10 +125,9 @@ def check(name: str, module: nn.Module, count: Count) -> Check | None:
 def verify(network: str, model: nn.Module, count: Count) -> int:
     """The number of modules in ``model`` with a closed form, all of which equal the count.
 
-    Raises: ClosedFormMismatch that names ``network``, the module and both costs.
+    Raises: ClosedFormMismatch that names ``network``, the module and both costs, or the error.
     """
-    checks = closed_forms(model, count)
-    for each in checks:
-        if not each.equal:
-            raise ClosedFormMismatch(f"{network}: {each}")
+    checks, failed = closed_forms(model, count)
+    for wrong in (*failed, *(each for each in checks if not each.equal)):
+        raise ClosedFormMismatch(f"{network}: {wrong}")
     return len(checks)

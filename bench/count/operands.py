@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, UntypedStorage
+from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
 Shape = tuple[int, ...]
@@ -16,30 +16,45 @@ _SHAPE_ONLY = frozenset(
 """Operators that take the shape of a tensor, but none of its values."""
 
 
-def _weak(storage: UntypedStorage) -> StorageWeakRef:
-    return StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+@dataclass(frozen=True)
+class Operation:
+    """One call of an operator: ``amount`` of the quantity ``kind`` (a field of ``Cost``).
+
+    ``module`` is the dotted name of the innermost module it ran in, the network itself being "".
+    ``operands`` are the shapes of the arguments that are tensors, None where an argument is None;
+    ``output`` is the shape of the first result that is a tensor. ``rule`` says whose rule it is:
+    "vidcost", "user" (:func:`vidcost.rule`) or "torch" (``register_flop_formula``).
+    """
+
+    module: str
+    operator: str
+    kind: str
+    amount: int
+    operands: tuple[Shape | None, ...]
+    output: Shape
+    rule: str = "vidcost"
 
 
 @dataclass
 class Multiplication:
-    """A multiplication element by element, which is a product once it is summed.
+    """A multiplication element by element: the product that it is once it is summed.
 
-    ``source`` is the forward operation that autograd records, in training.
+    Of a square by a power only that is known. ``source`` is the forward operation that autograd
+    records, in training.
     """
 
-    module: str
-    kind: str
-    amount: int
-    operands: tuple[Shape, Shape]
-    output: Shape
+    product: Operation | None = None
     is_square: bool = False
     source: Any = None
 
-    def is_contracted(self, dims: Sequence[int]) -> bool:
-        """Whether a sum over ``dims``, or all, goes over a dimension that both operands have."""
-        rank = len(self.output)
-        left, right = ((1,) * (rank - len(shape)) + shape for shape in self.operands)
-        return any(left[dim] == right[dim] for dim in dims or range(rank))
+    def contracted(self, shape: Sequence[int], dims: Sequence[int]) -> Operation | None:
+        """The product if a sum of ``shape`` over ``dims``, or all, is over one of both operands."""
+        if self.product is None or self.product.output != shape:
+            return None
+        rank, operands = len(shape), (each or () for each in self.product.operands)
+        left, right = ((1,) * (rank - len(each)) + each for each in operands)
+        is_summed = any(left[dim] == right[dim] for dim in dims or range(rank))
+        return self.product if is_summed else None
 
 
 class Operands:
@@ -61,29 +76,26 @@ class Operands:
 
     def follow(self, name: str, operands: Iterable[Any], results: Iterable[Tensor]) -> None:
         """Note what an operator computed from ``operands``."""
-        if name not in _SHAPE_ONLY and self._any_varies(operands):
+        if name not in _SHAPE_ONLY and not all(map(self.is_constant, tensors_of(operands))):
             self._vary(results)
-
-    def _any_varies(self, operands: Iterable[Any]) -> bool:
-        for each in operands:
-            if isinstance(each, Tensor):
-                if each.untyped_storage()._cdata in self._varying:
-                    return True
-            elif isinstance(each, list | tuple) and self._any_varies(each):
-                return True
-        return False
 
     def _vary(self, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
             storage = tensor.untyped_storage()
             if storage._cdata not in self._varying:
-                self._varying[storage._cdata] = _weak(storage)
+                self._varying[storage._cdata] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
 
     def note(self, result: Tensor, made: Multiplication | None) -> None:
         """Note how ``result`` was made; None forgets it."""
         storage = result.untyped_storage()
-        self._made[storage._cdata] = _weak(storage), made
+        self._made[storage._cdata] = StorageWeakRef(storage), made  # type: ignore[no-untyped-call]
 
     def made(self, tensor: Tensor) -> Multiplication | None:
         """The multiplication whose result ``tensor`` is, or a view of that."""
         return self._made.get(tensor.untyped_storage()._cdata, (None, None))[1]
+
+
+def tensors_of(args: Iterable[Any]) -> list[Tensor]:
+    """The tensors among the arguments of an operator, and in lists among them."""
+    flat = (a for arg in args for a in (arg if isinstance(arg, list | tuple) else (arg,)))
+    return [a for a in flat if isinstance(a, Tensor)]

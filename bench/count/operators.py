@@ -6,9 +6,9 @@ rows times inner times columns. Nothing here comes from a counter. Dimensions ar
 but that kernels of 3-D convolutions use 2, 3 and 7 again, or a pass would take long.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,9 +23,7 @@ from vidcost.bench.count.operands import Shape
 class Operator:
     """An operator as a network uses it: ``build`` makes a module for inputs of ``shapes``.
 
-    ``macs`` are the true MACs, 0 where nothing is a convolution or matrix product. ``readings`` and
-    ``backward_readings`` are figures by other conventions, by name; they explain what a counter
-    says and judge nothing.
+    ``macs`` are the true MACs, 0 where nothing is a convolution or matrix product.
     """
 
     name: str
@@ -33,8 +31,6 @@ class Operator:
     shapes: tuple[Shape, ...]
     macs: int = 0
     has_gradient: bool = True
-    readings: Mapping[str, int] = field(default_factory=dict)
-    backward_readings: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def backward(self) -> int | None:
@@ -85,9 +81,8 @@ def _call(
     macs: int,
     *shapes: Shape,
     parameters: tuple[Shape, ...] = (),
-    **known: Any,
 ) -> Operator:
-    return Operator(name, partial(Calls, function, *parameters), shapes, macs, **known)
+    return Operator(name, partial(Calls, function, *parameters), shapes, macs)
 
 
 _KERNELS: dict[int, tuple[int, ...]] = {1: (7,), 2: (7, 11), 3: (2, 3, 7)}
@@ -101,28 +96,19 @@ def _conv(
     size: tuple[int, ...],
     macs: int,
     label: str = "",
-    *,
-    per_output: int | None = None,
-    ungrouped: int | None = None,
     **options: Any,
 ) -> Operator:
     """Two inputs of ``size``; the kernel follows from its dimensions."""
-    build = partial(getattr(nn, layer), into, out, _KERNELS[len(size)], **{"bias": False} | options)
-    transposed = "as if not transposed, a filter for each output element"
-    groups = "the weight's gradient as if there were no groups"
-    return Operator(
-        f"nn.{layer}{label or ''.join(f', {key} {value}' for key, value in options.items())}",
-        build,
-        ((2, into, *size),),
-        macs,
-        readings={} if per_output is None else {transposed: per_output},
-        backward_readings={} if ungrouped is None else {groups: ungrouped},
-    )
+    name = label or "".join(f", {key} {value}" for key, value in options.items())
+    options = {"bias": False} | options
+    build = partial(getattr(nn, layer), into, out, _KERNELS[len(size)], **options)
+    return Operator(f"nn.{layer}{name}", build, ((2, into, *size),), macs)
 
 
 _VOLUME = 11 * 13 * 17
 _CONV3D = 2 * 5 * _VOLUME * 3 * _ENTRIES
 _TRANSPOSED3D = 2 * 3 * _VOLUME * 5 * _ENTRIES
+_GROUPED = 2 * 21 * _VOLUME * 5 * _ENTRIES
 
 CONVOLUTIONS = (
     # (2, 5, 11) out
@@ -132,52 +118,26 @@ CONVOLUTIONS = (
     # (2, 5, 11, 13, 17) out
     _conv("Conv3d", 3, 5, (12, 15, 23), _CONV3D),
     _call("F.conv3d", F.conv3d, _CONV3D, (2, 3, 12, 15, 23), parameters=((5, 3, 2, 3, 7),)),
-    replace(
-        _conv("Conv3d", 3, 5, (12, 15, 23), _CONV3D, " with bias", bias=True),
-        readings={"1 more per output element, the bias": 2 * 5 * _VOLUME * (3 * _ENTRIES + 1)},
-    ),
+    _conv("Conv3d", 3, 5, (12, 15, 23), _CONV3D, " with bias", bias=True),
     # padding is multiplied too
     _conv("Conv3d", 3, 5, (10, 13, 17), _CONV3D, padding=(1, 1, 3)),
     # (2, 5, 11, 7, 5) out
     _conv("Conv3d", 3, 5, (12, 15, 19), 2 * 5 * 11 * 7 * 5 * 3 * _ENTRIES, stride=(1, 2, 3)),
     _conv("Conv3d", 3, 5, (14, 17, 29), _CONV3D, dilation=(3, 2, 2)),
     # 5 channels in and 7 out in each of 3 groups: (2, 21, 11, 13, 17) out
-    _conv(
-        *("Conv3d", 15, 21, (12, 15, 23), 2 * 21 * _VOLUME * 5 * _ENTRIES, ", 3 groups"),
-        groups=3,
-        ungrouped=2 * 21 * _VOLUME * (5 + 15) * _ENTRIES,
-    ),
+    _conv("Conv3d", 15, 21, (12, 15, 23), _GROUPED, ", 3 groups", groups=3),
     # each channel for itself: (2, 19, 11, 13, 17) out
-    _conv(
-        *("Conv3d", 19, 19, (12, 15, 23), 2 * 19 * _VOLUME * _ENTRIES, ", depthwise"),
-        groups=19,
-        ungrouped=2 * 19 * _VOLUME * (1 + 19) * _ENTRIES,
-    ),
+    _conv("Conv3d", 19, 19, (12, 15, 23), 2 * 19 * _VOLUME * _ENTRIES, ", depthwise", groups=19),
     # (2, 5, 17) out
-    _conv("ConvTranspose1d", 3, 5, (11,), 2 * 3 * 11 * 5 * 7, per_output=2 * 5 * 17 * 3 * 7),
+    _conv("ConvTranspose1d", 3, 5, (11,), 2 * 3 * 11 * 5 * 7),
     # (2, 5, 19, 27) out
-    _conv(
-        *("ConvTranspose2d", 3, 5, (13, 17), 2 * 3 * 13 * 17 * 5 * 7 * 11),
-        per_output=2 * 5 * 19 * 27 * 3 * 7 * 11,
-    ),
+    _conv("ConvTranspose2d", 3, 5, (13, 17), 2 * 3 * 13 * 17 * 5 * 7 * 11),
     # (2, 5, 12, 15, 23) out
-    _conv(
-        *("ConvTranspose3d", 3, 5, (11, 13, 17), _TRANSPOSED3D),
-        per_output=2 * 5 * 12 * 15 * 23 * 3 * _ENTRIES,
-    ),
+    _conv("ConvTranspose3d", 3, 5, (11, 13, 17), _TRANSPOSED3D),
     # (2, 5, 22, 27, 39) out
-    _conv(
-        *("ConvTranspose3d", 3, 5, (11, 13, 17), _TRANSPOSED3D),
-        stride=2,
-        per_output=2 * 5 * 22 * 27 * 39 * 3 * _ENTRIES,
-    ),
-    # (2, 21, 12, 15, 23) out
-    _conv(
-        *("ConvTranspose3d", 15, 21, (11, 13, 17), 2 * 15 * _VOLUME * 7 * _ENTRIES, ", 3 groups"),
-        groups=3,
-        per_output=2 * 21 * 12 * 15 * 23 * 5 * _ENTRIES,
-        ungrouped=2 * 15 * _VOLUME * (7 + 21) * _ENTRIES,
-    ),
+    _conv("ConvTranspose3d", 3, 5, (11, 13, 17), _TRANSPOSED3D, stride=2),
+    # 2 x 15 channels in, each to 7: as many as in the groups above
+    _conv("ConvTranspose3d", 15, 21, (11, 13, 17), _GROUPED, ", 3 groups", groups=3),
 )
 
 _ONE = 3 * 5 * 7
@@ -190,15 +150,12 @@ def _einsum(equation: str, macs: int, *shapes: Shape) -> Operator:
 
 def _heads(label: str, *, inference: bool) -> Operator:
     # 3 clips of 5 positions, 2 heads of width 7: four projections 14 -> 14, and two products
-    projections = 4 * 3 * 5 * 14 * 14
     return Operator(
         f"nn.MultiheadAttention{label}",
         partial(_SelfAttention, 14, 2, inference=inference),
         ((3, 5, 14),),
-        projections + 2 * 3 * 5 * 5 * 14,
+        4 * 3 * 5 * 14 * 14 + 2 * 3 * 5 * 5 * 14,
         has_gradient=not inference,
-        readings={"the four projections alone": projections},
-        backward_readings={} if inference else {"the four projections alone": 2 * projections},
     )
 
 
@@ -211,10 +168,7 @@ PRODUCTS = (
     _call("torch.bmm", torch.bmm, _PAIR, (2, 3, 5), (2, 5, 7)),
     _call("4-D @ 2-D", torch.matmul, 11 * _PAIR, (2, 11, 3, 5), (5, 7)),
     # batches (2, 1) and (1, 11) make (2, 11)
-    replace(
-        _call("4-D @ 4-D, broadcasting", torch.matmul, 11 * _PAIR, (2, 1, 3, 5), (1, 11, 5, 7)),
-        readings={"the first operand before broadcasting": _PAIR},
-    ),
+    _call("4-D @ 4-D, broadcasting", torch.matmul, 11 * _PAIR, (2, 1, 3, 5), (1, 11, 5, 7)),
     # backward: a product with the matrix, and an outer product, which is its gradient
     _call("2-D @ vector", torch.matmul, 3 * 5, (3, 5), (5,)),
     _call("3-D @ vector", torch.matmul, 2 * 3 * 5, (2, 3, 5), (5,)),
@@ -222,11 +176,7 @@ PRODUCTS = (
     _einsum("bkn,bkm->bnm", _PAIR, (2, 5, 3), (2, 5, 7)),
     _einsum("bnk,bmk->bnm", _PAIR, (2, 3, 5), (2, 7, 5)),
     _einsum("bhnk,bhmk->bhnm", 11 * _PAIR, (2, 11, 3, 5), (2, 11, 7, 5)),
-    replace(
-        _einsum("bcthw,oc->bothw", 2 * _VOLUME * 3 * 5, (2, 3, 11, 13, 17), (5, 3)),
-        # twice 72,930 is 145,860
-        readings={"half of the FLOPs that numpy prints, in four digits": 145_900 // 2},
-    ),
+    _einsum("bcthw,oc->bothw", 2 * _VOLUME * 3 * 5, (2, 3, 11, 13, 17), (5, 3)),
     _call("torch.addmm", torch.addmm, _ONE, (3, 7), (3, 5), (5, 7)),
     _call("torch.baddbmm", torch.baddbmm, _PAIR, (2, 3, 7), (2, 3, 5), (2, 5, 7)),
     # 3 heads, 5 queries, 7 keys, width 11: scores, and scores times values
@@ -273,11 +223,7 @@ NO_PRODUCTS = (
     _resampling("bilinear", 11, 13),
     _resampling("trilinear", 7, 11, 13),
     _call("F.softmax", partial(F.softmax, dim=-1), 0, (3, 5, 7)),
-    replace(
-        _layer("Softmax", (3, 5, 7), dim=-1),
-        # 7 exponentials, 6 additions, 7 divisions in each of 15 rows
-        readings={"3 per element less 1 per row": 3 * 5 * (7 + 6 + 7)},
-    ),
+    _layer("Softmax", (3, 5, 7), dim=-1),
     _call("x * parameter", torch.mul, 0, (3, 5), parameters=((5,),)),
     _layer("ReLU", (3, 5)),
 )

@@ -1,6 +1,9 @@
-"""Reconciliation: from our count, by named terms, to the integers that other counters print."""
+"""From our count, by named terms, to the integers that other counters print.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+And the other way: which convention, classes and clip give a figure that somebody printed.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
@@ -8,13 +11,9 @@ from typing import Literal
 from torch import Tensor, nn
 
 from vidcost.bench.count.counter import Count, count
+from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.record import Record, counted
-from vidcost.bench.count.references.asking import (
-    ALL,
-    DEFAULT,
-    ask_about,
-    ask_all,
-)
+from vidcost.bench.count.references.asking import ALL, DEFAULT, ask_about, ask_all, chosen
 from vidcost.bench.count.references.reference import (
     Answer,
     Convention,
@@ -23,6 +22,7 @@ from vidcost.bench.count.references.reference import (
     Status,
     Term,
 )
+from vidcost.papers.figures import Figure
 from vidcost.papers.row import Row
 
 Quantity = Literal["flops", "params"]
@@ -36,6 +36,11 @@ class Examined:
 
     record: Record
     explained: Mapping[Convention, Explained]
+
+    def with_answers(self, answers: Mapping[Convention, Answer]) -> "Examined":
+        """The same with these ``answers`` in its record."""
+        record = self.record.model_copy(update={"reference_counters": dict(answers)})
+        return replace(self, record=record)
 
 
 @dataclass(frozen=True)
@@ -101,16 +106,11 @@ class Entry:
 
 
 def flops(convention: str, model: nn.Module, count: Count) -> int:
-    """The FLOPs that ``convention`` prints; "macs" is ours.
-
-    Raises: ValueError if there is no such convention.
-    """
+    """The FLOPs that a counter prints; "macs" are ours.  Raises: ValueError for another name."""
     if convention == "macs":
         return count.total.macs
-    for known, reference in ALL.items():
-        if known == convention:
-            return reference.explain(model, count).flops.total
-    raise ValueError(f"unknown convention {convention!r}: choose from macs, {', '.join(ALL)}")
+    (counter,) = chosen([convention])
+    return ALL[counter].explain(model, count).flops.total
 
 
 @cache
@@ -144,12 +144,7 @@ def measure(
         answers[row.name][name] = answer
         advance(f"{name} answered on {row.name}")
     return [
-        replace(
-            each,
-            record=each.record.model_copy(
-                update={"reference_counters": {n: answers[row][n] for n in counters}}
-            ),
-        )
+        each.with_answers({name: answers[row][name] for name in counters})
         for row, each in examined.items()
     ]
 
@@ -159,10 +154,9 @@ def with_stored_answers(row: Row, stored: Mapping[str, Record]) -> Examined:
 
     Raises: as :func:`examine`.
     """
-    examined = examine(row)
-    answers = stored[row.name].reference_counters if row.name in stored else {}
-    record = examined.record.model_copy(update={"reference_counters": answers})
-    return replace(examined, record=record)
+    return examine(row).with_answers(
+        stored[row.name].reference_counters if row.name in stored else {}
+    )
 
 
 def is_explained(examined: Examined) -> bool:
@@ -206,39 +200,128 @@ def entries(
     """What each counter should print beside its answer, for those that have one."""
     found = []
     for counter, should in explained.items():
-        answer = answers.get(counter)
-        if answer is None:
-            continue
-        params = {} if answer.params is None else {"params": answer.params}
-        quantities: list[tuple[Quantity, Explanation | None, int | None, Mapping[str, int]]] = [
-            ("flops", should.flops, answer.flops, answer.parts),
-            ("params", should.params, answer.params, params),
-        ]
-        for quantity, explanation, printed, parts in quantities:
-            if explanation is None:
-                continue
-            expected = explanation.parts
-            # a counter that gives no parts is compared by its total
-            categories = dict.fromkeys((*expected, *parts)) if parts else ()
-            off = {part: parts.get(part, 0) - expected.get(part, 0) for part in categories}
-            found.append(
-                Entry(
-                    row=name,
-                    counter=counter,
-                    quantity=quantity,
-                    ours=sum(explanation.ours.values()),
-                    terms=explanation.terms,
-                    printed=printed,
-                    off={part: amount for part, amount in off.items() if amount},
-                    version=answer.version,
-                    status=answer.status,
-                    error=answer.error,
-                )
-            )
+        if answer := answers.get(counter):
+            found.append(_entry(name, counter, "flops", should.flops, answer, answer.parts))
+            if should.params is not None:
+                parts = {} if answer.params is None else {"params": answer.params}
+                found.append(_entry(name, counter, "params", should.params, answer, parts))
     return found
+
+
+def _entry(
+    row: str,
+    counter: Convention,
+    quantity: Quantity,
+    should: Explanation,
+    answer: Answer,
+    parts: Mapping[str, int],
+) -> Entry:
+    expected = should.parts
+    # a counter that gives no parts is compared by its total
+    categories = dict.fromkeys((*expected, *parts)) if parts else ()
+    off = {part: parts.get(part, 0) - expected.get(part, 0) for part in categories}
+    return Entry(
+        row=row,
+        counter=counter,
+        quantity=quantity,
+        ours=sum(should.ours.values()),
+        terms=should.terms,
+        printed=getattr(answer, quantity),
+        off={part: amount for part, amount in off.items() if amount},
+        version=answer.version,
+        status=answer.status,
+        error=answer.error,
+    )
 
 
 def _explain_all(
     model: nn.Module, found: Count, counters: Iterable[Convention]
 ) -> dict[Convention, Explained]:
     return {name: ALL[name].explain(model, found) for name in counters}
+
+
+# figures that somebody printed
+
+CLASSES = (51, 101, 174, 200, 400, 600, 700, 1000)
+FRAMES = (8, 16, 32, 64)
+SIZES = (112, 128, 160, 182, 224, 256)
+VIEWS = (1, 3, 4, 10, 12, 30)
+"""Clips or crops that are counted together, such as 10x3."""
+PER_NORM = (2, 4, 5)
+"""Operations per element of a norm."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a network at a setting gives by a convention."""
+
+    setting: str
+    convention: str
+    flops: int
+    params: int
+
+
+def candidates(setting: str, model: nn.Module, inputs: Sequence[Tensor]) -> Iterator[Candidate]:
+    """Every convention on one network: MACs, the counters, doubled, and over several views.
+
+    Raises: UncountedOperator; what the network raises.
+    """
+    found = count(model, *inputs)
+    total = found.total
+    figures = {"MACs": total.macs}
+    if total.matmul:
+        figures["MACs without attention"] = total.macs - total.matmul
+    for name, macs in [*figures.items()]:
+        for each in PER_NORM:
+            figures[f"{name}, {each} per norm element"] = macs + each * total.norm
+    figures |= {name: each.explain(model, found).flops.total for name, each in ALL.items()}
+    for name, flops in figures.items():
+        for factor in (1, 2):
+            for views in VIEWS:
+                words = [f"{views} views of"] * (views > 1) + ["2 x"] * (factor > 1)
+                convention = " ".join((*words, name))
+                yield Candidate(setting, convention, views * factor * flops, total.params)
+
+
+def candidates_of_row(row: Row, params: Figure | None = None) -> Iterator[Candidate]:
+    """Every convention on ``row``: with other classes, then with other frames and sizes.
+
+    The second with its own classes and those whose parameters are ``params``.
+    """
+    tried = {row.at(classes=classes): None for classes in (row.classes, *CLASSES)}
+    suiting = dict.fromkeys([row])
+    for each in tried:
+        found = list(_candidates_at(each))
+        yield from found
+        if params is not None and any(params.equals(one.params) for one in found):
+            suiting[each] = None
+    for each in suiting:
+        for frames in FRAMES:
+            for size in SIZES:
+                try:
+                    other = each.at(frames=frames, size=size)
+                    if other not in tried:
+                        yield from _candidates_at(other)
+                # a network need not take every clip
+                except ValueError:
+                    continue
+
+
+def _candidates_at(row: Row) -> Iterator[Candidate]:
+    clips = " + ".join("x".join(map(str, clip)) for clip in row.inputs)
+    return candidates(f"{row.classes} classes, {clips}", *on_meta(row))
+
+
+def ranked(
+    found: Iterable[Candidate], flops: Figure, params: Figure | None = None
+) -> list[Candidate]:
+    """Those whose figures are the printed ones first, then by how far they are off."""
+
+    def rank(each: Candidate) -> tuple[bool, bool, float]:
+        return (
+            not flops.equals(each.flops),
+            params is not None and not params.equals(each.params),
+            abs(flops.difference(each.flops)),
+        )
+
+    return sorted(found, key=rank)

@@ -183,22 +183,28 @@ def _fourier(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int
     return "linear", int(operations / (2 if real is None else 4))
 
 
-def _elements_in(kind: str, of: int = 0) -> Rule:
+def _elements(kind: str, of: int | None = 0) -> Rule:
+    """Elements of an argument, or of what comes out."""
+
     def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-        return kind, args[of].numel()
-
-    return rule
-
-
-def _elements_out(kind: str) -> Rule:
-    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-        return kind, out.numel()
+        return kind, (out if of is None else args[of]).numel()
 
     return rule
 
 
 def _named(names: str, rule: Rule) -> dict[str, Rule]:
     return dict.fromkeys(names.split(), rule)
+
+
+def _elementwise(kind: str, names: str, backward: str = "") -> dict[str, Rule]:
+    """Operators element by element, and their gradients.
+
+    A gradient counts what the operator counted: the incoming one, its first argument, is as large.
+    """
+    backward += "".join(f" {name}_backward" for name in names.split())
+    gradients = " ".join(name for name in backward.split() if hasattr(torch.ops.aten, name))
+    rule = _elements(kind, of=None if kind == "pool" else 0)
+    return _named(names, rule) | _named(gradients, _elements(kind))
 
 
 RULES: dict[str, Rule] = {
@@ -228,13 +234,15 @@ RULES: dict[str, Rule] = {
         "_scaled_dot_product_fused_attention_overrideable",
         _attention,
     ),
-    **_named(
+    **_elementwise(
+        "norm",
         "native_batch_norm cudnn_batch_norm miopen_batch_norm _native_batch_norm_legit "
         "_native_batch_norm_legit_no_training _batch_norm_with_update _batch_norm_no_update "
         "native_group_norm native_layer_norm _fused_rms_norm",
-        _elements_in("norm"),
+        "batch_norm_backward",
     ),
-    **_named(
+    **_elementwise(
+        "pool",
         "max_pool1d max_pool1d_with_indices max_pool2d max_pool2d_with_indices max_pool3d "
         "max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d "
         "_adaptive_avg_pool3d adaptive_avg_pool1d adaptive_max_pool2d adaptive_max_pool3d "
@@ -242,19 +250,21 @@ RULES: dict[str, Rule] = {
         # of boxes: each output element averages samples between pixels. He et al. 2017, sec. 3
         "torchvision::roi_align torchvision::ps_roi_align torchvision::roi_pool "
         "torchvision::ps_roi_pool "
-        # a global pool reaches the dispatcher as one of these
+        # a global pool reaches the dispatcher as one of these; its gradient is free
         "mean amax",
-        _elements_out("pool"),
     ),
-    **_named("_softmax _safe_softmax _log_softmax _masked_softmax", _elements_in("softmax")),
-    **_named(
+    **_elementwise(
+        "softmax",
+        "_softmax _safe_softmax _log_softmax _masked_softmax",
+        "_softmax_backward_data _log_softmax_backward_data",
+    ),
+    **_elementwise(
+        "activation",
         "relu sigmoid tanh gelu silu elu leaky_relu hardtanh hardswish hardsigmoid mish softplus "
         "_prelu_kernel glu log_sigmoid_forward threshold rrelu_with_noise celu hardshrink "
         "softshrink",
-        _elements_in("activation"),
+        "log_sigmoid_backward",
     ),
-    # Backward operators. Those element by element count what their forward operator counted; the
-    # incoming gradient, their first argument, is as large. A mean's is a division, and free.
     **_named("convolution_backward convolution_backward_overrideable", _convolution_backward),
     **_named(
         "_scaled_dot_product_flash_attention_backward "
@@ -263,28 +273,8 @@ RULES: dict[str, Rule] = {
         "_scaled_dot_product_cudnn_attention_backward",
         _attention_backward,
     ),
-    **_named(
-        "native_batch_norm_backward cudnn_batch_norm_backward miopen_batch_norm_backward "
-        "batch_norm_backward native_group_norm_backward native_layer_norm_backward "
-        "_fused_rms_norm_backward",
-        _elements_in("norm"),
-    ),
-    **_named(
-        "max_pool2d_with_indices_backward max_pool3d_with_indices_backward avg_pool2d_backward "
-        "avg_pool3d_backward _adaptive_avg_pool2d_backward _adaptive_avg_pool3d_backward "
-        "adaptive_max_pool2d_backward adaptive_max_pool3d_backward",
-        _elements_in("pool"),
-    ),
-    **_named("_softmax_backward_data _log_softmax_backward_data", _elements_in("softmax")),
-    **_named(
-        "threshold_backward sigmoid_backward tanh_backward gelu_backward silu_backward "
-        "elu_backward leaky_relu_backward hardtanh_backward hardswish_backward "
-        "hardsigmoid_backward mish_backward softplus_backward _prelu_kernel_backward "
-        "log_sigmoid_backward rrelu_with_noise_backward hardshrink_backward softshrink_backward",
-        _elements_in("activation"),
-    ),
     # half its input comes out of a gated linear unit
-    **_named("glu_backward", _elements_in("activation", of=1)),
+    **_named("glu_backward", _elements("activation", of=1)),
 }
 """Rules by operator: those of aten by their names, without the underscore of in-place forms."""
 
@@ -380,22 +370,24 @@ def rule(operator: str) -> Callable[[_Macs], _Macs]:
     key = _new_key(operator)
 
     def add(macs: _Macs) -> _Macs:
-        def adapted(
-            args: Args, out: Any, is_constant: IsConstant
-        ) -> tuple[str, int] | list[tuple[str, str, int]]:
-            found = macs(*args, out=out)
-            if isinstance(found, Cost):
-                amounts = ((each.name, getattr(found, each.name)) for each in fields(Cost))
-                return [(operator, kind, amount) for kind, amount in amounts if amount]
-            if not isinstance(found, int) or found < 0:
-                raise ValueError(f"the rule of {operator} returns MACs or a Cost, not {found!r}")
-            return product_kind(is_constant, *(a for a in args if isinstance(a, Tensor))), found
-
-        RULES[key] = adapted
+        RULES[key] = _adapted(operator, macs)
         USERS.add(key)
         return macs
 
     return add
+
+
+def _adapted(operator: str, macs: MACS) -> Rule:
+    def rule(args: Args, out: Any, is_constant: IsConstant) -> Any:
+        found = macs(*args, out=out)
+        if isinstance(found, Cost):
+            amounts = ((each.name, getattr(found, each.name)) for each in fields(Cost))
+            return [(operator, kind, amount) for kind, amount in amounts if amount]
+        if not isinstance(found, int) or found < 0:
+            raise ValueError(f"the rule of {operator} returns MACs or a Cost, not {found!r}")
+        return product_kind(is_constant, *(a for a in args if isinstance(a, Tensor))), found
+
+    return rule
 
 
 def free(operator: str) -> None:
@@ -430,12 +422,7 @@ def torchs_rule(func: Any) -> Rule | None:
         return None
     # by name: of an operator that is defined again there are two objects
     formulas = {str(each): formula for each, formula in counter.flop_registry.items()}
-    formula = formulas.get(str(func._overloadpacket))
-    if formula is None:
+    name = str(func._overloadpacket)
+    if name not in formulas:
         return None
-
-    def adapted(args: Args, out: Any, is_constant: IsConstant) -> tuple[str, int]:
-        tensors = (a for a in args if isinstance(a, Tensor))
-        return product_kind(is_constant, *tensors), formula(*args, out_val=out) // 2
-
-    return adapted
+    return _adapted(name, lambda *args, out: formulas[name](*args, out_val=out) // 2)

@@ -12,16 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vidcost.bench.call import tensors_in
-from vidcost.bench.count.counter import (
-    Count,
-    Functions,
-    Log,
-    Operation,
-    mode,
-    supported,
-    unfused,
-    watched,
-)
+from vidcost.bench.count.counter import Count, Functions, Log, mode, supported, unfused, watched
+from vidcost.bench.count.operands import Operation
 from vidcost.models.cost import Cost
 
 
@@ -71,17 +63,7 @@ def count_training(model: nn.Module, *inputs: Tensor, keep_integers: bool = Fals
             **{f"model.{name}": b.clone() for name, b in model.named_buffers()},
         }
         functional_call(_Step(model, log), stand_ins, tuple(map(_leaf, inputs)))
-    operations, calls, multiply = log.forward_ends
-    return Training(
-        forward=Count(
-            params=sum(p.numel() for p in model.parameters()),
-            buffers=sum(b.numel() for b in model.buffers()),
-            operations=tuple(log.operations[:operations]),
-            calls=tuple(log.calls[:calls]),
-            multiply=multiply,
-        ),
-        backward=Count(0, 0, tuple(log.operations[operations:]), tuple(log.calls[calls:])),
-    )
+    return Training(log.forward, backward=log.counted())
 
 
 def _leaf(tensor: Tensor) -> Tensor:
@@ -99,7 +81,7 @@ class _Step(nn.Module):
     def forward(self, *inputs: Tensor) -> None:
         with self.log:
             results = self.model(*inputs)
-        self.log.end_forward()
+        self.log.forward = self.log.counted(self.model)
         outputs = [y for y in tensors_in(results) if y.requires_grad]
         if not outputs:
             raise ValueError(
@@ -138,14 +120,10 @@ class _TrainingLog(Log):  # type: ignore[no-untyped-call]
 
     def __init__(self, inputs: Iterable[Tensor], *, keep_integers: bool) -> None:
         super().__init__(inputs, keep_integers=keep_integers)
-        self.forward_ends = (0, 0, 0)
+        self.forward: Count
         # source i made the nodes after last_nodes[i - 1] up to last_nodes[i]
         self.sources: list[_Source] = []
         self.last_nodes: list[int] = []
-
-    def end_forward(self) -> None:
-        """Everything after this belongs to the backward pass."""
-        self.forward_ends = (len(self.operations), len(self.calls), self.multiply)
 
     def with_rule(
         self, name: str, args: Sequence[Any], out: Sequence[Tensor], parts: Any, whose: str

@@ -9,27 +9,22 @@ from the count without running them. The stored answers are real ones, and :func
 again before it stores another integer.
 """
 
-import contextlib
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel
 
 from vidcost import models, papers
 from vidcost.bench import count as counting
 from vidcost.bench import files
 from vidcost.bench.count import record
-from vidcost.bench.count.counter import count
-from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.modules import ClosedFormMismatch, closed_forms
 from vidcost.bench.count.reconcile import examine, measure, reconcile, steps
 from vidcost.bench.count.record import COUNTS, Record
 from vidcost.bench.count.references.reference import version
-from vidcost.bench.gate.versions import digest, git
+from vidcost.bench.gate.versions import digest
 from vidcost.bench.progress import progress
 from vidcost.papers.row import Row
 
@@ -38,8 +33,6 @@ HISTORY = "counts-history.jsonl"
 ROW = "row"
 """The field of a change of the whole row: new, gone, or no longer counted."""
 PRESENT = "present"
-CLOSED_FORM = "closed form of "
-"""Begins the field of a quantity of a module; before is the closed form's, after is counted."""
 
 Figure = int | str
 
@@ -50,14 +43,19 @@ class Change:
 
     ``field`` is a field of ``Record``, or of a counter: ``fvcore.flops``, ``fvcore.params``, and
     ``fvcore.flops.BatchNorm`` for a category; ``row`` if the whole row is new, gone, or cannot be
-    counted; ``closed form of MODULE: conv`` if it no longer holds. ``before`` is the figure in the
-    baseline, ``after`` the one counted now; None if there is none.
+    counted. ``before`` is the figure in the baseline, ``after`` the one counted now or why there is
+    none; None if there is no such row or figure.
     """
 
     row: str
     field: str
     before: Figure | None
     after: Figure | None
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the row cannot be counted: it must be mended and cannot be accepted."""
+        return self.field == ROW and self.after not in (None, PRESENT)
 
     @property
     def percent(self) -> float | None:
@@ -67,22 +65,16 @@ class Change:
         return 100 * (self.after - self.before) / self.before
 
 
-Broken = tuple[Change, ...]
-"""Of a row that cannot be counted, or whose closed form no longer holds."""
-
-
 @dataclass(frozen=True)
 class Comparison:
     """The changes, in the order of rows and fields, and how much was compared.
 
-    ``rows`` are on both sides; ``figures`` are theirs. ``broken`` rows must be mended: they cannot
-    be accepted.
+    ``rows`` are on both sides; ``figures`` are theirs.
     """
 
     changes: tuple[Change, ...]
     rows: int
     figures: int
-    broken: tuple[str, ...] = ()
 
     @property
     def changed_rows(self) -> tuple[str, ...]:
@@ -90,18 +82,12 @@ class Comparison:
         return tuple(dict.fromkeys(change.row for change in self.changes))
 
 
-class Acceptance(BaseModel):
-    """One change of the baseline.
-
-    ``commit`` is the one that git had checked out; None outside of git.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Acceptance(BaseModel, frozen=True):
+    """One change of the baseline, as it is kept in its history."""
 
     accepted: AwareDatetime
     reason: str
     vidcost: str
-    commit: str | None
     changes: tuple[Change, ...]
 
 
@@ -118,24 +104,6 @@ def compare(rows: Sequence[Row], results: Path) -> Comparison:
     return differences(baseline, _recounted(rows))
 
 
-def unlike_baseline(records: Mapping[str, Record], results: Path) -> list[str]:
-    """A line if ``records``, of all rows, differ from the baseline; none without a baseline.
-
-    A damaged file is no baseline, and an answer that a counter did not give then may be added.
-    """
-    try:
-        stored = record.read(results)
-    except ValueError:
-        return []
-    changes = differences(stored, records).changes
-    if not stored or all(change.before is None and change.field != ROW for change in changes):
-        return []
-    return [
-        f"the counts differ from {results / COUNTS}, which was left as it is: "
-        '`vidcost gate counts` shows where, `vidcost gate accept --reason "..."` accepts them'
-    ]
-
-
 def accept(rows: Sequence[Row], results: Path, reason: str) -> Acceptance:
     """Make the counts of now the baseline, and append the reason to its history.
 
@@ -148,43 +116,36 @@ def accept(rows: Sequence[Row], results: Path, reason: str) -> Acceptance:
     if not reason.strip():
         raise ValueError("the reason is blank: say why the counts change with --reason")
     baseline = _baseline(results)
-    past = _history(results / HISTORY)
     files.check_folder(results)
     comparison = differences(baseline, _recounted(rows))
-    failed = [each for each in comparison.changes if each.row in comparison.broken]
-    if failed:
-        lines = [f"{each.row}: {each.field} was {each.before}, is {each.after}" for each in failed]
-        raise ValueError(f"cannot accept {_one_line(lines)}")
+    if failed := [each for each in comparison.changes if each.is_broken]:
+        raise ValueError(f"cannot accept {failed[0].row}: {failed[0].after}{_more(failed)}")
     if not comparison.changes:
         raise ValueError(f"nothing to accept: the counts are those of {results / COUNTS}")
     buildable = [row for row in rows if row.build is not None]
     changed = [row for row in buildable if row.name in comparison.changed_rows]
     records = baseline | _asked(changed)
-    commit = None
-    with contextlib.suppress(ValueError):
-        commit = git(results, "rev-parse", "HEAD")
     acceptance = Acceptance(
         accepted=datetime.now(UTC).replace(microsecond=0),
         reason=reason.strip(),
         vidcost=version("vidcost"),
-        commit=commit,
         changes=comparison.changes,
     )
-    with tempfile.TemporaryDirectory(dir=results, prefix=".") as draft:
-        written = record.write(
-            Path(draft), [records[row.name] for row in buildable], command="vidcost gate accept"
-        )
-        # the history first: if the process dies in between, the gate still fails
-        files.write(results / HISTORY, f"{past}{acceptance.model_dump_json()}\n")
-        written.replace(results / COUNTS)
+    # the history is replaced last, and only if the counts could be written
+    with files.replaced(results / HISTORY) as draft:
+        past = (results / HISTORY).read_bytes() if (results / HISTORY).exists() else b""
+        lines = [*past.splitlines(), acceptance.model_dump_json().encode()]
+        draft.write_bytes(b"".join(line + b"\n" for line in lines))
+        accepted = [records[row.name] for row in buildable]
+        record.write(results, accepted, command="vidcost gate accept")
     return acceptance
 
 
 # comparing
 
 
-def differences(baseline: Mapping[str, Record], now: Mapping[str, Record | Broken]) -> Comparison:
-    """Compare the records of two sides exactly, in any order of rows.
+def differences(baseline: Mapping[str, Record], now: Mapping[str, Record | str]) -> Comparison:
+    """Compare the records of two sides exactly, in any order of rows; text says why there is none.
 
     Versions are not compared. A change in a counter's categories is reported only if its total is
     the same, otherwise the total is.
@@ -192,72 +153,56 @@ def differences(baseline: Mapping[str, Record], now: Mapping[str, Record | Broke
     changes: list[Change] = []
     rows = figures = 0
     for row in dict.fromkeys((*now, *baseline)):
-        old, new = baseline.get(row), now.get(row)
-        if isinstance(new, tuple):
-            changes += new
-        elif old is None or new is None:
-            before, after = (PRESENT if side else None for side in (old, new))
-            changes.append(Change(row, ROW, before, after))
+        was, is_ = _figures(baseline.get(row)), _figures(now.get(row))
+        fields = dict.fromkeys((*is_, *was))
+        changed = [field for field in fields if was.get(field) != is_.get(field)]
+        if ROW in changed:
+            changed = [ROW]
         else:
-            was, now_is = _figures(old), _figures(new)
             rows += 1
-            fields = dict.fromkeys((*now_is, *was))
-            figures += len(fields)
-            changed = [field for field in fields if was.get(field) != now_is.get(field)]
-            changes += [
-                Change(row, field, was.get(field), now_is.get(field))
-                for field in changed
-                if field.rpartition(".")[0] not in changed
-            ]
-    broken = tuple(row for row, new in now.items() if isinstance(new, tuple))
-    return Comparison(tuple(changes), rows, figures, broken)
+            figures += len(fields) - 1
+        changes += [
+            Change(row, field, was.get(field), is_.get(field))
+            for field in changed
+            if field.rpartition(".")[0] not in changed
+        ]
+    return Comparison(tuple(changes), rows, figures)
 
 
-def _figures(record: Record) -> dict[str, Figure]:
+def _figures(record: Record | str | None) -> dict[str, Figure]:
     """Every figure of a record by its field, including fields that are added to it later."""
+    if record is None:
+        return {}
+    if isinstance(record, str):
+        return {ROW: record}
     known: dict[str, Any] = record.model_dump(exclude={"row", "reference_counters"})
     known["inputs"] = ", ".join("x".join(map(str, clip)) for clip in record.inputs)
     for name, answer in record.reference_counters.items():
         known[f"{name}.flops"] = answer.flops
         known[f"{name}.params"] = answer.params
         known |= {f"{name}.flops.{part}": amount for part, amount in answer.parts.items()}
-    return {field: figure for field, figure in known.items() if figure is not None}
+    return {ROW: PRESENT} | {field: each for field, each in known.items() if each is not None}
 
 
 # counting
 
 
-def _recounted(rows: Sequence[Row]) -> dict[str, Record | Broken]:
+def _recounted(rows: Sequence[Row]) -> dict[str, Record | str]:
     """The counts of now, with the answers that we explain for each counter."""
     buildable = [row for row in rows if row.build is not None]
-    now: dict[str, Record | Broken] = {}
+    now: dict[str, Record | str] = {}
     with progress("counting", len(buildable)) as advance:
         for row in buildable:
             try:
                 examined = examine(row)
                 answers = {name: e.answer(version="") for name, e in examined.explained.items()}
                 now[row.name] = examined.record.model_copy(update={"reference_counters": answers})
-            except ClosedFormMismatch:
-                now[row.name] = _mismatches(row)
             # whatever a change of the code broke is reported for its row
             except Exception as error:
                 why = f"not counted, {type(error).__name__}: {' '.join(str(error).split())}"
-                now[row.name] = (Change(row.name, ROW, PRESENT, why),)
+                now[row.name] = why
             advance(f"counted {row.name}")
     return now
-
-
-def _mismatches(row: Row) -> Broken:
-    """Every quantity in which a closed form differs from its count."""
-    model, clips = on_meta(row)
-    return tuple(
-        Change(row.name, f"{CLOSED_FORM}{check.module or 'the whole'}: {name}", formula, counted)
-        for check in closed_forms(model, count(model, *clips))
-        for (name, formula), counted in zip(
-            asdict(check.formula).items(), asdict(check.counted).values(), strict=True
-        )
-        if formula != counted
-    )
 
 
 def _asked(rows: Sequence[Row]) -> dict[str, Record]:
@@ -272,28 +217,25 @@ def _asked(rows: Sequence[Row]) -> dict[str, Record]:
         for line in entry.complaints
     ]
     if wrong:
-        raise ValueError(f"cannot accept {_one_line(wrong)}; `vidcost explain` shows the entries")
+        raise ValueError(
+            f"cannot accept {wrong[0]}{_more(wrong)}; `vidcost explain` shows the entries"
+        )
     return {each.record.row: each.record for each in examined}
 
 
-def _one_line(found: Sequence[str]) -> str:
-    more = len(found) - 1
-    return found[0] + (f" (and {more} more)" if more else "")
-
-
-# files
+def _more(found: Sequence[object]) -> str:
+    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
 
 
 def _baseline(results: Path) -> dict[str, Record]:
     here = results.resolve().parent
     if (here / "papers" / "catalog.py").is_file():
-        for name, package in (("models", models), ("papers", papers), ("bench/count", counting)):
-            installed = Path(package.__path__[0])
-            if digest([here / name]) != digest([installed]):
-                raise ValueError(
-                    f"{here / name} differs from {installed}, which would be counted: run "
-                    f"`pip install -e {here}`"
-                )
+        installed = [Path(package.__path__[0]) for package in (models, papers, counting)]
+        if digest(here / name for name in ("models", "papers", "bench/count")) != digest(installed):
+            raise ValueError(
+                f"{here} differs from what is installed and would be counted: run "
+                f"`pip install -e {here}`"
+            )
     baseline = record.read(results)
     if not baseline:
         raise ValueError(
@@ -301,21 +243,3 @@ def _baseline(results: Path) -> dict[str, Record]:
             "folder"
         )
     return baseline
-
-
-def _history(path: Path) -> str:
-    """The history, of whole lines; empty if there is no such file."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from None
-    for number, line in enumerate(lines, start=1):
-        try:
-            Acceptance.model_validate_json(line)
-        except ValidationError:
-            raise ValueError(
-                f"{path}, line {number} is damaged: take the file from the last commit that has it"
-            ) from None
-    return "".join(f"{line}\n" for line in lines)

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from statistics import median
 from typing import Any
 
-from vidcost.bench.gate.judge import still_to_confirm, to_confirm
+from vidcost.bench.gate.judge import Plan, is_settled, pairs_of, planned
 from vidcost.bench.gate.record import SIDES, Run, Side, Stage, Visit
 from vidcost.bench.gate.versions import Prepared
 from vidcost.bench.timing.cell import Cell
@@ -53,18 +53,18 @@ def common_rows(
     Raises: ValueError if a pattern matches no row of either version, or nothing is left.
     """
     every = list(dict.fromkeys([*head, *base]))
-    chosen = dict.fromkeys([] if patterns else every)
-    for pattern in patterns:
-        if not (matching := fnmatch.filter(every, pattern)):
+    found = {pattern: fnmatch.filter(every, pattern) for pattern in patterns or ["*"]}
+    for pattern, names in found.items():
+        if patterns and not names:
             raise ValueError(
                 f"no row {pattern!r} in either version: `vidcost list` shows those of this one"
             )
-        chosen |= dict.fromkeys(matching)
-    both = [name for name in every if name in chosen and name in base and name in head]
+    chosen = [name for name in every if any(name in names for names in found.values())]
+    both = [name for name in chosen if name in base and name in head]
     notes = [
         f"{name} is only in {'head' if name in head else 'base'}: nothing to compare it with"
-        for name in every
-        if name in chosen and name not in both
+        for name in chosen
+        if name not in both
     ]
     if not both:
         raise ValueError("; ".join(notes) or "neither version has a row")
@@ -88,12 +88,6 @@ def new_run(prepared: tuple[Prepared, Prepared], cells: Sequence[Cell], **known:
     )
 
 
-def environments(prepared: tuple[Prepared, Prepared]) -> Mapping[Side, Mapping[str, str]]:
-    """Environment variables of the workers of each side: its models under this harness."""
-    base, head = (side.variables for side in prepared)
-    return {"base": base, "head": head}
-
-
 # one cell, two workers
 
 
@@ -108,11 +102,18 @@ class Turns:
     failed: Side | None = None
     void: set[int] = field(default_factory=set)
 
+    def listen(self, workers: Mapping[Side, WorkerProcess], side: Side) -> None:
+        """Take a worker's next message, which may be its record."""
+        said = workers[side].listen()
+        if not isinstance(said, Chunk):
+            assert isinstance(said, Timing), "no energy is measured while interleaved"
+            self.timings[side] = said
+            if said.status != "ok":
+                self.failed = self.failed or side
+
     def samples_ns(self, side: Side, turn_samples: int) -> tuple[int, ...]:
         """Nanoseconds of ``side`` in the turns that count; none if either side failed."""
-        if self.failed:
-            return ()
-        samples = self.timings[side].samples_s.get("latency", ())
+        samples = () if self.failed else self.timings[side].samples_s.get("latency", ())
         return tuple(
             max(1, round(1e9 * seconds))
             for number, seconds in enumerate(samples)
@@ -137,121 +138,99 @@ def interleave(
     turns = Turns()
     asked: list[Side] = []
     for side in workers:
-        workers[side].give(tasks[side])
-        asked.append(side)
-        _listen(workers, side, turns)
-        if side in turns.timings:
-            break
+        if not turns.timings:
+            workers[side].give(tasks[side])
+            asked.append(side)
+            turns.listen(workers, side)
     started, rounds = time.monotonic(), 0
     # the state of the device during warm-up does not count
     is_void()
     while not turns.timings and not enough(rounds - len(turns.void), time.monotonic() - started):
         for side in order.sample(list(workers), len(workers)):
-            workers[side].reply("keep")
-            _listen(workers, side, turns)
-            if turns.timings:
-                break
-        else:
-            if is_void():
-                turns.void.add(rounds)
-            rounds += 1
+            if not turns.timings:
+                workers[side].reply("keep")
+                turns.listen(workers, side)
+        if is_void():
+            turns.void.add(rounds)
+        rounds += 1
     for side in asked:
         while side not in turns.timings:
             workers[side].reply("stop")
-            _listen(workers, side, turns)
+            turns.listen(workers, side)
     return turns
-
-
-def _listen(workers: Mapping[Side, WorkerProcess], side: Side, turns: Turns) -> None:
-    said = workers[side].listen()
-    if not isinstance(said, Chunk):
-        assert isinstance(said, Timing), "no energy is measured while interleaved"
-        turns.timings[side] = said
-        if said.status != "ok":
-            turns.failed = turns.failed or side
 
 
 # all cells, all pairs
 
 
+@dataclass
 class Campaign:
     """Carries a run, in which nothing has been measured, through ``stages``.
 
-    ``save`` is given the run after every pair, so that nothing measured is lost. ``on_progress`` is
-    given stage and target, the pair, and how many pairs there are. Every pass of head is delayed by
-    the fraction ``slowdown``.
+    ``variables`` are the environment of the workers of each side. ``save`` is given the run after
+    every pair, so that nothing measured is lost. ``on_progress`` is given stage and target, the
+    pair, and how many pairs there are. Every pass of head is delayed by the fraction ``slowdown``.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        environments: Mapping[Side, Mapping[str, str]],
-        *,
-        save: Callable[[Run], None] = lambda _: None,
-        on_progress: Callable[[str, int, int], None] = lambda words, pair, of: None,
-        slowdown: float = 0.0,
-        stages: Sequence[Stage] = ("memory", "screen", "confirm"),
-    ) -> None:
-        assert not run.visits, "a run is measured from its beginning"
-        self.run = run
-        self._environments = environments
-        self._save = save
-        self._on_progress = on_progress
-        self._slowdowns: Mapping[Side, float] = {"base": 0.0, "head": slowdown}
-        self._stages = stages
-        self._order = random.Random(run.seed)
+    run: Run
+    variables: Mapping[Side, Mapping[str, str]]
+    save: Callable[[Run], None] = lambda _: None
+    on_progress: Callable[[str, int, int], None] = lambda words, pair, of: None
+    slowdown: float = 0.0
+    stages: Sequence[Stage] = ("memory", "screen", "confirm")
+
+    def __post_init__(self) -> None:
+        assert not self.run.visits, "a run is measured from its beginning"
+        self._order = random.Random(self.run.seed)
         # the number of turns depends on the clock, and the other orders must not
-        self._turn_order = random.Random(run.seed + 1)
-        self._telemeter = Telemeter(run.machine.device_uuid)
-        self._visits: list[Visit] = []
-        self._failed: Counter[tuple[int, Side]] = Counter()
+        self._turn_order = random.Random(self.run.seed + 1)
+        self._telemeter = Telemeter(self.run.machine.device_uuid)
 
     def finish(self) -> Run:
         """Measure everything; the complete run."""
         with contextlib.closing(self._telemeter):
-            for stage in self._stages:
+            for stage in self.stages:
                 pairs = 1 if stage == "memory" else self.run.rule.screen_pairs
-                every = dict.fromkeys(range(len(self.run.cells)), pairs)
-                self._stage(stage, to_confirm(self.run) if stage == "confirm" else every)
+                plans = dict.fromkeys(range(len(self.run.cells)), Plan(pairs, pairs))
+                if stage == "confirm":
+                    plans = planned(pairs_of(self.run, "screen"), self.run.rule)
+                self._stage(stage, plans)
         self._keep(complete=True)
         return self.run
 
-    def _stage(self, stage: Stage, wanted: Mapping[int, int]) -> None:
-        """Measure until each cell has its ``wanted`` pairs, or has failed too often."""
-        done = dict.fromkeys(wanted, 0)
+    def _stage(self, stage: Stage, plans: Mapping[int, Plan]) -> None:
+        """Measure until each cell has the pairs of its plan, or has failed too often."""
         firsts: list[Side] = []
         pair = 0
-        while cells := self._left(stage, wanted, done):
+        while cells := self._left(stage, plans):
             if not firsts:
                 # each side comes first equally often, in an unpredictable order
                 firsts = self._order.sample([*SIDES, *SIDES], 4)
             self._order.shuffle(cells)
-            of = max(wanted.values())
-            for cell, visits in self._pair(stage, pair, firsts.pop(), cells, of):
-                self._visits += visits
-                self._failed.update((cell, v.side) for v in visits if v.status != "ok")
-                done[cell] += all(visit.status == "ok" for visit in visits)
+            of = max(plan.pairs for plan in plans.values())
+            self._keep(*self._pair(stage, pair, firsts.pop(), cells, of))
             pair += 1
-            self._keep()
 
-    def _left(self, stage: Stage, wanted: Mapping[int, int], done: Mapping[int, int]) -> list[int]:
+    def _left(self, stage: Stage, plans: Mapping[int, Plan]) -> list[int]:
         """Cells that need another pair."""
-        unsettled = still_to_confirm(self.run) if stage == "confirm" else wanted
+        pairs = pairs_of(self.run, stage)
+        failed = Counter((v.cell, v.side) for v in self.run.visits if v.status != "ok")
         return [
             cell
-            for cell in unsettled
-            if done[cell] < wanted[cell]
-            and not any(self._failed[cell, side] >= TRIES for side in SIDES)
+            for cell, plan in plans.items()
+            if not is_settled(pairs[cell].log_ratios, plan, self.run.rule)
+            and not any(failed[cell, side] >= TRIES for side in SIDES)
         ]
 
-    def _keep(self, *, complete: bool = False) -> None:
-        self.run = self.run.model_copy(update={"visits": tuple(self._visits), "complete": complete})
-        self._save(self.run)
+    def _keep(self, *visits: Visit, complete: bool = False) -> None:
+        kept = {"visits": (*self.run.visits, *visits), "complete": complete}
+        self.run = self.run.model_copy(update=kept)
+        self.save(self.run)
 
     def _pair(
         self, stage: Stage, pair: int, first: Side, cells: Sequence[int], of: int
-    ) -> Iterator[tuple[int, list[Visit]]]:
-        """One process of each side, or more if one dies: the visits of each of ``cells``."""
+    ) -> Iterator[Visit]:
+        """One process of each side, or more if one dies: the visits of ``cells``."""
         left = list(cells)
         while left:
             with contextlib.ExitStack() as stack:
@@ -262,9 +241,9 @@ class Campaign:
                 alive = True
                 while left and alive:
                     cell = left.pop(0)
-                    self._on_progress(f"{stage}: {self.run.cells[cell].target}", pair, of)
+                    self.on_progress(f"{stage}: {self.run.cells[cell].target}", pair, of)
                     visits, alive = self._measure(workers, stage, pair, cell)
-                    yield cell, visits
+                    yield from visits
                 if alive:
                     for worker in workers.values():
                         worker.leave()
@@ -275,7 +254,7 @@ class Campaign:
         return WorkerProcess(
             COMMAND,
             threads=self.run.cells[cell].threads,
-            environment={**self._environments[side], **PASSIVE_WAIT, **padding},
+            environment={**self.variables[side], **PASSIVE_WAIT, **padding},
         )
 
     def _measure(
@@ -286,6 +265,7 @@ class Campaign:
         The first of ``workers`` warms up first. Also whether both are still alive.
         """
         turn_samples = self._turn_samples(cell)
+        slowdowns: Mapping[Side, float] = {"base": 0.0, "head": self.slowdown}
         limits = Limits(
             sampling_s=LONGEST_VISIT_S,
             warmup_s=WARM_UP_S,
@@ -295,7 +275,7 @@ class Campaign:
             seed=self.run.seed,
         )
         tasks = {
-            side: Task(cell=self.run.cells[cell], limits=limits, slowdown=self._slowdowns[side])
+            side: Task(cell=self.run.cells[cell], limits=limits, slowdown=slowdowns[side])
             for side in workers
         }
 
@@ -330,7 +310,7 @@ class Campaign:
                     turn_samples=turn_samples,
                     void_samples=len(turns.void) * turn_samples,
                     peak_bytes=timing.memory.peak if timing.memory else None,
-                    slowdown=self._slowdowns[side],
+                    slowdown=slowdowns[side],
                 )
             )
         return visits, all(timing.status in _ALIVE for timing in turns.timings.values())
@@ -341,7 +321,6 @@ class Campaign:
         """
         if self.run.cells[cell].device == "cpu":
             return 1
-        known = [
-            visit.samples_ns for visit in self._visits if visit.cell == cell and visit.samples_ns
-        ]
-        return math.ceil(TURN_S * 1e9 / median(known[0])) if known else 1
+        known = [each.samples_ns for each in self.run.visits if each.cell == cell]
+        pass_ns = next((median(samples) for samples in known if samples), TURN_S * 1e9)
+        return math.ceil(TURN_S * 1e9 / pass_ns)

@@ -6,13 +6,13 @@ Pairs of processes and processes measured apart differ in the test alone: both b
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
 from vidcost.bench.gate.record import (
     SIDES,
+    Metric,
     Result,
     Rule,
     Run,
@@ -38,11 +38,8 @@ from vidcost.bench.gate.statistics import (
     values_needed,
 )
 
-_UNKNOWN = Estimate(0.0, -math.inf, math.inf)
 
-
-@dataclass(frozen=True)
-class Pairs:
+class Pairs(NamedTuple):
     """The pairs of processes of one cell at one stage.
 
     ``base`` and ``head`` are medians of the processes in seconds. ``log_ratios``: by pair, the
@@ -54,23 +51,20 @@ class Pairs:
     log_ratios: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """How the latency of one target compares.
 
     ``base`` and ``head`` are medians of processes in seconds; ``estimate`` is of the log ratio.
-    ``slower`` and ``faster`` are one-sided p values; H0: head is slower (faster) by at most the
-    margin; None if that was not tested. ``invalid`` says why there is no verdict, ``said`` is added
-    to its reason.
+    ``p`` are one-sided, None if nothing was tested; H0: head is slower, or is faster, by at most
+    the margin. ``invalid`` says why there is no verdict, ``said`` is added to its reason.
     """
 
     target: str
     base: Sequence[float] = ()
     head: Sequence[float] = ()
-    estimate: Estimate = _UNKNOWN
+    estimate: Estimate = Estimate(0.0, -math.inf, math.inf)
     pairs: int = 0
-    slower: float | None = None
-    faster: float | None = None
+    p: tuple[float, float] | None = None
     invalid: str = ""
     said: str = ""
 
@@ -107,20 +101,16 @@ def judge(measured: Run | SampleComparison) -> list[Verdict]:
 
 def pairs_of(run: Run, stage: Stage) -> list[Pairs]:
     """The pairs of each cell at ``stage``; pairs with a failure are left out."""
-    visits: dict[int, dict[int, dict[Side, Visit]]] = defaultdict(lambda: defaultdict(dict))
+    pairs: dict[tuple[int, int], dict[Side, Visit]] = defaultdict(dict)
     for visit in run.visits:
         if visit.stage == stage and visit.status == "ok" and visit.samples_ns:
-            visits[visit.cell][visit.pair][visit.side] = visit
-    return [_pairs(visits[cell]) for cell in range(len(run.cells))]
-
-
-def _pairs(visits: Mapping[int, Mapping[Side, Visit]]) -> Pairs:
-    good = [(pair["base"], pair["head"]) for pair in visits.values() if len(pair) == 2]
-    return Pairs(
-        base=tuple(median(base.samples_ns) / 1e9 for base, _ in good),
-        head=tuple(median(head.samples_ns) / 1e9 for _, head in good),
-        log_ratios=tuple(_log_ratio(base, head) for base, head in good),
-    )
+            pairs[visit.cell, visit.pair][visit.side] = visit
+    measured: list[list[tuple[float, float, float]]] = [[] for _ in run.cells]
+    for (cell, _), pair in pairs.items():
+        if len(pair) == len(SIDES):
+            base_s, head_s = (median(pair[side].samples_ns) / 1e9 for side in SIDES)
+            measured[cell].append((base_s, head_s, _log_ratio(pair["base"], pair["head"])))
+    return [Pairs(*zip(*each, strict=True)) for each in measured]
 
 
 def _log_ratio(base: Visit, head: Visit) -> float:
@@ -138,29 +128,14 @@ def _turns(visit: Visit) -> list[float]:
 
 
 class Plan(NamedTuple):
-    """How many pairs confirm a cell, and how many are the fewest before it may be left."""
+    """How many pairs a cell needs, and how many are the fewest before it may be left."""
 
     pairs: int
     fewest: int
 
 
-def to_confirm(run: Run) -> dict[int, int]:
-    """Cells that the screen does not clear, with how many pairs are to confirm them."""
-    return {cell: plan.pairs for cell, plan in planned(pairs_of(run, "screen"), run.rule).items()}
-
-
-def still_to_confirm(run: Run) -> list[int]:
-    """Those of :func:`to_confirm` that still need pairs."""
-    confirmed = pairs_of(run, "confirm")
-    return [
-        cell
-        for cell, plan in planned(pairs_of(run, "screen"), run.rule).items()
-        if not is_settled(confirmed[cell].log_ratios, plan, run.rule)
-    ]
-
-
 def planned(screened: Sequence[Pairs], rule: Rule) -> dict[int, Plan]:
-    """The cells to confirm, by the pairs of the screen.
+    """The cells that the screen does not clear, with their plans to confirm them.
 
     Fewer pairs are needed if the screen already proves a change larger than ``find``.
     """
@@ -214,20 +189,18 @@ def judge_pairs(
     plans, limit = planned(screened, rule), math.log1p(rule.margin)
     found = []
     for cell, target in enumerate(targets):
-        plan = plans.get(cell)
-        to_test = plan is not None
-        pairs = (confirmed if to_test else screened)[cell]
-        logs, needed = pairs.log_ratios, plan.pairs if plan else rule.screen_pairs
+        plan = plans.get(cell, Plan(rule.screen_pairs, rule.screen_pairs))
+        pairs = (confirmed if cell in plans else screened)[cell]
+        logs = pairs.log_ratios
         each = Evidence(target, pairs.base, pairs.head, pairs=len(logs))
-        if len(logs) < needed and not (plan and is_settled(logs, plan, rule)):
-            # it was to be confirmed, and counts in the adjustment
-            p = 1.0 if to_test else None
-            why = f"{len(logs)} of {needed} pairs were measured"
-            found.append(replace(each, slower=p, faster=p, invalid=why))
+        if is_settled(logs, plan, rule):
+            each = each._replace(estimate=of_pairs(logs))
+            p = sign_flip_p(logs, limit), sign_flip_p([-log for log in logs], limit)
         else:
-            slower = sign_flip_p(logs, limit) if to_test else None
-            faster = sign_flip_p([-log for log in logs], limit) if to_test else None
-            found.append(replace(each, estimate=of_pairs(logs), slower=slower, faster=faster))
+            each = each._replace(invalid=f"{len(logs)} of {plan.pairs} pairs were measured")
+            # it was to be confirmed, and counts in the adjustment
+            p = 1.0, 1.0
+        found.append(each._replace(p=p) if cell in plans else each)
     return _verdicts(found, rule)
 
 
@@ -254,8 +227,7 @@ def _of_processes(samples: Samples, rule: Rule, together: int) -> Evidence:
         samples.base,
         samples.head,
         of_two_samples(base, head),
-        slower=u_test_p(base, head, limit),
-        faster=u_test_p(head, base, limit),
+        p=(u_test_p(base, head, limit), u_test_p(head, base, limit)),
         invalid=samples.invalid,
         said=said,
     )
@@ -263,27 +235,32 @@ def _of_processes(samples: Samples, rule: Rule, together: int) -> Evidence:
 
 def _verdicts(found: Sequence[Evidence], rule: Rule) -> list[Verdict]:
     """The one judge of latencies: Holm's adjustment over all that was tested, and the words."""
-    slower = iter(holm_adjusted([each.slower for each in found if each.slower is not None]))
-    faster = iter(holm_adjusted([each.faster for each in found if each.faster is not None]))
+    tested = [each.p for each in found if each.p is not None]
+    slower, faster = (iter(holm_adjusted([p[side] for p in tested])) for side in (0, 1))
     return [
-        _verdict(
-            each,
-            rule,
-            None if each.slower is None else next(slower),
-            None if each.faster is None else next(faster),
-        )
-        for each in found
+        _verdict(each, rule, (next(slower), next(faster)) if each.p else None) for each in found
     ]
 
 
-def _verdict(each: Evidence, rule: Rule, slower: float | None, faster: float | None) -> Verdict:
-    """``slower`` and ``faster`` are the adjusted p values."""
+def _verdict(each: Evidence, rule: Rule, adjusted: tuple[float, float] | None) -> Verdict:
     if each.invalid:
-        return _invalid(each.target, each.invalid, each.pairs)
+        return _invalid(each.target, "latency", each.invalid, each.pairs)
     center, low, high = each.estimate
     known = math.isfinite(low) and math.isfinite(high)
     find = max(0.0, math.expm1(high)) if known else None
-    word, why = _decided(each.estimate, rule, slower, faster, find)
+    slower, faster = adjusted or (1.0, 1.0)
+    word: Word = "INCONCLUSIVE"
+    if slower <= rule.confirm_level:
+        word, why = "REGRESSED", f"slower by more than {rule.margin:.1%}"
+    elif faster <= rule.confirm_level:
+        word, why = "IMPROVED", f"faster by more than {rule.margin:.1%}"
+    elif _is_equal(each.estimate, rule):
+        word, why = "EQUIVALENT", f"within {rule.margin:.1%}"
+    elif find is None:
+        why = "too few values: no slow-down could have been found"
+    else:
+        only = f" only, not {rule.find:.1%}" if find > rule.find else ""
+        why = f"excludes a slow-down above {find:.1%}{only}"
     return Verdict(
         target=each.target,
         metric="latency",
@@ -295,27 +272,10 @@ def _verdict(each: Evidence, rule: Rule, slower: float | None, faster: float | N
         margin=rule.margin,
         find=find,
         pairs=each.pairs,
-        p=faster if word == "IMPROVED" else slower,
+        p=adjusted and adjusted[word == "IMPROVED"],
         base=median(each.base),
         head=median(each.head),
     )
-
-
-def _decided(
-    estimate: Estimate, rule: Rule, slower: float | None, faster: float | None, find: float | None
-) -> tuple[Word, str]:
-    if slower is not None and slower <= rule.confirm_level:
-        return "REGRESSED", f"slower by more than {rule.margin:.1%}"
-    if faster is not None and faster <= rule.confirm_level:
-        return "IMPROVED", f"faster by more than {rule.margin:.1%}"
-    if _is_equal(estimate, rule):
-        return "EQUIVALENT", f"within {rule.margin:.1%}"
-    if find is None:
-        return "INCONCLUSIVE", "too few values: no slow-down could have been found"
-    if find > rule.find:
-        excluded = f"excludes a slow-down above {find:.1%} only, not {rule.find:.1%}"
-        return "INCONCLUSIVE", excluded
-    return "INCONCLUSIVE", f"excludes a slow-down above {find:.1%}"
 
 
 def _is_equal(estimate: Estimate, rule: Rule) -> bool:
@@ -340,8 +300,7 @@ def _memory(
 ) -> Verdict:
     """By the least peak of each side: allocations do not vary as latencies do."""
     if not peaks or not head_peaks:
-        why = why or f"{'head' if peaks else 'base'} has no peak"
-        return _invalid(target, why, 0).model_copy(update={"metric": "memory"})
+        return _invalid(target, "memory", why or f"{'head' if peaks else 'base'} has no peak")
     base, head = min(peaks), min(head_peaks)
     allowed = max(rule.memory_margin * base, rule.memory_bytes)
     more = f"{head - base:+,} bytes"
@@ -371,5 +330,5 @@ def _failure(visits: Sequence[Visit], cell: int) -> str:
     return f"{failed[-1].side} {failed[-1].status}: {failed[-1].error}" if failed else ""
 
 
-def _invalid(target: str, why: str, pairs: int) -> Verdict:
-    return Verdict(target=target, metric="latency", word="INVALID", why=why, pairs=pairs)
+def _invalid(target: str, metric: Metric, why: str, pairs: int = 0) -> Verdict:
+    return Verdict(target=target, metric=metric, word="INVALID", why=why, pairs=pairs)

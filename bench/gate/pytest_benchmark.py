@@ -1,13 +1,13 @@
 """JSON files of pytest-benchmark: read, checked, and matched between two versions."""
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from vidcost.bench.gate.record import Rule, SampleComparison, Samples
 from vidcost.bench.timing.record import UNKNOWN
@@ -34,30 +34,46 @@ FIELDS = (*MACHINE, *DEVICE, "params", "timer", COMMIT)
 """Those that --allow can except."""
 
 DRIFT = "measured at different times: a drift of the machine is not excluded"
-SWAPPED = "every run of base was started after those of head: swap them if that is not intended"
 NO_GPU = "the files name no device and no torch: whether both sides had the same is unknown"
 LAUNCHES = "the stream was still busy when a pass returned: the clock saw launches only"
 
 
+class _Stats(BaseModel):
+    median: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+
+
+class _Extra(BaseModel, extra="allow"):
+    peak_bytes: NonNegativeInt | None = None
+    stream_busy: bool = False
+    machine: dict[str, Any] = {}
+
+
+class _Benchmark(BaseModel):
+    fullname: str
+    stats: _Stats
+    params: dict[str, Any] | None = None
+    options: dict[str, Any] = {}
+    extra_info: _Extra = _Extra()
+
+
+class _Run(BaseModel):
+    machine_info: dict[str, Any]
+    commit_info: dict[str, Any] = {}
+    datetime: str = ""
+    benchmarks: list[_Benchmark]
+
+
 @dataclass(frozen=True)
 class _Process:
-    """One benchmark in one run of pytest, as it stands in the ``file``.
-
-    ``conditions`` are what must be equal, by field. ``identity`` is equal only for copies.
-    """
+    """One benchmark in one run of pytest; ``conditions`` are what must be equal, by field."""
 
     name: str
-    file: str
-    identity: str
+    file: Path
     started: str
     conditions: Mapping[str, str]
     median_s: float
     peak_bytes: int | None
     launches_only: bool
-
-    @property
-    def where(self) -> str:
-        return f"{self.file}, {self.name}"
 
 
 def compare_files(
@@ -80,9 +96,6 @@ def compare_files(
     notes, samples = [DRIFT], []
     if all(each.conditions[field] == UNKNOWN for each in every for field in ("device", "torch")):
         notes.append(NO_GPU)
-    # ISO 8601 in one time zone sorts as text
-    if min(each.started for each in old) > max(each.started for each in new):
-        notes.append(SWAPPED)
     for name in dict.fromkeys(each.name for each in every):
         ours, theirs = ([each for each in side if each.name == name] for side in (old, new))
         notes += _differences(ours, theirs, allow)
@@ -108,104 +121,65 @@ def compare_files(
     )
 
 
-# reading
-
-
 def _read(path: Path) -> list[_Process]:
     """All benchmarks of a file, or of the files in a folder."""
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-    if not files:
-        raise ValueError(f"{path} holds no .json file: name another folder")
     processes = [process for file in files for process in _read_file(file)]
     if not processes:
         raise ValueError(f"{path} holds no benchmark: run pytest with --benchmark-json")
     return processes
 
 
-def _read_file(path: Path) -> list[_Process]:
+def _read_file(path: Path) -> Iterator[_Process]:
     try:
-        found = json.loads(path.read_bytes())
+        run = _Run.model_validate(json.loads(path.read_bytes()))
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(
+            f"{path} is no file of pytest's --benchmark-json, or damaged: {where}: {first['msg']}"
+        ) from None
     except ValueError:
         raise ValueError(f"{path} is not JSON, or cut short: run pytest again") from None
-    if isinstance(found, dict) and "measured" in found:
-        raise ValueError(f"{path} is a gate's result: `vidcost gate replay` judges it again")
-    if not isinstance(found, dict) or not {"machine_info", "benchmarks"} <= set(found):
-        raise ValueError(f"{path} is another kind of file: name one of pytest's --benchmark-json")
-    if not isinstance(found["benchmarks"], list):
-        raise ValueError(f"{path}: 'benchmarks' is not a list: run pytest again")
-    return [_process(str(path), number, found) for number in range(len(found["benchmarks"]))]
-
-
-def _process(file: str, number: int, found: Mapping[str, Any]) -> _Process:
-    benchmark, machine = _mapping(found["benchmarks"][number]), found["machine_info"]
-    name, stats = benchmark.get("fullname"), benchmark.get("stats")
-    if not isinstance(name, str) or not isinstance(stats, dict):
-        raise ValueError(
-            f"{file}: benchmark {number + 1} has no name or no stats: run pytest again"
+    for each in run.benchmarks:
+        extra, timer = each.extra_info, str(each.options.get("timer", UNKNOWN))
+        # a value that JSON cannot hold is stored as its repr, often with an address in memory
+        params = {k: v for k, v in (each.params or {}).items() if "UNSERIALIZABLE[" not in str(v)}
+        device = {**run.machine_info, **extra.machine, **extra.model_dump()}
+        yield _Process(
+            name=each.fullname,
+            file=path,
+            started=run.datetime,
+            conditions={field: _at(run.machine_info, field) for field in MACHINE}
+            | {field: _at(device, field) for field in DEVICE}
+            | {"params": json.dumps(params, sort_keys=True), "timer": timer}
+            | {COMMIT: _at({"commit_info": run.commit_info}, COMMIT)},
+            median_s=each.stats.median,
+            peak_bytes=extra.peak_bytes,
+            launches_only=extra.stream_busy and "cuda" not in timer,
         )
-    where = f"{file}, {name}"
-    # rounds are stored by --benchmark-save-data, else there is only their median
-    rounds = stats.get("data", [stats.get("median")])
-    if not isinstance(rounds, list) or not rounds:
-        raise ValueError(f"{where}: 'data' is not a list of rounds: run pytest again")
-    # a value that JSON cannot hold is stored as its repr, often with an address in memory
-    params = {
-        key: value
-        for key, value in sorted(_mapping(benchmark.get("params")).items())
-        if "UNSERIALIZABLE[" not in str(value)
-    }
-    extra = _mapping(benchmark.get("extra_info"))
-    described = {**_mapping(machine), **_mapping(extra.get("machine")), **extra}
-    timer = str(_mapping(benchmark.get("options")).get("timer", UNKNOWN))
-    peak = extra.get("peak_bytes")
-    return _Process(
-        name=name,
-        file=file,
-        identity=json.dumps([found.get("datetime"), benchmark], sort_keys=True),
-        started=str(found.get("datetime", "")),
-        conditions={field: _at(machine, field) for field in MACHINE}
-        | {field: _at(described, field) for field in DEVICE}
-        | {"params": json.dumps(params), "timer": timer, COMMIT: _at(found, COMMIT)},
-        median_s=median(_number(value, where, "a time in seconds") for value in rounds),
-        peak_bytes=None if peak is None else int(_number(peak, where, "a peak in bytes")),
-        launches_only=bool(extra.get("stream_busy")) and "cuda" not in timer,
-    )
 
 
-def _number(value: object, where: str, what: str) -> float:
-    # JSON's true would pass as 1
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{where}: {value!r} is not {what}: run pytest again")
-    return float(value)
-
-
-def _at(found: object, path: str) -> str:
+def _at(found: Any, path: str) -> str:
     for key in path.split("."):
-        found = _mapping(found).get(key)
+        found = found.get(key) if isinstance(found, dict) else None
     return UNKNOWN if found is None else str(found)
 
 
-def _mapping(found: object) -> Mapping[str, Any]:
-    return found if isinstance(found, dict) else {}
-
-
-# matching
-
-
-def _reject_copies(processes: Iterable[_Process]) -> None:
+def _reject_copies(processes: Sequence[_Process]) -> None:
     """A process counts once; the same one on both sides would hide a difference."""
-    seen: dict[str, str] = {}
-    for process in processes:
-        before = seen.get(process.identity)
-        if process.where in seen.values():
-            raise ValueError(f"{process.where} is there twice: a run is one process, remove one")
-        if before is not None:
+    seen: dict[tuple[str, str, float], _Process] = {}
+    for each in processes:
+        # runs that began in the same microsecond do not take the same time
+        identity = each.name, each.started, each.median_s
+        if identity in seen:
             raise ValueError(
-                f"{process.where} is a copy of {before}: a process counts once, remove one"
+                f"{each.file}, {each.name} is a copy of that in {seen[identity].file}: a process "
+                "counts once, remove one"
             )
-        seen[process.identity] = process.where
+        seen[identity] = each
 
 
 def _differences(

@@ -23,6 +23,7 @@ Side = Literal["base", "head"]
 Stage = Literal["memory", "screen", "confirm"]
 Metric = Literal["latency", "memory"]
 Word = Literal["REGRESSED", "IMPROVED", "EQUIVALENT", "INCONCLUSIVE", "INVALID"]
+Level = Literal["error", "warning", "notice"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -204,23 +205,27 @@ def hides(verdict: Verdict, rule: Rule) -> bool:
     return verdict.word == "INCONCLUSIVE" and (verdict.find is None or verdict.find > rule.find)
 
 
+def level(verdict: Verdict, rule: Rule) -> Level | None:
+    """What a verdict asks of people: an error fails the gate, None needs no action."""
+    match verdict.word:
+        case "REGRESSED" | "INVALID":
+            return "error"
+        case "INCONCLUSIVE" if hides(verdict, rule):
+            return "error" if rule.inconclusive == "fail" else "warning"
+        case "IMPROVED":
+            return "notice"
+        case "INCONCLUSIVE" | "EQUIVALENT":
+            return None
+        case _:
+            assert_never(verdict.word)
+
+
 def exit_status(verdicts: Sequence[Verdict], rule: Rule, *, complete: bool = True) -> int:
     """1 if anything regressed, else 3 if anything could not be judged, else 0."""
-    statuses = [DONE if complete and verdicts else NOT_JUDGED]
-    for verdict in verdicts:
-        match verdict.word:
-            case "REGRESSED":
-                return FOUND_WRONG
-            case "INVALID":
-                statuses.append(NOT_JUDGED)
-            case "INCONCLUSIVE":
-                fails = rule.inconclusive == "fail" and hides(verdict, rule)
-                statuses.append(NOT_JUDGED if fails else DONE)
-            case "IMPROVED" | "EQUIVALENT":
-                pass
-            case _:
-                assert_never(verdict.word)
-    return max(statuses)
+    if any(verdict.word == "REGRESSED" for verdict in verdicts):
+        return FOUND_WRONG
+    failed = any(level(verdict, rule) == "error" for verdict in verdicts)
+    return NOT_JUDGED if failed or not verdicts or not complete else DONE
 
 
 def write(path: Path, result: Result) -> None:

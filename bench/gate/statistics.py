@@ -1,6 +1,7 @@
 """Tests and intervals of log ratios, of pairs and of two samples, mostly by scipy."""
 
 import functools
+import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -76,10 +77,7 @@ def pairs_needed(values: Values, *, distance: float, level: float, power: float)
 @functools.cache
 def fewest_pairs(level: float) -> int:
     """The fewest pairs that reach ``level`` with one disturbed pair, the largest, against them."""
-    count = 1
-    while _rank_sum_p(count, count) > level:
-        count += 1
-    return count
+    return next(count for count in itertools.count(1) if _rank_sum_p(count, count) <= level)
 
 
 @functools.cache
@@ -131,10 +129,7 @@ def least_p(base: int, head: int) -> float:
 
 def values_needed(level: float) -> int:
     """How many values on each side the exact U-test needs to reach ``level``."""
-    count = 1
-    while least_p(count, count) > level:
-        count += 1
-    return count
+    return next(count for count in itertools.count(1) if least_p(count, count) <= level)
 
 
 def _lower(base: Values, head: Values) -> float:

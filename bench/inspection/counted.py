@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from vidcost.bench.api.count import NetworkCount, count
 from vidcost.bench.count.counter import UncountedOperator
 from vidcost.bench.count.modules import ClosedFormMismatch, ModuleCount
-from vidcost.bench.count.printed import Candidate, candidates
-from vidcost.bench.count.reconcile import Entry, reconcile_network
+from vidcost.bench.count.reconcile import Candidate, Entry, candidates, reconcile_network
 from vidcost.bench.count.references.asking import DEFAULT, ask_about
 from vidcost.bench.count.references.reference import Answer, Convention
 from vidcost.bench.isolation import LIMIT_S, Failed, isolated
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.predict import outline
-from vidcost.bench.user.reference import UserCodeError, last_line, of_user_code
+from vidcost.bench.user.reference import of_user_code
 from vidcost.models.cost import Cost
 
 
@@ -82,12 +81,8 @@ def explained(
 
 def _explained(cell: Cell, counters: tuple[Convention, ...]) -> list[Entry]:
     built = _built(cell)
-    try:
+    with of_user_code(UncountedOperator):
         return reconcile_network(cell.target, built.model, built.inputs, counters)
-    except UncountedOperator:
-        raise
-    except Exception as error:
-        raise UserCodeError(last_line(error)) from error
 
 
 def candidates_of(cell: Cell, *, limit_s: float = LIMIT_S) -> list[Candidate]:
@@ -100,7 +95,7 @@ def candidates_of(cell: Cell, *, limit_s: float = LIMIT_S) -> list[Candidate]:
 
 def _candidates(cell: Cell) -> list[Candidate]:
     built = _built(cell)
-    with of_user_code():
+    with of_user_code(UncountedOperator):
         return list(candidates(" + ".join(cell.inputs), built.model, built.inputs))
 
 
@@ -154,13 +149,9 @@ def _network_count(cell: Cell, training: bool) -> NetworkCount:
         # ours run as shapes alone, so it is the clip that does not suit them
         if not cell.code:
             raise
-        built = _built(cell)
-    try:
+    built = _built(cell)
+    with of_user_code(UncountedOperator):
         return count(built.model, built.inputs, training=training)
-    except UncountedOperator:
-        raise
-    except Exception as error:
-        raise UserCodeError(last_line(error)) from error
 
 
 def _built(cell: Cell) -> Built:

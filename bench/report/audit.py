@@ -127,7 +127,7 @@ def findings(paper: Paper, judged: Sequence[Judged]) -> tuple[Finding, ...]:
 def _blocks(row: str, inside: str) -> list[int]:
     """The different MACs of blocks with closed forms ``inside`` a part of a row's network."""
     model, counted = built(Recipe.parse(row))
-    checks = [check for check in closed_forms(model, counted) if check.module.startswith(inside)]
+    checks = [check for check in closed_forms(model, counted)[0] if check.module.startswith(inside)]
     names = [check.module for check in checks]
     outermost = (c for c in checks if not any(c.module.startswith(f"{name}.") for name in names))
     return sorted({check.counted.macs for check in outermost})
@@ -245,9 +245,9 @@ def claim_table(judged: Iterable[tuple[Claim, Said]]) -> Table:
             {
                 **{key: getattr(claim, key) for key in ("where", "printed", "says")},
                 **{key: getattr(said, key) for key in ("by_paper", "by_count", "because")},
-                "command": "vidcost formulas --format md"
-                if said.of_formulas
-                else f"vidcost count {' '.join(claim.rows)}",
+                "command": f"vidcost count {' '.join(claim.rows)}"
+                if claim.rows
+                else "vidcost formulas --format md",
             }
             for claim, said in judged
         ],
@@ -255,6 +255,29 @@ def claim_table(judged: Iterable[tuple[Claim, Said]]) -> Table:
             "Rows are counted as described. Where a claim gives no figure and no direction, the "
             "columns give the figures instead of a verdict.",
         ),
+    )
+
+
+def formula_claims(paper: Paper) -> Table:
+    """The paper's claims about its formulas: by the printed forms, by the derived ones."""
+    return claim_table([each for each in judge_claims(paper) if not each[0].rows])
+
+
+def formula_markdown(paper: Paper) -> str:
+    """The document that the paper's formulas.md.j2 makes, N_k written as the paper does.
+
+    Raises: ValueError if the paper has none.
+    """
+    import sympy
+
+    from vidcost.bench import formulas
+
+    def math(expr: sympy.Expr) -> str:
+        return f"$`{sympy.latex(sympy.expand(expr)).replace('{N}_', 'N_')}`$"
+
+    table = formula_claims(paper).markdown()
+    return render(
+        paper, "formulas.md.j2", filters={"math": math}, formulas=formulas, claim_table=table
     )
 
 

@@ -3,23 +3,30 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import torch
-
-from vidcost.bench.count.conformance import Figure, Statement
+from vidcost.bench.count.conformance import Figure, Statement, why
 from vidcost.bench.count.operators import OPERATORS, Operator
 from vidcost.bench.report.table import Column, Table, integer
 
 _WITH_PRODUCTS = [operator for operator in OPERATORS if operator.macs]
 _WITHOUT_PRODUCTS = [operator for operator in OPERATORS if not operator.macs]
+_PRODUCTS = (
+    "✓ is the integer worked out by hand, in the column MACs. On CPU torch runs "
+    "scaled_dot_product_attention as one fused operator, and in evaluation mode under no_grad all "
+    "of MultiheadAttention. It counts a weight's gradient as if there were no groups."
+)
+_NO_PRODUCTS = (
+    "By our convention these are no MACs; other conventions count operations for them, which is no "
+    "error."
+)
 
 
 def conformance_tables(statements: Sequence[Statement]) -> tuple[Table, ...]:
     """Who is right how often, then each operator: forward, backward, and without products."""
     return (
         summary_table(statements),
-        product_table(statements, "forward"),
-        product_table(statements, "backward"),
-        convention_table(statements),
+        operator_table(statements, "forward", _WITH_PRODUCTS),
+        operator_table(statements, "backward", _WITH_PRODUCTS),
+        operator_table(statements, "forward", _WITHOUT_PRODUCTS),
     )
 
 
@@ -64,69 +71,46 @@ def summary_table(statements: Sequence[Statement]) -> Table:
     )
 
 
-def product_table(statements: Sequence[Statement], phase: Literal["forward", "backward"]) -> Table:
-    """The operators that have MACs: the true ones, and each counter's figure.
+def operator_table(
+    statements: Sequence[Statement],
+    phase: Literal["forward", "backward"],
+    operators: Sequence[Operator],
+) -> Table:
+    """The true MACs of operators and each counter's figure; footnotes say why others differ.
 
     The backward pass has the gradients of all parameters and inputs, and only the counters that
-    count it.
+    count it. Nobody is right or wrong on operators without products.
     """
     forward = phase == "forward"
-    operators = [o for o in _WITH_PRODUCTS if forward or o.has_gradient]
+    operators = [o for o in operators if forward or o.has_gradient]
     answers = {s.counter: said for s in statements if (said := getattr(s, phase))}
     equal, footnotes = set(), {}
     lines = []
     for index, operator in enumerate(operators):
         macs = operator.macs if forward else 2 * operator.macs
-        readings = operator.readings if forward else operator.backward_readings
         line: dict[str, object] = {"operator": operator.name, "true": macs}
         for counter, said in answers.items():
             figure = line[counter] = said[operator.name]
             if figure == macs:
                 equal.add((index, counter))
             elif isinstance(figure, int):
-                footnotes[index, counter] = _explained(figure, macs, readings)
+                reason = why(counter, operator, figure) if forward else ""
+                times = f"{figure / macs:.3f} times the MACs" if macs else "not explained"
+                footnotes[index, counter] = reason or (times if figure else "not seen")
         lines.append(line)
-    title, legend = "Backward pass, gradients of all parameters and inputs", ""
-    if forward:
-        title, legend = (
-            "Forward pass",
-            (
-                " On CPU torch runs scaled_dot_product_attention as one fused operator, and in "
-                "evaluation mode under no_grad all of MultiheadAttention."
-            ),
-        )
+    has_products = any(operator.macs for operator in operators)
+    title = "Forward pass" if forward else "Backward pass, gradients of all parameters and inputs"
     return Table(
-        title=title,
+        title=title if has_products else "What is added for operators without products",
         columns=(
             Column("operator", "Operator"),
             Column("true", "MACs", integer),
             *(Column(counter, counter, _figure_or_status) for counter in answers),
         ),
         lines=lines,
-        equal=frozenset(equal),
+        equal=frozenset(equal if has_products else ()),
         footnotes=footnotes,
-        legend=(f"✓ is the integer worked out by hand, in the column MACs.{legend}",),
-    )
-
-
-def convention_table(statements: Sequence[Statement]) -> Table:
-    """The operators without MACs: what each counter counts for an element."""
-    return Table(
-        title="What is added for operators without products",
-        columns=(
-            Column("operator", "Operator"),
-            *(Column(each.counter, each.counter) for each in statements),
-        ),
-        lines=[
-            {"operator": operator.name}
-            | {each.counter: _per_element(operator, each.forward) for each in statements}
-            for operator in _WITHOUT_PRODUCTS
-        ],
-        legend=(
-            "By our convention these are no MACs; other conventions count operations for them, "
-            "which is no error. Shown is what a counter's figure comes to by element: of the input "
-            "(in), of the output (out), or of either where both have as many.",
-        ),
+        legend=(_PRODUCTS if has_products else _NO_PRODUCTS,),
     )
 
 
@@ -161,32 +145,3 @@ def _right(statement: Statement, said: Mapping[str, Figure], true: Mapping[str, 
 
 def _figure_or_status(value: int | str) -> str:
     return value if isinstance(value, str) else integer(value)
-
-
-def _explained(figure: int, macs: int, readings: Mapping[str, int]) -> str:
-    """What a figure comes to that is not the MACs."""
-    if figure == 0:
-        return "not seen"
-    meant = (words for words, reading in readings.items() if figure == reading)
-    return next(meant, f"{figure / macs:.3f} times the MACs")
-
-
-def _per_element(operator: Operator, answers: Mapping[str, Figure]) -> str:
-    """The figure by element, for an operator without MACs."""
-    figure = answers[operator.name]
-    if isinstance(figure, str):
-        return figure
-    for words, reading in operator.readings.items():
-        if figure == reading:
-            return words
-    if figure == 0:
-        return "0"
-    with torch.device("meta"):
-        network, inputs = operator.network(), operator.inputs()
-        into, out = inputs[0].numel(), network(*inputs).numel()
-    sides = [(into, "")] if into == out else [(into, " in"), (out, " out")]
-    # of the side of which it is fewer times the elements
-    for elements, side in sorted(sides, reverse=True):
-        if figure % elements == 0:
-            return f"{figure // elements} per element{side}"
-    return "1 per element in, 1 out" if figure == into + out else integer(figure)

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from vidcost.bench.count.printed import Candidate
-from vidcost.bench.count.reconcile import Entry
+from vidcost.bench.count.reconcile import Candidate, Entry
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import Status
 from vidcost.bench.report.table import Column, Table, integer, text

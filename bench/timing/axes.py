@@ -1,8 +1,8 @@
 """The axes of timing: what may vary between measurements of one target, in one table.
 
-A field of :class:`Conditions` is an axis. From it derive the options of commands and their
-completion, the combinations of a plan, the fields of cells and records, columns and legends. A new
-axis is a field here, and its implementation in the worker.
+A field of :class:`Conditions` is an axis. From it derive the options of commands, the
+combinations of a plan, the fields of cells and records, columns and legends. A new axis is a field
+here, and its implementation in the worker.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

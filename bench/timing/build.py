@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vidcost.bench.block_spec import block_factory
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.user.network import called
-from vidcost.models.backbones.positions import BlockFactory
+from vidcost.models.backbones.backbone import BlockFactory
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
 

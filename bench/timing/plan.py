@@ -14,7 +14,7 @@ from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.timing.axes import combinations
 from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.user.inputs import is_made, parse_all
+from vidcost.bench.user.network import is_made, parse_all
 from vidcost.bench.user.reference import digest
 from vidcost.models.blocks.impl import IMPLS, checked
 from vidcost.models.registry import block_types, specs

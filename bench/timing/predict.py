@@ -14,7 +14,7 @@ from vidcost.bench.isolation import Failed, isolated
 from vidcost.bench.timing.build import bare_row_of, blocks_of, row_of
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.parent import Predicted
-from vidcost.bench.user.network import called_on_meta
+from vidcost.bench.user.network import called
 from vidcost.papers.row import Row
 
 LIMIT_S = 120.0
@@ -68,7 +68,7 @@ def outline(cell: Cell) -> Outline:
     Raises: ValueError as the network or block does.
     """
     if cell.network is not None:
-        return called_on_meta(cell.network, cell.inputs, blocks_of(cell))
+        return called(cell.network, cell.inputs, blocks_of(cell), on_meta=True)
     if cell.row is not None:
         return _at(cell, row_of(cell))
     assert cell.block is not None, cell

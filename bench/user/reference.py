@@ -24,14 +24,15 @@ class UserCodeError(Exception):
 
 
 @contextmanager
-def of_user_code() -> Iterator[None]:
+def of_user_code(*others: type[Exception]) -> Iterator[None]:
     """Turn every exception in the block, ``SystemExit`` too, into a :class:`UserCodeError`.
 
-    Except Ctrl-C and a lack of memory, which is no fault of the code.
+    Except ``others``, and Ctrl-C and a lack of memory, which is no fault of the code.
     """
+    let_by: tuple[type[BaseException], ...] = (UserCodeError, KeyboardInterrupt, MemoryError)
     try:
         yield
-    except (UserCodeError, KeyboardInterrupt, MemoryError):
+    except (*let_by, *others):
         raise
     except BaseException as error:
         raise UserCodeError(last_line(error)) from error

@@ -4,75 +4,49 @@ Source: Tran et al. 2015, arXiv:1412.0767, Figure 3; layers carry the names of t
 Caffe model (``conv3b``), linear ones without its ``-1``.
 """
 
-from collections import OrderedDict
+from torch import nn
 
-from torch import Tensor, nn
+from vidcost.models.backbones.backbone import (
+    Backbone,
+    Blocks,
+    Clip,
+    Layers,
+    Unit,
+    named,
+    with_blocks,
+)
 
-from vidcost.models.backbones.clip import check_clip, clip_of
-from vidcost.models.backbones.positions import Blocks, Unit, check_positions, with_blocks
-
-STAGES = {
-    "conv1": (1, 64),
-    "conv2": (1, 128),
-    "conv3": (2, 256),
-    "conv4": (2, 512),
-    "conv5": (2, 512),
-}
-"""Convolutions and width of each stage; a max-pool ends it."""
+WIDTHS = {"conv1": 64, "conv2": 128, "conv3": 256, "conv4": 512, "conv5": 512}
+"""Width of each stage; a max-pool ends it."""
 
 
-class C3D(nn.Sequential):
-    """C3D for clips of one size.
+class C3D(Backbone):
+    """C3D.  Positions: ``conv1`` to ``conv5``; a unit is a convolution with its ReLU.
 
-    Positions: ``conv1`` to ``conv5`` with the places of :mod:`vidcost.models.backbones.positions`;
-               a unit is a convolution with its ReLU, and ``conv1`` and ``conv2`` have but one.
-    Shapes: (B, in_channels, frames, size, size) -> (B, classes).
-    Cost:   params 77,995,776 + 4097 classes with 3 input channels, 16 to 31 frames of 96 to 127
-            pixels a side, and no block.
-    Raises: ValueError if classes or in_channels is below 1, the clip has fewer than 16 frames or
-            16 pixels a side (four pools halve both), or a position does not exist.
+    Cost: params 77,995,776 + 4097 classes with 3 input channels, 16 to 31 frames of 96 to 127
+          pixels a side, and no block. Four pools halve frames and pixels.
     """
 
-    def __init__(
-        self,
-        *,
-        classes: int = 400,
-        frames: int = 16,
-        size: int = 112,
-        in_channels: int = 3,
-        blocks: Blocks | None = None,
-    ) -> None:
-        clip = clip_of("C3D", classes, (in_channels, frames, size), least=(16, 16))
-        blocks = blocks or {}
-        check_positions(blocks, {name: count for name, (count, _) in STAGES.items()})
-        pools = {"conv1": nn.MaxPool3d((1, 2, 2)), "conv5": nn.MaxPool3d(2, padding=(0, 1, 1))}
-        layers: list[tuple[str, nn.Module]] = []
-        channels = in_channels
-        for stage, (count, width) in STAGES.items():
-            units: list[Unit] = []
-            for letter in "ab"[:count]:
-                conv, relu = nn.Conv3d(channels, width, 3, padding=1), nn.ReLU(inplace=True)
-                unit = nn.Sequential(OrderedDict(conv=conv, relu=relu))
-                units.append((stage + letter, unit, width))
-                channels = width
-            pool = pools.get(stage, nn.MaxPool3d(2))
-            layers += [*with_blocks(stage, units, blocks), (stage.replace("conv", "pool"), pool)]
-        time, height = frames // 16, size // 16 // 2 + 1
-        layers += [
-            ("flatten", nn.Flatten()),
-            ("fc6", nn.Linear(channels * time * height**2, 4096)),
-            ("relu6", nn.ReLU(inplace=True)),
-            ("dropout6", nn.Dropout(0.5)),
-            ("fc7", nn.Linear(4096, 4096)),
-            ("relu7", nn.ReLU(inplace=True)),
-            ("dropout7", nn.Dropout(0.5)),
-            ("fc8", nn.Linear(4096, classes)),
-        ]
-        super().__init__(OrderedDict(layers))
-        self.clip = clip
+    title = "C3D"
+    size = 112
+    stages = {"conv1": 1, "conv2": 1, "conv3": 2, "conv4": 2, "conv5": 2}  # noqa: RUF012
+    least = (16, 16)
 
-    def forward(self, x: Tensor) -> Tensor:
-        check_clip(x, self.clip)
-        for layer in self:
-            x = layer(x)
-        return x
+    def layers(self, classes: int, clip: Clip, blocks: Blocks) -> Layers:
+        channels, frames, size, _ = clip
+        pools = {"conv1": nn.MaxPool3d((1, 2, 2)), "conv5": nn.MaxPool3d(2, padding=(0, 1, 1))}
+        for stage, width in WIDTHS.items():
+            units: list[Unit] = []
+            for letter in "ab"[: self.stages[stage]]:
+                conv = nn.Conv3d(channels, width, 3, padding=1)
+                units.append((stage + letter, named(conv=conv, relu=nn.ReLU(inplace=True)), width))
+                channels = width
+            yield from with_blocks(stage, units, blocks)
+            yield stage.replace("conv", "pool"), pools.get(stage, nn.MaxPool3d(2))
+        yield "flatten", nn.Flatten()
+        features = channels * (frames // 16) * (size // 16 // 2 + 1) ** 2
+        for number in (6, 7):
+            yield f"fc{number}", nn.Linear(features if number == 6 else 4096, 4096)
+            yield f"relu{number}", nn.ReLU(inplace=True)
+            yield f"dropout{number}", nn.Dropout(0.5)
+        yield "fc8", nn.Linear(4096, classes)

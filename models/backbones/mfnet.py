@@ -4,50 +4,39 @@ Source: Chen et al., ECCV 2018, arXiv:1807.11195; layer by layer the authors' ``
 checkpoints fit (their keys are ours).
 """
 
-from collections import OrderedDict
-
-import torch
 from torch import Tensor, nn
 
-from vidcost.models.backbones.clip import check_clip, clip_of
-from vidcost.models.backbones.positions import Blocks, Unit, check_positions, stage_of
+from vidcost.models.backbones.backbone import (
+    Backbone,
+    Blocks,
+    Clip,
+    Layers,
+    Triple,
+    Unit,
+    named,
+    stage_of,
+)
 
-Triple = tuple[int, int, int]
-"""Time, height, width."""
 ONE: Triple = (1, 1, 1)
 GROUPS = 16
 STAGES = {"conv2": (3, 96), "conv3": (4, 192), "conv4": (6, 384), "conv5": (3, 768)}
 """Units and width of each stage."""
 
 
-class MFNet(nn.Module):
-    """MFNet for clips of one size.
+class MFNet(Backbone):
+    """MFNet.  Positions: ``conv2`` to ``conv5``.
 
-    Positions: ``conv2`` to ``conv5`` with the places of :mod:`vidcost.models.backbones.positions`.
-    Shapes: (B, in_channels, frames, size, size) -> (B, classes).
-    Cost:   params 7,688,768 + 769 classes with 3 input channels and no block.
-    Raises: ValueError if classes or in_channels is below 1, or a position does not exist.
+    Cost: params 7,688,768 + 769 classes with 3 input channels and no block.
     """
 
-    def __init__(
-        self,
-        *,
-        classes: int = 400,
-        frames: int = 16,
-        size: int = 224,
-        in_channels: int = 3,
-        blocks: Blocks | None = None,
-    ) -> None:
-        super().__init__()
-        self.clip = clip_of("MFNet", classes, (in_channels, frames, size))
-        blocks = blocks or {}
-        check_positions(blocks, {name: units for name, (units, _) in STAGES.items()})
-        self.conv1 = _named(
-            conv=nn.Conv3d(in_channels, 16, (3, 5, 5), (1, 2, 2), (1, 2, 2), bias=False),
-            bn=nn.BatchNorm3d(16),
-            relu=nn.ReLU(inplace=True),
-        )
-        self.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
+    title = "MFNet"
+    stages = {name: units for name, (units, _) in STAGES.items()}  # noqa: RUF012
+
+    def layers(self, classes: int, clip: Clip, blocks: Blocks) -> Layers:
+        in_channels, frames, size, _ = clip
+        stem = nn.Conv3d(in_channels, 16, (3, 5, 5), (1, 2, 2), (1, 2, 2), bias=False)
+        yield "conv1", named(conv=stem, bn=nn.BatchNorm3d(16), relu=nn.ReLU(inplace=True))
+        yield "maxpool", nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
         channels = 16
         for name, (count, width) in STAGES.items():
             # conv2 halves the frames, the later stages the pixels
@@ -57,19 +46,13 @@ class MFNet(nn.Module):
                 unit = MultiFiberUnit(channels, width, stride if number == 1 else None)
                 units.append((f"B{number:02d}", unit, width))
                 channels = width
-            self.add_module(name, stage_of(name, units, blocks))
-        self.tail = _named(bn=nn.BatchNorm3d(channels), relu=nn.ReLU(inplace=True))
+            yield name, stage_of(name, units, blocks)
+        yield "tail", named(bn=nn.BatchNorm3d(channels), relu=nn.ReLU(inplace=True))
         # the authors' fixed average pool, sized to the map that these clips leave
-        self.globalpool = nn.AvgPool3d((-(-frames // 2), -(-size // 32), -(-size // 32)), stride=1)
-        self.classifier = nn.Linear(channels, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        check_clip(x, self.clip)
-        x = self.maxpool(self.conv1(x))
-        for name in STAGES:
-            x = self.get_submodule(name)(x)
-        x = self.globalpool(self.tail(x))
-        return self.classifier(torch.flatten(x, 1))  # type: ignore[no-any-return]
+        left = (-(-frames // 2), -(-size // 32), -(-size // 32))
+        yield "globalpool", nn.AvgPool3d(left, stride=1)
+        yield "flatten", nn.Flatten()
+        yield "classifier", nn.Linear(channels, classes)
 
 
 class MultiFiberUnit(nn.Module):
@@ -101,12 +84,8 @@ def _bn_relu_conv(
     channels: int, width: int, kernel: Triple, stride: Triple = ONE, groups: int = 1
 ) -> nn.Sequential:
     padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-    return _named(
+    return named(
         bn=nn.BatchNorm3d(channels),
         relu=nn.ReLU(inplace=True),
         conv=nn.Conv3d(channels, width, kernel, stride, padding, groups=groups, bias=False),
     )
-
-
-def _named(**modules: nn.Module) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(modules))

@@ -85,10 +85,10 @@ def _weigh(queries: Tensor, key: Tensor, values: Tensor) -> Tensor:
 
 
 def _fits_tiles(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    """Whether the Triton kernel takes these, and torch's kernels would leave matrix units unused.
+    """Whether Triton runs the kernel on these, and torch's would leave matrix units unused.
 
     Compilers fuse torch's operators by themselves. Tracers, dispatch modes (a counter is one),
-    forward-mode derivatives and torch.func know operators, not kernels.
+    forward-mode derivatives and torch.func know operators, not kernels. Why Triton fails is noted.
     """
     tensors = (query, key, value)
     if not query.is_cuda or torch.compiler.is_compiling() or _wants_gradient(*tensors):
@@ -97,28 +97,24 @@ def _fits_tiles(query: Tensor, key: Tensor, value: Tensor) -> bool:
     if query.dtype == torch.float32:
         # follows set_float32_matmul_precision and allow_tf32
         is_slow = torch.backends.cuda.matmul.fp32_precision == "tf32"
-    return (
-        is_slow
-        and max(query.shape[1], value.shape[1]) <= WIDEST_IN_TILES.get(query.dtype, 0)
-        and all(
-            _is_plain(x) and (x.dtype, x.device) == (query.dtype, query.device) for x in tensors
-        )
-        and not _is_watched()
-        and _runs_triton(query.device)
-    )
-
-
-def _is_plain(x: Tensor) -> bool:
-    """Whether it has values in memory: subclasses have their own arithmetic, some have none."""
-    return type(x) in (Tensor, nn.Parameter) and x.numel() > 0
-
-
-def _is_watched() -> bool:
-    return (
+    is_watched = (
         torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
         or forward_ad._current_level >= 0
     )
+    if (
+        not is_slow
+        or is_watched
+        or max(query.shape[1], value.shape[1]) > WIDEST_IN_TILES.get(query.dtype, 0)
+        # subclasses have their own arithmetic, and some no values in memory
+        or not all(type(x) in (Tensor, nn.Parameter) and x.numel() for x in tensors)
+        or any((x.dtype, x.device) != (query.dtype, query.device) for x in tensors)
+    ):
+        return False
+    error = _triton_error(query.device)
+    if error:
+        FALLBACKS.add(error)
+    return error is None
 
 
 def _shows_products(query: Tensor) -> bool:
@@ -137,14 +133,6 @@ def _is_traced() -> bool:
 
 def _wants_gradient(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-
-
-def _runs_triton(device: torch.device) -> bool:
-    """Whether Triton is installed and runs the kernel; why not, if it fails, is recorded."""
-    error = _triton_error(device)
-    if error:
-        FALLBACKS.add(error)
-    return error is None
 
 
 @cache

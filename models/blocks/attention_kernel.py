@@ -1,4 +1,4 @@
-"""Softmax attention in tiles that stay on the chip: one kernel, and one that joins parts.
+"""Softmax attention in tiles that stay on the chip, by one kernel.
 
 It serves where torch's fused attention is slow on a GPU: single precision with TF32 products, and
 half precision of wide or unequally wide operands.
@@ -9,9 +9,8 @@ keys. A tile has M queries and N keys. Arguments of kernels without a type are t
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
 # ruff: noqa: N803
 
-from typing import NamedTuple
-
 import torch
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -31,26 +30,14 @@ ROW = 8
 LEAST = 16
 """The narrowest operands that Triton multiplies."""
 
+Tiles = tuple[int, int, int, int]
+"""Queries and keys of a program's tiles, its warps, and programs on one multiprocessor."""
 
-class Tiles(NamedTuple):
-    """The tiles of one program, and its launch options."""
-
-    queries: int
-    keys: int
-    warps: int
-    stages: int
-    resident: int
-    """Programs that run on one multiprocessor, by registers and by shared memory."""
-
-
-TILES = (
-    Tiles(128, 64, 8, 2, 1),
-    Tiles(128, 32, 8, 2, 1),
-    Tiles(64, 32, 8, 2, 1),
-    Tiles(64, 16, 8, 2, 1),
-    Tiles(64, 16, 8, 1, 1),
-)
+TILES: tuple[Tiles, ...] = ((128, 64, 8, 1), (128, 32, 8, 1), (64, 32, 8, 1))
 """In order of preference."""
+
+STAGES = 2
+"""Buffers for tiles of keys and of values."""
 
 
 def attend_in_tiles(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -65,55 +52,37 @@ def attend_in_tiles(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     batch, d, queries = query.shape
     e, keys = value.shape[1:]
     (d1, d2), (e1, e2) = _pieces(d), _pieces(e)
-    tiles = _tiles(d, e, query.dtype)
-    rows = triton.cdiv(queries, tiles.queries)
-    blocks = triton.cdiv(keys, tiles.keys)
-    per_split = triton.cdiv(blocks, _splits(batch * rows, blocks, _programs(query, tiles)))
+    m, n, warps, resident = _tiles(d, e, query.dtype)
+    rows = triton.cdiv(queries, m)
+    blocks = triton.cdiv(keys, n)
+    chips = 1
+    if query.is_cuda:
+        chips = torch.cuda.get_device_properties(query.device).multi_processor_count
+    per_split = triton.cdiv(blocks, _splits(batch * rows, blocks, resident * chips))
     # none without a key
     splits = triton.cdiv(blocks, per_split)
-    out = query.new_empty(batch, queries, e)
-    held, maxima, sums = out, None, None
+    out, maxima, sums = query.new_empty(batch, queries, e), None, None
     if splits > 1:
-        held = query.new_empty(splits, batch, queries, e, dtype=torch.float32)
+        out = query.new_empty(splits, batch, queries, e, dtype=torch.float32)
         # apart, since a part of a tensor may begin anywhere, for which kernels are compiled anew
-        maxima, sums = (held.new_empty(splits, batch, queries) for _ in range(2))
+        maxima, sums = (out.new_empty(splits, batch, queries, 1) for _ in range(2))
     # an odd number of keys would leave most rows of values unaligned; the weights beyond are 0
     beyond = -keys % ROW
-    value = torch.nn.functional.pad(value, (0, beyond)) if beyond else value.contiguous()
+    v = F.pad(value, (0, beyond)) if beyond else value.contiguous()
+    q = _positions_first(query)
+    k = q if key is query else _positions_first(key)
+    sizes = queries, keys, v.shape[2] // ROW, per_split, rows
+    widths = {"D": d, "E": e, "D1": d1, "D2": d2, "E1": e1, "E2": e2, "M": m, "N": n}
+    # the blocks of a part begin at multiples of N
+    widths |= {"ROW": ROW, "WHOLE": keys % n == 0}
     with torch.cuda.device_of(query):
-        q = _positions_first(query)
-        k = q if key is query else _positions_first(key)
         _attend[(rows * splits, batch)](
-            held,
-            maxima,
-            sums,
-            q,
-            k,
-            value,
-            queries,
-            keys,
-            value.shape[2] // ROW,
-            per_split,
-            rows,
-            D=d,
-            E=e,
-            D1=d1,
-            D2=d2,
-            E1=e1,
-            E2=e2,
-            M=tiles.queries,
-            N=tiles.keys,
-            ROW=ROW,
-            # the blocks of a part begin at multiples of N
-            WHOLE=keys % tiles.keys == 0,
-            num_warps=tiles.warps,
-            num_stages=tiles.stages,
+            *(out, maxima, sums, q, k, v, *sizes), **widths, num_warps=warps, num_stages=STAGES
         )
-        if maxima is not None:
-            count = batch * queries
-            _join[(triton.cdiv(count, 16),)](
-                out, held, maxima, sums, splits, count, E=e, ROWS=16, COLUMNS=64, num_warps=4
-            )
+    if maxima is not None and sums is not None:
+        # what the parts of the keys found, as one
+        shares = torch.exp2(maxima - maxima.amax(0))
+        out = out.mul_(shares / (shares * sums).sum(0)).sum(0).to(query.dtype)
     return out.transpose(1, 2)
 
 
@@ -125,11 +94,11 @@ def _tiles(d: int, e: int, dtype: torch.dtype) -> Tiles:
     """
     d, e = sum(_pieces(d)), sum(_pieces(e))
     if max(d, e) <= 64:
-        return Tiles(64, 64, 4, 2, 3)
-    for tiles in TILES:
-        values = tiles.queries * d + tiles.stages * tiles.keys * (d + e)
-        if values * dtype.itemsize <= SHARED and tiles.queries * e <= 128 * 32 * tiles.warps:
-            return tiles
+        return 64, 64, 4, 3
+    for queries, keys, warps, resident in TILES:
+        values = queries * d + STAGES * keys * (d + e)
+        if values * dtype.itemsize <= SHARED and queries * e <= 128 * 32 * warps:
+            return queries, keys, warps, resident
     raise ValueError(f"operands of {d} and {e} channels fit into no tile")
 
 
@@ -138,13 +107,6 @@ def _pieces(width: int) -> tuple[int, int]:
     first = max(LEAST, 1 << width.bit_length() - 1)
     rest = width - first
     return first, max(LEAST, 1 << (rest - 1).bit_length()) if rest > 0 else 0
-
-
-def _programs(query: Tensor, tiles: Tiles) -> int:
-    """Programs that run at a time."""
-    if not query.is_cuda:
-        return tiles.resident
-    return tiles.resident * torch.cuda.get_device_properties(query.device).multi_processor_count
 
 
 def _splits(tiles: int, blocks: int, programs: int) -> int:
@@ -163,56 +125,12 @@ def _positions_first(x: Tensor) -> Tensor:
 
     The tensor cores' products would cut the bits beyond off, which makes large scores smaller.
     """
-    rounded = x.dtype == torch.float32
-    if not rounded and x.transpose(1, 2).is_contiguous():
-        return x.transpose(1, 2)
-    batch, channels, positions = x.shape
-    turned = x.new_empty(batch, positions, channels)
-    grid = (triton.cdiv(positions, 64), triton.cdiv(channels, 32), batch)
-    _turn[grid](
-        turned,
-        x,
-        x.stride(0),
-        x.stride(1),
-        x.stride(2),
-        positions,
-        channels,
-        ROUND=rounded,
-        C=32,
-        P=64,
-        num_warps=4,
-    )
-    return turned
-
-
-@triton.jit(do_not_specialize=["batches"])
-def _turn(
-    turned,
-    x,
-    batches,
-    rows,
-    columns,
-    positions,
-    channels,
-    ROUND: constexpr,
-    C: constexpr,
-    P: constexpr,
-) -> None:
-    """C channels at P positions: strides batches, rows, columns -> positions x channels."""
-    b = tl.program_id(2).to(tl.int64)
-    p = tl.program_id(0) * P + tl.arange(0, P)
-    c = tl.program_id(1) * C + tl.arange(0, C)
-    at = c[:, None].to(tl.int64) * rows + p[None, :] * columns
-    inside = (c < channels)[:, None] & (p < positions)[None, :]
-    values = tl.load(x + b * batches + at, mask=inside, other=0.0)
-    if ROUND:
-        # half of the last place that stays, and no bits below it; infinities keep theirs
-        bits = values.to(tl.int32, bitcast=True)
-        rounded = ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
-        values = tl.where((bits & 0x7F800000) == 0x7F800000, values, rounded)
-    to = turned + b * positions * channels
-    at = p[:, None].to(tl.int64) * channels + c[None, :]
-    tl.store(to + at, values.trans(), mask=(p < positions)[:, None] & (c < channels)[None, :])
+    turned = x.transpose(1, 2).contiguous()
+    if x.dtype != torch.float32:
+        return turned
+    # half of the last place that stays, and no bits below it; infinities keep theirs
+    rounded = ((turned.view(torch.int32) + 0x1000) & -0x2000).view(torch.float32)
+    return torch.where(turned.isfinite(), rounded, turned)
 
 
 @triton.jit
@@ -316,32 +234,3 @@ def _attend(
     _store(out, attended1 * share[:, None], m, tl.arange(0, E1), queries, E)
     if E2 > 0:
         _store(out, attended2 * share[:, None], m, E1 + tl.arange(0, E2), queries, E)
-
-
-@triton.jit(do_not_specialize=["splits", "count"])
-def _join(
-    out, parts, maxima, sums, splits, count, E: constexpr, ROWS: constexpr, COLUMNS: constexpr
-) -> None:
-    """What S parts of the keys found for ROWS of the B * P queries, as one: S BP E -> BP E."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    known = row < count
-    largest = tl.full((ROWS,), -float("inf"), tl.float32)
-    for split in range(splits):
-        some = tl.load(maxima + split * count + row, mask=known, other=0.0)
-        largest = tl.maximum(largest, some)
-    total = tl.zeros((ROWS,), tl.float32)
-    for split in range(splits):
-        some = tl.load(maxima + split * count + row, mask=known, other=0.0)
-        part = tl.load(sums + split * count + row, mask=known, other=1.0)
-        total += tl.exp2(some - largest) * part
-    for first in tl.static_range(0, E, COLUMNS):
-        e = first + tl.arange(0, COLUMNS)
-        inside = known[:, None] & (e < E)[None, :]
-        at = row[:, None].to(tl.int64) * E + e[None, :]
-        joined = tl.zeros((ROWS, COLUMNS), tl.float32)
-        for split in range(splits):
-            some = tl.load(maxima + split * count + row, mask=known, other=0.0)
-            share = tl.exp2(some - largest) / total
-            from_part = parts + tl.cast(split, tl.int64) * count * E + at
-            joined += share[:, None] * tl.load(from_part, mask=inside, other=0.0)
-        tl.store(out + at, joined.to(out.dtype.element_ty), mask=inside)

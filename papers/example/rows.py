@@ -2,8 +2,7 @@
 
 from functools import partial
 
-from vidcost.models.backbones.c2d import C2DResNet50
-from vidcost.models.backbones.r3d import R3D18
+from vidcost.models.backbones.resnet import R3D18, C2DResNet50
 from vidcost.models.blocks.non_local import NonLocal
 from vidcost.papers.row import Row
 

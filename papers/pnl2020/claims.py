@@ -1,7 +1,7 @@
 """What the paper claims of costs, in formulas and in prose, checked one by one.
 
 Source: Xu et al. 2020, arXiv:2006.05091. The derived formulas are those of the blocks as built;
-figures of rows are counted.
+figures of rows are counted. A claim without rows in figures.toml is about formulas.
 """
 
 import itertools
@@ -11,29 +11,25 @@ from decimal import Decimal
 from typing import NamedTuple
 
 import sympy
-from sympy import Expr, Integer, Rational
+from sympy import Expr, Rational
 
-from vidcost.bench.audit import HOLDS, HOLDS_NOT, Check, Said, holds, ours
+from vidcost.bench.audit import HOLDS, HOLDS_NOT, Said, holds, ours
 from vidcost.bench.formulas import (
+    COMBINATION,
+    DEPENDENCIES,
+    NL,
     C,
     Formula,
     N,
     at_shape,
-    combination,
-    dependencies,
-    for_one_clip,
     k,
     n,
     smooth,
 )
 from vidcost.models.backbones.mfnet import STAGES
-from vidcost.models.blocks.cgd import CGD
-from vidcost.models.blocks.cgnl import CGNL
-from vidcost.models.blocks.non_local import NonLocal
-from vidcost.models.blocks.pnl import PNL
-from vidcost.papers.figures import Claim, Figure, Kind, Paper, TableId
+from vidcost.papers.figures import Claim, Figure, Kind, Paper
 
-SHAPE = (1, 384, 8, 14, 14)
+PLACE = (384, 8, 14, 14)
 """conv4 of MFNet on a clip of 16x224x224: where the paper puts its module by default."""
 CLAIMED_N = (2, 3, 4)
 NEGLIGIBLE = Rational(1, 100)
@@ -44,16 +40,6 @@ MAPS = {
 }
 """Channels and map side of the stages, for clips of 224x224."""
 
-EQUATIONS: dict[int, Expr] = {
-    4: 2 * C**3 * N,
-    5: C * N**2 / 2,
-    6: 2 * C**3 * N + C * N**2,
-    7: N / 4**k,
-    9: sympy.Sum(4**-k, (k, 0, n - 1)) / n**3 * 2 * C**3 * N
-    + sympy.Sum(16**-k, (k, 0, n - 1)) / n * C * N**2,
-}
-"""The right-hand sides of section 3.3, by number, for one clip."""
-
 
 class Forms(NamedTuple):
     """The forms of both blocks: as printed by the paper, or as derived without f_comb."""
@@ -62,50 +48,31 @@ class Forms(NamedTuple):
     pnl: Formula
 
 
-def printed_forms() -> Forms:
-    """Equations 4 to 6 and 9: convolutions and products; the paper prints nothing else."""
-    embeddings, products = (EQUATIONS[9].coeff(C, power) * C**power for power in (3, 1))
-    return Forms(
-        Formula(conv=EQUATIONS[4], matmul=2 * EQUATIONS[5]),
-        Formula(conv=embeddings, matmul=products),
-    )
-
-
-def derived_forms() -> Forms:
-    """The same as they follow from the layers of the blocks."""
-    return Forms(for_one_clip(NonLocal(2)), without_f_comb())
-
-
-def block_forms() -> dict[str, Formula]:
-    """The derived forms of all blocks, PNL with f_comb."""
-    blocks = {"nl": NonLocal(2), "cgnl": CGNL(16), "cgd": CGD(2), "pnl": PNL(2, n=1)}
-    return {name: for_one_clip(block) for name, block in blocks.items()}
-
-
-def without_f_comb(scales: int | None = None, *, shared: bool = True) -> Formula:
-    """What Equation 9 counts, derived; in n unless ``scales`` are given."""
-    formula = dependencies(PNL(2, n=1, shared=shared))
-    return formula if scales is None else formula.given(n=scales)
-
-
-def f_comb(scales: int) -> Expr:
-    """MACs of f_comb as attention over ``scales`` scales, one clip, in C and N."""
-    return combination().given(n=scales).macs
+PRINTED = Forms(
+    Formula(conv=2 * C**3 * N, matmul=C * N**2),
+    Formula(
+        conv=sympy.Sum(4**-k, (k, 0, n - 1)) / n**3 * 2 * C**3 * N,
+        matmul=sympy.Sum(16**-k, (k, 0, n - 1)) / n * C * N**2,
+    ),
+)
+"""Equation 4, Equation 5 twice, and Equation 9 of section 3.3, for one clip."""
+EQUATION_6 = 2 * C**3 * N + C * N**2
+DERIVED = Forms(NL, DEPENDENCIES)
 
 
 def at_place(expr: Expr) -> Expr:
-    """``expr`` at the place of ``SHAPE``."""
-    return at_shape(expr, SHAPE)
+    """``expr`` at the place of ``PLACE``."""
+    return at_shape(expr, PLACE)
 
 
 def value(expr: Expr) -> str:
-    """``expr`` at the place of ``SHAPE``, rounded: 28,246,880,256."""
+    """``expr`` at the place of ``PLACE``, rounded: 28,246,880,256."""
     return f"{int(sympy.floor(at_place(expr) + Rational(1, 2))):,}"
 
 
 def place() -> str:
-    """C and N of ``SHAPE`` in a line of plain text."""
-    _, channels, frames, height, width = SHAPE
+    """C and N of ``PLACE`` in a line of plain text."""
+    channels, frames, height, width = PLACE
     return f"C = {channels}, N = {frames}·{height}·{width} = {frames * height * width:,}"
 
 
@@ -115,17 +82,15 @@ def plain(expr: Expr) -> str:
     return written.replace("*", "")
 
 
-def positive_at_every_stage(expr: Expr) -> bool:
-    """Whether ``expr`` is above 0 at each of ``MAPS``, with as many frames as ``SHAPE``."""
-    return all(
-        at_shape(expr, (1, channels, SHAPE[2], side, side)) > 0 for channels, side in MAPS.values()
-    )
+def costs_less(expr: Expr, than: Expr) -> bool:
+    """Whether ``expr`` is below ``than`` at each of ``MAPS``, with as many frames as ``PLACE``."""
+    shapes = [(channels, PLACE[1], side, side) for channels, side in MAPS.values()]
+    return all(at_shape(than - expr, shape) > 0 for shape in shapes)
 
 
 def falls(formula: Formula) -> bool:
     """Whether the MACs fall from n = 2 to 3 to 4 at every stage."""
-    steps = (formula.given(n=m).macs - formula.given(n=m + 1).macs for m in (2, 3))
-    return all(map(positive_at_every_stage, steps))
+    return all(costs_less(formula.given(n=m + 1).macs, formula.given(n=m).macs) for m in (2, 3))
 
 
 def fitting_scales(channels: int, side: int, *, exact: bool) -> list[int]:
@@ -141,65 +106,42 @@ def fitting_scales(channels: int, side: int, *, exact: bool) -> list[int]:
     ]
 
 
-def share_of_f_comb(scales: int, frames: int = SHAPE[2]) -> Expr:
-    """Of f_comb in the MACs of a module at the place of ``SHAPE``, for any number of frames."""
-    shape = (*SHAPE[:2], frames, *SHAPE[3:])
-    comb = at_shape(f_comb(scales), shape)
-    return comb / (comb + at_shape(without_f_comb(scales).macs, shape))
-
-
-def negligible_from(scales: int) -> int:
-    """The fewest frames from which on f_comb's share is negligible."""
-    # the products of the scales grow with T^2, f_comb with T: once below, it stays below
-    return next(t for t in itertools.count(1) if share_of_f_comb(scales, t) < NEGLIGIBLE)
-
-
 # claims about formulas: under the printed forms, under the derived ones
 
 
-def _of_formulas(check: Callable[[Forms, Forms], Said]) -> Check:
-    def checked(claim: Claim, paper: Paper) -> Said:
-        return check(printed_forms(), derived_forms())._replace(of_formulas=True)
-
-    return checked
-
-
-@_of_formulas
-def equation_4(printed: Forms, derived: Forms) -> Said:
+def equation_4(claim: Claim, paper: Paper) -> Said:
     own = sympy.expand(4 * C**2 * N * (C / 2))
-    ratio = sympy.cancel(printed.nl.conv / derived.nl.conv)
+    ratio = sympy.cancel(PRINTED.nl.conv / DERIVED.nl.conv)
     return Said(
-        holds(own == sympy.expand(printed.nl.conv)),
+        holds(own == sympy.expand(PRINTED.nl.conv)),
         holds(ratio == 1),
         f"4·C²·N·C/2 is {plain(own)}; four convolutions C to C/2 or back, C·C/2 per position "
-        f"each, are {plain(derived.nl.conv)}. Printed over derived: {plain(ratio)}.",
+        f"each, are {plain(DERIVED.nl.conv)}. Printed over derived: {plain(ratio)}.",
     )
 
 
-@_of_formulas
-def equation_6(printed: Forms, derived: Forms) -> Said:
-    said, is_so = printed.nl.macs, derived.nl.macs
+def equation_6(claim: Claim, paper: Paper) -> Said:
+    said, is_so = PRINTED.nl.macs, DERIVED.nl.macs
     return Said(
-        holds(sympy.expand(said - EQUATIONS[6]) == 0),
+        holds(sympy.expand(said - EQUATION_6) == 0),
         holds(sympy.expand(said - is_so) == 0),
         f"Derived: {plain(is_so)}; CN² is right. With {place()}: {int(at_place(said)):,} printed, "
         f"{int(at_place(is_so)):,} derived and counted.",
     )
 
 
-@_of_formulas
-def equation_9(printed: Forms, derived: Forms) -> Said:
-    one_scale = EQUATIONS[6].subs({C: C / n, N: EQUATIONS[7]}, simultaneous=True)
+def equation_9(claim: Claim, paper: Paper) -> Said:
+    one_scale = EQUATION_6.subs({C: C / n, N: N / 4**k}, simultaneous=True)
 
     def equals_printed(form: Callable[[int], Expr]) -> bool:
-        off = (printed.pnl.given(n=scales).macs - form(scales) for scales in CLAIMED_N)
+        off = (PRINTED.pnl.given(n=scales).macs - form(scales) for scales in CLAIMED_N)
         return all(sympy.expand(each) == 0 for each in off)
 
     summed = equals_printed(lambda m: sum(one_scale.subs({n: m, k: scale}) for scale in range(m)))
-    ratio = sympy.simplify(printed.pnl.given(n=2).conv / smooth(derived.pnl.given(n=2).conv))
+    ratio = sympy.simplify(PRINTED.pnl.given(n=2).conv / smooth(DERIVED.pnl.given(n=2).conv))
     return Said(
         holds(summed),
-        holds(equals_printed(lambda m: smooth(derived.pnl.given(n=m).macs))),
+        holds(equals_printed(lambda m: smooth(DERIVED.pnl.given(n=m).macs))),
         "It follows from Equations 4 to 8, and keeps the extra factor of Equation 4, here C' = "
         f"C/n: {plain(sympy.cancel(ratio))} at n = 2. 1/n³ · 2C³N should be 1/n² · 2C²N; the "
         "second sum is right. N/4^k also stands for T·floor(H/2^k)·floor(W/2^k), and f_comb is "
@@ -207,18 +149,13 @@ def equation_9(printed: Forms, derived: Forms) -> Said:
     )
 
 
-@_of_formulas
-def possible_n(printed: Forms, derived: Forms) -> Said:
-    stages = {name: at for name, at in MAPS.items() if name.startswith("MFNet")}
-
+def possible_n(claim: Claim, paper: Paper) -> Said:
     def verdict(*, exact: bool) -> str:
         places = [
             name
-            for name, (width, side) in stages.items()
-            if fitting_scales(width, side, exact=exact) == list(CLAIMED_N)
+            for name, at in MAPS.items()
+            if name.startswith("MFNet") and fitting_scales(*at, exact=exact) == list(CLAIMED_N)
         ]
-        if len(places) == len(stages):
-            return HOLDS
         return f"holds only if the block stands at {' or '.join(places)}" if places else HOLDS_NOT
 
     return Said(
@@ -229,12 +166,11 @@ def possible_n(printed: Forms, derived: Forms) -> Said:
     )
 
 
-@_of_formulas
-def largest_at_2(printed: Forms, derived: Forms) -> Said:
+def largest_at_2(claim: Claim, paper: Paper) -> Said:
     said = Rational(5, 32) * 2 * C**3 * N + Rational(17, 32) * C * N**2
-    fall = falls(printed.pnl), falls(derived.pnl)
-    at_2 = derived.pnl.given(n=2).each(smooth)
-    met = [sympy.expand(form.macs - said) == 0 for form in (printed.pnl.given(n=2), at_2)]
+    fall = falls(PRINTED.pnl), falls(DERIVED.pnl)
+    at_2 = DERIVED.pnl.given(n=2).each(smooth)
+    met = [sympy.expand(form.macs - said) == 0 for form in (PRINTED.pnl.given(n=2), at_2)]
     return Said(
         holds(fall[0] and met[0]),
         holds(fall[1] and met[1]),
@@ -244,68 +180,66 @@ def largest_at_2(printed: Forms, derived: Forms) -> Said:
     )
 
 
-@_of_formulas
-def negligible(printed: Forms, derived: Forms) -> Said:
-    shares = {m: share_of_f_comb(m) for m in CLAIMED_N}
-    costs = {m: (at_place(f_comb(m)), at_place(printed.pnl.given(n=m).macs)) for m in CLAIMED_N}
-    beside_printed = max(comb / (comb + rest) for comb, rest in costs.values())
-    side = SHAPE[3]
+def negligible(claim: Claim, paper: Paper) -> Said:
+    channels, at_frames, side, _ = PLACE
+
+    def share(m: int, rest: Formula, frames: int = at_frames) -> Expr:
+        shape = (channels, frames, side, side)
+        comb, others = (at_shape(f.given(n=m).macs, shape) for f in (COMBINATION, rest))
+        return comb / (comb + others)
+
+    def first_frames(m: int) -> int:
+        # the products of the scales grow with T^2, f_comb with T: once below, it stays below
+        return next(t for t in itertools.count(1) if share(m, DERIVED.pnl, t) < NEGLIGIBLE)
+
     needed = " and ".join(
         f"T is at least {frames} (N {frames * side * side:,}) with n = {m}"
         for m in CLAIMED_N
-        if (frames := negligible_from(m)) > 1
+        if (frames := first_frames(m)) > 1
     )
-    by_count = f"holds only if {needed}, on {SHAPE[1]} channels of {side}x{side}"
-    listed = "; ".join(f"{float(share):.3%} with n = {m}" for m, share in shares.items())
+    beside_printed = max(share(m, PRINTED.pnl) for m in CLAIMED_N)
+    listed = "; ".join(f"{float(share(m, DERIVED.pnl)):.3%} with n = {m}" for m in CLAIMED_N)
     return Said(
         holds(beside_printed < NEGLIGIBLE),
-        (by_count if needed else HOLDS) if max(shares.values()) < NEGLIGIBLE else HOLDS_NOT,
+        f"holds only if {needed}, on {channels} channels of {side}x{side}" if needed else HOLDS,
         f"Negligible: below {float(NEGLIGIBLE):.0%}. f_comb is "
-        f"{plain(sympy.expand(combination().macs))}; its share with {place()} is {listed}. Beside "
+        f"{plain(sympy.expand(COMBINATION.macs))}; its share with {place()} is {listed}. Beside "
         f"Equation 9 it would be {float(beside_printed):.3%} at most.",
     )
 
 
-@_of_formulas
-def cheaper_than_nl(printed: Forms, derived: Forms) -> Said:
-    def is_cheaper(forms: Forms, more: Callable[[int], Expr]) -> bool:
-        saved = (forms.nl.macs - forms.pnl.given(n=m).macs - more(m) for m in CLAIMED_N)
-        return all(map(positive_at_every_stage, saved))
+def cheaper_than_nl(claim: Claim, paper: Paper) -> Said:
+    def is_cheaper(nl: Formula, pnl: Formula) -> bool:
+        return all(costs_less(pnl.given(n=m).macs, nl.macs) for m in CLAIMED_N)
 
-    with_f_comb = is_cheaper(derived, f_comb)
+    with_f_comb = is_cheaper(NL, DERIVED.pnl + COMBINATION)
     return Said(
-        holds(is_cheaper(printed, lambda m: Integer(0))),
-        holds(is_cheaper(derived, lambda m: Integer(0)) and with_f_comb),
+        holds(is_cheaper(*PRINTED)),
+        holds(is_cheaper(*DERIVED) and with_f_comb),
         f"With n = 2, 3 and 4 {_AT_STAGES}, without f_comb; with it: {holds(with_f_comb)}.",
     )
 
 
-@_of_formulas
-def decreasing(printed: Forms, derived: Forms) -> Said:
-    whole = falls(derived.pnl + combination())
+def decreasing(claim: Claim, paper: Paper) -> Said:
+    whole = falls(DERIVED.pnl + COMBINATION)
     return Said(
-        holds(falls(printed.pnl)),
-        holds(falls(derived.pnl) and whole),
+        holds(falls(PRINTED.pnl)),
+        holds(falls(DERIVED.pnl) and whole),
         f"From n = 2 to 3 to 4 {_AT_STAGES}, without f_comb; with it: {holds(whole)}.",
     )
 
 
-_AT_STAGES = f"at all {len(MAPS)} stages of MFNet and ResNet-50 ({SHAPE[2]} frames)"
+_AT_STAGES = f"at all {len(MAPS)} stages of MFNet and ResNet-50 ({PLACE[1]} frames)"
 
 
 # claims about rows
 
 
-def figures(paper: Paper, table: TableId, rows: Sequence[str], kind: Kind) -> list[Figure]:
-    """The figures that a table prints of rows."""
-    found = [getattr(paper.entry(table, row), kind) for row in rows]
-    assert all(isinstance(each, Figure) for each in found), (table, rows, kind)
-    return found
-
-
-def _table_of(paper: Paper, rows: Sequence[str]) -> TableId:
-    """The last table that holds all of these rows."""
-    return [t for t in paper.titles if all(t in paper.tables_of(row) for row in rows)][-1]
+def _printed(paper: Paper, kind: Kind, one: str, other: str) -> tuple[int | str, Figure, Figure]:
+    """The last table that holds both rows, and what it prints of them."""
+    table = [t for t in paper.titles if all(t in paper.tables_of(row) for row in (one, other))][-1]
+    left, right = (getattr(paper.entry(table, row), kind) for row in (one, other))
+    return table, left, right
 
 
 def within_rounding(claim: Figure, left: Figure, right: Figure) -> bool:
@@ -328,20 +262,18 @@ def less_by(claim: Claim, paper: Paper) -> Said:
     said, unit = Figure.parse(claim.printed), claim.printed[-1]
     kind: Kind = "params" if unit == "M" else "flops"
     small, large = claim.rows
-    table = _table_of(paper, claim.rows)
-    left, right = figures(paper, table, (large, small), kind)
-    printed = f"{left.minus(right)}{unit}"
+    table, left, right = _printed(paper, kind, large, small)
+    gap = left.minus(right)
     counted, less = ours(large).of(kind), ours(small).of(kind)
     gaps = {name: value - less[name] for name, value in counted.items()}
     met = [name for name, value in gaps.items() if said.equals(value)]
-    names = {name: "" if kind == "params" else f" {name}" for name in gaps}
+    listed = ", ".join(f"{_written(v, kind)} {name}" for name, v in gaps.items())
     because = (
-        f"Table {table} prints {left.printed} and {right.printed}, which differ by {printed}. "
-        f"Counted: {', '.join(_written(v, kind) + names[name] for name, v in gaps.items())}."
+        f"Table {table} prints {left.printed} and {right.printed}, which differ by {gap}{unit}. "
+        f"Counted: {listed.removesuffix(' params')}."
     )
-    is_exact = left.minus(right) == said.digits
-    finest = paper.finest(small, kind)
-    assert finest is not None
+    is_exact = gap == said.digits
+    finest = paper.finest(small, kind) or right
     mixed = [name for name, v in counted.items() if said.equals(round(v - finest.value))]
     if mixed and not is_exact:
         seen_by = "" if kind == "params" else f" ({_listed(mixed)})"
@@ -349,7 +281,7 @@ def less_by(claim: Claim, paper: Paper) -> Said:
         because += f"{finest.printed}, is {said.printed}."
     rounded = within_rounding(said, left, right) and not is_exact
     return Said(
-        f"holds within rounding ({printed})" if rounded else holds(is_exact),
+        f"holds within rounding ({gap}{unit})" if rounded else holds(is_exact),
         f"holds in {_listed(met)} only" if met and kind == "flops" else holds(bool(met)),
         because,
     )
@@ -363,33 +295,31 @@ def increase_by_attention(claim: Claim, paper: Paper) -> Said:
     if claim.printed.endswith("%"):
         limit = float(claim.printed.removeprefix("less than ").removesuffix("%")) / 100
         kind, because = "params", "of parameters."
-    left, right = figures(paper, 3, claim.rows, kind)
+    table, left, right = _printed(paper, kind, *claim.rows)
     more, less = (next(iter(ours(row).of(kind).values())) for row in claim.rows)
     printed, counted = float(left.minus(right) / right.digits), more / less - 1
     return Said(
         holds(printed < limit),
         holds(counted < limit),
-        f"{printed:.3%} by Table 3, {counted:.3%} counted, {because}",
+        f"{printed:.3%} by Table {table}, {counted:.3%} counted, {because}",
     )
 
 
 def accuracy(claim: Claim, paper: Paper) -> Said:
-    top1 = {each.row: Decimal(str(each.top1).removesuffix("%")) for each in paper.table(5)}
-    labels = {each.row: each.label for each in paper.table(5)}
     best, baseline = claim.rows
+    top1 = {each.row: Decimal(str(each.top1).removesuffix("%")) for each in paper.table(5)}
     said = Decimal(claim.printed.removesuffix("%"))
-    by = {row: top1[best] - value for row, value in top1.items()}
-    over = [labels[row] for row, gap in by.items() if gap == said]
-    because = f"Over the baseline it is {by[baseline]}%"
-    because += f"; {said}% is over {_listed(over)}." if over else "."
-    return Said(holds(by[baseline] == said), "not a cost", because)
+    over = [each.label for each in paper.table(5) if top1[best] - top1[each.row] == said]
+    gap = top1[best] - top1[baseline]
+    because = f"Over the baseline it is {gap}%; {said}% is over {_listed(over) or 'no other'}."
+    return Said(holds(gap == said), "not a cost", because)
 
 
 def less_than_nl(claim: Claim, paper: Paper) -> Said:
     *pnls, nl = claim.rows
     of_nl, verdicts, sentences, by_paper = ours(nl).flops, [], [], True
     for pnl in pnls:
-        more, less = figures(paper, 5, (nl, pnl), "flops")
+        _, more, less = _printed(paper, "flops", nl, pnl)
         by_paper &= more.minus(less) > 0
         counted = ours(pnl).flops
         below = [name for name, value in counted.items() if value < of_nl[name]]
@@ -418,7 +348,7 @@ def increases(claim: Claim, paper: Paper) -> Said:
     by_paper, by_count = [], []
     *blocks, plain_row = claim.rows
     for block in blocks:
-        more, less = figures(paper, _table_of(paper, claim.rows), (block, plain_row), "flops")
+        _, more, less = _printed(paper, "flops", block, plain_row)
         by_paper.append(f"{float(more.minus(less)) / float(less.digits):+.1%} FLOPs ({block})")
         with_block, without = (ours(row).flops["macs"] for row in (block, plain_row))
         by_count.append(f"{(with_block - without) / without:+.1%} MACs ({block})")

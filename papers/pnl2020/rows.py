@@ -5,14 +5,17 @@ Source: Xu et al. 2020, arXiv:2006.05091.
 
 from functools import partial
 
-from vidcost.models.backbones.c2d import C2DResNet50
+from vidcost.models.backbones.backbone import Blocks
 from vidcost.models.backbones.c3d import C3D
-from vidcost.models.backbones.i3d import I3D
+from vidcost.models.backbones.inception import I3D, S3D, TwoStream
 from vidcost.models.backbones.mfnet import MFNet
-from vidcost.models.backbones.positions import Blocks
-from vidcost.models.backbones.r3d import R3D18, ResNeXt101, TorchvisionR3D18
-from vidcost.models.backbones.s3d import S3D
-from vidcost.models.backbones.two_stream import TwoStream
+from vidcost.models.backbones.resnet import (
+    R3D18,
+    C2DResNet50,
+    ResNeXt101,
+    TorchvisionR3D18,
+    UnpaddedC2D,
+)
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import NonLocal
@@ -149,7 +152,7 @@ _DESCRIBED: tuple[Row, ...] = (
     _r3d18("r3d18-torchvision", TorchvisionR3D18, "r3d18 in torchvision's layout"),
     Row(
         "r50-unpadded",
-        partial(C2DResNet50, padded=False),
+        UnpaddedC2D,
         KINETICS,
         ((3, 32, 224, 224),),
         "variant: C2D ResNet-50 with the max-pools of its authors' code, which are not padded, on "

@@ -10,8 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vidcost.bench.api.count import count
-    from vidcost.bench.api.explain import explain
+    from vidcost.bench.api.count import count, explain
     from vidcost.bench.api.time import time
     from vidcost.bench.count.rules import free, rule
 
@@ -21,8 +20,8 @@ __all__ = ["count", "explain", "free", "rule", "time"]
 def __getattr__(name: str) -> object:
     # torch takes a second to import: only who asks for one of these waits
     if name in __all__:
-        module = "count.rules" if name in ("free", "rule") else f"api.{name}"
-        return getattr(import_module(f"vidcost.bench.{module}"), name)
+        home = {"free": "count.rules", "rule": "count.rules", "time": "api.time"}
+        return getattr(import_module(f"vidcost.bench.{home.get(name, 'api.count')}"), name)
     if name == "ledger":
         raise AttributeError("vidcost.ledger is now vidcost.explain")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

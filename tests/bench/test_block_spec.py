@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from vidcost.bench.block_spec import block_factory, two_specs, with_impl
+from vidcost.bench.block_spec import block_factory, with_impl
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import NonLocal
@@ -75,22 +75,3 @@ def test_the_optimized_implementation_of_a_spec(spec, expected):
 def test_a_spec_without_that_implementation(spec, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         with_impl(spec, "optimized")
-
-
-@pytest.mark.parametrize(
-    ("text", "specs"),
-    [
-        ("cgnl,pnl", ("cgnl", "pnl")),
-        ("pnl:n=3,combine=concat,nl", ("pnl:n=3,combine=concat", "nl")),
-        ("nl:bias=true,pnl:n=2,shared=false", ("nl:bias=true", "pnl:n=2,shared=false")),
-        ("nl,pln", ("nl", "pln")),
-    ],
-)
-def test_two_blocks(text, specs):
-    assert specs == two_specs(text)
-
-
-@pytest.mark.parametrize("text", ["nl", "", "nl,cgnl,pnl", "pnl:n=3,combine=concat,shared=false"])
-def test_what_are_not_two_blocks(text):
-    with pytest.raises(ValueError, match="is no pair of blocks such as cgnl,pnl:n=3"):
-        two_specs(text)

@@ -1,17 +1,18 @@
-import dataclasses
-from collections import UserDict, namedtuple
+from collections import OrderedDict, UserDict, namedtuple
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
-from vidcost.bench.call import name_inside, positional
+from vidcost.bench.call import TensorsOut, name_inside, positional, tensors_in
 
 FIRST, SECOND = torch.randn(2, 3), torch.randn(2, 5)
 Pair = namedtuple("Pair", "left right")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Batch:
     clips: list
     rate: float = 2.0
@@ -75,3 +76,44 @@ def test_dataclasses_and_types_of_containers_stay():
 def test_inputs_without_a_tensor_are_rejected(inputs):
     with pytest.raises(ValueError, match=r"^the inputs hold no tensor: give tensors, or a shape"):
         positional(Echo(), inputs)
+
+
+A, B, C = (torch.empty(n) for n in (2, 3, 5))
+
+
+@dataclass
+class Found:
+    boxes: object
+    note: str = "no tensor"
+    scores: object = None
+
+
+PACKED = pack_padded_sequence(torch.ones(2, 3, 5), [3, 2], batch_first=True)
+
+
+@pytest.mark.parametrize(
+    ("expected", "output"),
+    [
+        ([A], A),
+        ([A, B, C], [A, (B, {"c": C})]),
+        ([B, A], Found(boxes=Pair(B, None), scores=OrderedDict(a=A, n=3))),
+        ([A, B, C], {"found": Found(boxes=[A, B]), "c": C}),
+        # each once
+        ([A, B], (A, [B, A], {"again": B})),
+        ([PACKED.data], PACKED),
+        ([], None),
+        ([], {"n": 3, "s": "text", "type": Found}),
+    ],
+)
+def test_the_tensors_of_an_output_in_order(expected, output):
+    assert list(map(id, expected)) == list(map(id, tensors_in(output)))
+
+
+def test_a_network_that_returns_anything_returns_tensors():
+    class Nested(nn.Module):
+        def forward(self, x, y):
+            return {"sum": Found(boxes=x + y), "x": x}
+
+    summed, x = TensorsOut(Nested())(A, A)
+    assert (2,) == summed.shape
+    assert A is x

@@ -1,7 +1,11 @@
 """Papers found by folder, and rows chosen among theirs."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+from vidcost.bench.audit import judge, problems
 from vidcost.papers import catalog
 from vidcost.papers.catalog import select
 from vidcost.papers.pnl2020.rows import ROWS
@@ -14,6 +18,7 @@ title = "Costs"
 columns = ["label", "row", "params"]
 rows = [["Tiny", "tiny", "1M"]]
 """
+CHECKOUT = Path(__file__).parents[2]
 ROW = """
 from torch import nn
 from vidcost.papers.row import Row
@@ -63,15 +68,15 @@ def test_only_papers_of_stored_rows_are_beside_the_default(shelf):
     assert [*names(ROWS), "tiny"] == names(catalog.rows_beside(["tiny"]))
 
 
-def test_two_papers_with_one_name_for_a_row_are_both_named(shelf):
+def test_two_papers_with_one_name_for_a_row_are_rejected(shelf):
     shelf("tiny-paper", FIGURES, ROW.replace("NAME", "mfnet"))
-    with pytest.raises(ValueError, match="pnl2020 and tiny-paper both have a row 'mfnet'"):
+    with pytest.raises(ValueError, match="paper tiny-paper has a row 'mfnet', as another has"):
         select(["mfnet"])
 
 
 def test_figures_of_a_row_that_no_paper_has_are_rejected(shelf):
     shelf("tiny-paper", FIGURES, ROW.replace("NAME", "tini"))
-    with pytest.raises(ValueError, match=r"a row 'tiny' that no paper has: did you mean 'tini'\?"):
+    with pytest.raises(ValueError, match=r"figures.toml: no row 'tiny': did you mean 'tini'\?"):
         catalog.printed_rows(catalog.paper("tiny-paper"))
 
 
@@ -129,3 +134,21 @@ def test_a_pattern_that_matches_nothing_in_the_table_is_rejected():
 def test_a_table_that_the_paper_lacks_is_rejected(table):
     with pytest.raises(ValueError, match=f"^no table {table} in pnl2020: choose from 1, 2, 3, 4"):
         select(table=table)
+
+
+# a second paper, as docs/extending.md writes it
+
+
+@pytest.mark.parametrize(("file", "language"), [("figures.toml", "toml"), ("rows.py", "python")])
+def test_the_example_is_the_one_of_the_documentation(file, language):
+    page = (CHECKOUT / "docs/extending.md").read_text(encoding="utf-8").split("## A paper\n")[1]
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert block == (CHECKOUT / "papers/example" / file).read_text(encoding="utf-8")
+
+
+def test_the_audit_finds_the_misprint():
+    paper = catalog.paper("example")
+    judged = judge(paper)
+    assert 4 == len(judged)
+    assert [("example-r50-nl", "params")] == [(e.row.name, e.kind) for e in judged if not e.met]
+    assert [] == problems(paper, judged)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -21,18 +21,12 @@ from torch import Tensor, nn
 from vidcost.bench import call, files
 from vidcost.bench.count.counter import mode
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.references import (
-    flop_counter_mode,
-    fvcore,
-    ptflops,
-    thop,
-    torchinfo,
-    ultralytics_thop,
-)
+from vidcost.bench.count.references import dispatch, fvcore, thop, torchinfo
 from vidcost.bench.count.references.reference import (
     Answer,
     Convention,
     Reference,
+    Status,
     fault_of,
     importable,
     version,
@@ -43,11 +37,10 @@ from vidcost.papers.catalog import row_files
 from vidcost.papers.row import Row
 
 REFERENCE_COUNTERS: dict[Convention, Reference] = {
-    each.name: each
-    for each in (fvcore.COUNTER, thop.COUNTER, thop.COUNTER_2020, flop_counter_mode.COUNTER)
+    each.name: each for each in (fvcore.FVCORE, thop.THOP, thop.THOP_2020, dispatch.TORCH)
 }
 OPTIONAL: dict[Convention, Reference] = {
-    each.name: each for each in (ptflops.ATEN, torchinfo.COUNTER, ultralytics_thop.COUNTER)
+    each.name: each for each in (dispatch.PTFLOPS, torchinfo.TORCHINFO, thop.ULTRALYTICS)
 }
 """Those that are asked by name alone."""
 ALL = REFERENCE_COUNTERS | OPTIONAL
@@ -77,8 +70,8 @@ def ask_about(name: Convention, model: nn.Module, inputs: Sequence[Tensor]) -> A
     """
     reference = ALL[name]
     with quiet(), importable(reference):
-        if reference.package and (fault := fault_of(reference)):
-            return Answer(version=reference.version, status=fault[0], error=fault[1])
+        if fault := fault_of(reference):
+            return Answer(version=reference.version, status="missing", error=fault)
         try:
             with mode(model, training=False), torch.no_grad():
                 return reference.answer(model, tuple(inputs))
@@ -86,26 +79,25 @@ def ask_about(name: Convention, model: nn.Module, inputs: Sequence[Tensor]) -> A
             return Answer(version=reference.version, status="crashed", error=named(error))
 
 
-def ask(
-    name: Convention, row: Row, *, use_cache: bool = True, process: Isolated | None = None
-) -> Answer:
+def ask(name: Convention, row: Row, *, process: Isolated, use_cache: bool = True) -> Answer:
     """The counter's answer about ``row`` at batch 1, from the cache or asked now.
 
-    ``process`` is where a counter runs that needs one; by default it gets one for this question.
-    Only answers with the status "answered" are cached.
+    A package is asked in ``process``. Only answers with the status "answered" are cached.
     """
     path = answers_folder() / f"{_key(name, row)}.json"
     if use_cache:
         # an answer that is damaged is asked for again
         with contextlib.suppress(OSError, UnicodeDecodeError, ValidationError):
             return Answer.model_validate_json(path.read_text(encoding="utf-8"))
-    if not ALL[name].package:
-        answer = ask_about(name, *on_meta(row))
-    elif process is None:
-        with Isolated() as its_own:
-            answer = _ask_in(its_own, name, row)
-    else:
-        answer = _ask_in(process, name, row)
+    try:
+        if ALL[name].package:
+            answer = process.call(TIME_LIMIT_S, _answer, name, row)
+        else:
+            answer = _answer(name, row)
+    except (Failed, ValueError) as failed:
+        timed_out = isinstance(failed, Failed) and failed.status == "timed out"
+        status: Status = "timed out" if timed_out else "crashed"
+        answer = Answer(version=ALL[name].version, status=status, error=str(failed))
     if use_cache and answer.status == "answered":
         # without a cache folder it only takes longer the next time
         with contextlib.suppress(ValueError):
@@ -113,23 +105,31 @@ def ask(
     return answer
 
 
+def _answer(name: Convention, row: Row) -> Answer:
+    if ALL[name].needs_values:
+        return ask_about(name, row.model(), row.clips())
+    return ask_about(name, *on_meta(row))
+
+
 def ask_all(
     rows: Sequence[Row], counters: Sequence[Convention], *, use_cache: bool
 ) -> Iterator[tuple[Question, Answer]]:
     """The answers of ``counters`` about ``rows``, as they come; packages beside each other."""
     asked: dict[Future[Answer], Question] = {}
-    here = [name for name in counters if not ALL[name].package]
     with ExitStack() as stack:
-        for name in set(counters).difference(here):
-            pool = stack.enter_context(ThreadPoolExecutor(1))
+        here = []
+        for name in counters:
             # closed before the pool waits for its thread: an interruption then ends at once
+            pool = stack.enter_context(ThreadPoolExecutor(1))
             process = stack.enter_context(Isolated())
             for row in rows:
-                future = pool.submit(ask, name, row, use_cache=use_cache, process=process)
-                asked[future] = (name, row)
-        for name in here:
-            for row in rows:
-                yield (name, row), ask(name, row, use_cache=use_cache)
+                question = partial(ask, name, row, process=process, use_cache=use_cache)
+                if ALL[name].package:
+                    asked[pool.submit(question)] = name, row
+                else:
+                    here.append(((name, row), question))
+        for each, question in here:
+            yield each, question()
         for future in as_completed(asked):
             yield asked[future], future.result()
 
@@ -153,25 +153,6 @@ def clear_answers() -> int:
     return len(cached)
 
 
-def _ask_in(process: Isolated, name: Convention, row: Row) -> Answer:
-    try:
-        return process.call(TIME_LIMIT_S, _answer, name, row)
-    except (Failed, ValueError) as failed:
-        timed_out = isinstance(failed, Failed) and failed.status == "timed out"
-        return Answer(
-            version=ALL[name].version,
-            status="timed out" if timed_out else "crashed",
-            error=str(failed),
-        )
-
-
-def _answer(name: Convention, row: Row) -> Answer:
-    """What runs in the isolated process."""
-    if ALL[name].needs_values:
-        return ask_about(name, row.model(), row.clips())
-    return ask_about(name, *on_meta(row))
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Suppress the counters' warnings and logs, of which their tracing makes many."""
@@ -191,17 +172,9 @@ def quiet() -> Iterator[None]:
 
 def _key(name: Convention, row: Row) -> str:
     """Names an answer by everything that it depends on."""
-    depends = [
-        name,
-        ALL[name].version,
-        version("torch"),
-        version("numpy"),
-        row.name,
-        str(row.classes),
-        str(row.inputs),
-        _sources(),
-    ]
-    return hashlib.sha256("\n".join(depends).encode()).hexdigest()
+    versions = ALL[name].version, version("torch"), version("numpy")
+    depends = name, *versions, row.name, row.classes, row.inputs, _sources()
+    return hashlib.sha256("\n".join(map(str, depends)).encode()).hexdigest()
 
 
 @cache

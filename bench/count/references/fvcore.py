@@ -8,7 +8,8 @@ import math
 from torch import Tensor, nn
 
 from vidcost.bench.call import TensorsOut
-from vidcost.bench.count.counter import Count, FunctionCall, Operation
+from vidcost.bench.count.counter import Count, FunctionCall
+from vidcost.bench.count.operands import Operation
 from vidcost.bench.count.references.reference import (
     Printed,
     Reference,
@@ -65,13 +66,10 @@ def _flop_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
         elif isinstance(modules[operation.module], nn.RNNBase) and operation.kind == "linear":
             terms.add("recurrent layers unseen", "products", -operation.amount)
     for call in count.functions:
-        ours = sum(o.amount for o in count.operations[call.first : call.last] if _is_product(o))
+        inside = count.operations[call.first : call.last]
+        ours = sum(o.amount for o in inside if o.kind in PRODUCTS and o.operator in _SEEN)
         _function(call, ours, terms)
     return terms.done()
-
-
-def _is_product(operation: Operation) -> bool:
-    return operation.kind in PRODUCTS and operation.operator in _SEEN
 
 
 def _function(call: FunctionCall, ours: int, terms: Terms) -> None:
@@ -114,20 +112,17 @@ def _einsum(call: FunctionCall) -> int:
 
 def _norm(module: nn.Module, operation: Operation, terms: Terms) -> None:
     is_affine = operation.operands[1] is not None
-    if operation.operator in _NORMS:
-        name, per_element = _NORMS[operation.operator], 5 if is_affine else 4
-    elif isinstance(module, nn.modules.instancenorm._InstanceNorm):
-        name, per_element = "InstanceNorm", 5 if is_affine else 4
-    elif operation.operands[3] is None:
-        # without running statistics it computes them, as in training
-        name, per_element = "BatchNorm", 5 if is_affine else 4
-    else:
-        name, per_element = "BatchNorm", 2 if is_affine else 1
+    name, per_element = _NORMS.get(operation.operator, "BatchNorm"), 5 if is_affine else 4
+    if isinstance(module, nn.modules.instancenorm._InstanceNorm):
+        name = "InstanceNorm"
+    # without running statistics it computes them, as in training
+    elif name == "BatchNorm" and operation.operands[3] is not None:
+        per_element = 2 if is_affine else 1
     if name:
         terms.add(f"{name}, {per_element} per element", name, per_element * operation.amount)
 
 
-COUNTER = Reference(
+FVCORE = Reference(
     name="fvcore",
     profile=_profile,
     flop_terms=_flop_terms,

@@ -23,7 +23,7 @@ Convention = Literal[
 ]
 """thop-2020 is thop of May 2020; torch its FlopCounterMode, halved; the last three are optional."""
 
-Status = Literal["answered", "missing", "wrong distribution", "crashed", "timed out"]
+Status = Literal["answered", "missing", "crashed", "timed out"]
 
 
 class Answer(BaseModel):
@@ -91,7 +91,7 @@ class Explanation:
     @property
     def parts(self) -> dict[str, int]:
         """The same by the counter's categories, without zeros."""
-        return by_category((*self.ours.items(), *((each.part, each.amount) for each in self.terms)))
+        return _by_category((*self.ours.items(), *((t.part, t.amount) for t in self.terms)))
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,9 @@ class Explained:
 
     def answer(self, version: str) -> Answer:
         """The answer that it should give."""
+        params = None if self.params is None else self.params.total
         return Answer(
-            version=version,
-            flops=self.flops.total,
-            params=None if self.params is None else self.params.total,
-            parts=self.flops.parts,
+            version=version, flops=self.flops.total, params=params, parts=self.flops.parts
         )
 
 
@@ -180,16 +178,22 @@ class Reference:
             version=self.version,
             flops=_integer(flops),
             params=None if params is None else _integer(params),
-            parts=by_category(parts),
+            parts=_by_category(parts),
         )
 
 
-def by_category(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
+def _by_category(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
     """Sums of (category, amount) by category, without zeros."""
-    sums: dict[str, int] = {}
+    sums: Counter[str] = Counter()
     for category, amount in amounts:
-        sums[category] = sums.get(category, 0) + amount
+        sums[category] += amount
     return {category: amount for category, amount in sums.items() if amount}
+
+
+def _integer(amount: float) -> int:
+    if int(amount) != amount:
+        raise ValueError(f"{amount} is not an integer")
+    return int(amount)
 
 
 def no_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
@@ -206,9 +210,8 @@ def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
 def version(distribution: str, folder: Path | None = None) -> str:
     """The version of a distribution, in ``folder`` or as installed, or "not installed"."""
     path = [*([] if folder is None else [str(folder)]), *sys.path]
-    for found in importlib.metadata.distributions(name=distribution, path=path):
-        return found.version
-    return "not installed"
+    found = importlib.metadata.distributions(name=distribution, path=path)
+    return next((each.version for each in found), "not installed")
 
 
 @contextmanager
@@ -217,43 +220,35 @@ def importable(reference: Reference) -> Iterator[None]:
     if not (reference.optional and reference.folder.is_dir()):
         yield
         return
-    folder = str(reference.folder)
 
-    def loaded() -> dict[str, ModuleType]:
+    def unload() -> dict[str, ModuleType]:
         names = [name for name in sys.modules if name.partition(".")[0] == reference.package]
         return {name: sys.modules.pop(name) for name in names}
 
-    others = loaded()
-    sys.path.insert(0, folder)
+    others = unload()
+    sys.path.insert(0, str(reference.folder))
     try:
         yield
     finally:
-        sys.path.remove(folder)
-        loaded()
+        sys.path.remove(str(reference.folder))
+        unload()
         sys.modules.update(others)
 
 
-def fault_of(reference: Reference) -> tuple[Status, str] | None:
-    """Why the counter cannot be asked, as a status and one line; None if it can."""
+def fault_of(reference: Reference) -> str:
+    """Why the counter cannot be asked, in one line; empty if it can."""
     package, distribution = reference.package, reference.distribution
-    if reference.optional and reference.folder.is_dir():
-        return None
-    owners = importlib.metadata.packages_distributions().get(package, [])
-    if find_spec(package) is None or (reference.optional and distribution not in owners):
-        target = f"--no-deps --target {reference.folder} {distribution}"
-        which = target if reference.optional else "'vidcost[reference]'"
-        return "missing", f"{distribution} is not installed: `pip install {which}` installs it"
+    if not package or (reference.optional and reference.folder.is_dir()):
+        return ""
     # thop and ultralytics-thop have one import name, and count otherwise
-    if owners != [distribution]:
-        return "wrong distribution", (
-            f"module {package} belongs to {', '.join(sorted(set(owners))) or 'no distribution'}, "
-            f"not to {distribution} alone: `pip uninstall` the other, then "
-            f"`pip install --force-reinstall {distribution}`"
-        )
-    return None
-
-
-def _integer(amount: float) -> int:
-    if int(amount) != amount:
-        raise ValueError(f"{amount} is not an integer")
-    return int(amount)
+    owners = set(importlib.metadata.packages_distributions().get(package, []))
+    if owners == {distribution} and find_spec(package):
+        return ""
+    target = f"--no-deps --target {reference.folder} {distribution}"
+    which = target if reference.optional else "'vidcost[reference]'"
+    if owners <= {distribution} or reference.optional:
+        return f"{distribution} is not installed: `pip install {which}` installs it"
+    return (
+        f"module {package} belongs to {', '.join(sorted(owners))}, not to {distribution} alone: "
+        f"`pip uninstall` the other, then `pip install --force-reinstall {distribution}`"
+    )

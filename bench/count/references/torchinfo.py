@@ -18,15 +18,10 @@ from vidcost.bench.count.references.reference import (
     modules_by_name,
     no_terms,
 )
+from vidcost.bench.count.rules import PRODUCTS
 
 
-def _category(module: nn.Module) -> str:
-    if "Conv" in type(module).__name__:
-        return "convolutions"
-    return "products" if isinstance(module, nn.Linear) else "other layers"
-
-
-def _profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
+def _profile_torchinfo(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
     from torchinfo import summary
 
     found = summary(model, input_data=list(inputs), verbose=0)
@@ -35,50 +30,60 @@ def _profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
     return Printed(found.total_mult_adds, found.total_params, parts)
 
 
-def _flop_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
+def _torchinfo_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
     terms, modules = Terms(), modules_by_name(model)
     for operation in count.operations:
-        module, part = modules[operation.module], "products"
-        is_leaf = next(module.children(), None) is None
-        if operation.kind == "conv" and is_leaf and _category(module) == "convolutions":
+        module, kind, amount = modules[operation.module], operation.kind, operation.amount
+        is_layer = _is_leaf(module)
+        if kind == "conv" and is_layer and _category(module) == "convolutions":
             positions = math.prod((*operation.output[:1], *operation.output[2:]))
-            counted, name, part = positions * _parameters(module), _name(module), "convolutions"
-            terms.add(f"{name}, times batch and positions", part, counted - operation.amount)
-        elif operation.kind == "linear" and is_leaf and isinstance(module, nn.Linear):
-            terms.add(f"{_name(module)}, times the first axis", part, -operation.amount)
-        elif operation.kind == "conv":
-            name, part = "convolutions called as functions unseen", "convolutions"
-            terms.add(name, part, -operation.amount)
-        elif operation.kind in ("linear", "matmul"):
-            terms.add("products outside of linear layers unseen", part, -operation.amount)
+            name = f"{_parameters_of(module)}, times batch and positions"
+            terms.add(name, "convolutions", positions * _seen_parameters(module) - amount)
+        elif kind == "linear" and is_layer and isinstance(module, nn.Linear):
+            terms.add(f"{_parameters_of(module)}, times the first axis", "products", -amount)
+        elif kind == "conv":
+            terms.add("convolutions called as functions unseen", "convolutions", -amount)
+        elif kind in PRODUCTS:
+            terms.add("products outside of linear layers unseen", "products", -amount)
     for call in count.calls:
         module = modules[call.module]
         part = _category(module)
-        if part == "convolutions" or not call.input or next(module.children(), None) is not None:
+        if part == "convolutions" or not call.input or not _is_leaf(module):
             continue
         times = call.input[0]
         if isinstance(module, nn.RNNBase):
             times *= call.input[1]
         elif isinstance(module, nn.RNNCellBase):
             times *= module.hidden_size
-        terms.add(f"{_name(module)}, times the first axis", part, times * _parameters(module))
+        name = f"{_parameters_of(module)}, times the first axis"
+        terms.add(name, part, times * _seen_parameters(module))
     return terms.done()
 
 
-def _name(module: nn.Module) -> str:
+def _category(module: nn.Module) -> str:
+    if "Conv" in type(module).__name__:
+        return "convolutions"
+    return "products" if isinstance(module, nn.Linear) else "other layers"
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    return next(module.children(), None) is None
+
+
+def _parameters_of(module: nn.Module) -> str:
     return f"parameters of {type(module).__name__}"
 
 
-def _parameters(module: nn.Module) -> int:
+def _seen_parameters(module: nn.Module) -> int:
     named = module.named_parameters()
     return sum(p.numel() for name, p in named if "weight" in name or "bias" in name)
 
 
-COUNTER = Reference(
+TORCHINFO = Reference(
     name="torchinfo",
-    profile=_profile,
-    flop_terms=_flop_terms,
+    flop_terms=_torchinfo_terms,
     param_terms=no_terms,
+    profile=_profile_torchinfo,
     package="torchinfo",
     optional=True,
 )

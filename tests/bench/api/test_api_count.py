@@ -1,19 +1,15 @@
-"""vidcost.count: any network, any call, and the network left as it was."""
+"""vidcost.count and vidcost.explain: any network, any call."""
 
 import dataclasses
 import json
-import random
-import sys
-import threading
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 import vidcost
-from vidcost.bench.api.guest import NetworkExit
+from vidcost.bench.count.references import fvcore
 from vidcost.models.cost import Cost
 
 
@@ -31,11 +27,8 @@ class Nested(nn.Module):
         self.embedding, self.drop = nn.Embedding(13, 7), nn.Dropout(0.5)
         self.norm = nn.BatchNorm1d(5)
         self.register_buffer("calls", torch.zeros(()))
-        self.log = []
 
     def forward(self, ids, features, mask=None):
-        self.calls += 1
-        self.log.append(torch.is_grad_enabled())
         x = self.drop(self.norm(self.embedding(ids)))
         if mask is not None:
             x = x.masked_fill(mask[..., None], 0.0)
@@ -45,19 +38,6 @@ class Nested(nn.Module):
 IDS = torch.zeros(2, 5, dtype=torch.long)
 FEATURES = torch.ones(2, 7, 11)
 MASK = torch.zeros(2, 5, dtype=torch.bool)
-
-
-class OnValues(nn.Module):
-    """A linear layer as often as its input says."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(3, 3)
-
-    def forward(self, x):
-        for _ in range(int(x.sum().item())):
-            x = self.layer(x)
-        return x
 
 
 @pytest.mark.parametrize(
@@ -71,74 +51,30 @@ class OnValues(nn.Module):
 def test_any_call_of_any_types(inputs):
     counted = vidcost.count(Nested(), inputs)
     expected = Cost(params=13 * 7 + 10, matmul=2 * 5 * 7 * 11, norm=2 * 5 * 7)
-    assert (expected, None, "meta", "") == (
-        counted.forward,
-        counted.backward,
-        counted.counted_on,
-        counted.why,
-    )
+    assert (expected, None) == (counted.forward, counted.backward)
+    assert ("meta", "") == (counted.counted_on, counted.why)
     # running mean, variance and their number, and calls
     assert ("Nested", 12) == (counted.network, counted.buffers)
-    assert ["", "embedding", "drop", "norm"] == [m.module for m in counted.modules]
-    assert ["Nested", "Embedding", "Dropout", "BatchNorm1d"] == [m.type for m in counted.modules]
-    assert [770, 0, 0, 0] == [m.forward.macs for m in counted.modules]
-
-
-def test_an_rms_norm_of_ones_own_is_a_norm():
-    class LlamaRMSNorm(nn.Module):
-        def forward(self, x):
-            return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
-
-    assert Cost(norm=2 * 5) == vidcost.count(LlamaRMSNorm(), torch.ones(2, 5)).forward
-
-
-def state(model):
-    return (
-        {name: tensor.clone() for name, tensor in model.state_dict().items()},
-        [module.training for module in model.modules()],
-        [p.grad for p in model.parameters()],
-        [list(module._forward_hooks) for module in model.modules()],
-        list(model.log),
-        torch.get_rng_state(),
-        random.getstate(),
-        np.random.get_state()[1].tolist(),
-    )
-
-
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("on_values", [False, True])
-def test_everything_is_left_as_it_was(training, on_values):
-    class Both(Nested):
-        def forward(self, ids, features):
-            random.random(), np.random.rand(), torch.rand(1)
-            if on_values:
-                features.sum().item()
-            return super().forward(ids, features)
-
-    model = Both()
-    model.norm.eval()
-    model.embedding.weight.grad = torch.ones(13, 7)
-    model.embedding.register_forward_hook(lambda *_: None)
-    before = state(model)
-    counted = vidcost.count(model, (IDS, FEATURES), training=training)
-    assert ("cpu" if on_values else "meta") == counted.counted_on
-    after = state(model)
-    assert before[0].keys() == after[0].keys()
-    for name, tensor in before[0].items():
-        assert torch.equal(tensor, after[0][name])
-    assert before[1:2] == after[1:2]
-    assert all(one is other for one, other in zip(before[2], after[2], strict=True))
-    assert before[3:5] == after[3:5]
-    assert torch.equal(before[5], after[5])
-    assert before[6:] == after[6:]
+    assert [
+        ("", "Nested", 770, (2, 5, 11)),
+        ("embedding", "Embedding", 0, (2, 5, 7)),
+        ("drop", "Dropout", 0, (2, 5, 7)),
+        ("norm", "BatchNorm1d", 0, (2, 5, 7)),
+    ] == [(m.module, m.type, m.forward.macs, m.output) for m in counted.modules]
 
 
 def test_a_network_that_needs_values_runs_where_it_is():
-    counted = vidcost.count(OnValues(), torch.full((1, 3), 2.0))
+    class OnValues(nn.Linear):
+        def forward(self, x):
+            for _ in range(int(x.sum().item())):
+                x = super().forward(x)
+            return x
+
+    counted = vidcost.count(nn.Sequential(OnValues(3, 3)), torch.full((1, 3), 2.0))
     # six times 3x3
     assert (54, "cpu") == (counted.macs, counted.counted_on)
     assert "item() cannot be called on meta tensors" in counted.why
-    assert 6 == counted.modules[1].calls
+    assert 54 == counted.modules[1].forward.macs
 
 
 def test_tensors_that_are_neither_parameters_nor_buffers_go_along():
@@ -156,74 +92,25 @@ def test_tensors_that_are_neither_parameters_nor_buffers_go_along():
     assert (60, "meta") == (counted.macs, counted.counted_on)
 
 
-def test_a_network_that_cannot_be_copied_runs_itself_and_says_so():
-    class Locked(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer, self.lock = nn.Linear(3, 5), threading.Lock()
-
-        def forward(self, x):
-            return self.layer(x)
-
-    counted = vidcost.count(Locked(), torch.ones(2, 3))
-    assert (30, "cpu") == (counted.macs, counted.counted_on)
-    assert counted.why.startswith("Locked cannot be copied: TypeError: cannot pickle")
-
-
-class Told(nn.Module):
-    """A linear layer of 3 to 5 that tells its cost, rightly or not."""
-
-    def __init__(self, cost):
-        super().__init__()
-        self.layer = nn.Linear(3, 5, bias=False)
-        self.cost = cost
-
-    def forward(self, x):
-        return self.layer(x)
-
-
-def test_a_closed_form_is_checked():
-    told = Told(lambda shape: Cost(params=15, linear=15 * shape[0]))
-    counted = vidcost.count(nn.Sequential(told, nn.ReLU()), {"input": torch.ones(2, 3)})
-    (check,) = counted.checks
-    assert ("equal", "0", 30) == (counted.closed_form, check.module, check.formula.macs)
-
-
-def test_a_wrong_closed_form_differs():
-    told = Told(lambda shape: Cost(params=15, linear=15))
-    counted = vidcost.count(told, torch.ones(2, 3))
-    (check,) = counted.checks
-    assert ("differs", False, 30) == (counted.closed_form, check.equal, check.counted.macs)
-
-
 @pytest.mark.parametrize(
-    ("cost", "why"),
+    ("cost", "closed_form", "unchecked"),
     [
-        (lambda shape: 15, "TypeError: cost(shape) returns a Cost, not int"),
-        (lambda shape: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda shape: Cost(params=15, linear=15 * shape[0]), "equal", ()),
+        (lambda shape: Cost(params=15, linear=15), "differs", ()),
+        (
+            lambda shape: 15,
+            "not checked",
+            ("0: TypeError: cost(shape) returns a Cost, not int",),
+        ),
+        (lambda shape: 1 / 0, "not checked", ("0: ZeroDivisionError: division by zero",)),
     ],
 )
-def test_what_is_no_closed_form_is_not_checked(cost, why):
-    counted = vidcost.count(nn.Sequential(Told(cost)), torch.ones(2, 3))
-    assert ("not checked", (), (f"0: {why}",)) == (
-        counted.closed_form,
-        counted.checks,
-        counted.unchecked,
-    )
-    assert 30 == counted.macs
-
-
-def test_a_table_of_modules():
-    network = nn.Sequential(nn.Conv1d(3, 5, 1), nn.ReLU(), nn.Flatten(), nn.Linear(35, 2))
-    table = vidcost.count(network, torch.ones(1, 3, 7)).to_pandas()
-    assert isinstance(table, pd.DataFrame)
-    assert ["", "0", "1", "2", "3"] == table["module"].tolist()
-    assert [175, 105, 0, 0, 70] == table["macs"].tolist()
-    assert [92, 20, 0, 0, 72] == table["params"].tolist()
-    assert "backward_macs" not in table
-    trained = vidcost.count(network, torch.ones(1, 3, 7), training=True).to_pandas()
-    # the input takes no gradient
-    assert [245, 105, 0, 0, 140] == trained["backward_macs"].tolist()
+def test_a_closed_form_is_checked_if_it_is_one(cost, closed_form, unchecked):
+    told = nn.Linear(3, 5, bias=False)
+    told.cost = cost
+    counted = vidcost.count(nn.Sequential(told, nn.ReLU()), {"input": torch.ones(2, 3)})
+    assert (30, closed_form, unchecked) == (counted.macs, counted.closed_form, counted.unchecked)
+    assert ["0"] * (not unchecked) == [check.module for check in counted.checks]
 
 
 CLIP = nn.Sequential(
@@ -231,27 +118,38 @@ CLIP = nn.Sequential(
 )
 
 
-def test_it_prints_as_a_table_of_two_levels():
+def test_tables_and_json():
     # 15 and 35 products at 2 x 5 x 7 positions
-    printed = str(vidcost.count(CLIP, (1, 3, 2, 5, 7)))
-    assert [line.split() for line in printed.splitlines()[2:]] == [
+    counted = vidcost.count(CLIP, (1, 3, 2, 5, 7))
+    assert [line.split() for line in str(counted).splitlines()[2:]] == [
         ["Sequential", "1x7x2x5x7", "62", "3,500", "100.0%"],
         ["0:", "Conv3d", "1x5x2x5x7", "20", "1,050", "30.0%"],
         ["1:", "Sequential", "1x7x2x5x7", "42", "2,450", "70.0%"],
         ["0:", "ReLU", "1x5x2x5x7", "0", "0", "0.0%"],
         ["1:", "Sequential", "1x7x2x5x7", "42", "2,450", "70.0%"],
     ]
-    assert "Backward" not in printed
-    assert "Backward MACs" in repr(vidcost.count(CLIP, (1, 3, 2, 5, 7), training=True))
-
-
-def test_notebooks_and_programs_read_the_same():
-    counted = vidcost.count(CLIP, (1, 3, 2, 5, 7))
     assert counted._repr_html_().startswith("<table>")
     assert "1: Sequential" in counted._repr_html_()
     whole = json.loads(counted.to_json())
     assert ("Sequential", 3_500, 62) == (whole["module"], whole["macs"], whole["params"])
     assert [1, 7, 2, 5, 7] == whole["modules"][-1]["output"]
+    table = counted.to_pandas()
+    assert isinstance(table, pd.DataFrame)
+    assert ["", "0", "1", "1.0", "1.1", "1.1.0"] == table["module"].tolist()
+    assert [3_500, 1_050, 2_450, 0, 2_450, 2_450] == table["macs"].tolist()
+    assert "backward_macs" not in table
+
+
+def test_a_step_of_training():
+    step = vidcost.count(CLIP, (1, 3, 2, 5, 7), training=True)
+    # the input takes no gradient
+    assert (3_500, 5_950, 9_450) == (step.forward.macs, step.backward.macs, step.total.macs)
+    assert [5_950, 1_050, 4_900, 0, 4_900, 4_900] == step.to_pandas()["backward_macs"].tolist()
+    assert "Backward MACs" in repr(step)
+    with pytest.raises(ValueError, match=r"^a step of training was counted: say forward\.macs, "):
+        step.macs  # noqa: B018
+    with pytest.raises(ValueError, match="no output needs a gradient"):
+        vidcost.count(nn.ReLU(), torch.ones(1), training=True)
 
 
 def test_a_shape_is_a_tensor_of_the_models_type():
@@ -260,61 +158,90 @@ def test_a_shape_is_a_tensor_of_the_models_type():
     assert 5 * 70 == vidcost.count(nn.RNN(3, 7), [(5, 3), (1, 7)]).macs
 
 
-def test_the_macs_of_a_step_of_training_have_three_names():
-    step = vidcost.count(nn.Linear(3, 5), (2, 3), training=True)
-    assert (30, 30, 60) == (step.forward.macs, step.backward.macs, step.total.macs)
-    with pytest.raises(ValueError, match=r"^a step of training was counted: say forward\.macs, "):
-        step.macs  # noqa: B018
-
-
 def test_arguments_are_trees():
-    class Pathways(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(3, 5)
-
+    class Pathways(nn.Linear):
         def forward(self, clips, *, rate, mask=None):
-            return [self.layer(clip) * rate for clip in clips]
+            return [super(Pathways, self).forward(clip) * rate for clip in clips]
 
-    counted = vidcost.count(
-        Pathways(), ([torch.ones(2, 3), torch.ones(4, 3)],), kwargs={"rate": 2, "mask": None}
-    )
-    assert (6 * 15, "meta", ["", "layer"]) == (
-        counted.macs,
-        counted.counted_on,
-        [module.module for module in counted.modules],
-    )
-
-
-def test_a_network_that_leaves_is_an_error():
-    class Leaves(nn.Module):
-        def forward(self, x):
-            sys.exit(3)
-
-    with pytest.raises(NetworkExit, match=r"^the network called sys\.exit\(3\)$"):
-        vidcost.count(Leaves(), torch.ones(1))
-
-
-def test_what_is_no_network_or_no_tensor_is_rejected():
-    with pytest.raises(ValueError, match=r"^a network is an nn\.Module, not function: call what"):
-        vidcost.count(lambda x: x, torch.ones(1))
-    with pytest.raises(ValueError, match=r"^the inputs hold no tensor: give tensors, or a shape"):
-        vidcost.count(nn.ReLU(), ["clip"])
-    with pytest.raises(ValueError, match="no output needs a gradient"):
-        vidcost.count(nn.ReLU(), torch.ones(1), training=True)
+    clips = [torch.ones(2, 3), torch.ones(4, 3)]
+    counted = vidcost.count(Pathways(3, 5), (clips,), kwargs={"rate": 2, "mask": None})
+    assert (6 * 15, "meta") == (counted.macs, counted.counted_on)
+    # the wrapper that passes them is no part of it
+    assert [""] == [module.module for module in counted.modules]
 
 
 def test_multiplications_element_by_element_are_printed_above_one_percent():
-    class Gated(nn.Module):
-        def __init__(self, width):
-            super().__init__()
-            self.layer = nn.Linear(width, width, bias=False)
-
+    class Gated(nn.Linear):
         def forward(self, x):
-            return self.layer(x) * x
+            return super().forward(x) * x
 
-    few = vidcost.count(Gated(100), torch.zeros(3, 100))
+    few = vidcost.count(Gated(100, 100), torch.zeros(3, 100))
     assert 300 == few.multiply
     assert "element by element" not in repr(few)
-    many = vidcost.count(Gated(99), torch.zeros(3, 99))
+    many = vidcost.count(Gated(99, 99), torch.zeros(3, 99))
     assert repr(many).endswith("\n297 multiplications element by element are no MACs.")
+
+
+# vidcost.explain
+
+
+class Network(nn.Module):
+    """A convolution to 5 maps of 11x5, BatchNorm, a product of two activations, in a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 5, 3, bias=False), nn.BatchNorm2d(5)
+
+    def forward(self, image, weights):
+        return {"scores": [self.norm(self.conv(image)).flatten(2) @ weights]}
+
+
+INPUTS = {"weights": torch.ones(1, 55, 7), "image": torch.ones(1, 3, 13, 7)}
+
+
+def test_every_counter_is_explained():
+    found = vidcost.explain(Network(), INPUTS)
+    assert ("Network", True) == (found.network, found.balanced)
+    counters = list(dict.fromkeys(entry.counter for entry in found.entries))
+    assert ["fvcore", "thop", "thop-2020", "torch"] == counters
+    thop = found.entry("thop")
+    assert (9_350, 7_425 + 4 * 275, 0, {}) == (thop.ours, thop.printed, thop.remainder, thop.off)
+    assert {"BatchNorm, 4 per element": 1_100, "attention products unseen": -1_925} == {
+        term.name: term.amount for term in thop.terms
+    }
+    assert 145 == found.entry("fvcore", "params").printed
+    table = found.to_pandas()
+    of_fvcore = table[(table["counter"] == "fvcore") & (table["quantity"] == "flops")]
+    assert [
+        ("ours", 9_350),
+        ("BatchNorm, 2 per element", 550),
+        ("printed", 9_900),
+        ("remainder", 0),
+    ] == list(zip(of_fvcore["term"], of_fvcore["amount"], strict=True))
+    with pytest.raises(ValueError, match=r"^no entry of params with 'torch': choose from fvcore, "):
+        found.entry("torch", "params")
+
+
+def test_what_a_counter_cannot_do_is_said():
+    class Product(nn.Module):
+        def forward(self, x, y):
+            return x @ y
+
+    # fvcore does not expect a vector
+    found = vidcost.explain(Product(), (torch.ones(3, 5), torch.ones(5)))
+    entry = found.entry("fvcore")
+    assert ("crashed", None, None) == (entry.status, entry.printed, entry.remainder)
+    assert not found.balanced
+    assert entry.error.startswith("IndexError: ")
+    assert found.entry("thop").balanced
+
+
+def test_what_is_not_explained_is_a_remainder(monkeypatch):
+    monkeypatch.setattr(fvcore, "_norm", lambda *args: None)
+    entry = vidcost.explain(Network(), INPUTS).entry("fvcore")
+    assert (550, {"BatchNorm": 550}, False) == (entry.remainder, entry.off, entry.balanced)
+
+
+def test_what_cannot_run_for_real_is_rejected():
+    with pytest.raises(ValueError, match=r"^fvcore runs the network: it cannot be on the"):
+        vidcost.explain(nn.Linear(3, 5, device="meta"), torch.ones(2, 3))

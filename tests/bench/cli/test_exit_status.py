@@ -69,13 +69,3 @@ def test_the_table_in_the_documentation_is_the_definition():
     section = text.split("## Exit statuses\n", 1)[1].split("\n## ", 1)[0]
     table = dict(re.findall(r"^\| (\d+) \| (.*?) \|$", section, re.MULTILINE))
     assert {str(status): meaning for status, meaning in exit_status.MEANINGS.items()} == table
-
-
-def test_nothing_else_defines_one():
-    numbers = re.compile(r"(?:typer\.Exit|sys\.exit|SystemExit)\(\s*\d")
-    assert [] == [
-        f"{path}: {line.strip()}"
-        for path in (CHECKOUT / "bench").rglob("*.py")
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if numbers.search(line)
-    ]

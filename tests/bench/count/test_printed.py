@@ -1,8 +1,8 @@
 import torch
 from torch import nn
 
-from vidcost.bench.count import printed
-from vidcost.bench.count.printed import candidates, candidates_of_row, ranked
+from vidcost.bench.count import reconcile
+from vidcost.bench.count.reconcile import candidates, candidates_of_row, ranked
 from vidcost.papers.catalog import select
 from vidcost.papers.figures import Figure
 
@@ -37,7 +37,7 @@ def test_conventions_and_views_are_tried():
 def test_classes_and_clips_of_a_row_are_tried(monkeypatch):
     # the block does not fit into 32 x 32
     for name, values in (("CLASSES", (3,)), ("FRAMES", (4,)), ("SIZES", (32, 128))):
-        monkeypatch.setattr(printed, name, values)
+        monkeypatch.setattr(reconcile, name, values)
     (row,) = select(["mfnet-pnl"])
     # 7,870,984 parameters with 200 classes; 769 less for each of 197
     found = list(candidates_of_row(row, Figure.parse("7.719M")))

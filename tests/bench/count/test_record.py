@@ -60,7 +60,7 @@ def test_count_row_rejects_a_wrong_closed_form():
             return Cost()
 
     row = Row("wrong", lambda **_: Wrong(3), 7, ((3, 5, 11, 11),))
-    with pytest.raises(ClosedFormMismatch, match=r"^wrong: the whole was counted as Cost"):
+    with pytest.raises(ClosedFormMismatch, match=r"^wrong: the whole: params was counted as"):
         count_row(row)
 
 

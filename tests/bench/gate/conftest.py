@@ -1,10 +1,8 @@
 """Repositories with versions of the models, and fake workers that measure them."""
 
-import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from vidcost import models, papers
 from vidcost.bench.gate import interleave, versions
 from vidcost.papers.pnl2020.rows import ROWS
 
-FAKE_SIDE = Path(__file__).parent / "fake_side.py"
+from .planted import FAKE, variables
 
 PYPROJECT = """\
 [project]
@@ -73,12 +71,6 @@ def no_other_git():
         yield
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """One cache for all tests of a module: what it holds is named by its content."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(scope="session")
 def first_version(no_other_git, tmp_path_factory):
     """A repository with one version on main, to be copied, which is quicker than git."""
@@ -88,12 +80,11 @@ def first_version(no_other_git, tmp_path_factory):
 
 
 @pytest.fixture
-def git(first_version, vidcost, monkeypatch, cache, tmp_path):
+def git(first_version, vidcost, monkeypatch, tmp_path):
     """The current folder is a repository with one version on main."""
     repository = Repository(tmp_path / "repository", copied=first_version)
     # after ``vidcost``, which changes the folder too
     monkeypatch.chdir(repository.folder)
-    monkeypatch.setattr(versions, "cache_folder", lambda: cache)
     return repository
 
 
@@ -110,14 +101,11 @@ def sides(monkeypatch, tmp_path):
         interleave, "new_run", lambda *a, **k: new_run(*a, **k).model_copy(update=brief)
     )
 
-    monkeypatch.setattr(interleave, "COMMAND", (sys.executable, str(FAKE_SIDE)))
+    monkeypatch.setattr(interleave, "COMMAND", FAKE)
 
     def plant(base, head):
-        plans = {"base": json.dumps(base), "head": json.dumps(head)}
-        sides = {
-            side: {"PLAN": plan, "SIDE": side, "LOG": str(tmp_path / "log")}
-            for side, plan in plans.items()
-        }
-        monkeypatch.setattr(interleave, "environments", lambda _: sides)
+        sides = variables(base, head, tmp_path / "log")
+        fake = property(lambda prepared: sides[prepared.path.name])
+        monkeypatch.setattr(versions.Prepared, "variables", fake)
 
     return plant

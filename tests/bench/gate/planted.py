@@ -1,12 +1,15 @@
 """Runs whose samples were planted, so that the right verdict is known beforehand."""
 
+import json
 import math
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from vidcost.bench.gate.judge import to_confirm
+from vidcost.bench.gate.judge import is_settled, pairs_of, planned
 from vidcost.bench.gate.record import SIDES, Rule, Run, Side, Stage, Version, Visit
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine
@@ -92,6 +95,17 @@ def planted(
     return run.model_copy(update={"visits": (*run.visits, *confirm)})
 
 
+def to_confirm(run: Run) -> dict[int, int]:
+    """How many pairs are to confirm each cell that the screen does not clear."""
+    return {cell: plan.pairs for cell, plan in planned(pairs_of(run, "screen"), run.rule).items()}
+
+
+def is_confirmed(run: Run) -> bool:
+    """Whether the only cell needs no further pair."""
+    (plan,) = planned(pairs_of(run, "screen"), run.rule).values()
+    return is_settled(pairs_of(run, "confirm")[0].log_ratios, plan, run.rule)
+
+
 def changed(run: Run, where: Callable[[Visit], bool], **update: object) -> Run:
     """``run`` with other fields in some visits."""
     visits = tuple(v.model_copy(update=update) if where(v) else v for v in run.visits)
@@ -103,8 +117,13 @@ def without(run: Run, where: Callable[[Visit], bool]) -> Run:
     return run.model_copy(update={"visits": tuple(v for v in run.visits if not where(v))})
 
 
-def swapped(run: Run) -> Run:
-    """``run`` with base for head and head for base."""
-    other = {"base": "head", "head": "base"}
-    visits = tuple(v.model_copy(update={"side": other[v.side]}) for v in run.visits)
-    return run.model_copy(update={"base": run.head, "head": run.base, "visits": visits})
+FAKE = (sys.executable, str(Path(__file__).with_name("fake_side.py")))
+"""The command of a fake worker."""
+
+
+def variables(base: object, head: object, log: Path) -> dict[Side, dict[str, str]]:
+    """The environments of fake workers of both sides, by their plans."""
+    return {
+        side: {"PLAN": json.dumps(plan), "SIDE": side, "LOG": str(log)}
+        for side, plan in zip(SIDES, (base, head), strict=True)
+    }

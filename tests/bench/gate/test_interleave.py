@@ -2,9 +2,7 @@
 
 import json
 import random
-import sys
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -16,23 +14,17 @@ from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.parent import WorkerProcess
 
-from .planted import MACHINE
+from .planted import FAKE, MACHINE, variables
 
-FAKE = Path(__file__).with_name("fake_side.py")
 TASK = Task(cell=Cell(row="a"), limits=Limits(turn_samples=2, memory=False))
 
 
 class Watched(WorkerProcess):
     """Notes its messages, those of both workers in one list."""
 
-    def __init__(self, side, told, plan, log):
+    def __init__(self, side, told, environment):
         self._side, self._told = side, told
-        environment = {"PLAN": json.dumps({"a": plan}), "SIDE": side, "LOG": str(log)}
-        super().__init__(
-            (sys.executable, str(FAKE)),
-            threads=1,
-            environment=environment | {"VIDCOST_PADDING": ""},
-        )
+        super().__init__(FAKE, threads=1, environment=environment | {"VIDCOST_PADDING": ""})
 
     def give(self, task):
         self._told.append((self._side, "task"))
@@ -49,11 +41,12 @@ def interleaved(tmp_path):
 
     def run(rounds, *, base=None, head=None, is_void=lambda: False, seed=3):
         told = []
-        plans = {"head": head or {"ns": 7_000_000}, "base": base or {"ns": 5_000_000}}
+        plans = {"a": base or {"ns": 5_000_000}}, {"a": head or {"ns": 7_000_000}}
+        sides = variables(*plans, tmp_path / "log")
         with ExitStack() as stack:
             workers = {
-                side: stack.enter_context(Watched(side, told, plan, tmp_path / "log"))
-                for side, plan in plans.items()
+                side: stack.enter_context(Watched(side, told, sides[side]))
+                for side in ("head", "base")
             }
             turns = interleave(
                 workers,
@@ -128,11 +121,8 @@ class Stage:
         self.saved = []
 
     def campaign(self, base, head, *, seed=1, **options):
-        sides = {
-            side: {"PLAN": json.dumps(plan), "SIDE": side, "LOG": str(self.log)}
-            for side, plan in (("base", base), ("head", head))
-        }
         run = run_of([Cell(row=row) for row in base], seed)
+        sides = variables(base, head, self.log)
         return Campaign(run, sides, save=self.saved.append, **options)
 
     def run(self, base, head, **options):
@@ -144,7 +134,7 @@ class Stage:
 
 @pytest.fixture
 def stage(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "COMMAND", (sys.executable, str(FAKE)))
+    monkeypatch.setattr(module, "COMMAND", FAKE)
     return Stage(tmp_path)
 
 

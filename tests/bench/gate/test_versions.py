@@ -18,19 +18,13 @@ print(json.dumps([vidcost.bench.timing.worker.__file__, vidcost.papers.pnl2020.r
 
 
 @pytest.fixture
-def prepare(git, cache):
+def prepare(git, tmp_path_factory):
     """Prepare two refs of the repository that the test stands in."""
 
     def run(base="main", head=None):
-        return versions.prepare(git.folder, base, head, cache=cache)
+        return versions.prepare(git.folder, base, head, tmp_path_factory.mktemp("sides"))
 
     return run
-
-
-@pytest.fixture
-def uncompiled(monkeypatch):
-    """Compiling the sides takes seconds, and these tests start no process of theirs."""
-    monkeypatch.setattr(versions.compileall, "compile_dir", lambda *_, **__: True)
 
 
 @pytest.mark.slow
@@ -60,42 +54,32 @@ def test_models_that_do_not_import_are_named(git, prepare):
         head.rows()
 
 
-def test_equal_code_is_copied_twice(prepare, uncompiled):
+def test_equal_code_is_copied_twice_and_the_repository_left_alone(git, prepare):
+    before = {path: path.read_bytes() for path in git.folder.rglob("*") if path.is_file()}
     base, head = prepare("HEAD")
     assert base.version.code == head.version.code
     assert base.path != head.path
     assert len(str(base.path)) == len(str(head.path))
-
-
-def test_a_commit_is_named_with_its_changes(git, prepare, uncompiled):
-    commit = git.git("rev-parse", "HEAD")
-    clean, before = prepare(None)
-    assert ("working tree", commit) == (clean.version.ref, clean.version.commit)
-    (git.folder / "notes.txt").write_text("not a model")
-    assert commit == prepare(None)[0].version.commit
-    git.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
-    _, after = prepare(None)
-    assert f"{commit}+changes" == after.version.commit
-    assert before.path != after.path
-
-
-def test_a_version_is_unpacked_once_and_the_repository_left_alone(git, prepare, cache, uncompiled):
-    commit = git.git("rev-parse", "HEAD")
-    before = {path: path.read_bytes() for path in git.folder.rglob("*") if path.is_file()}
-    prepare()
-    folder = cache / "versions" / commit
-    assert {"models", "papers"} == {path.name for path in folder.iterdir()}
-    (folder / "kept").touch()
-    prepare("main", "HEAD")
-    (folder / "kept").unlink()
     assert before == {path: path.read_bytes() for path in git.folder.rglob("*") if path.is_file()}
 
 
-def test_versions_that_ask_for_other_packages(git):
-    assert not versions.requirements_differ(Path(), "main", None)
+def test_a_commit_is_named_with_its_changes(git, prepare):
+    commit = git.git("rev-parse", "HEAD")
+    (git.folder / "notes.txt").write_text("not a model")
+    _, clean = prepare()
+    assert ("working tree", commit) == (clean.version.ref, clean.version.commit)
+    git.edit("papers/pnl2020/rows.py", '"mfnet-nl"', '"mfnet-non-local"')
+    base, after = prepare()
+    assert (commit, f"{commit}+changes") == (base.version.commit, after.version.commit)
+    assert clean.version.code == base.version.code != after.version.code
+
+
+def test_versions_that_ask_for_other_packages(git, prepare):
+    base, head = prepare()
+    assert base.requirements == head.requirements
     git.edit("pyproject.toml", '"torch"', '"torch>=2.12"')
-    assert versions.requirements_differ(Path("models"), "main", None)
-    assert not versions.requirements_differ(Path(), "main", "HEAD")
+    base, head = prepare()
+    assert base.requirements != head.requirements
 
 
 @pytest.mark.parametrize("ref", ["--upload-pack=evil", "HEAD~9"])
@@ -106,16 +90,19 @@ def test_an_unknown_ref_is_named(prepare, ref):
     assert "\n" not in str(error.value)
 
 
-def test_without_a_repository_or_git(tmp_path, cache, monkeypatch):
+def test_without_a_repository_or_git(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(ValueError, match="not a git repository"):
-        versions.prepare(tmp_path, "main", None, cache=cache)
+        versions.prepare(tmp_path, "main", None, tmp_path)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ValueError, match="git is not installed"):
-        versions.prepare(tmp_path, "main", None, cache=cache)
+        versions.prepare(tmp_path, "main", None, tmp_path)
 
 
-def test_a_version_without_models_is_rejected(git, prepare, uncompiled):
+def test_a_version_without_models_is_rejected(git, prepare):
     shutil.rmtree(git.folder / "models")
     with pytest.raises(ValueError, match="working tree has no models/"):
         prepare()
+    git.commit()
+    with pytest.raises(ValueError, match="HEAD has no models/"):
+        prepare("HEAD")

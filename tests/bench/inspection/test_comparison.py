@@ -109,6 +109,7 @@ def test_counts_of_variants_and_of_blocks_that_do_not_fit():
         count_all(chosen("pnl:n=4"), reference_counters=(), limit_s=60)
 
 
+@pytest.mark.usefixtures("folder")
 def test_each_block_after_none_at_all_positions_and_values():
     at = ["conv4:before-last", "conv3:every-other", "conv4:before-last"]
     plain, nl, mine = variants(ROW, at, ["nl", "theirs.py:Scale", "nl"], CPU)

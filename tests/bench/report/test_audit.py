@@ -3,8 +3,7 @@ import shlex
 import pytest
 
 from vidcost.bench.audit import Recipe, judge
-from vidcost.bench.report.audit import findings, recipe_table
-from vidcost.bench.report.formulas import formula_markdown
+from vidcost.bench.report.audit import findings, formula_markdown, recipe_table
 from vidcost.papers import catalog
 
 

@@ -4,12 +4,7 @@ import pytest
 
 from vidcost.bench.count.conformance import Statement
 from vidcost.bench.count.operators import OPERATORS
-from vidcost.bench.report.conformance import (
-    convention_table,
-    data_table,
-    product_table,
-    summary_table,
-)
+from vidcost.bench.report.conformance import conformance_tables, data_table, summary_table
 
 PRODUCTS = 34
 DIFFERENTIABLE = 33
@@ -39,41 +34,47 @@ def cell(table, operator, key):
 
 
 def test_backward_leaves_out_who_does_not_count_it():
-    name = "nn.Conv3d, 3 groups backward"
-    statements = [statement("ours"), statement("a"), statement("b", backward=False)]
-    statements[1] = statement("a", **{name: 85_765_680})
-    table = product_table(statements, "backward")
+    wrong = {"nn.Conv3d, 3 groups backward": 85_765_680, "torch.mm backward": 0}
+    statements = [statement("ours"), statement("a", **wrong), statement("b", backward=False)]
+    table = conformance_tables(statements)[2]
     assert ["operator", "true", "ours", "a"] == [column.key for column in table.columns]
     assert DIFFERENTIABLE == len(table.lines)
-    assert ("85,765,680", "the weight's gradient as if there were no groups") == (
-        cell(table, "nn.Conv3d, 3 groups", "a")
-    )
+    assert ("85,765,680", "2.000 times the MACs") == cell(table, "nn.Conv3d, 3 groups", "a")
     assert ("42,882,840 ✓", None) == cell(table, "nn.Conv3d, 3 groups", "ours")
+    assert ("0", "not seen") == cell(table, "torch.mm", "a")
 
 
 @pytest.mark.parametrize(
-    ("operator", "said", "shown"),
+    ("counter", "operator", "said", "shown", "note"),
     [
-        ("nn.BatchNorm1d", 60, "2 per element"),
-        ("nn.GroupNorm", 150_150, "5 per element"),
-        ("nn.ReLU", 0, "0"),
-        ("nn.ReLU", "raises KeyError", "raises KeyError"),
-        ("nn.ReLU", 31, "31"),
-        # (2, 3, 7, 11) in, (2, 3, 3, 5) out
-        ("nn.AvgPool2d", 90, "1 per element out"),
-        ("nn.AvgPool2d", 462, "1 per element in"),
-        ("nn.AvgPool2d", 552, "1 per element in, 1 out"),
-        ("nn.AdaptiveAvgPool2d", 858, "1 per element in"),
-        # (2, 3, 11, 13) in, four times as many out
-        ("F.interpolate, bilinear 2d", 13_728, "4 per element out"),
-        # 15 rows of 7
-        ("nn.Softmax", 300, "3 per element less 1 per row"),
+        ("thop", "nn.Conv1d", 2_310, "2,310 ✓", None),
+        ("thop", "nn.Conv1d", 6_930, "6,930", "3.000 times the MACs"),
+        ("thop", "torch.mm", "raises TypeError", "raises TypeError", None),
+        ("thop", "torch.mm", 0, "0", "attention products unseen"),
+        ("ours", "torch.mm", 0, "0", "not seen"),
+        ("torch on CPU", "2-D @ vector", 0, "0", "mv unseen"),
+        # 24,310 out, 126 entries and a bias
+        (
+            *("thop-2020", "nn.Conv3d with bias", 3_087_370, "3,087,370"),
+            "bias of convolutions, 1 per output element",
+        ),
+        # 2 x 5 x 17 out, 21 entries
+        (
+            *("thop", "nn.ConvTranspose1d", 3_570, "3,570"),
+            "transposed convolutions, per output element",
+        ),
+        # without products, where nobody is right
+        ("fvcore", "nn.BatchNorm1d", 60, "60", "BatchNorm, 2 per element"),
+        ("fvcore", "nn.BatchNorm1d", 61, "61", "not explained"),
+        ("fvcore", "nn.ReLU", 0, "0", None),
     ],
 )
-def test_without_products_figures_are_by_element_and_nobody_is_right(operator, said, shown):
-    table = convention_table([statement("other", **{operator: said})])
-    assert (shown, None) == cell(table, operator, "other")
-    assert (frozenset(), len(OPERATORS) - PRODUCTS) == (table.equal, len(table.lines))
+def test_only_a_true_figure_has_the_mark_and_others_say_why(counter, operator, said, shown, note):
+    _, forward, _, without = conformance_tables([statement(counter, **{operator: said})])
+    assert (PRODUCTS, len(OPERATORS) - PRODUCTS) == (len(forward.lines), len(without.lines))
+    has_products = any(line["operator"] == operator for line in forward.lines)
+    assert (shown, note) == cell(forward if has_products else without, operator, counter)
+    assert frozenset() == without.equal
 
 
 def test_the_summary_says_how_often_each_is_right():
@@ -113,26 +114,3 @@ def test_data_hold_plain_integers_and_statuses():
         "torch_on_cpu_backward_status": None,
     } == json.loads(data_table(statements).json())[0]
     assert len(OPERATORS) == len(data_table(statements).lines)
-
-
-@pytest.mark.parametrize(
-    ("operator", "said", "shown", "note"),
-    [
-        ("nn.Conv1d", 2_310, "2,310 ✓", None),
-        ("nn.Conv1d", 2_311, "2,311", "1.000 times the MACs"),
-        ("nn.Conv1d", 6_930, "6,930", "3.000 times the MACs"),
-        ("torch.mm", "raises TypeError", "raises TypeError", None),
-        ("torch.mm", 0, "0", "not seen"),
-        # 24,310 out, 126 entries and a bias
-        ("nn.Conv3d with bias", 3_087_370, "3,087,370", "1 more per output element, the bias"),
-        # 2 x 5 x 17 out, 21 entries
-        ("nn.ConvTranspose1d", 3_570, "3,570", "as if not transposed, a filter for each output el"),
-    ],
-)
-def test_only_a_true_figure_has_the_mark_and_others_say_why(operator, said, shown, note):
-    table = product_table([statement("other", **{operator: said})], "forward")
-    found, why = cell(table, operator, "other")
-    assert shown == found
-    assert (note or "") == (why or "")[: len(note or "")]
-    assert PRODUCTS - ("✓" not in shown) == len(table.equal)
-    assert PRODUCTS == len(table.lines)

@@ -1,9 +1,11 @@
 """Users' networks and blocks timed in real workers, whatever they do."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,67 +16,15 @@ from vidcost.bench.timing.plan import code_of, network_fields
 from vidcost.bench.timing.predict import predict, predict_without
 from vidcost.bench.timing.record import Timing
 
-CODE = """
-import sys, time
-import torch
-from torch import nn
-
-print("printed while it is loaded")
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.stem = nn.Conv3d(3, 5, 1, bias=False)
-
-    def forward(self, x):
-        print("printed in a pass")
-        return {"y": [self.stem(x)]}
-
-class Leaves(Net):
-    def forward(self, x):
-        sys.exit(3)
-
-class Raises(Net):
-    def forward(self, x):
-        raise KeyError("theirs")
-
-class NotANumber(Net):
-    def forward(self, x):
-        return [self.stem(x) * float("nan")]
-
-class Hangs(Net):
-    def forward(self, x):
-        time.sleep(600)
-
-class HangsOnValues(Net):
-    def forward(self, x):
-        return time.sleep(600) if x.device.type == "cpu" else self.stem(x)
-
-class Ids(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embedding = nn.Embedding(100, 4)
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, ids):
-        return self.head(self.embedding(ids))
-
-class ReadsValues(Net):
-    def forward(self, x):
-        assert x.sum().item() == x.sum().item()
-        return self.stem(x)
-
-def fails():
-    raise RuntimeError("nothing to build")
-"""
 QUICK = Limits(sampling_s=0.2, min_samples=3, precision=0.5, warmup_s=0.2, chunk_s=0.05)
 CLIP = ["2x3x4x5x6"]
+MACS = (15 + 35) * 240 + 14 * 2
 
 
 @pytest.fixture(scope="module", autouse=True)
 def theirs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("theirs")
-    (folder / "theirs.py").write_text(CODE, encoding="utf-8")
+    shutil.copy(Path(__file__).parents[1] / "theirs.py", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield folder / "theirs.py"
@@ -101,16 +51,16 @@ def measured(worker, cell, limits=QUICK):
 @pytest.mark.parametrize(
     ("phase", "parts", "macs"),
     [
-        # 15 weights at 2 clips of 120 positions; the clip takes no gradient
-        ("inference", {"latency"}, 15 * 240),
-        ("training", {"latency", "forward", "backward", "optimizer"}, 2 * 15 * 240),
+        # 15 and 35 weights at 2 clips of 120 positions, 14 at 2; the clip takes no gradient
+        ("inference", {"latency"}, MACS),
+        ("training", {"latency", "forward", "backward", "optimizer"}, 3 * MACS - 15 * 240),
     ],
 )
 def test_a_network_that_prints_is_timed_whatever_it_returns(worker, phase, parts, macs):
     cell = network("Net", phase=phase)
     timing = measured(worker, cell)
     assert ("ok", "", parts) == (timing.status, timing.error, set(timing.samples_s))
-    assert (15 * 240, macs) == ((known := predict(cell)).macs, known.macs_total)
+    assert (MACS, macs) == ((known := predict(cell)).macs, known.macs_total)
     assert 2 == timing.cell.batch
 
 
@@ -118,7 +68,7 @@ def test_a_network_that_prints_is_timed_whatever_it_returns(worker, phase, parts
     ("name", "status", "error"),
     [
         ("Leaves", "raised", "sys.exit(3) ("),
-        ("Raises", "raised", "KeyError: 'theirs' ("),
+        ("Raises", "raised", "ValueError: theirs ("),
         ("fails", "raised", "RuntimeError: nothing to build ("),
         ("NotANumber", "not finite", "it returned values that are not finite"),
     ],
@@ -174,14 +124,15 @@ def test_a_contribution_is_of_the_blocks_put_into_it(worker):
     assert ("ok", {"with", "without"}) == (timing.status, set(timing.samples_s))
     # 6 parameters a channel
     assert 4 * 6 * 5 == timing.memory.weights - timing.memory_without.weights
-    assert 15 * 240 == predict_without(cell).macs_total
+    assert MACS == predict_without(cell).macs_total
 
 
 def test_the_name_of_a_measurement_depends_on_the_code(theirs):
     before = network("Net")
-    theirs.write_text(f"{CODE}\nx = 1\n", encoding="utf-8")
+    code = theirs.read_text()
+    theirs.write_text(f"{code}\nx = 1\n")
     assert before.key() != network("Net").key()
-    theirs.write_text(CODE, encoding="utf-8")
+    theirs.write_text(code)
     assert before == network("Net")
     assert "" == code_of(["nl", "pnl:n=3"])
     assert network("Net").code == code_of(["nl"], "theirs.py:Net")

@@ -5,6 +5,17 @@ import pytest
 from vidcost.bench.user.reference import UserCodeError, digest, is_reference, load
 
 
+@pytest.fixture
+def put(folder):
+    """Writes a file of code."""
+
+    def put(name: str, code: str) -> None:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(code)
+
+    return put
+
+
 @pytest.mark.parametrize("text", ["nl", "pnl:n=4", "my_net.py", "my_net.py:", "a:1x", "a:b:c"])
 def test_text_that_is_no_reference(text):
     assert all(map(is_reference, ["../my-net.py:make", "pkg:name", "pkg.mod:A.b"]))

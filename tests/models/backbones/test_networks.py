@@ -1,16 +1,17 @@
-from functools import partial
-
 import pytest
 import torch
 from torch import nn
 
-from vidcost.models.backbones.c2d import C2DResNet50
 from vidcost.models.backbones.c3d import C3D
-from vidcost.models.backbones.i3d import I3D
+from vidcost.models.backbones.inception import I3D, S3D, TwoStream
 from vidcost.models.backbones.mfnet import MFNet
-from vidcost.models.backbones.r3d import R3D18, ResNeXt101, TorchvisionR3D18
-from vidcost.models.backbones.s3d import S3D
-from vidcost.models.backbones.two_stream import TwoStream
+from vidcost.models.backbones.resnet import (
+    R3D18,
+    C2DResNet50,
+    ResNeXt101,
+    TorchvisionR3D18,
+    UnpaddedC2D,
+)
 
 META = torch.device("meta")
 
@@ -30,17 +31,12 @@ def params(network):
     return sum(weight.numel() for weight in network.parameters())
 
 
-CLIPS = {
-    MFNet: (3, 16, 224, 224),
-    C2DResNet50: (3, 32, 224, 224),
-    I3D: (3, 64, 224, 224),
-    S3D: (3, 64, 224, 224),
-    C3D: (3, 16, 112, 112),
-    R3D18: (3, 16, 112, 112),
-    ResNeXt101: (3, 16, 112, 112),
-}
-UNPADDED = partial(C2DResNet50, padded=False)
-networks = pytest.mark.parametrize("build", CLIPS)
+def scales(network):
+    return sum(isinstance(module, Scale) for module in network.modules())
+
+
+NETWORKS = (MFNet, C2DResNet50, I3D, S3D, C3D, R3D18, ResNeXt101, UnpaddedC2D, TorchvisionR3D18)
+networks = pytest.mark.parametrize("build", NETWORKS)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +51,7 @@ networks = pytest.mark.parametrize("build", CLIPS)
         (R3D18, 3, 33_306_504, 513),
         (ResNeXt101, 3, 47_931_016, 2049),
         (ResNeXt101, 2, 47_909_064, 2049),
-        (UNPADDED, 3, 23_917_832, 2049),
+        (UnpaddedC2D, 3, 23_917_832, 2049),
         (TorchvisionR3D18, 3, 33_268_872, 513),
     ],
 )
@@ -75,20 +71,13 @@ def test_params_for_200_classes_and_others(build, channels, expected, of_a_class
         (S3D, 7, 97),
         (R3D18, 5, 61),
         (C3D, 33, 61),
+        (TorchvisionR3D18, 5, 61),
+        (UnpaddedC2D, 9, 97),
         # larger maps than the papers'
         (I3D, 79, 257),
         (S3D, 79, 257),
         # the smallest there are
-        (MFNet, 1, 1),
-        (C2DResNet50, 1, 1),
-        (I3D, 1, 1),
-        (S3D, 5, 17),
-        (C3D, 16, 16),
-        (R3D18, 1, 1),
-        (TorchvisionR3D18, 1, 1),
-        (TorchvisionR3D18, 5, 61),
-        (UNPADDED, 7, 5),
-        (UNPADDED, 9, 97),
+        *((build, *build.least) for build in NETWORKS),
     ],
 )
 def test_output_shape(build, frames, size):
@@ -97,37 +86,29 @@ def test_output_shape(build, frames, size):
         assert network(torch.zeros(2, 5, frames, size, size)).shape == (2, 11)
 
 
-def map_after(network, name):
-    """Channels, frames, height and width that leave the submodule ``name``."""
-    shapes: list[tuple[int, ...]] = []
-    hook = network.get_submodule(name).register_forward_hook(
-        lambda module, args, y: shapes.append(tuple(y.shape[1:]))
-    )
-    with META:
-        network(torch.zeros(2, *network.clip))
-    hook.remove()
-    return shapes[0]
-
-
 @pytest.mark.parametrize(
-    ("build", "name", "expected"),
+    ("build", "clip", "name", "expected"),
     [
-        (MFNet, "conv4", (384, 8, 14, 14)),
-        (C2DResNet50, "layer3", (1024, 4, 14, 14)),
-        (I3D, "Mixed_4f", (832, 16, 14, 14)),
-        (I3D, "Mixed_5c", (1024, 8, 7, 7)),
-        (I3D, "avg_pool", (1024, 7, 1, 1)),
-        (S3D, "features.15", (1024, 8, 7, 7)),
-        (S3D, "avgpool", (1024, 7, 1, 1)),
-        (C3D, "pool5", (512, 1, 4, 4)),
-        (R3D18, "layer4", (512, 1, 4, 4)),
-        (ResNeXt101, "layer3", (1024, 2, 7, 7)),
+        (MFNet, (3, 16, 224, 224), "conv4", (384, 8, 14, 14)),
+        (C2DResNet50, (3, 32, 224, 224), "layer3", (1024, 4, 14, 14)),
+        (I3D, (3, 64, 224, 224), "Mixed_4f", (832, 16, 14, 14)),
+        (I3D, (3, 64, 224, 224), "avg_pool", (1024, 7, 1, 1)),
+        (S3D, (3, 64, 224, 224), "features.15", (1024, 8, 7, 7)),
+        (S3D, (3, 64, 224, 224), "avgpool", (1024, 7, 1, 1)),
+        (C3D, (3, 16, 112, 112), "pool5", (512, 1, 4, 4)),
+        (R3D18, (3, 16, 112, 112), "layer4", (512, 1, 4, 4)),
+        (ResNeXt101, (3, 16, 112, 112), "layer3", (1024, 2, 7, 7)),
     ],
 )
-def test_maps_of_the_default_clip(build, name, expected):
+def test_maps_of_the_default_clip(build, clip, name, expected):
+    shapes = []
     with META:
         network = build(classes=11)
-    assert expected == map_after(network, name)
+        network.get_submodule(name).register_forward_hook(
+            lambda module, args, y: shapes.append(tuple(y.shape[1:]))
+        )
+        network(torch.zeros(2, *network.clip))
+    assert (clip, [expected]) == (network.clip, shapes)
 
 
 KEYS = {
@@ -145,7 +126,6 @@ KEYS = {
         fc.bias 11""",
     I3D: """
         Conv3d_1a_7x7.conv3d.weight 64 3 7 7 7
-        Conv3d_2c_3x3.conv3d.weight 192 64 3 3 3
         Mixed_3b.b0.conv3d.weight 64 192 1 1 1
         Mixed_4d.b1b.conv3d.weight 256 128 3 3 3
         logits.conv3d.bias 11""",
@@ -173,19 +153,25 @@ KEYS = {
 }
 
 
+@pytest.mark.parametrize("build", KEYS)
+def test_published_keys(build):
+    with META:
+        state = build(classes=11).state_dict()
+    for line in KEYS[build].split("\n")[1:]:
+        key, *shape = line.split()
+        assert tuple(map(int, shape)) == state[key].shape, key
+
+
 @pytest.mark.parametrize(
     ("build", "position", "added"),
     [
         (MFNet, "conv4:before-last", ["conv4.after_B05.weight"]),
-        (C2DResNet50, "res4:before-last", ["layer3.after_4.weight"]),
-        (I3D, "mixed4:before-last", ["after_Mixed_4e.weight"]),
-        (S3D, "mixed4:before-last", ["features.after_11.weight"]),
-        (C3D, "conv4:before-last", ["after_conv4a.weight"]),
-        (R3D18, "res4:before-last", ["layer3.after_0.weight"]),
-        (ResNeXt101, "res4:before-last", ["layer3.after_21.weight"]),
         (MFNet, "conv3:every-other", ["conv3.after_B02.weight", "conv3.after_B04.weight"]),
+        (C2DResNet50, "res4:before-last", ["layer3.after_4.weight"]),
         (I3D, "mixed4:every-other", ["after_Mixed_4c.weight", "after_Mixed_4e.weight"]),
         (S3D, "mixed4:every-other", ["features.after_9.weight", "features.after_11.weight"]),
+        (C3D, "conv4:before-last", ["after_conv4a.weight"]),
+        (ResNeXt101, "res4:before-last", ["layer3.after_21.weight"]),
     ],
 )
 def test_blocks_neither_rename_nor_reorder_the_rest(build, position, added):
@@ -197,46 +183,29 @@ def test_blocks_neither_rename_nor_reorder_the_rest(build, position, added):
 
 
 @networks
-@pytest.mark.parametrize("place", ["before-last", "every-other", "after-1", "after-2"])
-def test_blocks_at_every_stage_at_once(build, place):
-    names = {MFNet: "conv2 conv3 conv4 conv5", C3D: "conv3 conv4 conv5"}
-    names |= dict.fromkeys((I3D, S3D), "mixed3 mixed4 mixed5")
-    stages = names.get(build, "res2 res3 res4 res5").split()
+def test_blocks_at_every_stage_at_once(build):
+    blocks = {f"{stage}:after-1": Scale for stage in build.stages}
     with META:
-        network = build(classes=11, blocks={f"{stage}:{place}": Scale for stage in stages})
+        network = build(classes=11, blocks=blocks | dict.fromkeys(build.inside, Scale))
         assert network(torch.zeros(2, *network.clip)).shape == (2, 11)
-    blocks = [module for module in network.modules() if isinstance(module, Scale)]
-    assert len(stages) <= len(blocks)
+    # C2D has one in each of 16 bottlenecks as well
+    assert len(blocks) + 16 * len(build.inside) == scales(network)
 
 
-@pytest.mark.parametrize("stage", ["conv1", "conv2"])
-def test_c3d_stages_of_one_convolution(stage):
-    with META:
-        network = C3D(classes=11, blocks={f"{stage}:after-1": Scale})
-        assert network(torch.zeros(2, *network.clip)).shape == (2, 11)
-        with pytest.raises(ValueError, match=f"choose from {stage}:after-1$"):
-            C3D(blocks={f"{stage}:before-last": Scale})
-
-
-def test_c2d_blocks_inside_every_bottleneck():
-    with META:
-        network = C2DResNet50(classes=11, blocks={"bottlenecks:after-conv1": Scale})
-        assert network(torch.zeros(2, *network.clip)).shape == (2, 11)
-    blocks = [module for module in network.modules() if isinstance(module, Scale)]
-    assert len(blocks) == 16
-
-
-@networks
-def test_what_cannot_be_built(build):
-    for wrong, message in (
-        ({"blocks": {"conv9:before-last": Scale}}, "no position 'conv9:before-last'"),
-        ({"classes": 0}, "classes must be at least 1, got 0"),
-        ({"in_channels": 0}, "in_channels must be at least 1, got 0"),
-        ({"frames": 0}, "a clip of 0 frames is too short"),
-        ({"size": 0}, "frames of 0x0 are too small"),
-    ):
-        with META, pytest.raises(ValueError, match=message):
-            build(**wrong)
+@pytest.mark.parametrize(
+    ("build", "wrong", "message"),
+    [
+        (MFNet, {"blocks": {"conv9:before-last": Scale}}, "no position 'conv9:before-last'"),
+        (C3D, {"blocks": {"conv1:before-last": Scale}}, "choose from conv1:after-1$"),
+        (I3D, {"classes": 0}, "I3D: classes must be at least 1, got 0"),
+        (R3D18, {"in_channels": 0}, "in_channels must be at least 1, got 0"),
+        (MFNet, {"frames": 0}, "a clip of 0 frames is too short"),
+        (ResNeXt101, {"size": 0}, "frames of 0x0 are too small"),
+    ],
+)
+def test_what_cannot_be_built(build, wrong, message):
+    with META, pytest.raises(ValueError, match=message):
+        build(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -246,32 +215,36 @@ def test_what_cannot_be_built(build):
         (S3D, {"size": 16}, "S3D: frames of 16x16 are too small .* at least 17x17 are"),
         (C3D, {"frames": 15}, "C3D: a clip of 15 frames is too short .* at least 16 are"),
         (C3D, {"size": 15}, "C3D: frames of 15x15 are too small .* at least 16x16 are"),
-        (UNPADDED, {"frames": 6}, "C2D ResNet-50: a clip of 6 frames is too short .* at least 7"),
-        (UNPADDED, {"size": 4}, "C2D ResNet-50: frames of 4x4 are too small .* at least 5x5"),
+        (UnpaddedC2D, {"frames": 6}, "C2D ResNet-50: a clip of 6 frames is too short"),
+        (UnpaddedC2D, {"size": 4}, "C2D ResNet-50: frames of 4x4 are too small"),
     ],
 )
 def test_clip_below_the_strides(build, wrong, message):
+    least = dict(zip(("frames", "size"), build.least, strict=True))
+    given = least | wrong
     with META:
         with pytest.raises(ValueError, match=message):
             build(**wrong)
-        smallest = {S3D: (5, 17), C3D: (16, 16), UNPADDED: (7, 5)}[build]
-        least = dict(zip(("frames", "size"), smallest, strict=True))
         network = build(**least)
         # past its own check, to see that the strides do need it
-        given = least | wrong
         network.clip = (3, given["frames"], given["size"], given["size"])
         with pytest.raises(RuntimeError, match=r"[Oo]utput size is too small"):
             network(torch.zeros(2, *network.clip))
 
 
-@networks
-def test_clips_other_than_those_it_was_built_for(build):
-    wrong = [(2, 3, 17, 112, 112), (2, 3, 16, 111, 112), (2, 3, 16, 112, 111), (2, 2, 16, 112, 112)]
-    with META:
-        network = build(frames=16, size=112)
-        for shape in (*wrong, (3, 16, 112, 112)):
-            with pytest.raises(ValueError, match=r"built for .* \(B, 3, 16, 112, 112\)"):
-                network(torch.zeros(shape))
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (2, 3, 17, 112, 112),
+        (2, 3, 16, 111, 112),
+        (2, 3, 16, 112, 111),
+        (2, 2, 16, 112, 112),
+        (3, 16, 112, 112),
+    ],
+)
+def test_clips_other_than_those_it_was_built_for(shape):
+    with META, pytest.raises(ValueError, match=r"built for .* \(B, 3, 16, 112, 112\)"):
+        MFNet(frames=16, size=112)(torch.zeros(shape))
 
 
 @pytest.mark.parametrize(
@@ -310,14 +283,3 @@ def test_two_stream_sums_the_logits_of_its_own_inputs():
     with META:
         network = TwoStream(I3D(classes=200), I3D(classes=200, in_channels=2))
     assert params(network) == 24_962_576
-
-
-@networks
-def test_published_keys_and_the_default_clip(build):
-    with META:
-        network = build(classes=11)
-    assert CLIPS[build] == network.clip
-    state = network.state_dict()
-    for line in KEYS[build].split("\n")[1:]:
-        key, *shape = line.split()
-        assert tuple(map(int, shape)) == state[key].shape, key

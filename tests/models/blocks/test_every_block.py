@@ -1,3 +1,4 @@
+import math
 from functools import partial
 
 import pytest
@@ -7,6 +8,7 @@ from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import PAIRWISE, NonLocal
 from vidcost.models.blocks.pnl import PNL
+from vidcost.models.cost import Cost
 
 BLOCKS = [
     *(partial(NonLocal, pairwise=pairwise) for pairwise in PAIRWISE),
@@ -20,7 +22,7 @@ BLOCKS = [
     *(partial(CGNL, groups=groups) for groups in (1, 2, 4)),
     partial(CGD),
 ]
-# a bias in front of a softmax over keys has no gradient, see test_non_local
+# a bias in front of a softmax over keys has no gradient, see below
 WITH_BIAS = [partial(NonLocal, pairwise=pairwise, bias=True) for pairwise in PAIRWISE]
 
 
@@ -30,7 +32,7 @@ def name(build):
 
 
 def let_scalars_through(block):
-    """Weaken the norm of CGNL, which divides the scalars of p and g out again: see test_cgnl."""
+    """Weaken the norm of CGNL, which divides the scalars of p and g out again, see below."""
     if isinstance(block, CGNL):
         block.gn.eps = 1e3
     return block
@@ -150,3 +152,264 @@ def test_runs_on_meta_with_the_parameters_of_its_closed_form(build):
     y = block(x)
     assert (x.shape, x.dtype, x.device) == (y.shape, y.dtype, y.device)
     assert sum(p.numel() for p in block.parameters()) == block.cost(x.shape).params
+
+
+# Hand-worked integers, with one case for each term of a closed form.
+#
+# NonLocal: 22 channels, 11 inner: one convolution has 242 weights. Two clips of 3 x 5 x 7 = 105
+# positions: 105 x 105 = 11025 pairs. Pooled keys are 3 x 2 x 3 = 18: 105 x 18 = 1890 pairs.
+# BatchNorm: 22 weights and 22 biases, 2 x 22 x 105 = 4620 elements.
+#
+# PNL: 42 channels in 3 groups of 14, inner width 7: one convolution has 98 weights. Two clips of 3
+# frames, 5 x 7 = 35, 2 x 3 = 6 and 1 x 1 = 1 pixels: 105, 18 and 3 positions, 126 together; their
+# squares are 11025 + 324 + 9 = 11358 pairs. BatchNorm: 84 parameters, 2 x 42 x 105 = 8820 elements.
+# Pooling leaves 14 x 18 for group 1, 14 x 18 and then 14 x 3 for group 2: 546, twice is 1092.
+@pytest.mark.parametrize(
+    ("build", "shape", "expected"),
+    [
+        (
+            partial(NonLocal),
+            (2, 22, 3, 5, 7),
+            Cost(
+                params=1012,  # 4 x 242 + 44
+                conv=203_280,  # 2 x 4 x 242 x 105 = 2 x 101640
+                matmul=485_100,  # 2 x 11025 x (11 + 11)
+                norm=4620,
+                softmax=22_050,  # 2 x 11025
+            ),
+        ),
+        (
+            partial(NonLocal, pool_keys=True, bias=True),
+            (2, 22, 3, 5, 7),
+            Cost(
+                params=1067,  # 1012, and 11 + 11 + 11 + 22 = 55 biases, which are no MACs
+                conv=203_280,
+                matmul=83_160,  # 2 x 1890 x 22
+                norm=4620,
+                pool=792,  # 2 x 18 keys x (11 of phi + 11 of g)
+                softmax=3780,  # 2 x 1890
+            ),
+        ),
+        (
+            partial(NonLocal, pairwise="gaussian"),
+            (2, 22, 3, 5, 7),
+            Cost(
+                params=528,  # g and z only: 484 + 44
+                conv=101_640,
+                matmul=727_650,  # 2 x 11025 x (22 + 11): affinity of the 22 channels themselves
+                norm=4620,
+                softmax=22_050,
+            ),
+        ),
+        (
+            partial(NonLocal, pairwise="dot-product"),
+            (2, 22, 3, 5, 7),
+            Cost(params=1012, conv=203_280, matmul=485_100, norm=4620),  # no softmax
+        ),
+        (
+            partial(NonLocal, pairwise="concatenation", pool_keys=True),
+            (2, 22, 3, 5, 7),
+            Cost(
+                params=1034,  # 1012, and the 22 weights of w_f
+                conv=205_986,  # 203280 + 2 x (11 x 105 for a query + 11 x 18 for a key)
+                matmul=41_580,  # 2 x 1890 x 11: only the weighted sum
+                norm=4620,
+                pool=792,
+                activation=3780,  # the ReLU of each pair
+            ),
+        ),
+        (
+            partial(PNL, n=3, combine="concat"),
+            (2, 42, 3, 5, 7),
+            Cost(
+                params=476,  # 4 x 98 + 84
+                conv=98_784,  # 2 x 392 x 126
+                matmul=318_024,  # 2 x 11358 x (7 + 7)
+                norm=8820,
+                pool=1092,
+                softmax=22_716,  # 2 x 11358
+            ),
+        ),
+        (
+            partial(PNL, n=3),
+            (2, 42, 3, 5, 7),
+            Cost(
+                params=672,  # 476, and Q and K of 98
+                conv=98_784,
+                linear=1176,  # 2 clips x 3 scales x 2 x 98
+                matmul=344_610,  # 318024 + 2 x (3 x 3 x 7 + 3 x 3 x 14 x 105)
+                norm=8820,
+                pool=1176,  # 1092 + 2 x 3 averages of 14
+                softmax=22_734,  # 22716 + 2 x 3 x 3
+            ),
+        ),
+        (
+            partial(PNL, n=3, shared=False, pairwise="concatenation"),
+            (2, 42, 3, 5, 7),
+            Cost(
+                params=1498,  # 3 x (392 + 14 of w_f) + 84 + 196
+                conv=102_312,  # 2 x (392 + 7 + 7) x 126
+                linear=1176,
+                matmul=185_598,  # 2 x 11358 x 7 + 26586
+                norm=8820,
+                pool=1176,
+                softmax=18,
+                activation=22_716,
+            ),
+        ),
+        (
+            # 30 channels, 15 inner. t, p, g: 450 weights each; z: 3 groups of 5 x 10 = 50.
+            # In all 1350 + 150 = 1500; GroupNorm has 60 more.
+            partial(CGNL, groups=3),
+            (2, 30, 3, 5, 7),
+            Cost(
+                params=1560,
+                conv=315_000,  # 2 x 1500 x 105
+                matmul=6300,  # 2 x (15 x 105 for p . g + 15 x 105 times t)
+                norm=6300,  # 2 x 30 x 105
+            ),
+        ),
+        (
+            # 5 clips of 7 channels: 35 numbers, pooled twice, in one softmax and three tanh, and
+            # multiplied by w0, w1 and w2. No size of the map matters.
+            partial(CGD),
+            (5, 7, 3, 11, 13),
+            Cost(params=42, linear=105, pool=70, softmax=35, activation=105),
+        ),
+    ],
+    ids=str,
+)
+def test_cost_by_hand(build, shape, expected):
+    assert expected == build(shape[1]).cost(shape)
+
+
+@pytest.mark.parametrize(
+    ("build", "channels", "message"),
+    [
+        *(
+            (partial(NonLocal), n, f"channels must be even and at least 2, got {n}$")
+            for n in (7, 0)
+        ),
+        (
+            partial(NonLocal, pairwise="cosine"),
+            6,
+            f".* 'cosine': choose from {', '.join(PAIRWISE)}",
+        ),
+        (partial(NonLocal, pool_first=True), 6, "pool_first says .*: give pool_keys too"),
+        (
+            partial(NonLocal, pairwise="gaussian", scale=True),
+            6,
+            "scale is of the embedded Gaussian",
+        ),
+        (partial(PNL), 9, "channels must be even and at least 2, got 9"),
+        (partial(PNL, n=0), 12, "n must be at least 1, got 0"),
+        (
+            partial(PNL, combine="sum"),
+            12,
+            "unknown combination 'sum': choose from concat, attention",
+        ),
+        (
+            partial(PNL, n=3, pairwise="cosine"),
+            12,
+            "unknown pairwise function 'cosine': choose from",
+        ),
+        (partial(PNL, n=3), 22, "22 channels cannot be split into n=3 .*: n that can are 11$"),
+        # divides, but into groups of odd width
+        (partial(PNL, n=4), 12, "12 channels cannot be split into n=4 .*: n that can are 2, 3, 6$"),
+        (partial(PNL, n=2), 2, "2 channels cannot be split into n=2 .*: n that can are only 1$"),
+        (partial(CGNL, groups=0), 12, "groups must be at least 1, got 0$"),
+        (partial(CGNL, groups=1), 7, r"channels must be a positive multiple of 2 \(2 x 1 groups\)"),
+        (partial(CGNL, groups=1), 0, r"channels .* got 0$"),
+        (
+            partial(CGNL, groups=8),
+            24,
+            r"channels must be a positive multiple of 16 \(2 x 8 groups\)",
+        ),
+        (partial(CGD), 0, "channels must be at least 1, got 0$"),
+        *(
+            (partial(b, impl="fast"), 48, "unknown implementation 'fast'")
+            for b in (NonLocal, PNL, CGNL)
+        ),
+    ],
+)
+def test_what_cannot_be_built(build, channels, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        build(channels)
+
+
+@pytest.mark.parametrize(
+    ("build", "height", "width", "message"),
+    [
+        *(
+            (partial(NonLocal, 240, pool_keys=True), h, w, f"pool_keys needs a map .* got {h}x{w}$")
+            for h, w in [(5, 1), (1, 7)]
+        ),
+        *(
+            (
+                partial(PNL, 240, n=n + 1),
+                h,
+                w,
+                f"a feature map of {h}x{w} has room for at most n={n} ",
+            )
+            for h, w, n in [(7, 7, 3), (5, 14, 3), (14, 3, 2), (1, 14, 1), (8, 8, 4)]
+        ),
+    ],
+)
+def test_maps_that_are_too_small(build, height, width, message):
+    with torch.device("meta"):
+        block, x = build(), torch.empty(2, 240, 1, height, width)
+        for reject in (lambda: block(x), lambda: block.cost(x.shape)):
+            with pytest.raises(ValueError, match=f"^{message}"):
+                reject()
+        if isinstance(block, PNL):
+            assert PNL(240, n=block.n - 1)(x).shape == x.shape
+
+
+def test_macs_of_the_authors_pooling_and_of_ours():
+    # four frames of 14x14 in res4 of ResNet-50: what a counter says of either
+    macs = {
+        first: NonLocal(1024, pool_keys=True, pool_first=first).cost((1, 1024, 4, 14, 14)).macs
+        for first in (True, False)
+    }
+    assert {True: 1_184_956_416, False: 1_801_519_104} == macs
+
+
+def test_bias_of_phi_cancels_in_a_softmax_over_keys(randomised, clip, assert_close):
+    """A term that all keys share changes no weight: these parameters exist, and do nothing."""
+    block = randomised(NonLocal(6, bias=True))
+    x = clip(2, 6, 3, 5, 7)
+    expected = block(x)
+    block.operation.phi.bias.data += 3
+    assert_close(expected, block(x))
+
+
+def test_the_norm_of_cgnl_divides_the_scalars_out_but_for_their_sign(randomised, clip):
+    """The norm has the groups of z: p and g are left with a sign, and with what eps lets by."""
+    block = randomised(CGNL(12, groups=2))
+    x = clip(2, 12, 3, 5, 7)
+    expected = block(x)
+    block.p.weight.data *= 7
+    torch.testing.assert_close(block(x), expected, rtol=1e-5, atol=1e-5)
+    block.p.weight.data *= -1
+    assert not torch.allclose(expected, block(x), rtol=1e-1)
+
+
+def test_cgd_starts_as_the_authors_do_near_the_identity_and_not_at_it():
+    block, bound = CGD(64), math.sqrt(6 / 65)
+    for weight in (block.w0, block.w1, block.w2):
+        assert 0.9 * bound < weight.abs().max() <= bound
+    assert not any(bias.any() for bias in (block.b0, block.b1, block.b2))
+    x = torch.randn(2, 64, 3, 5, 7)
+    assert 0 < (block(x) / x - 1).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_one_scale_is_the_non_local_block(randomised, clip, pairwise, training):
+    block = randomised(PNL(12, n=1, combine="concat", pairwise=pairwise)).train(training)
+    reference = NonLocal(12, pairwise=pairwise).double().train(training)
+    state = block.state_dict().items()
+    reference.load_state_dict({k.replace("operations.0.", "operation."): v for k, v in state})
+    x = clip(2, 12, 3, 5, 7)
+    assert torch.equal(reference(x), block(x))
+    assert reference.cost(x.shape) == block.cost(x.shape)

@@ -83,11 +83,7 @@ def counted(name):
 MFNET = 7_842_568
 # every size in a note: the row it stands at, the size, and the counts it comes from
 SIZES = [
-    (
-        "mfnet-pnl-concat",
-        "19,200",
-        lambda: counted("mfnet-pnl-concat").params - MFNET,
-    ),
+    ("mfnet-pnl-concat", "19,200", lambda: counted("mfnet-pnl-concat").params - MFNET),
     ("mfnet-pnl-concat", "7.917M", lambda: counted("mfnet-pnl-concat-per-scale").params),
     ("mfnet-pnl-concat", "11.215G", "mfnet-pnl-concat"),
     ("mfnet-pnl", "28,416", lambda: counted("mfnet-pnl").params - MFNET),
@@ -109,7 +105,10 @@ SIZES = [
 def test_every_size_in_a_note_is_what_is_counted():
     sizes = set()
     for printed in catalog.paper().figures:
-        for size in re.findall(r"\d+(?:,\d{3})+|\d+(?:\.\d+)?[MG]\b", " ".join(texts(printed))):
+        for size in re.findall(
+            r"\d+(?:,\d{3})+|\d+(?:\.\d+)?[MG]\b",
+            " ".join([printed.note.params, printed.note.flops]),
+        ):
             sizes.add((printed.row, size))
     assert {(row, size) for row, size, _ in SIZES} == sizes
     for row, size, value in SIZES:
@@ -118,10 +117,6 @@ def test_every_size_in_a_note_is_what_is_counted():
             assert Figure.parse(size).equals(actual), (row, size, actual)
         else:
             assert int(size.replace(",", "")) == actual, (row, size)
-
-
-def texts(printed):
-    return printed.note.params, printed.note.flops
 
 
 def test_a_command_in_a_note_meets_the_printed_parameters():

@@ -1,19 +1,17 @@
 """Recipes: each edit changes what it names, and nothing else."""
 
 from collections import Counter
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.audit import Recipe, axes, built, figures
+from vidcost.bench.audit import Recipe, built, settings
 from vidcost.bench.count.counter import count
-from vidcost.models.backbones.c2d import C2DResNet50
-from vidcost.models.backbones.i3d import I3D
+from vidcost.models.backbones.inception import I3D, S3D
 from vidcost.models.backbones.mfnet import MFNet
-from vidcost.models.backbones.s3d import S3D
-from vidcost.models.blocks.cgd import CGD
-from vidcost.models.blocks.cgnl import CGNL
+from vidcost.models.backbones.resnet import C2DResNet50
 from vidcost.models.blocks.non_local import NonLocal
 from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.catalog import select
@@ -34,45 +32,23 @@ def edited(model, edit):
 @pytest.mark.parametrize(
     ("block", "edit", "params"),
     [
-        # four 1x1x1 convolutions 6 to 3 or back, and BatchNorm of 6: 4*18 + 12 = 84
-        (NonLocal(6), lambda model: None, 84),
-        (NonLocal(6), edits.full_inner_width, 4 * 36 + 12),
-        (NonLocal(6), edits.biases, 84 + 3 * 3 + 6),
-        (NonLocal(6), edits.no_block_norm, 72),
-        (NonLocal(6), edits.pooled_keys, 84),
-        # t, p, g 16 to 8 and z 8 to 16 in 8 groups: 3*128 + 16, and GroupNorm of 16
-        (CGNL(16), lambda model: None, 432),
-        (CGNL(16), edits.one_group, 3 * 128 + 128 + 32),
-        # groups of 8: four convolutions of 32, Q and K 8 to 4, BatchNorm of 16
-        (PNL(16, n=2), lambda model: None, 224),
+        # four 1x1x1 convolutions 6 to 3 or back, and BatchNorm of 6
+        (NonLocal(6), edits.pooled_keys, 4 * 18 + 12),
+        # groups of 8: four convolutions of 32 for each scale, Q and K 8 to 4, BatchNorm of 16
         (PNL(16, n=2), edits.operation_per_scale, 2 * 128 + 64 + 32),
-        (PNL(16, n=2), edits.full_query_width, 128 + 2 * 64 + 32),
-        (PNL(16, n=2, combine="concat"), edits.full_query_width, 160),
-        (CGD(5), edits.by_module, 30),
     ],
 )
 def test_parameters_of_an_edited_block(block, edit, params):
     assert params == sum(p.numel() for p in edited(block, edit).parameters())
 
 
-@pytest.mark.parametrize(
-    ("block", "edit"),
-    [
-        (CGD(5), edits.by_module),
-        (PNL(16, n=2), edits.operation_per_scale),
-    ],
-)
-def test_an_edit_that_leaves_the_function_alone(block, edit):
+def test_one_operation_per_scale_leaves_the_function_alone():
     torch.manual_seed(0)
-    block = block.double().eval()
+    block = PNL(16, n=2).double().eval()
     for parameter in block.parameters():
         nn.init.normal_(parameter)
-    x = torch.randn(
-        2, next(iter(block.parameters())).shape[0] if isinstance(block, CGD) else 16, 2, 4, 5
-    ).double()
-    before = block(x)
-    edit(block)
-    torch.testing.assert_close(before, block(x))
+    x = torch.randn(2, 16, 2, 4, 5).double()
+    torch.testing.assert_close(block(x), edited(block, edits.operation_per_scale)(x))
 
 
 def frames_of(model, *shape):
@@ -87,9 +63,8 @@ def frames_of(model, *shape):
     [
         # conv1 halves 16 frames
         (lambda model: None, [4, 2, 2]),
-        (edits.temporal_pools(before_res2=2), [2, 2, 2]),
-        (edits.temporal_pools(before_res2=1), [4, 4, 4]),
-        (edits.temporal_pools(before_res2=0), [8, 8, 8]),
+        (partial(edits.pools_before_res2, pools=2), [2, 2, 2]),
+        (partial(edits.pools_before_res2, pools=1), [4, 4, 4]),
     ],
 )
 def test_temporal_poolings(edit, frames):
@@ -115,7 +90,7 @@ def kernels(model):
 
 
 def test_full_3d_above_and_2d_below():
-    model = edited(S3D(frames=16, size=32), edits.unseparated("5b"))
+    model = edited(S3D(frames=16, size=32), partial(edits.unseparated, from_unit="5b"))
     # 5b and 5c have two separable pairs each; two in the stem and 2 x 7 below become 2D
     found = kernels(model)
     assert (4, 0, 15, 1) == tuple(
@@ -139,16 +114,13 @@ def test_edits_of_inception_units(network):
     assert 0 == counted(changed, 3, 16, 32, 32).total.norm
 
 
-@pytest.mark.parametrize(
-    "name", ["mfnet", "mfnet-nl", "mfnet-pnl", "r50-cgnl", "r50-cgd", "s3d", "i3d-rgb"]
-)
+@pytest.mark.parametrize("name", ["mfnet", "mfnet-pnl", "r50-nl", "s3d", "i3d-rgb"])
 def test_every_setting_changes_the_count_of_a_row_that_it_suits(name):
     (row,) = select([name])
     plain = built(Recipe(row))[1].total
-    for axis, offered in axes(row).items():
-        for choice in offered.choices:
-            if choice not in (str(row.classes), str(row.frames)) and axis != "average":
-                assert plain != built(Recipe(row, ((axis, choice),)))[1].total, (axis, choice)
+    for each in settings(row):
+        if not any(getattr(row, key) == value for key, value in each.at.items()):
+            assert plain != built(Recipe(row, (each,)))[1].total, each.name
 
 
 def test_an_edit_leaves_other_networks_alone():
@@ -156,13 +128,6 @@ def test_an_edit_leaves_other_networks_alone():
         return MFNet(classes=3, frames=4, size=32)
 
     before = counted(model(), 3, 4, 32, 32)
-    for name, axis in edits.AXES.items():
-        for choice in axis.choices.values():
-            if choice.edit and name != "norm":
-                assert before == counted(edited(model(), choice.edit), 3, 4, 32, 32), choice.words
-
-
-def test_an_average_by_a_module_is_seen_by_counters_of_modules():
-    plain, changed = (figures(Recipe.parse(s)) for s in ("r50-cgd", "r50-cgd average=module"))
-    assert (plain.params, plain.flops["macs"]) == (changed.params, changed.flops["macs"])
-    assert plain.flops["thop-2020"] < changed.flops["thop-2020"]
+    for each in edits.SETTINGS:
+        if each.edit and each.name != "norm=none":
+            assert before == counted(edited(model(), each.edit), 3, 4, 32, 32), each.name

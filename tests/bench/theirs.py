@@ -1,54 +1,112 @@
-"""A user's folder, for code that runs in processes of its own."""
+"""A user's networks and blocks, as they are and as they fail; tests copy it into a folder."""
 
-import pytest
+import math
+import os
+import sys
+import time
 
-CODE = """
-import os, sys, time
 import torch
 from torch import nn
+
 from vidcost.models.cost import Cost
 
+print("printed while it is loaded")
+
+
 class Net(nn.Module):
+    """15, 35 and 14 weights."""
+
     def __init__(self):
         super().__init__()
         self.stem = nn.Conv3d(3, 5, 1, bias=False)
-        self.head = nn.Linear(5, 2, bias=False)
+        self.body = nn.Sequential(nn.Conv3d(5, 7, 1, bias=False), nn.ReLU())
+        self.head = nn.Linear(7, 2, bias=False)
 
     def forward(self, x):
-        print("printed")
-        return {"logits": self.head(self.stem(x).mean((2, 3, 4)))}
+        print("printed in a pass")
+        return {"logits": self.head(self.body(self.stem(x)).mean((2, 3, 4)))}
+
+
+class Named(Net):
+    def forward(self, *, clip, scale):
+        return super().forward(clip)["logits"] * scale
+
+
+class Ids(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(100, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, ids):
+        return self.head(self.embedding(ids))
+
 
 class Raises(Net):
     def forward(self, x):
         raise ValueError("theirs")
 
+
 class Leaves(Net):
     def forward(self, x):
-        sys.exit(0)
+        sys.exit(3)
+
 
 class Dies(Net):
     def forward(self, x):
         os._exit(7)
 
+
 class Hangs(Net):
     def forward(self, x):
         time.sleep(600)
 
+
+class HangsOnValues(Net):
+    def forward(self, x):
+        return time.sleep(600) if x.device.type == "cpu" else self.stem(x)
+
+
 class NotANumber(Net):
     def forward(self, x):
         return [super().forward(x)["logits"] * float("nan")]
+
+
+class ReadsAtStart(Net):
+    def __init__(self):
+        super().__init__()
+        self.rate = torch.linspace(0, 1, 3)[1].item()
+
 
 class ReadsValues(Net):
     def forward(self, x):
         assert x.sum().item() == x.sum().item()
         return super().forward(x)
 
+
 class Uncounted(Net):
     def forward(self, x):
         return torch.linalg.svd(x.flatten(1))
 
+
+def make():
+    return Net()
+
+
+def make_nothing():
+    return 3
+
+
+def fails():
+    raise RuntimeError("nothing to build")
+
+
+instance = Net()
+number = 3
+
+
 class Scale(nn.Module):
-    \"\"\"A block with a closed form.\"\"\"
+    """A block with a closed form."""
 
     def __init__(self, channels, width=1):
         super().__init__()
@@ -58,47 +116,34 @@ class Scale(nn.Module):
         return x + self.conv(x)
 
     def cost(self, shape):
-        batch, channels, *positions = shape
-        params = self.conv.weight.numel()
-        p = positions[0] * positions[1] * positions[2]
-        return Cost(params=params, conv=batch * params * p)
+        params, positions = self.conv.weight.numel(), math.prod(shape[2:])
+        return Cost(params=params, conv=shape[0] * params * positions)
+
 
 class WrongCost(Scale):
     def cost(self, shape):
         return Cost(conv=1)
 
-class NoCost(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.norm = nn.BatchNorm3d(channels)
-
-    def forward(self, x):
-        return self.norm(x)
 
 class NoneCost(Scale):
     def cost(self, shape):
         return None
+
+
+class NoCost(nn.BatchNorm3d):
+    pass
+
 
 class ReadsWhileBuilt(Scale):
     def __init__(self, channels):
         super().__init__(channels)
         self.rates = [rate.item() for rate in torch.linspace(0, 1, 3)]
 
+
 class Needs(Scale):
     def __init__(self, channels, width, *more, **others):
         super().__init__(channels, width)
 
+
 def no_block(channels):
     return 3
-
-class BlockRaises(nn.Module):
-    def __init__(self, channels):
-        raise RuntimeError("no such block today")
-"""
-
-
-@pytest.fixture(autouse=True)
-def code(tmp_path, monkeypatch):
-    (tmp_path / "theirs.py").write_text(CODE, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path

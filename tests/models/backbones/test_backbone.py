@@ -1,7 +1,7 @@
 import pytest
 from torch import nn
 
-from vidcost.models.backbones.positions import check_positions, with_blocks
+from vidcost.models.backbones.backbone import check_positions, with_blocks
 
 
 class Tagged(nn.Module):

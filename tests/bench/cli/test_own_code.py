@@ -1,6 +1,7 @@
-"""Users' networks and blocks on the command line: count, show, block, explain, time."""
+"""Users' networks and blocks on the command line: count, explain, time, compare."""
 
 import json
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from vidcost.bench.timing.plan import network_fields
 CODE = """
 import torch
 from torch import nn
+from vidcost.models.cost import Cost
 
 class Net(nn.Module):
     def __init__(self):
@@ -31,13 +33,26 @@ def example():
 class Block(nn.Module):
     def __init__(self, channels, ratio=2, gain=1.0):
         super().__init__()
-        self.conv = nn.Conv3d(channels, channels // ratio, 1, bias=False)
+        self.conv = nn.Conv3d(channels, channels, 1, groups=ratio, bias=False)
 
     def forward(self, x):
-        return self.conv(x)
+        return x + self.conv(x)
+
+class Wrong(Block):
+    def cost(self, shape):
+        return Cost(conv=1)
+
+class RaisingBlock(Block):
+    def forward(self, x):
+        raise KeyError("theirs")
+
+def net():
+    return nn.Sequential(nn.Conv3d(3, 6, 1), nn.ReLU(), nn.Conv3d(6, 2, 1))
 """
 # 2 clips of 3 x 4 x 5 positions
 INPUT = "2x3x3x4x5"
+MFNET = "compare mfnet --at conv4:before-last --frames 4 --size 64 --threads 1".split()
+UNTIMED = ["--budget", "0s", "--no-fvcore"]
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +73,7 @@ def test_count_takes_networks(vidcost):
     assert [1800] * 4 == [net[name] for name in ("fvcore", "thop", "thop-2020", "torch")]
     assert ("raised", None) == (raises["status"], raises["macs"])
     assert err.startswith("vidcost: nets.py:Raises: raised: KeyError: 'theirs' (")
-    assert err.rstrip().endswith("nets.py, line 16)")
+    assert err.rstrip().endswith("nets.py, line 17)")
 
 
 def test_explain_finds_what_gives_a_printed_figure(vidcost):
@@ -76,10 +91,6 @@ def test_a_step_of_training_is_counted(vidcost):
     (net,) = json.loads(out)
     # the weights' gradients; the clip takes none
     assert (1800, 1800, 3600) == (net["macs"], net["backward_macs"], net["training_macs"])
-    both = ["--training", "--references"]
-    assert 2 == vidcost("count", "nets.py:Net", "--input", INPUT, *both).status
-    _, out, _ = vidcost("count", "nets.py:Net", "--input", INPUT, "--training")
-    assert "Backward MACs" in out
 
 
 def test_show_takes_a_network(vidcost):
@@ -127,6 +138,77 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
     assert "" == mfnet.code
 
 
+def test_counts_and_what_each_block_adds(vidcost):
+    blocks = ["--block", "nl", "--block", "nets.py:Block:ratio=3", "--block", "nets:Block"]
+    ran = vidcost(*MFNET, *blocks, *UNTIMED, "--json")
+    assert (0, "") == (ran.status, ran.err)
+    none, nl, mine, again = json.loads(ran.out)
+    assert ("none", None) == (none["block"], none["added_macs"])
+    # 384 channels at 2 frames of 4 x 4
+    assert (295_680, 2 * 384**2 * 32 + 384 * 32**2) == (nl["added_params"], nl["added_macs"])
+    assert [(384**2 // ratio, 384**2 // ratio * 32) for ratio in (3, 2)] == [
+        (line["added_params"], line["added_macs"]) for line in (mine, again)
+    ]
+    assert (2, 0) == (nl["closed_forms"], mine["closed_forms"])
+
+
+def test_a_network_of_their_own_takes_blocks_behind_its_modules(vidcost):
+    words = "compare nets.py:net --input 2x3x2x4x5 --at 1 --block nl --block nets.py:Block".split()
+    ran = vidcost(*words, *UNTIMED, "--json")
+    assert (0, "") == (ran.status, ran.err)
+    *_, added = json.loads(ran.out)
+    assert (6 * 3, 6 * 3 * 80) == (added["added_params"], added["added_macs"])
+
+
+@pytest.mark.slow
+def test_contributions_are_timed_and_shown_with_what_cannot_be_separated(vidcost, real_sweep):
+    words = [*MFNET, "--block", "nets.py:Block", "--no-fvcore", "--budget", "9s"]
+    ran = vidcost(*words, "--json")
+    assert 0 == ran.status
+    none, mine = json.loads(ran.out)
+    assert mine["pairs"] >= 1
+    assert mine["latency_s"] > 0
+    assert set(mine["not_separated"]) <= {"none"}
+    assert mine["peak_bytes"] >= none["peak_bytes"] > 0
+    # stored, so the second time nothing is measured
+    again = vidcost(*words[:-1], "1s", "--json")
+    assert json.loads(again.out) == json.loads(ran.out)
+
+
+def test_a_sweep_and_its_plot(vidcost):
+    words = "compare mfnet --at conv4:before-last --block nl --block pnl:n=3 --block pnl:n=4"
+    sweep = "--size 112 --sweep frames=4,8 --plot drawn/growth.svg".split()
+    ran = vidcost(*words.split(), *sweep, *UNTIMED, "--json")
+    assert 0 == ran.status
+    assert "drawn: drawn/growth.svg" in ran.err
+    found = json.loads(ran.out)
+    assert [(4, "none"), (4, "nl"), (4, "pnl:n=3"), (4, "pnl:n=4")] == [
+        (line["frames"], line["block"]) for line in found[:4]
+    ]
+    # N doubles: 2 C^2 N + C N^2
+    assert [2 * 384**2 * n + 384 * n**2 for n in (98, 196)] == [
+        line["added_macs"] for line in found if line["block"] == "nl"
+    ]
+    # what does not fit is part of the answer
+    assert {"rejected"} == {line["status"] for line in found if line["block"] == "pnl:n=4"}
+    text = "".join(ET.fromstring(Path("drawn/growth.svg").read_text()).itertext())
+    for word in ("nl", "pnl:n=3", "frames", "added MACs, G", "mfnet at conv4:before-last"):
+        assert word in text
+    assert "pnl:n=4" not in text
+    assert "latency" not in text
+
+
+def test_what_is_wrong_with_a_block_is_found(vidcost):
+    blocks = ["--block", "nets.py:Wrong", "--block", "nets.py:RaisingBlock", "--block", "nl"]
+    ran = vidcost(*MFNET, *blocks, *UNTIMED)
+    assert 1 == ran.status
+    wrong, raises = ran.err.splitlines()
+    assert "nets.py:Wrong at conv4:before-last: differs: " in wrong
+    assert "nets.py:RaisingBlock at conv4:before-last: raised: KeyError: 'theirs' (" in raises
+    assert "differs¹" in ran.out
+    assert "raised²" in ran.out
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -152,7 +234,35 @@ def test_time_takes_rows_beside_networks_and_blocks_of_theirs(vidcost, stopwatch
         ),
         ("count nets.py:Block:width=3 --shape 8x3x4x5", "has no option 'width': it takes"),
         ("count nets.py:Block:gain=x --shape 8x3x4x5", "gain takes a number, not 'x'"),
-        ("formulas --cross nets.py:Block,nl", "--cross is for nl, cgnl, cgd, pnl"),
+        ("compare mfnet --at conv4:before-last", "give --at and --block: where in the network"),
+        (
+            "compare mfnet --at conv9:after-1 --block nl",
+            "no position 'conv9:after-1': stages are conv2",
+        ),
+        ("compare mfnet* --at conv4:before-last --block nl", "compare in one at a time"),
+        (
+            "compare i3d-ts --at mixed4:after-1 --block nl",
+            "takes no blocks: choose a network of one",
+        ),
+        (
+            "compare mfnet --at conv4:before-last --block nl --sweep depth=3",
+            "goes over frames or size",
+        ),
+        ("compare mfnet --at conv4:before-last --block nl --plot a.svg", "give --sweep too"),
+        (
+            "compare mfnet --at conv4:before-last --block nl --sweep frames=4 --plot a.pdf",
+            "name an .svg or a .png file",
+        ),
+        (
+            "compare mfnet --at conv4:before-last --block nl --input 1x3",
+            "--input is for a network of",
+        ),
+        ("compare nets.py:net --at 1 --block nl --input 1x3x2x2x2 --frames 4", "are for rows"),
+        ("compare nets.py:net --at 1 --block nl --input 1x3x2x2x2 --batch 2", "hold their batch"),
+        (
+            "compare mfnet --at conv4:before-last --block nl --dtype int4",
+            "dtype: Input should be 'fp32'",
+        ),
     ],
 )
 def test_bad_input_is_rejected(complaint, args, message):

@@ -1,20 +1,18 @@
-"""Commands that print the paper's tables, and what is committed of them."""
+"""Commands on a paper: run, tables, audit; conformance; and what is committed of them."""
 
 import json
 import re
 import shutil
 
 import pytest
+from packaging.version import Version
 
-from vidcost.bench.count import record
+from vidcost.bench.count import record, rules
 from vidcost.bench.count.record import count_row
+from vidcost.bench.count.references.reference import version
+from vidcost.papers import catalog
+from vidcost.papers.figures import Texts
 from vidcost.papers.pnl2020.rows import ROWS
-
-
-def only(name):
-    (row,) = [row for row in ROWS if row.name == name]
-    return row
-
 
 BUILDABLE = [row.name for row in ROWS if row.build]
 LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
@@ -106,20 +104,12 @@ def test_tables_count_anew_and_ask_only_what_the_count_does_not_explain(
     reference_counters.asked.clear()
     lines = {line["row"]: line for line in json.loads(vidcost("tables", "4", "--json").out)}
     for name in ("mfnet-pnl-n2", "mfnet-pnl-n3"):
-        assert lines[name]["macs"] == count_row(only(name)).macs
+        assert lines[name]["macs"] == count_row(catalog.every_row()[name]).macs
     assert lines["mfnet-pnl-n3"]["thop"] == answers["thop"].flops
     asked = {row for _, row, _ in reference_counters.asked}
     assert {"mfnet-pnl-n3", "mfnet-pnl"} == asked
     # only run writes the baseline
     assert before == path.read_bytes()
-
-
-def test_tables_print_data(vidcost, reference_counters):
-    lines = json.loads(vidcost("tables", "3", "--format", "json").out)
-    assert ["mfnet", "mfnet-pnl-concat", "mfnet-pnl"] == [line["row"] for line in lines]
-    assert ("7.843M", 7_842_568, ["fvcore", "params", "thop-2020"]) == tuple(
-        lines[0][key] for key in ("params_printed", "params", "equal")
-    )
 
 
 @pytest.mark.slow
@@ -161,3 +151,85 @@ def test_the_committed_tables_are_what_the_committed_records_give(
     committed = {path.name: path.read_text() for path in (results / "tables/pnl2020").glob("*.md")}
     stale = [name for name in written | committed if written.get(name) != committed.get(name)]
     assert [] == stale, "stale: `vidcost tables` writes them anew"
+
+
+def test_the_audit_writes_its_files_and_prints_the_document(vidcost, results, tmp_path):
+    status, out, err = vidcost("audit", "--results", "r")
+    assert (0, "") == (status, err)
+    head = "<!-- written by: vidcost audit pnl2020 -->\n\n"
+    assert f"{head}{out}" == (tmp_path / "r/audits/pnl2020.md").read_text()
+    assert f"{head}{out}" == (results / "audits/pnl2020.md").read_text(), (
+        "stale: run `vidcost audit`"
+    )
+    fresh = (tmp_path / "r/audits/pnl2020.jsonl").read_text()
+    assert fresh == (results / "audits/pnl2020.jsonl").read_text(), "stale: run `vidcost audit`"
+
+
+def test_the_figures_alone_are_printed_and_nothing_is_written(vidcost, tmp_path):
+    status, out, _ = vidcost("audit", "--format", "json", "--results", "r")
+    figures = {(line["row"], line["figure"]): line for line in json.loads(out)}
+    x5 = figures["mfnet-pnl-x5", "FLOPs"]
+    assert (0, "exact", 11_375_634_944) == (status, x5["verdict"], x5["ours"])
+    assert not (tmp_path / "r/audits").exists()
+
+
+def test_a_figure_that_is_not_met_and_has_no_note_fails_the_audit(vidcost, monkeypatch):
+    paper = catalog.paper()
+    figures = tuple(
+        entry.model_copy(update={"note": Texts()}) if entry.row == "c3d" else entry
+        for entry in paper.figures
+    )
+    without = paper.model_copy(update={"figures": figures})
+    monkeypatch.setattr(catalog, "paper", lambda _="": without)
+    status, out, err = vidcost("audit")
+    assert (1, 1) == (status, err.count("\n"))
+    assert err.startswith("vidcost: Table 5, c3d, params: 33.3M is not reproduced, and no note")
+    assert out.startswith("# Audit")
+
+
+def test_conformance_writes_what_it_prints(vidcost, operators, tmp_path):
+    status, out, err = vidcost("conformance", "--results", "here", "--format", "md")
+    assert (0, "") == (status, err)
+    head, _, body = (tmp_path / "here/conformance.md").read_text().partition("\n\n")
+    assert ("<!-- written by: vidcost conformance -->", out) == (head, body)
+    # the tables, without a format, too, with shorter lines
+    assert out.partition("\n\n")[2].split() == vidcost("conformance").out.split()
+
+
+def test_conformance_fails_by_the_name_of_what_ours_gets_wrong(vidcost, operators, monkeypatch):
+    monkeypatch.setitem(rules.RULES, "baddbmm", lambda *_: ("matmul", 0))
+    status, out, err = vidcost("conformance")
+    assert 1 == status
+    assert "vidcost: torch.baddbmm: ours counts 0, the forward MACs are 210\n" == err
+    assert "| ours          | 0.1.0 " in out
+
+
+def test_conformance_without_a_reference_counter_prints_the_rest(vidcost, operators, tmp_path):
+    operators["thop"] = "exit status 1: boom"
+    status, out, err = vidcost("conformance", "--format", "json")
+    assert (1, "vidcost: thop could not be asked: exit status 1: boom\n") == (status, err)
+    line = json.loads(out)[0]
+    assert (None, "crashed", 7) == tuple(
+        line[key] for key in ("thop_forward", "thop_forward_status", "fvcore_forward")
+    )
+    assert "not asked" in (tmp_path / "results/conformance.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_committed_conformance_is_what_the_counters_say_now(
+    results, vidcost, optional_counters, tmp_path
+):
+    pinned = dict(
+        line.split("==")
+        for line in (results.parent / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
+    for name in ("torch", "fvcore", "thop"):
+        # a version may write .post1 or -1
+        if Version(version(name)).public != Version(pinned[name]).public:
+            pytest.skip(f"{name} is not the version of constraints.txt, other figures are right")
+    assert (0, "") == vidcost("conformance")[::2]
+    written = (tmp_path / "results/conformance.md").read_text()
+    assert written == (results / "conformance.md").read_text(), (
+        "stale: `vidcost conformance` writes results/conformance.md anew"
+    )

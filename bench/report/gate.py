@@ -1,0 +1,284 @@
+"""What the gates say: tables, sentences, workflow commands and summaries of GitHub, JUnit XML."""
+
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, get_args
+
+from vidcost.bench.count.record import COUNTS
+from vidcost.bench.gate.counts import HISTORY, Acceptance, Comparison, Figure
+from vidcost.bench.gate.record import (
+    Level,
+    Rule,
+    Run,
+    SampleComparison,
+    Verdict,
+    Version,
+    Word,
+    level,
+)
+from vidcost.bench.report.table import Column, Table, integer, percent
+from vidcost.bench.report.timing import megabytes, milliseconds
+from vidcost.bench.timing.record import UNKNOWN
+
+# exact counts
+
+
+def change_table(comparison: Comparison | Acceptance) -> Table:
+    """A line for each figure that differs from the baseline."""
+    broken = [each.row for each in comparison.changes if each.is_broken]
+    advice = (
+        'If the change is intended: `vidcost gate accept --reason "..."`, which asks the other '
+        "counters about the changed rows and keeps the reason."
+    )
+    if broken:
+        advice = (
+            f"Mend first: {', '.join(broken)}. A row that cannot be counted, or whose closed form "
+            "does not give the count, is not accepted."
+        )
+    return Table(
+        title="Counts that differ from the baseline",
+        columns=(
+            Column("row", "Row"),
+            Column("field", "Field"),
+            Column("before", "Before", _figure),
+            Column("after", "After", _figure),
+            Column("percent", "Percent", _percent),
+        ),
+        lines=[asdict(change) | {"percent": change.percent} for change in comparison.changes],
+        legend=(
+            "Before: the baseline, with the answers of fvcore and thop on real tensors. After: "
+            "counted now, and for the other counters computed from their conventions, without "
+            "running them. An improvement fails as well. An en dash: no such figure.",
+            advice,
+        ),
+    )
+
+
+def summary_line(comparison: Comparison, results: Path) -> str:
+    """How much was compared, and how much differs."""
+    compared = f"{comparison.rows:,} rows, {comparison.figures:,} figures compared"
+    if not comparison.changes:
+        return f"{compared}: all as in {results / COUNTS}"
+    return (
+        f"{compared}: {len(comparison.changes):,} differences from {results / COUNTS} in "
+        f"{len(comparison.changed_rows):,} rows"
+    )
+
+
+def accepted_line(acceptance: Acceptance, results: Path) -> str:
+    """What was accepted and written, and which commands to run next."""
+    rows = len({change.row for change in acceptance.changes})
+    return (
+        f"{len(acceptance.changes):,} differences in {rows:,} rows accepted. Written: "
+        f"{results / COUNTS}, {results / HISTORY}. Now run `vidcost tables`, `vidcost explain` and "
+        "`vidcost audit`, which derive their files from the counts, and commit all of them."
+    )
+
+
+def _figure(figure: Figure) -> str:
+    return f"{figure:,}" if isinstance(figure, int) else figure
+
+
+def _percent(percent: float) -> str:
+    """Three digits, never an exponent: 1 of 7,842,568 is +0.0000128%."""
+    return f"{Decimal(f'{percent:.3g}'):+,f}%"
+
+
+# verdicts
+
+_MEANINGS: Mapping[Word, str] = {
+    "REGRESSED": "slower, or needs more memory, by more than the margin",
+    "INVALID": "not measured as planned, which says nothing about the change",
+    "INCONCLUSIVE": "shown neither to differ by more than the margin nor to be equal",
+    "IMPROVED": "faster, or needs less memory, by more than the margin",
+    "EQUIVALENT": "shown not to differ by more than is allowed",
+}
+"""In the order of the table: first what needs an action."""
+
+
+def change(ratio: float) -> str:
+    """1.0623 -> +6.2%."""
+    return f"{ratio - 1:+z.1%}"
+
+
+_COLUMNS = (
+    Column("target", "Target"),
+    Column("metric", "Metric"),
+    Column("word", "Verdict"),
+    Column("ratio", "Head/base", change),
+    Column("low", "95% from", change),
+    Column("high", "to", change),
+    Column("margin", "Margin", percent),
+    Column("pairs", "Pairs", integer),
+    Column("base_s", "Base, ms", milliseconds),
+    Column("head_s", "Head, ms", milliseconds),
+    Column("base_bytes", "Base, MB", megabytes),
+    Column("head_bytes", "Head, MB", megabytes),
+    Column("why", "Why"),
+)
+_IF_ANY = ("pairs", "base_s", "head_s", "base_bytes", "head_bytes")
+
+
+def verdict_table(verdicts: Sequence[Verdict], ran: Sequence[str] = ()) -> Table:
+    """A line for each verdict, the worst first, otherwise in the order given.
+
+    ``ran``, of :func:`what_ran`, is part of the legend.
+    """
+    ordered = sorted(verdicts, key=lambda verdict: list(_MEANINGS).index(verdict.word))
+    numbers = Counter(verdict.word for verdict in ordered)
+    tally = ", ".join(f"{number:,} {word}" for word, number in numbers.items())
+    lines = [_line(verdict) for verdict in ordered]
+    filled = {key for line in lines for key, value in line.items() if value is not None}
+    meanings = "; ".join(f"{word}: {_MEANINGS[word]}" for word in numbers)
+    return Table(
+        title=f"Gate: {tally or 'nothing judged'}",
+        columns=[c for c in _COLUMNS if c.key not in _IF_ANY or c.key in filled],
+        lines=lines,
+        legend=[
+            *ran,
+            f"{meanings}. Head/base: how much slower (+) or faster (-) head is, or how much more "
+            "or less memory it needs, with the 95% interval. Pairs: those that the verdict rests "
+            "on. Latency: medians of processes; memory: the peak above the weights.",
+        ],
+    )
+
+
+def _line(verdict: Verdict) -> dict[str, Any]:
+    sides = dict.fromkeys(_IF_ANY)
+    if verdict.metric == "latency":
+        sides |= {"base_s": verdict.base, "head_s": verdict.head}
+    elif verdict.base is not None and verdict.head is not None:
+        sides |= {"base_bytes": int(verdict.base), "head_bytes": int(verdict.head)}
+    known = {"pairs": verdict.pairs or None, "why": " ".join(verdict.why.split()) or None}
+    return verdict.model_dump(exclude={"base", "head", "p"}) | sides | known
+
+
+def sentence(verdict: Verdict) -> str:
+    """The reason and the ratio of a verdict, without its target."""
+    said = " ".join(verdict.why.split())
+    if verdict.ratio is None:
+        return said
+    interval = ""
+    if verdict.low is not None and verdict.high is not None:
+        interval = f" (95%: {change(verdict.low)} to {change(verdict.high)})"
+    return f"{said}; head over base {change(verdict.ratio)}{interval}"
+
+
+def what_ran(measured: Run | SampleComparison) -> tuple[str, ...]:
+    """The two sides, the machine, the number of pairs, and what is missing."""
+    notes = [f"Note: {note}." for note in measured.notes]
+    if isinstance(measured, SampleComparison):
+        sides = f"Base: {measured.base}. Head: {measured.head}. vidcost {measured.vidcost}."
+        known = [f"{field} {value}" for field, value in measured.conditions.items()]
+        known = [each for each in known if not each.endswith(UNKNOWN)]
+        return (sides, f"Conditions: {', '.join(known)}.", *notes)
+    rule = measured.rule
+    confirmed = len({visit.cell for visit in measured.visits if visit.stage == "confirm"})
+    if not measured.complete:
+        notes.append("Incomplete: pairs are still to be measured.")
+    machine = measured.machine
+    versions = {"driver": machine.driver, "CUDA": machine.cuda, "cuDNN": machine.cudnn}
+    versions |= {"torch": machine.torch, "Python": machine.python}
+    known = [f"{name} {value}" for name, value in versions.items() if value != UNKNOWN]
+    words = ", ".join([machine.device, *known, f"{machine.cores} CPU cores"])
+    return (
+        f"Base: {_version(measured.base)}. Head: {_version(measured.head)}. Started "
+        f"{measured.started}, seed {measured.seed}, vidcost {measured.vidcost}.",
+        f"Machine: {words}.",
+        f"Pairs of processes, base and head in random order: {rule.screen_pairs} for each of "
+        f"{len(measured.cells):,} targets; {confirmed:,} of them again on {rule.confirm_pairs} to "
+        f"{rule.most_pairs} fresh ones.",
+        *notes,
+    )
+
+
+def _version(version: Version) -> str:
+    short = version.commit[:12]
+    return short if version.ref == version.commit else f"{version.ref} ({short})"
+
+
+# GitHub Actions. Sources: "Workflow commands for GitHub Actions"; the escapes are those of its
+# toolkit, packages/core/src/command.ts
+
+
+def annotations(verdicts: Sequence[Verdict], rule: Rule) -> list[str]:
+    """A workflow command for each verdict that needs an action, and notices of IMPROVED."""
+    return [
+        annotation(each, f"{v.word}: {v.target}, {v.metric}", sentence(v))
+        for each in get_args(Level)
+        for v in verdicts
+        if level(v, rule) == each
+    ]
+
+
+def annotation(kind: Level, title: str, message: str) -> str:
+    """A workflow command that shows a message beside the change."""
+    title = _data(title).replace(":", "%3A").replace(",", "%2C")
+    return f"::{kind} title={title}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def tell_github(commands: Iterable[str], markdown: str, *, err: bool = False) -> None:
+    """On GitHub Actions, print workflow commands and append to the summary of the step.
+
+    ``err`` keeps standard output for data: GitHub reads both outputs of a step. A summary that
+    cannot be written changes no verdict: a line says so.
+    """
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in commands:
+            print(line, file=sys.stderr if err else sys.stdout)
+    if name := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(name).open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"\n{markdown}")
+        except OSError as error:
+            print(f"vidcost: cannot write the summary {name}: {error.strerror}", file=sys.stderr)
+
+
+# JUnit XML, which CI servers show as tests
+
+# XML 1.0, production 2: no document may hold these, escaped or not
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit(verdicts: Sequence[Verdict], ran: Sequence[str] = ()) -> str:
+    """A test suite for each metric with a test case for each target; needs the extra junit.
+
+    REGRESSED is a failure, INVALID an error, INCONCLUSIVE skipped. The time of a test case is
+    head's latency in seconds. ``ran``, of :func:`what_ran`, are properties of each suite.
+    """
+    # only who wants this file needs the package for it
+    from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+    kinds = {"REGRESSED": Failure, "INVALID": Error, "INCONCLUSIVE": Skipped}
+    suites: dict[str, TestSuite] = {}
+    for verdict in verdicts:
+        case = TestCase(_legal(verdict.target), classname=f"vidcost.gate.{verdict.metric}")
+        if verdict.metric == "latency" and verdict.head is not None:
+            case.time = verdict.head
+        if kind := kinds.get(verdict.word):
+            result = kind(_legal(verdict.why), verdict.word)
+            result.text = _legal(sentence(verdict))
+            case.result = [result]
+        suites.setdefault(verdict.metric, TestSuite(verdict.metric)).add_testcase(case)
+    root = JUnitXml("vidcost gate")
+    for suite in suites.values():
+        for number, line in enumerate(ran, start=1):
+            suite.add_property(f"ran.{number}", _legal(line))
+        root.add_testsuite(suite)
+    root.update_statistics()  # type: ignore[no-untyped-call]
+    written: bytes = root.tostring()  # type: ignore[no-untyped-call]
+    return written.decode() + "\n"
+
+
+def _legal(text: str) -> str:
+    return _ILLEGAL.sub("\ufffd", text)
