@@ -40,11 +40,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Start the session's record of counts."""
     option = next((o for o in ("count_update", "count_update_new") if config.getoption(o)), "")
-    if option and os.environ.get("CI", "").lower() not in ("", "0", "false"):
-        name = f"--{option.replace('_', '-')}"
-        raise pytest.UsageError(
-            f"{name} writes baselines, and CI is set: run it where you work, and commit the files"
-        )
+    if option:
+        from vidcost.bench.gate.baseline import check_writing
+
+        try:
+            check_writing(f"--{option.replace('_', '-')}")
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(_Counts(config, option), "vidcost-counts")
 
 
@@ -112,7 +114,13 @@ class _Counts:
         file, _, test = node.nodeid.partition("::")
         key = f"{test} :: {name}" if name else test
         try:
-            entry = baseline.entry_of(counted, self._settings)
+            entry = baseline.entry_of(
+                counted.forward,
+                counted.backward,
+                counted.buffers,
+                counted.modules,
+                self._settings,
+            )
         except ValueError as error:
             return str(error)
         self._seen[file][key] = entry
@@ -127,10 +135,13 @@ class _Counts:
         before = None if stored is None else stored.entries.get(key)
         if before is None:
             return "" if self._option else f"{where} has no {key!r}: `{accept}-new` adds it"
-        found = baseline.difference(before, entry)
+        found = baseline.changes(test, before.flat(), entry.flat())
         if not found or self._option == "count_update":
             return ""
-        return f"{where}: {key} is counted otherwise.\n\n{found}\n\nAccept: {accept}"
+        from vidcost.bench.report.gate import change_table
+
+        table = change_table(found, f"An improvement differs too. To accept it: `{accept}`")
+        return f"{where}: {key} is counted otherwise.\n\n{table.markdown()}"
 
     @cached_property
     def _settings(self) -> Settings:

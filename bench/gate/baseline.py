@@ -1,24 +1,24 @@
 """Baselines of exact counts: TOML files, one table for each network that is counted.
 
-The figures are integers of :meth:`NetworkCount.to_json`, of the whole network and of its modules
-down to some depth, so that a difference says where it is. No tolerance exists.
+The figures are of the whole network and of its modules down to some depth, so that a difference
+says where it is. They are integers, and no tolerance exists.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from tabulate import tabulate
 
 from vidcost.bench import files
 
 if TYPE_CHECKING:
-    from vidcost.bench.api.count import NetworkCount
+    from vidcost.bench.count.modules import ModuleCount
+    from vidcost.models.cost import Cost
 
 CONVENTION = 1
 """Raised when vidcost counts the same network otherwise than before."""
@@ -28,7 +28,62 @@ FIGURES = ("params", "macs", "conv", "linear", "matmul")
 
 OF_MODULES = ("params", "macs", "backward_macs")
 
+ROW = "row"
+"""The field of a change of a whole network: new, gone, or no longer counted."""
+PRESENT = "present"
+
+Figure = int | str
 Figures = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of one network that differs from the baseline.
+
+    ``field`` names the figure, ``MODULE: macs`` that of a module; or it is ``row``. ``before`` is
+    the figure in the baseline, ``after`` the one counted now or why there is none; None if there is
+    no such figure.
+    """
+
+    row: str
+    field: str
+    before: Figure | None
+    after: Figure | None
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the network cannot be counted: it must be mended and cannot be accepted."""
+        return self.field == ROW and self.after not in (None, PRESENT)
+
+    @property
+    def difference(self) -> int | None:
+        """``after`` - ``before``; None if one is not a number."""
+        if not isinstance(self.before, int) or not isinstance(self.after, int):
+            return None
+        return self.after - self.before
+
+    @property
+    def percent(self) -> float | None:
+        """The change in percent of ``before``; None if that is 0 or not a number."""
+        if self.difference is None or not self.before:
+            return None
+        return 100 * self.difference / int(self.before)
+
+
+def changes(row: str, before: Mapping[str, Figure], after: Mapping[str, Figure]) -> list[Change]:
+    """The figures that differ.
+
+    That of a category, ``fvcore.flops.BatchNorm``, is left out where its sum differs too.
+    """
+    fields = dict.fromkeys((*after, *before))
+    changed = [field for field in fields if before.get(field) != after.get(field)]
+    if ROW in changed:
+        changed = [ROW]
+    return [
+        Change(row, field, before.get(field), after.get(field))
+        for field in changed
+        if field.rpartition(".")[0] not in changed
+    ]
 
 
 @dataclass(frozen=True)
@@ -93,23 +148,45 @@ def settings(folder: Path) -> Settings:
     return made
 
 
-def entry_of(counted: NetworkCount, chosen: Settings) -> Entry:
-    """The figures of ``counted`` that a baseline holds.
+def entry_of(
+    forward: Cost,
+    backward: Cost | None,
+    buffers: int,
+    modules: Iterable[ModuleCount],
+    chosen: Settings,
+) -> Entry:
+    """The figures that a baseline holds of a network whose passes cost so much.
 
     Raises: ValueError if a figure of the settings does not exist.
     """
-    whole: dict[str, Any] = json.loads(counted.to_json())
-    known = [name for name, value in whole.items() if type(value) is int and name != "calls"]
-    for name in chosen.figures:
-        if name not in known:
-            raise ValueError(f"[tool.vidcost] figures: {name!r} is none of {', '.join(known)}")
+    whole = {"buffers": buffers, **_figures(forward, backward)}
+    known = [name for name in whole if not name.startswith("backward_")]
+    if unknown := [name for name in chosen.figures if name not in known]:
+        raise ValueError(f"[tool.vidcost] figures: {unknown[0]!r} is none of {', '.join(known)}")
     wanted = [*chosen.figures, *(f"backward_{name}" for name in chosen.figures)]
-    modules = {}
-    for line in whole["modules"]:
-        inside = {name: line[name] for name in OF_MODULES if name in line}
-        if line["module"].count(".") < chosen.depth and any(inside.values()):
-            modules[line["module"]] = inside
-    return Entry({name: whole[name] for name in wanted if name in whole}, modules)
+    inside = {}
+    for module in modules:
+        figures = _figures(module.forward, module.backward)
+        held = {name: figures[name] for name in OF_MODULES if name in figures}
+        if module.module and module.module.count(".") < chosen.depth and any(held.values()):
+            inside[module.module] = held
+    return Entry({name: whole[name] for name in wanted if name in whole}, inside)
+
+
+def _figures(forward: Cost, backward: Cost | None) -> Figures:
+    of_backward = {"macs": backward.macs, **asdict(backward)} if backward else {}
+    of_backward.pop("params", None)
+    return {"macs": forward.macs, **asdict(forward)} | {
+        f"backward_{name}": figure for name, figure in of_backward.items()
+    }
+
+
+def check_writing(option: str) -> None:
+    """Let ``option`` write baselines.  Raises: ValueError in CI, which must not."""
+    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+        raise ValueError(
+            f"{option} writes baselines, and CI is set: run it where you work, and commit the files"
+        )
 
 
 def read(path: Path) -> Baseline | None:
@@ -160,23 +237,3 @@ def write(path: Path, entries: Mapping[str, Entry], *, command: str) -> None:
             inside = ", ".join(f"{each} = {x:_}" for each, x in figures.items())
             lines.append(f"{json.dumps(module)} = {{ {inside} }}")
     files.write(path, "\n".join(lines) + "\n")
-
-
-def difference(before: Entry, after: Entry) -> str:
-    """A table of the figures that differ; empty if none does."""
-    lines = list(_differing(before.flat(), after.flat()))
-    if not lines:
-        return ""
-    headings = ["Figure", "Before", "After", "Difference", "Percent"]
-    return tabulate(lines, headings, disable_numparse=True, colalign=("left", *["right"] * 4))
-
-
-def _differing(before: Figures, after: Figures) -> Iterator[Sequence[str]]:
-    for name in dict.fromkeys((*after, *before)):
-        old, new = before.get(name), after.get(name)
-        if old == new:
-            continue
-        change = (new or 0) - (old or 0)
-        percent = f"{100 * change / old:+.3g}%" if old else "-"
-        shown = ("-" if figure is None else f"{figure:,}" for figure in (old, new))
-        yield (name, *shown, f"{change:+,}", percent)

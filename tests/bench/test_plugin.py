@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 # imported here once: pytester forgets what its runs import
-import vidcost.bench.api.count  # noqa: F401
-import vidcost.bench.gate.baseline  # noqa: F401
+from vidcost.bench.api import count  # noqa: F401
+from vidcost.bench.gate import baseline  # noqa: F401
+from vidcost.bench.report import gate  # noqa: F401
 
 pytest_plugins = ["pytester"]
 
