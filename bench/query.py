@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from vidcost.bench import files
 from vidcost.bench.count import record
 from vidcost.bench.extras import require
-from vidcost.bench.timing.figures import contribution_figures, figures
-from vidcost.bench.timing.stored import stored_files
+from vidcost.bench.timing.figures import figures, pair_figures
+from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.store import stores
 
 if TYPE_CHECKING:
     import duckdb
@@ -87,19 +88,19 @@ def _register(
     """Register a DataFrame for each table that has records; whether there are any."""
     import pandas as pd
 
-    contents = list(stored_files(results))
-    for each in contents:
-        if each.warning:
-            note(each.warning)
-    timings = [timing for each in contents for timing in each.records.values()]
+    timings: list[Timing] = []
+    for store in stores(results):
+        timings += store.read().values()
+        if store.warning:
+            note(store.warning)
     tables: dict[str, Iterable[Mapping[str, Any]]] = {
         "counts": map(_counts, record.read(results).values()),
         "timings": (
             figures(each) | {"samples_s": each.samples_s.get("latency", ())}
             for each in timings
-            if not each.cell.is_pair
+            if each.cell.against is None
         ),
-        "contributions": (contribution_figures(each) for each in timings if each.cell.contribution),
+        "contributions": (pair_figures(each) for each in timings if each.cell.is_contribution),
         "reconciliation": _lines(results / "reconciliation.jsonl", "vidcost explain"),
         "audit": (
             {"paper": path.stem, **line}

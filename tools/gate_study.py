@@ -32,9 +32,8 @@ from vidcost.bench import files
 from vidcost.bench.gate.record import Rule, Verdict, hides
 from vidcost.bench.report.table import Column, Table
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.conditions import machine_of
-from vidcost.bench.timing.machine import check_device
-from vidcost.bench.timing.stored import slug
+from vidcost.bench.timing.machine import check_device, machine_of
+from vidcost.bench.timing.store import slug
 
 COMMAND = "python tools/gate_study.py"
 
@@ -72,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         files.write(path, simulation(asked.results / "gate", asked.runs))
     else:
         check_device(asked.device)
-        folder = asked.results / "gate" / slug(machine_of(asked.device))
+        folder = asked.results / "gate" / slug(machine_of(asked.device).device)
         cells = study_cells(asked.device, asked.threads)
         trials = read(folder / "study.jsonl")
         left = list(missing(trials, cells, asked.trials, asked.per_factor))

@@ -95,7 +95,7 @@ def compare(
     from vidcost.bench.progress import progress
     from vidcost.bench.report.compare import compare_table
     from vidcost.bench.timing.plan import seconds
-    from vidcost.bench.timing.stored import by_kind
+    from vidcost.bench.timing.store import by_kind
     from vidcost.bench.timing.sweep import SET_UP_S, Swept
 
     began = monotonic()

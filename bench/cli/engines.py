@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from vidcost.bench import engine
 from vidcost.bench.cli.output import complain
+from vidcost.bench.inspection.counted import predict
+from vidcost.bench.isolation import LIMIT_S
 from vidcost.bench.progress import progress
-from vidcost.bench.timing import conditions, machine, sweep
+from vidcost.bench.timing import machine, on_ray, sweep
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.predict import LIMIT_S, predict
-from vidcost.bench.timing.stored import store_of
+from vidcost.bench.timing.store import store_of
 from vidcost.bench.user.reference import is_reference
 
 
@@ -46,18 +46,19 @@ class Place:
             )
 
     @contextlib.contextmanager
-    def joined(self, references: Sequence[str] = ()) -> Iterator[int]:
+    def joined(self, words: Sequence[str] = ()) -> Iterator[int]:
         """Within the block cells can be timed there; yields the threads of a cell.
 
-        If one of ``references`` names a user's code, the nodes get the current folder.
+        If one of ``words`` names a user's code, the nodes get the current folder.
         Raises: ValueError if no such cluster answers.
         """
         if self.engine == "here":
             yield machine.default_threads(self.device)
             return
-        folder = Path.cwd() if any(list(map(_is_code, references))) else None
-        with engine.joined(self.address, folder=folder):
-            yield engine.cores() if self.device == "cpu" else 1
+        is_code = (is_reference(":".join(word.split(":")[:2])) for word in words)
+        folder = Path.cwd() if any(is_code) else None
+        with on_ray.joined(self.address, folder=folder) as cores:
+            yield cores if self.device == "cpu" else 1
 
 
 def take(
@@ -74,33 +75,19 @@ def take(
 
     Here within the budget, or on the cluster of ``place``, which has been joined. ``start_up_s`` is
     the time a worker may take beside its sampling; None is the default.
-    Raises: ValueError, Interrupted as :func:`sweep.sweep` and :func:`sweep.sweep_on_ray` do.
+    Raises: ValueError, Interrupted as :func:`sweep.sweep` and :func:`on_ray.sweep_on_ray` do.
     """
     if not cells:
         return sweep.Swept()
     device = cells[0].device
-    common: dict[str, Any] = {
-        "limits": sweep.limits_for(device, start_up_s=start_up_s),
-        "resume": resume,
-        "predict": partial(predict, limit_s=min(start_up_s or LIMIT_S, LIMIT_S)),
-    }
     with progress("timing", len(set(cells))) as show:
+        common: dict[str, Any] = {
+            "limits": sweep.limits_for(device, start_up_s=start_up_s),
+            "resume": resume,
+            "predict": partial(predict, limit_s=min(start_up_s or LIMIT_S, LIMIT_S)),
+            "on_progress": show,
+        }
         if place is not None and place.engine == "ray":
-            common |= {"command": command, "gpu": place.gpu, "on_progress": show}
-            return sweep.sweep_on_ray(cells, results, **common)
-        store = store_of(results, conditions.machine_of(device), command=command)
-        common |= {"budget_s": budget_s, "on_progress": show, "warn": complain}
-        return sweep.sweep(cells, store, **common)
-
-
-def _is_code(word: str) -> bool:
-    """Whether a word names a user's code.
-
-    Raises: ValueError if it is in a file that is not below the current folder, which nodes get.
-    """
-    path = Path(word.partition(":")[0])
-    if not is_reference(":".join(word.split(":")[:2])):
-        return False
-    if path.suffix == ".py" and not path.resolve().is_relative_to(Path.cwd()):
-        raise ValueError(f"nodes are sent the current folder: name {path} by a path below it")
-    return True
+            return on_ray.sweep_on_ray(cells, results, command=command, gpu=place.gpu, **common)
+        store = store_of(results, machine.machine_of(device), command=command)
+        return sweep.sweep(cells, store, budget_s=budget_s, warn=complain, **common)

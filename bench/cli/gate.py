@@ -206,10 +206,10 @@ def gate_accept(
     from vidcost.bench.report.gate import accepted_line, row_change_table
     from vidcost.papers.catalog import rows_beside
 
-    acceptance = accept(rows_beside(record.read(results)), results, reason)
+    accepted = accept(rows_beside(record.read(results)), results, reason)
     if json:
-        print_table(row_change_table(acceptance), Format.JSON)
-    typer.echo(accepted_line(acceptance, results), err=json)
+        print_table(row_change_table(accepted), Format.JSON)
+    typer.echo(accepted_line(accepted, results), err=json)
 
 
 @gate_app.command("time", epilog="Example: `vidcost gate time mfnet-pnl --base main`")
@@ -262,8 +262,7 @@ def gate_time(
     from vidcost.bench.gate.judge import judged
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.cell import Cell, checked_cell
-    from vidcost.bench.timing.locks import locked, names_of
-    from vidcost.bench.timing.machine import check_device
+    from vidcost.bench.timing.machine import check_device, locked, names_of
     from vidcost.bench.timing.sweep import Interrupted
 
     check_device(device)

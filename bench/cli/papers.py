@@ -24,7 +24,6 @@ from vidcost.bench.cli.output import (
 if TYPE_CHECKING:
     from vidcost.bench.count.record import Record
     from vidcost.bench.report.table import Table
-    from vidcost.bench.timing.record import Timing
     from vidcost.bench.timing.sweep import Swept
     from vidcost.papers.figures import Paper
 
@@ -38,14 +37,6 @@ def tables(
         typer.Argument(metavar="[PAPER] [TABLE]...", help="A paper's name; its tables, none: all."),
     ] = None,
     results: options.Results = Path("results"),
-    timings: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DEVICE|FILE",
-            help="Show latency and memory too: those of a device in timings/, by a part of its "
-            "name, or of a file.",
-        ),
-    ] = None,
     no_cache: options.NoCache = False,
     as_: options.As = None,
     wide: options.Wide = False,
@@ -61,13 +52,11 @@ def tables(
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import is_explained, with_stored_answers
     from vidcost.bench.report.paper import paper_table
-    from vidcost.bench.report.timing import with_timings
-    from vidcost.bench.timing.stored import chosen as chosen_timings
     from vidcost.papers.catalog import printed_rows
 
     paper, chosen = _paper_and_tables(words or ())
     files.check_folder(results)
-    timed, note = chosen_timings(timings, results) if timings else ([], _warnings(results))
+    note = _warnings(results)
     stored = record.read(results)
     rows = printed_rows(paper)
     needed = dict.fromkeys(printed.row for table in chosen for printed in paper.table(table))
@@ -78,7 +67,7 @@ def tables(
     records = {each.record.row: each.record for each in found}
     made = {table: paper_table(table, paper, rows, records) for table in chosen}
     _write_tables(paper, made, results)
-    print_tables([with_timings(table, timed) for table in made.values()], as_)
+    print_tables(list(made.values()), as_)
     if note:
         typer.echo(note, err=True)
     report_failures(records.values())
@@ -288,18 +277,14 @@ def _together(records: Mapping[str, Record], results: Path) -> tuple[dict[str, R
 def _write_tables(paper: Paper, made: Mapping[int | str, Table], results: Path) -> None:
     """Write each table; and those with costs, if all are there, with each GPU's timings."""
     from vidcost.bench.report.gpu import gpu_table
-    from vidcost.bench.timing.stored import slug, stored_anywhere
+    from vidcost.bench.timing.store import slug, stored_by_device
 
     documents = {f"table{number}": (table, f" {number}") for number, table in made.items()}
     if paper.cost_tables and made.keys() >= {*paper.cost_tables}:
         printed = [made[number] for number in paper.cost_tables]
-        devices: dict[str, list[Timing]] = {}
-        for timing in stored_anywhere(results):
-            if timing.machine is not None:
-                devices.setdefault(slug(timing.machine), []).append(timing)
-        for name, timings in devices.items():
+        for device, timings in stored_by_device(results).items():
             if (table := gpu_table(printed, timings)) is not None:
-                documents[f"gpu-{name}"] = table, ""
+                documents[f"gpu-{slug(device)}"] = table, ""
     for name, (table, number) in documents.items():
         path = results / "tables" / paper.name / f"{name}.md"
         write_document(path, table.wide().markdown(), command=f"tables {paper.name}{number}")
@@ -308,24 +293,26 @@ def _write_tables(paper: Paper, made: Mapping[int | str, Table], results: Path) 
 def _time_printed_rows(
     paper: Paper, records: Mapping[str, Record], results: Path, budget_s: float
 ) -> Swept:
-    """Time the rows with printed costs on this CPU, as far as the budget is expected to go."""
+    """Time the rows with printed costs on this CPU: networks that carry blocks first, then small
+    before large, as far as the budget is expected to go.
+    """
     from vidcost.bench.cli.engines import take
-    from vidcost.bench.timing import plan
     from vidcost.bench.timing.machine import default_threads
+    from vidcost.bench.timing.plan import cells_for
     from vidcost.bench.timing.sweep import Swept
     from vidcost.papers.catalog import rows_with_costs
 
     if not budget_s:
         return Swept()
-    threads = default_threads("cpu")
-    macs = {name: found.macs for name, found in records.items()}
-    rows = plan.affordable(rows_with_costs(paper.name), macs, budget_s, threads=threads)
-    cells = plan.cells_for(rows, {"threads": threads})
+    rows = rows_with_costs(paper.name)
+    carriers = {row.network for row in rows if row.has_blocks}
+    rows.sort(key=lambda row: (row.network not in carriers, records[row.name].macs))
+    cells = cells_for(rows, {"threads": default_threads("cpu")})
     return take(cells, results, budget_s=budget_s, command="vidcost run")
 
 
 def _warnings(results: Path) -> str:
     """What could not be read of the stored timings."""
-    from vidcost.bench.timing.stored import stored_files
+    from vidcost.bench.timing.store import stores
 
-    return "; ".join(filter(None, (each.warning for each in stored_files(results))))
+    return "; ".join(each.warning for each in stores(results) if each.read() and each.warning)

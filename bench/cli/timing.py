@@ -1,5 +1,6 @@
 """The command that times rows and blocks."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,9 +43,6 @@ def time_rows(
             help="reference, optimized, or both interleaved; both of all blocks write blocks.md.",
         ),
     ] = None,
-    sweep: Annotated[
-        bool, typer.Option("--sweep", help="Blocks alone in 1 to 32 frames, so N grows.")
-    ] = False,
     contribution: Annotated[
         bool,
         typer.Option(
@@ -87,14 +85,14 @@ def time_rows(
     from vidcost.bench.report.blocks import blocks_markdown, impl_table
     from vidcost.bench.report.timing import contribution_table, timing_table
     from vidcost.bench.timing import plan
-    from vidcost.bench.timing.stored import by_kind, stored_anywhere
+    from vidcost.bench.timing.store import by_kind, stored_by_device
 
     if contribution and blocks:
         raise ValueError(
             "--contribution times blocks in their networks, --blocks alone: give one of them"
         )
-    if blocks is None and (shape_ or sweep or impl):
-        raise ValueError("--shape, --impl and --sweep are for blocks alone: give --blocks too")
+    if blocks is None and (shape_ or impl):
+        raise ValueError("--shape and --impl are for blocks alone: give --blocks too")
     place = Place(engine, address, gpu, device, budget)
     budget_s = None if budget is None else plan.seconds(budget)
     both = impl is not None and "," in impl
@@ -104,7 +102,7 @@ def time_rows(
     check_options(references, inputs, has_batch=axes["batch"] != ["1"])
     clip = {"classes": classes, "frames": frames, "size": size}
     chosen = [] if (blocks or references) and not rows else buildable(rows, clip=clip)
-    alone, reasons = plan.blocks_alone(blocks or (), shape_ or (), impl=impl, sweep=sweep)
+    alone, reasons = plan.blocks_alone(blocks or (), shape_ or (), impl=impl)
     if {*clip.values()} != {None}:
         for row in chosen:
             # rejects a clip that does not suit a network before any is timed
@@ -133,10 +131,11 @@ def time_rows(
         )
     for line in (*reasons, *taken.notes):
         typer.echo(line, err=True)
+    stored = [*chain.from_iterable(stored_by_device(results).values())] if both else []
     if budget_s == 0:
-        taken.timings = [each for each in stored_anywhere(results) if each.cell in cells]
+        taken.timings = [each for each in stored if each.cell in cells]
     if both and blocks is not None and plan.ALL in blocks:
-        document = blocks_markdown(stored_anywhere(results))
+        document = blocks_markdown(stored)
         write_document(results / "blocks.md", document, command="time --blocks all --impl")
     write = contribution_table if contribution else impl_table if both else timing_table
     # each kind of machine has its own table

@@ -1,21 +1,17 @@
 """The gate of exact counts: compare the code with the baseline, and accept what differs.
 
-``results/counts.jsonl`` is the baseline; ``results/counts-history.jsonl`` says when and why it was
-changed.
-
-fvcore and thop take minutes on real tensors, too long for a gate. The gate compares their stored
-answers with the integers that we explain for them (:mod:`vidcost.bench.count.reconcile`), computed
-from the count without running them. The stored answers are real ones, and :func:`accept` asks them
-again before it stores another integer.
+fvcore and thop take minutes on real tensors, too long for a gate. Their stored answers are compared
+with the integers that we explain for them, computed from the count without running them; they are
+asked again before :func:`accept` stores another integer.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel
+from pydantic_core import to_json
 
 from vidcost import models, papers
 from vidcost.bench import count as counting
@@ -30,14 +26,12 @@ from vidcost.bench.progress import progress
 from vidcost.papers.row import Row
 
 HISTORY = "counts-history.jsonl"
+"""When and why the baseline, ``counts.jsonl``, was changed."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The changes, in the order of rows and fields, and how much was compared.
-
-    ``rows`` are on both sides; ``figures`` are theirs.
-    """
+    """The changes, by row and field; ``rows`` are on both sides, ``figures`` are theirs."""
 
     changes: tuple[Change, ...]
     rows: int
@@ -49,29 +43,17 @@ class Comparison:
         return tuple(dict.fromkeys(change.row for change in self.changes))
 
 
-class Acceptance(BaseModel, frozen=True):
-    """One change of the baseline, as it is kept in its history."""
-
-    accepted: AwareDatetime
-    reason: str
-    vidcost: str
-    changes: tuple[Change, ...]
-
-
 def compare(rows: Sequence[Row], results: Path) -> Comparison:
-    """Count ``rows`` and compare every figure with the baseline in ``results``.
+    """Count ``rows``, which must be all rows, and compare every figure with the baseline.
 
-    ``rows`` must be all rows: a row of the baseline that is not among them is gone. Rows that
-    cannot be built are left out. A row that fails to count is a change, and the others are still
-    compared.
-    Raises: ValueError if there is no baseline or it is damaged, or the files beside ``results`` are
-        not those that are installed.
+    Rows that cannot be built are left out; one that fails to count is a change.
+    Raises: ValueError if there is no baseline in ``results`` or it is damaged, or the files beside
+        ``results`` are not those that are installed.
     """
-    baseline = _baseline(results)
-    return differences(baseline, _recounted(rows))
+    return differences(_baseline(results), _recounted(rows))
 
 
-def accept(rows: Sequence[Row], results: Path, reason: str) -> Acceptance:
+def accept(rows: Sequence[Row], results: Path, reason: str) -> Comparison:
     """Make the counts of now the baseline, and append the reason to its history.
 
     The reference counters are asked about the rows that changed; the rest keep their answers.
@@ -92,20 +74,20 @@ def accept(rows: Sequence[Row], results: Path, reason: str) -> Acceptance:
     buildable = [row for row in rows if row.build is not None]
     changed = [row for row in buildable if row.name in comparison.changed_rows]
     records = baseline | _asked(changed)
-    acceptance = Acceptance(
-        accepted=datetime.now(UTC).replace(microsecond=0),
-        reason=reason.strip(),
-        vidcost=version("vidcost"),
-        changes=comparison.changes,
-    )
+    acceptance = {
+        "accepted": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "reason": reason.strip(),
+        "vidcost": version("vidcost"),
+        "changes": [asdict(change) for change in comparison.changes],
+    }
     # the history is replaced last, and only if the counts could be written
     with files.replaced(results / HISTORY) as draft:
         past = (results / HISTORY).read_bytes() if (results / HISTORY).exists() else b""
-        lines = [*past.splitlines(), acceptance.model_dump_json().encode()]
+        lines = [*past.splitlines(), to_json(acceptance)]
         draft.write_bytes(b"".join(line + b"\n" for line in lines))
         accepted = [records[row.name] for row in buildable]
         record.write(results, accepted, command="vidcost gate accept")
-    return acceptance
+    return comparison
 
 
 # comparing

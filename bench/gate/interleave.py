@@ -17,11 +17,11 @@ from vidcost.bench.gate.judge import Plan, is_settled, pairs_of, planned
 from vidcost.bench.gate.record import SIDES, Run, Side, Stage, Visit
 from vidcost.bench.gate.versions import Prepared
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.conditions import machine_of
+from vidcost.bench.timing.machine import machine_of
 from vidcost.bench.timing.messages import Chunk, Limits, Task
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
 from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.telemetry import Telemeter, is_throttled
+from vidcost.bench.timing.telemetry import Watch, is_throttled
 
 LONGEST_VISIT_S = 60.0
 """However slow a pass is, or however long a device stays throttled."""
@@ -47,19 +47,17 @@ _ALIVE = frozenset(("ok", "oom", "unsupported", "throttled"))
 def common_rows(
     base: Sequence[str], head: Sequence[str], patterns: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Rows of both versions that match one of ``patterns`` (all, if there are none), and notes on
-    the others.
+    """Rows of both versions that match one of ``patterns`` (none: all), and notes on the others.
 
     Raises: ValueError if a pattern matches no row of either version, or nothing is left.
     """
     every = list(dict.fromkeys([*head, *base]))
-    found = {pattern: fnmatch.filter(every, pattern) for pattern in patterns or ["*"]}
-    for pattern, names in found.items():
-        if patterns and not names:
+    for pattern in patterns:
+        if not fnmatch.filter(every, pattern):
             raise ValueError(
                 f"no row {pattern!r} in either version: `vidcost list` shows those of this one"
             )
-    chosen = [name for name in every if any(name in names for names in found.values())]
+    chosen = [name for name in every if any(fnmatch.fnmatch(name, p) for p in patterns or ["*"])]
     both = [name for name in chosen if name in base and name in head]
     notes = [
         f"{name} is only in {'head' if name in head else 'base'}: nothing to compare it with"
@@ -184,17 +182,15 @@ class Campaign:
         self._order = random.Random(self.run.seed)
         # the number of turns depends on the clock, and the other orders must not
         self._turn_order = random.Random(self.run.seed + 1)
-        self._telemeter = Telemeter(self.run.machine.device_uuid)
 
     def finish(self) -> Run:
         """Measure everything; the complete run."""
-        with contextlib.closing(self._telemeter):
-            for stage in self.stages:
-                pairs = 1 if stage == "memory" else self.run.rule.screen_pairs
-                plans = dict.fromkeys(range(len(self.run.cells)), Plan(pairs, pairs))
-                if stage == "confirm":
-                    plans = planned(pairs_of(self.run, "screen"), self.run.rule)
-                self._stage(stage, plans)
+        for stage in self.stages:
+            pairs = 1 if stage == "memory" else self.run.rule.screen_pairs
+            plans = dict.fromkeys(range(len(self.run.cells)), Plan(pairs, pairs))
+            if stage == "confirm":
+                plans = planned(pairs_of(self.run, "screen"), self.run.rule)
+            self._stage(stage, plans)
         self._keep(complete=True)
         return self.run
 
@@ -234,10 +230,16 @@ class Campaign:
         left = list(cells)
         while left:
             with contextlib.ExitStack() as stack:
-                workers = {
-                    side: stack.enter_context(self._start(side, left[0]))
-                    for side in sorted(SIDES, key=lambda side: side != first)
-                }
+                workers: dict[Side, WorkerProcess] = {}
+                for side in sorted(SIDES, key=lambda side: side != first):
+                    # the size of the environment shifts the layout of memory (Mytkowicz 2009)
+                    padding = {"VIDCOST_PADDING": "x" * self._order.randrange(4096)}
+                    worker = WorkerProcess(
+                        COMMAND,
+                        threads=self.run.cells[left[0]].threads,
+                        environment={**self.variables[side], **PASSIVE_WAIT, **padding},
+                    )
+                    workers[side] = stack.enter_context(worker)
                 alive = True
                 while left and alive:
                     cell = left.pop(0)
@@ -247,15 +249,6 @@ class Campaign:
                 if alive:
                     for worker in workers.values():
                         worker.leave()
-
-    def _start(self, side: Side, cell: int) -> WorkerProcess:
-        # the size of the environment shifts the layout of memory (Mytkowicz et al. 2009)
-        padding = {"VIDCOST_PADDING": "x" * self._order.randrange(4096)}
-        return WorkerProcess(
-            COMMAND,
-            threads=self.run.cells[cell].threads,
-            environment={**self.variables[side], **PASSIVE_WAIT, **padding},
-        )
 
     def _measure(
         self, workers: Mapping[Side, WorkerProcess], stage: Stage, pair: int, cell: int
@@ -285,7 +278,7 @@ class Campaign:
             done = rounds >= self.run.visit_turns and seconds >= self.run.visit_s
             return done or seconds >= LONGEST_VISIT_S
 
-        with self._telemeter.watching() as watch:
+        with Watch(self.run.machine.device_uuid) as watch:
             turns = interleave(
                 workers,
                 tasks,

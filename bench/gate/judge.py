@@ -288,10 +288,8 @@ def _is_equal(estimate: Estimate, rule: Rule) -> bool:
 
 def _memory_of(run: Run, cell: int) -> Verdict:
     visits = [visit for visit in run.visits if visit.stage == "memory" and visit.cell == cell]
-    base, head = (
-        [v.peak_bytes for v in visits if v.side == side and v.peak_bytes is not None]
-        for side in SIDES
-    )
+    peaks = [(visit.side, visit.peak_bytes) for visit in visits if visit.peak_bytes is not None]
+    base, head = ([peak for each, peak in peaks if each == side] for side in SIDES)
     return _memory(run.cells[cell].target, base, head, run.rule, _failure(visits, cell))
 
 

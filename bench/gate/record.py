@@ -30,8 +30,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SIDES: tuple[Side, Side] = ("base", "head")
 
 FEWEST_PAIRS = 6
-"""Fewer pairs have no 95% interval: five differences have the same sign by chance in 1 of 16
-cases."""
+"""Fewer have no 95% interval: five differences have one sign by chance in 1 of 16 cases."""
 
 
 class _Frozen(BaseModel):
@@ -39,18 +38,12 @@ class _Frozen(BaseModel):
 
 
 class Rule(_Frozen):
-    """How pairs of processes are judged; fixed before the run.
+    """How pairs of processes are judged, as docs/gate.md explains; fixed before the run.
 
-    Head may be slower by ``margin``. The screen takes ``screen_pairs`` pairs and only selects the
-    cells to measure again: those not shown to be equal at which a slow-down by ``find`` is not
-    excluded, or a one-sided test reaches ``screen_level`` in either direction. They are confirmed
-    on fresh pairs: as many as find a slow-down by ``find``, or by what the screen proves if that is
-    more, with probability ``power``, one disturbed pair among them allowed, but at least
-    ``confirm_pairs`` and at most ``most_pairs``. A cell is left after half of its pairs if they
-    show no change beyond ``margin`` and exclude ``find``. ``confirm_level`` bounds the chance of
-    any false alarm over all cells together. INCONCLUSIVE fails, unless ``inconclusive`` is "warn",
-    if a slow-down by ``find`` is not excluded. Memory may grow by ``memory_margin`` or
-    ``memory_bytes``, whichever is more.
+    Head may be slower by ``margin``. ``screen_level`` is of one-sided tests that only select cells.
+    Those are confirmed on ``confirm_pairs`` to ``most_pairs`` fresh pairs, as many as find ``find``
+    with probability ``power``. ``confirm_level`` bounds the chance of any false alarm in a run.
+    Memory may grow by ``memory_margin`` or ``memory_bytes``, whichever is more.
     """
 
     margin: Fraction = 0.03
@@ -73,14 +66,12 @@ class Rule(_Frozen):
 
 
 class Visit(_Frozen):
-    """One cell in one process.
+    """One cell in one process of a pair, whose sides are interleaved turn by turn.
 
-    Processes come in pairs, one of base and one of head, which are alive together and interleaved
-    turn by turn. ``second``: this process warmed up after the other. ``samples_ns`` are raw
-    nanoseconds of single passes, ``turn_samples`` of them a turn; both sides have the same turns in
-    the same order. ``void_samples`` were left out on both sides because the device was throttled.
-    ``peak_bytes`` is the peak above the weights, measured at the ``memory`` stage only.
-    ``slowdown`` is the fraction by which every pass was delayed on purpose.
+    ``second``: this process warmed up after the other. ``samples_ns`` are raw nanoseconds of single
+    passes, ``turn_samples`` of them a turn; both sides have the same turns in the same order.
+    ``void_samples`` were left out on both sides because the device was throttled. ``peak_bytes`` is
+    above the weights, at the ``memory`` stage only. Every pass was delayed by ``slowdown``.
     """
 
     stage: Stage
@@ -98,10 +89,9 @@ class Visit(_Frozen):
 
 
 class Version(_Frozen):
-    """One side: the ``ref`` as given, and its ``commit``.
+    """One side: the ``ref`` as given, its ``commit``, and a digest of the models' ``code``.
 
-    ``commit`` ends with ``+changes`` if there are uncommitted ones. ``code`` is a digest of the
-    models.
+    ``commit`` ends with ``+changes`` if there are uncommitted ones.
     """
 
     ref: str
@@ -134,10 +124,9 @@ class Run(_Frozen):
 
 
 class Samples(_Frozen):
-    """Medians of the processes of one benchmark; a side that lacks the benchmark is empty.
+    """Medians and peaks of the processes of one benchmark; a side that lacks it is empty.
 
-    ``base_bytes`` and ``head_bytes`` are the peaks of its processes. ``invalid`` says why its
-    times say nothing.
+    ``invalid`` says why its times say nothing.
     """
 
     target: str
@@ -151,8 +140,8 @@ class Samples(_Frozen):
 class SampleComparison(_Frozen):
     """Stored benchmarks of two versions, from which every verdict can be computed again.
 
-    ``base`` and ``head`` are the paths as given, ``conditions`` those of a process of base.
-    ``allow``: fields of them that may differ. ``notes`` are sentences for people.
+    ``base`` and ``head`` are the paths as given, ``conditions`` those of a process of base, of
+    which the fields in ``allow`` may differ. ``notes`` are sentences for people.
     """
 
     file: Literal["vidcost gate samples"] = "vidcost gate samples"
@@ -167,14 +156,12 @@ class SampleComparison(_Frozen):
 
 
 class Verdict(_Frozen):
-    """The verdict on one target.
+    """The verdict on one target, and why, in a sentence for people.
 
-    ``ratio`` is head over base with its 95% interval ``low`` to ``high``, None if too little was
-    measured. ``margin`` is the fraction by which head may be slower or larger. ``find`` is the
-    least slow-down that is excluded: a larger one would have been found. ``pairs``: the pairs that
-    the verdict rests on. ``p``: Holm-adjusted over all confirmed cells, one-sided; H0: head is
-    slower (faster, if IMPROVED) by at most the margin. ``base`` and ``head`` are seconds or bytes.
-    ``why`` is a sentence for people.
+    ``ratio`` is head over base with its 95% interval, None if too little was measured. A slow-down
+    above ``find`` is excluded. ``pairs``: those that the verdict rests on. ``p``: Holm-adjusted,
+    one-sided; H0: head is slower (faster, if IMPROVED) by at most the ``margin``. ``base`` and
+    ``head`` are seconds or bytes.
     """
 
     target: str

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,35 +51,27 @@ class Prepared:
 
     def rows(self) -> list[str]:
         """Names of its rows that can be built.  Raises: ValueError if its models do not import."""
-        process = subprocess.run(
-            [sys.executable, "-P", "-c", _ROWS],
-            env=os.environ | self.variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if process.returncode:
-            last = process.stderr.strip().splitlines()[-1:] or [f"status {process.returncode}"]
-            raise ValueError(f"{self.version.ref} cannot be run: {last[0]}")
-        names: list[str] = json.loads(process.stdout)
+        command = (sys.executable, "-P", "-c", _ROWS)
+        said = _output(command, f"{self.version.ref} cannot be run", os.environ | self.variables)
+        names: list[str] = json.loads(said)
         return names
 
 
 def git(folder: Path, *arguments: str) -> str:
     """The output of git.  Raises: ValueError, in a line, if it fails or is not installed."""
+    command = ("git", "--no-optional-locks", "-C", str(folder), *arguments)
     try:
-        process = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return _output(command, f"git {arguments[0]}")
     except OSError:
         raise ValueError("git is not installed: two versions are read from it") from None
-    if process.returncode:
-        last = process.stderr.strip().splitlines()[-1:] or ["it failed"]
-        raise ValueError(f"git {arguments[0]}: {last[0].removeprefix('fatal: ')}")
-    return process.stdout.strip()
+
+
+def _output(command: Sequence[str], what: str, environ: Mapping[str, str] | None = None) -> str:
+    ran = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        last = (ran.stderr.strip().splitlines() or [f"status {ran.returncode}"])[-1]
+        raise ValueError(f"{what}: {last.removeprefix('fatal: ')}")
+    return ran.stdout.strip()
 
 
 def prepare(

@@ -9,7 +9,7 @@ from typing import Any
 from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.inspection.counted import Counted, counted
 from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.timing.figures import contribution_figures, figures
+from vidcost.bench.timing.figures import figures, pair_figures
 from vidcost.bench.timing.plan import code_of
 from vidcost.bench.timing.record import Timing
 
@@ -25,17 +25,13 @@ class Variant:
     """The network with ``block`` at every position, None for none; at ``value`` of a swept axis.
 
     ``cell`` is what is counted; ``contribution`` what is timed, interleaved with the network
-    without.
+    without; None for that itself.
     """
 
     block: str | None
     value: int | None
     cell: Cell
-
-    @property
-    def contribution(self) -> Cell:
-        """The cell of the block's contribution."""
-        return self.cell.model_copy(update={"contribution": True})
+    contribution: Cell | None = None
 
 
 def variants(
@@ -56,11 +52,13 @@ def variants(
     found = []
     for value in values:
         common = {**conditions, **network, **({axis: value} if axis else {})}
-        for block in dict.fromkeys((None, *blocks)):
-            placed = tuple((at, block) for at in dict.fromkeys(positions) if block)
-            code = code_of((block,) if block else (), *user)
-            cell = checked_cell(common | {"blocks": placed, "code": code})
-            found.append(Variant(block, value, cell))
+        plain = checked_cell(common | {"blocks": (), "code": code_of((), *user)})
+        found.append(Variant(None, value, plain))
+        for block in dict.fromkeys(blocks):
+            placed = tuple((at, block) for at in dict.fromkeys(positions))
+            fields = common | {"blocks": placed, "code": code_of((block,), *user)}
+            pair = checked_cell(fields | {"against": plain})
+            found.append(Variant(block, value, checked_cell(fields), pair))
     return found
 
 
@@ -96,7 +94,7 @@ def to_time(chosen: Sequence[Variant], counts: Sequence[Counted]) -> list[Cell]:
     """The cells of what could be built: on a GPU also each by itself, for its energy."""
     ran = ("ok", "differs", "uncounted")
     sound = [v for v, c in zip(chosen, counts, strict=True) if c.status in ran]
-    contributions = [variant.contribution for variant in sound if variant.block is not None]
+    contributions = [variant.contribution for variant in sound if variant.contribution]
     alone = [variant.cell for variant in sound if variant.cell.device != "cpu"]
     return [*contributions, *alone]
 
@@ -115,9 +113,9 @@ def compared(
     """
     by_cell = {timing.cell: timing for timing in timings}
     plain = {v.value: c.total for v, c in zip(chosen, counts, strict=True) if v.block is None}
-    timed = {v: t for v in chosen if v.block and (t := by_cell.get(v.contribution)) is not None}
+    timed = {v: by_cell[v.contribution] for v in chosen if v.contribution in by_cell}
     done = {v: t for v, t in timed.items() if t.status == "ok"}
-    added = {variant: contribution_figures(timing) for variant, timing in done.items()}
+    added = {variant: pair_figures(timing) for variant, timing in done.items()}
     lines = []
     for variant, count in zip(chosen, counts, strict=True):
         total, less, timing = count.total, plain[variant.value], timed.get(variant)
@@ -134,13 +132,13 @@ def compared(
             "closed_forms": count.closed_forms if total and variant.block else None,
             "added_params": None,
             "added_macs": None,
-            "latency_s": mine.get("with_s"),
+            "latency_s": mine.get("target_s"),
             "added_s": mine.get("median_s"),
             "added_low_s": mine.get("ci_low_s"),
             "added_high_s": mine.get("ci_high_s"),
             "pairs": mine.get("n"),
             "peak_bytes": mine.get("peak_bytes"),
-            "added_peak_bytes": mine.get("block_bytes"),
+            "added_peak_bytes": mine.get("added_bytes"),
             "energy_j_per_clip": alone and figures(alone)["energy_j_per_clip"],
             "half_ci_s": mine.get("half_ci_s"),
             "not_separated": _overlapping(variant, added) if mine else None,
@@ -160,8 +158,8 @@ def compared(
 
 def _plain(contributions: Sequence[Timing]) -> dict[str, Any]:
     """Latency and memory of the network without any block, as timed beside each block."""
-    memory = contributions[0].memory_without
-    samples = [second for timing in contributions for second in timing.samples_s["without"]]
+    memory = contributions[0].reference_memory
+    samples = [second for timing in contributions for second in timing.samples_s["reference"]]
     return {
         "latency_s": median(samples) if samples else None,
         "peak_bytes": memory.peak if memory else None,

@@ -6,16 +6,22 @@ Users' code runs in an isolated process, where it may do anything.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+from torch import Tensor, nn
+
 from vidcost.bench.api.count import NetworkCount, count
+from vidcost.bench.block_spec import block_factory
 from vidcost.bench.count.counter import UncountedOperator
+from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.modules import ClosedFormMismatch, ModuleCount
 from vidcost.bench.count.reconcile import Candidate, Entry, candidates, reconcile_network
 from vidcost.bench.count.references.asking import DEFAULT, ask_about
 from vidcost.bench.count.references.reference import Answer, Convention
 from vidcost.bench.isolation import LIMIT_S, Failed, isolated
-from vidcost.bench.timing.build import Built, build
+from vidcost.bench.timing.build import blocks_of, build, row_of
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.predict import outline
+from vidcost.bench.timing.parent import Predicted
+from vidcost.bench.user.network import called
 from vidcost.bench.user.reference import of_user_code
 from vidcost.models.cost import Cost
 
@@ -79,8 +85,47 @@ def explained(
         return [], f"{cell.target}: {failed.status}: {failed}"
 
 
+def predict(cell: Cell, *, limit_s: float = LIMIT_S) -> Predicted:
+    """MACs of what is timed, at its batch; none if its code fails, which the worker then reports.
+
+    Raises: ValueError as :func:`counted`, without a user's code.
+    """
+    alone = cell.model_copy(update={"against": None})
+    try:
+        found = counted(alone, training=cell.phase == "training", limit_s=limit_s)
+    except ValueError:
+        if not cell.code:
+            raise
+        return Predicted()
+    if found.total is None:
+        return Predicted(hangs=found.error if found.status == "timed out" else None)
+    backward = found.backward.macs if found.backward else 0
+    return Predicted(found.total.macs, found.total.macs + backward)
+
+
+def outline(cell: Cell) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The network or block of ``cell`` and its inputs at its batch, in fp32 on the meta device.
+
+    Raises: ValueError as the network or block does.
+    """
+    if cell.network is not None:
+        return called(cell.network, cell.inputs, blocks_of(cell), on_meta=True)
+    if cell.row is not None:
+        row = row_of(cell)
+        return on_meta(row)[0], tuple(
+            torch.empty(cell.batch, *clip, device="meta") for clip in row.inputs
+        )
+    assert cell.block is not None, cell
+    assert cell.shape is not None, cell
+    with torch.device("meta"):
+        model = block_factory(cell.block)(cell.shape[0])
+    x = torch.empty(cell.batch, *cell.shape, device="meta")
+    # inside a network a gradient would pass through to the layers before the block
+    return model, (x.requires_grad_(cell.phase == "training"),)
+
+
 def _explained(cell: Cell, counters: tuple[Convention, ...]) -> list[Entry]:
-    built = _built(cell)
+    built = build(cell)
     with of_user_code(UncountedOperator):
         return reconcile_network(cell.target, built.model, built.inputs, counters)
 
@@ -94,7 +139,7 @@ def candidates_of(cell: Cell, *, limit_s: float = LIMIT_S) -> list[Candidate]:
 
 
 def _candidates(cell: Cell) -> list[Candidate]:
-    built = _built(cell)
+    built = build(cell)
     with of_user_code(UncountedOperator):
         return list(candidates(" + ".join(cell.inputs), built.model, built.inputs))
 
@@ -128,7 +173,7 @@ def _counted(cell: Cell, reference_counters: Sequence[Convention], training: boo
         )
     if not reference_counters:
         return known
-    built = _built(cell)
+    built = build(cell)
     # each leaves marks, but none that another sees: the one before has answered
     return replace(
         known,
@@ -149,11 +194,6 @@ def _network_count(cell: Cell, training: bool) -> NetworkCount:
         # ours run as shapes alone, so it is the clip that does not suit them
         if not cell.code:
             raise
-    built = _built(cell)
+    built = build(cell)
     with of_user_code(UncountedOperator):
         return count(built.model, built.inputs, training=training)
-
-
-def _built(cell: Cell) -> Built:
-    """For real; of a contribution the side with the blocks alone."""
-    return build(cell.model_copy(update={"contribution": False}))

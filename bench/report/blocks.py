@@ -80,7 +80,7 @@ def _line(timing: Timing) -> dict[str, Any]:
         "positions": math.prod(cell.shape[1:]),
         "phase": cell.phase,
         "shown_ratio": ratio_in_words(figures, "ratio"),
-        "shown_pairs": figures["pairs"] and f"{figures['pairs']:,}{'' if settled else ' ~'}",
+        "shown_pairs": figures["n"] and f"{figures['n']:,}{'' if settled else ' ~'}",
     }
 
 

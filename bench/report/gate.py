@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from vidcost.bench.count.record import COUNTS
 from vidcost.bench.gate.baseline import Change, Figure
-from vidcost.bench.gate.counts import HISTORY, Acceptance, Comparison
+from vidcost.bench.gate.counts import HISTORY, Comparison
 from vidcost.bench.gate.record import (
     Level,
     Rule,
@@ -53,7 +53,7 @@ def change_table(changes: Iterable[Change], *legend: str) -> Table:
     )
 
 
-def row_change_table(comparison: Comparison | Acceptance) -> Table:
+def row_change_table(comparison: Comparison) -> Table:
     """The same of rows, whose baseline has other counters' answers too."""
     advice = (
         'If the change is intended: `vidcost gate accept --reason "..."`, which asks the other '
@@ -84,13 +84,12 @@ def summary_line(comparison: Comparison, results: Path) -> str:
     )
 
 
-def accepted_line(acceptance: Acceptance, results: Path) -> str:
+def accepted_line(accepted: Comparison, results: Path) -> str:
     """What was accepted and written, and which commands to run next."""
-    rows = len({change.row for change in acceptance.changes})
     return (
-        f"{len(acceptance.changes):,} differences in {rows:,} rows accepted. Written: "
-        f"{results / COUNTS}, {results / HISTORY}. Now run `vidcost tables`, `vidcost explain` and "
-        "`vidcost audit`, which derive their files from the counts, and commit all of them."
+        f"{len(accepted.changes):,} differences in {len(accepted.changed_rows):,} rows accepted. "
+        f"Written: {results / COUNTS}, {results / HISTORY}. Now run `vidcost tables`, `vidcost "
+        "explain` and `vidcost audit`, which derive their files from the counts, and commit all."
     )
 
 

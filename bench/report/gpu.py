@@ -84,7 +84,7 @@ def _is_shown(timing: Timing) -> bool:
     return (
         cell.device != "cpu"
         and cell.is_row_itself
-        and not cell.is_pair
+        and cell.against is None
         and cell.batch == BATCH
         and cell.dtype in DTYPES
         and all(getattr(cell, n) == getattr(default, n) for n in AXES if n not in chosen)

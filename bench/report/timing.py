@@ -8,9 +8,9 @@ from typing import Any
 from vidcost.bench.report.table import Cell as Position
 from vidcost.bench.report.table import Column, Table, integer, percent
 from vidcost.bench.timing import axes
-from vidcost.bench.timing.figures import PARTS, contribution_figures, figures
-from vidcost.bench.timing.record import UNKNOWN, Timing
-from vidcost.bench.timing.stored import machine_of_all, rows_timed_alike
+from vidcost.bench.timing.figures import figures, pair_figures
+from vidcost.bench.timing.record import PARTS, UNKNOWN, Timing
+from vidcost.bench.timing.store import machine_of_all, rows_timed_alike
 
 
 def digits(value: float, significant: int = 4) -> str:
@@ -61,7 +61,6 @@ _MEASURED = (
     Column("clips_per_s", "clips/s", digits),
     Column("macs_per_s", "GMAC/s", giga),
     Column("share_of_matmul", "of matmul", percent),
-    Column("share_of_data_sheet", "of data sheet", percent),
     Column("peak_bytes", "Peak, MB", megabytes),
     Column("weights_bytes", "Weights", megabytes),
     Column("reserved_bytes", "Reserved", megabytes),
@@ -71,17 +70,17 @@ _MEASURED = (
 )
 
 _ADDED = (
-    Column("with_s", "With, ms", milliseconds),
-    Column("without_s", "Without, ms", milliseconds),
+    Column("target_s", "With, ms", milliseconds),
+    Column("reference_s", "Without, ms", milliseconds),
     Column("median_s", "Block, ms", milliseconds),
     HALF_INTERVAL,
-    Column("share_of_network", "of the network", percent),
+    Column("added_share", "of the network", percent),
     Column("n", "Pairs", integer),
-    Column("macs", "MACs of the block", integer),
-    Column("macs_share", "of the network's", percent),
+    Column("added_macs", "MACs of the block", integer),
+    Column("added_macs_share", "of the network's", percent),
     Column("s_per_gmac", "ms/GMAC", milliseconds),
     Column("peak_bytes", "Peak with, MB", megabytes),
-    Column("block_bytes", "block, MB", megabytes),
+    Column("added_bytes", "block, MB", megabytes),
 )
 
 _BESIDE = (
@@ -96,7 +95,6 @@ _MEANINGS = {
     "median_s": "Latency: median of n samples, ± half of its 95% confidence interval",
     "precision": "reached: that half over the median",
     "share_of_matmul": "of matmul: MAC/s over those of a large matrix product in the same run",
-    "share_of_data_sheet": "of data sheet: MAC/s over the dense peak the maker gives",
     "peak_bytes": "peak memory: most that was allocated at once above the weights",
     "reserved_bytes": "reserved: by the process's allocator",
     "device_used_bytes": "device: used by all processes on it",
@@ -110,7 +108,7 @@ def timing_table(timings: Iterable[Timing]) -> Table:
 
     Raises: ValueError if the records are of more than one kind of machine.
     """
-    chosen = [timing for timing in timings if not timing.cell.is_pair]
+    chosen = [timing for timing in timings if timing.cell.against is None]
     lines = list(map(figures, chosen))
     columns = present(lines, _MEASURED)
     return _table("Timings", "Target", chosen, lines, columns, _legend(chosen, columns))
@@ -121,8 +119,8 @@ def contribution_table(timings: Iterable[Timing]) -> Table:
 
     Raises: ValueError if the records are of more than one kind of machine.
     """
-    chosen = [timing for timing in timings if timing.cell.contribution]
-    lines = list(map(contribution_figures, chosen))
+    chosen = [timing for timing in timings if timing.cell.is_contribution]
+    lines = list(map(pair_figures, chosen))
     legend = (
         "The network with its blocks minus the same without, interleaved: the median of the "
         f"differences of pairs, ± half of its 95% confidence interval, {intervals_of(chosen)}; "
@@ -260,6 +258,6 @@ def machine_in_words(timings: Sequence[Timing]) -> str:
     versions = [f"{name} {value}" for name, value in known.items() if value != UNKNOWN]
     words = [f"torch {machine.torch}", *versions, f"{machine.cores} CPU cores ({machine.cpu})"]
     machines = [timing.machine for timing in timings if timing.machine is not None]
-    units = len({(each.device_uuid, each.host, each.node) for each in machines})
+    units = len({(each.device_uuid, each.host) for each in machines})
     shared = f" {units} such devices shared the work: each measured some of the lines."
     return f"Device: {machine.device}, {', '.join(words)}.{shared if units > 1 else ''}"

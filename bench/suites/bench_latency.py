@@ -14,9 +14,9 @@ import torch
 from vidcost.bench.block_spec import with_impl
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import default_threads
-from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.plan import fitting, shared_shapes
+from vidcost.bench.timing.worker import measure
 from vidcost.models.registry import BLOCKS, specs
 from vidcost.papers.catalog import rows_of, rows_with_costs
 

@@ -40,8 +40,8 @@ class Conditions(BaseModel):
     """One value of each axis.
 
     ``tf32`` is fp32 data with TF32 products, ``fp32`` has them off; ``bf16-autocast`` is fp32 data
-    under torch's autocast to bf16. ``cold``: the device's cache is emptied before every sample.
-    ``threads`` compute on the CPU. classes, frames and size are a row's, None for its own.
+    under torch's autocast to bf16. ``threads`` compute on the CPU. classes, frames and size are a
+    row's, None for its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,7 +74,6 @@ class Conditions(BaseModel):
             "N",
         ),
     ] = 1
-    cold: Annotated[bool, Axis("Cold", _if_set("cache emptied before every sample"))] = False
     threads: Annotated[
         PositiveInt,
         Axis("Threads", lambda value: "1 thread" if value == 1 else f"{value} threads"),

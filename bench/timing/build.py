@@ -28,13 +28,11 @@ DTYPES = {
 class Built:
     """A model and its inputs on the cell's device, in its type and layout.
 
-    ``without`` is the same network without its blocks, on the same inputs, for a contribution;
-    ``reference`` what a cell is timed against.
+    ``reference`` is what a cell is timed against.
     """
 
     model: nn.Module
     inputs: tuple[Tensor, ...]
-    without: nn.Module | None = None
     reference: Built | None = None
 
     @property
@@ -56,17 +54,11 @@ def build(cell: Cell, *, seed: int = 0) -> Built:
     torch.manual_seed(seed)
     if cell.network is not None:
         model, inputs = called(cell.network, cell.inputs, blocks_of(cell), seed=seed)
-        plain = called(cell.network, cell.inputs, {}, seed=seed)[0] if cell.contribution else None
-        return Built(
-            _ready(cell, model),
-            tuple(_given(cell, x) for x in inputs),
-            None if plain is None else _ready(cell, plain),
-        )
+        return Built(_ready(cell, model), tuple(_given(cell, x) for x in inputs))
     if cell.row is not None:
         row = row_of(cell)
-        without = _ready(cell, bare_row_of(cell).model()) if cell.contribution else None
         inputs = tuple(_given(cell, clip) for clip in row.clips(cell.batch))
-        return Built(_ready(cell, row.model()), inputs, without)
+        return Built(_ready(cell, row.model()), inputs)
     assert cell.block is not None, cell
     assert cell.shape is not None, cell
     block = _ready(cell, block_factory(cell.block)(cell.shape[0]))
@@ -80,7 +72,9 @@ def row_of(cell: Cell) -> Row:
 
     Raises: ValueError as the row and the blocks do; UserCodeError.
     """
-    row = _at_its_clip(cell)
+    assert cell.row is not None, cell
+    (row,) = select([cell.row])
+    row = row.at(classes=cell.classes, frames=cell.frames, size=cell.size)
     return row if cell.blocks is None else row.with_blocks(blocks_of(cell))
 
 
@@ -92,27 +86,12 @@ def blocks_of(cell: Cell) -> dict[str, BlockFactory]:
     return {position: block_factory(spec) for position, spec in cell.blocks or ()}
 
 
-def bare_row_of(cell: Cell) -> Row:
-    """The same without any block: no user's code is run for it.
-
-    Raises: ValueError as the row does.
-    """
-    row = _at_its_clip(cell)
-    return row.with_blocks({}) if cell.blocks is not None else row.without_blocks()
-
-
-def _at_its_clip(cell: Cell) -> Row:
-    assert cell.row is not None, cell
-    (row,) = select([cell.row])
-    return row.at(classes=cell.classes, frames=cell.frames, size=cell.size)
-
-
 def _given(cell: Cell, x: Tensor) -> Tensor:
     """An input on the cell's device, in its layout; integers and booleans keep their type."""
     if x.is_floating_point():
         x = x.to(DTYPES[cell.dtype])
-    if x.dim() == 5:
-        x = x.contiguous(memory_format=_layout(cell))
+    if x.dim() == 5 and cell.memory_format == "channels_last_3d":
+        x = x.contiguous(memory_format=torch.channels_last_3d)
     return x.to(cell.device)
 
 
@@ -121,11 +100,5 @@ def _ready(cell: Cell, model: nn.Module) -> nn.Module:
     if cell.memory_format == "channels_last_3d":
         for tensor in (*model.parameters(), *model.buffers()):
             if tensor.dim() == 5:
-                tensor.data = tensor.data.contiguous(memory_format=_layout(cell))
+                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last_3d)
     return model.train(cell.phase == "training")
-
-
-def _layout(cell: Cell) -> torch.memory_format:
-    if cell.memory_format == "channels_last_3d":
-        return torch.channels_last_3d
-    return torch.contiguous_format

@@ -18,10 +18,9 @@ class Cell(Conditions):
     ``block`` (a spec such as ``pnl:n=3``) alone on inputs of ``shape`` (C, T, H, W); or a user's
     ``network``, by reference, on ``inputs`` in words, of which ``batch`` is the first axis;
     ``blocks`` then go behind modules by their names. ``code`` is a digest of the user's code in the
-    target, empty if there is none.
-    ``contribution``: the network is interleaved with the same network without its blocks.
-    ``against`` is another cell that it is interleaved with, on the same device, at the same batch
-    and phase. ``device`` is torch's name, as this process numbers its devices.
+    target, empty if there is none. ``against`` is another cell that it is interleaved with, on the
+    same device, at the same batch and phase: the other implementation of a block, or the network
+    without blocks. ``device`` is torch's name, as this process numbers its devices.
     Raises: ValueError (pydantic's) for a cell that contradicts itself.
     """
 
@@ -32,7 +31,6 @@ class Cell(Conditions):
     network: str | None = None
     inputs: tuple[str, ...] = ()
     code: str = ""
-    contribution: bool = False
     against: Cell | None = None
     device: str = "cpu"
 
@@ -46,12 +44,8 @@ class Cell(Conditions):
             raise ValueError("blocks have positions in a row or a network")
         if (self.block is None) != (self.shape is None):
             raise ValueError("a block alone needs the shape of its input, and only a block does")
-        if self.contribution and self.row is None and not self.blocks:
-            raise ValueError("the contribution of a block is measured inside a row or a network")
         if self.row is None and any((self.classes, self.frames, self.size)):
             raise ValueError("classes, frames and size are a row's")
-        if self.cold and self.block is None:
-            raise ValueError("only a block alone is timed with a cold cache")
         if self.device == "cpu" and self.mode == "cuda-graph":
             raise ValueError("CUDA graphs need a CUDA device")
         if self.device == "cpu" and self.dtype == "tf32":
@@ -63,16 +57,16 @@ class Cell(Conditions):
         return self
 
     def _check_pair(self, other: Cell) -> None:
-        if self.contribution or other.is_pair or self.cold or other.cold:
-            raise ValueError("a cell is interleaved with one other, neither a pair nor cold")
+        if other.against is not None:
+            raise ValueError("a cell is interleaved with one other, which is no pair")
         for name in ("device", "batch", "phase", "threads"):
             if getattr(self, name) != getattr(other, name):
                 raise ValueError(f"two cells that are interleaved have one {name}")
 
     @property
-    def is_pair(self) -> bool:
-        """Whether two sides are interleaved."""
-        return self.contribution or self.against is not None
+    def is_contribution(self) -> bool:
+        """Whether it is interleaved with the same network without blocks."""
+        return self.against is not None and self.against.blocks == ()
 
     @property
     def is_row_itself(self) -> bool:

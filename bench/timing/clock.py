@@ -1,31 +1,14 @@
-"""Clocks: marks in time, read when all is done."""
+"""Clocks: marks in time, read when all is done.
+
+``prepare`` makes room for so many marks, and forgets earlier ones; ``mark`` marks this moment and
+returns its number; ``finish`` waits until the device has passed all marks; then ``seconds`` are
+those from one mark to another. ``resolution_s`` is the least difference that says anything.
+"""
 
 import itertools
 import time
-from typing import Protocol
 
 import torch
-
-
-class Clock(Protocol):
-    """Marks moments on a device's own time line.
-
-    ``resolution_s`` is the least difference of two marks that says anything.
-    """
-
-    resolution_s: float
-
-    def prepare(self, marks: int) -> None:
-        """Make room for ``marks`` marks; earlier ones are forgotten."""
-
-    def mark(self) -> int:
-        """Mark this moment; returns its number."""
-
-    def finish(self) -> None:
-        """Wait until the device has passed all marks."""
-
-    def seconds(self, start: int, end: int) -> float:
-        """From one mark to another, once the device has passed both."""
 
 
 class HostClock:
@@ -98,6 +81,9 @@ class CudaClock:
         """Milliseconds between events, in seconds."""
         elapsed_ms: float = self._events[start].elapsed_time(self._events[end])
         return elapsed_ms / 1e3
+
+
+Clock = HostClock | CudaClock
 
 
 def clock_for(device: str) -> Clock:

@@ -2,25 +2,19 @@
 
 import statistics
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
-from vidcost.bench.timing import peak, predict
-from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.record import Memory, Part, Timing
+from vidcost.bench.timing.record import PARTS, Memory, Part, Timing
 from vidcost.bench.timing.statistics import differences, ratios, summary
-
-PARTS: tuple[Part, ...] = ("forward", "backward", "optimizer")
 
 
 def figures(timing: Timing) -> dict[str, Any]:
     """A record's figures, in seconds and bytes."""
     cell, memory = timing.cell, timing.memory or Memory(weights=0)
-    protocol, machine = timing.protocol, timing.machine
+    protocol = timing.protocol
     latency = _of_samples(timing, timing.samples_s.get("latency", ()))
     median_s = latency["median_s"]
     macs_per_s = _ratio(timing.macs_total or None, median_s)
-    sheet = peak.macs_per_s(machine.device, cell.dtype) if machine else None
     return {
         **_head(timing),
         **latency,
@@ -34,8 +28,6 @@ def figures(timing: Timing) -> dict[str, Any]:
         "macs_per_s": macs_per_s,
         "peak_macs_per_s": timing.peak_macs_per_s,
         "share_of_matmul": _ratio(macs_per_s, timing.peak_macs_per_s),
-        "data_sheet_macs_per_s": sheet,
-        "share_of_data_sheet": _ratio(macs_per_s, sheet),
         "peak_bytes": memory.peak,
         "weights_bytes": timing.memory and memory.weights,
         "reserved_bytes": memory.reserved,
@@ -45,53 +37,36 @@ def figures(timing: Timing) -> dict[str, Any]:
     }
 
 
-def contribution_figures(timing: Timing) -> dict[str, Any]:
-    """What blocks add to a network, which was timed with and without them, interleaved.
-
-    ``macs`` are the blocks' own; ``block_bytes`` is how much higher the peak is with them.
-    """
-    with_, without = (timing.samples_s.get(part, ()) for part in ("with", "without"))
-    pairs = min(len(with_), len(without))
-    block = _of_samples(timing, differences(with_[:pairs], without[:pairs]))
-    with_s = _median(timing, "with")
-    macs = _minus(timing.macs_total, predict.predict_without(timing.cell).macs_total)
-    peak_bytes = _peak(timing.memory)
-    return {
-        **_head(timing),
-        "with_s": with_s,
-        "without_s": _median(timing, "without"),
-        **block,
-        "share_of_network": _ratio(block["median_s"], with_s),
-        "macs": macs,
-        "macs_share": _ratio(macs, timing.macs_total),
-        "s_per_gmac": _ratio(block["median_s"], None if macs is None else macs / 1e9),
-        "peak_bytes": peak_bytes,
-        "block_bytes": _minus(peak_bytes, _peak(timing.memory_without)),
-    }
-
-
 def pair_figures(timing: Timing) -> dict[str, Any]:
     """Seconds, bytes and MACs of both sides of a cell that was timed against another.
 
-    ``ratio`` is the median of the ratios of pairs, the target's time over the reference's, with its
-    95% confidence interval ``ratio_low`` and ``ratio_high``.
+    ``median_s`` with its interval is of the differences of pairs, target less reference; ``ratio``
+    with ``ratio_low`` and ``ratio_high`` of their ratios. ``added_macs`` and ``added_bytes`` are
+    the target's less the reference's.
     """
-    assert timing.cell.against is not None, timing.cell
-    target, reference = (timing.samples_s.get(part, ()) for part in ("target", "reference"))
-    ratio = summary(ratios(target, reference), timing.processes) if target else None
+    sides = [timing.samples_s.get(part, ()) for part in ("target", "reference")]
+    ratio = summary(ratios(*sides), timing.processes) if sides[0] else None
+    added = _of_samples(timing, differences(*sides))
+    target_s = _median(timing, "target")
+    added_macs = _minus(timing.macs_total, timing.reference_macs_total)
+    peak_bytes, reference_peak_bytes = _peak(timing.memory), _peak(timing.reference_memory)
     return {
-        "target_s": _median(timing, "target"),
+        **_head(timing),
+        "target_s": target_s,
         "reference_s": _median(timing, "reference"),
         "ratio": ratio and ratio.median,
         "ratio_low": ratio and ratio.low,
         "ratio_high": ratio and ratio.high,
-        "pairs": ratio and ratio.n,
+        **added,
+        "added_share": _ratio(added["median_s"], target_s),
         "macs_total": timing.macs_total,
-        "reference_macs_total": _macs_of(timing.cell.against),
-        "peak_bytes": _peak(timing.memory),
-        "reference_peak_bytes": _peak(timing.memory_without),
-        "status": timing.status,
-        "error": timing.error or None,
+        "reference_macs_total": timing.reference_macs_total,
+        "added_macs": added_macs,
+        "added_macs_share": _ratio(added_macs, timing.macs_total),
+        "s_per_gmac": _ratio(added["median_s"], None if added_macs is None else added_macs / 1e9),
+        "peak_bytes": peak_bytes,
+        "reference_peak_bytes": reference_peak_bytes,
+        "added_bytes": _minus(peak_bytes, reference_peak_bytes),
     }
 
 
@@ -125,12 +100,6 @@ def _of_samples(timing: Timing, samples: Sequence[float]) -> dict[str, Any]:
         "iqr_s": of.iqr,
         "n": of.n,
     }
-
-
-@cache
-def _macs_of(cell: Cell) -> int | None:
-    # counting takes a pass, and many cells are timed against the same one
-    return predict.predict(cell).macs_total
 
 
 def _median(timing: Timing, part: Part) -> float | None:

@@ -1,18 +1,31 @@
-"""The machine that a measurement runs on."""
+"""The machine that a measurement runs on, its locks, and whatever else a sample depends on."""
 
+import contextlib
+import hashlib
 import os
 import platform
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import torch
+from filelock import FileLock, Timeout
 
+import vidcost.bench.user
+from vidcost.bench import block_spec, call, isolation, process
+from vidcost.bench.isolation import Failed, isolated
 from vidcost.bench.timing.record import UNKNOWN, Machine
 from vidcost.bench.timing.telemetry import driver
+from vidcost.papers.catalog import row_files
+
+PROBE_LIMIT_S = 120
+
+PARENT = frozenset("figures on_ray parent plan store sweep".split())
+"""Modules beside this one that only the parent runs: no sample depends on them."""
 
 
 def describe(device: str) -> Machine:
@@ -87,22 +100,6 @@ def _cpu() -> str:
     return named[0] if named else platform.processor() or platform.machine()
 
 
-def last_cache_bytes(cpus: Path = Path("/sys/devices/system/cpu")) -> int | None:
-    """The last caches of the CPUs this process may run on, together; None where nobody says."""
-    caches: dict[tuple[int, str], int] = {}
-    for cpu in allowed_cpus():
-        for folder in (cpus / f"cpu{cpu}" / "cache").glob("index*"):
-            try:
-                level = int((folder / "level").read_text())
-                kibibytes = (folder / "size").read_text().strip().removesuffix("K")
-                # one cache is listed under every CPU that shares it
-                caches[level, (folder / "shared_cpu_list").read_text()] = 1024 * int(kibibytes)
-            except (OSError, ValueError):
-                continue
-    last = max((level for level, _ in caches), default=0)
-    return sum(size for (level, _), size in caches.items() if level == last) or None
-
-
 def allowed_cpus() -> list[int]:
     """The CPUs that this process may run on, by number; none where the system does not say."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -133,3 +130,84 @@ def _version(distribution: str) -> str:
         return version(distribution)
     except PackageNotFoundError:
         return UNKNOWN
+
+
+# what the parent knows before a worker is started
+
+
+def machine_of(device: str) -> Machine:
+    """The machine of ``device``, in torch's numbering.
+
+    A GPU is looked at by a process that then ends, so this one never holds memory on it. It sees
+    what a worker will see: ``CUDA_VISIBLE_DEVICES`` by index, UUID or MIG instance is CUDA's to
+    read, in an order that NVML does not share.
+    Raises: ValueError if there is no such device.
+    """
+    # a process of Ray's is given one GPU after another
+    return _machine(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+@cache
+def _machine(device: str, visible: str | None) -> Machine:
+    if device == "cpu":
+        return describe(device)
+    try:
+        return isolated(PROBE_LIMIT_S, describe, device)
+    except Failed as failed:
+        raise ValueError(f"cannot use {device}: {failed}") from None
+
+
+def conditions(machine: Machine) -> tuple[str, ...]:
+    """What a cell's key is made of beside the cell: the code, and all that may change a sample."""
+    fields = "device driver cpu cores python torch cuda cudnn triton".split()
+    return code_version(), *(str(getattr(machine, name)) for name in fields)
+
+
+def worker_files() -> list[Path]:
+    """The code that a worker runs."""
+    timing = (path for path in Path(__file__).parent.glob("*.py") if path.stem not in PARENT)
+    user = (path for folder in vidcost.bench.user.__path__ for path in Path(folder).glob("*.py"))
+    beside = (Path(str(module.__file__)) for module in (block_spec, call, isolation, process))
+    return [*row_files(), *beside, *sorted(user), *sorted(timing)]
+
+
+@cache
+def code_version() -> str:
+    """A digest of the code that a worker runs."""
+    digest = hashlib.sha256()
+    for path in worker_files():
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def names_of(device: str, threads: int, machine: Machine) -> list[str]:
+    """The names of the locks that a measurement on ``device`` needs: its GPU's, or its CPUs'."""
+    if device == "cpu":
+        return [f"cpu-{cpu}" for cpu in sorted(cpus_for(threads, allowed_cpus()))]
+    return [machine.device_uuid if machine.device_uuid != UNKNOWN else device.replace(":", "-")]
+
+
+@contextlib.contextmanager
+def locked(names: Iterable[str], say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the locks of ``names``; ``say`` is told of one that another program holds.
+
+    They lie in the folder ``VIDCOST_LOCKS`` or the system's temporary one, so that other users are
+    waited for as well. Where none can be made, there is none.
+    """
+    folder = Path(os.environ.get("VIDCOST_LOCKS") or Path(tempfile.gettempdir()) / "vidcost-locks")
+    with contextlib.ExitStack() as held:
+        # in one order for all programs, or two could wait for each other
+        for name in names:
+            lock = FileLock(folder / f"{name}.lock", mode=0o666)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    say(f"another program measures on {name}: waiting until it is done")
+                    lock.acquire()
+            except OSError as error:
+                say(f"cannot lock {name} ({error.strerror}): another program may measure on it")
+                continue
+            held.callback(lock.release)
+        yield

@@ -7,13 +7,29 @@ from typing import Any
 
 import torch
 
+from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.record import Memory
+from vidcost.bench.timing.runner import Runner
 
 
 def rss_peak_bytes() -> int:
     """The most memory this process has held so far."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def memory_of(device: str, built: Built, runner: Runner) -> Memory:
+    """The memory of one more pass of ``runner``.
+
+    Gradients are freed at the beginning of a step: they are not held before it.
+    """
+
+    def held_bytes() -> int:
+        return sum(x.numel() * x.element_size() for x in built.inputs) + runner.state_bytes
+
+    return measure_memory(
+        device, runner.step, weights_bytes=built.weights_bytes, held_bytes=held_bytes
+    )
 
 
 def measure_memory(

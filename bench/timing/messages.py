@@ -8,9 +8,10 @@ message of a task is a ``Timing`` with an empty key. A worker ends when its pare
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.record import Frozen
 
 Reply = Literal["keep", "void", "stop"]
 
@@ -22,11 +23,7 @@ class ParentGone(Exception):
     """The parent hung up: nobody reads the measurement."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Limits(_Frozen):
+class Limits(Frozen):
     """When sampling ends: at ``precision`` with ``min_samples``, or after ``sampling_s`` seconds.
 
     ``precision`` is the half width of the median's 95% confidence interval over the median; of two
@@ -58,7 +55,7 @@ class Limits(_Frozen):
         return self.start_up_s + self.warmup_s + self.sampling_s + self.energy_s
 
 
-class Task(_Frozen):
+class Task(Frozen):
     """The cell to measure.
 
     Every pass takes longer by the fraction ``slowdown``: a planted regression. ``peak_macs_per_s``
@@ -71,7 +68,7 @@ class Task(_Frozen):
     peak_macs_per_s: PositiveFloat | None = None
 
 
-class Chunk(_Frozen):
+class Chunk(Frozen):
     """Progress of the sampling; ``median_s`` and ``precision`` are of the samples kept so far."""
 
     samples: int
@@ -80,7 +77,7 @@ class Chunk(_Frozen):
     sampling_s: float
 
 
-class Window(_Frozen):
+class Window(Frozen):
     """Passes run back to back between ``start`` and ``end``, for the energy."""
 
     edge: Literal["start", "end"]

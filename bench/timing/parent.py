@@ -4,24 +4,23 @@ Each cell has a worker process of its own. While it measures, the parent samples
 telemetry and decides which samples count. However a worker ends, its cell has a record.
 """
 
-import contextlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from itertools import chain
 from statistics import fmean
+from typing import Any
 
 from vidcost.bench.process import ChildProcess, TimedOut
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.conditions import conditions, machine_of
-from vidcost.bench.timing.locks import locked, names_of
+from vidcost.bench.timing.machine import conditions, locked, machine_of, names_of
 from vidcost.bench.timing.messages import STARTED, Chunk, Limits, Reply, Task, Window
-from vidcost.bench.timing.record import Machine, Telemetry, Timing
+from vidcost.bench.timing.record import Telemetry, Timing
 from vidcost.bench.timing.sampling import precision_of
-from vidcost.bench.timing.telemetry import Telemeter, Watch, is_throttled
+from vidcost.bench.timing.telemetry import Watch, is_throttled
 
 # -P keeps files of the current folder from standing in for the worker's modules
 COMMAND = (sys.executable, "-P", "-m", "vidcost.bench.timing.worker")
@@ -164,12 +163,11 @@ class Predicted:
     hangs: str | None = None
 
 
-class Supervisor(contextlib.ExitStack):
+class Supervisor:
     """Measures cells with workers started by ``command``.
 
     ``predict`` is asked about each cell before its worker is given its task. ``on_chunk`` is told
-    of each stretch of samples and the reply to it. ``look`` describes a device, once. ``warn`` is
-    told of another program that measures on it.
+    of each stretch of samples and the reply to it, ``warn`` of another program that measures.
     """
 
     def __init__(
@@ -178,17 +176,14 @@ class Supervisor(contextlib.ExitStack):
         predict: Callable[[Cell], Predicted],
         on_chunk: Callable[[Cell, Chunk, Reply], None] = lambda cell, chunk, reply: None,
         *,
-        look: Callable[[str], Machine] | None = None,
         warn: Callable[[str], None] = lambda line: None,
     ) -> None:
-        super().__init__()
         self._command = command
-        self.predict = predict
+        # many cells are timed against the same one
+        self.predict = cache(predict)
         self._on_chunk = on_chunk
-        self._look = look or machine_of
         # several cells may wait for the same program
         self._warn = cache(warn)
-        self._devices: dict[str, tuple[Machine, Telemeter]] = {}
         self._peaks: dict[tuple[str, str, int], float] = {}
 
     def key(self, cell: Cell) -> str:
@@ -196,8 +191,7 @@ class Supervisor(contextlib.ExitStack):
 
         Raises: ValueError if its device is not there.
         """
-        machine, _ = self._device(cell)
-        return cell.key(*conditions(machine))
+        return cell.key(*conditions(machine_of(cell.device)))
 
     def measure(self, cell: Cell, limits: Limits, *, stop_at: float | None = None) -> Timing:
         """The record of ``cell``, whatever becomes of its worker.
@@ -209,23 +203,26 @@ class Supervisor(contextlib.ExitStack):
         each_s = max(limits.least_s, limits.sampling_s / cell.processes)
         limits = limits.model_copy(update={"sampling_s": each_s})
         timings: list[Timing] = []
-        machine, _ = self._device(cell)
-        with locked(names_of(cell.device, cell.threads, machine), self._warn):
+        names = names_of(cell.device, cell.threads, machine_of(cell.device))
+        with locked(names, self._warn):
             while len(timings) < cell.processes and all(each.status == "ok" for each in timings):
                 timings.append(self._measure(cell, limits, stop_at))
         return joined(timings) if timings[-1].status == "ok" else timings[-1]
 
     def _measure(self, cell: Cell, limits: Limits, stop_at: float | None) -> Timing:
-        machine, telemeter = self._device(cell)
-        predicted = {k: v for k, v in asdict(self.predict(cell)).items() if v is not None}
-        if hangs := predicted.pop("hangs", None):
-            known = {"status": "timed out", "error": f"counting it: {hangs}", "machine": machine}
-            return Timing(key=self.key(cell), cell=cell).model_copy(update=known)
-        started = datetime.now(UTC).isoformat(timespec="seconds")
+        machine, predicted = machine_of(cell.device), self.predict(cell)
+        known: dict[str, Any] = {"key": self.key(cell), "machine": machine}
+        if predicted.hangs:
+            known |= {"status": "timed out", "error": f"counting it: {predicted.hangs}"}
+            return Timing(key="", cell=cell).model_copy(update=known)
+        known |= {"macs": predicted.macs, "macs_total": predicted.macs_total}
+        if cell.against is not None:
+            known["reference_macs_total"] = self.predict(cell.against).macs_total
+        known["started"] = datetime.now(UTC).isoformat(timespec="seconds")
         product = cell.device, cell.dtype, cell.threads
         task = Task(cell=cell, limits=limits, peak_macs_per_s=self._peaks.get(product))
         with (
-            telemeter.watching() as watch,
+            Watch(machine.device_uuid) as watch,
             WorkerProcess(self._command, threads=cell.threads) as worker,
         ):
             exchange = Exchange(watch, stop_at=stop_at)
@@ -238,24 +235,8 @@ class Supervisor(contextlib.ExitStack):
             worker.leave()
         if message.peak_macs_per_s is not None:
             self._peaks[product] = message.peak_macs_per_s
-        return message.model_copy(
-            update=predicted
-            | {
-                "key": self.key(cell),
-                "machine": message.machine or machine,
-                "telemetry": tuple(exchange.telemetry),
-                "energy_j": exchange.energy_j,
-                "started": started,
-            }
-        )
-
-    def _device(self, cell: Cell) -> tuple[Machine, Telemeter]:
-        if cell.device not in self._devices:
-            machine = self._look(cell.device)
-            telemeter = Telemeter(machine.device_uuid)
-            self.callback(telemeter.close)
-            self._devices[cell.device] = machine, telemeter
-        return self._devices[cell.device]
+        known |= {"machine": message.machine or machine, "energy_j": exchange.energy_j}
+        return message.model_copy(update={**known, "telemetry": tuple(exchange.telemetry)})
 
 
 def joined(timings: Sequence[Timing]) -> Timing:

@@ -1,6 +1,5 @@
 """Which cells are timed: rows, blocks and networks under conditions."""
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -24,18 +23,6 @@ from vidcost.papers.row import Row
 ALL = "all"
 """The word for all blocks of the registry."""
 
-SWEEP_FRAMES = (1, 2, 4, 8, 16, 32)
-"""Frames of a sweep over the number of positions."""
-
-ASSUMED_MACS_PER_S = 10e9
-"""Of a CPU core in a network; on two of them the rows were measured at 20 to 80 GMAC/s."""
-
-START_S = 4.0
-"""A worker's imports and building, before its first pass."""
-
-PASSES = 8
-"""Passes of a row that is barely measured: warm-up, the memory pass, a few samples."""
-
 Shape = tuple[int, int, int, int]
 """C, T, H, W."""
 
@@ -51,9 +38,9 @@ def cells_for(
     """The cells of ``rows``, ``blocks`` and ``networks`` under all combinations of ``conditions``.
 
     With ``contribution`` a row is timed interleaved with the same network without its blocks;
-    rows that have none are left out. ``blocks`` are specs and shapes (C, T, H, W) of blocks alone,
-    which are timed with a warm cache and a cold one. ``networks`` are references to a user's, with
-    their inputs in words, which have a batch of their own.
+    rows that have none are left out. ``blocks`` are specs and shapes (C, T, H, W) of blocks alone.
+    ``networks`` are references to a user's, with their inputs in words, which have a batch of their
+    own.
     Raises: ValueError for conditions that contradict each other, rows that cannot be built, or if
             ``contribution`` is asked of rows without blocks alone.
     """
@@ -65,21 +52,17 @@ def cells_for(
         chosen = [row for row in chosen if row.has_blocks]
         if not chosen:
             raise ValueError("none of these rows has a block, so none contributes: choose others")
-    targets: list[dict[str, Any]] = [
-        row_fields(row) | {"contribution": contribution} for row in chosen
-    ]
-    targets += [
-        {"block": spec, "shape": shape, "cold": cold, "code": code_of([spec])}
-        for spec, shape in blocks
-        for cold in (False, True)
-    ]
+    targets = [row_fields(row) for row in chosen]
+    targets += [{"block": spec, "shape": at, "code": code_of([spec])} for spec, at in blocks]
     targets += [network_fields(reference, inputs) for reference, inputs in networks]
-    cells = (
-        # the inputs of a network have a batch, which is not the conditions' to change
-        checked_cell(combination | target)
-        for combination in combinations(conditions or {})
-        for target in targets
-    )
+    cells = []
+    for combination in combinations(conditions or {}):
+        for target in targets:
+            # the inputs of a network have a batch, which is not the conditions' to change
+            fields = combination | target
+            if contribution and "row" in target:
+                fields["against"] = checked_cell(fields | {"blocks": ()})
+            cells.append(checked_cell(fields))
     return list(dict.fromkeys(cells))
 
 
@@ -119,16 +102,6 @@ def _file(reference: str) -> str:
     return reference.partition(":")[0]
 
 
-def check_code(cell: Cell) -> None:
-    """Check that a user's code is here what it is where the cell was made.
-
-    Raises: ValueError if it is not.
-    """
-    blocks = [spec for _, spec in cell.blocks or ()] + ([cell.block] if cell.block else [])
-    if code_of(dict.fromkeys(blocks), cell.network or "", cell.inputs) != cell.code:
-        raise ValueError(f"the code behind {cell.target} differs on this node")
-
-
 # blocks alone
 
 
@@ -155,12 +128,6 @@ def _placed(row: Row) -> tuple[tuple[type, Shape], ...]:
     return tuple(placed)
 
 
-def swept(shapes: Iterable[Shape]) -> list[Shape]:
-    """The same maps in 1 to 32 frames: N grows, and nothing else."""
-    grown = ((c, frames, h, w) for c, _, h, w in shapes for frames in SWEEP_FRAMES)
-    return list(dict.fromkeys(grown))
-
-
 def implemented(blocks: Iterable[str], impls: str, *, every: bool) -> tuple[list[str], list[str]]:
     """``blocks`` in the implementation ``impls``, or those that have both; and what was left out.
 
@@ -182,12 +149,12 @@ def implemented(blocks: Iterable[str], impls: str, *, every: bool) -> tuple[list
 
 
 def blocks_alone(
-    words: Sequence[str], shapes: Sequence[str], *, impl: str | None = None, sweep: bool = False
+    words: Sequence[str], shapes: Sequence[str], *, impl: str | None = None
 ) -> tuple[list[tuple[str, Shape]], list[str]]:
     """Blocks at ``shapes``, or where rows put different blocks; and why others were left out.
 
     ``impl`` names implementations, with commas between them; both of them include blocks that
-    compute other functions. With ``sweep`` each shape in 1 to 32 frames.
+    compute other functions.
     Raises: ValueError for an unknown block or implementation, a text that is no shape, or if
             nothing fits.
     """
@@ -198,7 +165,7 @@ def blocks_alone(
     if impl is not None:
         specs, reasons = implemented(specs, impl, every=ALL in words)
     at = [shape_of(text) for text in shapes] or shared_shapes(rows_of())
-    alone, unfit = fitting(specs, swept(at) if sweep else at)
+    alone, unfit = fitting(specs, at)
     return alone, [*reasons, *unfit]
 
 
@@ -275,29 +242,3 @@ def seconds(text: str) -> float:
     if not (found := re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip(), re.ASCII)):
         raise ValueError(f"{text!r} is no time such as 90s, 10m or 1h")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
-
-
-def affordable(
-    rows: Sequence[Row], macs: Mapping[str, int], budget_s: float, *, threads: int
-) -> list[Row]:
-    """The rows that are expected to fit into ``budget_s``, in order.
-
-    Networks that carry blocks come first, with their baselines, then small before large. ``macs``
-    are those of one pass of each row.
-    """
-    carriers = {row.network for row in rows if row.has_blocks}
-    left_s = budget_s
-    fits = set()
-    for row in sorted(rows, key=lambda row: (row.network not in carriers, macs[row.name])):
-        cost_s = START_S + PASSES * macs[row.name] / (ASSUMED_MACS_PER_S * threads)
-        if cost_s <= left_s:
-            left_s -= cost_s
-            fits.add(row.name)
-    return [row for row in rows if row.name in fits]
-
-
-def least_seconds(cell: Cell, macs: int | None) -> float:
-    """An estimate of the least time that a measurement takes; ``macs`` are those of one pass."""
-    sides = 2 if cell.is_pair else 1
-    speed = ASSUMED_MACS_PER_S * cell.threads if cell.device == "cpu" else math.inf
-    return START_S + sides * PASSES * (macs or 0) / speed

@@ -28,34 +28,21 @@ Status = Literal[
 own or sys.exit; ``not finite``: NaN or infinity came out.
 """
 
-Part = Literal[
-    "latency",
-    "forward",
-    "backward",
-    "optimizer",
-    "with",
-    "without",
-    "target",
-    "reference",
-    "target_forward",
-    "target_backward",
-    "reference_forward",
-    "reference_backward",
-]
-"""A whole pass or training step; the parts of a step; the sides of a contribution; a cell and the
-one it is timed against, and the parts of their steps."""
+Part = Literal["latency", "forward", "backward", "optimizer", "target", "reference"]
+"""A whole pass or training step; the parts of a step; a cell and the one it is timed against."""
+
+PARTS: tuple[Part, ...] = ("forward", "backward", "optimizer")
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Protocol(_Frozen):
+class Protocol(Frozen):
     """How the samples were taken.
 
     Times in seconds. ``settled``: two windows of the warm-up agreed. ``precision`` is the half
-    width of the median's 95% confidence interval over the median, as reached; of a contribution,
-    that of the sides' difference over the median with the blocks; against another cell that of the
+    width of the median's 95% confidence interval over the median, as reached; of a pair that of the
     ratio. ``cpus`` are those of the host that the passes were pinned to, none on a GPU.
     """
 
@@ -68,7 +55,7 @@ class Protocol(_Frozen):
     cpus: tuple[int, ...] = ()
 
 
-class Memory(_Frozen):
+class Memory(Frozen):
     """Bytes; None if this device does not report them.
 
     ``weights`` are of the model. ``peak`` is the most that was allocated at once above the weights
@@ -84,11 +71,11 @@ class Memory(_Frozen):
     device_used: int | None = None
 
 
-class Machine(_Frozen):
+class Machine(Frozen):
     """Names and versions of the machine, as they are reported.
 
     Two versions of a code compare only if all of these are equal. ``host`` is the name of a
-    cluster's host; ``node`` is empty, it once was Ray's id of the node.
+    cluster's host.
     """
 
     device: str
@@ -105,18 +92,15 @@ class Machine(_Frozen):
     triton: str = UNKNOWN
     vidcost: str
     host: str = ""
-    node: str = ""
 
     @property
     def kind(self) -> Machine:
         """The same without names of single machines: timings of one kind share a table."""
         # like machines report memory that differs by what their firmware keeps
-        return self.model_copy(
-            update={"device_uuid": "", "host": "", "node": "", "memory_bytes": 0}
-        )
+        return self.model_copy(update={"device_uuid": "", "host": "", "memory_bytes": 0})
 
 
-class Telemetry(_Frozen):
+class Telemetry(Frozen):
     """One reading of the device while it was measured; None where it does not report.
 
     ``at_s`` is seconds after the worker began to sample. Clocks in MHz, temperature in degrees
@@ -132,15 +116,15 @@ class Telemetry(_Frozen):
     throttle_reasons: tuple[str, ...] | None = None
 
 
-class Timing(_Frozen):
+class Timing(Frozen):
     """One cell's measurement.
 
     ``samples_s`` are raw seconds by part; ``processes`` the numbers of them of each process, if
     several took them one after the other. ``macs`` are exact MACs of one forward pass at the cell's
     batch, ``macs_total`` of all that was timed (with the backward pass in training); both are
-    counted by the parent, never in the timed process. ``memory`` is of the target, and
-    ``memory_without`` of the network without its blocks or the cell it is timed against.
-    ``energy_j`` is of one pass, over a window of at least 5 s.
+    counted by the parent, never in the timed process. ``reference_memory`` and
+    ``reference_macs_total`` are of the cell it is timed against. ``energy_j`` is of one pass, over
+    a window of at least 5 s.
     """
 
     key: str
@@ -152,10 +136,11 @@ class Timing(_Frozen):
     samples_s: dict[Part, tuple[float, ...]] = {}
     processes: tuple[int, ...] = ()
     memory: Memory | None = None
-    memory_without: Memory | None = None
+    reference_memory: Memory | None = None
     telemetry: tuple[Telemetry, ...] = ()
     macs: int | None = None
     macs_total: int | None = None
+    reference_macs_total: int | None = None
     peak_macs_per_s: float | None = None
     energy_j: float | None = None
     started: str = ""

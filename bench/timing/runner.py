@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -14,62 +14,44 @@ from vidcost.bench.call import tensors_in
 from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import Clock
-from vidcost.bench.timing.failure import Unsupported, is_out_of_memory, one_line
-from vidcost.bench.timing.machine import last_cache_bytes
-from vidcost.bench.timing.record import Part
+from vidcost.bench.timing.record import PARTS, Part, Status
 
 Pass = Callable[[], object]
 Mark = Callable[[], int]
 Timed = Callable[[Mark], tuple[int, ...]]
 """A pass that marks its beginning, its end, and in between the ends of its parts."""
 
-_PARTS: Mapping[Part, tuple[Part, ...]] = {
-    "latency": ("forward", "backward", "optimizer"),
-    "target": ("target_forward", "target_backward"),
-    "reference": ("reference_forward", "reference_backward"),
-}
-"""The parts of a training step that are kept, by the name of the whole."""
-
 LEARNING_RATE = 1e-6
 """However many steps are timed, the weights stay about what they were built as."""
 
 
 class Runner:
-    """Takes samples of one target. ``step`` is one pass without any mark."""
+    """Takes samples of one target, or of both sides of a pair. ``step`` is one pass of each."""
 
     def __init__(self, cell: Cell, built: Built, clock: Clock, *, seed: int = 0) -> None:
         self._clock = clock
-        self._flush = _cache_flush(cell) if cell.cold else None
         self._order = random.Random(seed)
         self._seed = seed
         self._steps: list[_Training] = []
         self._passes: dict[Part, Pass] = {}
         self._timed: dict[Part, Timed] = {}
         self._pair: dict[Part, Cell] = {}
-        if cell.against is not None:
-            assert built.reference is not None, cell
-            self._pair = {"target": cell, "reference": cell.against}
-            set_products(cell)
-            self._add("target", cell, built)
-            set_products(cell.against)
-            self._add("reference", cell.against, built.reference)
-        elif cell.contribution:
-            assert built.without is not None, cell
-            self._add("with", cell, built)
-            self._add("without", cell, Built(built.without, built.inputs))
-        else:
+        if cell.against is None:
             self._add("latency", cell, built)
+            return
+        assert built.reference is not None, cell
+        self._pair = {"target": cell, "reference": cell.against}
+        for (part, side), each in zip(self._pair.items(), (built, built.reference), strict=True):
+            self._switch(part)
+            self._add(part, side, each)
 
     def _add(self, part: Part, cell: Cell, built: Built) -> None:
         if cell.phase == "inference":
             self._passes[part] = inference(cell, built)
+            self._timed[part] = _marked(self._passes[part])
         else:
             self._steps.append(_Training(cell, built, self._seed))
-            self._passes[part] = self._steps[-1].step
-        if cell.phase == "training" and part in _PARTS:
-            self._timed[part] = self._steps[-1].step
-        else:
-            self._timed[part] = _marked(self._passes[part])
+            self._passes[part] = self._timed[part] = self._steps[-1].step
 
     @property
     def state_bytes(self) -> int:
@@ -93,18 +75,15 @@ class Runner:
             # interleaved and in random order, so that no side profits from being second
             for whole in self._order.sample(wholes, len(wholes)):
                 self._switch(whole)
-                if self._flush is not None:
-                    self._flush()
-                    # or the host would launch the pass meanwhile, which hides the launches
-                    self._clock.finish()
                 marks[whole].append(self._timed[whole](self._clock.mark))
         self._clock.finish()
         seconds = self._clock.seconds
         taken: dict[Part, list[float]] = {}
         for whole, of_whole in marks.items():
             taken[whole] = [seconds(each[0], each[-1]) for each in of_whole]
-            for number, part in enumerate(_PARTS.get(whole, ()) if self._steps else ()):
-                taken[part] = [seconds(each[number], each[number + 1]) for each in of_whole]
+        if self._steps and not self._pair:
+            for number, part in enumerate(PARTS):
+                taken[part] = [seconds(m[number], m[number + 1]) for m in marks["latency"]]
         return taken
 
     def _switch(self, part: Part) -> None:
@@ -120,12 +99,6 @@ def _marked(run: Pass) -> Timed:
         return start, mark()
 
     return timed
-
-
-def held_bytes(built: Built, runner: Runner) -> int:
-    """Inputs and the optimiser's state; gradients are freed at the beginning of a step."""
-    inputs = sum(x.numel() * x.element_size() for x in built.inputs)
-    return inputs + runner.state_bytes
 
 
 class _Training:
@@ -293,19 +266,36 @@ def _captured(cell: Cell, model: nn.Module, inputs: Sequence[Tensor]) -> Pass:
     return replay
 
 
-def _cache_flush(cell: Cell) -> Pass:
-    """Overwrites twice the last cache of the device.
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "bad_alloc",
+    "status_alloc_failed",  # cuDNN's and cuBLAS's
+)
 
-    Raises: Unsupported if its size is not known.
-    """
-    device = torch.device(cell.device)
-    cache_bytes = (
-        torch.cuda.get_device_properties(device).L2_cache_size
-        if device.type == "cuda"
-        else last_cache_bytes()
-    )
-    if not cache_bytes:
-        raise Unsupported("the size of this processor's cache is not reported: time it warm")
-    buffer = torch.zeros(2 * cache_bytes, dtype=torch.int8, device=device)
-    # reads and writes: filling it with one value may go past the cache
-    return lambda: buffer.add_(1)
+
+class Unsupported(RuntimeError):
+    """The device or torch cannot do what the cell asks for."""
+
+
+def status_of(error: BaseException) -> Status | None:
+    """``oom`` or ``unsupported``; None for any other error."""
+    if is_out_of_memory(error):
+        return "oom"
+    if isinstance(error, Unsupported | NotImplementedError) or "not implemented for" in str(error):
+        return "unsupported"
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was not enough memory, on the device or on the host."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in said for words in _OUT_OF_MEMORY)
+
+
+def one_line(error: BaseException) -> str:
+    """The message in one line, or the error's name if it has none."""
+    return " ".join(str(error).split())[:500] or type(error).__name__

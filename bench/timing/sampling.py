@@ -7,17 +7,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from vidcost.bench.timing.messages import Chunk, Limits, Reply
 from vidcost.bench.timing.record import Part, Protocol
-from vidcost.bench.timing.statistics import differences, median_interval, ratios, summary
+from vidcost.bench.timing.statistics import median_interval, ratios, summary
 
 Samples = Mapping[Part, Sequence[float]]
 Take = Callable[[int], Samples]
 """Takes so many samples, one after the other; seconds by part."""
 
-WHOLES: tuple[Part, ...] = ("latency", "with", "without", "target", "reference")
+WHOLES: tuple[Part, ...] = ("latency", "target", "reference")
 """Whole passes, of which a cell times one or two."""
 
 WINDOW_SAMPLES = 3
@@ -128,10 +127,11 @@ def sample(
 
 def _is_enough(samples: Samples, precision: float, resolution_s: float) -> bool:
     watched = _watched(samples)
-    found = median_interval(watched.values)
-    if found is None or found.batches < min(ENOUGH_BATCHES, len(watched.values)):
+    found = median_interval(watched)
+    if found is None or found.batches < min(ENOUGH_BATCHES, len(watched)):
         return False
-    return (found.high - found.low) / 2 <= max(precision * watched.whole_s, resolution_s)
+    median_s = statistics.median(watched)
+    return (found.high - found.low) / 2 <= max(precision * median_s, resolution_s)
 
 
 def _interleaved(
@@ -159,37 +159,25 @@ def precision_of(
 ) -> float | None:
     """Half the width of the median's interval over the median; None below six samples.
 
-    Of a contribution, the interval of the sides' difference over the median with the blocks; of a
-    cell against another, that of their ratio. No clock is more precise than its resolution.
+    Of a pair, that of the sides' ratio. No clock is more precise than its resolution.
     ``processes`` are as in :func:`summary`.
     """
     if not samples:
         return None
-    watched = _watched(samples)
-    of = summary(watched.values, processes)
-    if of.low is None or of.high is None or watched.whole_s <= 0:
+    of = summary(_watched(samples), processes)
+    if of.low is None or of.high is None or of.median <= 0:
         return None
-    return max((of.high - of.low) / 2, resolution_s) / watched.whole_s
+    return max((of.high - of.low) / 2, resolution_s) / of.median
 
 
-class _Watched(NamedTuple):
-    """The values whose median must be precise, and the time that the precision is relative to."""
-
-    values: Sequence[float]
-    whole_s: float
-
-
-def _watched(samples: Samples) -> _Watched:
-    if "target" in samples:
-        sides = samples["target"], samples["reference"]
-        # the ratio of a pair, as time of the target while the reference takes its median
-        usual_s = statistics.median(sides[1])
-        values = [usual_s * ratio for ratio in ratios(*sides)]
-        return _Watched(values, statistics.median(values))
-    if "with" in samples:
-        sides = samples["with"], samples["without"]
-        return _Watched(differences(*sides), statistics.median(samples["with"]))
-    return _Watched(samples["latency"], statistics.median(samples["latency"]))
+def _watched(samples: Samples) -> Sequence[float]:
+    """The values whose median must be precise, in seconds."""
+    if "latency" in samples:
+        return samples["latency"]
+    sides = samples["target"], samples["reference"]
+    # the ratio of a pair, as time of the target while the reference takes its median
+    usual_s = statistics.median(sides[1])
+    return [usual_s * ratio for ratio in ratios(*sides)]
 
 
 def _warm_up(take: Take, limits: Limits, result: Sampled, now: Callable[[], float]) -> float:

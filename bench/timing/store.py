@@ -1,17 +1,22 @@
-"""The file of timings: one JSON object a line, appended; the latest of one key counts."""
+"""Stored timings: their files, the choice among them, and which of them may share a table.
+
+A file is one JSON object a line, appended; the latest of one key counts.
+"""
 
 import contextlib
 import importlib.metadata
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from vidcost.bench import files
-from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.record import Machine, Timing
 
 TIMINGS = "timings"
 """The folder of these files in results/."""
@@ -32,48 +37,46 @@ class Header(BaseModel):
     vidcost: str
 
 
-class Contents(NamedTuple):
-    """The latest record of every key; ``warning`` reports a line that was left out, or is empty."""
-
-    records: Mapping[str, Timing]
-    warning: str
-
-
 class Store:
     """A file of timings that several processes may append to.
 
     A record is one line, written in one piece under a lock and synced to the disk. A writer killed
     in the middle leaves a last line cut short: reading leaves it out and reports it, the next
-    append moves it to ``<file>.damaged``. Lines that were read before are not read again.
+    append moves it to ``<file>.damaged``.
     """
 
     def __init__(self, path: Path, *, command: str = "vidcost time") -> None:
         """``command`` is named in the first line of a new file."""
         self.path = path
         self.damaged = path.with_name(f"{path.name}.damaged")
+        self.warning = ""
+        """Of what was last read: that the last line is cut short, or nothing."""
         self._command = command
-        self._records: dict[str, Timing] = {}
-        self._lines = self._offset = 0
 
-    def read(self) -> Mapping[str, Timing]:
+    def read(self) -> dict[str, Timing]:
         """The latest record of every key; none if there is no file.
 
         Raises: ValueError naming file and line if one but the last is damaged.
         """
-        return self.load().records
-
-    def load(self) -> Contents:
-        """Like :meth:`read`, with a warning if the last line is cut short."""
+        self.warning = ""
+        records: dict[str, Timing] = {}
         try:
-            with self.path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < self._offset:
-                    # another file of that name
-                    self._records, self._lines, self._offset = {}, 0, 0
-                return Contents(self._records, self._read_from(file))
+            lines = self.path.read_bytes().splitlines(keepends=True)
         except FileNotFoundError:
-            return Contents({}, "")
+            return {}
         except OSError as error:
             raise ValueError(f"cannot read {self.path}: {error.strerror}") from None
+        for number, line in enumerate(lines, 1):
+            try:
+                record = (Header if number == 1 else Timing).model_validate_json(line)
+            except ValueError:
+                if line.endswith(b"\n") or not (number > 1 or _may_begin(line)):
+                    raise self._damaged_line(number) from None
+                self.warning = f"{self.path}, line {number} is cut short and was left out"
+                break
+            if isinstance(record, Timing):
+                records[record.key] = record
+        return records
 
     def prepare(self) -> str:
         """Make the file ready to be appended to, before any work is done for it.
@@ -94,48 +97,17 @@ class Store:
             files.append_line(file, timing.model_dump_json().encode() + b"\n")
             return repaired
 
-    def _read_from(self, file: BinaryIO) -> str:
-        file.seek(self._offset)
-        for data in file:
-            number = self._lines + 1
-            is_whole = data.endswith(b"\n")
-            try:
-                record = (Header if number == 1 else Timing).model_validate_json(data)
-            except ValueError:
-                if is_whole or not _is_beginning(data, number):
-                    raise self._damaged_line(number) from None
-                return f"{self.path}, line {number} is cut short and was left out"
-            if isinstance(record, Timing):
-                self._records[record.key] = record
-            if is_whole:
-                self._lines, self._offset = number, self._offset + len(data)
-        return ""
-
     def _damaged_line(self, number: int) -> ValueError:
         fault = "is not the first line of a file of timings" if number == 1 else "is damaged"
         return ValueError(f"{self.path}, line {number} {fault}: mend it or name another file")
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = FileLock(self.path.with_name(f"{self.path.name}.lock"), timeout=LOCK_TIMEOUT_S)
-        try:
-            lock.acquire()
-        except (OSError, NotImplementedError) as error:
-            # a timeout is an OSError without strerror
-            raise ValueError(
-                f"cannot lock {self.path}: {getattr(error, 'strerror', None) or error}"
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
-
-    @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[BinaryIO, str]]:
         """The locked file, whole and with its first line, and the repair that was necessary."""
+        lock = FileLock(self.path.with_name(f"{self.path.name}.lock"), timeout=LOCK_TIMEOUT_S)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._locked():
+            with lock:
                 # unbuffered, or a failed write would be tried again when the file is closed
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
                 with os.fdopen(descriptor, "r+b", buffering=0) as file:
@@ -145,9 +117,11 @@ class Store:
                         header = Header(command=self._command, vidcost=version)
                         files.append_line(file, header.model_dump_json().encode() + b"\n")
                     yield file, repaired
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
+            # a lock's timeout has no strerror; some file systems have no locks
+            why = getattr(error, "strerror", None) or error
             raise ValueError(
-                f"cannot write {self.path}: {error.strerror or error}; its contents are untouched"
+                f"cannot write {self.path}: {why}; its contents are untouched"
             ) from None
 
     def _repair(self, file: BinaryIO) -> str:
@@ -158,7 +132,7 @@ class Store:
         try:
             Header.model_validate_json(first)
         except ValueError:
-            if not _is_beginning(first, 1):
+            if first.endswith(b"\n") or not _may_begin(first):
                 raise self._damaged_line(1) from None
         file.seek(-1, os.SEEK_END)
         if file.read() == b"\n":
@@ -175,7 +149,91 @@ class Store:
         return f"the last line of {self.path} was cut short and lies in {self.damaged.name} now"
 
 
-def _is_beginning(line: bytes, number: int) -> bool:
-    """Whether a line without its end may be the beginning of one of ours."""
-    beginning = _BEGINNING if number == 1 else b"{"
-    return not line.endswith(b"\n") and line[: len(beginning)] == beginning[: len(line)]
+def _may_begin(line: bytes) -> bool:
+    """Whether a line without its end may be the beginning of a first line."""
+    return _BEGINNING.startswith(line[: len(_BEGINNING)])
+
+
+def store_of(results: Path, machine: Machine, *, command: str = "vidcost time") -> Store:
+    """The file for timings of ``machine``: ``timings/<device>-torch<version>.jsonl``.
+
+    That of a CPU begins with ``local-``, which git ignores: each machine has timings of its own.
+    """
+    version = machine.torch.partition("+")[0]
+    local = "local-" if machine.device == machine.cpu else ""
+    name = f"{local}{slug(machine.device)}-torch{version}.jsonl"
+    return Store(results / TIMINGS / name, command=command)
+
+
+def slug(device: str) -> str:
+    """The device's name as part of a path."""
+    return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+
+
+def stores(results: Path) -> list[Store]:
+    """The files of timings in the results folder, by name."""
+    return [Store(path) for path in sorted((results / TIMINGS).glob("*.jsonl"))]
+
+
+def stored_by_device(results: Path) -> dict[str, list[Timing]]:
+    """The latest timing of each cell in any file of the results folder, by the device's name.
+
+    Only timings taken on machines like that of the device's latest one.
+    Raises: ValueError naming file and line if one is damaged.
+    """
+    latest: dict[str, dict[Cell, Timing]] = {}
+    for store in stores(results):
+        for timing in store.read().values():
+            if timing.machine is not None:
+                latest.setdefault(timing.machine.device, {})[timing.cell] = timing
+    return {name: of_one_machine(found.values())[0] for name, found in sorted(latest.items())}
+
+
+def by_kind(timings: Iterable[Timing]) -> list[list[Timing]]:
+    """``timings`` in groups that may stand in one table each; one empty group if there are none.
+
+    Timings of an unknown machine belong to the first group.
+    """
+    groups: dict[Machine | None, list[Timing]] = {}
+    for timing in timings:
+        groups.setdefault(timing.machine and timing.machine.kind, []).append(timing)
+    unknown = groups.pop(None, [])
+    first, *others = [*groups.values()] or [[]]
+    return [[*first, *unknown], *others]
+
+
+def of_one_machine(timings: Iterable[Timing]) -> tuple[list[Timing], str]:
+    """Of one device's timings those on machines like the latest's, and a note on others, if any."""
+    every = list(timings)
+    kinds = by_kind(every)
+    kept = max(kinds, key=lambda kind: max((each.started for each in kind), default=""))
+    others = [machine for kind in kinds if kind is not kept if (machine := machine_of_all(kind))]
+    if not others:
+        return kept, ""
+    latest = dict(machine_of_all(kept) or ())
+    field, before = next((name, value) for name, value in others[0] if value != latest[name])
+    number = len(every) - len(kept)
+    left_out = f"{number} timing{'' if number == 1 else 's'} left out: taken with {field} {before}"
+    return kept, f"{left_out}, the latest with {latest[field]}"
+
+
+def machine_of_all(timings: Iterable[Timing]) -> Machine | None:
+    """The kind of machine of all ``timings``; None if it is not known.
+
+    Raises: ValueError if there are several.
+    """
+    kinds = {each.machine.kind for each in timings if each.machine is not None}
+    if len(kinds) > 1:
+        raise ValueError("timings of unlike machines do not go into one table")
+    return kinds.pop() if kinds else None
+
+
+def rows_timed_alike(timings: Iterable[Timing]) -> dict[str, Timing]:
+    """Inference of rows as they stand, by name, under the conditions that most were timed under."""
+    groups: dict[str, dict[str, Timing]] = {}
+    for timing in timings:
+        cell = timing.cell
+        if cell.row is None or not cell.is_row_itself or cell.against or cell.phase == "training":
+            continue
+        groups.setdefault(cell.model_dump_json(exclude={"row"}), {})[cell.row] = timing
+    return max(groups.values(), key=len, default={})

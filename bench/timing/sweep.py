@@ -1,28 +1,20 @@
-"""Measures many cells, each in a worker of its own, and stores each record at once.
+"""Measures many cells on this machine, one after another, and stores each record at once.
 
-:func:`sweep` measures on this machine, one cell after another, within a budget of time if there is
-one. :func:`sweep_on_ray` measures on the nodes of a Ray cluster.
+Within a budget of time if there is one: it is divided first among all cells, then among the least
+precise ones.
 """
 
-import contextlib
-import platform
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 
-from vidcost.bench import engine
 from vidcost.bench.exit_status import INTERRUPTED, Ending
-from vidcost.bench.timing.budget import Budget
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.conditions import machine_of
 from vidcost.bench.timing.messages import Chunk, Limits, Reply
 from vidcost.bench.timing.parent import COMMAND, Predicted, Supervisor
-from vidcost.bench.timing.plan import check_code, least_seconds
-from vidcost.bench.timing.record import Machine, Status, Timing
+from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.store import Store
-from vidcost.bench.timing.stored import store_of, stored_files
 
 GPU_CHUNK_S = 0.25
 """A stretch of samples on a GPU."""
@@ -30,12 +22,29 @@ GPU_CHUNK_S = 0.25
 GPU_LEAST_S = 1.0
 """Least sampling time on a GPU, under any budget."""
 
-
 SET_UP_S = 10.0
 """The time to look at devices and to count that is no part of a budget."""
 
 LEAST_S = 1.0
 """The least that is left of a budget then, so that something is measured."""
+
+ASSUMED_MACS_PER_S = 10e9
+"""Of a CPU core in a network; on two of them the rows were measured at 20 to 80 GMAC/s."""
+
+START_S = 4.0
+"""A worker's imports and building, before its first pass."""
+
+PASSES = 8
+"""Passes of a row that is barely measured: warm-up, the memory pass, a few samples."""
+
+FIRST = 0.5
+"""The fraction of its share of the time that a cell may use in the first round."""
+
+LONGER = 4
+"""A cell is sampled again for at most so many times as long, which halves its interval."""
+
+WORTHWHILE = 1.5
+"""And for at least so many times as long: every attempt takes all samples again."""
 
 
 class Interrupted(Ending):
@@ -94,11 +103,10 @@ def sweep(
 
     A worker that fails is a status of its cell, and the next cell follows. ``resume`` leaves out
     cells that are stored as ok under the same code, device, driver and torch. With ``budget_s``
-    every cell is measured for a short time, and the least precise ones again for longer; the cell
-    that is measured when the time is over is finished, the rest are left out; ``warn`` is told
+    every cell is measured for a short time, in the order given, and the least precise ones again
+    for longer; one that is not expected to fit into what is left is left out. ``warn`` is told
     beforehand if the budget is too short. ``predict`` counts: it is called before a cell's worker
     is given it, so nothing is counted while one samples.
-
     Raises: ValueError for a device that is not there or a file that cannot be written; Interrupted
             on Ctrl-C, with every finished cell stored.
     """
@@ -106,7 +114,6 @@ def sweep(
     cells = list(dict.fromkeys(cells))
     timings: dict[Cell, Timing] = {}
     began = time.monotonic()
-    budget: Budget | None = None
     notes = [store.prepare()]
 
     def on_chunk(cell: Cell, chunk: Chunk, reply: Reply) -> None:
@@ -114,131 +121,137 @@ def sweep(
         words += "" if chunk.precision is None else f" ± {chunk.precision:.1%}"
         on_progress(words + (", throttled" if reply == "void" else ""), len(timings))
 
-    def stored(cell: Cell) -> Timing | None:
-        # read again for each: another sweep may work on the same file
-        known = store.read().get(supervisor.key(cell)) if resume else None
-        return known if known is not None and known.status == "ok" else None
-
     def measure(cell: Cell, limits: Limits, *, again: bool = False) -> None:
         began = time.monotonic()
         on_progress(f"{cell.target}{', again' if again else ''}: warming up", len(timings))
-        timing = supervisor.measure(cell, limits, stop_at=budget.ends_at if budget else None)
+        timing = supervisor.measure(cell, limits, stop_at=budget.ends_at)
         # a second attempt that fails does not invalidate the first
         if timing.status == "ok" or not again:
             notes.append(store.append(timing))
             timings[cell] = timing
         on_progress(f"{cell.target}: {timing.status}", len(timings))
-        if budget:
-            budget.add(cell, timing, took_s=time.monotonic() - began)
+        budget.add(cell, timing, took_s=time.monotonic() - began)
 
     try:
-        with Supervisor(command, cache(predict), on_chunk, warn=warn) as supervisor:
-            if budget_s is not None:
-                missing = [cell for cell in cells if not stored(cell)]
-                least_s = sum(
-                    least_seconds(cell, supervisor.predict(cell).macs_total) for cell in missing
-                )
-                if least_s > 1.2 * budget_s + SET_UP_S:
-                    many = f"{len(missing)} measurements take about {least_s:.0f} s at least"
-                    warn(f"{many}, more than the budget of {budget_s:g} s")
-                over_s = max(0.0, time.monotonic() - began - SET_UP_S)
-                budget = Budget(max(budget_s - over_s, LEAST_S), limits)
-            for position, cell in enumerate(cells):
-                if (known := stored(cell)) is not None:
-                    timings[cell] = known
-                    on_progress(f"{cell.target}: stored", len(timings))
-                    if budget:
-                        budget.add(cell, known)
-                    continue
-                given = budget.first(len(cells) - position) if budget else limits
-                if given is None:
-                    left = dict.fromkeys(cell.target for cell in cells[position:])
-                    notes.append(f"no time was left for {', '.join(left)}: raise --budget")
-                    break
+        supervisor = Supervisor(command, predict, on_chunk, warn=warn)
+        known = store.read() if resume else {}
+        for cell in cells:
+            timing = known.get(supervisor.key(cell))
+            if timing is not None and timing.status == "ok":
+                timings[cell] = timing
+                on_progress(f"{cell.target}: stored", len(timings))
+        missing = [cell for cell in cells if cell not in timings]
+        least_s = dict.fromkeys(missing, 0.0)
+        budget = Budget(math.inf, limits)
+        if budget_s is not None:
+            least_s = {c: least_seconds(c, supervisor.predict(c).macs_total) for c in missing}
+            if (all_s := sum(least_s.values())) > 1.2 * budget_s + SET_UP_S:
+                many = f"{len(missing)} measurements take about {all_s:.0f} s at least"
+                warn(f"{many}, more than the budget of {budget_s:g} s")
+            over_s = max(0.0, time.monotonic() - began - SET_UP_S)
+            budget = Budget(max(budget_s - over_s, LEAST_S), limits)
+        for cell, timing in timings.items():
+            budget.add(cell, timing)
+        left_out = []
+        for number, cell in enumerate(missing):
+            given = budget.first(len(missing) - number)
+            # whatever the budget, something is measured
+            if given is None or (number and least_s[cell] > budget.left_s):
+                left_out.append(cell.target)
+            else:
                 measure(cell, given)
-            while budget and (worst := budget.worst()) is not None:
-                measure(*worst, again=True)
+        if left_out:
+            targets = ", ".join(dict.fromkeys(left_out))
+            notes.append(f"no time was left for {targets}: raise --budget")
+        while budget_s is not None and (worst := budget.worst()) is not None:
+            measure(*worst, again=True)
     except KeyboardInterrupt:
-        raise _interrupted(len(timings), len(cells), f"in {store.path}") from None
+        raise interrupted(len(timings), len(cells), f"in {store.path}") from None
     return Swept([timings[cell] for cell in cells if cell in timings], list(filter(None, notes)))
 
 
-def sweep_on_ray(
-    cells: Sequence[Cell],
-    results: Path,
-    *,
-    command: str,
-    gpu: str | None = None,
-    limits: Limits | None = None,
-    resume: bool = False,
-    predict: Callable[[Cell], Predicted] = lambda _: Predicted(),
-    on_progress: OnProgress = lambda words, done: None,
-    worker: Sequence[str] = COMMAND,
-    look: Callable[[str], Machine] = machine_of,
-) -> Swept:
-    """Measure ``cells``, all of one device, on the Ray cluster that this process has joined.
+def least_seconds(cell: Cell, macs: int | None) -> float:
+    """An estimate of the least time that a measurement takes; ``macs`` are those of one pass."""
+    sides = 1 if cell.against is None else 2
+    speed = ASSUMED_MACS_PER_S * cell.threads if cell.device == "cpu" else math.inf
+    return START_S + sides * PASSES * (macs or 0) / speed
 
-    A cell is one task. Each record goes to the file of its machine in ``results``, so unlike
-    machines are never mixed. With ``resume`` a node leaves out a cell that is stored as ok for its
-    kind of machine. A cell that fails is a status of its cell. So is a cell that is lost, or that a
-    node cannot measure, but it is stored nowhere.
-    Raises: ValueError if there is no such GPU, or a file cannot be written; Interrupted on Ctrl-C,
-            with every finished cell stored.
+
+class Budget:
+    """Limits for a sweep of ``seconds`` from now on.
+
+    In the first round a cell is sampled until ``limits`` are met or half of its part of the time is
+    over, start-up included; the others get the rest. Then the least precise cell is sampled again,
+    longer, while that fits, also beyond ``limits.sampling_s``. A cell that did not become more
+    precise is not repeated.
     """
-    cells = list(dict.fromkeys(cells))
-    known: dict[Cell, dict[str, Timing]] = {cell: {} for cell in cells}
-    for contents in stored_files(results) if resume else ():
-        for key, timing in contents.records.items():
-            if timing.cell in known and timing.status == "ok":
-                known[timing.cell][key] = timing
-    shared = (limits or Limits(), predict, worker, look)
-    calls = [(cell, frozenset(known[cell]), *shared) for cell in cells]
-    timings: dict[Cell, Timing] = {}
-    notes: list[str] = []
-    device = cells[0].device if cells else "cpu"
-    running = engine.outcomes(_measured_there, calls, device=device, gpu=gpu)
-    try:
-        with contextlib.closing(running) as outcomes:
-            for number, outcome in outcomes:
-                cell = cells[number]
-                if isinstance(outcome, str):
-                    timings[cell] = known[cell][outcome]
-                elif isinstance(outcome, Exception):
-                    is_lost = isinstance(outcome, engine.Lost)
-                    status: Status = "killed" if is_lost else "crashed"
-                    timings[cell] = Timing(key="", cell=cell, status=status, error=str(outcome))
-                else:
-                    assert outcome.machine is not None, outcome
-                    store = store_of(results, outcome.machine, command=command)
-                    notes.append(store.append(outcome))
-                    timings[cell] = outcome
-                words = "stored" if isinstance(outcome, str) else timings[cell].status
-                on_progress(f"{cell.target}: {words}", len(timings))
-    except KeyboardInterrupt:
-        raise _interrupted(len(timings), len(cells), "stored") from None
-    return Swept([timings[cell] for cell in cells], list(filter(None, notes)))
+
+    def __init__(
+        self, seconds: float, limits: Limits, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limits = limits
+        self._clock = clock
+        self.ends_at = clock() + seconds
+        self._overhead_s = 0.0
+        # precision, infinite if it is not known, and seconds of sampling
+        self._reached: dict[Cell, tuple[float, float]] = {}
+        self._hopeless: set[Cell] = set()
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left."""
+        return self.ends_at - self._clock()
+
+    def first(self, cells_left: int) -> Limits | None:
+        """Limits for the next of ``cells_left`` cells; None if the time is over."""
+        if self.left_s <= 0:
+            return None
+        use_s = FIRST * self.left_s / cells_left
+        limits = self._limits
+        # a window that is too short is useless, so it is all or nothing
+        energy_s = limits.energy_s if limits.energy_s <= use_s / 2 else 0.0
+        return limits.model_copy(
+            update={
+                "energy_s": energy_s,
+                "warmup_s": min(limits.warmup_s, max(limits.least_s, use_s / 4)),
+                "sampling_s": min(
+                    limits.sampling_s,
+                    max(limits.least_s, use_s - energy_s - self._overhead_s),
+                ),
+            }
+        )
+
+    def worst(self) -> tuple[Cell, Limits] | None:
+        """The cell to measure again and for how long; None if no time would help."""
+        longest_s = self.left_s - self._overhead_s - self._limits.energy_s
+        worst_first = sorted(self._reached.items(), key=lambda item: item[1][0], reverse=True)
+        for cell, (precision, before_s) in worst_first:
+            sampling_s = min(LONGER * before_s, longest_s)
+            is_precise = precision <= self._limits.precision
+            if (
+                not is_precise
+                and cell not in self._hopeless
+                and sampling_s >= WORTHWHILE * before_s
+            ):
+                return cell, self._limits.model_copy(update={"sampling_s": sampling_s})
+        return None
+
+    def add(self, cell: Cell, timing: Timing, *, took_s: float | None = None) -> None:
+        """Record how precise ``cell`` is; it took ``took_s`` seconds, None if it was stored."""
+        if timing.status != "ok" or timing.protocol is None:
+            # more time does not help a cell that failed
+            self._hopeless.add(cell)
+            return
+        sampling_s = max(timing.protocol.sampling_s, self._limits.chunk_s)
+        precision = math.inf if timing.protocol.precision is None else timing.protocol.precision
+        if cell in self._reached and precision >= self._reached[cell][0]:
+            self._hopeless.add(cell)
+        self._reached[cell] = precision, sampling_s
+        if took_s is not None:
+            self._overhead_s = max(self._overhead_s, took_s - sampling_s)
 
 
-def _measured_there(
-    cell: Cell,
-    known: frozenset[str],
-    limits: Limits,
-    predict: Callable[[Cell], Predicted],
-    worker: Sequence[str],
-    look: Callable[[str], Machine],
-) -> Timing | str:
-    """On a node: the record of ``cell``, or its key if that is ``known``."""
-    check_code(cell)
-    with Supervisor(worker, predict, look=look) as supervisor:
-        if (key := supervisor.key(cell)) in known:
-            return key
-        timing = supervisor.measure(cell, limits)
-    assert timing.machine is not None, timing
-    machine = timing.machine.model_copy(update={"host": platform.node()})
-    return timing.model_copy(update={"machine": machine})
-
-
-def _interrupted(done: int, of: int, where: str) -> Interrupted:
+def interrupted(done: int, of: int, where: str) -> Interrupted:
     return Interrupted(
         f"stopped after {done} of {of} cells, which are {where}: give the same command to continue"
     )

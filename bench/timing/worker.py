@@ -5,11 +5,170 @@ is left over from another; a side of a comparison may be given several.
 """
 
 import contextlib
+import gc
 import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 
+import torch
+
+from vidcost.bench.call import is_finite
 from vidcost.bench.process import connect
-from vidcost.bench.timing.measurement import measure
-from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Window
+from vidcost.bench.timing.build import build
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.clock import clock_for
+from vidcost.bench.timing.delay import Delayed
+from vidcost.bench.timing.machine import allowed_cpus, cpus_for, describe
+from vidcost.bench.timing.memory import memory_of, rss_peak_bytes
+from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
+from vidcost.bench.timing.peak import measured_macs_per_s
+from vidcost.bench.timing.record import Machine, Memory, Timing
+from vidcost.bench.timing.runner import Runner, Unsupported, one_line, set_products, status_of
+from vidcost.bench.timing.sampling import sample
+from vidcost.bench.user.reference import UserCodeError, last_line
+from vidcost.models.blocks.attention import FALLBACKS
+
+Exchange = Callable[[Chunk | Window], Reply]
+
+BACK_TO_BACK_S = 0.1
+"""Passes of the energy window that are launched before the host waits."""
+
+
+def measure(task: Task, exchange: Exchange, started: Callable[[], None] = lambda: None) -> Timing:
+    """Build what the task's cell times, time it, and measure its memory.
+
+    ``exchange`` passes messages to the parent and returns its replies; ``started`` tells it that
+    the first pass of a user's code is done. A cell that its device cannot run, a lack of memory,
+    and whatever a user's code does are statuses of the record.
+    Raises: ValueError if there is no such row, block or device.
+    """
+    cell = task.cell
+    machine = _machine(cell.device)
+    failed = Timing(key="", cell=cell, machine=machine, status="raised")
+    try:
+        _configure(cell)
+        return _measured(task, exchange, started).model_copy(update={"machine": machine})
+    except UserCodeError as error:
+        return failed.model_copy(update={"error": str(error)})
+    except (KeyboardInterrupt, ParentGone):
+        raise
+    except BaseException as error:
+        status = status_of(error)
+        if status is not None:
+            return failed.model_copy(update={"status": status, "error": one_line(error)})
+        # of our own code it would be a bug, which must not look like a measurement
+        if not cell.code:
+            raise
+        return failed.model_copy(update={"error": last_line(error)})
+
+
+def _measured(task: Task, exchange: Exchange, started: Callable[[], None]) -> Timing:
+    cell, limits = task.cell, task.limits
+    FALLBACKS.clear()
+    clock = clock_for(cell.device)
+    built = build(cell, seed=limits.seed)
+    if task.slowdown:
+        built = replace(built, model=Delayed(built.model, task.slowdown))
+    runner = Runner(cell, built, clock, seed=limits.seed)
+    if cell.code:
+        output = runner.step()
+        started()
+        if not is_finite(output):
+            error = "it returned values that are not finite"
+            return Timing(key="", cell=cell, status="not finite", error=error)
+    sampled = sample(runner.take, limits, exchange, resolution_s=clock.resolution_s)
+    cpus = tuple(allowed_cpus()) if cell.device == "cpu" else ()
+    protocol = sampled.protocol(limits.seed).model_copy(update={"cpus": cpus})
+    known = Timing(key="", cell=cell, protocol=protocol)
+    if not sampled.samples:
+        error = f"no clean sample in {sampled.sampling_s:.0f} s: the device was throttled"
+        return known.model_copy(update={"status": "throttled", "error": error})
+    if limits.energy_s and cell.device != "cpu" and cell.against is None:
+        each_s = statistics.median(sampled.samples["latency"])
+        _energy_window(cell, runner, limits.energy_s, exchange, each_s)
+    rss = rss_peak_bytes()
+    memory: Memory | None = None
+    reference: Memory | None = None
+    if limits.memory and cell.against is not None:
+        # the other side would be part of it
+        del built, runner
+        memory = _memory_alone(cell.model_copy(update={"against": None}), limits.seed)
+        reference = _memory_alone(cell.against, limits.seed)
+        # the process has held both
+        reference = reference.model_copy(update={"rss_peak": None})
+    elif limits.memory:
+        memory = memory_of(cell.device, built, runner)
+        if cell.mode == "cuda-graph":
+            # a replay allocates nothing: its memory is reserved for the graph
+            memory = memory.model_copy(update={"peak": None})
+    peak = task.peak_macs_per_s
+    if peak is None and limits.turn_samples is None:
+        peak = measured_macs_per_s(cell.device, cell.dtype)
+    return known.model_copy(
+        update={
+            "samples_s": {part: tuple(values) for part, values in sampled.samples.items()},
+            "memory": memory and memory.model_copy(update={"rss_peak": rss}),
+            "reference_memory": reference,
+            "peak_macs_per_s": peak,
+        }
+        | ({"status": "fallback", "error": "; ".join(sorted(FALLBACKS))} if FALLBACKS else {})
+    )
+
+
+@cache
+def _machine(device: str) -> Machine:
+    """The machine as this process found it, before it was pinned to some CPUs."""
+    _allowed()
+    return describe(device)
+
+
+@cache
+def _allowed() -> list[int]:
+    return allowed_cpus()
+
+
+def _configure(cell: Cell) -> None:
+    """Threads, CPUs, and how exact products are."""
+    torch.set_num_threads(cell.threads)
+    device = torch.device(cell.device)
+    if device.type == "cuda" and device.index is not None:
+        # events are recorded on the current device's stream
+        torch.cuda.set_device(device)
+    if device.type == "cpu" and (allowed := _allowed()):
+        if cell.threads > len(allowed):
+            raise Unsupported(f"{cell.threads} threads have {len(allowed)} CPUs to run on")
+        os.sched_setaffinity(0, cpus_for(cell.threads, allowed))
+    set_products(cell)
+
+
+def _memory_alone(cell: Cell, seed: int) -> Memory:
+    """Memory of one of two sides, built anew."""
+    gc.collect()
+    set_products(cell)
+    built = build(cell, seed=seed)
+    runner = Runner(cell, built, clock_for(cell.device), seed=seed)
+    # workspaces and the optimiser's state are made by the first pass
+    runner.step()
+    return memory_of(cell.device, built, runner)
+
+
+def _energy_window(
+    cell: Cell, runner: Runner, energy_s: float, exchange: Exchange, each_s: float
+) -> None:
+    torch.cuda.synchronize(cell.device)
+    exchange(Window(edge="start"))
+    started, passes = time.monotonic(), 0
+    # a pass is launched long before it runs: wait now and then, or the window would be all queue
+    launched = max(1, round(BACK_TO_BACK_S / each_s))
+    while time.monotonic() - started < energy_s:
+        for _ in range(launched):
+            runner.step()
+        passes += launched
+        torch.cuda.synchronize(cell.device)
+    exchange(Window(edge="end", passes=passes))
 
 
 def main() -> None:

@@ -13,8 +13,7 @@ from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, reconcile, with_stored_answers
 from vidcost.bench.count.record import Record
 from vidcost.bench.timing.record import UNKNOWN, Machine, Timing
-from vidcost.bench.timing.store import TIMINGS, Store
-from vidcost.bench.timing.stored import of_one_machine, rows_timed_alike
+from vidcost.bench.timing.store import of_one_machine, rows_timed_alike, stores
 from vidcost.papers import catalog
 from vidcost.papers.figures import Paper
 
@@ -35,7 +34,7 @@ class Device:
     @property
     def alone(self) -> list[Timing]:
         """The timings that have a latency: measured, and not a pair with another version."""
-        return [t for t in self.timings if t.status == "ok" and not t.cell.is_pair and t.samples_s]
+        return [t for t in self.timings if t.status == "ok" and not t.cell.against and t.samples_s]
 
     @property
     def rows(self) -> dict[str, Timing]:
@@ -93,13 +92,12 @@ def devices(results: Path) -> Iterator[Device]:
     """
     timings: dict[str, dict[str, Timing]] = {}
     files: dict[str, dict[Path, str]] = {}
-    for path in sorted((results / TIMINGS).glob("*.jsonl")):
-        contents = Store(path).load()
-        for timing in contents.records.values():
+    for store in stores(results):
+        for timing in store.read().values():
             if timing.machine is not None:
                 name = timing.machine.device
                 timings.setdefault(name, {})[timing.key] = timing
-                files.setdefault(name, {})[path] = contents.warning
+                files.setdefault(name, {})[store.path] = store.warning
     for name, of_device in sorted(timings.items()):
         kept, note = of_one_machine(of_device.values())
         machine = next(timing.machine for timing in kept if timing.machine)

@@ -158,19 +158,16 @@ def _latencies(data: Data) -> Iterator[Part]:
 
 
 def _timings(data: Data) -> Iterator[Part]:
-    known = {row.name for row in rows_beside(data.records)}
     for device in data.devices:
         name = anchor(device.name)
         yield Prose(device.notes, heading=device.name)
-        alone = [timing for timing in device.timings if not timing.cell.is_pair]
+        alone = [timing for timing in device.timings if timing.cell.against is None]
         if alone:
             yield Shown(f"timings-{name}", timing_table(alone))
         implementations = [*filter(is_pair_of_implementations, device.timings)]
         if implementations:
             yield Shown(f"implementations-{name}", impl_table(implementations))
-        # a contribution is counted without its blocks, and the page runs no code of users
-        pairs = [t for t in device.timings if t.cell.contribution and not t.cell.code]
-        if pairs := [timing for timing in pairs if timing.cell.row in known]:
+        if pairs := [timing for timing in device.timings if timing.cell.is_contribution]:
             yield Shown(f"contributions-{name}", contribution_table(pairs))
 
 

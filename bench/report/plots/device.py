@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 
 from vidcost.bench.count.traffic import Traffic, traffic
+from vidcost.bench.inspection.counted import outline
 from vidcost.bench.report.page.data import Device
 from vidcost.bench.report.plots import plot
 from vidcost.bench.report.plots.plot import Choice, Color, Plot, log
@@ -16,7 +17,6 @@ from vidcost.bench.timing.build import DTYPES
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.peak import bytes_per_s
-from vidcost.bench.timing.predict import outline
 from vidcost.bench.timing.record import Timing
 
 LEAST_INTENSITY = 0.05

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vidcost.bench.cli import engines
-from vidcost.bench.timing import predict
+from vidcost.bench.inspection.counted import predict
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import check_device, default_threads
 
@@ -26,14 +26,6 @@ RAY = ("--engine", "ray")
 )
 def test_options_that_contradict_each_other(complaint, words, message):
     assert complaint("time", "mfnet", *words).startswith(message)
-
-
-def test_code_that_nodes_would_not_get(complaint, tmp_path):
-    (tmp_path.parent / "elsewhere.py").write_text("def make_model(): ...\n")
-    words = ("time", "../elsewhere.py:make_model", "--input", "1x3x5x7x11")
-    assert complaint(*words, *RAY).startswith(
-        "nodes are sent the current folder: name ../elsewhere.py by a path below it"
-    )
 
 
 def test_without_ray_the_extra_is_named(complaint, monkeypatch):
@@ -67,7 +59,7 @@ def test_a_gpu_is_fed_by_one_thread_and_a_cpu_uses_its_cores(monkeypatch):
 
 def test_cells_are_timed_on_this_machine_into_its_file(stopwatch, timed, tmp_path, monkeypatch):
     machine = timed(CELL).machine
-    monkeypatch.setattr("vidcost.bench.timing.conditions.machine_of", lambda device: machine)
+    monkeypatch.setattr("vidcost.bench.timing.machine.machine_of", lambda device: machine)
     assert [] == engines.take([], tmp_path).timings
     engines.take([CELL], tmp_path, budget_s=7.0, start_up_s=3.0, resume=False)
     assert [CELL] == stopwatch.asked
@@ -77,4 +69,4 @@ def test_cells_are_timed_on_this_machine_into_its_file(stopwatch, timed, tmp_pat
         asked["limits"].start_up_s,
     )
     known = asked["predict"]
-    assert (predict.predict, {"limit_s": 3.0}) == (known.func, known.keywords)
+    assert (predict, {"limit_s": 3.0}) == (known.func, known.keywords)

@@ -13,7 +13,7 @@ import pytest
 
 from vidcost.bench import query
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.figures import contribution_figures, figures
+from vidcost.bench.timing.figures import figures, pair_figures
 from vidcost.bench.timing.store import Store
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -23,9 +23,9 @@ ROWS = [("mfnet-pnl-x5-optimized", 16_033_195_008), ("mfnet-pnl-x5-per-scale", 1
 
 @pytest.fixture
 def timings(timed):
-    cells = (Cell(row="mfnet", threads=3), Cell(row="mfnet-nl", threads=3, contribution=True))
-    parts = {"samples_s": {"with": (0.3,) * 7, "without": (0.1,) * 7}}
-    return timed(cells[0]), timed(cells[1], **parts)
+    pair = Cell(row="mfnet-nl", threads=3, against=Cell(row="mfnet-nl", threads=3, blocks=()))
+    parts = {"samples_s": {"target": (0.3,) * 7, "reference": (0.1,) * 7}}
+    return timed(Cell(row="mfnet", threads=3)), timed(pair, **parts, reference_macs_total=7)
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def test_figures_are_those_of_the_tables(vidcost, results, timings):
     for sql, (expected, names) in {
         "from timings": (figures(timings[0]), ("median_s", "ci_low_s", "macs_total")),
         "from contributions": (
-            contribution_figures(timings[1]),
-            ("with_s", "median_s", "share_of_network", "macs"),
+            pair_figures(timings[1]),
+            ("target_s", "median_s", "added_share", "added_macs"),
         ),
     }.items():
         (line,) = json.loads(vidcost("query", sql, "--json").out)

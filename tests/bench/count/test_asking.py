@@ -74,28 +74,25 @@ def test_another_question_is_asked_by_itself(ask, process, name, row):
 
 
 @pytest.mark.parametrize(
-    ("distribution", "questions"), [("thop", 2), ("torch", 2), ("numpy", 2), ("fvcore", 1)]
+    ("changed", "questions"), [("thop", 2), ("torch", 2), ("numpy", 2), ("fvcore", 1), ("", 2)]
 )
-def test_another_version_is_asked_anew(ask, process, monkeypatch, distribution, questions):
+def test_other_versions_and_sources_are_asked_anew(
+    ask, process, monkeypatch, tmp_path, changed, questions
+):
     version = reference.version
     ask("thop", MFNET)
+    if not changed:
+        # any file that counts or builds
+        (tmp_path / "rules.py").write_text("changed")
+        monkeypatch.setattr(asking, "row_files", lambda: [tmp_path / "rules.py"])
     for module in (asking, reference):
         monkeypatch.setattr(
-            module, "version", lambda name, *_: "0" if name == distribution else version(name)
+            module, "version", lambda name, *_: "0" if name == changed else version(name)
         )
+    asking._sources.cache_clear()
     ask("thop", MFNET)
+    asking._sources.cache_clear()
     assert questions == len(process.questions)
-
-
-def test_another_source_is_asked_anew(ask, process, monkeypatch, tmp_path):
-    """A change of any file that counts or builds changes the key."""
-    ask("thop", MFNET)
-    (tmp_path / "rules.py").write_text("changed")
-    monkeypatch.setattr(asking, "row_files", lambda: [tmp_path / "rules.py"])
-    asking._sources.cache_clear()
-    ask("thop", MFNET)
-    asking._sources.cache_clear()
-    assert 2 == len(process.questions)
 
 
 @pytest.mark.parametrize(
@@ -140,46 +137,30 @@ def test_a_process_that_fails_is_an_answer(ask, process, failed, status):
     assert (status, str(failed), None) == (answer.status, answer.error, answer.flops)
 
 
-@pytest.fixture
-def asked(monkeypatch):
-    """Stands in for ask: each answer names its question; thop fails on r3d18."""
-    questions = []
+def test_measure_keeps_the_order_of_rows_and_counters(monkeypatch):
+    asked, advanced = [], []
 
     def answer(name, row, *, use_cache, process):
-        questions.append((name, row.name, process))
-        if (name, row.name) == ("thop", "r3d18"):
-            return Answer(version="7", status="crashed", error="killed")
+        asked.append((name, row.name, process))
         return Answer(version=f"{name} on {row.name}", flops=row.classes)
 
     monkeypatch.setattr(asking, "ask", answer)
-    return questions
-
-
-def test_measure_keeps_the_order_of_rows_and_counters(asked):
     rows = [row for name in ("r3d18", "c3d", "mars") for row in select([name])]
-    advanced = []
     records = [each.record for each in measure(rows, advance=advanced.append)]
     assert ["r3d18", "c3d", "mars"] == [record.row for record in records]
     assert [33_306_504, 78_815_176, 47_931_016] == [record.params for record in records]
     for record in records:
         assert ["fvcore", "thop", "thop-2020", "torch"] == list(record.reference_counters)
         assert f"fvcore on {record.row}" == record.reference_counters["fvcore"].version
-    assert "killed" == records[0].reference_counters["thop"].error
     assert 15 == steps(rows) == len(advanced) == len(set(advanced))
     assert ["counted r3d18", "counted c3d", "counted mars"] == advanced[:3]
     assert 12 == len(asked)
-    # a process for each
-    assert [1, 1, 1, 1] == [
-        len({process for asked_name, _, process in asked if asked_name == name})
-        for name in ("fvcore", "thop", "thop-2020", "torch")
-    ]
-
-
-def test_a_row_that_cannot_be_built_is_rejected_before_any_counter_runs(asked):
-    assert [] == measure([])
+    # a process for each counter
+    assert 4 == len({(name, process) for name, _, process in asked})
+    # a row that cannot be built is rejected before any counter runs
     with pytest.raises(ValueError, match=r"^2plus-c1-d cannot be built"):
         measure(select(["c3d", "2plus-c1-d"]))
-    assert [] == asked
+    assert (12, []) == (len(asked), measure([]))
 
 
 def test_only_answers_are_cached_if_the_cache_can_be_written(ask, process, cache_folder):

@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from vidcost.bench import files
+from vidcost.bench.count.counter import count
 from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.count.record import COUNTS, Record, count_row, read, write
 from vidcost.bench.count.references.reference import Answer
 from vidcost.models.blocks.cgd import CGD
+from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
@@ -30,9 +33,65 @@ RECORD = Record(
 OTHER = RECORD.model_copy(update={"row": "other-row", "reference_counters": {}})
 
 
+def only(name):
+    (row,) = select([name])
+    return row
+
+
+# 1 x 3 x 16 x 224 x 224, counted on the authors' public code and, for the blocks, on a rebuild of
+# the text; bn is BatchNorm as counters count it, two for each element
+@pytest.mark.parametrize(
+    ("name", "params", "conv", "bn", "linear", "matmul"),
+    [
+        ("mfnet", 7_842_568, 11_045_142_528, 131_059_712, 153_600, 0),
+        ("mfnet-nl", 8_138_248, 11_507_564_544, 132_263_936, 153_600, 944_111_616),
+        ("mfnet-pnl-concat", 7_861_768, 11_082_743_808, 132_263_936, 153_600, 251_283_456),
+        ("mfnet-pnl", 7_870_984, 11_082_743_808, 132_263_936, 190_464, 253_692_672),
+        ("mfnet-pnl-x5", 7_942_408, 11_234_476_032, 139_489_280, 282_624, 4_798_436_352),
+    ],
+)
+def test_mfnet_and_its_blocks(name, params, conv, bn, linear, matmul):
+    record = count_row(only(name))
+    counted = (record.params, record.conv, 2 * record.norm, record.linear, record.matmul)
+    assert (params, conv, bn, linear, matmul) == counted
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "params", "macs"),
+    [
+        # counted on the authors' public code
+        ("i3d-rgb", 400, 12_697_264, 111_153_143_808),
+        ("s3d", 400, 8_320_048, 71_916_314_624),
+        ("c3d", 200, 78_815_176, 38_547_783_680),
+        ("mars", 200, 47_931_016, 9_567_305_728),
+        # ResNet-50 without its 2D head, and 2049 for each class
+        ("r50-ucf101", 200, 23_917_832, 20_436_893_696),
+        ("r50-nl", 1000, 27_656_232, None),
+        ("r50-cgnl", 1000, 27_197_480, None),
+        ("r50-cgd", 1000, 25_579_688, None),
+    ],
+)
+def test_networks(name, classes, params, macs):
+    record = count_row(only(name).at(classes=classes))
+    assert (params, macs or record.macs) == (record.params, record.macs)
+
+
+@pytest.mark.parametrize(
+    ("block", "macs"),
+    [
+        (NonLocal, 1_406_533_632),
+        (lambda channels: PNL(channels, n=2, combine="concat"), 646_066_176),
+        (lambda channels: PNL(channels, n=3, combine="concat"), 401_620_992),
+        (lambda channels: PNL(channels, n=4, combine="concat"), 288_884_736),
+    ],
+)
+def test_blocks_on_the_map_of_conv4(block, macs):
+    with torch.device("meta"):
+        assert macs == count(block(384), torch.empty(1, 384, 8, 14, 14)).total.macs
+
+
 def test_count_row():
-    (row,) = select(["r3d18"])
-    expected = Record(
+    assert count_row(only("r3d18")) == Record(
         row="r3d18",
         classes=200,
         inputs=((3, 16, 112, 112),),
@@ -51,7 +110,6 @@ def test_count_row():
         activation=5_351_424,
         closed_forms=0,
     )
-    assert expected == count_row(row)
 
 
 def test_count_row_rejects_a_wrong_closed_form():
@@ -60,7 +118,9 @@ def test_count_row_rejects_a_wrong_closed_form():
             return Cost()
 
     row = Row("wrong", lambda **_: Wrong(3), 7, ((3, 5, 11, 11),))
-    with pytest.raises(ClosedFormMismatch, match=r"^wrong: the whole: params was counted as"):
+    with pytest.raises(
+        ClosedFormMismatch, match=r"^wrong: the whole: params was counted as 18, its"
+    ):
         count_row(row)
 
 
@@ -72,8 +132,7 @@ def test_written_records_are_read_and_the_first_line_says_where_they_come_from(t
     assert 2 == len(lines)
     assert ["command", "vidcost", "python", "torch", "fvcore", "thop", "records"] == list(header)
     assert ("vidcost run x", torch.__version__) == (header["command"], header["torch"])
-    assert 2 == header.pop("records")
-    assert all(isinstance(value, str) and value for value in header.values())
+    assert 2 == header["records"]
 
 
 HEADER = '{"command": "vidcost run", "records": 1}'
@@ -84,7 +143,6 @@ GOOD = RECORD.model_dump_json()
     ("lines", "number"),
     [
         ([HEADER, GOOD[:-9]], 2),
-        ([HEADER, GOOD, "not json"], 3),
         ([HEADER, GOOD, ""], 3),
         ([HEADER, GOOD.replace('"conv"', '"convs"')], 2),
         ([HEADER, GOOD.replace('"conv":102', '"conv":"many"')], 2),

@@ -4,60 +4,50 @@ PLAN is JSON by row or block: ``ns`` of a pass, ``peak`` in bytes, ``die`` or ``
 Each process appends its side and the rows it was given to the file LOG.
 """
 
+import atexit
+import contextlib
 import json
 import os
 import random
 import sys
+from pathlib import Path
 
 from vidcost.bench.process import connect
 from vidcost.bench.timing.messages import Chunk
 from vidcost.bench.timing.record import Timing
 
 PIPE = connect()
+# a seed of its own for every process
+NOISE = random.Random(os.environ["VIDCOST_PADDING"] + str(os.getpid())).gauss(1, 0.004)
+GIVEN = []
 
 
-def answer(task, plan, noise):
-    cell, limits = task["cell"], task["limits"]
-    known = {"key": "", "cell": cell}
+@atexit.register
+def log():
+    with Path(os.environ["LOG"]).open("a", encoding="utf-8") as file:
+        file.write(json.dumps([os.environ["SIDE"], GIVEN]) + "\n")
+
+
+def measured(task):
+    limits, name = task.limits, task.cell.row or task.cell.block
+    GIVEN.append(name)
+    plan = json.loads(os.environ["PLAN"])[name]
+    if plan.get("die"):
+        sys.exit(f"RuntimeError: no kernel for {name}")
     if plan.get("oom"):
-        return known | {"status": "oom", "error": "out of memory"}
-    pass_s = plan["ns"] / 1e9 * (1 + task["slowdown"])
-    samples = []
-    while True:
+        return {"status": "oom", "error": "out of memory"}
+    pass_s, samples = plan["ns"] / 1e9 * (1 + task.slowdown) * NOISE, []
+    PIPE.send(Chunk(samples=0, median_s=0, sampling_s=0))
+    while PIPE.recv() == "keep":
+        samples += [pass_s] * limits.turn_samples
         PIPE.send(Chunk(samples=len(samples), median_s=0, sampling_s=0))
-        if PIPE.recv() != "keep":
-            break
-        samples += [pass_s * noise] * limits["turn_samples"]
-    memory = {"weights": 1, "peak": plan.get("peak", 1000)} if limits["memory"] else None
+    memory = {"weights": 1, "peak": plan.get("peak", 1000)} if limits.memory else None
     protocol = {"warmup_samples": 3, "settled": True, "precision": None, "sampling_s": 1}
-    return known | {
-        "samples_s": {"latency": samples},
-        "memory": memory,
-        "protocol": protocol,
-    }
+    return {"samples_s": {"latency": samples}, "memory": memory, "protocol": protocol}
 
 
-def main():
-    plans = json.loads(os.environ["PLAN"])
-    rows = []
-    # a seed of its own for every process
-    noise = random.Random(os.environ["VIDCOST_PADDING"] + str(os.getpid())).gauss(1, 0.004)
-    try:
-        while True:
-            task = PIPE.recv().model_dump()
-            row = task["cell"]["row"] or task["cell"]["block"]
-            rows.append(row)
-            plan = plans[row]
-            if plan.get("die"):
-                sys.exit(f"RuntimeError: no kernel for {row}")
-            PIPE.send(Timing.model_validate(answer(task, plan, noise)))
-    except EOFError:
-        # the parent hung up
-        pass
-    finally:
-        with open(os.environ["LOG"], "a", encoding="utf-8") as log:  # noqa: PTH123
-            log.write(json.dumps([os.environ["SIDE"], rows]) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+# until the parent hangs up
+with contextlib.suppress(EOFError):
+    while True:
+        asked = PIPE.recv()
+        PIPE.send(Timing.model_validate({"key": "", "cell": asked.cell} | measured(asked)))

@@ -3,9 +3,9 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,27 +15,9 @@ from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine
 
 PASS_NS = 100_000_000
-MACHINE = Machine(
-    device="Abacus 9",
-    cpu="Abacus 9",
-    cores=3,
-    memory_bytes=5 * 2**30,
-    platform="wood",
-    python="3.99",
-    torch="2.99.0",
-    vidcost="0.1.0",
-)
+NAMES = dict.fromkeys("device cpu platform python torch vidcost".split(), "Abacus 9")
+MACHINE = Machine(**NAMES, cores=3, memory_bytes=5 * 2**30)
 MIB = 1 << 20
-
-
-class Place(NamedTuple):
-    """Where a sample stands: one cell in one process, the first or the second of its pair."""
-
-    stage: Stage
-    pair: int
-    side: Side
-    second: bool
-    cell: int
 
 
 def planted(
@@ -43,7 +25,7 @@ def planted(
     cells: int = 1,
     noise: float = 0.01,
     slower: float | Mapping[int, float] = 1.0,
-    disturbed: Callable[[Place], float] = lambda place: 1.0,
+    disturbed: Callable[[Visit], float] = lambda place: 1.0,
     samples: int = 1,
     peaks: tuple[int | None, int | None] = (31 * MIB, 31 * MIB),
     rule: Rule | None = None,
@@ -58,17 +40,15 @@ def planted(
     generator = np.random.default_rng(seed)
     factors = slower if isinstance(slower, Mapping) else dict.fromkeys(range(cells), slower)
 
-    def visit(place: Place) -> Visit:
+    def measured(place: Visit) -> Visit:
         factor = factors.get(place.cell, 1.0) if place.side == "head" else 1.0
         mean_ns = PASS_NS * factor * math.exp(noise * generator.standard_normal())
-        return Visit(
-            **place._asdict(),
-            samples_ns=tuple(round(mean_ns * disturbed(place)) for _ in range(samples)),
-        )
+        taken = tuple(round(mean_ns * disturbed(place)) for _ in range(samples))
+        return place.model_copy(update={"samples_ns": taken})
 
     def pairs(stage: Stage, cell: int, count: int) -> list[Visit]:
         return [
-            visit(Place(stage, pair, side, bool(second), cell))
+            measured(Visit(stage=stage, pair=pair, side=side, second=bool(second), cell=cell))
             for pair in range(count)
             for second, side in enumerate(SIDES if pair % 2 else SIDES[::-1])
         ]
@@ -80,19 +60,23 @@ def planted(
         for side, peak in zip(SIDES, peaks, strict=True)
     ]
     screen = [v for cell in range(cells) for v in pairs("screen", cell, rule.screen_pairs)]
-    run = Run(
+    named = [Cell(row=f"row-{cell}") for cell in range(cells)]
+    run = run_of(named, rule=rule, complete=True, visits=(*memory, *screen))
+    confirm = [v for cell, count in to_confirm(run).items() for v in pairs("confirm", cell, count)]
+    return run.model_copy(update={"visits": (*run.visits, *confirm)})
+
+
+def run_of(cells: Sequence[Cell], **known: Any) -> Run:
+    """A run of ``cells``, with further fields of it."""
+    return Run(
         vidcost="0",
         started="2026-01-01T00:00:00+00:00",
         machine=MACHINE,
         base=Version(ref="main", commit="a" * 40, code="b" * 64),
         head=Version(ref="HEAD", commit="c" * 40, code="d" * 64),
-        cells=tuple(Cell(row=f"row-{cell}") for cell in range(cells)),
-        rule=rule,
-        complete=True,
-        visits=(*memory, *screen),
+        cells=tuple(cells),
+        **known,
     )
-    confirm = [v for cell, count in to_confirm(run).items() for v in pairs("confirm", cell, count)]
-    return run.model_copy(update={"visits": (*run.visits, *confirm)})
 
 
 def to_confirm(run: Run) -> dict[int, int]:
@@ -104,12 +88,6 @@ def is_confirmed(run: Run) -> bool:
     """Whether the only cell needs no further pair."""
     (plan,) = planned(pairs_of(run, "screen"), run.rule).values()
     return is_settled(pairs_of(run, "confirm")[0].log_ratios, plan, run.rule)
-
-
-def changed(run: Run, where: Callable[[Visit], bool], **update: object) -> Run:
-    """``run`` with other fields in some visits."""
-    visits = tuple(v.model_copy(update=update) if where(v) else v for v in run.visits)
-    return run.model_copy(update={"visits": visits})
 
 
 def without(run: Run, where: Callable[[Visit], bool]) -> Run:

@@ -1,6 +1,7 @@
 """The study of the gate, on simulated and planted trials: what is counted, bounded, written."""
 
 import math
+import re
 from pathlib import Path
 
 import gate_study
@@ -65,15 +66,6 @@ def test_the_level_at_the_margin_is_studied_per_run_of_many_rows():
     assert rates(CALM, 1.03, wrong, **plan)[1].hits >= 5
 
 
-@pytest.mark.parametrize(
-    ("noise", "factor"), [(CALM, 1.05), (Noise("disturbed", 0.01, disturbed=1 / 14), 1.2)]
-)
-def test_slow_downs_are_found_in_a_run_of_many_rows(noise, factor):
-    rows, _ = rates(noise, factor, rows=20, runs=5)
-    assert rows.fraction >= 0.95
-    assert rows.bounds[0] >= 0.9
-
-
 def test_power_buys_what_forty_pairs_do_not_find():
     noisy, plan = Noise("noisy", 0.035), {"rows": 1, "runs": 60}
     few = list(simulated(noisy, 1.05, rule=Rule(), **plan))
@@ -82,6 +74,7 @@ def test_power_buys_what_forty_pairs_do_not_find():
     assert sum(v.word != "REGRESSED" and not hides(v, Rule()) for run in few for v in run) <= 4
     bought, _ = rates(noisy, 1.05, Rule(most_pairs=400), **plan)
     assert alarms_of(dict(enumerate(few)))[0].hits < 57 <= bought.hits
+    assert 0.86 < bought.bounds[0] < bought.fraction
 
 
 def test_bounds_of_a_rate():
@@ -117,11 +110,9 @@ def test_trials_are_read_as_they_were_written(tmp_path):
 def test_the_document_of_measured_trials():
     text = document([trial(1.0), trial(1.0, 1, alarms=dict.fromkeys(FAIL_RULES, ())), trial(1.2)])
     ours, theirs = text.split("## pytest-benchmark")
-    lines = [line for line in ours.splitlines() if line.startswith("|") and " of " in line]
-    assert ["0%", "0 of 4"] == [cell.strip() for cell in lines[0].split("|")[1:3]]
-    assert ["20%", "2 of 2"] == [cell.strip() for cell in lines[1].split("|")[1:3]]
-    (first, *_) = (line for line in theirs.splitlines() if "mean:10%" in line)
-    assert ["0%", "1 of 4"] == [cell.strip() for cell in first.split("|")[2:4]]
+    assert re.search(r"\| +0% \| +0 of 4 +\|", ours)
+    assert re.search(r"\| +20% \| +2 of 2 +\|", ours)
+    assert re.search(r"\| mean:10% +\| +0% \| +1 of 4 +\|", theirs)
     with pytest.raises(ValueError, match=r"differ in visits: 0.4 and 7.0"):
         document([trial(1.0), trial(1.2).model_copy(update={"visit_s": 7.0})])
 

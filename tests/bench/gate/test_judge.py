@@ -19,7 +19,7 @@ from vidcost.bench.gate.record import (
     exit_status,
 )
 
-from .planted import MIB, changed, is_confirmed, planted, to_confirm, without
+from .planted import MIB, is_confirmed, planted, to_confirm, without
 
 GIB = 1 << 30
 
@@ -39,12 +39,6 @@ def only(run, metric="latency"):
     return verdict
 
 
-def storm(probability, factor, seed):
-    """Disturb processes at random."""
-    generator = np.random.default_rng([seed, 1])
-    return lambda place: factor if generator.random() < probability else 1.0
-
-
 def when(condition, factor):
     return lambda place: factor if condition(place) else 1.0
 
@@ -54,11 +48,8 @@ def test_a_row_8_percent_slower_has_regressed():
     verdict = only(run)
     assert ("row-0", "REGRESSED", 1) == (verdict.target, verdict.word, judged(run).status)
     assert 1.03 < verdict.low < 1.08 < verdict.high < 1.1
-    assert pytest.approx((1.08, 0.1, 0.108), rel=0.01) == (
-        verdict.ratio,
-        verdict.base,
-        verdict.head,
-    )
+    found = (verdict.ratio, verdict.base, verdict.head)
+    assert pytest.approx((1.08, 0.1, 0.108), rel=0.01) == found
     assert (0.03, to_confirm(run)[0]) == (verdict.margin, verdict.pairs)
     assert verdict.p <= 0.01
 
@@ -77,14 +68,12 @@ def test_swapped_sides_invert_the_verdict():
 
 @pytest.mark.parametrize("side", ["base", "head"])
 def test_a_side_that_fails_is_invalid(side):
-    run = changed(
-        planted(cells=2, noise=0.005),
-        lambda visit: visit.side == side and visit.cell == 1,
-        status="crashed",
-        error="no such operator",
-        samples_ns=(),
-        peak_bytes=None,
-    )
+    crash = {"status": "crashed", "error": "no such operator", "samples_ns": (), "peak_bytes": None}
+    run = planted(cells=2, noise=0.005)
+    visits = [
+        v.model_copy(update=crash) if (v.side, v.cell) == (side, 1) else v for v in run.visits
+    ]
+    run = run.model_copy(update={"visits": visits})
     why = f"{side} crashed: no such operator"
     assert [
         ("latency", "EQUIVALENT", "within 3.0%"),
@@ -120,58 +109,47 @@ def test_a_record_with_a_sample_that_is_no_time_or_another_rule_is_rejected(samp
 
 
 def test_the_file_alone_gives_the_same_verdicts():
-    run = planted(cells=6, slower={0: 1.08, 1: 0.92}, disturbed=storm(0.05, 1.2, 0))
+    run = planted(cells=6, slower={0: 1.08, 1: 0.92}, disturbed=storm(0))
     shuffled = run.model_copy(update={"visits": run.visits[::-1]})
     assert judge(run) == judge(shuffled)
     stored = compared((CALM, times(1.05)), (CALM[:1], CALM[:1]), base_bytes=(7,))
     for result in (judged(run), judged(stored)):
         assert result == Result.model_validate_json(result.model_dump_json())
         assert result == judged(result.measured)
-    result = judged(compared((CALM, times(1.05)), (CALM[:1], CALM[:1]), base_bytes=(7,)))
-    assert result == type(result).model_validate_json(result.model_dump_json())
-    assert result == judged(result.measured)
 
 
-def test_correlated_samples_are_no_evidence():
-    """A process drifts: its samples are a random walk."""
-
-    def run(seed):
-        generator, state = np.random.default_rng([seed, 2]), [0.0]
-
-        def disturbed(_):
-            state.append(0.97 * state[-1] + 0.01 * generator.standard_normal())
-            return math.exp(state[-1])
-
-        return planted(disturbed=disturbed, samples=30)
-
-    found = words(*map(run, range(40)))
-    assert 0 == found["REGRESSED"] + found["IMPROVED"]
+def storm(seed):
+    """Some processes take twice as long."""
+    generator = np.random.default_rng([seed, 1])
+    return lambda place: 2 if generator.random() < 0.15 else 1.0
 
 
-@pytest.mark.parametrize(("slower", "word"), [(1.0, "EQUIVALENT"), (1.08, "REGRESSED")])
-def test_a_drift_of_the_machine_changes_nothing(slower, word):
-    throttled = when(lambda place: place.pair >= 7, 1.3)
-    rising = when(lambda place: place.pair % 2, 1.1)
+def walk(seed):
+    """Samples are a random walk, so that those of one process are alike."""
+    generator, state = np.random.default_rng([seed, 2]), [0.0]
+
+    def disturbed(_):
+        state.append(0.97 * state[-1] + 0.01 * generator.standard_normal())
+        return math.exp(state[-1])
+
+    return disturbed
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "slower", "expected"),
+    [
+        (storm, 1.0, {"EQUIVALENT", "INCONCLUSIVE"}),
+        (walk, 1.0, {"EQUIVALENT", "INCONCLUSIVE"}),
+        # the second process is slower; the machine slows down, both sides alike
+        (lambda _: when(lambda place: place.second, 1.1), 1.0, {"EQUIVALENT", "INCONCLUSIVE"}),
+        (lambda _: when(lambda place: place.pair >= 7, 1.3), 1.0, {"EQUIVALENT"}),
+        (lambda _: when(lambda place: place.pair >= 7, 1.3), 1.08, {"REGRESSED"}),
+    ],
+)
+def test_disturbances_change_nothing(disturbed, slower, expected):
     for seed in range(10):
-        for disturbed in (throttled, rising):
-            known = {"noise": 0.004, "disturbed": disturbed, "seed": seed}
-            assert {word: 1} == words(planted(slower=slower, **known))
-
-
-def test_disturbances_are_no_regression():
-    """The second process of a pair is slower, or some processes lie far off."""
-    for disturbed in (lambda _: when(lambda place: place.second, 1.1), lambda n: storm(0.15, 2, n)):
-        found = words(*(planted(cells=10, disturbed=disturbed(n), seed=n) for n in range(5)))
-        assert 50 == found["INCONCLUSIVE"] + found["EQUIVALENT"]
-
-
-def test_only_the_fresh_pairs_decide():
-    slow = when(lambda place: (place.stage, place.side) == ("screen", "head"), 1.08)
-    screened = planted(noise=0.005, disturbed=slow)
-    assert [0] == list(to_confirm(screened))
-    verdict = only(screened)
-    assert "EQUIVALENT" == verdict.word
-    assert verdict.p > 0.5
+        known = {"noise": 0.005, "disturbed": disturbed(seed), "seed": seed, "samples": 10}
+        assert set(words(planted(slower=slower, cells=3, **known))) <= expected
 
 
 @pytest.mark.parametrize(("factor", "word"), [(1.08, "REGRESSED"), (1 / 1.08, "IMPROVED")])
@@ -190,7 +168,9 @@ def test_confirmation_stops_early_only_if_nothing_is_seen(factor, word):
     finished = {half - 1: [False, False], half: [True, False], needed: [True, True]}
     for count, both in finished.items():
         assert both == [is_confirmed(first(count, run)) for run in (calm, slow)]
-    assert (half, word) == (only(first(half, calm)).pairs, only(slow).word)
+    # only the fresh pairs decide
+    stopped = only(first(half, calm))
+    assert (half, "EQUIVALENT", word) == (stopped.pairs, stopped.word, only(slow).word)
     unfinished = first(half - 1, calm), first(needed - 1, slow)
     assert ["INVALID"] * 2 == [only(run).word for run in unfinished]
 

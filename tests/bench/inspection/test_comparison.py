@@ -28,11 +28,11 @@ def timing(variant: Variant, adds: float, *, without: float = 1.0, n: int = 20, 
         key="k",
         cell=variant.contribution,
         samples_s={
-            "with": tuple(without + adds + each for each in scatter),
-            "without": (without,) * n,
+            "target": tuple(without + adds + each for each in scatter),
+            "reference": (without,) * n,
         },
         memory=Memory(weights=8, peak=130),
-        memory_without=Memory(weights=4, peak=100),
+        reference_memory=Memory(weights=4, peak=100),
         macs_total=100,
         **fields,
     )
@@ -115,7 +115,7 @@ def test_each_block_after_none_at_all_positions_and_values():
     plain, nl, mine = variants(ROW, at, ["nl", "theirs.py:Scale", "nl"], CPU)
     assert (None, ()) == (plain.block, plain.cell.blocks)
     assert (("conv4:before-last", "nl"), ("conv3:every-other", "nl")) == nl.cell.blocks
-    assert ("", False, True) == (nl.cell.code, nl.cell.contribution, nl.contribution.contribution)
+    assert ("", None, plain.cell) == (nl.cell.code, nl.cell.against, nl.contribution.against)
     assert 64 == len(mine.cell.code)
     found = [(v.value, v.cell.frames, v.block) for v in chosen("nl", sweep=("frames", (4, 8)))]
     assert [(4, 4, None), (4, 4, "nl"), (8, 8, None), (8, 8, "nl")] == found

@@ -19,7 +19,7 @@ def pair(**fields):
 def timing(timed):
     sides = {"target": (1.0, 1.0, 1.0, 1.0, 1.0, 1.25), "reference": (2.0,) * 6}
     memory, without = {"weights": 1, "peak": 10_000_000}, {"weights": 1, "peak": 40_000_000}
-    return timed(pair(), samples_s=sides, memory=memory, memory_without=without, macs_total=10**9)
+    return timed(pair(), samples_s=sides, memory=memory, reference_memory=without, macs_total=10**9)
 
 
 def test_a_line_compares_both_implementations(timed, timing):
@@ -61,7 +61,7 @@ def test_the_command_times_pairs_and_writes_the_document(vidcost, stopwatch, tim
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("time --impl optimized", "--impl and --sweep are for blocks alone: give --blocks too"),
+        ("time --impl optimized", "--shape and --impl are for blocks alone: give --blocks too"),
         ("time --blocks cgd --impl optimized", "cgd has no optimized implementation"),
         ("time --blocks nl --impl fast", "unknown implementation 'fast'"),
         ("fast nl", "`vidcost fast` is gone: `vidcost time --blocks all --impl"),

@@ -68,7 +68,6 @@ def test_what_could_not_be_measured_is_a_dash_with_the_reason(table, on, cells):
         {"device": "cpu"},
         {"batch": 4},
         {"dtype": "fp16"},
-        {"contribution": True},
         {"frames": 8},
         {"mode": "cuda-graph"},
         {"against": Cell(row="mfnet", device="cuda", batch=8)},

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.timing import delay, measurement
+from vidcost.bench.timing import delay, worker
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.messages import Limits, Task
+from vidcost.bench.timing.worker import measure
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -19,7 +19,7 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUD
 @pytest.fixture(autouse=True)
 def leaves_this_process_alone(monkeypatch):
     """Threads and CPUs are the worker's to choose, not a test's."""
-    monkeypatch.setattr(measurement, "_configure", lambda cell: None)
+    monkeypatch.setattr(worker, "_configure", lambda cell: None)
 
 
 def test_it_is_the_same_function(monkeypatch):
@@ -33,9 +33,9 @@ def test_it_is_the_same_function(monkeypatch):
 
 
 def test_a_task_with_a_slow_down_takes_that_much_longer(monkeypatch):
-    built = measurement.build
+    built = worker.build
     monkeypatch.setattr(
-        measurement, "build", lambda cell, seed: replace(built(cell, seed=seed), model=Slow())
+        worker, "build", lambda cell, seed: replace(built(cell, seed=seed), model=Slow())
     )
     cell = Cell(block="cgd", shape=(8, 2, 4, 4))
     limits = Limits(sampling_s=0.2, min_samples=3, precision=0.5, warmup_s=0.1, memory=False)

@@ -1,13 +1,16 @@
-"""What a measurement runs on."""
+"""What a measurement runs on and depends on; the parent finds it out without touching a GPU."""
 
 import os
 import platform
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from vidcost.bench.timing.locks import locked, names_of
-from vidcost.bench.timing.machine import cpus_for, describe, last_cache_bytes
+from vidcost.bench.timing import machine as module
+from vidcost.bench.timing.machine import cpus_for, describe, locked, machine_of, names_of
 
 
 def test_a_cpu():
@@ -23,29 +26,6 @@ def test_a_cpu():
 def test_no_such_device(device):
     with pytest.raises(ValueError, match=r"^no device '.*': choose cpu or cuda$"):
         describe(device)
-
-
-def cache(folder, cpu, index, level, size, shared):
-    here = folder / f"cpu{cpu}" / "cache" / f"index{index}"
-    here.mkdir(parents=True)
-    for name, text in (("level", level), ("size", size), ("shared_cpu_list", shared)):
-        (here / name).write_text(f"{text}\n")
-
-
-def test_the_last_caches_of_the_allowed_cpus_each_once(monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
-    for cpu, shared in ((0, "0-1"), (1, "0-1"), (2, "2-3"), (5, "5")):
-        cache(tmp_path, cpu, 2, 2, "1024K", str(cpu))
-        cache(tmp_path, cpu, 3, 3, "7K", shared)
-    # CPUs 0 and 1 share one, 2 has another, 5 is none of ours
-    assert 2 * 7 * 1024 == last_cache_bytes(tmp_path)
-
-
-def test_a_cache_that_nobody_reports(monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-    assert None is last_cache_bytes(tmp_path)
-    cache(tmp_path, 0, 3, 3, "unknown", "0")
-    assert None is last_cache_bytes(tmp_path)
 
 
 def test_threads_have_cores_of_their_own_before_they_share_one(tmp_path):
@@ -80,3 +60,63 @@ def test_a_gpu():
     assert torch.cuda.get_device_name() == machine.device
     assert machine.device_uuid.startswith("GPU-")
     assert torch.version.cuda == machine.cuda
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_one_line():
+    with pytest.raises(ValueError, match=r"^no (CUDA )?device[^\n]+$"):
+        machine_of("cuda:7")
+
+
+def test_a_device_that_does_not_answer_is_one_line(monkeypatch):
+    monkeypatch.setattr(module, "PROBE_LIMIT_S", 0.01)
+    with pytest.raises(ValueError, match=r"^cannot use cuda:11: not done within 0.01 s$"):
+        machine_of("cuda:11")
+
+
+def test_each_gpu_that_a_process_is_given_is_looked_at(monkeypatch):
+    """A process of Ray's has one after another, all under the name cuda."""
+    seen = []
+
+    def isolated(limit_s, function, device):
+        seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+        return describe("cpu").model_copy(update={"device_uuid": f"GPU-{seen[-1]}"})
+
+    module._machine.cache_clear()
+    monkeypatch.setattr(module, "isolated", isolated)
+    for visible in ("3", "5", "3"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert f"GPU-{visible}" == machine_of("cuda").device_uuid
+    module._machine.cache_clear()
+    assert ["3", "5"] == seen
+
+
+def test_the_code_version_is_of_what_a_worker_runs():
+    script = (
+        "import sys, vidcost.bench.timing.worker\n"
+        "for name, module in sorted(sys.modules.items()):\n"
+        "    if name.startswith('vidcost.'): print(module.__file__)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    # the package itself is empty
+    run = {Path(line) for line in ran} - {Path(module.__file__).parents[1] / "__init__.py"}
+    hashed = set(module.worker_files())
+    assert set() == run - hashed
+    # a name that no module has would hide nothing, and say that it does
+    beside = {path.stem for path in Path(module.__file__).parent.glob("*.py")}
+    assert set() == module.PARENT - beside
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_visible_devices_by_index_or_uuid_names_the_same_device(monkeypatch):
+    script = "from vidcost.bench.timing.machine import machine_of; import torch\n"
+    script += "print(machine_of('cuda:0').device_uuid, torch.cuda.is_initialized())"
+    uuid = machine_of("cuda:0").device_uuid
+    for visible in ("0", uuid, uuid[:12]):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        # and the parent holds no memory on it
+        assert (f"{uuid} False\n", 0) == (ran.stdout, ran.returncode), ran.stderr

@@ -8,15 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.timing import measurement, runner
+from vidcost.bench.timing import runner, worker
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.clock import HostClock
-from vidcost.bench.timing.failure import Unsupported
-from vidcost.bench.timing.measurement import measure
 from vidcost.bench.timing.memory import measure_memory, rss_peak_bytes
 from vidcost.bench.timing.messages import Limits, Task, Window
-from vidcost.bench.timing.runner import Runner
+from vidcost.bench.timing.runner import Unsupported
+from vidcost.bench.timing.worker import measure
 from vidcost.models.blocks.attention import FALLBACKS
 
 QUICK = Limits(sampling_s=0.3, min_samples=5, precision=0.5, warmup_s=0.3, chunk_s=0.05)
@@ -27,7 +25,7 @@ BLOCK = {"block": "nl", "shape": (8, 2, 3, 5)}
 @pytest.fixture(autouse=True)
 def leaves_this_process_alone(monkeypatch):
     """Threads and CPUs are the worker's to choose, not a test's."""
-    monkeypatch.setattr(measurement, "_configure", lambda cell: None)
+    monkeypatch.setattr(worker, "_configure", lambda cell: None)
 
 
 def run(limits=QUICK, reply="keep", **cell):
@@ -46,55 +44,6 @@ def test_the_parts_of_a_training_step_are_the_step():
     whole = timing.samples_s["latency"]
     assert {len(whole)} == {len(part) for part in parts}
     assert [pytest.approx(sum(each)) for each in zip(*parts, strict=True)] == list(whole)
-
-
-def test_inference_keeps_no_graph():
-    seen = []
-
-    class Model(nn.Module):
-        def forward(self, x):
-            seen.append((torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
-            return x
-
-    cell = Cell(**BLOCK)
-    Runner(cell, Built(Model(), (torch.zeros(2),)), HostClock()).step()
-    assert [(True, False)] == seen
-
-
-def test_a_cache_of_unknown_size_cannot_be_emptied(monkeypatch):
-    monkeypatch.setattr(runner, "last_cache_bytes", lambda: None)
-    timing, chunks = run(**BLOCK, cold=True)
-    assert ("unsupported", []) == (timing.status, chunks)
-    assert timing.error.endswith("cache is not reported: time it warm")
-
-
-def test_a_block_is_trained_from_a_dense_random_gradient():
-    """Not from that of a sum, which is the same number everywhere and takes no memory."""
-    seen = []
-    cell = Cell(**BLOCK, phase="training")
-    built = build(cell)
-    # the sum with the input is the last operator: it hands the gradient on as it came
-    built.model.bn.register_full_backward_hook(lambda _, __, gradients: seen.append(gradients[0]))
-    training = Runner(cell, built, HostClock())
-    training.step()
-    training.step()
-    first, second = seen
-    assert (1, 8, 2, 3, 5) == first.shape
-    assert 240 == first.unique().numel()
-    assert torch.equal(first, second)
-
-
-def test_a_block_is_trained_as_inside_a_network():
-    """Its input takes a gradient, which is freed before the next step."""
-    cell = Cell(**BLOCK, phase="training")
-    built = build(cell)
-    taken = []
-    built.inputs[0].register_hook(taken.append)
-    Runner(cell, built, HostClock()).step()
-    assert [built.inputs[0].shape] == [gradient.shape for gradient in taken]
-    assert None is built.inputs[0].grad
-    assert not build(Cell(**BLOCK)).inputs[0].requires_grad
-    assert not build(Cell(**SMALL, phase="training")).inputs[0].requires_grad
 
 
 def test_a_device_that_is_throttled_has_a_status():
@@ -120,7 +69,7 @@ def test_what_cannot_be_done_has_a_status(monkeypatch, error, status):
             raise error
 
     failing = Built(Failing(), (torch.zeros(2),))
-    monkeypatch.setattr(measurement, "build", lambda cell, seed: failing)
+    monkeypatch.setattr(worker, "build", lambda cell, seed: failing)
     timing, chunks = run(**BLOCK)
     assert (status, []) == (timing.status, chunks)
     assert " ".join(str(error).split()) in timing.error
@@ -133,7 +82,7 @@ def test_any_other_error_is_the_workers_end(monkeypatch):
             raise RuntimeError("a bug")
 
     failing = Built(Failing(), (torch.zeros(2),))
-    monkeypatch.setattr(measurement, "build", lambda cell, seed: failing)
+    monkeypatch.setattr(worker, "build", lambda cell, seed: failing)
     with pytest.raises(RuntimeError, match="a bug"):
         run(**BLOCK)
 
@@ -150,29 +99,6 @@ def test_a_compiler_that_fails_is_unsupported(monkeypatch):
         timing, _ = run(**BLOCK, mode="compile", phase=phase)
         assert "unsupported" == timing.status
         assert "torch.compile: no C++ compiler and a long trace" == timing.error
-
-
-@pytest.mark.parametrize("phase", ["inference", "training"])
-@pytest.mark.parametrize("contribution", [False, True])
-def test_what_is_timed_as_compiled_is_the_compiled_network(monkeypatch, phase, contribution):
-    passes = []
-
-    def compile_(model, dynamic):
-        def compiled(*inputs):
-            passes.append(model)
-            return model(*inputs)
-
-        return compiled
-
-    monkeypatch.setattr(torch, "compile", compile_)
-    cell = Cell(**SMALL, mode="compile", phase=phase, contribution=contribution)
-    built = build(cell)
-    compiled = Runner(cell, built, HostClock())
-    passes.clear()
-    compiled.take(2)
-    models = [built.model, built.without] if contribution else [built.model]
-    assert [2] * len(models) == [sum(each is model for each in passes) for model in models]
-    assert 2 * len(models) == len(passes)
 
 
 def test_the_peak_is_what_is_held_at_once():
@@ -192,30 +118,17 @@ def test_the_peak_is_what_is_held_at_once():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", ["inference", "training"])
-def test_the_memory_of_a_contribution_is_that_of_each_side_alone(phase):
-    timing, _ = run(**SMALL, contribution=True, phase=phase)
-    for row, side in (("mfnet-nl", timing.memory), ("mfnet", timing.memory_without)):
+def test_the_memory_of_a_pair_is_that_of_each_side_alone(phase):
+    timing, _ = run(**SMALL, phase=phase, against=Cell(**SMALL, blocks=(), phase=phase))
+    assert ("ok", {"target", "reference"}) == (timing.status, timing.samples_s.keys())
+    for row, side in (("mfnet-nl", timing.memory), ("mfnet", timing.reference_memory)):
         alone, _ = run(**(SMALL | {"row": row}), phase=phase)
-        assert None is alone.memory_without
+        assert None is alone.reference_memory
         assert (alone.memory.weights, alone.memory.peak) == (side.weights, side.peak)
-    assert timing.memory.weights > timing.memory_without.weights
+    assert timing.memory.weights > timing.reference_memory.weights
     # the process held both
     assert timing.memory.rss_peak > 0
-    assert None is timing.memory_without.rss_peak
-
-
-def test_what_empties_the_cache_is_no_memory_of_the_block():
-    cold, _ = run(**BLOCK, cold=True)
-    warm, _ = run(**BLOCK)
-    assert (warm.memory.weights, warm.memory.peak) == (cold.memory.weights, cold.memory.peak)
-
-
-@pytest.mark.parametrize(
-    ("known", "expected"),
-    [({}, True), ({"cold": True}, False), ({"device": "cpu"}, False)],
-)
-def test_the_energy_of_a_cold_cell_is_not_measured_warm(known, expected):
-    assert expected == measurement.has_energy(Cell(**BLOCK | {"device": "cuda"} | known))
+    assert None is timing.reference_memory.rss_peak
 
 
 def test_the_cuda_peak_is_above_a_baseline(monkeypatch):
@@ -242,29 +155,11 @@ def test_a_fallback_from_triton_is_a_status(monkeypatch):
     def built(cell, *, seed):
         return replace(build(cell, seed=seed), model=Falls())
 
-    monkeypatch.setattr(measurement, "build", built)
+    monkeypatch.setattr(worker, "build", built)
     timing, _ = run(**BLOCK)
     assert ("fallback", "Triton compiles no kernel") == (timing.status, timing.error)
-    monkeypatch.setattr(measurement, "build", build)
+    monkeypatch.setattr(worker, "build", build)
     assert "ok" == run(**BLOCK)[0].status
-
-
-def test_the_host_has_no_head_start_after_the_cache_is_emptied(monkeypatch):
-    """It waits for the flush, and marks and launches only then."""
-    log = []
-
-    class Clock(HostClock):
-        def mark(self):
-            log.append("mark")
-            return super().mark()
-
-        def finish(self):
-            log.append("wait")
-
-    monkeypatch.setattr(runner, "_cache_flush", lambda cell: lambda: log.append("flush"))
-    cell = Cell(**BLOCK, cold=True)
-    Runner(cell, build(cell), Clock()).take(2)
-    assert [*["flush", "wait", "mark", "mark"] * 2, "wait"] == log
 
 
 # a GPU

@@ -1,15 +1,7 @@
 import pytest
 
-from vidcost.bench.timing import plan
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.plan import (
-    affordable,
-    cells_for,
-    fitting,
-    seconds,
-    shape_of,
-    shared_shapes,
-)
+from vidcost.bench.timing.plan import cells_for, fitting, seconds, shape_of, shared_shapes
 from vidcost.papers.catalog import select
 from vidcost.papers.pnl2020.rows import ROWS
 
@@ -46,7 +38,9 @@ def test_a_row_at_another_clip_says_so_and_one_at_its_own_does_not():
 
 
 def test_a_contribution_is_of_rows_with_blocks():
-    assert [Cell(row="mfnet-nl", contribution=True)] == cells_for([MFNET, NL], contribution=True)
+    cell = Cell(row="mfnet-nl", frames=8, against=Cell(row="mfnet-nl", frames=8, blocks=()))
+    assert cell.is_contribution
+    assert [cell] == cells_for([MFNET, NL.at(frames=8)], contribution=True)
     with pytest.raises(ValueError, match="none of these rows has a block"):
         cells_for([MFNET], contribution=True)
 
@@ -102,24 +96,3 @@ def test_a_time_in_words(expected, text):
 def test_what_is_no_time_is_rejected(text):
     with pytest.raises(ValueError, match="is no time such as 90s, 10m or 1h"):
         seconds(text)
-
-
-@pytest.fixture
-def macs(monkeypatch):
-    """A pass of 1 G costs 1 s, a worker's start 4 s, and a row takes eight passes."""
-    monkeypatch.setattr(plan, "ASSUMED_MACS_PER_S", 0.5e9)
-    monkeypatch.setattr(plan, "PASSES", 8)
-    monkeypatch.setattr(plan, "START_S", 4.0)
-    return {row.name: 10**9 for row in ROWS}
-
-
-def names(rows):
-    return [row.name for row in rows]
-
-
-def test_networks_that_carry_blocks_come_first_and_their_baselines_with_them(macs):
-    rows = select(["c3d", "mfnet", "mfnet-nl"])
-    # 12 s each
-    assert ["mfnet", "mfnet-nl"] == names(affordable(rows, macs, 24, threads=2))
-    assert ["mfnet", "mfnet-nl", "c3d"] == names(affordable(rows, macs, 36, threads=2))
-    assert ["mfnet"] == names(affordable(rows, macs, 23, threads=2))

@@ -126,13 +126,13 @@ def test_the_parent_can_stop_it():
     assert chunks[-1].samples == len(result.samples["latency"])
 
 
-def test_the_precision_of_a_contribution_is_that_of_the_difference():
-    """Sides that wander together, by half, and are always 1 s apart but for one pair."""
-    without = [6.0, 9.0, 7.0, 8.0, 6.5, 8.5]
-    with_ = [7.0, 10.0, 8.0, 9.0, 7.5, 9.9]
-    # of six, the interval is all of them: 1 to 1.4; the median with the blocks is 8.5
-    assert pytest.approx(0.2 / 8.5) == precision_of({"with": with_, "without": without})
-    assert precision_of({"latency": with_}) > 0.1
+def test_the_precision_of_a_pair_is_that_of_the_ratio():
+    """Sides that wander together, by half, and are always as 2 to 1 but for one pair."""
+    reference = (6.0, 9.0, 7.0, 8.0, 6.5, 8.5)
+    target = [2 * each for each in reference[:5]] + [20.4]
+    # of six, the interval is all of them: 2 to 2.4
+    assert pytest.approx(0.1) == precision_of({"target": target, "reference": reference})
+    assert precision_of({"latency": target}) > 0.2
 
 
 def test_no_clock_is_more_precise_than_its_resolution():

@@ -39,18 +39,6 @@ def test_the_latest_of_one_key_counts(store):
     assert 4 == len(store.path.read_bytes().splitlines())
 
 
-def test_reading_after_each_of_many_records_stays_linear(store, monkeypatch):
-    """A sweep of 10,000 cells asks the file before each of them."""
-    parsed = []
-    parse = Timing.model_validate_json
-    monkeypatch.setattr(Timing, "model_validate_json", lambda data: parsed.append(1) or parse(data))
-    other = Store(store.path)
-    for number in range(100):
-        store.append(timing(str(number), 0.5))
-        assert number + 1 == len(store.read()) == len(other.read())
-    assert 200 == len(parsed)
-
-
 @pytest.mark.parametrize("kept", [1, -2])
 def test_a_last_line_cut_short_is_reported_and_moved_aside(store, kept):
     store.append(timing("a", 0.5))
@@ -59,22 +47,21 @@ def test_a_last_line_cut_short_is_reported_and_moved_aside(store, kept):
     cut = store.path.read_bytes()[len(whole) :][:kept]
     store.path.write_bytes(whole + cut)
 
-    records, warning = store.load()
-    assert ["a"] == list(records)
-    assert f"{store.path}, line 3 is cut short and was left out" == warning
+    assert ["a"] == list(store.read())
+    assert f"{store.path}, line 3 is cut short and was left out" == store.warning
     assert whole + cut == store.path.read_bytes()
 
     said = store.append(timing("c", 0.125))
     assert f"the last line of {store.path} was cut short and lies in cpu.jsonl.damaged now" == said
     assert cut + b"\n" == store.damaged.read_bytes()
-    assert (["a", "c"], "") == (list(store.read()), store.load().warning)
+    assert (["a", "c"], "") == (list(store.read()), store.warning)
     assert "" == store.append(timing("d", 0.0625))
 
 
 def test_a_record_that_lacks_only_its_line_break_is_whole(store):
     store.append(timing("a", 0.5))
     store.path.write_bytes(store.path.read_bytes().removesuffix(b"\n"))
-    assert (["a"], "") == (list(store.read()), store.load().warning)
+    assert (["a"], "") == (list(store.read()), store.warning)
     assert "" == store.append(timing("b", 0.25))
     assert ["a", "b"] == list(store.read())
     assert not store.damaged.exists()
@@ -120,7 +107,7 @@ def test_another_kind_of_file_is_not_touched(tmp_path, text):
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file" / "cpu.jsonl", tmp_path):
-        with pytest.raises(ValueError, match=r"^cannot (write|lock) .*[^\n]$"):
+        with pytest.raises(ValueError, match=r"^cannot write .*[^\n]$"):
             Store(path).prepare()
 
 
@@ -157,8 +144,8 @@ def test_two_writers_at_once_lose_and_mix_nothing(store):
     for writer in writers:
         writer.communicate()
     assert [0, 0] == [writer.returncode for writer in writers]
-    records, warning = store.load()
-    assert "" == warning
+    records = store.read()
+    assert "" == store.warning
     assert {f"{name}{number}" for name in "ab" for number in range(100)} == set(records)
     assert 201 == len(store.path.read_bytes().splitlines())
 
@@ -193,8 +180,8 @@ def test_a_full_disk_leaves_no_half_line(store, limit):
     number, message = ran.stdout.splitlines()
     expected = f"cannot write {store.path}: File too large; its contents are untouched"
     assert expected == message
-    records, warning = store.load()
-    assert ([str(n) for n in range(int(number))], "") == (list(records), warning)
+    records = store.read()
+    assert ([str(n) for n in range(int(number))], "") == (list(records), store.warning)
     assert bool(records) == (limit == 10_000)
     # the next record would have fit by a part: that part was taken back
     assert not store.path.read_bytes() or store.path.read_bytes().endswith(b"}\n")

@@ -13,18 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from vidcost.bench import engine
-from vidcost.bench.timing import conditions
+from vidcost.bench.timing import machine as machine_module
+from vidcost.bench.timing import on_ray
 from vidcost.bench.timing import parent as parent_side
-from vidcost.bench.timing.budget import Budget
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.locks import locked
+from vidcost.bench.timing.machine import conditions, locked
 from vidcost.bench.timing.messages import Limits
+from vidcost.bench.timing.on_ray import sweep_on_ray
 from vidcost.bench.timing.parent import COMMAND, Exchange, Predicted
-from vidcost.bench.timing.plan import check_code
 from vidcost.bench.timing.record import Machine
 from vidcost.bench.timing.store import Store
-from vidcost.bench.timing.sweep import Interrupted, sweep, sweep_on_ray
+from vidcost.bench.timing.sweep import Budget, Interrupted, sweep
 
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
 PARENT = [sys.executable, str(Path(__file__).with_name("run_sweep.py"))]
@@ -79,7 +78,7 @@ def test_the_parent_completes_the_workers_record(run, store):
     assert ("ok", {"latency": (0.011, 0.013)}) == (timing.status, timing.samples_s)
     assert (7, 21) == (timing.macs, timing.macs_total)
     assert MACHINE == timing.machine
-    assert timing.cell.key(*conditions.conditions(MACHINE)) == timing.key
+    assert timing.cell.key(*conditions(MACHINE)) == timing.key
     assert timing.started.endswith("+00:00")
     assert {timing.key: timing} == store.read()
     assert [("ok: warming up", 0), ("ok:, 10 ms ± 0.4%", 0), ("ok: ok", 1)] == run.told
@@ -134,7 +133,7 @@ def test_a_second_sweep_waits_for_the_cpus_of_the_first_and_says_so(run):
 def test_a_worker_that_fails_is_a_status_and_the_next_ones_turn(run, store, row, status, error):
     failed, after = run(row, "ok")
     assert (status, error) == (failed.status, failed.error)
-    assert failed.key == failed.cell.key(*conditions.conditions(MACHINE))
+    assert failed.key == failed.cell.key(*conditions(MACHINE))
     assert MACHINE == failed.machine
     assert "ok" == after.status
     assert [failed, after] == list(store.read().values())
@@ -249,7 +248,7 @@ def test_a_budget_that_is_too_short_is_said_beforehand(run):
         # 8 passes of 0.25 s, and 4 s to start; twice the passes for two sides
         return Predicted(macs_total=2_500_000_000)
 
-    pair = Cell(row="ok-2", contribution=True)
+    pair = Cell(row="ok-2", against=Cell(row="ok-3"))
     for budget_s in (3, 4):
         run("ok-1", pair, budget_s=budget_s, predict=predict, warn=warn)
         run.told.clear()
@@ -319,27 +318,33 @@ def test_a_parent_that_ends_costs_the_current_cell_and_no_more(store, number):
 
 
 @pytest.fixture
-def on_ray(tmp_path, monkeypatch):
+def made_up(tmp_path, monkeypatch):
     """Sweep rows on two kinds of machine in turn; "lost" and "unfit" fail so."""
-    monkeypatch.setattr(conditions, "code_version", lambda: "7")
-    monkeypatch.setattr("vidcost.bench.timing.sweep.platform.node", lambda: "host")
+    ray_errors = pytest.importorskip("ray.exceptions")
+    failing = {"lost": ray_errors.NodeDiedError("gone"), "unfit": ValueError("said so"), "stop": 0}
+    monkeypatch.setattr(machine_module, "code_version", lambda: "7")
+    monkeypatch.setattr(on_ray.platform, "node", lambda: "host")
 
     def outcomes(function, calls, *, device, gpu):
         assert ("cpu", None) == (device, gpu)
-        for number, (cell, known, limits, predict, worker, _) in reversed([*enumerate(calls)]):
-            if cell.row in ("lost", "unfit", "stop"):
+        for number, (cell, *shared) in reversed([*enumerate(calls)]):
+            if cell.row in failing:
                 if cell.row == "stop":
                     raise KeyboardInterrupt
-                yield number, {"lost": engine.Lost, "unfit": ValueError}[cell.row]("said so")
+                yield number, failing[cell.row]
                 continue
-            look = {"cpu": machines[number % len(machines)]}.get
-            yield number, function(cell, known, limits, predict, worker, look)
+            machine = machines[number % len(machines)]
+            monkeypatch.setattr(parent_side, "machine_of", lambda device, machine=machine: machine)
+            try:
+                yield number, function(cell, *shared)
+            except ValueError as error:
+                yield number, error
 
     def sweep_rows(*rows, among=(MACHINE, RULE), resume=True):
         machines[:] = among
         sweep_rows.told = []
         return sweep_on_ray(
-            [Cell(row=row) for row in rows],
+            [row if isinstance(row, Cell) else Cell(row=row) for row in rows],
             tmp_path,
             command="vidcost time",
             resume=resume,
@@ -348,7 +353,7 @@ def on_ray(tmp_path, monkeypatch):
         )
 
     machines = []
-    monkeypatch.setattr(engine, "outcomes", outcomes)
+    monkeypatch.setattr(on_ray, "outcomes", outcomes)
     return sweep_rows
 
 
@@ -358,8 +363,8 @@ def in_files(tmp_path):
     }
 
 
-def test_each_record_goes_to_the_file_of_its_machine(on_ray, tmp_path):
-    found = on_ray("ok-1", "ok-2", "crash").timings
+def test_each_record_goes_to_the_file_of_its_machine(made_up, tmp_path):
+    found = made_up("ok-1", "ok-2", "crash").timings
     # in order, though the outcomes came in another one
     assert ["ok-1", "ok-2", "crash"] == rows(found)
     assert ["ok", "ok", "crashed"] == [each.status for each in found]
@@ -377,31 +382,32 @@ def test_each_record_goes_to_the_file_of_its_machine(on_ray, tmp_path):
         ((MACHINE, RULE), False, []),
     ],
 )
-def test_cells_stored_for_the_kind_of_their_machine_are_left_out(on_ray, among, resume, stored):
-    on_ray("ok-1", "ok-2", "crash")
-    found = on_ray("ok-1", "ok-2", "crash", among=among, resume=resume).timings
+def test_cells_stored_for_the_kind_of_their_machine_are_left_out(made_up, among, resume, stored):
+    made_up("ok-1", "ok-2", "crash")
+    found = made_up("ok-1", "ok-2", "crash", among=among, resume=resume).timings
     assert ["ok-1", "ok-2", "crash"] == rows(found)
-    assert {f"{row}: stored" for row in stored} == {w for w, _ in on_ray.told if "stored" in w}
+    assert {f"{row}: stored" for row in stored} == {w for w, _ in made_up.told if "stored" in w}
 
 
-def test_a_cell_that_is_lost_is_a_status_and_in_no_file(on_ray, tmp_path):
-    swept = on_ray("ok", "lost", "unfit", among=(MACHINE,))
+def test_a_cell_that_is_lost_is_a_status_and_in_no_file(made_up, tmp_path):
+    swept = made_up("ok", "lost", "unfit", among=(MACHINE,))
     assert ["ok", "killed", "crashed"] == [each.status for each in swept.timings]
-    assert "lost on cpu (batch 1, fp32, eager, inference): killed: said so" == swept.failures[0]
+    assert swept.failures[0].endswith(": killed: lost 3 times, at last: NodeDiedError: gone")
     assert {"local-fake-torch2.jsonl": ["ok"]} == in_files(tmp_path)
 
 
-def test_an_interrupted_sweep_keeps_its_records(on_ray, tmp_path):
+def test_an_interrupted_sweep_keeps_its_records(made_up, tmp_path):
     with pytest.raises(Interrupted, match=r"^stopped after 1 of 3 cells, which are stored: give"):
-        on_ray("ok-1", "stop", "ok-2")
+        made_up("ok-1", "stop", "ok-2")
     assert {"local-fake-torch2.jsonl": ["ok-2"]} == in_files(tmp_path)
 
 
-def test_code_that_differs_on_a_node_is_not_measured(tmp_path, monkeypatch):
+def test_code_that_differs_on_a_node_is_not_measured(made_up, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cell = Cell(network="my_net.py:make", inputs=("1x3",), code="77")
-    with pytest.raises(ValueError, match=r"^no file my_net.py"):
-        check_code(cell)
+    (missing,) = made_up(cell).timings
     (tmp_path / "my_net.py").write_text("def make(): ...\n")
-    with pytest.raises(ValueError, match="differs on this node"):
-        check_code(cell)
+    (other,) = made_up(cell).timings
+    assert ("crashed", "crashed") == (missing.status, other.status)
+    assert missing.error.startswith("no file my_net.py")
+    assert other.error.endswith("differs on this node")

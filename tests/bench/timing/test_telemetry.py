@@ -3,20 +3,20 @@
 import itertools
 import sys
 import threading
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pynvml
 import pytest
 
 from vidcost.bench.timing import telemetry
 from vidcost.bench.timing.record import Telemetry
-from vidcost.bench.timing.telemetry import Telemeter, is_throttled
+from vidcost.bench.timing.telemetry import Watch, is_throttled
 
-UUID = "3f0e6c1a-aaaa-bbbb-cccc-0123456789ab"
+UUID = "GPU-3f0e6c1a-aaaa-bbbb-cccc-0123456789ab"
 
 
 class FakeNvml(ModuleType):
-    """A GPU and a MIG instance of it; a function is made to fail by its name."""
+    """A GPU; a function is made to fail by its name."""
 
     NVMLError = pynvml.NVMLError
     NVML_CLOCK_SM = pynvml.NVML_CLOCK_SM
@@ -27,22 +27,17 @@ class FakeNvml(ModuleType):
         super().__init__("pynvml")
         self.failing: dict[str, Exception] = {}
         self.reasons = self.mig = 0
-        whole, instance = SimpleNamespace(mig=False), SimpleNamespace(mig=True)
-        self.handles = {f"GPU-{UUID}": whole, "MIG-77": instance}
         clocks = {pynvml.NVML_CLOCK_SM: 1_755, pynvml.NVML_CLOCK_MEM: 2_619}
         self.answers = {
             "nvmlInit": lambda: None,
             "nvmlShutdown": lambda: None,
             "nvmlDeviceGetHandleByUUID": self._handle,
-            "nvmlDeviceIsMigDeviceHandle": lambda handle: int(handle.mig),
-            "nvmlDeviceGetDeviceHandleFromMigDeviceHandle": lambda handle: whole,
             "nvmlDeviceGetMigMode": lambda handle: [self.mig, self.mig],
             "nvmlDeviceGetClockInfo": lambda handle, kind: clocks[kind],
             "nvmlDeviceGetTemperature": lambda handle, sensor: 53,
             "nvmlDeviceGetPowerUsage": lambda handle: 611_500,
             "nvmlDeviceGetTotalEnergyConsumption": lambda handle: 7_250,
             "nvmlDeviceGetCurrentClocksEventReasons": lambda handle: self.reasons,
-            "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: self.reasons,
         }
 
     def __getattr__(self, name):
@@ -57,9 +52,9 @@ class FakeNvml(ModuleType):
         return ask
 
     def _handle(self, uuid):
-        if uuid not in self.handles:
+        if uuid != UUID:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
-        return self.handles[uuid]
+        return object()
 
 
 @pytest.fixture
@@ -69,11 +64,11 @@ def nvml(monkeypatch):
     return fake
 
 
-def said(reading):
-    return reading.model_dump(exclude={"at_s"})
+def read(uuid=UUID):
+    with Watch(uuid) as watch:
+        return [reading.model_dump(exclude={"at_s"}) for reading in watch.take()]
 
 
-NOTHING = said(Telemetry(at_s=0))
 ALL = {
     "sm_clock_mhz": 1_755,
     "memory_clock_mhz": 2_619,
@@ -84,41 +79,32 @@ ALL = {
 }
 
 
-@pytest.mark.parametrize("uuid", [UUID, f"GPU-{UUID}"])
-def test_a_device_is_found_by_the_uuid_that_torch_or_nvml_writes(nvml, uuid):
-    assert ALL == said(Telemeter(uuid).reading())
+def test_what_a_device_says_is_read_and_what_it_does_not_is_none(nvml):
+    assert [ALL] == read()
+    nvml.failing["nvmlDeviceGetPowerUsage"] = pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+    del nvml.answers["nvmlDeviceGetCurrentClocksEventReasons"]
+    assert [ALL | {"power_w": None, "throttle_reasons": None}] == read()
 
 
-@pytest.mark.parametrize("uuid", ["MIG-77", "77"])
-def test_a_mig_instance_has_no_power_of_its_own(nvml, uuid):
-    expected = ALL | {"power_w": None, "energy_j": None}
-    assert expected == said(Telemeter(uuid).reading())
-    # torch may name the GPU that the instance is cut from
+def test_where_nothing_can_be_read_there_are_no_readings(nvml):
+    assert [] == read("GPU-77") == read("not available")
+    # power and energy of a GPU that is cut into instances are those of all of them
     nvml.mig = 1
-    assert expected == said(Telemeter(UUID).reading())
-
-
-def test_nvml_that_does_not_start_is_none(nvml):
+    assert [] == read()
+    nvml.mig = 0
     nvml.failing["nvmlInit"] = pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
-    telemeter = Telemeter(UUID)
-    assert not telemeter
-    assert (NOTHING, None) == (said(telemeter.reading()), telemeter.energy_j())
-    with telemeter.watching() as watch:
-        assert [] == watch.take()
-    telemeter.close()
+    assert [] == read()
+    assert None is Watch(UUID).energy_j()
 
 
-@pytest.mark.parametrize("missing", [set(), {"nvmlDeviceGetCurrentClocksEventReasons"}])
-def test_reasons_have_names_under_the_old_function_too(nvml, missing):
-    for name in missing:
-        del nvml.answers[name]
+def test_reasons_have_names(nvml):
     nvml.reasons = (
         pynvml.nvmlClocksEventReasonSwPowerCap
         | pynvml.nvmlClocksEventReasonHwThermalSlowdown
         | 1 << 20
     )
-    reading = Telemeter(UUID).reading()
-    assert ("sw power cap", "hw thermal slowdown", "reason 0x100000") == reading.throttle_reasons
+    ((*_, reasons),) = (reading.values() for reading in read())
+    assert ("sw power cap", "hw thermal slowdown", "reason 0x100000") == reasons
 
 
 @pytest.mark.parametrize(
@@ -146,7 +132,7 @@ def test_a_thread_reads_between_two_looks(nvml, monkeypatch):
         return 53
 
     nvml.answers["nvmlDeviceGetTemperature"] = temperature
-    with Telemeter(UUID).watching() as watch:
+    with Watch(UUID) as watch:
         assert often.wait(10)
         readings = watch.take()
     # the last is the look's own

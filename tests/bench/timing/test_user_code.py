@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from vidcost.bench.inspection.counted import predict
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
 from vidcost.bench.timing.plan import code_of, network_fields
-from vidcost.bench.timing.predict import predict, predict_without
 from vidcost.bench.timing.record import Timing
 
 QUICK = Limits(sampling_s=0.2, min_samples=3, precision=0.5, warmup_s=0.2, chunk_s=0.05)
@@ -113,18 +113,18 @@ def test_a_budget_is_kept_to(theirs):
     assert took_s(13) - took_s(1) < 1.2 * 12 + 5
 
 
-def test_nothing_is_predicted_of_code_that_needs_values_or_fails():
-    assert None is predict(network("ReadsValues")).macs
-    assert None is predict(network("fails")).macs
+def test_nothing_is_predicted_of_code_that_fails():
+    assert (None, None) == (predict(network("fails")).macs, predict(network("fails")).hangs)
+    assert MACS == predict(network("ReadsValues")).macs
 
 
-def test_a_contribution_is_of_the_blocks_put_into_it(worker):
-    cell = network("Net", blocks=(("stem", "cgd"),), contribution=True)
+def test_a_pair_is_of_the_blocks_put_into_it(worker):
+    plain = network("Net", blocks=())
+    cell = network("Net", blocks=(("stem", "cgd"),), against=plain)
     timing = measured(worker, cell)
-    assert ("ok", {"with", "without"}) == (timing.status, set(timing.samples_s))
+    assert ("ok", {"target", "reference"}) == (timing.status, set(timing.samples_s))
     # 6 parameters a channel
-    assert 4 * 6 * 5 == timing.memory.weights - timing.memory_without.weights
-    assert MACS == predict_without(cell).macs_total
+    assert 4 * 6 * 5 == timing.memory.weights - timing.reference_memory.weights
 
 
 def test_the_name_of_a_measurement_depends_on_the_code(theirs):
@@ -144,12 +144,7 @@ def test_the_name_of_a_measurement_depends_on_the_code(theirs):
         ({"network": "theirs.py:Net"}, "a network of your own needs its inputs"),
         ({"row": "mfnet", "network": "theirs.py:Net", "inputs": ("1x3",)}, "give one of them"),
         ({"block": "nl", "shape": (4, 1, 2, 2), "blocks": ()}, "blocks have positions in a row"),
-        (
-            {"network": "n.py:N", "inputs": ("1x3",), "contribution": True},
-            "measured inside a row or a",
-        ),
         ({"network": "n.py:N", "inputs": ("1x3",), "frames": 3}, "are a row's"),
-        ({"network": "n.py:N", "inputs": ("1x3",), "cold": True}, "only a block alone"),
     ],
 )
 def test_cells_that_contradict_themselves(fields, message):

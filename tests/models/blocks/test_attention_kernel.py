@@ -8,21 +8,19 @@ import torch
 pytest.importorskip("triton.language")
 
 from vidcost.models.blocks import attention_kernel
+from vidcost.models.blocks.attention import WIDEST_IN_TILES
 from vidcost.models.blocks.attention_kernel import attend_in_tiles
 
 # decided when triton is imported
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
-
 HAS_CUDA = torch.cuda.is_available()
-cuda = pytest.mark.skipif(INTERPRETED or not HAS_CUDA, reason="there is no CUDA device")
+gpu = pytest.mark.skipif(INTERPRETED or not HAS_CUDA, reason="there is no CUDA device")
 either = pytest.mark.skipif(
     not (INTERPRETED or HAS_CUDA), reason="there is no CUDA device, nor TRITON_INTERPRET=1"
 )
-
 # of the norm
 TOLERANCES = {torch.float32: 2e-3, torch.float16: 2e-3, torch.bfloat16: 1e-2}
-
 # the interpreter multiplies the bits of bfloat16 as whole numbers
 DTYPES = [torch.float32, torch.float16, *(() if INTERPRETED else (torch.bfloat16,))]
 
@@ -38,39 +36,42 @@ def draw(batch, d, queries, e, keys, dtype=torch.float32):
     ]
 
 
-def reference(query, key, value):
+def check(query, key, value):
+    """The tiles give what products of matrices give."""
     weights = (query.double().transpose(1, 2) @ key.double()).softmax(-1)
-    return value.double() @ weights.transpose(1, 2)
-
-
-def assert_close(expected, got, dtype):
-    assert expected.shape == got.shape
-    assert dtype == got.dtype
+    expected = value.double() @ weights.transpose(1, 2)
+    got = attend_in_tiles(query, key, value)
+    assert (expected.shape, value.dtype) == (got.shape, got.dtype)
     # NaN is not less
-    assert (got.double() - expected).norm() < TOLERANCES[dtype] * expected.norm()
+    assert (got.double() - expected).norm() < TOLERANCES[value.dtype] * expected.norm()
 
 
-SHAPES = [
+NARROW = [
     (1, 8, 1, 24, 1),
     (2, 24, 37, 8, 53),
     (3, 48, 70, 96, 131),
     (1, 96, 130, 48, 64),
     (1, 128, 64, 128, 192),
-    (2, 192, 65, 384, 40),
-    (1, 384, 33, 192, 130),
+    (2, 192, 65, 96, 40),
     (1, 40, 129, 11, 67),
 ]
+WIDE = [(2, 192, 65, 384, 40), (1, 384, 33, 192, 130)]
 
 
 @pytest.mark.cuda
 @either
 @pytest.mark.parametrize("splits", [1, 2, 3])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        *((shape, dtype) for shape in NARROW for dtype in DTYPES),
+        *((shape, dtype) for shape in WIDE for dtype in DTYPES[1:]),
+    ],
+    ids=str,
+)
 def test_shapes(shape, dtype, splits, monkeypatch):
     monkeypatch.setattr(attention_kernel, "_splits", lambda tiles, blocks, _: min(splits, blocks))
-    inputs = draw(*shape, dtype=dtype)
-    assert_close(reference(*inputs), attend_in_tiles(*inputs), dtype)
+    check(*draw(*shape, dtype=dtype))
 
 
 @pytest.mark.cuda
@@ -78,14 +79,11 @@ def test_shapes(shape, dtype, splits, monkeypatch):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_any_strides(dtype):
     query, key, value = draw(2, 48, 70, 24, 66, dtype=dtype)
-    expected = reference(query, key, value)
-    last = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (query, key, value)]
-    assert_close(expected, attend_in_tiles(*last), dtype)
-    wide = torch.cat([query, query], dim=1)[:, 48:]
-    assert_close(expected, attend_in_tiles(wide, key, value), dtype)
+    check(*(x.transpose(1, 2).contiguous().transpose(1, 2) for x in (query, key, value)))
+    check(torch.cat([query, query], dim=1)[:, 48:], key, value)
     # one tensor as queries and keys is copied once
     x, _, value = draw(2, 24, 90, 8, 90, dtype=dtype)
-    assert_close(reference(x, x, value), attend_in_tiles(x, x, value), dtype)
+    check(x, x, value)
 
 
 @pytest.mark.cuda
@@ -98,35 +96,32 @@ def test_large_scores(splits, monkeypatch):
     # values that TF32 holds, and products of which single precision holds the sums
     query, key = query.round() * 8, key.round() * 8
     key[:, :, 200:] *= 4
-    assert_close(reference(query, key, value), attend_in_tiles(query, key, value), value.dtype)
+    check(query, key, value)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_tiles_fit(dtype):
-    for d in range(8, 513, 8):
-        for e in range(8, 513, 8):
-            tiles = attention_kernel._tiles(d, e, dtype)
-            assert tiles.stages * tiles.keys * dtype.itemsize * (d + e) < 227 << 10
+    widths = range(8, WIDEST_IN_TILES[dtype] + 1, 8)
+    for d in widths:
+        for e in widths:
+            _, keys, _, _ = attention_kernel._tiles(d, e, dtype)
+            assert attention_kernel.STAGES * keys * dtype.itemsize * (d + e) < 227 << 10
     with pytest.raises(ValueError, match="2048 and 64 channels fit into no tile"):
         attention_kernel._tiles(2048, 64, dtype)
 
 
 @pytest.mark.cuda
-@cuda
+@gpu
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(
-    ("batch", "n", "d", "e"),
-    [(1, 6272, 192, 192), (8, 1568, 48, 48), (3, 392, 96, 96), (1, 3136, 384, 192)],
-)
+@pytest.mark.parametrize(("batch", "n", "d", "e"), [(1, 6272, 192, 192), (3, 392, 96, 96)])
 def test_the_matrix_is_not_materialized(batch, n, d, e, dtype):
     inputs = draw(batch, d, n, e, n, dtype=dtype)
-    attend_in_tiles(*inputs)
+    check(*inputs)
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    got = attend_in_tiles(*inputs)
+    attend_in_tiles(*inputs)
     used = torch.cuda.max_memory_allocated() - before
-    assert_close(reference(*inputs), got, dtype)
     # copies of two operands, the output, and one in single precision for each part of the keys
     rows = batch * n * (2 * d + e) * dtype.itemsize
     assert used < rows + batch * n * attention_kernel.MOST_SPLITS * (e + 2) * 4 + (1 << 20)
@@ -135,7 +130,7 @@ def test_the_matrix_is_not_materialized(batch, n, d, e, dtype):
 
 
 @pytest.mark.cuda
-@cuda
+@gpu
 def test_in_a_cuda_graph():
     inputs = draw(1, 192, 1568, 192, 1568)
     expected = attend_in_tiles(*inputs)

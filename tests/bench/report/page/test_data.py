@@ -55,7 +55,7 @@ def test_rows_are_those_of_the_conditions_with_most_rows(small, timed):
         timed(Cell(row="mfnet-pnl", frames=8)),
         timed(Cell(row="c3d"), None, status="oom", error="e"),
         timed(Cell(row="s3d", phase="training")),
-        timed(Cell(row="mfnet-pnl", contribution=True)),
+        timed(Cell(row="mfnet-pnl", against=Cell(row="mfnet-pnl", blocks=()))),
         timed(Cell(row="mfnet-pnl", blocks=(("conv4:before-last", "nl"),))),
     ]
     found = replace(device, timings=tuple(timings)).rows

@@ -1,7 +1,5 @@
-import pytest
-
+from vidcost.bench.inspection.counted import predict
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.predict import predict, predict_without
 
 SMALL = (6, 2, 5, 7)
 
@@ -26,9 +24,3 @@ def test_a_row_is_counted_at_the_clip_of_the_cell():
     # but for the classifier's 768 x 200, in proportion to the frames
     eight = predict(Cell(row="mfnet", frames=8, batch=5)).macs
     assert 5 * ((11_045_296_128 - 153_600) // 2 + 153_600) == eight
-
-
-def test_the_other_side_of_a_contribution_is_the_row_without_blocks():
-    assert 11_045_296_128 == predict_without(Cell(row="mfnet-pnl-x5", contribution=True)).macs
-    with pytest.raises(ValueError, match="mfnet has no blocks"):
-        predict_without(Cell(row="mfnet"))
