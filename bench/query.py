@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,13 +28,6 @@ TABLES: Mapping[str, str] = {
 }
 """The tables, each with the command that writes its records."""
 
-CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    # otherwise a name in SQL could be a variable of this program
-    "python_enable_replacements": "false",
-}
-
 
 def query(
     sql: str,
@@ -57,7 +50,8 @@ def query(
         raise ValueError(f"no folder {results}: choose the folder of the results with --results")
     with (
         files.replaced(parquet) if parquet else contextlib.nullcontext() as draft,
-        duckdb.connect(config=CONFIG) as connection,
+        # or a name in SQL could be a variable of this program
+        duckdb.connect(config={"python_enable_replacements": "false"}) as connection,
     ):
         if not _register(connection, results, note):
             commands = ", ".join(f"`vidcost {command}`" for command in TABLES.values())
@@ -67,7 +61,7 @@ def query(
         connection.execute("set allowed_paths=?", [list(map(str, allowed))])
         connection.execute("set enable_external_access=false")
         connection.execute("set lock_configuration=true")
-        with _one_line_errors():
+        try:
             statements = connection.extract_statements(sql)
             kinds = [str(each.type).rpartition(".")[2] for each in statements]
             if kinds != ["SELECT"]:
@@ -79,6 +73,12 @@ def query(
             if draft:
                 relation.write_parquet(str(draft))
             rows = [tuple(map(_number, row)) for row in relation.fetchall()]
+        except duckdb.Error as error:
+            message = str(error).partition("\n\nLINE ")[0]
+            if message.startswith("Catalog Error: Table"):
+                tables = f"The tables with records are of {', '.join(TABLES)}"
+                message = f"{message.splitlines()[0]} {tables}"
+            raise ValueError(message) from None
     return columns, rows
 
 
@@ -156,21 +156,3 @@ def _number(value: Any) -> Any:
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value
-
-
-@contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Raise DuckDB's errors as ValueError, in one line."""
-    import duckdb
-
-    try:
-        yield
-    except duckdb.Error as error:
-        message = str(error).partition("\n\nLINE ")[0]
-        if isinstance(error, duckdb.CatalogException) and message.startswith(
-            "Catalog Error: Table"
-        ):
-            message = (
-                f"{message.splitlines()[0]} The tables with records are of {', '.join(TABLES)}"
-            )
-        raise ValueError(message) from None

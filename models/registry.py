@@ -1,19 +1,15 @@
-"""The one list of blocks and networks by name: every command, plan and table reads it.
+"""The one list of blocks by name: every command, plan and table reads it.
 
 A block is a class whose instances are built from a number of channels and have ``cost(shape)``;
 a keyword ``impl`` of its class says that it has an optimized implementation too.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import nn
 
-from vidcost.models.backbones.c3d import C3D
-from vidcost.models.backbones.inception import I3D, S3D
-from vidcost.models.backbones.mfnet import MFNet
-from vidcost.models.backbones.resnet import R3D18, C2DResNet50, ResNeXt101
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.impl import IMPLS, Impl
@@ -49,17 +45,6 @@ BLOCKS: Mapping[str, Block] = {
     "cgd": Block(CGD),
     "pnl": Block(PNL, settings=("n=2", "n=3", "n=4")),
 }
-
-NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
-    "mfnet": MFNet,
-    "c2d_resnet50": C2DResNet50,
-    "i3d": I3D,
-    "s3d": S3D,
-    "c3d": C3D,
-    "r3d18": R3D18,
-    "resnext101": ResNeXt101,
-}
-"""Networks of one stream; each takes classes, frames, size, in_channels and blocks."""
 
 
 def specs(*, functions: bool = False) -> tuple[str, ...]:

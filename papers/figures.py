@@ -152,15 +152,6 @@ class Claim(NamedTuple):
     says: str
 
 
-class Growth(_Frozen):
-    """Blocks whose cost over the map's side is plotted, and the input where the paper has them."""
-
-    blocks: tuple[str, ...]
-    channels: int
-    frames: int
-    side: int
-
-
 class _Tables(BaseModel):
     tables: tuple[_Table, ...]
 
@@ -169,8 +160,7 @@ class Paper(_Frozen):
     """All that a paper prints. ``name`` is its folder's.
 
     ``families`` are globs of row names by the word for a family of networks, ``datasets`` the
-    tables whose accuracies a plot may hold together, by its title; ``shown_first`` is the row and
-    the reference counter that a page explains first.
+    tables whose accuracies a plot may hold together, by its title.
     """
 
     name: str
@@ -180,8 +170,6 @@ class Paper(_Frozen):
     claims: tuple[Claim, ...] = ()
     families: dict[str, tuple[str, ...]] = {}
     datasets: dict[str, tuple[TableId, ...]] = {}
-    growth: Growth | None = None
-    shown_first: tuple[str, str] | None = None
 
     def table(self, table: TableId) -> tuple[PrintedRow, ...]:
         """The rows of one table, as printed.  Raises: ValueError if there is no such table."""

@@ -93,7 +93,7 @@ def compare(
     from vidcost.bench.cli.targets import fields_of, limit_s
     from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
     from vidcost.bench.progress import progress
-    from vidcost.bench.report.compare import compare_table
+    from vidcost.bench.report.timing import compare_table
     from vidcost.bench.timing.plan import seconds
     from vidcost.bench.timing.store import by_kind
     from vidcost.bench.timing.sweep import SET_UP_S, Swept
@@ -149,7 +149,7 @@ def compare(
     for note in (*taken.notes, *(more if left_out else ())):
         typer.echo(note, err=True)
     if plot is not None and axis is not None:
-        from vidcost.bench.report.plots.sweep import write_sweep
+        from vidcost.bench.report.plots import write_sweep
 
         write_sweep(found, plot, title=where, axis=axis)
         typer.echo(f"drawn: {plot}", err=True)

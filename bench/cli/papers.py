@@ -67,7 +67,7 @@ def tables(
     records = {each.record.row: each.record for each in found}
     made = {table: paper_table(table, paper, rows, records) for table in chosen}
     _write_tables(paper, made, results)
-    print_tables(list(made.values()), as_)
+    print_tables([*made.values()], as_)
     if note:
         typer.echo(note, err=True)
     report_failures(records.values())
@@ -95,7 +95,7 @@ def run(
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import reconcile
     from vidcost.bench.report.paper import paper_table
-    from vidcost.bench.report.timing import with_timings
+    from vidcost.bench.report.timing import measured_table
     from vidcost.bench.timing.plan import seconds
     from vidcost.papers import catalog
 
@@ -117,10 +117,9 @@ def run(
     printed = {table: paper_table(table, paper, rows, records) for table in paper.titles}
     _write_tables(paper, printed, results)
     taken = _time_printed_rows(paper, records, results, budget_s)
-    print_tables(
-        [with_timings(printed[table], taken.timings) for table in paper.cost_tables],
-        options.Format.JSON if json else None,
-    )
+    shown = [printed[number] for number in paper.cost_tables]
+    timed = measured_table(shown, taken.timings)
+    print_tables([*shown, *([timed] if timed else [])], options.Format.JSON if json else None)
     Console(stderr=json).print(
         f"{len(records)} rows built and counted; {sum(r.closed_forms for r in records.values())} "
         f"modules equal their closed forms; {sum(e.balanced for e in entries)} of {len(entries)} "
@@ -276,14 +275,15 @@ def _together(records: Mapping[str, Record], results: Path) -> tuple[dict[str, R
 
 def _write_tables(paper: Paper, made: Mapping[int | str, Table], results: Path) -> None:
     """Write each table; and those with costs, if all are there, with each GPU's timings."""
-    from vidcost.bench.report.gpu import gpu_table
+    from vidcost.bench.report.timing import measured_table
     from vidcost.bench.timing.store import slug, stored_by_device
 
     documents = {f"table{number}": (table, f" {number}") for number, table in made.items()}
     if paper.cost_tables and made.keys() >= {*paper.cost_tables}:
         printed = [made[number] for number in paper.cost_tables]
         for device, timings in stored_by_device(results).items():
-            if (table := gpu_table(printed, timings)) is not None:
+            on_gpu = [timing for timing in timings if timing.cell.device != "cpu"]
+            if (table := measured_table(printed, on_gpu)) is not None:
                 documents[f"gpu-{slug(device)}"] = table, ""
     for name, (table, number) in documents.items():
         path = results / "tables" / paper.name / f"{name}.md"

@@ -31,12 +31,12 @@ def write_report(
 ) -> None:
     """Write everything stored to one page that works offline.
 
-    Tables, plots, reconciliation, timings, the audit's findings, and where each number comes
-    from. Nothing is timed and no other counter is asked.
+    Tables, plots, reconciliation, timings and the audit's findings. Nothing is timed and no other
+    counter is asked.
     """
     require("report")
-    from vidcost.bench.report.page.data import gather
-    from vidcost.bench.report.page.page import page, sections, write_figures
+    from vidcost.bench.report.page import gather, page, sections
+    from vidcost.bench.report.plots import write_figures
 
     out = out or results / "report.html"
     # before any folder is made

@@ -82,8 +82,12 @@ def time_rows(
     from vidcost.bench.cli.engines import Place, take
     from vidcost.bench.cli.targets import buildable, check_options, limit_s, parted
     from vidcost.bench.count.record import count_row
-    from vidcost.bench.report.blocks import blocks_markdown, impl_table
-    from vidcost.bench.report.timing import contribution_table, timing_table
+    from vidcost.bench.report.timing import (
+        blocks_markdown,
+        contribution_table,
+        impl_table,
+        timing_table,
+    )
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.store import by_kind, stored_by_device
 
@@ -131,9 +135,10 @@ def time_rows(
         )
     for line in (*reasons, *taken.notes):
         typer.echo(line, err=True)
-    stored = [*chain.from_iterable(stored_by_device(results).values())] if both else []
+    stored = stored_by_device(results) if both else {}
     if budget_s == 0:
-        taken.timings = [each for each in stored if each.cell in cells]
+        every = chain.from_iterable(stored.values())
+        taken.timings = [each for each in every if each.cell in cells]
     if both and blocks is not None and plan.ALL in blocks:
         document = blocks_markdown(stored)
         write_document(results / "blocks.md", document, command="time --blocks all --impl")

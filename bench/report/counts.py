@@ -1,16 +1,15 @@
 """Tables of what was counted: rows, blocks alone, the modules of one network."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 from vidcost.bench.api.count import multiplications
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.references.asking import ALL
-from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.count.rules import PRODUCTS
 from vidcost.bench.inspection.counted import Counted
-from vidcost.bench.report.table import Column, Table, compact, integer, percent
+from vidcost.bench.report.table import Column, Table, checked, compact, integer, percent
 from vidcost.bench.report.timing import STATUS, failures, present
 from vidcost.bench.timing.build import row_of
 from vidcost.bench.timing.cell import Cell
@@ -36,7 +35,6 @@ _UNITS = (
     "and attention in MACs; norm, softmax and activation in elements, pool in elements produced; "
     "closed forms met: modules whose `cost(shape)` equals the count."
 )
-_REFERENCE_COUNTERS = "fvcore and thop: as they print, by their own conventions."
 _BACKWARD = (
     Column("backward_macs", "Backward MACs", compact, integer),
     Column("training_macs", "Sum", compact, integer),
@@ -75,25 +73,19 @@ def list_table(rows: Iterable[Row]) -> Table:
     )
 
 
-def checked(value: int) -> str:
-    """The number of modules with a closed form, in words if there are none."""
-    return integer(value) if value else "not checked"
-
-
 def count_table(records: Sequence[Record]) -> Table:
     """The counts of rows, with other counters' FLOPs if they were asked."""
-    counters = dict.fromkeys(name for each in records for name in each.reference_counters)
-    return Table(
-        title="Counts",
-        columns=(Column("row", "Row"), *_columns(counters)),
-        lines=[
-            {"row": each.row}
-            | each.model_dump(exclude={"reference_counters", "inputs"})
-            | _sums(each)
-            | {name: answer.flops for name, answer in each.reference_counters.items()}
+    return counted_table(
+        [
+            Counted(
+                Cell(row=each.row, classes=each.classes),
+                total=each,
+                buffers=each.buffers,
+                closed_forms=each.closed_forms,
+                answers=each.reference_counters,
+            )
             for each in records
-        ],
-        legend=_legend("Batch 1. ", counters),
+        ]
     )
 
 
@@ -104,10 +96,18 @@ def counted_table(found: Sequence[Counted]) -> Table:
     lines = [head | _figures(each) for head, each in zip(heads, found, strict=True)]
     cell = found[0].cell
     where = "Batch 1. " if cell.network is None else "At the inputs given. "
-    title, columns, legend = "Counts", _columns(counters), _legend(where, counters)
+    title, legend = "Counts", [where + _UNITS]
+    columns = [
+        *_QUANTITIES,
+        *(Column(name, ALL[name].title, compact, integer) for name in counters),
+        Column("buffers", "Buffers", integer, is_wide=True),
+        Column("closed_forms", "Closed forms met", checked, is_wide=True),
+    ]
+    if counters:
+        legend.append("fvcore and thop: as they print, by their own conventions.")
     if any(each.backward for each in found):
-        title, columns = "Training", (_QUANTITIES[1], *_BACKWARD)
-        legend = (where + _UNITS, _TRAINING)
+        title, columns = "Training", [_QUANTITIES[1], *_BACKWARD]
+        legend = [where + _UNITS, _TRAINING]
     if cell.shape is not None:
         channels, *clip = cell.shape
         title = f"Blocks on {channels} channels of {'x'.join(map(str, clip))}, batch 1"
@@ -141,30 +141,19 @@ def _target(cell: Cell) -> dict[str, Any]:
     return {"row": cell.target, "inputs": " + ".join(cell.inputs)}
 
 
-def _columns(counters: Iterable[Convention]) -> tuple[Column, ...]:
-    return (
-        *_QUANTITIES,
-        *(Column(name, ALL[name].title, compact, integer) for name in counters),
-        Column("buffers", "Buffers", integer, is_wide=True),
-        Column("closed_forms", "Closed forms met", checked, is_wide=True),
-    )
-
-
-def _legend(where: str, counters: Iterable[str]) -> tuple[str, ...]:
-    return (where + _UNITS, *([_REFERENCE_COUNTERS] if [*counters] else []))
-
-
-def _sums(cost: Cost) -> dict[str, Any]:
+def _quantities(cost: Cost) -> dict[str, Any]:
     share = cost.matmul / cost.macs if cost.macs else 0.0
-    return {"macs": cost.macs, "attention_share": share}
+    kinds = {each.name: getattr(cost, each.name) for each in fields(Cost)}
+    return kinds | {"macs": cost.macs, "attention_share": share}
 
 
 def _figures(each: Counted) -> dict[str, Any]:
     # without a count there is nothing to compare a closed form with
     total, backward = each.total, each.backward
     figures: dict[str, Any] = {"macs": None, "buffers": each.buffers, "closed_forms": None}
+    figures["classes"] = each.cell.classes
     if total is not None:
-        figures |= asdict(total) | _sums(total) | {"closed_forms": each.closed_forms}
+        figures |= _quantities(total) | {"closed_forms": each.closed_forms}
     if total is not None and backward is not None:
         figures["backward_macs"] = backward.macs
         figures["training_macs"] = total.macs + backward.macs
@@ -190,8 +179,7 @@ def modules_table(found: Counted, depth: int) -> Table:
             {
                 "module": each.module or cell.target,
                 "kind": each.type,
-                **asdict(each.forward),
-                **_sums(each.forward),
+                **_quantities(each.forward),
             }
             for each in found.modules
             if not each.module or each.module.count(".") < depth

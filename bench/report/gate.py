@@ -24,7 +24,7 @@ from vidcost.bench.gate.record import (
     level,
 )
 from vidcost.bench.report.table import Column, Table, integer, percent
-from vidcost.bench.report.timing import megabytes, milliseconds
+from vidcost.bench.report.timing import machine_in_words, megabytes, milliseconds
 from vidcost.bench.timing.record import UNKNOWN
 
 # exact counts
@@ -194,15 +194,10 @@ def what_ran(measured: Run | SampleComparison) -> tuple[str, ...]:
     confirmed = len({visit.cell for visit in measured.visits if visit.stage == "confirm"})
     if not measured.complete:
         notes.append("Incomplete: pairs are still to be measured.")
-    machine = measured.machine
-    versions = {"driver": machine.driver, "CUDA": machine.cuda, "cuDNN": machine.cudnn}
-    versions |= {"torch": machine.torch, "Python": machine.python}
-    known = [f"{name} {value}" for name, value in versions.items() if value != UNKNOWN]
-    words = ", ".join([machine.device, *known, f"{machine.cores} CPU cores"])
     return (
         f"Base: {_version(measured.base)}. Head: {_version(measured.head)}. Started "
         f"{measured.started}, seed {measured.seed}, vidcost {measured.vidcost}.",
-        f"Machine: {words}.",
+        machine_in_words(measured.machine),
         f"Pairs of processes, base and head in random order: {rule.screen_pairs} for each of "
         f"{len(measured.cells):,} targets; {confirmed:,} of them again on {rule.confirm_pairs} to "
         f"{rule.most_pairs} fresh ones.",

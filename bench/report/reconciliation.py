@@ -7,7 +7,7 @@ from typing import Any
 from vidcost.bench.count.reconcile import Candidate, Entry
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import Status
-from vidcost.bench.report.table import Column, Table, integer, text
+from vidcost.bench.report.table import Column, Table, integer
 from vidcost.papers.figures import Figure
 
 _QUANTITIES = {
@@ -15,11 +15,6 @@ _QUANTITIES = {
     "params": ("our parameters", "parameters printed"),
 }
 """What is ours and what is printed, by the quantity of an entry."""
-_LEGEND = (
-    "Each column adds up: ours and the terms are what the counter prints, the remainder is what "
-    "they leave unexplained. An en dash: no such term, or a counter that prints no parameters. "
-    "{versions}"
-)
 
 
 def statement_table(entries: Sequence[Entry]) -> Table:
@@ -44,7 +39,11 @@ def statement_table(entries: Sequence[Entry]) -> Table:
         title=f"Reconciliation of {row}",
         columns=(Column("what", ""), *_counters(entries)),
         lines=lines,
-        legend=(_LEGEND.format(versions=_versions(entries)),),
+        legend=(
+            "Each column adds up: ours and the terms are what the counter prints, the remainder is "
+            "what they leave unexplained. An en dash: no such term, or a counter that prints no "
+            f"parameters. {_versions(entries)}",
+        ),
     )
 
 
@@ -82,6 +81,22 @@ def term_table(entries: Iterable[Entry]) -> Table:
     for entry in entries:
         for term in entry.terms:
             found.setdefault((entry.counter, entry.quantity, term.name), []).append(entry)
+    lines = []
+    for (counter, quantity, name), where in found.items():
+        amounts = {entry.row: _amount(entry, name) or 0 for entry in where}
+        row = max(amounts, key=lambda row: abs(amounts[row]))
+        explained = next(entry.explained for entry in where if entry.row == row)
+        lines.append(
+            {
+                "counter": counter,
+                "quantity": "FLOPs" if quantity == "flops" else "parameters",
+                "term": name,
+                "rows": len(amounts),
+                "largest_row": row,
+                "largest": amounts[row],
+                "share": amounts[row] / explained,
+            }
+        )
     return Table(
         title="What each counter adds and leaves out",
         columns=(
@@ -93,32 +108,20 @@ def term_table(entries: Iterable[Entry]) -> Table:
             Column("largest", "there", _signed),
             Column("share", "of what it prints", lambda share: f"{share:+.2%}"),
         ),
-        lines=[
-            _largest(counter, quantity, name, where)
-            for (counter, quantity, name), where in found.items()
-        ],
+        lines=lines,
         legend=("A negative amount is what the counter does not see.",),
     )
 
 
 def tidy_table(entries: Iterable[Entry]) -> Table:
     """A line for each amount, for programs."""
-    lines = []
-    for entry in entries:
-        head: dict[str, Any] = {
-            "row": entry.row,
-            "counter": entry.counter,
-            "version": entry.version,
-            "status": entry.status,
-            "quantity": entry.quantity,
-        }
-        lines += [head | {"what": what, "amount": amount} for what, amount in entry.amounts]
-    columns = ("row", "counter", "version", "status", "quantity", "what", "amount")
-    return Table(
-        title="Reconciliation",
-        columns=[Column(key, key, integer if key == "amount" else text) for key in columns],
-        lines=lines,
-    )
+    keys = ("row", "counter", "version", "status", "quantity")
+    lines = [
+        {key: getattr(entry, key) for key in keys} | {"what": what, "amount": amount}
+        for entry in entries
+        for what, amount in entry.amounts
+    ]
+    return Table("Reconciliation", (), lines)
 
 
 def printed_table(
@@ -192,20 +195,6 @@ def _left(entry: Entry) -> str:
 def _signed(amount: int | str) -> str:
     """An integer with thousands separators, or the words that stand in its place."""
     return f"{amount:,}" if isinstance(amount, int) else amount
-
-
-def _largest(counter: str, quantity: str, name: str, where: Sequence[Entry]) -> dict[str, Any]:
-    largest = max(where, key=lambda entry: abs(_amount(entry, name) or 0))
-    amount = _amount(largest, name) or 0
-    return {
-        "counter": counter,
-        "quantity": "FLOPs" if quantity == "flops" else "parameters",
-        "term": name,
-        "rows": len({entry.row for entry in where}),
-        "largest_row": largest.row,
-        "largest": amount,
-        "share": amount / largest.explained,
-    }
 
 
 def _versions(entries: Iterable[Entry]) -> str:

@@ -77,6 +77,11 @@ def percent(value: float) -> str:
     return f"{value:.1%}"
 
 
+def checked(value: int) -> str:
+    """The number of modules with a closed form, in words if there are none."""
+    return integer(value) if value else "not checked"
+
+
 @dataclass(frozen=True)
 class Column:
     """A column: key in the data, heading, and the function that formats a value.

@@ -1,16 +1,25 @@
-"""Tables of timings: rows, blocks, what blocks add, and columns for the paper's tables."""
+"""Tables of timings: rows, blocks and what they add, implementations, a paper's rows."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from vidcost.bench.report.table import Cell as Position
-from vidcost.bench.report.table import Column, Table, integer, percent
+from vidcost.bench.inspection.comparison import PLAIN
+from vidcost.bench.report.table import (
+    Cell,
+    Column,
+    Format,
+    Table,
+    billions,
+    checked,
+    integer,
+    percent,
+    words,
+)
 from vidcost.bench.timing import axes
 from vidcost.bench.timing.figures import figures, pair_figures
-from vidcost.bench.timing.record import PARTS, UNKNOWN, Timing
-from vidcost.bench.timing.store import machine_of_all, rows_timed_alike
+from vidcost.bench.timing.record import PARTS, UNKNOWN, Machine, Timing
+from vidcost.bench.timing.store import machine_of_all
 
 
 def digits(value: float, significant: int = 4) -> str:
@@ -37,15 +46,6 @@ def megabytes(value: int) -> str:
 def giga(value: float) -> str:
     """44.7e9 -> 44.7."""
     return f"{value / 1e9:,.1f}"
-
-
-def ratio_in_words(line: Mapping[str, Any], key: str) -> str | None:
-    """1.62 (1.60 to 1.65): a ratio with its interval, of a line's ``key``, _low and _high."""
-    ratio, low, high = (line[name] for name in (key, f"{key}_low", f"{key}_high"))
-    if ratio is None:
-        return None
-    interval = f"({low:.2f} to {high:.2f})" if low is not None else "(too few pairs)"
-    return f"{ratio:.2f} {interval}"
 
 
 HALF_INTERVAL = Column("half_ci_s", "±", spread)
@@ -83,16 +83,52 @@ _ADDED = (
     Column("added_bytes", "block, MB", megabytes),
 )
 
-_BESIDE = (
-    Column("median_s", "Latency, ms", milliseconds),
-    HALF_INTERVAL,
-    Column("n", "n", integer),
-    Column("peak_bytes", "Peak memory, MB", megabytes),
+_IMPLEMENTATIONS = (
+    Column("shape", "Input"),
+    Column("positions", "N", integer),
+    Column("reference_s", "Reference, ms", milliseconds),
+    Column("target_s", "Optimized, ms", milliseconds),
+    Column("shown_ratio", "Ratio"),
+    Column("shown_pairs", "Pairs"),
+    Column("reference_peak_bytes", "Peak reference, MB", megabytes),
+    Column("peak_bytes", "optimized", megabytes),
+    Column("reference_macs_total", "MACs reference", billions),
+    Column("macs_total", "optimized", billions),
 )
-"""The columns beside those of a paper's table."""
+
+
+def _signed(form: Format) -> Format:
+    """The same format with a sign before every number."""
+    return lambda value: f"{'+' if value >= 0 else '-'}{form(abs(value))}"
+
+
+_BLOCKS = (
+    Column("params", "Params", integer),
+    Column("added_params", "added", _signed(integer)),
+    Column("macs", "MACs", billions),
+    Column("added_macs", "added", _signed(billions)),
+    Column("fvcore", "fvcore", billions),
+    Column("closed_forms", "Closed forms met", checked),
+    Column("latency_s", "Latency, ms", milliseconds),
+    Column("added_s", "added", _signed(milliseconds)),
+    HALF_INTERVAL,
+    Column("pairs", "Pairs", integer),
+    Column("not_separated", "Not separated from", words),
+    Column("peak_bytes", "Peak, MB", megabytes),
+    Column("added_peak_bytes", "added", _signed(megabytes)),
+    Column("energy_j_per_clip", "J/clip", digits),
+    STATUS,
+)
+
+BATCH = 8
+_DTYPES: Mapping[axes.Dtype, str] = {
+    "fp32": "fp32: TF32 off",
+    "tf32": "tf32: fp32 data, TF32 products",
+    "bf16": "bf16: weights and data",
+}
 
 _MEANINGS = {
-    "median_s": "Latency: median of n samples, ± half of its 95% confidence interval",
+    "median_s": "Latency: median of n samples, ± half of its 95% confidence interval, {intervals}",
     "precision": "reached: that half over the median",
     "share_of_matmul": "of matmul: MAC/s over those of a large matrix product in the same run",
     "peak_bytes": "peak memory: most that was allocated at once above the weights",
@@ -111,7 +147,14 @@ def timing_table(timings: Iterable[Timing]) -> Table:
     chosen = [timing for timing in timings if timing.cell.against is None]
     lines = list(map(figures, chosen))
     columns = present(lines, _MEASURED)
-    return _table("Timings", "Target", chosen, lines, columns, _legend(chosen, columns))
+    keys = {column.key for column in columns}
+    meant = "; ".join(text for key, text in _MEANINGS.items() if key in keys)
+    legend = (
+        f"{meant.format(intervals=intervals_of(chosen))}. "
+        f"Conditions: {conditions_in_words(chosen)}.",
+        machine_of_timings(chosen),
+    )
+    return _table("Timings", "Target", chosen, lines, columns, legend)
 
 
 def contribution_table(timings: Iterable[Timing]) -> Table:
@@ -127,7 +170,7 @@ def contribution_table(timings: Iterable[Timing]) -> Table:
         f"{conditions_in_words(chosen)}. MACs are exact and their difference is too. Memory: "
         "the peak above the weights, and how much higher it is with the blocks; "
         "0 where the peak is elsewhere in the network.",
-        machine_in_words(chosen),
+        machine_of_timings(chosen),
     )
     columns = present(lines, _ADDED)
     return _table("What the blocks add", "Row", chosen, lines, columns, legend)
@@ -153,43 +196,193 @@ def _table(
     )
 
 
-def with_timings(table: Table, timings: Iterable[Timing]) -> Table:
-    """A table of the paper with columns of latency and memory, and the conditions below.
+def is_pair_of_implementations(timing: Timing) -> bool:
+    """Whether it is an optimized block that was timed interleaved with the reference."""
+    other = timing.cell.against
+    return timing.cell.block is not None and other is not None and other.block is not None
 
-    Of the conditions that ``timings`` hold, those under which most rows of the table ran once
-    through at their own clips. The table is unchanged if no row of it was timed.
+
+def impl_table(timings: Iterable[Timing]) -> Table:
+    """Latency, memory and MACs of both implementations, block by block.
+
     Raises: ValueError if the records are of more than one kind of machine.
     """
-    names = dict.fromkeys(line["row"] for line in table.lines)
-    chosen = rows_timed_alike(timing for timing in timings if timing.cell.row in names)
-    if not chosen:
-        return table
-    shown = {row: figures(timing) for row, timing in chosen.items()}
-    keys = ("median_s", "half_ci_s", "n", "peak_bytes", "rss_peak_bytes")
-    lines = [
-        {**line, **{key: shown.get(line["row"], {}).get(key) for key in keys}}
-        for line in table.lines
-    ]
-    failed = {
-        (index, "median_s"): said(timing)
-        for index, line in enumerate(table.lines)
-        if (timing := chosen.get(line["row"])) is not None and timing.status != "ok"
-    }
-    columns = (_BESIDE[0], *present(shown.values(), _BESIDE[1:]))
-    missing = dict.fromkeys(
-        line["row"] for line in table.lines if line["macs"] and line["row"] not in chosen
+    chosen = sorted(
+        filter(is_pair_of_implementations, timings),
+        key=lambda each: (each.cell.phase, math.prod((each.cell.shape or ())[1:])),
     )
-    return replace(
-        table,
-        columns=(*table.columns, *columns),
+    lines = list(map(_both, chosen))
+    legend = (
+        f"Both implementations interleaved; {conditions_in_words(chosen)}. Ratio: the time of "
+        "the optimized one over the reference's, below 1 if it is faster; the median over "
+        f"pairs with its 95% confidence interval, {intervals_of(chosen)}. ~: the warm-up had "
+        "not settled. "
+        "Peak: most that was allocated at once above the weights, input included. MACs of all "
+        "that was timed.",
+        machine_of_timings(chosen),
+    )
+    columns = present(lines, _IMPLEMENTATIONS)
+    return _table("Implementations of blocks", "Block", chosen, lines, columns, legend)
+
+
+def _both(timing: Timing) -> dict[str, Any]:
+    cell, line = timing.cell, pair_figures(timing)
+    assert cell.against is not None, cell
+    assert cell.shape is not None, cell
+    line |= {"target": cell.against.block, "positions": math.prod(cell.shape[1:])}
+    if line["ratio"] is not None:
+        low, high = line["ratio_low"], line["ratio_high"]
+        interval = "too few pairs" if low is None else f"{low:.2f} to {high:.2f}"
+        unsettled = timing.protocol is not None and not timing.protocol.settled
+        line["shown_ratio"] = f"{line['ratio']:.2f} ({interval})"
+        line["shown_pairs"] = f"{line['n']:,}{' ~' if unsettled else ''}"
+    return line
+
+
+_INTRODUCTION = """\
+# Two implementations of each block
+
+[docs/implementations.md](../docs/implementations.md) says what each block optimizes.
+
+The records below are of an earlier optimized implementation, which on a CPU also replaced 1x1x1
+convolutions by matrix products and max-pooling by maxima of rows and columns, and materialized
+small matrices. `vidcost time --blocks all --impl reference,optimized` measures again.
+"""
+
+
+def blocks_markdown(devices: Mapping[str, Iterable[Timing]]) -> str:
+    """The document results/blocks.md: a table for each device, by name, and conditions."""
+    parts = [_INTRODUCTION]
+    for device, timings in devices.items():
+        alike: dict[str, list[Timing]] = {}
+        for timing in filter(is_pair_of_implementations, timings):
+            conditions = timing.cell.model_dump_json(include=set(axes.AXES) - {"phase"})
+            alike.setdefault(conditions, []).append(timing)
+        for taken in alike.values():
+            parts += [f"## {device}, {conditions_in_words(taken)}\n", impl_table(taken).markdown()]
+    return "\n".join(parts)
+
+
+def compare_table(
+    lines: Sequence[Mapping[str, Any]],
+    timings: Sequence[Timing],
+    *,
+    where: str,
+    axis: str | None,
+) -> Table:
+    """Blocks in one network: one line for each block, after the network without any.
+
+    ``where`` names network and positions; ``axis`` the dimension of the clip that was swept.
+    Raises: ValueError if the timings are of more than one kind of machine.
+    """
+    columns = (
+        *((Column(axis, axis.capitalize(), integer),) if axis else ()),
+        Column("block", "Block"),
+        *present(lines, _BLOCKS),
+    )
+    legend = [
+        "MACs: multiply-accumulates, exact, of one forward pass; added: above the network without "
+        "any block; fvcore: as it prints. Closed forms met: modules whose `cost(shape)` the count "
+        "equals; not checked: no module has one."
+    ]
+    if any(each.get("pairs") for each in lines):
+        done = [timing for timing in timings if timing.status == "ok"]
+        legend += [
+            "Latency: median. Added: median of the differences of pairs of passes, with the block "
+            f"and without, interleaved, ± half of its 95% confidence interval, "
+            f"{intervals_of(done)}. Not separated from: the intervals overlap, so these data do "
+            f"not tell which costs more; {PLAIN}: nor that it costs anything.",
+            "Peak: most that was allocated at once above the weights. Conditions: "
+            f"{conditions_in_words(done)}.",
+            machine_of_timings(done),
+        ]
+    return Table(f"Blocks in {where}", columns, lines, footnotes=failures(lines), legend=legend)
+
+
+def measured_table(tables: Sequence[Table], timings: Iterable[Timing]) -> Table | None:
+    """The lines of a paper's ``tables`` with what one device took for them; None if for none.
+
+    Rows as they stand, one clip on a CPU and a batch of :data:`BATCH` on a GPU, all other
+    conditions by default. Of one row and type the latest record counts.
+    """
+    latest = sorted(filter(_is_shown, timings), key=lambda timing: timing.started)
+    records: dict[Any, Timing] = {(each.cell.row, each.cell.dtype): each for each in latest}
+    names = [line["row"] for table in tables for line in table.lines]
+    dtypes = [each for each in _DTYPES if any((name, each) in records for name in names)]
+    if not dtypes:
+        return None
+    lines: list[dict[str, Any]] = []
+    footnotes: dict[Cell, str] = {}
+    for table in tables:
+        for index, line in enumerate(table.lines):
+            notes = {key: table.footnotes.get((index, key)) for key in ("method", "macs")}
+            footnotes |= {(len(lines), key): note for key, note in notes.items() if note}
+            made = {key: line[key] for key in ("table", "method", "row", "macs")}
+            for dtype in dtypes:
+                timing = records.get((line["row"], dtype))
+                if timing is not None and timing.status != "ok":
+                    why = f": {timing.error}" if timing.error else ""
+                    footnotes[len(lines), f"latency_{dtype}"] = f"{timing.status}{why}"
+                elif timing is not None:
+                    found = figures(timing)
+                    made[f"latency_{dtype}"] = (found["median_s"], found["half_ci_s"])
+                    made[f"peak_{dtype}"] = found["peak_bytes"]
+            lines.append(made)
+    shown = [timing for (name, _), timing in records.items() if name in names]
+    device = next(timing.machine.device for timing in shown if timing.machine)
+    batch = shown[0].cell.batch
+    of_pass = "one clip" if batch == 1 else f"a batch of {batch}"
+    columns = (
+        *(Column(f"latency_{each}", f"{each}, ms", _interval) for each in dtypes),
+        *(Column(f"peak_{each}", f"Peak {each}, MB", megabytes) for each in dtypes),
+    )
+    return Table(
+        title=f"Tables {', '.join(str(table.lines[0]['table']) for table in tables)} on {device}",
+        columns=(
+            Column("table", "Table"),
+            Column("method", "Method"),
+            Column("macs", "MACs", billions),
+            *present(lines, columns),
+        ),
         lines=lines,
-        footnotes={**table.footnotes, **failed},
+        footnotes=footnotes,
         legend=(
-            *table.legend,
-            *_legend(list(chosen.values()), columns),
-            *([f"Not timed: `vidcost time {' '.join(missing)}` does it."] if missing else ()),
+            f"MACs: exact, of one clip. Latency: median of one pass of {of_pass} ± half "
+            f"of its 95% confidence interval, {intervals_of(shown)}. Peak: most that was allocated "
+            f"at once above the weights. {'; '.join(_DTYPES[each] for each in dtypes)}. "
+            f"Conditions: {conditions_in_words(shown)}.",
+            machine_of_timings(shown) + _clocks(shown),
         ),
     )
+
+
+def _is_shown(timing: Timing) -> bool:
+    cell, default = timing.cell, axes.Conditions()
+    free = ("batch", "dtype", "threads")
+    return (
+        cell.is_row_itself
+        and cell.against is None
+        and cell.batch == (1 if cell.device == "cpu" else BATCH)
+        and cell.dtype in _DTYPES
+        and all(getattr(cell, n) == getattr(default, n) for n in axes.AXES if n not in free)
+    )
+
+
+def _clocks(shown: Sequence[Timing]) -> str:
+    """The GPU's clock and power while it was measured; nothing if there are no readings."""
+    readings = [reading for each in shown for reading in each.telemetry]
+    clocks = sorted(r.sm_clock_mhz for r in readings if r.sm_clock_mhz is not None)
+    powers = sorted(r.power_w for r in readings if r.power_w is not None)
+    said = [f"SM clock {clocks[0]:,} to {clocks[-1]:,} MHz"] if clocks else []
+    said += [f"power {powers[0]:,.0f} to {powers[-1]:,.0f} W"] if powers else []
+    return f" The GPU meanwhile: {', '.join(said)}." if said else ""
+
+
+def _interval(value: tuple[float, float | None]) -> str:
+    """(0.0123456, 0.0000123456) -> 12.35 ± 0.012, in ms."""
+    median_s, half_ci_s = value
+    known = milliseconds(median_s)
+    return known if half_ci_s is None else f"{known} ± {spread(half_ci_s)}"
 
 
 def present(lines: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> tuple[Column, ...]:
@@ -207,18 +400,13 @@ def _condition(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def failures(lines: Iterable[Mapping[str, Any]]) -> dict[Position, str]:
+def failures(lines: Iterable[Mapping[str, Any]]) -> dict[Cell, str]:
     """A footnote for the status of each line that has an error."""
     return {
         (index, "status"): f"{line['status']}: {line['error']}"
         for index, line in enumerate(lines)
         if line["error"]
     }
-
-
-def said(timing: Timing) -> str:
-    """The status of one that failed, and why."""
-    return f"{timing.status}: {timing.error}" if timing.error else timing.status
 
 
 def conditions_in_words(timings: Sequence[Timing]) -> str:
@@ -234,19 +422,7 @@ def intervals_of(timings: Iterable[Timing]) -> str:
     return f"of {' or '.join(map(str, numbers))} processes, by Student's t over their medians"
 
 
-def _legend(timings: Sequence[Timing], columns: Sequence[Column]) -> tuple[str, str]:
-    """What the columns mean and under which conditions all of it was measured."""
-    keys = {column.key for column in columns}
-    meant = [
-        f"{text}, {intervals_of(timings)}" if key == "median_s" else text
-        for key, text in _MEANINGS.items()
-        if key in keys
-    ]
-    conditions = f"Conditions: {conditions_in_words(timings)}."
-    return f"{'; '.join(meant)}. {conditions}", machine_in_words(timings)
-
-
-def machine_in_words(timings: Sequence[Timing]) -> str:
+def machine_of_timings(timings: Sequence[Timing]) -> str:
     """The kind of machine of ``timings``, and how many there were of it.
 
     Raises: ValueError if there are several kinds.
@@ -254,10 +430,15 @@ def machine_in_words(timings: Sequence[Timing]) -> str:
     machine = machine_of_all(timings)
     if machine is None:
         return "Device: not available."
-    known = {"driver": machine.driver, "CUDA": machine.cuda, "cuDNN": machine.cudnn}
-    versions = [f"{name} {value}" for name, value in known.items() if value != UNKNOWN]
-    words = [f"torch {machine.torch}", *versions, f"{machine.cores} CPU cores ({machine.cpu})"]
     machines = [timing.machine for timing in timings if timing.machine is not None]
     units = len({(each.device_uuid, each.host) for each in machines})
     shared = f" {units} such devices shared the work: each measured some of the lines."
-    return f"Device: {machine.device}, {', '.join(words)}.{shared if units > 1 else ''}"
+    return machine_in_words(machine) + (shared if units > 1 else "")
+
+
+def machine_in_words(machine: Machine) -> str:
+    """Device, versions and CPU cores."""
+    known = {"driver": machine.driver, "CUDA": machine.cuda, "cuDNN": machine.cudnn}
+    versions = [f"{name} {value}" for name, value in known.items() if value != UNKNOWN]
+    cores = f"{machine.cores} CPU cores ({machine.cpu})"
+    return f"Device: {', '.join([machine.device, f'torch {machine.torch}', *versions, cores])}."

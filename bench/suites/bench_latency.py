@@ -13,7 +13,7 @@ import torch
 
 from vidcost.bench.block_spec import with_impl
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.machine import default_threads
+from vidcost.bench.timing.machine import default_threads, describe
 from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.plan import fitting, shared_shapes
 from vidcost.bench.timing.worker import measure
@@ -70,6 +70,6 @@ def test_latency(benchmark, cell):
     benchmark.extra_info |= {
         "median_s": statistics.median(seconds),
         "conditions": cell.model_dump(mode="json"),
-        "machine": timing.machine.model_dump(mode="json"),
+        "machine": describe(cell.device).model_dump(mode="json"),
     }
     benchmark.pedantic(lambda: None, rounds=len(seconds))

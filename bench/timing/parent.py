@@ -235,8 +235,8 @@ class Supervisor:
             worker.leave()
         if message.peak_macs_per_s is not None:
             self._peaks[product] = message.peak_macs_per_s
-        known |= {"machine": message.machine or machine, "energy_j": exchange.energy_j}
-        return message.model_copy(update={**known, "telemetry": tuple(exchange.telemetry)})
+        known |= {"energy_j": exchange.energy_j, "telemetry": tuple(exchange.telemetry)}
+        return message.model_copy(update=known)
 
 
 def joined(timings: Sequence[Timing]) -> Timing:

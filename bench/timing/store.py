@@ -1,4 +1,4 @@
-"""Stored timings: their files, the choice among them, and which of them may share a table.
+"""Stored timings: their files, and which of them may share a table.
 
 A file is one JSON object a line, appended; the latest of one key counts.
 """
@@ -186,7 +186,11 @@ def stored_by_device(results: Path) -> dict[str, list[Timing]]:
         for timing in store.read().values():
             if timing.machine is not None:
                 latest.setdefault(timing.machine.device, {})[timing.cell] = timing
-    return {name: of_one_machine(found.values())[0] for name, found in sorted(latest.items())}
+    found = {}
+    for device, of_cells in sorted(latest.items()):
+        kinds = by_kind(of_cells.values())
+        found[device] = max(kinds, key=lambda kind: max(each.started for each in kind))
+    return found
 
 
 def by_kind(timings: Iterable[Timing]) -> list[list[Timing]]:
@@ -200,21 +204,6 @@ def by_kind(timings: Iterable[Timing]) -> list[list[Timing]]:
     unknown = groups.pop(None, [])
     first, *others = [*groups.values()] or [[]]
     return [[*first, *unknown], *others]
-
-
-def of_one_machine(timings: Iterable[Timing]) -> tuple[list[Timing], str]:
-    """Of one device's timings those on machines like the latest's, and a note on others, if any."""
-    every = list(timings)
-    kinds = by_kind(every)
-    kept = max(kinds, key=lambda kind: max((each.started for each in kind), default=""))
-    others = [machine for kind in kinds if kind is not kept if (machine := machine_of_all(kind))]
-    if not others:
-        return kept, ""
-    latest = dict(machine_of_all(kept) or ())
-    field, before = next((name, value) for name, value in others[0] if value != latest[name])
-    number = len(every) - len(kept)
-    left_out = f"{number} timing{'' if number == 1 else 's'} left out: taken with {field} {before}"
-    return kept, f"{left_out}, the latest with {latest[field]}"
 
 
 def machine_of_all(timings: Iterable[Timing]) -> Machine | None:

@@ -21,11 +21,11 @@ from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.delay import Delayed
-from vidcost.bench.timing.machine import allowed_cpus, cpus_for, describe
+from vidcost.bench.timing.machine import allowed_cpus, cpus_for
 from vidcost.bench.timing.memory import memory_of, rss_peak_bytes
 from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.peak import measured_macs_per_s
-from vidcost.bench.timing.record import Machine, Memory, Timing
+from vidcost.bench.timing.record import Memory, Timing
 from vidcost.bench.timing.runner import Runner, Unsupported, one_line, set_products, status_of
 from vidcost.bench.timing.sampling import sample
 from vidcost.bench.user.reference import UserCodeError, last_line
@@ -46,11 +46,10 @@ def measure(task: Task, exchange: Exchange, started: Callable[[], None] = lambda
     Raises: ValueError if there is no such row, block or device.
     """
     cell = task.cell
-    machine = _machine(cell.device)
-    failed = Timing(key="", cell=cell, machine=machine, status="raised")
+    failed = Timing(key="", cell=cell, status="raised")
     try:
         _configure(cell)
-        return _measured(task, exchange, started).model_copy(update={"machine": machine})
+        return _measured(task, exchange, started)
     except UserCodeError as error:
         return failed.model_copy(update={"error": str(error)})
     except (KeyboardInterrupt, ParentGone):
@@ -119,14 +118,8 @@ def _measured(task: Task, exchange: Exchange, started: Callable[[], None]) -> Ti
 
 
 @cache
-def _machine(device: str) -> Machine:
-    """The machine as this process found it, before it was pinned to some CPUs."""
-    _allowed()
-    return describe(device)
-
-
-@cache
 def _allowed() -> list[int]:
+    """The CPUs of this process as it found them, before it was pinned to some."""
     return allowed_cpus()
 
 

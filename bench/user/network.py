@@ -6,7 +6,7 @@ Inputs are text: ``1x3x16x224x224``, ``1x128:int64``, ``mask=1x128:bool``; or a 
 import copy
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -75,14 +75,17 @@ def parse(text: str) -> Input:
 def given(texts: Sequence[str], *, seed: int = 0) -> Inputs:
     """The inputs as a network takes them: made of their shapes, or what a user's function returns.
 
+    They are on the CPU, and the same for the same ``seed``.
     Raises: ValueError as :func:`parse_all`, or if there is no such function; UserCodeError.
     """
-    if not is_made(texts):
-        return tensors(parse_all(texts), seed=seed)
-    found = load(texts[0])
-    torch.manual_seed(seed)
-    with of_user_code():
-        return found() if callable(found) else found
+    if is_made(texts):
+        found = load(texts[0])
+        torch.manual_seed(seed)
+        with of_user_code():
+            return found() if callable(found) else found
+    generator = torch.Generator().manual_seed(seed)
+    made = [(each.name, each.tensor(generator)) for each in parse_all(texts)]
+    return {name: x for name, x in made if name} or tuple(x for _, x in made)
 
 
 def is_made(texts: Sequence[str]) -> bool:
@@ -113,14 +116,6 @@ def parse_all(texts: Sequence[str]) -> tuple[Input, ...]:
     if any(names) and len(set(names)) < len(names):
         raise ValueError(f"two inputs are called {next(n for n in names if names.count(n) > 1)!r}")
     return inputs
-
-
-def tensors(inputs: Iterable[Input], *, seed: int = 0) -> Inputs:
-    """The inputs as a network takes them, the same for the same ``seed``, on the CPU."""
-    generator = torch.Generator().manual_seed(seed)
-    made = [(each.name, each.tensor(generator)) for each in inputs]
-    named = {name: tensor for name, tensor in made if name is not None}
-    return named or tuple(tensor for _, tensor in made)
 
 
 def called(

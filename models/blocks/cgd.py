@@ -38,17 +38,13 @@ class CGD(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        average, maximum = self.mean(x), x.amax((2, 3, 4))  # B C
+        average, maximum = x.mean((2, 3, 4)), x.amax((2, 3, 4))  # B C
         share = average.softmax(dim=1)
         # B C @ C 1 -> B 1, spread over channels by share
         p = torch.tanh(average @ self.w0 * share + self.b0)
         q = torch.tanh(maximum @ self.w1 * share + self.b1)
         gate = torch.tanh(q @ self.w2 * p + self.b2)
         return x * (1 + gate)[:, :, None, None, None]
-
-    def mean(self, x: Tensor) -> Tensor:
-        """The global average of each channel: B C."""
-        return x.mean((2, 3, 4))
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """Closed form for an input of ``shape`` (B, C, T, H, W)."""

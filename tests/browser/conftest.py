@@ -12,8 +12,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 from vidcost.bench.count import record
-from vidcost.bench.report.page.data import gather
-from vidcost.bench.report.page.page import page, sections
+from vidcost.bench.report.page import gather, page, sections
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store

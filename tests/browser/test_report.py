@@ -104,14 +104,9 @@ def test_a_link_leads_to_its_row_even_where_a_filter_hides_it(opened):
     until(opened, opened.find_element(By.CSS_SELECTOR, ":target").is_displayed)
 
 
-def test_every_plot_is_drawn_once_it_is_visible(opened, wait_drawn):
+def test_every_plot_is_drawn(opened):
     figures = opened.find_elements(By.CSS_SELECTOR, "[data-plot]")
-    assert 5 == len(figures)
-    assert 2 == len(opened.find_elements(By.CSS_SELECTOR, "svg.marks"))
-    for name in ("growth", "reconciliation", "roofline"):
-        unfold(opened, name)
-    until(opened, lambda: 5 == len(opened.find_elements(By.CSS_SELECTOR, "svg.marks")))
-    wait_drawn(opened)
+    assert ["accuracy", "latency-abacus"] == [x.get_attribute("data-plot") for x in figures]
     for figure in figures:
         shapes = figure.find_elements(By.CSS_SELECTOR, "svg.marks path, svg.marks line")
         assert len(shapes) > 10, figure.get_attribute("data-plot")
@@ -128,17 +123,6 @@ def test_the_scatter_changes_its_rows_and_its_cost(opened):
     assert "MFNet-NL" not in texts(figure)
     choose(opened, "accuracy", "axis", "Latency, ms (Abacus)")
     until(opened, lambda: "no data stored" in texts(figure))
-
-
-def test_the_reconciliation_shows_the_chosen_row_and_counter(opened):
-    unfold(opened, "reconciliation")
-    plot = "#plot-reconciliation svg.marks"
-    until(opened, lambda: opened.find_elements(By.CSS_SELECTOR, plot))
-    choose(opened, "reconciliation", "row", "mfnet-nl")
-    figure = choose(opened, "reconciliation", "counter", "fvcore")
-    # the paper's row: 12,451,829,760 MACs and 2 per BatchNorm element
-    expected = {"12,451,829,760", "+132,263,936", "12,584,093,696"}
-    until(opened, lambda: expected <= set(texts(figure)))
 
 
 def test_a_link_to_what_is_folded_away_opens_it(opened):

@@ -163,21 +163,6 @@ def test_every_counter_is_explained(foreign):
     assert [0] * 7 == [entry.remainder for entry in found.entries]
 
 
-def test_a_step_of_training_costs_two_forward_passes_more(foreign):
-    """But for the first layer on what takes no gradient, an image or a clip."""
-    model, inputs = foreign.build(), foreign.inputs()
-    counted = vidcost.count(model, inputs, training=True)
-    first = next(
-        (m for m in counted.modules if m.type in ("Conv2d", "Conv3d", "Conv2dStaticSamePadding")),
-        None,
-    )
-    spared = first.forward.macs if first and counted.forward.conv else 0
-    if "UNet" == counted.network:
-        # the way past it begins at the clip as well
-        spared *= 2
-    assert 2 * counted.forward.macs - spared == counted.backward.macs
-
-
 def test_efficientnet_b0_is_the_published_size():
     """At 224x224 with 1000 classes it is published with 5.3M parameters and 0.39B operations."""
     needs("efficientnet_pytorch")

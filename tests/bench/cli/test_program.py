@@ -214,6 +214,8 @@ def test_a_terminal_of_the_locale_c_gets_ascii():
         ("time mfnet --budget 0s", ["0s is no time: give more than 0s"]),
         ("time mfnet --contribution --blocks nl", ["give one of them"]),
         ("run --budget soon", ["'soon' is no time such as 90s, 10m or 1h"]),
+        ("time --blocks cgd --impl optimized", ["cgd has no optimized implementation"]),
+        ("time --blocks nl --impl fast", ["unknown implementation 'fast'"]),
     ],
 )
 def test_bad_input_is_rejected_in_one_line(command, words, complaint, reference_counters):

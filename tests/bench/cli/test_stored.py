@@ -38,7 +38,7 @@ def test_figures_are_written_on_request(vidcost, folder, tmp_path):
     assert 0 == status
     written = [line["written"] for line in json.loads(out)]
     assert "results/report.html" == written[0]
-    assert {"plots/accuracy.svg", "plots/growth.csv"} <= set(written) <= files(tmp_path)
+    assert {"plots/accuracy.svg", "plots/accuracy.csv"} <= set(written) <= files(tmp_path)
 
 
 def test_a_report_that_fails_leaves_nothing(complaint, tmp_path):

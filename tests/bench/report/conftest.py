@@ -5,7 +5,7 @@ import pytest
 
 from vidcost.bench.count import record
 from vidcost.bench.count.record import Record
-from vidcost.bench.report.page.data import Data, gather
+from vidcost.bench.report.page import Data, gather
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.store import Store
@@ -52,7 +52,8 @@ def cells() -> Callable[..., list[dict[str, str]]]:
 
     def shown(table):
         rows = [line for line in table.markdown().splitlines() if line.startswith("|")]
-        heading, _, *body = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+        # a bar in a cell is escaped
+        heading, _, *body = [[x.strip() for x in row.strip("|").split(" |")] for row in rows]
         return [dict(zip(heading, each, strict=True)) for each in body]
 
     return shown

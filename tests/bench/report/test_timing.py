@@ -1,14 +1,19 @@
+from pathlib import Path
+
 import pytest
 
 from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.timing import (
+    blocks_markdown,
+    compare_table,
     contribution_table,
+    impl_table,
+    measured_table,
     timing_table,
-    with_timings,
 )
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures, pair_figures
-from vidcost.bench.timing.store import by_kind, of_one_machine
+from vidcost.bench.timing.store import stored_by_device
 from vidcost.papers import catalog
 from vidcost.papers.pnl2020.rows import ROWS
 
@@ -43,11 +48,10 @@ def test_conditions_that_vary_are_columns_and_the_others_stand_below(timed, cell
     assert table.legend[1].startswith("Device: Abacus, torch 2.11.0, 2 CPU cores (Abacus).")
 
 
-def test_tables_say_whether_intervals_are_of_one_process_or_of_several(timed, table3):
+def test_tables_say_whether_intervals_are_of_one_process_or_of_several(timed):
     one = timed(MFNET)
     several = timed(MFNET.model_copy(update={"processes": 2}), processes=(4, 4))
-    for table in (timing_table([one]), with_timings(table3, [one])):
-        assert "95% confidence interval, of one process" in " ".join(table.legend)
+    assert "95% confidence interval, of one process" in timing_table([one]).legend[0]
     table = timing_table([several])
     assert "of 2 processes, by Student's t over their medians" in table.legend[0]
     # medians 0.0975 and 0.1025: t of one degree of freedom, over sqrt(2) twice
@@ -73,25 +77,6 @@ def test_timings_of_two_machines_are_rejected(timed, elsewhere):
         contribution_table([timed(PAIR, samples_s=sides), driver])
 
 
-def test_of_one_device_those_like_the_latest_are_kept(timed, elsewhere):
-    old = timed(MFNET, machine=elsewhere(driver="550"), started="2026-01-01")
-    new = [timed(cell, started="2026-02-01") for cell in (MFNET, NL)]
-    note = "1 timing left out: taken with driver 550, the latest with not available"
-    assert (new, note) == of_one_machine([old, *new])
-    assert (new, "") == of_one_machine(new)
-    assert ([], "") == of_one_machine([])
-
-
-def test_unlike_machines_have_tables_of_their_own(timed, elsewhere):
-    # two nodes of one kind, a lost cell, and a node with another driver
-    like = {"device_uuid": "GPU-7", "host": "n7", "memory_bytes": 10**9 + 4096}
-    lost = timed(NL.model_copy(update={"batch": 3}), None, status="killed", machine=None)
-    first = [timed(MFNET), timed(NL, machine=elsewhere(**like)), lost]
-    second = [timed(MFNET, 0.2, machine=elsewhere(driver="570", host="n9"))]
-    assert [first, second] == [list(each) for each in by_kind(first + second)]
-    assert [[]] == [list(each) for each in by_kind([])]
-
-
 def test_a_contribution_is_of_pairs_so_drift_cancels(timed):
     # pairs drift by as much as the block takes
     without = tuple(0.2 + k / 100 for k in range(8))
@@ -107,35 +92,184 @@ def test_a_contribution_is_of_pairs_so_drift_cancels(timed):
     assert pytest.approx(expected) == {key: found[key] for key in expected}
 
 
+# implementations
+
+SHAPE = (8, 2, 3, 5)
+
+
+def pair(**fields):
+    fields = {"shape": SHAPE, "threads": 3} | fields
+    reference = Cell(block="nl", **fields)
+    return Cell(block="nl:impl=optimized", **fields, against=reference)
+
+
 @pytest.fixture
-def table3(made_up):
+def timing(timed):
+    sides = {"target": (1.0, 1.0, 1.0, 1.0, 1.0, 1.25), "reference": (2.0,) * 6}
+    memory, without = {"weights": 1, "peak": 10_000_000}, {"weights": 1, "peak": 40_000_000}
+    return timed(pair(), samples_s=sides, memory=memory, reference_memory=without, macs_total=10**9)
+
+
+def test_a_line_compares_both_implementations(timed, timing):
+    failed = timed(pair(phase="training"), status="oom", error="no memory", samples_s={})
+    table = impl_table([timing, failed]).markdown()
+    # the median of six ratios and, as their 95% interval, the smallest and the largest
+    expected = "nl", "8x2x3x5", "30", "2,000", "1,000", "0.50 (0.50 to 0.62)", "6", "40.0", "10.0"
+    line, other = (line for line in table.splitlines() if line.startswith("| nl"))
+    assert set(expected) <= {cell.strip() for cell in line.split("|")}
+    assert " training " in other
+    assert "oom: no memory" in table
+
+
+def test_other_pairs_are_left_out(timed):
+    rows = timed(Cell(row="mfnet-nl-optimized", against=Cell(row="mfnet-nl")))
+    assert [] == list(impl_table([rows, timed(Cell(block="nl", shape=SHAPE))]).lines)
+
+
+def test_a_part_of_the_document_for_each_device_and_conditions(timing):
+    other = timing.model_copy(update={"cell": pair(batch=2)})
+    document = blocks_markdown({"Abacus": [timing, other]})
+    assert 2 == document.count("\n## ")
+
+
+def test_the_command_times_pairs_and_writes_the_document(vidcost, stopwatch, timing):
+    stopwatch[timing.cell] = timing
+    words = "time --blocks nl --impl reference,optimized --shape 8x2x3x5 --threads 3".split()
+    status, out, err = vidcost(*words)
+    assert (0, "") == (status, err)
+    assert "0.50 (0.50 to 0.62)" in out
+    assert [timing.cell] == list(stopwatch.asked)
+    words = "time --blocks all --impl reference,optimized --shape 8x2x3x5 --budget 0s".split()
+    status, _, err = vidcost(*words)
+    assert 0 == status
+    assert "cgd left out: cgd has no optimized implementation" in err
+    assert Path("results/blocks.md").read_text().startswith("<!-- written by: vidcost time")
+
+
+def test_the_committed_document_follows_from_the_committed_records(results):
+    committed = (results / "blocks.md").read_text("utf-8").split("\n", 2)[2]
+    assert committed == blocks_markdown(stored_by_device(results))
+
+
+# blocks in one network
+
+
+def one(block, **known):
+    counted = {"params": 7, "macs": 3 * 10**9, "closed_forms": 1}
+    return {"block": block, **counted, "status": "ok", "error": None, **known}
+
+
+TIMED = one(
+    "nl",
+    added_params=5,
+    added_macs=2 * 10**9,
+    latency_s=0.0125,
+    added_s=-0.00025,
+    half_ci_s=0.0003,
+    pairs=30,
+    not_separated=["none", "cgnl"],
+    peak_bytes=12_340_000,
+    added_peak_bytes=-1_200_000,
+    energy_j_per_clip=1.25,
+)
+PLAIN = one("none", latency_s=0.01275, peak_bytes=13_540_000)
+
+
+def test_failures_are_footnotes_and_a_sweep_is_a_column(cells):
+    bad = one("mine.py:B", frames=8, status="raised", error="KeyError: 'x'")
+    table = compare_table([one("none", frames=8), bad], [], where="w", axis="frames")
+    none, mine = cells(table)
+    assert ("8", "8", "raised¹") == (none["Frames"], mine["Frames"], mine["Status"])
+    assert "¹ raised: KeyError: 'x'" in table.markdown()
+
+
+def test_a_line_for_each_with_the_cost_it_adds(cells):
+    table = compare_table([PLAIN, TIMED], [], where="mfnet at conv4:after-1", axis=None)
+    assert "**Blocks in mfnet at conv4:after-1**" in table.markdown()
+    none, nl = cells(table)
+    assert " +5 |" in table.markdown()
+    assert {"nl", "12.50", "30", "none, cgnl", "1.250"} <= set(nl.values())
+    assert ("none", "–") == (none["Block"], none["Pairs"])
+    assert "intervals overlap" in table.markdown()
+    assert "Status" not in nl
+
+
+# a paper's rows
+
+ALL = {row.name: row for row in ROWS}
+DAY = "2026-11-26T20:00:00+00:00"
+
+
+@pytest.fixture
+def table(made_up):
+    """A table of the paper, every network of 1 GMAC."""
     records = {row.name: made_up(row.name, conv=10**9) for row in ROWS if row.build}
-    return paper_table(3, catalog.paper(), {row.name: row for row in ROWS}, records)
+    return lambda number: paper_table(number, catalog.paper(), ALL, records)
 
 
-def test_a_table_of_the_paper_gets_latency_and_memory(table3, timed, cells):
-    table = with_timings(table3, [timed(MFNET, 0.5)])
-    baseline, concat, _ = cells(table)
-    expected = {"Latency, ms": "500.0", "±": "20", "n": "8", "Peak memory, MB": "61.0"}
-    assert (expected | cells(table3)[0]).items() <= baseline.items()
-    assert "–" == concat["Latency, ms"]
-    assert 0.5 == pytest.approx(table.lines[0]["median_s"])
-    *counted, conditions, device, missing = table.legend
-    assert list(table3.legend) == counted
-    assert conditions.endswith("Conditions: batch 1, fp32, contiguous, eager, inference, 1 thread.")
-    assert device.startswith("Device: Abacus, torch 2.11.0")
-    assert "Not timed: `vidcost time mfnet-pnl-concat mfnet-pnl` does it." == missing
+@pytest.fixture
+def on(timed):
+    """A timing of a row on a GPU, of the name and machine given."""
+
+    def make(row, seconds=0.1, device="Abacus GPU", machine=None, known=None, **conditions):
+        cell = Cell(row=row, **({"device": "cuda", "batch": 8} | conditions))
+        made = timed(cell, seconds, **({"started": DAY} | (known or {})))
+        gpu = {"device": device, "device_uuid": "GPU-1", "driver": "580", "cuda": "13.0"}
+        of = made.machine.model_copy(update=gpu | {"cudnn": "91900"} | (machine or {}))
+        return made.model_copy(update={"machine": of})
+
+    return make
+
+
+def test_lines_are_those_of_all_tables_with_latency_and_memory(table, on, cells):
+    latest = on("mfnet-pnl", 0.125, known={"started": "2026-11-27"})
+    cell = latest.cell.model_copy(update={"device": "cuda:1"})
+    latest = latest.model_copy(update={"cell": cell})
+    timings = [latest, on("mfnet-pnl", 0.1), on("mfnet", 0.1), on("mfnet", 0.02, dtype="bf16")]
+    timings.append(on("r50-ucf101", 0.3))
+    found = measured_table([table(number) for number in (3, 5, 6)], timings)
+    assert "Tables 3, 5, 6 on Abacus GPU" == found.title
+    lines = cells(found)
+    assert [*["3"] * 3, *["5"] * 14, *["6"] * 4] == [line["Table"] for line in lines]
+    assert {
+        "Table": "3",
+        "Method": "MFNet baseline",
+        "MACs": "1.000G",
+        "fp32, ms": "100.0 ± 4.0",
+        "bf16, ms": "20.00 ± 0.80",
+        **{f"Peak {dtype}, MB": "61.0" for dtype in ("fp32", "bf16")},
+    } == lines[0]
+    assert ["3", "Vanilla concatenation", "1.000G", *["–"] * 4] == list(lines[1].values())
+    assert ("125.0 ± 5.0", "–") == (lines[2]["fp32, ms"], lines[2]["bf16, ms"])
+    # the same network in another table
+    assert "100.0 ± 4.0" == next(x for x in lines if x["Method"] == "MFNet [38]")["fp32, ms"]
+
+
+def test_what_could_not_be_measured_is_a_dash_with_the_reason(table, on, cells):
+    failed = on("mfnet-pnl", None, known={"status": "oom", "error": "20 GiB"})
+    found = measured_table([table(3)], [on("mfnet"), failed])
+    *_, pnl = cells(found)
+    assert ("–¹", "–") == (pnl["fp32, ms"], pnl["Peak fp32, MB"])
+    assert "\n¹ oom: 20 GiB\n" in found.markdown()
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        {"against": Cell(row="mfnet", blocks=())},
-        {"phase": "training"},
+        {"device": "cpu"},
+        {"batch": 1},
+        {"dtype": "fp16"},
         {"frames": 8},
-        {"blocks": (("conv4:before-last", "nl"),)},
+        {"mode": "cuda-graph"},
+        {"against": Cell(row="mfnet", device="cuda", batch=8)},
     ],
 )
-def test_what_is_not_one_pass_at_the_rows_own_clip_has_no_column(other, table3, timed):
-    cell = Cell(row="mfnet", **other)
-    assert table3 == with_timings(table3, [timed(cell)])
+def test_what_was_timed_otherwise_is_not_shown(other, table, timed):
+    timing = timed(Cell(**({"row": "mfnet-pnl", "device": "cuda", "batch": 8} | other)))
+    assert measured_table([table(3)], [timing]) is None
+
+
+def test_on_a_cpu_rows_are_timed_at_one_clip(table, timed, cells):
+    found = measured_table([table(3)], [timed(Cell(row="mfnet", threads=2), 0.5)])
+    assert "500.0 ± 20" == cells(found)[0]["fp32, ms"]
+    assert "median of one pass of one clip" in found.legend[0]

@@ -1,11 +1,9 @@
 """Calls, sweeps and commands on one Ray cluster of three nodes on this machine."""
 
-import contextlib
 import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -63,13 +61,8 @@ def run(function, calls, *, device="cpu", gpu=None):
     return dict(on_ray.outcomes(function, calls, device=device, gpu=gpu))
 
 
-@pytest.mark.parametrize(
-    "address", [None, "somewhere", "host:", "host:six", "ray://10.0.0.1:10001"]
-)
-def test_an_address_of_no_cluster(monkeypatch, address):
-    if address is None:
-        with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
-            monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free.getsockname()[1]}")
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "somewhere", "host:six", "ray://10.0.0.1:1"])
+def test_an_address_of_no_cluster(address):
     said = r"^cannot use Ray at [^\n]+: give HOST:PORT as `ray start --head` prints it"
     with pytest.raises(ValueError, match=said), on_ray.joined(address):
         pass
@@ -116,67 +109,20 @@ def test_errors_and_losses_are_outcomes(joined, tmp_path):
     assert "xxx" == (tmp_path / "9").read_text()
 
 
-def hang(path):
-    if not path:
-        return
-    Path(path).write_text(str(os.getpid()))
-    time.sleep(600)
-
-
-def waits_for(condition):
-    return any(condition() or time.sleep(0.1) for _ in range(300))
-
-
-def test_closing_ends_the_running_tasks(joined, tmp_path):
-    pid = tmp_path / "pid"
-    outcomes = on_ray.outcomes(hang, [(str(pid),), ("",)], device="cpu", gpu=None)
-    assert (1, None) == next(outcomes)
-    assert waits_for(lambda: pid.exists() and pid.read_text())
-    outcomes.close()
-    assert waits_for(lambda: not Path(f"/proc/{pid.read_text()}").exists())
-
-
-MY_BLOCK = """
-from torch import nn
-from beside import WIDTH
-
-class MyBlock(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.down = nn.Conv3d(channels, WIDTH, 1)
-        self.up = nn.Conv3d(WIDTH, channels, 1)
-
-    def forward(self, x):
-        return x + self.up(self.down(x))
-"""
-
-
-def test_a_command_times_code_of_ones_own_once(cluster, vidcost, monkeypatch, tmp_path):
+def test_a_command_times_code_of_ones_own_once(cluster, vidcost, monkeypatch, folder):
     def brief(device, *, start_up_s):
         return Limits(start_up_s=start_up_s, sampling_s=0.5, warmup_s=0.2, energy_s=0)
 
     monkeypatch.setattr(sweep, "limits_for", brief)
-    (tmp_path / "my_block.py").write_text(MY_BLOCK)
-    (tmp_path / "beside.py").write_text("WIDTH = 3\n")
-    words = "compare mfnet --at conv4:before-last --block my_block.py:MyBlock --size 32 --frames 8"
+    words = "compare mfnet --at conv4:before-last --block theirs.py:Scale --size 32 --frames 8"
     words = (*words.split(), *RAY)
     for _ in range(2):
         status, out, err = vidcost(*words, "--address", cluster.address)
         assert 0 == status, err
         assert all(line["latency_s"] > 0 for line in json.loads(out))
-        (path,) = tmp_path.glob("results/timings/*.jsonl")
+        (path,) = folder.glob("results/timings/*.jsonl")
         (timing,) = path.read_text().splitlines()[1:]
         assert json.loads(timing)["machine"]["host"]
-
-
-def test_a_node_that_is_lost_costs_a_try_and_no_task(joined):
-    """The last test on the cluster, which leaves two nodes."""
-    lost, found = joined.others.pop(), []
-    for number, _ in on_ray.outcomes(nap, [(0.3,)] * 12, device="cpu", gpu=None):
-        found.append(number)
-        if len(found) == 4:
-            joined.remove_node(lost, allow_graceful=False)
-    assert list(range(12)) == sorted(found)
 
 
 def test_without_a_cluster_one_is_started_for_the_command(tmp_path):

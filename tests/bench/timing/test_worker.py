@@ -1,18 +1,168 @@
-"""The worker: its messages, its imports, and how it ends."""
+"""One cell measured in this process; the messages, imports and end of a real worker."""
 
 import os
+import re
+import statistics
 import sys
+from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
 
+from vidcost.bench.timing import runner, worker
+from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.messages import Chunk, Limits, Task
+from vidcost.bench.timing.memory import measure_memory, rss_peak_bytes
+from vidcost.bench.timing.messages import Chunk, Limits, Task, Window
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
 from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.runner import Unsupported
+from vidcost.bench.timing.worker import measure
+from vidcost.models.blocks.attention import FALLBACKS
 
-LIMITS = Limits(sampling_s=0.2, min_samples=3, precision=0.5, warmup_s=0.2, chunk_s=0.05)
-BLOCK = Cell(block="pnl:n=2", shape=(8, 2, 4, 4))
-ROW = {"row": "mfnet-nl", "frames": 4, "size": 64}
+QUICK = Limits(sampling_s=0.3, min_samples=5, precision=0.5, warmup_s=0.3, chunk_s=0.05)
+SMALL = {"row": "mfnet-nl", "frames": 4, "size": 64, "classes": 7}
+BLOCK = {"block": "nl", "shape": (8, 2, 3, 5)}
+
+
+@pytest.fixture(autouse=True)
+def leaves_this_process_alone(monkeypatch):
+    """Threads and CPUs are the worker's to choose, not a test's."""
+    monkeypatch.setattr(worker, "_configure", lambda cell: None)
+
+
+def run(limits=QUICK, reply="keep", **cell):
+    chunks = []
+
+    def exchange(message):
+        chunks.append(message)
+        return reply
+
+    return measure(Task(cell=Cell(**cell), limits=limits), exchange), chunks
+
+
+def test_the_parts_of_a_training_step_are_the_step():
+    timing, _ = run(**SMALL, phase="training")
+    parts = [timing.samples_s[name] for name in ("forward", "backward", "optimizer")]
+    whole = timing.samples_s["latency"]
+    assert {len(whole)} == {len(part) for part in parts}
+    assert [pytest.approx(sum(each)) for each in zip(*parts, strict=True)] == list(whole)
+
+
+def test_a_device_that_is_throttled_has_a_status():
+    timing, _ = run(reply="void", **BLOCK)
+    assert "throttled" == timing.status
+    assert re.match(r"no clean sample in \d+ s: the device was throttled$", timing.error)
+    assert {} == timing.samples_s
+    assert timing.protocol.void_samples > 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 GiB"), "oom"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 7"), "oom"),
+        (RuntimeError("\"x\" not implemented for 'Half'"), "unsupported"),
+        (Unsupported("torch.compile: no compiler"), "unsupported"),
+    ],
+)
+def test_what_cannot_be_done_has_a_status(monkeypatch, error, status):
+    class Failing(nn.Module):
+        def forward(self, x):
+            raise error
+
+    failing = Built(Failing(), (torch.zeros(2),))
+    monkeypatch.setattr(worker, "build", lambda cell, seed: failing)
+    timing, chunks = run(**BLOCK)
+    assert (status, []) == (timing.status, chunks)
+    assert " ".join(str(error).split()) in timing.error
+
+
+def test_any_other_error_is_the_workers_end(monkeypatch):
+    class Failing(nn.Module):
+        def forward(self, x):
+            raise RuntimeError("a bug")
+
+    failing = Built(Failing(), (torch.zeros(2),))
+    monkeypatch.setattr(worker, "build", lambda cell, seed: failing)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(**BLOCK)
+
+
+def test_a_compiler_that_fails_is_unsupported(monkeypatch):
+    def compile_(model, dynamic):
+        def compiled(*inputs):
+            raise RuntimeError("no C++ compiler\nand a long trace")
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    for phase in ("inference", "training"):
+        timing, _ = run(**BLOCK, mode="compile", phase=phase)
+        assert "unsupported" == timing.status
+        assert "torch.compile: no C++ compiler and a long trace" == timing.error
+
+
+def test_the_peak_is_what_is_held_at_once():
+    """Two tensors of 4 MB at most at the same time, out of three."""
+
+    def step():
+        x = torch.ones(1 << 20)
+        y = x + 1
+        del x
+        return (y * 2).sum()
+
+    memory = measure_memory("cpu", step, weights_bytes=7, held_bytes=lambda: 1000)
+    assert 2 * (4 << 20) + 1000 <= memory.peak < 2 * (4 << 20) + 10_000
+    assert (7, None, None) == (memory.weights, memory.reserved, memory.device_used)
+    assert 0 < memory.rss_peak <= rss_peak_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_the_memory_of_a_pair_is_that_of_each_side_alone(phase):
+    timing, _ = run(**SMALL, phase=phase, against=Cell(**SMALL, blocks=(), phase=phase))
+    assert ("ok", {"target", "reference"}) == (timing.status, timing.samples_s.keys())
+    for row, side in (("mfnet-nl", timing.memory), ("mfnet", timing.reference_memory)):
+        alone, _ = run(**(SMALL | {"row": row}), phase=phase)
+        assert None is alone.reference_memory
+        assert (alone.memory.weights, alone.memory.peak) == (side.weights, side.peak)
+    assert timing.memory.weights > timing.reference_memory.weights
+    # the process held both
+    assert timing.memory.rss_peak > 0
+    assert None is timing.reference_memory.rss_peak
+
+
+def test_the_cuda_peak_is_above_a_baseline(monkeypatch):
+    """Leftovers that were allocated before the pass are no part of it; its inputs are."""
+    known = {
+        **dict.fromkeys(("synchronize", "empty_cache", "reset_peak_memory_stats"), None),
+        "memory_allocated": 500,
+        "max_memory_allocated": 900,
+        "max_memory_reserved": 1000,
+        "device_memory_used": 5000,
+    }
+    for name, value in known.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value, raising=False)
+    memory = measure_memory("cuda", lambda: None, weights_bytes=100, held_bytes=lambda: 30)
+    assert (430, 1000, 5000) == (memory.peak, memory.reserved, memory.device_used)
+
+
+def test_a_fallback_from_triton_is_a_status(monkeypatch):
+    class Falls(nn.Module):
+        def forward(self, x):
+            FALLBACKS.add("Triton compiles no kernel")
+            return x
+
+    def built(cell, *, seed):
+        return replace(build(cell, seed=seed), model=Falls())
+
+    monkeypatch.setattr(worker, "build", built)
+    timing, _ = run(**BLOCK)
+    assert ("fallback", "Triton compiles no kernel") == (timing.status, timing.error)
+    monkeypatch.setattr(worker, "build", build)
+    assert "ok" == run(**BLOCK)[0].status
 
 
 def script(code):
@@ -20,7 +170,7 @@ def script(code):
     return [sys.executable, "-P", "-c", f"from vidcost.bench.timing import worker\n{code}"]
 
 
-def said_by(process, cell, *, limits=LIMITS, reply="keep"):
+def said_by(process, cell, *, limits=QUICK, reply="keep"):
     """Its messages on one task; the last is the record."""
     process.give(Task(cell=cell, limits=limits))
     said = [process.listen()]
@@ -37,34 +187,25 @@ def real():
         yield process
 
 
-@pytest.mark.parametrize(
-    ("cell", "parts"),
-    [
-        (BLOCK, {"latency"}),
-        (Cell(**ROW, phase="training"), {"latency", "forward", "backward", "optimizer"}),
-    ],
-    ids=["block", "training"],
-)
-def test_a_worker_sends_chunks_and_at_last_a_timing(real, cell, parts):
-    *chunks, timing = said_by(real, cell)
+def test_a_worker_sends_chunks_and_at_last_a_timing(real):
+    *chunks, timing = said_by(real, Cell(**BLOCK))
     assert chunks
     assert all(isinstance(chunk, Chunk) for chunk in chunks)
-    assert ("ok", cell, "") == (timing.status, timing.cell, timing.key)
-    assert parts == timing.samples_s.keys()
-    assert timing.machine.cores >= 1
+    assert ("ok", Cell(**BLOCK), "") == (timing.status, timing.cell, timing.key)
+    assert {"latency"} == timing.samples_s.keys()
     assert timing.memory is not None
 
 
 def test_it_stops_when_it_is_told_to(real):
     endless = {"sampling_s": 600, "precision": 1e-9, "memory": False}
-    limits = LIMITS.model_copy(update=endless)
-    _, timing = said_by(real, BLOCK, reply="stop", limits=limits)
+    limits = QUICK.model_copy(update=endless)
+    _, timing = said_by(real, Cell(**BLOCK), reply="stop", limits=limits)
     assert ("ok", None) == (timing.status, timing.memory)
 
 
 def test_more_threads_than_cpus_are_unsupported(real):
     many = len(os.sched_getaffinity(0)) + 1
-    (timing,) = said_by(real, BLOCK.model_copy(update={"threads": many}))
+    (timing,) = said_by(real, Cell(**BLOCK, threads=many))
     expected = f"{many} threads have {many - 1} CPUs to run on"
     assert ("unsupported", expected) == (timing.status, timing.error)
 
@@ -83,7 +224,7 @@ def test_threads_cpus_and_imports_of_a_worker():
         "os._exit(3)\n"
     )
     with WorkerProcess(script(code), threads=1) as process:
-        timing = said_by(process, BLOCK)[-1]
+        timing = said_by(process, Cell(**BLOCK))[-1]
         assert "ok" == timing.status
         assert timing.protocol.cpus[0] in os.sched_getaffinity(0)
         assert ("exited", "exit status 3: 1 1") == process.end()
@@ -100,3 +241,56 @@ def test_memory_that_is_not_there_is_a_status():
     with WorkerProcess(script(code), threads=1) as process:
         (timing,) = said_by(process, Cell(block="nl", shape=(2, 16, 280, 560)))
     assert ("oom", True) == (timing.status, "allocate" in timing.error)
+
+
+# a GPU
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+@pytest.mark.cuda
+@cuda
+# the compiler's advice on what the type of the cell forbids
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")
+@pytest.mark.parametrize("mode", ["eager", "cuda-graph", "compile"])
+@pytest.mark.parametrize("dtype", ["fp32", "tf32", "bf16", "fp16"])
+def test_modes_and_types_on_a_gpu(mode, dtype):
+    timing, _ = run(**SMALL, device="cuda", mode=mode, dtype=dtype)
+    assert ("ok", "") == (timing.status, timing.error)
+    assert (timing.memory.peak is None) == (mode == "cuda-graph")
+    assert timing.memory.reserved >= timing.memory.weights + (timing.memory.peak or 0)
+    assert timing.peak_macs_per_s > 1e12
+
+
+@pytest.mark.cuda
+@pytest.mark.alone
+@cuda
+def test_the_energy_of_a_gpu_is_that_of_passes_back_to_back():
+    limits = QUICK.model_copy(update={"energy_s": 1})
+    timing, messages = run(**SMALL, device="cuda", limits=limits)
+    start, end = (message for message in messages if isinstance(message, Window))
+    assert ("start", 0, "end") == (start.edge, start.passes, end.edge)
+    # at least half as many as their latency leaves room for
+    assert end.passes > 0.5 / statistics.median(timing.samples_s["latency"])
+
+
+@pytest.mark.cuda
+@cuda
+def test_a_replayed_graph_computes_what_the_network_does():
+    cell = Cell(**SMALL, device="cuda", mode="cuda-graph")
+    built = build(cell)
+    replay = runner.inference(cell, built)
+    with torch.inference_mode():
+        expected = built.model(*built.inputs)
+    replayed = replay()
+    torch.cuda.synchronize()
+    assert torch.allclose(expected, replayed, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.cuda
+@cuda
+def test_what_is_too_large_for_the_gpu_is_out_of_memory():
+    """A matrix of 2^38 scores: a terabyte, asked for at once, so that nobody else is in want."""
+    timing, _ = run(block="nl", shape=(16, 32, 128, 128), device="cuda")
+    assert "oom" == timing.status
+    assert "Tried to allocate 1024" in timing.error

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.user.network import Input, called, parse, parse_all, tensors
+from vidcost.bench.user.network import Input, called, given, parse, parse_all
 from vidcost.bench.user.reference import UserCodeError
 
 CLIP = ("2x3x4x5x6",)
@@ -130,7 +130,7 @@ def test_inputs_that_do_not_go_together(texts, message):
 
 def test_values_are_random_within_bounds_and_repeatable():
     texts = ["40x30", "40x30:int64<7", "40x30:bool", "40x30:float16"]
-    first, second = (tensors(parse_all(texts), seed=3) for _ in range(2))
+    first, second = (given(texts, seed=3) for _ in range(2))
     for one, other in zip(first, second, strict=True):
         torch.testing.assert_close(one, other)
     normal, whole, mask, half = first
@@ -139,5 +139,5 @@ def test_values_are_random_within_bounds_and_repeatable():
     assert set(whole.unique().tolist()) == set(range(7))
     assert set(mask.unique().tolist()) == {False, True}
     assert half.dtype is torch.float16
-    other = tensors(parse_all(texts), seed=4)
+    other = given(texts, seed=4)
     assert not torch.equal(other[0], normal)

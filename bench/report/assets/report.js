@@ -58,18 +58,7 @@
     return vegaEmbed(drawing, spec, { mode: "vega", renderer: "svg", actions, downloadFileName });
   }
 
-  /* A plot takes the width of its place, which has none while it is folded away. */
-  const waiting = new Set(document.querySelectorAll("[data-plot]"));
-  function drawVisible() {
-    const visible = [...waiting].filter((drawing) => !drawing.closest("details:not([open])"));
-    visible.forEach((drawing) => waiting.delete(drawing));
-    delete document.documentElement.dataset.ready;
-    return Promise.all(visible.map(draw)).then(() => {
-      document.documentElement.dataset.ready = "yes";
-    });
-  }
-  for (const each of document.querySelectorAll(".folded")) {
-    each.addEventListener("toggle", drawVisible);
-  }
-  drawVisible();
+  Promise.all([...document.querySelectorAll("[data-plot]")].map(draw)).then(() => {
+    document.documentElement.dataset.ready = "yes";
+  });
 })();

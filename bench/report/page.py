@@ -1,8 +1,9 @@
-"""The page: one HTML file that needs nothing beside it; and its plots as files."""
+"""The page: stored results as one HTML file that works offline and needs nothing beside it."""
 
+import datetime
 import re
 import urllib.parse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -13,21 +14,26 @@ import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
-from vidcost.bench.audit import CONVENTIONS, Verdict, judge_claims
-from vidcost.bench.files import write
+from vidcost.bench.audit import CONVENTIONS, Judged, Verdict, judge, judge_claims
+from vidcost.bench.count import record
+from vidcost.bench.count.reconcile import Entry, reconcile, with_stored_answers
+from vidcost.bench.count.record import Record
 from vidcost.bench.report.audit import Finding, claim_table, figure_table, findings, verdict_counts
-from vidcost.bench.report.blocks import impl_table, is_pair_of_implementations
-from vidcost.bench.report.page.data import Data, sources
 from vidcost.bench.report.paper import met_by, paper_table
-from vidcost.bench.report.plots.accuracy import accuracy_plot
-from vidcost.bench.report.plots.device import latency_plot, roofline_plot
-from vidcost.bench.report.plots.growth import growth_plot
-from vidcost.bench.report.plots.plot import Plot, anchor
-from vidcost.bench.report.plots.reconciliation import reconciliation_plot
+from vidcost.bench.report.plots import Plot, accuracy_plot, anchor, latency_plot
 from vidcost.bench.report.reconciliation import reconciliation_table, term_table
 from vidcost.bench.report.table import MISSING, Column, Table, billions, millions, percent
-from vidcost.bench.report.timing import contribution_table, present, timing_table
-from vidcost.papers.catalog import printed_rows, rows_beside
+from vidcost.bench.report.timing import (
+    contribution_table,
+    impl_table,
+    is_pair_of_implementations,
+    present,
+    timing_table,
+)
+from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.store import stored_by_device
+from vidcost.papers import catalog
+from vidcost.papers.figures import Paper
 
 _NUMBER = re.compile(r">?(?P<digits>-?[\d,]+(?:\.\d+)?)(?P<unit>[kMGT%]?)")
 _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "%": 1.0}
@@ -41,11 +47,33 @@ NO_TIMINGS = (
 
 
 @dataclass(frozen=True)
-class Prose:
-    """Small print under a heading."""
+class Data:
+    """The data of a page; ``devices`` are the timings by the name of the device."""
 
-    paragraphs: Sequence[str]
-    heading: str = ""
+    paper: Paper
+    records: Mapping[str, Record]
+    entries: Sequence[Entry]
+    devices: Mapping[str, Sequence[Timing]]
+    judged: Sequence[Judged]
+
+
+def gather(results: Path) -> Data:
+    """Count every row, and read from ``results`` the answers of other counters and timings.
+
+    No other counter is asked, nothing is timed.
+    Raises: ValueError if a file is damaged; ClosedFormMismatch; UncountedOperator.
+    """
+    stored = record.read(results)
+    rows = [row for row in catalog.rows_beside(stored) if row.build]
+    examined = [with_stored_answers(row, stored) for row in rows]
+    paper = catalog.paper()
+    return Data(
+        paper=paper,
+        records={each.record.row: each.record for each in examined},
+        entries=[entry for each in examined for entry in reconcile(each)],
+        devices=stored_by_device(results),
+        judged=judge(paper),
+    )
 
 
 @dataclass(frozen=True)
@@ -57,17 +85,21 @@ class Shown:
     anchored: bool = False
 
 
-Part = Prose | Finding | Plot | Shown
+Part = Finding | Plot | Shown
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page; its name in lower case is its id. ``is_folded``: closed at first."""
+    """A section of the page; its name in lower case is its id. ``is_folded``: closed at first.
+
+    ``text`` stands in it if it has no parts.
+    """
 
     name: str
     title: str
     parts: Sequence[Part]
     is_folded: bool = False
+    text: str = ""
 
     @property
     def plots(self) -> list[Plot]:
@@ -81,31 +113,26 @@ def sections(data: Data) -> list[Section]:
     Raises: ValueError if there is something that does not go into one table.
     """
     accuracy = accuracy_plot(data.paper, data.records, data.devices)
-    steps = reconciliation_plot(data.entries, data.paper.shown_first)
+    latencies = [latency_plot(name, timings) for name, timings in data.devices.items()]
     reconciled = (
         Shown("reconciliation-rows", reconciliation_table(data.entries)),
         Shown("reconciliation-terms", term_table(data.entries)),
     )
-    growth = [growth_plot(data.paper.growth)] if data.paper.growth else []
     audit = (
         Shown("audit-figures", figure_table(data.judged)),
         Shown("audit-claims", claim_table(judge_claims(data.paper))),
     )
-    rooflines = [plot for device in data.devices if (plot := roofline_plot(device))]
     folded: dict[tuple[str, str], Sequence[Part]] = {
         ("Tables", "The paper's tables, counted"): [*_tables(data)],
         ("Audit", "Every printed figure and claim"): audit,
-        ("Growth", "How cost grows with N"): growth,
-        ("Reconciliation", "What each counter prints"): [*([steps] if steps else []), *reconciled],
+        ("Reconciliation", "What each counter prints"): reconciled,
         ("All-timings", "Every timing, and what blocks add"): [*_timings(data)],
-        ("Roofline", "Rates below the devices' ceilings"): rooflines,
-        ("Sources", "Where every number comes from"): [Shown("sources-table", _sources(data))],
     }
     return [
         Section("Findings", "What the audit found", findings(data.paper, data.judged)),
         Section("Accuracy", "Accuracy against cost", [accuracy] if accuracy else []),
         Section("Networks", "Every network", [Shown("row", _networks(data), anchored=True)]),
-        Section("Timings", "Latency", [*_latencies(data)]),
+        Section("Timings", "Latency", [plot for plot in latencies if plot], text=NO_TIMINGS),
         *(Section(*title, parts, is_folded=True) for title, parts in folded.items() if parts),
     ]
 
@@ -116,7 +143,7 @@ def _networks(data: Data) -> Table:
     printed = {figure.row: figure for figure in figures}
     lines = []
     footnotes = {}
-    for index, row in enumerate(rows_beside(data.records)):
+    for index, row in enumerate(catalog.rows_beside(data.records)):
         line: dict[str, Any] = {"row": row.name}
         if row.note:
             footnotes[index, "row"] = row.note
@@ -149,47 +176,28 @@ def _networks(data: Data) -> Table:
     )
 
 
-def _latencies(data: Data) -> Iterator[Part]:
-    if not data.devices:
-        yield Prose((NO_TIMINGS,))
-    for device in data.devices:
-        if plot := latency_plot(device):
-            yield plot
-
-
 def _timings(data: Data) -> Iterator[Part]:
-    for device in data.devices:
-        name = anchor(device.name)
-        yield Prose(device.notes, heading=device.name)
-        alone = [timing for timing in device.timings if timing.cell.against is None]
-        if alone:
-            yield Shown(f"timings-{name}", timing_table(alone))
-        implementations = [*filter(is_pair_of_implementations, device.timings)]
-        if implementations:
-            yield Shown(f"implementations-{name}", impl_table(implementations))
-        if pairs := [timing for timing in device.timings if timing.cell.is_contribution]:
-            yield Shown(f"contributions-{name}", contribution_table(pairs))
+    for device, timings in data.devices.items():
+        kinds = {
+            "timings": (timing_table, [t for t in timings if t.cell.against is None]),
+            "implementations": (impl_table, [*filter(is_pair_of_implementations, timings)]),
+            "contributions": (contribution_table, [t for t in timings if t.cell.is_contribution]),
+        }
+        for name, (table_of, chosen) in kinds.items():
+            if chosen:
+                table = table_of(chosen)
+                title = f"{table.title} on {device}"
+                yield Shown(f"{name}-{anchor(device)}", replace(table, title=title))
 
 
 def _tables(data: Data) -> Iterator[Part]:
-    rows = printed_rows(data.paper)
+    rows = catalog.printed_rows(data.paper)
     for number in data.paper.titles:
         each = paper_table(number, data.paper, rows, data.records)
         if number not in data.paper.cost_tables:
             none = "The paper prints no parameters and no FLOPs in this table."
             each = replace(each, legend=(none,))
         yield Shown(f"table-{number}", replace(each, columns=present(each.lines, each.columns)))
-
-
-def _sources(data: Data) -> Table:
-    columns = (
-        Column("what", "Numbers"),
-        Column("command", "Made by"),
-        Column("where", "Stored in"),
-        Column("versions", "With"),
-        Column("machine", "On"),
-    )
-    return Table("", columns, sources(data))
 
 
 def page(sections: Sequence[Section], data: Data) -> str:
@@ -202,17 +210,16 @@ def page(sections: Sequence[Section], data: Data) -> str:
         loader=jinja2.FunctionLoader(_asset),
     )
     environment.filters |= {"marked": marked, "powers": powers}
-    kinds: dict[str, type[Part]] = {"plot": Plot, "prose": Prose, "finding": Finding}
-    for name, kind in kinds.items():
-        environment.tests[name] = lambda part, kind=kind: isinstance(part, kind)
+    environment.tests["plot"] = lambda part: isinstance(part, Plot)
+    environment.tests["finding"] = lambda part: isinstance(part, Finding)
     verdicts = verdict_counts(data.judged)
     balanced = sum(entry.balanced for entry in data.entries)
     return environment.get_template("report.html.j2").render(
         sections=sections,
-        rows={row.name for row in rows_beside(data.records)},
+        rows={row.name for row in catalog.rows_beside(data.records)},
         anchor=anchor,
         cell=_cell,
-        data_url=lambda plot: "data:text/csv;charset=utf-8," + urllib.parse.quote(plot.data.csv()),
+        data_url=lambda plot: "data:text/csv;charset=utf-8," + urllib.parse.quote(plot.csv),
         headlines=(
             (len(data.records), "networks counted exactly, operator by operator", "networks"),
             (
@@ -227,7 +234,7 @@ def page(sections: Sequence[Section], data: Data) -> str:
             ),
         ),
         paper=data.paper.paper,
-        made=data.made.strftime("%Y-%m-%d %H:%M UTC"),
+        made=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M UTC}",
         style=Markup(_asset("report.css")),
         scripts=[script(_vega()), script(_asset("report.js"))],
     )
@@ -261,22 +268,6 @@ def sort_value(value: Any) -> float | None:
     return None
 
 
-def write_figures(plots: Iterable[Plot], folder: Path) -> list[Path]:
-    """Write every plot into ``folder``: its data as CSV, and SVG of the choices that it files.
-
-    Returns: the paths.
-    Raises: ValueError with the path if one cannot be written.
-    """
-    written = []
-    for plot in plots:
-        written.append(folder / f"{plot.name}.csv")
-        write(written[-1], plot.data.csv())
-        for stem, chosen in plot.files():
-            written.append(folder / f"{stem}.svg")
-            write(written[-1], plot.svg(chosen))
-    return written
-
-
 def marked(text: str) -> Markup:
     """Text with `code` and **strong** words; all else in it stays as it is."""
     with_code = _CODE.sub(r"<code>\1</code>", str(escape(text)))
@@ -296,7 +287,7 @@ def script(code: str) -> Markup:
 
 
 def _asset(name: str) -> str:
-    return (files("vidcost.bench.report.page") / "assets" / name).read_text(encoding="utf-8")
+    return (files("vidcost.bench.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 @cache

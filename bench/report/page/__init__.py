@@ -1,1 +1,0 @@
-"""The report: stored results as one page that works offline, and as figures for papers."""

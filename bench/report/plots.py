@@ -1,0 +1,471 @@
+"""Plots drawn by Altair: accuracy against cost, latencies, what blocks add in a sweep."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from vidcost.bench import files
+from vidcost.bench.count.record import Record
+from vidcost.bench.inspection.comparison import PLAIN
+from vidcost.bench.report.table import Table
+from vidcost.bench.report.timing import conditions_in_words, machine_of_timings
+from vidcost.bench.timing.figures import figures
+from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.store import rows_timed_alike
+from vidcost.papers.figures import Paper, PrintedRow
+
+Vega = dict[str, Any]
+Devices = Mapping[str, Sequence[Timing]]
+"""Timings by the name of the device."""
+
+WIDTH = 760
+INK, MUTED, GRID = "#1a1d21", "#59616b", "#e3e6ea"
+POINTS, LABELS = "points", "labels"
+"""Names of the layers that `_place_labels` joins."""
+
+
+class Color(StrEnum):
+    """Colours of Okabe and Ito (2008): distinguishable with any colour vision."""
+
+    BLUE = "#0072b2"
+    ORANGE = "#d55e00"
+    GREEN = "#009e73"
+    PURPLE = "#aa4f8b"
+    SKY = "#3aa0d8"
+    GREY = "#767d86"
+
+
+CONFIG: Mapping[str, Any] = {
+    "font": "Helvetica, Arial, sans-serif",
+    "background": "transparent",
+    "numberFormat": ",",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": MUTED,
+        "titleColor": MUTED,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "gridColor": GRID,
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6,
+        "titlePadding": 10,
+        "labelOverlap": "greedy",
+        "labelSeparation": 8,
+    },
+    "axisX": {"grid": False, "labelBound": True},
+    "axisY": {
+        "titleAngle": 0,
+        "titleAlign": "left",
+        "titleAnchor": "end",
+        "titleBaseline": "bottom",
+        "titleX": 0,
+        "titleY": -10,
+    },
+    "legend": {
+        "orient": "top",
+        "title": None,
+        "labelColor": INK,
+        "labelFontSize": 12,
+        "labelLimit": 300,
+        "symbolSize": 80,
+        "offset": 34,
+    },
+    "point": {"filled": True, "size": 80, "opacity": 1},
+    "text": {"fontSize": 12, "color": INK},
+    "title": {"color": MUTED, "fontSize": 12, "fontWeight": "normal"},
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A choice of a reader: a field of the data, a label, its values with their words."""
+
+    field: str
+    label: str
+    options: Mapping[str, str]
+    first: str
+
+    @property
+    def filter(self) -> str:
+        """The expression that holds for lines with the chosen value."""
+        return f"datum['{self.field}'] === {self.field}"
+
+    @property
+    def parameter(self) -> alt.Parameter:
+        """A parameter of a chart, with a select element on a page."""
+        options, labels = list(self.options), list(self.options.values())
+        select = alt.binding_select(options=options, labels=labels, name=self.label)
+        return alt.param(name=self.field, value=self.first, bind=select)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A chart without width and choices, and its data; ``name`` is a file's stem.
+
+    Choices without a line are said to have no data.
+    """
+
+    name: str
+    title: str
+    caption: str
+    chart: alt.LayerChart
+    lines: Sequence[Mapping[str, Any]]
+    choices: tuple[Choice, ...]
+
+    @property
+    def csv(self) -> str:
+        """The data as they are."""
+        return Table(self.title, (), self.lines).csv()
+
+    def vega(self, *, width: int | None = None) -> Vega:
+        """The plot in Vega, ``width`` pixels wide or, without, as wide as its container."""
+        chart = self.chart.copy()
+        chart.layer = [*chart.layer, self._no_data()]
+        chart = chart.properties(
+            data=alt.InlineData(values=[dict(line) for line in self.lines]),
+            width=width or "container",
+            autosize=alt.AutoSizeParams(type="pad" if width else "fit-x", contains="padding"),
+            padding=16 if width else 4,
+        )
+        chart = chart.add_params(*(choice.parameter for choice in self.choices))
+        background = {"background": "white"} if width else {}
+        vega: Vega = chart.configure(**{**CONFIG, **background}).to_dict(format="vega")
+        _place_labels(vega, has_canvas=width is None)
+        return vega
+
+    def svg(self) -> str:
+        """The plot for a document, with the first of all choices."""
+        return vl_convert.vega_to_svg(self.vega(width=WIDTH))
+
+    def _no_data(self) -> Any:
+        fields = [choice.field for choice in self.choices]
+        drawn = {tuple(line[field] for field in fields) for line in self.lines}
+        empty = set(product(*(choice.options for choice in self.choices))) - drawn
+        lines = [dict(zip(fields, values, strict=True)) for values in sorted(empty)]
+        layer = alt.Chart(alt.InlineData(values=lines)).mark_text(
+            color=MUTED, text="no data stored"
+        )
+        for choice in self.choices:
+            layer = layer.transform_filter(choice.filter)
+        return layer.encode(x=alt.value("width"), y=alt.value(40))
+
+
+def anchor(*words: str) -> str:
+    """An id for a link or a file: letters, digits, dots, dashes and underscores."""
+    return re.sub(r"[^\w.-]+", "-", "-".join(words), flags=re.ASCII)
+
+
+def write_figures(plots: Iterable[Plot], folder: Path) -> list[Path]:
+    """Write every plot into ``folder`` as SVG, and its data as CSV.  Returns: the paths.
+
+    Raises: ValueError with the path if one cannot be written.
+    """
+    written = []
+    for plot in plots:
+        for suffix, content in (("csv", plot.csv), ("svg", plot.svg())):
+            written.append(folder / f"{plot.name}.{suffix}")
+            files.write(written[-1], content)
+    return written
+
+
+def log(channel: Any, title: str | None, *, padding: int = 0, **axis: Any) -> Any:
+    """A position on a logarithmic scale, with ``padding`` pixels at its ends."""
+    scaled = channel.scale(type="log", nice=False, padding=padding)
+    return scaled.axis(title=title and f"{title} (log scale)", **axis)
+
+
+def _place_labels(vega: Vega, *, has_canvas: bool) -> None:
+    """Have Vega place the labels beside their points: Vega-Lite has no such transform.
+
+    Vega needs a canvas, which a browser has and vl-convert has not, to keep them off other points.
+    """
+    place = {
+        "type": "label",
+        "size": {"signal": "[width + 4, height + 4]"},
+        "anchor": [
+            *("right", "left", "top", "bottom"),
+            *("top-right", "bottom-right", "top-left", "bottom-left"),
+        ],
+        "offset": [5, 5, 4, 4, 2, 2, 2, 2],
+        "padding": 12,
+        "avoidBaseMark": has_canvas,
+    }
+    text = {"text": {"field": "datum.label"}, "fontSize": {"value": 12}, "fill": {"value": INK}}
+    # letters stay legible on the lines that they cross
+    halo = {"stroke": {"value": "white"}, "strokeWidth": {"value": 4}}
+    for mark in list(vega["marks"]):
+        if mark.get("name") == f"{POINTS}_marks":
+            # above the halo
+            mark["zindex"] = 1
+        if mark.get("name") == f"{LABELS}_marks":
+            mark |= {"from": {"data": f"{POINTS}_marks"}, "transform": [place]}
+            vega["marks"].append(mark | {"name": "halo", "encode": {"update": text | halo}})
+            mark |= {"encode": {"update": text}, "zindex": 2}
+
+
+# accuracy against cost
+
+_CITATION = re.compile(r"\s*\[\d+\]$")
+_PERCENT = re.compile(r"\d+(\.\d+)?%?")
+_MEASURED = {
+    "latency": ("median_s", "Latency, ms", 1e-3),
+    "memory": ("peak_bytes", "Peak memory above the weights, MB", 1e6),
+    "energy": ("energy_j_per_clip", "Energy per clip, J", 1),
+}
+"""Measured costs: a key in ``figures``, words, and the unit."""
+
+
+def accuracy_plot(paper: Paper, records: Mapping[str, Record], devices: Devices) -> Plot | None:
+    """Top-1 as printed against a cost that can be chosen; None if no row has an accuracy."""
+    lines = accuracy_lines(paper, records, devices)
+    if not lines:
+        return None
+    sets = {line["set"]: line["set"] for line in lines}
+    axes = {line["axis"]: line["cost_words"] for line in lines}
+    # the paper's families first, in its order
+    families = [*dict.fromkeys((*paper.families, *(line["family"] for line in lines)))]
+    choices = (
+        Choice("set", "Rows", sets, next(iter(sets))),
+        Choice("axis", "Cost", axes, "macs"),
+    )
+    return Plot(
+        name="accuracy",
+        title="Top-1 as printed, and the Pareto front",
+        caption=(
+            "Top-1 as the paper prints it; costs as counted, printed or timed. The dashed line is "
+            "the Pareto front: no row shown is as accurate at a lower cost. A click on a point "
+            "leads to its row. `vidcost time` adds timings, on a GPU with energy."
+        ),
+        chart=_accuracy_chart(choices, families),
+        lines=lines,
+        choices=choices,
+    )
+
+
+def accuracy_lines(
+    paper: Paper, records: Mapping[str, Record], devices: Devices
+) -> list[dict[str, Any]]:
+    """Every printed accuracy beside every known cost, by dataset or, without any, by table.
+
+    On the front of a set and cost is a row that no other row beats.
+    """
+    timings = {
+        device: rows_timed_alike(timing for timing in of_device if timing.status == "ok")
+        for device, of_device in devices.items()
+    }
+    sets = paper.datasets or {
+        f"Table {number}: {title}": (number,) for number, title in paper.titles.items()
+    }
+    lines: list[dict[str, Any]] = []
+    for name, tables in sets.items():
+        rows = [row for number in tables for row in paper.table(number)]
+        points = [
+            {
+                "set": name,
+                "axis": axis,
+                "cost_words": words,
+                "row": printed.row,
+                "label": _CITATION.sub("", printed.label),
+                "family": paper.family(printed.row),
+                "top1": float(str(printed.top1).rstrip("%")),
+                "cost": cost,
+                "source": source,
+            }
+            # one network with one accuracy once, by its last table
+            for printed in {(row.row, row.top1): row for row in rows}.values()
+            if _PERCENT.fullmatch(printed.top1 or "")
+            for axis, words, cost, source in _costs(printed, records, timings)
+        ]
+        lines += [point | {"front": _is_on_front(point, points)} for point in points]
+    return lines
+
+
+def _costs(
+    printed: PrintedRow,
+    records: Mapping[str, Record],
+    timings: Mapping[str, Mapping[str, Timing]],
+) -> Iterator[tuple[str, str, float, str]]:
+    """Every known cost of a row: its key, its words, its value in that unit, its source."""
+    record = records.get(printed.row)
+    if record is not None:
+        yield "params", "Parameters, millions", record.params / 1e6, "counted"
+        yield "macs", "MACs, billions", record.macs / 1e9, "counted"
+    # a bound does not say where the figure lies
+    if printed.flops is not None and not printed.flops.is_bound:
+        source = f"printed in Table {printed.table}"
+        yield "flops_printed", "FLOPs as printed, billions", printed.flops.value / 1e9, source
+    for device, of_device in timings.items():
+        if (timing := of_device.get(printed.row)) is None:
+            continue
+        for key, (figure, words, unit) in _MEASURED.items():
+            if value := figures(timing)[figure]:
+                source = f"timed on {device}, {conditions_in_words([timing])}"
+                yield f"{key}@{device}", f"{words} ({device})", value / unit, source
+
+
+def _is_on_front(point: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> str:
+    is_beaten = any(
+        other["cost"] <= point["cost"]
+        and other["top1"] >= point["top1"]
+        and (other["cost"], other["top1"]) != (point["cost"], point["top1"])
+        for other in points
+        if other["axis"] == point["axis"]
+    )
+    return "no" if is_beaten else "yes"
+
+
+def _accuracy_chart(choices: Sequence[Choice], families: Sequence[str]) -> alt.LayerChart:
+    base = alt.Chart().encode(
+        log(alt.X("cost:Q"), None, padding=40, format="~g", tickCount=8),
+        alt.Y("top1:Q")
+        .scale(zero=False, padding=18)
+        .axis(title="Top-1 accuracy as printed, %", tickCount=6),
+    )
+    for choice in choices:
+        base = base.transform_filter(choice.filter)
+    front = base.transform_filter("datum.front === 'yes'").mark_line(
+        interpolate="step-after", color=INK, strokeWidth=1.2, strokeDash=[4, 3], opacity=0.7
+    )
+    points = base.transform_calculate(href="'#row-' + datum.row").mark_point()
+    # an axis's title takes no expression
+    words = f"({json.dumps(dict(choices[1].options))})[axis] + ' (log scale)'"
+    color = alt.Scale(domain=families, range=list(Color)[: len(families)])
+    tooltip = ["label:N", "row:N", "top1:Q", "cost_words:N", "cost:Q", "source:N"]
+    return alt.LayerChart(
+        layer=[
+            front.encode(order="cost:Q"),
+            points.encode(
+                color=alt.Color("family:N").scale(color),
+                shape=alt.Shape("family:N").scale(domain=families),
+                href="href:N",
+                tooltip=tooltip,
+            ).properties(name=POINTS),
+            base.mark_text().encode(text="label:N").properties(name=LABELS),
+        ],
+        height=400,
+        title=alt.Title(alt.expr(words), orient="bottom", offset=12),
+    )
+
+
+# latency
+
+
+def latency_plot(device: str, timings: Sequence[Timing]) -> Plot | None:
+    """Medians with their 95% intervals; None if nothing was timed alone."""
+    lines: list[dict[str, Any]] = []
+    for timing in timings:
+        found = None if timing.cell.against else figures(timing)
+        if timing.status != "ok" or not found or found["median_s"] is None:
+            continue
+        line = {"target": timing.cell.target, "row": timing.cell.row}
+        line["conditions"] = conditions_in_words([timing])
+        line |= {"samples": found["n"], "started": timing.started}
+        for key in ("median", "ci_low", "ci_high"):
+            line[f"{key}_ms"] = found[f"{key}_s"] and found[f"{key}_s"] * 1e3
+        lines.append(line)
+    if not lines:
+        return None
+    of_conditions = Counter(line["conditions"] for line in lines)
+    first = of_conditions.most_common(1)[0][0]
+    choice = Choice("conditions", "Conditions", {words: words for words in of_conditions}, first)
+    return Plot(
+        name=f"latency-{anchor(device).lower()}",
+        title=f"Latency on {device}",
+        caption=(
+            "Median of the samples; the whisker is its 95% confidence interval. "
+            f"{machine_of_timings(timings)}"
+        ),
+        chart=_latency_chart(choice),
+        lines=lines,
+        choices=(choice,),
+    )
+
+
+def _latency_chart(choice: Choice) -> alt.LayerChart:
+    order = alt.EncodingSortField("median_ms", op="min")
+    y = alt.Y("target:N", sort=order).axis(title=None, labelLimit=170, labelColor=INK, grid=True)
+    x = log(alt.X("median_ms:Q"), "Latency, ms", padding=44, tickCount=6, format="~g")
+    base = alt.Chart().transform_filter(choice.filter).encode(x, y)
+    whiskers = base.transform_filter("isValid(datum.ci_low_ms)").mark_rule(strokeWidth=2)
+    words = base.mark_text(align="left", dx=10, dy=-9, color=MUTED)
+    tooltip = ["target:N", "median_ms:Q", "ci_low_ms:Q", "ci_high_ms:Q", "samples:Q"]
+    return alt.LayerChart(
+        layer=[
+            whiskers.encode(x="ci_low_ms:Q", x2="ci_high_ms:Q", color=alt.value(Color.BLUE)),
+            base.mark_point(color=Color.BLUE).encode(tooltip=tooltip),
+            words.encode(text=alt.Text("median_ms:Q", format=",.4~r")),
+        ],
+        height=alt.Step(30),
+    )
+
+
+# what blocks add
+
+_QUANTITIES = {
+    "added_macs": (1e-9, "added MACs, G"),
+    "added_s": (1e3, "added latency, ms"),
+    "added_peak_bytes": (1e-6, "added peak memory, MB"),
+}
+
+
+def write_sweep(
+    compared: Sequence[Mapping[str, Any]], path: Path, *, title: str, axis: str
+) -> None:
+    """Write the plot to ``path``, by its suffix as SVG or PNG.
+
+    Raises: ValueError with the path if it cannot be written.
+    """
+    vega = sweep_chart(compared, title=title, axis=axis).to_dict(format="vega")
+    is_svg = path.suffix == ".svg"
+    files.write(
+        path, vl_convert.vega_to_svg(vega) if is_svg else vl_convert.vega_to_png(vega, scale=2)
+    )
+
+
+def sweep_chart(
+    compared: Sequence[Mapping[str, Any]], *, title: str, axis: str
+) -> alt.HConcatChart:
+    """What each block adds: MACs, and latency and memory where they were measured.
+
+    Both axes are logarithmic: a straight line is a power of the swept value. An amount that is not
+    above 0 has no place there and is left out; so is an interval that reaches below 0.
+    """
+    panels = []
+    for quantity, (factor, words) in _QUANTITIES.items():
+        lines = []
+        for each in compared:
+            amount, low, high = each[quantity], each["added_low_s"], each["added_high_s"]
+            if each["block"] == PLAIN or amount is None or amount <= 0:
+                continue
+            line = {"block": each["block"], "value": each[axis], "amount": factor * amount}
+            if quantity == "added_s" and low is not None and low > 0:
+                line |= {"low": factor * low, "high": factor * high}
+            lines.append(line)
+        if lines:
+            panels.append(_panel(lines, words, axis))
+    look = alt.Config(**{**CONFIG, "background": "white", "padding": 16})
+    return alt.HConcatChart(hconcat=panels, title=f"What a block adds to {title}", config=look)
+
+
+def _panel(lines: Sequence[Mapping[str, Any]], words: str, axis: str) -> alt.LayerChart:
+    values = sorted({line["value"] for line in lines})
+    base = alt.Chart(alt.InlineData(values=lines)).encode(
+        log(alt.X("value:Q"), axis, padding=12, values=values),
+        log(alt.Y("amount:Q"), words, padding=12, format="~g", tickCount=5),
+        alt.Color("block:N", sort=None).scale(range=list(Color)),
+    )
+    layers = [base.mark_line(), base.mark_point().encode(alt.Shape("block:N", sort=None))]
+    if any("low" in line for line in lines):
+        layers.append(base.mark_rule().encode(y="low:Q", y2="high:Q"))
+    return alt.LayerChart(layer=layers, width=260, height=260)

@@ -1,1 +1,0 @@
-"""Plots drawn by Altair: one file per plot, with its data."""
