@@ -16,19 +16,6 @@ from packaging.utils import canonicalize_name
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
-def run(*command, cwd, **environment):
-    ran = subprocess.run(
-        [sys.executable, *command],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=os.environ | environment,
-        check=False,
-    )
-    assert 0 == ran.returncode, ran.stdout + ran.stderr
-    return ran.stdout
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
@@ -36,7 +23,7 @@ def wheel(tmp_path_factory):
     leave = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
     shutil.copytree(CHECKOUT, source, ignore=leave)
     words = "-m pip wheel --quiet --no-deps --no-index --no-build-isolation -w out ./source"
-    run(*words.split(), cwd=folder)
+    subprocess.check_call([sys.executable, *words.split()], cwd=folder)
     (path,) = (folder / "out").iterdir()
     with zipfile.ZipFile(path) as archive:
         yield archive
@@ -65,7 +52,9 @@ def test_the_installed_wheel_reads_printed_figures_and_models_import_only_torch(
         "import vidcost.papers.catalog as p; print(p.__file__)\n"
         "print(p.paper().table(3)[0].params.printed)"
     )
-    out = run("-c", program, cwd=tmp_path, PYTHONPATH=str(tmp_path / "installed"))
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
+    command = [sys.executable, "-c", program]
+    out = subprocess.check_output(command, cwd=tmp_path, env=environment, text=True)
     modules, file, printed = out.splitlines()
     assert "7.843M" == printed
     assert Path(file).is_relative_to(tmp_path)

@@ -165,8 +165,6 @@ def read(path: Path) -> list[Trial]:
             trials.append(Trial.model_validate_json(line))
         except ValueError:
             raise ValueError(f"{path}, line {number} is damaged: remove it") from None
-    if len({(trial.factor, trial.number) for trial in trials}) < len(trials):
-        raise ValueError(f"{path} holds a trial twice: remove one of the two")
     return trials
 
 

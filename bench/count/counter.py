@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vidcost.bench.call import tensors_in
 from vidcost.bench.count import meta
 from vidcost.bench.count.operands import Multiplication, Operands, Operation, Shape, tensors_of
-from vidcost.bench.count.rules import RULES, USERS, Rule, is_free, product_kind, torchs_rule
+from vidcost.bench.count.rules import Rule, product_kind, rule_of
 from vidcost.models.cost import Cost
 
 
@@ -148,7 +148,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        name, rule, whose = self._known.get(func) or self._known.setdefault(func, _known(func))
+        name, rule, whose = self._known.get(func) or self._known.setdefault(func, rule_of(func))
         if not whose:
             # composites reach us whole in inference mode
             with self:
@@ -251,22 +251,6 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.last_multiplied = Multiplication(product, is_square=args[0] is args[1])
         self.operands.note(out, self.last_multiplied)
         return []
-
-
-def _known(func: Any) -> tuple[str, Rule | None, str]:
-    """An operator's name, its rule if it is not free, and whose that is; "" if it is not known."""
-    operator = func._overloadpacket.__name__
-    if func.namespace not in ("aten", "prim"):
-        operator = f"{func.namespace}::{operator}"
-    name = operator
-    if operator not in RULES and not operator.endswith("__"):
-        name = operator.removesuffix("_")
-    if name in RULES:
-        return name, RULES[name], "user" if name in USERS else "vidcost"
-    if is_free(func, name):
-        return name, None, "vidcost"
-    rule = torchs_rule(func)
-    return operator, rule, "torch" if rule else ""
 
 
 _FUNCTIONS: dict[Callable[..., Any], str] = {

@@ -144,8 +144,9 @@ class _Unfilled(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         # torch.nn.init passes its tensor by name
-        filled = (args[0] if args else kwargs["tensor"]) if func in _FILLS else None
-        return filled if filled is not None and filled.is_meta else func(*args, **kwargs)
+        if func in _FILLS and (filled := args[0] if args else kwargs["tensor"]).is_meta:
+            return filled
+        return func(*args, **kwargs)
 
 
 _FILLS = {

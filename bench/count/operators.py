@@ -30,15 +30,6 @@ class Operator:
     build: Callable[[], nn.Module]
     shapes: tuple[Shape, ...]
     macs: int = 0
-    has_gradient: bool = True
-
-    @property
-    def backward(self) -> int | None:
-        """The MACs of the gradients of all parameters and inputs, as inside a network.
-
-        Each MAC of the forward pass is one in the gradient of either operand. None without one.
-        """
-        return 2 * self.macs if self.has_gradient else None
 
     def network(self) -> nn.Module:
         """The operator inside a network; some counters do not look at a layer by itself."""
@@ -155,7 +146,6 @@ def _heads(label: str, *, inference: bool) -> Operator:
         partial(_SelfAttention, 14, 2, inference=inference),
         ((3, 5, 14),),
         4 * 3 * 5 * 14 * 14 + 2 * 3 * 5 * 5 * 14,
-        has_gradient=not inference,
     )
 
 

@@ -320,18 +320,28 @@ FREE_FAMILIES = (
 """How the names of free operators begin."""
 
 
-def is_free(func: Any, name: str) -> bool:
-    """Whether ``func``, whose name in the tables is ``name``, is free.
+def rule_of(func: Any) -> tuple[str, Rule | None, str]:
+    """An operator's name, its rule if it is not free, and whose that is; "" if it is not known.
 
     Free are names in ``FREE`` or ``FREE_FAMILIES``; views and their copies; and operators that
     compute each element from one of each operand: at the most one operation each, by convention no
     MAC. The gradient of a free operator puts elements in their places among zeros, adds them up or
     hands them on: free as well.
     """
+    operator, is_torchs = func._overloadpacket.__name__, func.namespace in ("aten", "prim")
+    if not is_torchs:
+        operator = f"{func.namespace}::{operator}"
+    is_known = operator in RULES or operator.endswith("__")
+    name = operator if is_known else operator.removesuffix("_")
+    if name in RULES:
+        return name, RULES[name], "user" if name in USERS else "vidcost"
     forward = name.removesuffix("_backward")
     if {name, forward} & FREE or name.startswith(FREE_FAMILIES):
-        return True
-    return "::" not in name and _is_view_or_pointwise(func, forward)
+        return name, None, "vidcost"
+    if is_torchs and _is_view_or_pointwise(func, forward):
+        return name, None, "vidcost"
+    rule = None if is_torchs else _torchs_rule(func)
+    return operator, rule, "torch" if rule else ""
 
 
 _TAGS = {torch.Tag.pointwise, torch.Tag.view_copy}
@@ -411,18 +421,13 @@ def _new_key(operator: str) -> str:
     return key
 
 
-def torchs_rule(func: Any) -> Rule | None:
-    """The rule of an operator from ``torch.utils.flop_counter.register_flop_formula``, if any.
-
-    Two FLOPs are one MAC.
-    """
-    counter = sys.modules.get("torch.utils.flop_counter")
-    # of aten's operators only some have one, and only where that module is imported
-    if counter is None or func.namespace in ("aten", "prim"):
-        return None
-    # by name: of an operator that is defined again there are two objects
-    formulas = {str(each): formula for each, formula in counter.flop_registry.items()}
+def _torchs_rule(func: Any) -> Rule | None:
+    """The rule of ``torch.utils.flop_counter.register_flop_formula``, if any: two FLOPs a MAC."""
+    # of torch's own operators only some have one, and only where that module is imported
+    registry = getattr(sys.modules.get("torch.utils.flop_counter"), "flop_registry", {})
     name = str(func._overloadpacket)
+    # by name: of an operator that is defined again there are two objects
+    formulas = {str(each): formula for each, formula in registry.items()}
     if name not in formulas:
         return None
     return _adapted(name, lambda *args, out: formulas[name](*args, out_val=out) // 2)

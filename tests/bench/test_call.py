@@ -72,12 +72,6 @@ def test_dataclasses_and_types_of_containers_stay():
     assert names == ["", "", "inner"]
 
 
-@pytest.mark.parametrize("inputs", [[[1, 2, 3]], "clip", {}, None])
-def test_inputs_without_a_tensor_are_rejected(inputs):
-    with pytest.raises(ValueError, match=r"^the inputs hold no tensor: give tensors, or a shape"):
-        positional(Echo(), inputs)
-
-
 A, B, C = (torch.empty(n) for n in (2, 3, 5))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vidcost.bench.count.counter import Count, unfused
-from vidcost.bench.count.references.reference import Printed, Reference, Term, Terms
+from vidcost.bench.count.references.reference import Printed, Reference, Terms
 from vidcost.bench.count.rules import PRODUCTS
 
 _TORCH = ("convolution", "mm", "bmm", "addmm", "baddbmm", "_scaled_mm")
@@ -50,26 +50,20 @@ def _parts(amounts: Mapping[Any, float], per_mac: int) -> Iterable[tuple[str, fl
         yield "convolutions" if "conv" in str(operator) else "products", amount / per_mac
 
 
-def _flop_terms(
-    seen: tuple[str, ...], biases: bool, model: nn.Module, count: Count
-) -> tuple[Term, ...]:
-    terms = Terms()
+def _flop_terms(seen: tuple[str, ...], biases: bool, model: nn.Module, count: Count) -> Terms:
     for operation in count.operations:
         out = math.prod(operation.output)
         if operation.kind in PRODUCTS and operation.operator not in seen:
-            terms.add(f"{operation.operator} unseen", "products", -operation.amount)
+            yield f"{operation.operator} unseen", "products", -operation.amount
         elif biases and operation.kind == "conv" and operation.operands[2] is not None:
-            terms.add("bias of convolutions, 1 per output element", "convolutions", out)
+            yield "bias of convolutions, 1 per output element", "convolutions", out
         elif biases and operation.operator == "addmm":
-            terms.add("bias of linear layers, 1 per output element", "products", out)
-    return terms.done()
+            yield "bias of linear layers, 1 per output element", "products", out
 
 
-def _frozen(model: nn.Module, count: Count) -> tuple[Term, ...]:
-    terms = Terms()
+def _frozen(model: nn.Module, count: Count) -> Terms:
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-    terms.add("parameters without gradient unseen", "params", -frozen)
-    return terms.done()
+    yield "parameters without gradient unseen", "params", -frozen
 
 
 TORCH = Reference("torch", partial(_flop_terms, _TORCH, False), None, _profile_torch)

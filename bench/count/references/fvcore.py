@@ -13,7 +13,6 @@ from vidcost.bench.count.operands import Operation
 from vidcost.bench.count.references.reference import (
     Printed,
     Reference,
-    Term,
     Terms,
     modules_by_name,
     no_terms,
@@ -52,41 +51,40 @@ def _profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
     return Printed(analysis.total(), parameter_count(model)[""], analysis.by_operator().items())
 
 
-def _flop_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
-    terms, modules = Terms(), modules_by_name(model)
+def _flop_terms(model: nn.Module, count: Count) -> Terms:
+    modules = modules_by_name(model)
     for index, operation in enumerate(count.operations):
         if operation.kind in PRODUCTS and operation.operator not in _SEEN:
-            terms.add(f"{operation.operator} unseen", "products", -operation.amount)
+            yield f"{operation.operator} unseen", "products", -operation.amount
         elif operation.operator == "_safe_softmax":
             # scaled_dot_product_attention alone uses it, between its two products
             both = count.operations[index - 1].amount + count.operations[index + 1].amount
-            terms.add("SDPA unseen", "products", -both)
+            yield "SDPA unseen", "products", -both
         elif operation.kind == "norm":
-            _norm(modules[operation.module], operation, terms)
+            yield from _norm(modules[operation.module], operation)
         elif isinstance(modules[operation.module], nn.RNNBase) and operation.kind == "linear":
-            terms.add("recurrent layers unseen", "products", -operation.amount)
+            yield "recurrent layers unseen", "products", -operation.amount
     for call in count.functions:
         inside = count.operations[call.first : call.last]
         ours = sum(o.amount for o in inside if o.kind in PRODUCTS and o.operator in _SEEN)
-        _function(call, ours, terms)
-    return terms.done()
+        yield from _function(call, ours)
 
 
-def _function(call: FunctionCall, ours: int, terms: Terms) -> None:
-    """Add the terms of one function, for whose products we count ``ours``."""
+def _function(call: FunctionCall, ours: int) -> Terms:
+    """The terms of one function, for whose products we count ``ours``."""
     into, out = math.prod(call.operands[0]), math.prod(call.output)
     if call.function == "adaptive_avg_pool2d":
-        terms.add("adaptive 2D pooling, 1 per element", "pooling", into)
+        yield "adaptive 2D pooling, 1 per element", "pooling", into
     elif call.function == "matmul" and min(map(len, call.operands)) > 1:
         first = into * call.operands[1][-1]
-        terms.add("broadcast products, the first operand as given", "products", first - ours)
+        yield "broadcast products, the first operand as given", "products", first - ours
     elif call.function == "einsum" and call.detail:
-        terms.add("einsum, as numpy rounds it", "products", _einsum(call) - ours)
+        yield "einsum, as numpy rounds it", "products", _einsum(call) - ours
     elif call.function == "interpolate" and len(call.output) == 4:
         weight = {"nearest": 1, "bilinear": 4}.get(call.detail, 0)
-        terms.add(f"2D resampling, {weight} per output element", "resampling", weight * out)
+        yield f"2D resampling, {weight} per output element", "resampling", weight * out
     elif call.function == "grid_sample":
-        terms.add("grid sampling, 4 per output element", "resampling", 4 * out)
+        yield "grid sampling, 4 per output element", "resampling", 4 * out
 
 
 def _einsum(call: FunctionCall) -> int:
@@ -110,7 +108,7 @@ def _einsum(call: FunctionCall) -> int:
     return math.floor(float(printed.rpartition(":")[2]) / 2)
 
 
-def _norm(module: nn.Module, operation: Operation, terms: Terms) -> None:
+def _norm(module: nn.Module, operation: Operation) -> Terms:
     is_affine = operation.operands[1] is not None
     name, per_element = _NORMS.get(operation.operator, "BatchNorm"), 5 if is_affine else 4
     if isinstance(module, nn.modules.instancenorm._InstanceNorm):
@@ -119,7 +117,7 @@ def _norm(module: nn.Module, operation: Operation, terms: Terms) -> None:
     elif name == "BatchNorm" and operation.operands[3] is not None:
         per_element = 2 if is_affine else 1
     if name:
-        terms.add(f"{name}, {per_element} per element", name, per_element * operation.amount)
+        yield f"{name}, {per_element} per element", name, per_element * operation.amount
 
 
 FVCORE = Reference(

@@ -64,16 +64,8 @@ class Term:
     amount: int
 
 
-class Terms(Counter[tuple[str, str]]):
-    """Amounts by (name, part) as they add up, in the order of their first appearance."""
-
-    def add(self, name: str, part: str, amount: int) -> None:
-        """Add ``amount`` to the term ``name``."""
-        self[name, part] += amount
-
-    def done(self) -> tuple[Term, ...]:
-        """All terms that are not 0."""
-        return tuple(Term(*key, amount) for key, amount in self.items() if amount)
+Terms = Iterable[tuple[str, str, int]]
+"""(name, part, amount) of terms that add up by name and part."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +119,8 @@ class Reference:
     """
 
     name: Convention
-    flop_terms: Callable[[nn.Module, Count], tuple[Term, ...]]
-    param_terms: Callable[[nn.Module, Count], tuple[Term, ...]] | None
+    flop_terms: Callable[[nn.Module, Count], Terms]
+    param_terms: Callable[[nn.Module, Count], Terms] | None
     profile: Callable[[nn.Module, tuple[Tensor, ...]], Printed] | None = None
     categories: Mapping[str, str] = field(default_factory=dict)
     package: str = ""
@@ -162,11 +154,11 @@ class Reference:
         """What it should print for the ``model`` that was counted."""
         total = count.total
         macs = {"convolutions": total.conv, "products": total.linear + total.matmul}
-        return Explained(
-            flops=Explanation(macs, self.flop_terms(model, count)),
-            params=self.param_terms
-            and Explanation({"params": total.params}, self.param_terms(model, count)),
-        )
+        params = None
+        if self.param_terms is not None:
+            terms = _added_up(self.param_terms(model, count))
+            params = Explanation({"params": total.params}, terms)
+        return Explained(Explanation(macs, _added_up(self.flop_terms(model, count))), params)
 
     def answer(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
         """Profile ``model`` on ``inputs``.  Raises: whatever the counter raises."""
@@ -180,6 +172,14 @@ class Reference:
             params=None if params is None else _integer(params),
             parts=_by_category(parts),
         )
+
+
+def _added_up(terms: Terms) -> tuple[Term, ...]:
+    """All terms that are not 0, in the order of their first appearance."""
+    sums: Counter[tuple[str, str]] = Counter()
+    for name, part, amount in terms:
+        sums[name, part] += amount
+    return tuple(Term(*key, amount) for key, amount in sums.items() if amount)
 
 
 def _by_category(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -196,7 +196,7 @@ def _integer(amount: float) -> int:
     return int(amount)
 
 
-def no_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
+def no_terms(model: nn.Module, count: Count) -> Terms:
     """The terms of a quantity in which the counter agrees with us."""
     return ()
 

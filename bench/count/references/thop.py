@@ -25,7 +25,6 @@ from vidcost.bench.count.operands import Operation, Shape
 from vidcost.bench.count.references.reference import (
     Printed,
     Reference,
-    Term,
     Terms,
     modules_by_name,
     no_terms,
@@ -176,27 +175,26 @@ class Version:
     by_owner: bool = True
     counts_root: bool = True
 
-    def flop_terms(self, model: nn.Module, count: Count) -> tuple[Term, ...]:
+    def flop_terms(self, model: nn.Module, count: Count) -> Terms:
         """The differences between our MACs and the FLOPs that it prints."""
-        terms, modules, owners = Terms(), modules_by_name(model), self._owners(model)
+        modules, owners = modules_by_name(model), self._owners(model)
         for operation in count.operations:
             module = modules[operation.module]
-            self._operation(operation, module, owners.get(module, 0), terms)
+            yield from self._operation(operation, module, owners.get(module, 0))
         for call in count.calls:
             module = modules[call.module]
             if call.input and owners.get(module) and self._is_one(module, tuple(_CELLS)):
                 whole = _whole_recurrent(module, call.input)
-                terms.add("recurrent layers, gates and states too", "recurrent", whole)
+                yield "recurrent layers, gates and states too", "recurrent", whole
         for function in count.functions:
             module = modules[function.module]
             is_layer = owners.get(module) and self._is_one(module, _UPSAMPLE)
             if is_layer and function.function == "interpolate":
                 weight = self.upsampling.get(function.detail, 0)
                 name = f"{function.detail} upsampling, {weight} per output element"
-                terms.add(name, "resampling", weight * math.prod(function.output))
-        return terms.done()
+                yield name, "resampling", weight * math.prod(function.output)
 
-    def _operation(self, operation: Operation, module: Any, times: int, terms: Terms) -> None:
+    def _operation(self, operation: Operation, module: Any, times: int) -> Terms:
         ours = operation.amount if operation.kind in PRODUCTS else 0
         found = [
             layer
@@ -208,20 +206,20 @@ class Version:
             if ours and (name or not times):
                 part = "convolutions" if operation.kind == "conv" else "products"
                 name = name if times else "a layer that is the whole network"
-                terms.add(f"{name} unseen", part, -ours)
+                yield f"{name} unseen", part, -ours
             return
         counted = ours
         for layer in found:
             name, amount = layer.term(module, operation)
             counted += amount
             if amount:
-                terms.add(name, layer.part, amount)
+                yield name, layer.part, amount
         if times > 1:
             # it hooks a layer once for every owner, and adds it up once for every owner
             extra = (times**2 - 1) * counted
-            terms.add("layers with several owners, counted by each", found[0].part, extra)
+            yield "layers with several owners, counted by each", found[0].part, extra
 
-    def param_terms(self, model: nn.Module, count: Count) -> tuple[Term, ...]:
+    def param_terms(self, model: nn.Module, count: Count) -> Terms:
         """Parameters that it does not see, or sees more than once."""
         modules = modules_by_name(model)
         called = {modules[call.module] for call in count.calls}
@@ -229,7 +227,6 @@ class Version:
         for module in self._walk(model):
             if type(module) in self._types and module in called:
                 times.update(module.parameters())
-        terms = Terms()
         for name, parameter in model.named_parameters():
             owner = modules[name.rpartition(".")[0]]
             if type(owner) not in self._types:
@@ -240,8 +237,7 @@ class Version:
                 why = "parameters with several owners"
             else:
                 why = "parameters of a lone layer unseen"
-            terms.add(why, "params", (times[parameter] - 1) * parameter.numel())
-        return terms.done()
+            yield why, "params", (times[parameter] - 1) * parameter.numel()
 
     @property
     def _types(self) -> set[type[nn.Module]]:

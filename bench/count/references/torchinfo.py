@@ -13,7 +13,6 @@ from vidcost.bench.count.counter import Count
 from vidcost.bench.count.references.reference import (
     Printed,
     Reference,
-    Term,
     Terms,
     modules_by_name,
     no_terms,
@@ -30,21 +29,21 @@ def _profile_torchinfo(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
     return Printed(found.total_mult_adds, found.total_params, parts)
 
 
-def _torchinfo_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
-    terms, modules = Terms(), modules_by_name(model)
+def _torchinfo_terms(model: nn.Module, count: Count) -> Terms:
+    modules = modules_by_name(model)
     for operation in count.operations:
         module, kind, amount = modules[operation.module], operation.kind, operation.amount
         is_layer = _is_leaf(module)
         if kind == "conv" and is_layer and _category(module) == "convolutions":
             positions = math.prod((*operation.output[:1], *operation.output[2:]))
             name = f"{_parameters_of(module)}, times batch and positions"
-            terms.add(name, "convolutions", positions * _seen_parameters(module) - amount)
+            yield name, "convolutions", positions * _seen_parameters(module) - amount
         elif kind == "linear" and is_layer and isinstance(module, nn.Linear):
-            terms.add(f"{_parameters_of(module)}, times the first axis", "products", -amount)
+            yield f"{_parameters_of(module)}, times the first axis", "products", -amount
         elif kind == "conv":
-            terms.add("convolutions called as functions unseen", "convolutions", -amount)
+            yield "convolutions called as functions unseen", "convolutions", -amount
         elif kind in PRODUCTS:
-            terms.add("products outside of linear layers unseen", "products", -amount)
+            yield "products outside of linear layers unseen", "products", -amount
     for call in count.calls:
         module = modules[call.module]
         part = _category(module)
@@ -56,8 +55,7 @@ def _torchinfo_terms(model: nn.Module, count: Count) -> tuple[Term, ...]:
         elif isinstance(module, nn.RNNCellBase):
             times *= module.hidden_size
         name = f"{_parameters_of(module)}, times the first axis"
-        terms.add(name, part, times * _seen_parameters(module))
-    return terms.done()
+        yield name, part, times * _seen_parameters(module)
 
 
 def _category(module: nn.Module) -> str:

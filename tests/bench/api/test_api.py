@@ -94,8 +94,9 @@ def test_a_network_that_leaves_is_an_error(call):
 def test_what_is_no_network_or_no_tensor_is_rejected(call):
     with pytest.raises(ValueError, match=r"^a network is an nn\.Module, not function: call what"):
         call(lambda x: x, torch.ones(1))
-    with pytest.raises(ValueError, match=r"^the inputs hold no tensor: give tensors, or a shape"):
-        call(nn.ReLU(), ["clip"])
+    for inputs in (["clip"], [[1, 2, 3]], {}, None):
+        with pytest.raises(ValueError, match=r"^the inputs hold no tensor: give tensors, or a sh"):
+            call(nn.ReLU(), inputs)
 
 
 def test_a_network_that_cannot_be_copied_is_counted_itself_and_not_run_otherwise():

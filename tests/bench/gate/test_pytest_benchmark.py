@@ -192,19 +192,12 @@ def test_files_that_pytest_benchmark_wrote(compare, tmp_path):
         "def test_sum(benchmark, n):\n"
         "    benchmark.pedantic(sum, args=(range(n),), rounds=5, iterations=3)\n"
     )
-    for name, *save in (("base.json", "--benchmark-save-data"), ("head.json",)):
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull),
-                *("--rootdir", str(tmp_path), f"--benchmark-json={tmp_path / name}", *save),
-                str(test),
-            ],
-            cwd=tmp_path,
-            # pytest-benchmark is disabled under xdist
-            env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+    for name in ("base.json", "head.json"):
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull]
+        command += ["--rootdir", str(tmp_path), f"--benchmark-json={name}", str(test)]
+        # pytest-benchmark is disabled under xdist
+        alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+        subprocess.run(command, cwd=tmp_path, env=alone, check=True, stdout=subprocess.DEVNULL)
     found = compare()
     assert [("test_sums.py::test_sum[7]", 1, 1), ("test_sums.py::test_sum[1000]", 1, 1)] == [
         (samples.target, len(samples.base), len(samples.head)) for samples in found.samples

@@ -43,24 +43,21 @@ def limits(request, monkeypatch):
         small_limits(monkeypatch)
 
 
-def pair(make, channels, dtype=torch.float64):
+@pytest.fixture
+def pair(randomised):
     """The block in both implementations, with the same random weights, statistics included."""
-    reference = make(channels)
-    generator = torch.Generator().manual_seed(1)
-    for tensor in reference.state_dict().values():
-        if tensor.is_floating_point():
-            # variances must not be negative
-            tensor.copy_(torch.rand(tensor.shape, generator=generator) - 0.4).abs_()
-    for parameter in reference.parameters():
-        parameter.data.copy_(torch.randn(parameter.shape, generator=generator) / 3)
-    optimized = make(channels, impl="optimized")
-    optimized.load_state_dict(reference.state_dict())
-    for block in (reference, optimized):
-        if isinstance(block, CGNL):
-            # with its own eps the norm divides the scalar out, and the gradients of p and g are
-            # rounding errors
-            block.gn.eps = 1000.0
-    return reference.to(dtype), optimized.to(dtype)
+
+    def build(make, channels, dtype=torch.float64):
+        blocks = randomised(make(channels)), make(channels, impl="optimized").double().eval()
+        blocks[1].load_state_dict(blocks[0].state_dict())
+        for block in blocks:
+            if isinstance(block, CGNL):
+                # with its own eps the norm divides the scalar out, and the gradients of p and g
+                # are rounding errors
+                block.gn.eps = 1000.0
+        return [block.to(dtype) for block in blocks]
+
+    return build
 
 
 def run(block, x):
@@ -98,7 +95,7 @@ def differences(one, other, x, tolerance):
     ids=["eval", "train", "small map"],
 )
 @every_block
-def test_the_same_function_and_gradients(make, training, shape, limits):
+def test_the_same_function_and_gradients(pair, make, training, shape, limits):
     reference, optimized = pair(make, shape[1])
     reference.train(training)
     optimized.train(training)
@@ -115,7 +112,7 @@ def test_the_same_function_and_gradients(make, training, shape, limits):
     ("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 4e-2)], ids=str
 )
 @every_block
-def test_close_to_exact_in_other_precisions(make, dtype, tolerance, limits):
+def test_close_to_exact_in_other_precisions(pair, make, dtype, tolerance, limits):
     exact, optimized = pair(make, 12)
     x = torch.randn(2, 12, 3, 5, 7, generator=torch.Generator().manual_seed(5)).to(dtype)
     exact.load_state_dict({k: v.to(dtype) for k, v in exact.state_dict().items()})
@@ -126,7 +123,7 @@ def test_close_to_exact_in_other_precisions(make, dtype, tolerance, limits):
 
 
 @every_block
-def test_under_autocast(make):
+def test_under_autocast(pair, make):
     reference, optimized = pair(make, 12, torch.float32)
     x = torch.randn(2, 12, 3, 5, 7, generator=torch.Generator().manual_seed(5))
     with torch.autocast("cpu", torch.bfloat16):
@@ -186,7 +183,7 @@ def test_concatenation_of_many_pairs_by_hand(bias):
         *(("cgnl", part) for part in ("t", "p", "z")),
     ],
 )
-def test_pruned_and_replaced_convolutions_keep_their_effect(name, part):
+def test_pruned_and_replaced_convolutions_keep_their_effect(pair, name, part):
     class Doubled(nn.Conv3d):
         def forward(self, x):
             return 2 * super().forward(x)
@@ -209,7 +206,7 @@ def test_pruned_and_replaced_convolutions_keep_their_effect(name, part):
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 @every_block
-def test_what_is_not_finite_is_not_hidden(make, value, limits):
+def test_what_is_not_finite_is_not_hidden(pair, make, value, limits):
     reference, optimized = pair(make, 12)
     x = torch.randn(2, 12, 3, 5, 7, dtype=torch.float64)
     x[0, 3, 1, 2, 4] = value
@@ -226,7 +223,7 @@ def error_of(call):
 
 
 @every_block
-def test_second_derivatives_are_right_or_an_error(make, limits):
+def test_second_derivatives_are_right_or_an_error(pair, make, limits):
     reference, optimized = pair(make, 12)
     x = torch.randn(1, 12, 2, 4, 5, dtype=torch.float64)
 
@@ -274,7 +271,7 @@ def test_the_matrix_of_all_pairs_is_not_materialized(pairwise):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 @pytest.mark.parametrize("name", ["nl-embedded-gaussian", "nl-gaussian"])
-def test_compiles_as_one_graph(name, training):
+def test_compiles_as_one_graph(pair, name, training):
     torch._dynamo.reset()
     _, optimized = pair(BLOCKS[name], 12, torch.float32)
     optimized.train(training)
@@ -301,7 +298,7 @@ def test_compiles_as_one_graph(name, training):
     ids=["float64", "fp32", "tf32", "bf16"],
 )
 @every_block
-def test_the_same_on_a_gpu(make, dtype, products, most, monkeypatch):
+def test_the_same_on_a_gpu(pair, make, dtype, products, most, monkeypatch):
     """As close to the exact values as the reference implementation, or closer than a bound."""
     before = torch.get_float32_matmul_precision()
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", products == "high")
