@@ -59,10 +59,9 @@ class FunctionCall:
 class Count:
     """The result of counting one pass.
 
-    ``params`` and ``buffers`` are elements, each tensor once however often it is used.
-    ``functions`` are calls of functions that other counters count as one. ``multiply`` are elements
-    of the results of multiplications element by element, where no sum makes a product of them.
-    ``outputs`` are the shapes of the first tensors that modules returned last.
+    ``params`` and ``buffers`` are elements, each tensor once. ``functions`` are calls of functions
+    that other counters count as one. ``multiply`` are elements of the results of multiplications
+    element by element, where no sum makes a product of them. ``outputs`` are by module.
     """
 
     params: int
@@ -98,10 +97,9 @@ class Count:
 def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Count:
     """Count one forward pass of ``model`` on ``inputs``, in evaluation mode, without gradients.
 
-    On the meta device nothing is computed and it takes milliseconds; elsewhere the pass runs. The
-    model is left as it was. MACs do not depend on the values, only on the shapes; where values of
-    integers and booleans decide on shapes, ``keep_integers`` computes them during a pass on the
-    meta device.
+    On the meta device nothing is computed; elsewhere the pass runs. The model is left as it was.
+    Where values of integers and booleans decide on shapes, ``keep_integers`` computes them during
+    a pass on the meta device.
     Raises: UncountedOperator with the names of all that have no rule.
     """
     given = tensors_in(inputs)
@@ -395,8 +393,7 @@ def supported(log: Log) -> Iterator[None]:
 def unfused(model: nn.Module, *, attention: bool = True) -> Iterator[None]:
     """Run LSTM and ``attention`` as separate operators: fused, they hide some of their products.
 
-    Attention in parts needs memory for the scores. A fused kernel of the CPU counts the same; those
-    of a GPU may pad their operands.
+    A fused attention kernel of the CPU counts the same; those of a GPU may pad their operands.
     """
     fast_path = torch.backends.mha.get_fastpath_enabled()
     # not torch.backends.mkldnn.flags, which warns of TF32 on the way out

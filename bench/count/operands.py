@@ -20,9 +20,8 @@ _SHAPE_ONLY = frozenset(
 class Operation:
     """One call of an operator: ``amount`` of the quantity ``kind`` (a field of ``Cost``).
 
-    ``module`` is the dotted name of the innermost module it ran in, the network itself being "".
-    ``operands`` are the shapes of the arguments that are tensors, None where an argument is None;
-    ``output`` is the shape of the first result that is a tensor. ``rule`` says whose rule it is:
+    ``module`` is the innermost that it ran in, the network itself being "". ``operands`` are shapes
+    of the arguments that are tensors or None, ``output`` that of the first result. ``rule`` is
     "vidcost", "user" (:func:`vidcost.rule`) or "torch" (``register_flop_formula``).
     """
 

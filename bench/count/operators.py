@@ -7,7 +7,6 @@ but that kernels of 3-D convolutions use 2, 3 and 7 again, or a pass would take 
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -50,20 +49,6 @@ class Calls(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.operator(*inputs, *self.operands)
-
-
-class _SelfAttention(nn.Module):
-    """Multi-head attention of (B, L, C) to itself; for ``inference`` it is under no_grad."""
-
-    def __init__(self, channels: int, heads: int, *, inference: bool) -> None:
-        super().__init__()
-        self.attention = nn.MultiheadAttention(channels, heads, batch_first=True)
-        self.inference = inference
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.no_grad() if self.inference else nullcontext():
-            out: Tensor = self.attention(x, x, x, need_weights=False)[0]
-        return out
 
 
 def _call(
@@ -139,14 +124,11 @@ def _einsum(equation: str, macs: int, *shapes: Shape) -> Operator:
     return _call(f"einsum {equation}", partial(torch.einsum, equation), macs, *shapes)
 
 
-def _heads(label: str, *, inference: bool) -> Operator:
-    # 3 clips of 5 positions, 2 heads of width 7: four projections 14 -> 14, and two products
-    return Operator(
-        f"nn.MultiheadAttention{label}",
-        partial(_SelfAttention, 14, 2, inference=inference),
-        ((3, 5, 14),),
-        4 * 3 * 5 * 14 * 14 + 2 * 3 * 5 * 5 * 14,
-    )
+def _self_attention() -> nn.Module:
+    layer = nn.MultiheadAttention(14, 2, batch_first=True)
+    attention = Calls(lambda x: layer(x, x, x, need_weights=False)[0])
+    attention.layer = layer
+    return attention
 
 
 PRODUCTS = (
@@ -174,8 +156,10 @@ PRODUCTS = (
         *("F.scaled_dot_product_attention", F.scaled_dot_product_attention, 2 * 11 * _PAIR),
         *((2, 3, 5, 11), (2, 3, 7, 11), (2, 3, 7, 11)),
     ),
-    _heads("", inference=False),
-    _heads(", no_grad", inference=True),
+    # 3 clips of 5 positions, 2 heads of width 7: four projections 14 -> 14, and two products
+    Operator(
+        "nn.MultiheadAttention", _self_attention, ((3, 5, 14),), 4 * 15 * 14 * 14 + 2 * 75 * 14
+    ),
 )
 
 

@@ -75,11 +75,6 @@ def _convolution_backward(args: Args, out: Tensor, is_constant: IsConstant) -> t
     return "conv", forward * (to_input + to_weight)
 
 
-def _deformed(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-    # (input, weight, ...). As a convolution; sampling is resampling. Dai et al. 2017, Eq. 2
-    return "conv", out.numel() * math.prod(args[1].shape[1:])
-
-
 def _product(left: int, right: int, *, mixed: bool = False) -> Rule:
     """Matrix or vector product of arguments ``left`` and ``right``, summed over left's last axis.
 
@@ -101,6 +96,11 @@ def _product(left: int, right: int, *, mixed: bool = False) -> Rule:
 def _outer(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
     # addr(self, vec1, vec2)
     return _complex(product_kind(is_constant, *args[1:3]), out.numel(), out)
+
+
+def _filtered(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+    # (input, weight, ...)
+    return "conv", out.numel() * math.prod(args[1].shape[1:])
 
 
 def _packed(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
@@ -130,9 +130,13 @@ def _attention_backward(args: Args, out: Tensor, is_constant: IsConstant) -> tup
     return "matmul", positions * key.shape[-2] * (3 * query.shape[-1] + 2 * value.shape[-1])
 
 
-def _affine_grid(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-    # (theta, size, align_corners): each coordinate is a row of theta times a position and 1
-    return "linear" if is_constant(args[0]) else "matmul", out.numel() * args[0].shape[-1]
+def _coordinates(operands: int) -> Rule:
+    """As many products for each element of the result as the first argument has columns."""
+
+    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+        return product_kind(is_constant, *args[:operands]), out.numel() * args[0].shape[-1]
+
+    return rule
 
 
 def _trilinear(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
@@ -147,11 +151,6 @@ def _trilinear(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, i
     first = math.prod(s for d, s in enumerate(sizes) if not (d in lacking[0] and d in lacking[1]))
     then = math.prod(s for d, s in enumerate(sizes) if not (d in summed and d in lacking[2]))
     return product_kind(is_constant, *args[:3]), first + then
-
-
-def _distances(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-    # (x, y, ...): the difference of each coordinate is squared and added, by a product or not
-    return product_kind(is_constant, *args[:2]), out.numel() * args[0].shape[-1]
 
 
 def _eliminated(factored: Callable[[int], int], substitutions: int) -> Rule:
@@ -209,15 +208,18 @@ def _elementwise(kind: str, names: str, backward: str = "") -> dict[str, Rule]:
 
 RULES: dict[str, Rule] = {
     **_named("convolution _convolution convolution_overrideable", _convolution),
-    **_named("torchvision::deform_conv2d", _deformed),
+    # as a convolution; sampling is resampling. Dai et al. 2017, Eq. 2
+    **_named("torchvision::deform_conv2d", _filtered),
     # of experts: each row, or column, takes one of the matrices
     **_named("mm bmm mv dot vdot _int_mm _grouped_mm", _product(0, 1)),
     **_named("_scaled_mm _scaled_grouped_mm", _product(0, 1, mixed=True)),
     **_named("addmm baddbmm addbmm addmv _addmm_activation", _product(1, 2)),
     **_named("addr", _outer),
-    **_named("affine_grid_generator", _affine_grid),
+    # (theta, size, align_corners): each coordinate is a row of theta times a position and 1
+    **_named("affine_grid_generator", _coordinates(1)),
     **_named("_trilinear", _trilinear),
-    **_named("_euclidean_dist _cdist_forward", _distances),
+    # (x, y, ...): the difference of each coordinate is squared and added, by a product or not
+    **_named("_euclidean_dist _cdist_forward", _coordinates(2)),
     **_named("_fft_c2c _fft_r2c _fft_c2r", _fourier),
     **_named("linalg_cholesky_ex cholesky", _eliminated(lambda n: (n**3 - n) // 6, 0)),
     **_named("linalg_lu_factor_ex _linalg_det _linalg_slogdet", _eliminated(_lu, 0)),

@@ -39,10 +39,9 @@ class Training:
 def count_training(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Training:
     """Count one pass of ``model`` on ``inputs`` and the backward pass from its outputs.
 
-    Gradients are computed for the parameters and inputs that require them. All modules are in
-    training mode: BatchNorm normalises by the batch, dropout drops. The loss and the optimiser's
-    step are not counted. The model, its gradients and its buffers are left as they were.
-    ``keep_integers`` as in :func:`vidcost.bench.count.counter.count`.
+    Gradients are computed for the parameters and inputs that require them, in training mode. The
+    loss and the optimiser's step are not counted. The model, its gradients and its buffers are left
+    as they were. ``keep_integers`` as in :func:`vidcost.bench.count.counter.count`.
     Raises: UncountedOperator with the names of all that have no rule; ValueError if nothing
             requires a gradient, or as layers do that cannot train on so small an input.
     """

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vidcost.bench import call, files
 from vidcost.bench.count.counter import mode
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.references import dispatch, fvcore, thop, torchinfo
+from vidcost.bench.count.references import operators, thop, torchinfo
 from vidcost.bench.count.references.reference import (
     Answer,
     Convention,
@@ -37,10 +37,10 @@ from vidcost.papers.catalog import row_files
 from vidcost.papers.row import Row
 
 REFERENCE_COUNTERS: dict[Convention, Reference] = {
-    each.name: each for each in (fvcore.FVCORE, thop.THOP, thop.THOP_2020, dispatch.TORCH)
+    each.name: each for each in (operators.FVCORE, thop.THOP, thop.THOP_2020, operators.TORCH)
 }
 OPTIONAL: dict[Convention, Reference] = {
-    each.name: each for each in (dispatch.PTFLOPS, torchinfo.TORCHINFO, thop.ULTRALYTICS)
+    each.name: each for each in (operators.PTFLOPS, torchinfo.TORCHINFO, thop.ULTRALYTICS)
 }
 """Those that are asked by name alone."""
 ALL = REFERENCE_COUNTERS | OPTIONAL
@@ -84,7 +84,7 @@ def ask(name: Convention, row: Row, *, process: Isolated, use_cache: bool = True
 
     A package is asked in ``process``. Only answers with the status "answered" are cached.
     """
-    path = answers_folder() / f"{_key(name, row)}.json"
+    path = files.cache_folder() / "reference_counters" / f"{_key(name, row)}.json"
     if use_cache:
         # an answer that is damaged is asked for again
         with contextlib.suppress(OSError, UnicodeDecodeError, ValidationError):
@@ -132,25 +132,6 @@ def ask_all(
             yield each, question()
         for future in as_completed(asked):
             yield asked[future], future.result()
-
-
-def answers_folder() -> Path:
-    """Where the answers are cached."""
-    return files.cache_folder() / "reference_counters"
-
-
-def clear_answers() -> int:
-    """Remove all cached answers; returns how many there were.
-
-    Raises: ValueError if one cannot be removed.
-    """
-    cached = sorted(answers_folder().glob("*.json"))
-    for path in cached:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise ValueError(f"cannot remove {path}: {error.strerror}") from None
-    return len(cached)
 
 
 @contextmanager

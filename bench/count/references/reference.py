@@ -27,11 +27,10 @@ Status = Literal["answered", "missing", "crashed", "timed out"]
 
 
 class Answer(BaseModel):
-    """The integers of another counter, or why there are none.
+    """The integers of another counter, or in ``error``, a line, why there are none.
 
-    ``flops`` is in the counter's own convention and ``parts`` the same by category; ``params`` are
-    the parameters that it prints, None if it prints none. If ``status`` is not "answered",
-    ``error`` says in one line what happened.
+    ``flops`` is in the counter's own convention and ``parts`` the same by category; ``params`` is
+    None if it prints none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -108,14 +107,12 @@ class Explained:
 class Reference:
     """A reference counter.
 
-    ``profile`` runs it on a network in evaluation mode. ``flop_terms`` and ``param_terms`` lead
-    from our count to the integers that it should print; ``param_terms`` is None if it prints no
-    parameters. They read only the count and the types of the modules, never the counter itself.
-    ``categories`` gives the category of each of its names of operators. ``package`` is what it
-    imports, of a distribution ``installed_as`` (default: that name); it may change the network that
-    it profiles. It does not run on the meta device if it ``needs_values``. ``reimplemented`` is the
-    version that we implement ourselves: it is not run, and its answer is our count with its terms.
-    An ``optional`` counter is asked by name, and may be installed in a ``folder`` of its own.
+    ``flop_terms`` and ``param_terms`` (None if it prints no parameters) lead from our count to the
+    integers that it should print, never by the counter itself. ``profile`` runs it on a network in
+    evaluation mode; ``categories`` are those of its names of operators. ``package`` is what it
+    imports, of a distribution ``installed_as`` (default: that name); it may change the network. It
+    does not run on the meta device if it ``needs_values``. ``reimplemented`` is a version that is
+    not run. An ``optional`` counter may be installed in a ``folder`` of its own.
     """
 
     name: Convention

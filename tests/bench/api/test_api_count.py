@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import vidcost
-from vidcost.bench.count.references import fvcore
+from vidcost.bench.count.references import operators
 from vidcost.models.cost import Cost
 
 
@@ -237,7 +237,7 @@ def test_what_a_counter_cannot_do_is_said():
 
 
 def test_what_is_not_explained_is_a_remainder(monkeypatch):
-    monkeypatch.setattr(fvcore, "_norm", lambda *args: ())
+    monkeypatch.setattr(operators, "_norm", lambda *args: ())
     entry = vidcost.explain(Network(), INPUTS).entry("fvcore")
     assert (550, {"BatchNorm": 550}, False) == (entry.remainder, entry.off, entry.balanced)
 

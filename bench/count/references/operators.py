@@ -1,14 +1,21 @@
-"""fvcore: traces a network with torch's JIT and counts the operators that it has handlers for.
+"""Counters of operators: fvcore, torch's FlopCounterMode, and ptflops with its aten backend.
 
-Source: fvcore 0.1.5.post20221221, nn/flop_count.py and nn/jit_handles.py.
+fvcore traces a network with torch's JIT and counts the operators that it has handlers for. The
+others count below the dispatcher; two FLOPs of torch's are one MAC, ptflops counts biases too.
+Source: fvcore 0.1.5.post20221221, nn/flop_count.py and nn/jit_handles.py; ptflops 0.7.5,
+aten_engine.py and aten_ops.py.
 """
 
+import io
 import math
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
 from vidcost.bench.call import TensorsOut
-from vidcost.bench.count.counter import Count, FunctionCall
+from vidcost.bench.count.counter import Count, FunctionCall, unfused
 from vidcost.bench.count.operands import Operation
 from vidcost.bench.count.references.reference import (
     Printed,
@@ -18,6 +25,73 @@ from vidcost.bench.count.references.reference import (
     no_terms,
 )
 from vidcost.bench.count.rules import PRODUCTS
+
+_SEEN = ("convolution", "mm", "bmm", "addmm")
+"""Products with a formula or handler of each."""
+
+
+def _profile_torch(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
+    # imports torch's compiler, which takes a second
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    # attention in parts, as on the meta device: it does not know the CPU's fused kernel
+    with unfused(model), counter:
+        model(*inputs)
+    # without products there are none
+    flops = counter.get_flop_counts().get("Global", {})
+    return Printed(sum(flops.values()) / 2, None, _parts(flops, 2))
+
+
+def _profile_ptflops(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
+    from ptflops.aten_engine import FlopCounterMode
+    from ptflops.pytorch_engine import get_model_parameters_number
+
+    counter = FlopCounterMode(output_params={"print_params": {"file": io.StringIO()}})
+    with unfused(model), counter:
+        model(*inputs)
+    parts = _parts(counter.flop_counts["Global"], 1)
+    return Printed(counter.complexity, get_model_parameters_number(model), parts)
+
+
+def _parts(amounts: Mapping[Any, float], per_mac: int) -> Iterable[tuple[str, float]]:
+    for operator, amount in amounts.items():
+        yield "convolutions" if "conv" in str(operator) else "products", amount / per_mac
+
+
+def _dispatched_terms(seen: tuple[str, ...], biases: bool, model: nn.Module, count: Count) -> Terms:
+    for operation in count.operations:
+        out = math.prod(operation.output)
+        if operation.kind in PRODUCTS and operation.operator not in seen:
+            yield f"{operation.operator} unseen", "products", -operation.amount
+        elif biases and operation.kind == "conv" and operation.operands[2] is not None:
+            yield "bias of convolutions, 1 per output element", "convolutions", out
+        elif biases and operation.operator == "addmm":
+            yield "bias of linear layers, 1 per output element", "products", out
+
+
+def _frozen(model: nn.Module, count: Count) -> Terms:
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    yield "parameters without gradient unseen", "params", -frozen
+
+
+TORCH = Reference(
+    "torch",
+    partial(_dispatched_terms, (*_SEEN, "baddbmm", "_scaled_mm"), False),
+    None,
+    _profile_torch,
+)
+PTFLOPS = Reference(
+    name="ptflops-aten",
+    flop_terms=partial(_dispatched_terms, _SEEN, True),
+    param_terms=_frozen,
+    profile=_profile_ptflops,
+    package="ptflops",
+    optional=True,
+)
+
+
+# fvcore
 
 _CATEGORIES = {
     "conv": "convolutions",
@@ -32,8 +106,6 @@ _CATEGORIES = {
     "grid_sampler": "resampling",
 }
 
-_SEEN = ("convolution", "mm", "bmm", "addmm")
-"""Products with a handler."""
 _NORMS = {
     "native_group_norm": "GroupNorm",
     "native_layer_norm": "LayerNorm",
@@ -41,7 +113,7 @@ _NORMS = {
 }
 
 
-def _profile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
+def _profile_fvcore(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
     from fvcore.nn import FlopCountAnalysis, parameter_count
 
     # its tracer takes tensors in tuples, lists and dicts alone
@@ -122,7 +194,7 @@ def _norm(module: nn.Module, operation: Operation) -> Terms:
 
 FVCORE = Reference(
     name="fvcore",
-    profile=_profile,
+    profile=_profile_fvcore,
     flop_terms=_flop_terms,
     param_terms=no_terms,
     categories=_CATEGORIES,
