@@ -5,6 +5,7 @@ It imports neither torch nor the counter before a test uses the fixture.
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections import defaultdict
@@ -48,6 +49,23 @@ def pytest_configure(config: pytest.Config) -> None:
         except ValueError as error:
             raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(_Counts(config, option), "vidcost-counts")
+
+
+@pytest.fixture
+def time_gate(request: pytest.FixtureRequest) -> Callable[..., object]:
+    """Time a module or function: ``time_gate(call, *inputs)``.
+
+    Under ``vidcost gate time`` base and head of the repository are timed interleaved; otherwise it
+    is called once, and its result is returned. It is done when it returns: no coroutine.
+    """
+    side = request.config.pluginmanager.get_plugin("vidcost-side")
+
+    def time(call: Callable[..., object], *inputs: object) -> object:
+        if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(call.__call__):
+            pytest.fail("time_gate times what is done when it returns, no coroutine", pytrace=False)
+        return call(*inputs) if side is None else side.time(request.node.nodeid, call, inputs)
+
+    return time
 
 
 @pytest.fixture

@@ -31,9 +31,11 @@ from vidcost.bench.progress import progress
 
 if TYPE_CHECKING:
     from vidcost.bench.gate.baseline import Change
+    from vidcost.bench.gate.interleave import Campaign
     from vidcost.bench.gate.record import Result, Rule
     from vidcost.bench.report.table import Table
 
+DEFAULT_MARGIN = 0.03
 FIND_ABOVE_MARGIN = 0.02
 
 MOST_PAIRS_FOR_POWER = 400
@@ -218,7 +220,8 @@ def gate_time(
     rows: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Row names or globs; none, and no --blocks: on a GPU all rows, on a CPU all "
+            help="Files or folders of tests that use time_gate, in any repository; or row names or "
+            "globs; none, and no --blocks: on a GPU all rows, on a CPU all "
             "blocks alone."
         ),
     ] = None,
@@ -234,7 +237,10 @@ def gate_time(
     device: Device = "cpu",
     axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: Threads = 1,
-    margin: Margin = 0.03,
+    margin: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=1, help="Fraction by which head may be slower; default: 0.03."),
+    ] = None,
     find: Find = None,
     power: Annotated[
         float | None,
@@ -253,23 +259,31 @@ def gate_time(
 ) -> None:
     """Time two versions of the models interleaved on this machine, and judge the difference.
 
+    With tests, a repository's own: head's tests are run on the files here and on the commit where
+    --base and HEAD part. [tool.vidcost.time] of pyproject.toml may set margin and find.
     This installation's harness and packages measure both. Every target is screened on eight pairs
     of processes, and confirmed on fresh pairs if it may have changed. Exit status 0: nothing
     regressed; 1: something did; 3: something could not be judged, or was too noisy to find --find.
     """
     from vidcost.bench.block_spec import reference_of
     from vidcost.bench.gate import interleave, record, versions
+    from vidcost.bench.gate.baseline import settings
     from vidcost.bench.gate.judge import judged
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.cell import Cell, checked_cell
-    from vidcost.bench.timing.machine import check_device, locked, names_of
-    from vidcost.bench.timing.sweep import Interrupted
+    from vidcost.bench.timing.machine import check_device
 
     check_device(device)
     files.check_folder(out.parent)
-    rule = _rule(margin, find, inconclusive)
+    own = settings(Path()).time
+    rule = _rule(margin or own.get("margin", DEFAULT_MARGIN), find or own.get("find"), inconclusive)
     if power is not None:
         rule = rule.model_copy(update={"power": power, "most_pairs": MOST_PAIRS_FOR_POWER})
+    if tests := [word for word in rows or () if Path(word.partition("::")[0]).exists()]:
+        if len(tests) < len(rows or ()) or blocks or head or frames or size:
+            raise ValueError("tests are timed by themselves: leave out rows, --blocks and --head")
+        _conclude(_time_tests(tests, base, device, threads, rule, out), junit, as_)
+        return
     if not rows and device == "cpu":
         blocks = blocks or ["all"]
     if shapes and not blocks:
@@ -303,22 +317,70 @@ def gate_time(
             notes = [*of_one, *notes]
         campaign = interleave.Campaign(
             interleave.new_run(
-                prepared, cells, notes=notes, rule=rule, seed=random.SystemRandom().getrandbits(32)
+                (prepared[0].version, prepared[1].version),
+                cells,
+                notes=notes,
+                rule=rule,
+                seed=random.SystemRandom().getrandbits(32),
             ),
             {"base": prepared[0].variables, "head": prepared[1].variables},
             save=lambda run: record.write(out, judged(run)),
             on_progress=show,
         )
-        busy = names_of(device, threads, campaign.run.machine)
-        try:
-            with locked(busy, partial(typer.echo, err=True)):
-                campaign.finish()
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"stopped before all pairs were measured: {out} holds those that were, too few to "
-                "judge"
-            ) from None
+        _carry_out(campaign, out)
     _conclude(judged(campaign.run), junit, as_)
+
+
+def _time_tests(
+    words: Sequence[str], base: str, device: str, threads: int, rule: Rule, out: Path
+) -> Result:
+    """Time the tests ``words`` of the repository here, and judge them."""
+    from vidcost.bench.exit_status import NOT_JUDGED, Ending
+    from vidcost.bench.gate import interleave, record, side
+    from vidcost.bench.gate.judge import judged
+    from vidcost.bench.timing.cell import Cell
+
+    with tempfile.TemporaryDirectory() as folder, progress("gate", 1) as show:
+        trees = dict(zip(record.SIDES, side.prepare(base, words, Path(folder)), strict=True))
+        versions = trees["base"].version, trees["head"].version
+        if versions[0].code == versions[1].code:
+            typer.echo("SAME CODE: all files of both versions are equal, so nothing was timed")
+            raise typer.Exit
+        (old, broken), (new, failed) = (tree.tests(words) for tree in trees.values())
+        common, notes = interleave.in_both(old, new)
+        notes += broken + failed
+        if not common:
+            said = "; ".join(notes) or f"no test in {' '.join(words)} uses time_gate"
+            raise type("NothingToCompare", (Ending,), {"status": NOT_JUDGED})(said)
+        cells = [
+            Cell(test=test, code=versions[1].code, device=device, threads=threads)
+            for test in common
+        ]
+        seed = random.SystemRandom().getrandbits(32)
+        campaign = interleave.Campaign(
+            interleave.new_run(versions, cells, notes=notes, rule=rule, seed=seed),
+            {name: tree.variables for name, tree in trees.items()},
+            save=lambda run: record.write(out, judged(run)),
+            on_progress=show,
+            command=lambda name, cells: trees[name].command(cells),
+        )
+        _carry_out(campaign, out)
+    return judged(campaign.run)
+
+
+def _carry_out(campaign: Campaign, out: Path) -> None:
+    from vidcost.bench.timing.machine import locked, names_of
+    from vidcost.bench.timing.sweep import Interrupted
+
+    cell = campaign.run.cells[0]
+    busy = names_of(cell.device, cell.threads, campaign.run.machine)
+    try:
+        with locked(busy, partial(typer.echo, err=True)):
+            campaign.finish()
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"stopped before all pairs were measured: {out} holds those that were, too few to judge"
+        ) from None
 
 
 @gate_app.command("samples", epilog="Example: `vidcost gate samples base.json head.json`")
@@ -329,7 +391,7 @@ def gate_samples(
         list[str] | None,
         typer.Option(metavar="FIELD", help="A field in which the machines may differ."),
     ] = None,
-    margin: Margin = 0.03,
+    margin: Margin = DEFAULT_MARGIN,
     find: Find = None,
     inconclusive: IfInconclusive = "fail",
     out: Out = Path("gate.json"),

@@ -91,12 +91,13 @@ class Settings:
     """The table ``[tool.vidcost]`` of pyproject.toml.
 
     ``figures`` of the whole network are held, and modules down to ``depth`` levels. ``baselines``
-    is the folder beside the tests.
+    is the folder beside the tests. ``time`` holds ``margin`` and ``find`` of ``vidcost gate time``.
     """
 
     figures: tuple[str, ...] = FIGURES
     depth: int = 1
     baselines: str = "__counts__"
+    time: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,12 +139,16 @@ def settings(folder: Path) -> Settings:
         and all(isinstance(name, str) for name in made.figures),
         "depth": type(made.depth) is int and made.depth >= 0,
         "baselines": isinstance(made.baselines, str) and made.baselines != "",
+        "time": isinstance(made.time, dict)
+        and made.time.keys() <= {"margin", "find"}
+        and all(isinstance(value, float) and 0 < value < 1 for value in made.time.values()),
     }
     for name in given:
         if not is_right.get(name, False):
             raise ValueError(
                 f"{path}: [tool.vidcost] takes figures (a list of names), depth (a number of "
-                f"levels) and baselines (a folder), not {name} = {given[name]!r}"
+                "levels), baselines (a folder) and time (margin and find, fractions), not "
+                f"{name} = {given[name]!r}"
             )
     return made
 

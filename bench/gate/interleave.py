@@ -14,8 +14,7 @@ from statistics import median
 from typing import Any
 
 from vidcost.bench.gate.judge import Plan, is_settled, pairs_of, planned
-from vidcost.bench.gate.record import SIDES, Run, Side, Stage, Visit
-from vidcost.bench.gate.versions import Prepared
+from vidcost.bench.gate.record import SIDES, Run, Side, Stage, Version, Visit
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import machine_of
 from vidcost.bench.timing.messages import Chunk, Limits, Task
@@ -58,23 +57,28 @@ def common_rows(
                 f"no row {pattern!r} in either version: `vidcost list` shows those of this one"
             )
     chosen = [name for name in every if any(fnmatch.fnmatch(name, p) for p in patterns or ["*"])]
-    both = [name for name in chosen if name in base and name in head]
-    notes = [
-        f"{name} is only in {'head' if name in head else 'base'}: nothing to compare it with"
-        for name in chosen
-        if name not in both
-    ]
+    both, notes = in_both(*([name for name in side if name in chosen] for side in (base, head)))
     if not both:
         raise ValueError("; ".join(notes) or "neither version has a row")
     return both, notes
 
 
-def new_run(prepared: tuple[Prepared, Prepared], cells: Sequence[Cell], **known: Any) -> Run:
+def in_both(base: Sequence[str], head: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Targets of both versions, in the order of head, and notes on the others."""
+    notes = [
+        f"{name} is only in {'head' if name in head else 'base'}: nothing to compare it with"
+        for name in dict.fromkeys((*head, *base))
+        if name not in base or name not in head
+    ]
+    return [name for name in head if name in base], notes
+
+
+def new_run(versions: tuple[Version, Version], cells: Sequence[Cell], **known: Any) -> Run:
     """A run in which nothing has been measured yet; ``known`` are further fields of it.
 
     Raises: ValueError if the cells' device is not there.
     """
-    base, head = (side.version for side in prepared)
+    base, head = versions
     return Run(
         vidcost=version("vidcost"),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -165,9 +169,10 @@ def interleave(
 class Campaign:
     """Carries a run, in which nothing has been measured, through ``stages``.
 
-    ``variables`` are the environment of the workers of each side. ``save`` is given the run after
-    every pair, so that nothing measured is lost. ``on_progress`` is given stage and target, the
-    pair, and how many pairs there are. Every pass of head is delayed by the fraction ``slowdown``.
+    ``variables`` are the environment of the workers of each side, and ``command`` starts one for
+    some cells. ``save`` is given the run after every pair, so that nothing measured is lost.
+    ``on_progress`` is given stage and target, the pair, and how many pairs there are. Every pass of
+    head is delayed by the fraction ``slowdown``.
     """
 
     run: Run
@@ -176,6 +181,7 @@ class Campaign:
     on_progress: Callable[[str, int, int], None] = lambda words, pair, of: None
     slowdown: float = 0.0
     stages: Sequence[Stage] = ("memory", "screen", "confirm")
+    command: Callable[[Side, Sequence[Cell]], Sequence[str]] = lambda side, cells: COMMAND
 
     def __post_init__(self) -> None:
         assert not self.run.visits, "a run is measured from its beginning"
@@ -235,7 +241,7 @@ class Campaign:
                     # the size of the environment shifts the layout of memory (Mytkowicz 2009)
                     padding = {"VIDCOST_PADDING": "x" * self._order.randrange(4096)}
                     worker = WorkerProcess(
-                        COMMAND,
+                        self.command(side, [self.run.cells[cell] for cell in left]),
                         threads=self.run.cells[left[0]].threads,
                         environment={**self.variables[side], **PASSIVE_WAIT, **padding},
                     )

@@ -100,22 +100,41 @@ def _prepared(top: Path, ref: str | None, path: Path) -> Prepared:
             elif (top / name).is_file():
                 shutil.copy2(top / name, package)
     else:
-        try:
-            commit = git(top, "rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
-        except ValueError:
-            raise ValueError(
-                f"no ref {ref!r} in {top}: name a branch, tag or commit; "
-                "a shallow clone needs `git fetch --unshallow`"
-            ) from None
+        commit = commit_of(top, ref)
         there = git(top, "ls-tree", "--name-only", commit, *MEASURED, *REQUIREMENTS).splitlines()
-        git(top, "archive", f"--output={path}.tar", commit, *there)
-        shutil.unpack_archive(f"{path}.tar", package, filter="data")
+        unpack(top, commit, package, *there)
     name = ref or "working tree"
     for each in MEASURED:
         if not (package / each).is_dir():
             raise ValueError(f"{name} has no {each}/: is it a version of vidcost?")
     code = digest(package / each for each in MEASURED)
     return Prepared(Version(ref=name, commit=commit, code=code), path)
+
+
+def commit_of(top: Path, ref: str) -> str:
+    """The commit that ``ref`` names.  Raises: ValueError if there is none."""
+    try:
+        return git(top, "rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+    except ValueError:
+        raise ValueError(
+            f"no ref {ref!r} in {top}: name a branch, tag or commit; "
+            "a shallow clone needs `git fetch --unshallow`"
+        ) from None
+
+
+def unpack(top: Path, commit: str, path: Path, *names: str) -> None:
+    """Unpack the files of ``commit``, or those under ``names``, to ``path``."""
+    path.mkdir(parents=True, exist_ok=True)
+    git(top, "archive", f"--output={path}.tar", commit, *names)
+    shutil.unpack_archive(f"{path}.tar", path, filter="data")
+
+
+def tree_digest(folder: Path) -> str:
+    """A digest of all files in ``folder``."""
+    found = hashlib.sha256()
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        found.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
+    return found.hexdigest()
 
 
 def digest(folders: Iterable[Path]) -> str:

@@ -17,10 +17,11 @@ class Cell(Conditions):
     The target is a ``row``, with its own blocks or with ``blocks`` (position, spec) instead; or a
     ``block`` (a spec such as ``pnl:n=3``) alone on inputs of ``shape`` (C, T, H, W); or a user's
     ``network``, by reference, on ``inputs`` in words, of which ``batch`` is the first axis;
-    ``blocks`` then go behind modules by their names. ``code`` is a digest of the user's code in the
-    target, empty if there is none. ``against`` is another cell that it is interleaved with, on the
-    same device, at the same batch and phase: the other implementation of a block, or the network
-    without blocks. ``device`` is torch's name, as this process numbers its devices.
+    ``blocks`` then go behind modules by their names; or a ``test`` of pytest, by its id. ``code``
+    is a digest of the user's code in the target, empty if there is none. ``against`` is another
+    cell that it is interleaved with, on the same device, at the same batch and phase: the other
+    implementation of a block, or the network without blocks. ``device`` is torch's name, as this
+    process numbers its devices.
     Raises: ValueError (pydantic's) for a cell that contradicts itself.
     """
 
@@ -29,6 +30,7 @@ class Cell(Conditions):
     shape: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] | None = None
     blocks: tuple[tuple[str, str], ...] | None = None
     network: str | None = None
+    test: str | None = None
     inputs: tuple[str, ...] = ()
     code: str = ""
     against: Cell | None = None
@@ -36,8 +38,9 @@ class Cell(Conditions):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        if sum(target is not None for target in (self.row, self.block, self.network)) != 1:
-            raise ValueError("a cell times a row, a block or a network: give one of them")
+        targets = (self.row, self.block, self.network, self.test)
+        if sum(target is not None for target in targets) != 1:
+            raise ValueError("a cell times a row, a block, a network or a test: give one of them")
         if (self.network is None) != (not self.inputs):
             raise ValueError("a network of your own needs its inputs, and only that does")
         if self.blocks is not None and self.block is not None:
@@ -78,7 +81,7 @@ class Cell(Conditions):
     def target(self) -> str:
         """The row or network with the blocks put into it, or the block with its shape."""
         if self.block is None:
-            whole = self.row if self.network is None else self.network
+            whole = self.row or self.network or self.test
             put = "".join(f" + {spec} at {position}" for position, spec in self.blocks or ())
             return f"{whole}{put}"
         return f"{self.block} at {'x'.join(map(str, self.shape or ()))}"

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from multiprocessing.connection import Connection
 
 import torch
 
 from vidcost.bench.call import is_finite
 from vidcost.bench.process import connect
-from vidcost.bench.timing.build import build
+from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.delay import Delayed
@@ -37,19 +38,25 @@ BACK_TO_BACK_S = 0.1
 """Passes of the energy window that are launched before the host waits."""
 
 
-def measure(task: Task, exchange: Exchange, started: Callable[[], None] = lambda: None) -> Timing:
+def measure(
+    task: Task,
+    exchange: Exchange,
+    started: Callable[[], None] = lambda: None,
+    *,
+    make: Callable[[Cell, int], Built] = lambda cell, seed: build(cell, seed=seed),
+) -> Timing:
     """Build what the task's cell times, time it, and measure its memory.
 
     ``exchange`` passes messages to the parent and returns its replies; ``started`` tells it that
-    the first pass of a user's code is done. A cell that its device cannot run, a lack of memory,
-    and whatever a user's code does are statuses of the record.
+    the first pass of a user's code is done; ``make`` builds a cell from a seed. A cell that its
+    device cannot run, a lack of memory, and whatever a user's code does are statuses of the record.
     Raises: ValueError if there is no such row, block or device.
     """
     cell = task.cell
     failed = Timing(key="", cell=cell, status="raised")
     try:
         _configure(cell)
-        return _measured(task, exchange, started)
+        return _measured(task, exchange, started, make)
     except UserCodeError as error:
         return failed.model_copy(update={"error": str(error)})
     except (KeyboardInterrupt, ParentGone):
@@ -64,11 +71,16 @@ def measure(task: Task, exchange: Exchange, started: Callable[[], None] = lambda
         return failed.model_copy(update={"error": last_line(error)})
 
 
-def _measured(task: Task, exchange: Exchange, started: Callable[[], None]) -> Timing:
+def _measured(
+    task: Task,
+    exchange: Exchange,
+    started: Callable[[], None],
+    make: Callable[[Cell, int], Built],
+) -> Timing:
     cell, limits = task.cell, task.limits
     FALLBACKS.clear()
     clock = clock_for(cell.device)
-    built = build(cell, seed=limits.seed)
+    built = make(cell, limits.seed)
     if task.slowdown:
         built = replace(built, model=Delayed(built.model, task.slowdown))
     runner = Runner(cell, built, clock, seed=limits.seed)
@@ -164,9 +176,8 @@ def _energy_window(
     exchange(Window(edge="end", passes=passes))
 
 
-def main() -> None:
-    """Time the cells of the parent's tasks until it hangs up."""
-    pipe = connect()
+def answering(pipe: Connection) -> tuple[Exchange, Callable[[], None]]:
+    """``exchange`` and ``started`` of :func:`measure` over the pipe to the parent."""
 
     def exchange(message: Chunk | Window) -> Reply:
         pipe.send(message)
@@ -176,9 +187,16 @@ def main() -> None:
             raise ParentGone from None
         return reply
 
+    return exchange, lambda: pipe.send(STARTED)
+
+
+def main() -> None:
+    """Time the cells of the parent's tasks until it hangs up."""
+    pipe = connect()
+    exchange, started = answering(pipe)
     with contextlib.suppress(EOFError, ParentGone):
         while True:
-            pipe.send(measure(pipe.recv(), exchange, lambda: pipe.send(STARTED)))
+            pipe.send(measure(pipe.recv(), exchange, started))
 
 
 if __name__ == "__main__":

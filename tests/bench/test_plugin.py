@@ -248,3 +248,24 @@ def test_pytest_starts_without_torch() -> None:
     script = "import sys, vidcost.bench.plugin\n" + code
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "[]" == done.stdout.strip().splitlines()[-1], done.stderr
+
+
+def test_time_gate_alone_calls_once(lab: pytest.Pytester) -> None:
+    lab.makepyfile(
+        test_cost="""
+        import pytest
+
+        def test_once(time_gate):
+            calls = []
+            assert time_gate(lambda x: calls.append(x) or 3, 5) == 3
+            assert calls == [5]
+
+        async def later():
+            pass
+
+        def test_coroutine(time_gate):
+            with pytest.raises(pytest.fail.Exception, match="no coroutine"):
+                time_gate(later)
+        """
+    )
+    assert "2 passed" in run(lab)
