@@ -119,12 +119,14 @@ def time_rows(
     files.check_folder(results)
     with place.joined([*references, *(blocks or ())]) as cores:
         conditions = {"device": device, "threads": threads or cores, **axes}
-        if both:
-            cells = plan.pairs_for(alone, conditions)
-        else:
-            cells = plan.cells_for(
-                chosen, conditions, contribution=contribution, blocks=alone, networks=networks
-            )
+        cells = plan.cells_for(
+            chosen,
+            conditions,
+            contribution=contribution,
+            blocks=alone,
+            both_impls=both,
+            networks=networks,
+        )
         taken = take(
             [] if budget_s == 0 else cells,
             results,

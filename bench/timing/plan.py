@@ -33,14 +33,15 @@ def cells_for(
     *,
     contribution: bool = False,
     blocks: Iterable[tuple[str, Shape]] = (),
+    both_impls: bool = False,
     networks: Iterable[tuple[str, Sequence[str]]] = (),
 ) -> list[Cell]:
     """The cells of ``rows``, ``blocks`` and ``networks`` under all combinations of ``conditions``.
 
     With ``contribution`` a row is timed interleaved with the same network without its blocks;
-    rows that have none are left out. ``blocks`` are specs and shapes (C, T, H, W) of blocks alone.
-    ``networks`` are references to a user's, with their inputs in words, which have a batch of their
-    own.
+    rows that have none are left out. ``blocks`` are specs and shapes (C, T, H, W) of blocks alone;
+    with ``both_impls`` the optimized one is interleaved with the reference. ``networks`` are
+    references to a user's, with their inputs in words, which have a batch of their own.
     Raises: ValueError for conditions that contradict each other, rows that cannot be built, or if
             ``contribution`` is asked of rows without blocks alone.
     """
@@ -62,6 +63,9 @@ def cells_for(
             fields = combination | target
             if contribution and "row" in target:
                 fields["against"] = checked_cell(fields | {"blocks": ()})
+            elif both_impls and "block" in target:
+                fields["against"] = checked_cell(fields)
+                fields["block"] = with_impl(target["block"], "optimized")
             cells.append(checked_cell(fields))
     return list(dict.fromkeys(cells))
 
@@ -167,20 +171,6 @@ def blocks_alone(
     at = [shape_of(text) for text in shapes] or shared_shapes(rows_of())
     alone, unfit = fitting(specs, at)
     return alone, [*reasons, *unfit]
-
-
-def pairs_for(blocks: Sequence[tuple[str, Shape]], conditions: Mapping[str, Any]) -> list[Cell]:
-    """Optimized ``blocks`` at their shapes, each interleaved with the reference implementation.
-
-    Raises: ValueError for conditions that contradict each other.
-    """
-    cells = []
-    for combination in combinations(conditions):
-        for spec, shape in blocks:
-            reference = checked_cell(combination | {"block": spec, "shape": shape})
-            fields = {"block": with_impl(spec, "optimized"), "shape": shape, "against": reference}
-            cells.append(checked_cell(combination | fields))
-    return cells
 
 
 def named_specs(words: Iterable[str], *, functions: bool = False) -> list[str]:

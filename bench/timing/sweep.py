@@ -67,15 +67,13 @@ class Swept:
     @property
     def failures(self) -> list[str]:
         """A line on each cell that was not measured."""
-        return [failure(timing) for timing in self.timings if timing.status != "ok"]
-
-
-def failure(timing: Timing) -> str:
-    """A cell that was not measured, in a line."""
-    cell = timing.cell
-    where = f"batch {cell.batch}, {cell.dtype}, {cell.mode}, {cell.phase}"
-    line = f"{cell.target} on {cell.device} ({where}): {timing.status}"
-    return f"{line}: {timing.error}" if timing.error else line
+        lines = []
+        for timing in (each for each in self.timings if each.status != "ok"):
+            cell = timing.cell
+            where = f"batch {cell.batch}, {cell.dtype}, {cell.mode}, {cell.phase}"
+            why = f"{timing.status}: {timing.error}" if timing.error else timing.status
+            lines.append(f"{cell.target} on {cell.device} ({where}): {why}")
+        return lines
 
 
 def limits_for(device: str, *, start_up_s: float | None = None) -> Limits:

@@ -2,10 +2,10 @@
 
 import json
 import re
+import sys
 
 import pytest
 
-from vidcost.bench.timing import sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.store import store_of
 
@@ -28,7 +28,8 @@ def test_time_takes_conditions_as_axes(vidcost, stopwatch, tmp_path):
     options = (
         "--batch 1,8 --dtype bf16 --memory-format channels_last_3d --phase training --processes 3"
     )
-    more = "--frames 8 --classes 7 --size 112 --budget 1.5m --no-resume --results r --threads 2"
+    more = "--frames 8 --classes 7 --size 112 --budget 1.5m --no-resume --results r --threads 2 "
+    more += "--time-limit 3s"
     assert 0 == vidcost("time", "mfnet", *options.split(), *more.split()).status
     clip = {"frames": 8, "classes": 7, "size": 112, "threads": 2}
     assert [
@@ -45,6 +46,7 @@ def test_time_takes_conditions_as_axes(vidcost, stopwatch, tmp_path):
     ] == stopwatch.asked
     asked = stopwatch.conditions
     assert (90.0, False) == (asked["budget_s"], asked["resume"])
+    assert (3.0, 3.0) == (asked["limits"].start_up_s, asked["predict"].keywords["limit_s"])
     assert tmp_path / "r/timings" == asked["path"].resolve().parent
 
 
@@ -69,20 +71,6 @@ def test_time_fails_by_the_name_of_what_failed(vidcost, stopwatch, timed):
         "vidcost: mfnet on cpu (batch 1, fp32, eager, inference): killed: killed by SIGKILL\n"
     ) == err
     assert "killed¹" in out
-
-
-def test_ctrl_c_says_how_to_go_on(vidcost, monkeypatch):
-    def interrupted(*_, **__):
-        raise sweep.Interrupted("stopped after 1 of 2 cells")
-
-    monkeypatch.setattr(sweep, "sweep", interrupted)
-    assert (130, "", "vidcost: stopped after 1 of 2 cells\n") == vidcost("time", "mfnet")
-
-
-def test_time_without_cuda_says_so(complaint, monkeypatch):
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    message = complaint("time", "mfnet", "--device", "cuda")
-    assert "no CUDA device: choose --device cpu" == message
 
 
 @pytest.mark.slow
@@ -173,3 +161,22 @@ def test_damaged_timings_are_rejected_before_anything_is_counted(
     for command in ("tables", "run"):
         assert "line 3 is damaged" in complaint(command)
     assert [] == reference_counters.asked
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--address h:1", "--address and --gpu are for a Ray cluster: give --engine ray too"),
+        ("--budget 1m --engine ray", "--budget divides the time of one machine: leave it out"),
+        ("--device cuda:1 --engine ray", "no device 'cuda:1' on a cluster: "),
+        ("--gpu H100 --engine ray", "--gpu chooses among GPUs: give --device cuda too"),
+    ],
+)
+def test_options_that_contradict_each_other(complaint, words, message):
+    assert complaint("time", "mfnet", *words.split()).startswith(message)
+
+
+def test_without_ray_the_extra_is_named(complaint, monkeypatch):
+    monkeypatch.setattr("vidcost.bench.extras.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "vidcost[ray]" in complaint("time", "mfnet", "--engine", "ray")

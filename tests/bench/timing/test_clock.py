@@ -1,11 +1,13 @@
-"""Clocks: the host's against known durations, CUDA's against known cycles."""
+"""Clocks: the host's against known durations, CUDA's against known cycles; the fastest product."""
 
 import time
 
 import pytest
 import torch
 
+from vidcost.bench.timing import peak
 from vidcost.bench.timing.clock import CudaClock, HostClock, clock_for
+from vidcost.bench.timing.peak import measured_macs_per_s
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -20,6 +22,7 @@ def test_the_host_clock_measures_a_known_duration():
     # sleep may take longer, never less
     assert 0.05 <= clock.seconds(start, end) < 0.5
     assert clock.seconds(end, start) == -clock.seconds(start, end)
+    assert 0 < clock.resolution_s < 1e-5
 
 
 def test_events_are_created_beforehand(monkeypatch):
@@ -42,10 +45,6 @@ def test_events_are_created_beforehand(monkeypatch):
     assert recorded[:2] == recorded[2:]
 
 
-def test_the_resolution_is_less_than_what_is_timed_and_not_nothing():
-    assert 0 < HostClock().resolution_s < 1e-5
-
-
 @pytest.mark.cuda
 @pytest.mark.alone
 @cuda
@@ -66,3 +65,24 @@ def test_the_clock_of_a_gpu_measures_known_cycles():
     short, long = (clock.seconds(*pair) for pair in marks)
     assert pytest.approx(2.0, rel=0.05) == long / short
     assert queued_s < short
+
+
+def test_the_measured_peak_is_of_the_fastest_product(monkeypatch):
+    # 2 x 2 x 2 MACs at best in 0.5 s, then 4 x 4 x 4 in 0.01 s, but never a third size
+    monkeypatch.setattr(peak, "EDGES", {"cpu": (2, 4, 8)})
+    monkeypatch.setattr(peak, "LONG_ENOUGH_S", 0.1)
+    took = {2: 0.05, 4: 0.2}
+    monkeypatch.setattr(peak, "_fastest_s", lambda left, right: took[len(left)])
+    assert 4**3 / 0.2 == measured_macs_per_s("cpu", "fp32")
+
+
+def test_a_slow_type_is_not_measured_on_large_matrices(monkeypatch):
+    asked = []
+
+    def fastest(left, right):
+        asked.append((len(left), left.dtype))
+        return 60.0
+
+    monkeypatch.setattr(peak, "_fastest_s", fastest)
+    assert 256**3 / 60 == measured_macs_per_s("cpu", "fp16")
+    assert [(256, torch.float16)] == asked

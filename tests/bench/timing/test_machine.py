@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from vidcost.bench.timing import machine as module
-from vidcost.bench.timing.machine import cpus_for, describe, locked, machine_of, names_of
+from vidcost.bench.timing.machine import (
+    check_device,
+    cpus_for,
+    default_threads,
+    describe,
+    locked,
+    machine_of,
+    names_of,
+)
 
 
 def test_a_cpu():
@@ -26,6 +34,28 @@ def test_a_cpu():
 def test_no_such_device(device):
     with pytest.raises(ValueError, match=r"^no device '.*': choose cpu or cuda$"):
         describe(device)
+
+
+@pytest.mark.parametrize(
+    ("message", "count", "device"),
+    [
+        ("^no CUDA device: choose --device cpu$", 0, "cuda"),
+        ("^no device 'cuda:2': there are cuda:0 to cuda:1$", 2, "cuda:2"),
+        ("^no device 'gpu': choose cpu, cuda or, of several, cuda:1$", 2, "gpu"),
+        ("^no device ''", 2, ""),
+    ],
+)
+def test_devices_that_are_not_there_are_rejected(message, count, device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    assert "cpu" == check_device("cpu")
+    assert not count or "cuda:1" == check_device("cuda:1")
+    with pytest.raises(ValueError, match=message):
+        check_device(device)
+
+
+def test_a_gpu_is_fed_by_one_thread_and_a_cpu_uses_its_cores(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    assert (3, 1) == (default_threads("cpu"), default_threads("cuda:1"))
 
 
 def test_threads_have_cores_of_their_own_before_they_share_one(tmp_path):
