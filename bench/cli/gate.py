@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,13 +13,26 @@ import typer
 
 from vidcost.bench import files
 from vidcost.bench.cli.axis_options import with_axes
-from vidcost.bench.cli.options import As, Device, Format, Frames, Json, Results, Size
+from vidcost.bench.cli.options import (
+    TIME_LIMIT,
+    As,
+    Device,
+    Format,
+    Frames,
+    Inputs,
+    Json,
+    Results,
+    Size,
+    TimeLimit,
+)
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.extras import require
 from vidcost.bench.progress import progress
 
 if TYPE_CHECKING:
+    from vidcost.bench.gate.baseline import Change
     from vidcost.bench.gate.record import Result, Rule
+    from vidcost.bench.report.table import Table
 
 FIND_ABOVE_MARGIN = 0.02
 
@@ -71,28 +85,108 @@ Junit = Annotated[
 
 
 @gate_app.command("counts", epilog="Example: `vidcost gate counts --results results`")
-def gate_counts(results: Results = Path("results"), as_: As = None, json: Json = False) -> None:
-    """Count every row and compare with counts.jsonl, exactly; any difference fails.
+def gate_counts(
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(help="Networks of your own, my_net.py:make_model; none: all rows here."),
+    ] = None,
+    inputs: Inputs = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The baseline of your own networks, TOML.")
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Write the counts of now to the baseline.")
+    ] = False,
+    time_limit: TimeLimit = TIME_LIMIT,
+    results: Results = Path("results"),
+    as_: As = None,
+    json: Json = False,
+) -> None:
+    """Count and compare with a baseline, exactly; any difference fails.
 
-    The answers of fvcore, thop and torch are computed from their conventions, which `vidcost
-    explain` checks against their real answers.
+    Networks of your own are compared with the TOML file --baseline, as the pytest plugin writes
+    it. Without networks all rows are compared with counts.jsonl in the results folder; the answers
+    of fvcore, thop and torch are computed from their conventions, which `vidcost explain` checks
+    against their real answers.
     """
     from vidcost.bench.count import record
     from vidcost.bench.gate.counts import compare
-    from vidcost.bench.report.gate import annotation, change_table, summary_line, tell_github
+    from vidcost.bench.report.gate import row_change_table, summary_line
     from vidcost.papers.catalog import rows_beside
 
+    if networks or baseline:
+        _gate_networks(networks or (), inputs, baseline, update, time_limit, as_)
+        return
+    if update or inputs:
+        raise ValueError("--update and --input are for networks of your own: name one")
     comparison = compare(rows_beside(record.read(results)), results)
-    summary, table = summary_line(comparison, results), change_table(comparison)
-    if comparison.changes or as_ is not None:
+    _conclude_counts(
+        row_change_table(comparison), summary_line(comparison, results), comparison.changes, as_
+    )
+
+
+def _gate_networks(
+    networks: Sequence[str],
+    inputs: list[str] | None,
+    path: Path | None,
+    update: bool,
+    time_limit: str,
+    as_: Format | None,
+) -> None:
+    from vidcost.bench.cli.targets import failures, limit_s, network_cells
+    from vidcost.bench.gate import baseline
+    from vidcost.bench.inspection.counted import counted
+    from vidcost.bench.report.gate import change_table
+
+    if path is None or not networks:
+        raise ValueError("name networks of your own and the file --baseline: give both")
+    if update:
+        baseline.check_writing("--update")
+    chosen, stored = baseline.settings(Path()), baseline.read(path)
+    if stored and stored.convention != baseline.CONVENTION and not update:
+        raise ValueError(
+            f"{path} has counts by convention {stored.convention}, and this vidcost counts by "
+            f"{baseline.CONVENTION}: --update counts anew"
+        )
+    found = [counted(c, limit_s=limit_s(time_limit)) for c in network_cells(networks, inputs)]
+    report(failures(found))
+    entries = {}
+    for each in found:
+        assert each.total is not None, each
+        entries[" ".join((each.cell.target, *each.cell.inputs))] = baseline.entry_of(
+            each.total, each.backward, each.buffers or 0, each.modules, chosen
+        )
+    known = stored.entries if stored else {}
+    if update:
+        baseline.write(path, {**known, **entries}, command="vidcost gate counts --update")
+        typer.echo(f"Written: {path}")
+        return
+    if missing := [name for name in entries if name not in known]:
+        raise ValueError(f"{path} has no {missing[0]!r}: --update adds it")
+    differing = [
+        change
+        for name, entry in entries.items()
+        for change in baseline.changes(name, known[name].flat(), entry.flat())
+    ]
+    summary = f"networks compared: {len(entries):,}; differences from {path}: {len(differing):,}"
+    table = change_table(differing, "An improvement fails too. To accept: the same with --update.")
+    _conclude_counts(table, summary, differing, as_)
+
+
+def _conclude_counts(
+    table: Table, summary: str, changes: Sequence[Change], as_: Format | None
+) -> None:
+    """Print the changes, tell GitHub, and fail if there are any."""
+    from vidcost.bench.report.gate import annotation, tell_github
+
+    if changes or as_ is not None:
         print_table(table, as_)
     found = [
         annotation("error", f"{each.row}: {each.field}", f"was {each.before}, is {each.after}")
-        for each in comparison.changes
+        for each in changes
     ]
-    said = table.markdown() if comparison.changes else f"{summary}\n"
-    tell_github(found, said, err=as_ is not None)
-    if comparison.changes:
+    tell_github(found, table.markdown() if changes else f"{summary}\n", err=as_ is not None)
+    if changes:
         report([summary])
     typer.echo(summary, err=as_ is not None)
 
@@ -109,12 +203,12 @@ def gate_accept(
     """
     from vidcost.bench.count import record
     from vidcost.bench.gate.counts import accept
-    from vidcost.bench.report.gate import accepted_line, change_table
+    from vidcost.bench.report.gate import accepted_line, row_change_table
     from vidcost.papers.catalog import rows_beside
 
     accepted = accept(rows_beside(record.read(results)), results, reason)
     if json:
-        print_table(change_table(accepted), Format.JSON)
+        print_table(row_change_table(accepted), Format.JSON)
     typer.echo(accepted_line(accepted, results), err=json)
 
 

@@ -20,7 +20,7 @@ from vidcost.bench.cli.counts import counts_app
 from vidcost.bench.cli.gate import gate_app
 from vidcost.bench.cli.output import complain
 from vidcost.bench.cli.papers import paper_app
-from vidcost.bench.cli.stored import cache_app, stored_app
+from vidcost.bench.cli.stored import stored_app
 from vidcost.bench.cli.timing import timing_app
 from vidcost.bench.exit_status import BAD_INPUT, DONE, FAULT, NOBODY_READS, Ending
 from vidcost.bench.progress import alive
@@ -53,7 +53,6 @@ app.add_typer(timing_app)
 app.add_typer(compare_app)
 app.add_typer(gate_app, name="gate")
 app.add_typer(stored_app)
-app.add_typer(cache_app, name="cache")
 for command in paper_app.registered_commands:
     command.rich_help_panel = "A paper's rows and printed figures"
 app.add_typer(paper_app)

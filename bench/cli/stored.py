@@ -1,4 +1,4 @@
-"""Commands on what is stored: the report, SQL queries, the kept answers of reference counters."""
+"""Commands on what is stored: the report and SQL queries."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,6 @@ from vidcost.bench.extras import require
 from vidcost.bench.progress import progress
 
 stored_app = typer.Typer()
-cache_app = typer.Typer(help="The kept answers of reference counters.", no_args_is_help=True)
 
 
 @stored_app.command("report", epilog="Example: `vidcost report --out report.html`")
@@ -88,13 +87,3 @@ def query(
     asked = sys.stdin.read() if sql == "-" else sql
     columns, rows = query.query(asked, results, parquet=parquet, note=complain)
     print_table(table_of(columns, rows), as_)
-
-
-@cache_app.command("clear", epilog="Example: `vidcost cache clear`")
-def clear_cache(json: options.Json = False) -> None:
-    """Remove the kept answers of reference counters."""
-    from vidcost.bench.count.references.asking import answers_folder, clear_answers
-
-    removed, folder = clear_answers(), answers_folder()
-    said = f"{removed} {'answer' if removed == 1 else 'answers'} removed from {folder}"
-    print_lines([{"removed": removed, "folder": str(folder)}], said, as_json=json)

@@ -298,18 +298,14 @@ class Functions(TorchFunctionMode):
         elif name not in ("outer", "dropout", "rms_norm") and isinstance(result, Tensor):
             # einsum takes its operands in a list, too
             operands = tuple(tuple(x.shape) for x in tensors_of((*args, *kwargs.values())))
-            detail, output = _detail(name, args, kwargs), tuple(result.shape)
-            ends = first, len(log.operations)
-            log.functions.append(FunctionCall(name, log.module, detail, operands, output, *ends))
+            detail = ""
+            if name == "einsum" and isinstance(args[0], str):
+                detail = args[0]
+            elif name == "interpolate":
+                detail = kwargs.get("mode", args[3] if len(args) > 3 else "nearest")
+            call = name, log.module, detail, operands, tuple(result.shape)
+            log.functions.append(FunctionCall(*call, first, len(log.operations)))
         return result
-
-
-def _detail(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
-    if name == "einsum":
-        return str(args[0]) if isinstance(args[0], str) else ""
-    if name == "interpolate":
-        return str(kwargs.get("mode", args[3] if len(args) > 3 else "nearest"))
-    return ""
 
 
 @contextmanager

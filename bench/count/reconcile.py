@@ -80,13 +80,8 @@ class Entry:
     @property
     def amounts(self) -> list[tuple[str, int | None]]:
         """Ours, the terms, what is printed and what is left, by name."""
-        terms = [(term.name, term.amount) for term in self.terms]
-        return [
-            ("ours", self.ours),
-            *terms,
-            ("printed", self.printed),
-            ("remainder", self.remainder),
-        ]
+        ends = ("printed", self.printed), ("remainder", self.remainder)
+        return [("ours", self.ours), *((term.name, term.amount) for term in self.terms), *ends]
 
     @property
     def complaints(self) -> list[str]:
@@ -130,10 +125,7 @@ def measure(
     use_cache: bool = True,
     advance: Advance = lambda step: None,
 ) -> list[Examined]:
-    """Examine ``rows`` in order, with the answers of ``counters`` in their records.
-
-    Raises: as :func:`examine`.
-    """
+    """Examine ``rows`` in order, with the answers of ``counters``.  Raises: as :func:`examine`."""
     examined: dict[str, Examined] = {}
     for row in rows:
         examined[row.name] = examine(row, counters)
@@ -149,13 +141,9 @@ def measure(
 
 
 def with_stored_answers(row: Row, stored: Mapping[str, Record]) -> Examined:
-    """``row`` counted now, with the answers in ``stored`` of all counters that have one.
-
-    Raises: as :func:`examine`.
-    """
-    return examine(row).with_answers(
-        stored[row.name].reference_counters if row.name in stored else {}
-    )
+    """``row`` counted now, with the answers in ``stored``.  Raises: as :func:`examine`."""
+    known = stored.get(row.name)
+    return examine(row).with_answers(known.reference_counters if known else {})
 
 
 def is_explained(examined: Examined) -> bool:

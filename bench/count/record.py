@@ -42,19 +42,17 @@ class Record(BaseModel, Cost, frozen=True):
 
 @cache
 def count_row(row: Row) -> Record:
-    """Count ``row`` on the meta device at batch 1 and check its closed forms.
+    """The record of ``row``; rows are immutable, so it is memoised per process.
 
-    Rows are immutable, so results are memoised per process.
-    Raises: ClosedFormMismatch naming row, module and both costs; ValueError as the network does.
+    Raises: as :func:`counted`.
     """
-    record, _, _ = counted(row)
-    return record
+    return counted(row)[0]
 
 
 def counted(row: Row) -> tuple[Record, nn.Module, Count]:
-    """The record of :func:`count_row`, with the network and the count that it is made of.
+    """Count ``row`` on the meta device at batch 1 and check its closed forms.
 
-    Raises: as it does.
+    Raises: ClosedFormMismatch naming row, module and both costs; ValueError as the network does.
     """
     model, clips = on_meta(row)
     found = count(model, *clips)

@@ -20,46 +20,13 @@ from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import examine, measure, reconcile, steps
 from vidcost.bench.count.record import COUNTS, Record
 from vidcost.bench.count.references.reference import version
+from vidcost.bench.gate.baseline import PRESENT, ROW, Change, Figure, changes
 from vidcost.bench.gate.versions import digest
 from vidcost.bench.progress import progress
 from vidcost.papers.row import Row
 
 HISTORY = "counts-history.jsonl"
 """When and why the baseline, ``counts.jsonl``, was changed."""
-
-ROW = "row"
-"""The field of a change of the whole row: new, gone, or no longer counted."""
-PRESENT = "present"
-
-Figure = int | str
-
-
-@dataclass(frozen=True)
-class Change:
-    """One figure of one row that differs from the baseline.
-
-    ``field`` is a field of ``Record``, or of a counter: ``fvcore.flops``, ``fvcore.params``, and
-    ``fvcore.flops.BatchNorm`` for a category; ``row`` if the whole row is new, gone, or cannot be
-    counted. ``before`` is the figure in the baseline, ``after`` the one counted now or why there is
-    none; None if there is no such row or figure.
-    """
-
-    row: str
-    field: str
-    before: Figure | None
-    after: Figure | None
-
-    @property
-    def is_broken(self) -> bool:
-        """Whether the row cannot be counted: it must be mended and cannot be accepted."""
-        return self.field == ROW and self.after not in (None, PRESENT)
-
-    @property
-    def percent(self) -> float | None:
-        """The change in percent of ``before``; None if that is 0 or not a number."""
-        if not isinstance(self.before, int) or not isinstance(self.after, int) or not self.before:
-            return None
-        return 100 * (self.after - self.before) / self.before
 
 
 @dataclass(frozen=True)
@@ -132,23 +99,15 @@ def differences(baseline: Mapping[str, Record], now: Mapping[str, Record | str])
     Versions are not compared. A change in a counter's categories is reported only if its total is
     the same, otherwise the total is.
     """
-    changes: list[Change] = []
+    found: list[Change] = []
     rows = figures = 0
     for row in dict.fromkeys((*now, *baseline)):
         was, is_ = _figures(baseline.get(row)), _figures(now.get(row))
-        fields = dict.fromkeys((*is_, *was))
-        changed = [field for field in fields if was.get(field) != is_.get(field)]
-        if ROW in changed:
-            changed = [ROW]
-        else:
+        found += changes(row, was, is_)
+        if was.get(ROW) == is_.get(ROW):
             rows += 1
-            figures += len(fields) - 1
-        changes += [
-            Change(row, field, was.get(field), is_.get(field))
-            for field in changed
-            if field.rpartition(".")[0] not in changed
-        ]
-    return Comparison(tuple(changes), rows, figures)
+            figures += len({*was, *is_}) - 1
+    return Comparison(tuple(found), rows, figures)
 
 
 def _figures(record: Record | str | None) -> dict[str, Figure]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from vidcost.bench.count.record import COUNTS
-from vidcost.bench.gate.counts import HISTORY, Comparison, Figure
+from vidcost.bench.gate.baseline import Change, Figure
+from vidcost.bench.gate.counts import HISTORY, Comparison
 from vidcost.bench.gate.record import (
     Level,
     Rule,
@@ -29,34 +30,46 @@ from vidcost.bench.timing.record import UNKNOWN
 # exact counts
 
 
-def change_table(comparison: Comparison) -> Table:
-    """A line for each figure that differs from the baseline."""
-    broken = [each.row for each in comparison.changes if each.is_broken]
+def change_table(changes: Iterable[Change], *legend: str) -> Table:
+    """A line for each figure that differs from a baseline."""
+    found = tuple(changes)
+    networks = {each.row for each in found}
+    of = f" of {min(networks)}" if len(networks) == 1 else ""
+    return Table(
+        title=f"Counts{of} that differ from the baseline",
+        columns=(
+            Column("row", "Network", is_wide=bool(of)),
+            Column("field", "Figure"),
+            Column("before", "Before", _figure),
+            Column("after", "After", _figure),
+            Column("difference", "Difference", lambda value: f"{value:+,}"),
+            Column("percent", "Percent", _percent),
+        ),
+        lines=[
+            asdict(each) | {"difference": each.difference, "percent": each.percent}
+            for each in found
+        ],
+        legend=legend,
+    )
+
+
+def row_change_table(comparison: Comparison) -> Table:
+    """The same of rows, whose baseline has other counters' answers too."""
     advice = (
         'If the change is intended: `vidcost gate accept --reason "..."`, which asks the other '
         "counters about the changed rows and keeps the reason."
     )
-    if broken:
+    if broken := [each.row for each in comparison.changes if each.is_broken]:
         advice = (
             f"Mend first: {', '.join(broken)}. A row that cannot be counted, or whose closed form "
             "does not give the count, is not accepted."
         )
-    return Table(
-        title="Counts that differ from the baseline",
-        columns=(
-            Column("row", "Row"),
-            Column("field", "Field"),
-            Column("before", "Before", _figure),
-            Column("after", "After", _figure),
-            Column("percent", "Percent", _percent),
-        ),
-        lines=[asdict(change) | {"percent": change.percent} for change in comparison.changes],
-        legend=(
-            "Before: the baseline, with the answers of fvcore and thop on real tensors. After: "
-            "counted now, and for the other counters computed from their conventions, without "
-            "running them. An improvement fails as well. An en dash: no such figure.",
-            advice,
-        ),
+    return change_table(
+        comparison.changes,
+        "Before: the baseline, with the answers of fvcore and thop on real tensors. After: "
+        "counted now, and for the other counters computed from their conventions, without "
+        "running them. An improvement fails as well. An en dash: no such figure.",
+        advice,
     )
 
 

@@ -243,10 +243,6 @@ _INTRODUCTION = """\
 # Two implementations of each block
 
 [docs/implementations.md](../docs/implementations.md) says what each block optimizes.
-
-The records below are of an earlier optimized implementation, which on a CPU also replaced 1x1x1
-convolutions by matrix products and max-pooling by maxima of rows and columns, and materialized
-small matrices. `vidcost time --blocks all --impl reference,optimized` measures again.
 """
 
 

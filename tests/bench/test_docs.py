@@ -10,6 +10,7 @@ import doctest
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
@@ -41,6 +42,7 @@ class Python(PythonCodeBlockParser):
 def run_or_write(example: Example) -> None:
     named = re.match(r"# (\S+\.(?:py|toml))\n", example.parsed)
     if named:
+        Path(named[1]).parent.mkdir(parents=True, exist_ok=True)
         Path(named[1]).write_text(example.parsed)
     else:
         PythonEvaluator()(example)
@@ -55,7 +57,18 @@ def run_commands(example: Example) -> None:
             if program == "vidcost":
                 status, out, err = example.namespace["run vidcost"](*words)
                 assert 0 == status, f"{example.path}:{example.line}: {command}\n{err}"
-                assert_output(expected, out, f"{example.path}:{example.line}: {command}")
+            elif program in ("pytest", "cat") and Path(words[0]).exists():
+                run = (
+                    [sys.executable, "-m", "pytest", *words]
+                    if program == "pytest"
+                    else [program, *words]
+                )
+                done = subprocess.run(run, capture_output=True, text=True, check=False)
+                assert 0 == done.returncode, done.stdout
+                out = done.stdout if program == "cat" else ""
+            else:
+                continue
+            assert_output(expected, out, f"{example.path}:{example.line}: {command}")
 
 
 def assert_output(expected: str, out: str, where: str) -> None:
@@ -81,6 +94,7 @@ def place(vidcost, reference_counters, operators, timed, monkeypatch, tmp_path):
     """The folder in which examples run."""
     shutil.copytree(CHECKOUT / "results", "results", ignore=lambda *_: ["gate"], dirs_exist_ok=True)
     Store(Path("results/timings/abacus.jsonl")).append(timed(Cell(row="mfnet", threads=3)))
+    monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr("vidcost.bench.files.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.syspath_prepend(str(Path.cwd()))
     yield

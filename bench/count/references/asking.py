@@ -84,7 +84,7 @@ def ask(name: Convention, row: Row, *, process: Isolated, use_cache: bool = True
 
     A package is asked in ``process``. Only answers with the status "answered" are cached.
     """
-    path = answers_folder() / f"{_key(name, row)}.json"
+    path = files.cache_folder() / "reference_counters" / f"{_key(name, row)}.json"
     if use_cache:
         # an answer that is damaged is asked for again
         with contextlib.suppress(OSError, UnicodeDecodeError, ValidationError):
@@ -132,25 +132,6 @@ def ask_all(
             yield each, question()
         for future in as_completed(asked):
             yield asked[future], future.result()
-
-
-def answers_folder() -> Path:
-    """Where the answers are cached."""
-    return files.cache_folder() / "reference_counters"
-
-
-def clear_answers() -> int:
-    """Remove all cached answers; returns how many there were.
-
-    Raises: ValueError if one cannot be removed.
-    """
-    cached = sorted(answers_folder().glob("*.json"))
-    for path in cached:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise ValueError(f"cannot remove {path}: {error.strerror}") from None
-    return len(cached)
 
 
 @contextmanager

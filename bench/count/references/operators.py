@@ -17,13 +17,7 @@ from torch import Tensor, nn
 from vidcost.bench.call import TensorsOut
 from vidcost.bench.count.counter import Count, FunctionCall, unfused
 from vidcost.bench.count.operands import Operation
-from vidcost.bench.count.references.reference import (
-    Printed,
-    Reference,
-    Terms,
-    modules_by_name,
-    no_terms,
-)
+from vidcost.bench.count.references.reference import Printed, Reference, Terms, modules_by_name
 from vidcost.bench.count.rules import PRODUCTS
 
 _SEEN = ("convolution", "mm", "bmm", "addmm")
@@ -196,7 +190,6 @@ FVCORE = Reference(
     name="fvcore",
     profile=_profile_fvcore,
     flop_terms=_flop_terms,
-    param_terms=no_terms,
     categories=_CATEGORIES,
     package="fvcore",
     # torch's JIT cannot trace operators that are written in Python, as many are on meta

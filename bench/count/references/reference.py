@@ -103,6 +103,11 @@ class Explained:
         )
 
 
+def no_terms(model: nn.Module, count: Count) -> Terms:
+    """The terms of a quantity in which the counter agrees with us."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Reference:
     """A reference counter.
@@ -117,7 +122,7 @@ class Reference:
 
     name: Convention
     flop_terms: Callable[[nn.Module, Count], Terms]
-    param_terms: Callable[[nn.Module, Count], Terms] | None
+    param_terms: Callable[[nn.Module, Count], Terms] | None = no_terms
     profile: Callable[[nn.Module, tuple[Tensor, ...]], Printed] | None = None
     categories: Mapping[str, str] = field(default_factory=dict)
     package: str = ""
@@ -191,11 +196,6 @@ def _integer(amount: float) -> int:
     if int(amount) != amount:
         raise ValueError(f"{amount} is not an integer")
     return int(amount)
-
-
-def no_terms(model: nn.Module, count: Count) -> Terms:
-    """The terms of a quantity in which the counter agrees with us."""
-    return ()
 
 
 def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:

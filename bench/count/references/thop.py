@@ -22,13 +22,7 @@ from torch import Tensor, nn
 
 from vidcost.bench.count.counter import Count
 from vidcost.bench.count.operands import Operation, Shape
-from vidcost.bench.count.references.reference import (
-    Printed,
-    Reference,
-    Terms,
-    modules_by_name,
-    no_terms,
-)
+from vidcost.bench.count.references.reference import Printed, Reference, Terms, modules_by_name
 from vidcost.bench.count.rules import PRODUCTS
 
 Types = tuple[type[nn.Module], ...]
@@ -374,7 +368,6 @@ THOP_2020 = Reference(
 ULTRALYTICS = Reference(
     name="ultralytics-thop",
     flop_terms=_ULTRALYTICS.flop_terms,
-    param_terms=no_terms,
     # its tree of layers leaves out functions, so there is only the total
     profile=partial(_profile, False),
     package="thop",

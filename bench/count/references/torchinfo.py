@@ -10,13 +10,7 @@ import math
 from torch import Tensor, nn
 
 from vidcost.bench.count.counter import Count
-from vidcost.bench.count.references.reference import (
-    Printed,
-    Reference,
-    Terms,
-    modules_by_name,
-    no_terms,
-)
+from vidcost.bench.count.references.reference import Printed, Reference, Terms, modules_by_name
 from vidcost.bench.count.rules import PRODUCTS
 
 
@@ -80,7 +74,6 @@ def _seen_parameters(module: nn.Module) -> int:
 TORCHINFO = Reference(
     name="torchinfo",
     flop_terms=_torchinfo_terms,
-    param_terms=no_terms,
     profile=_profile_torchinfo,
     package="torchinfo",
     optional=True,

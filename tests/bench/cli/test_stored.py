@@ -1,4 +1,4 @@
-"""Commands on what is stored: the page of everything, the cached answers of other counters."""
+"""Commands on what is stored: the page of everything."""
 
 import json
 import re
@@ -8,7 +8,6 @@ import pytest
 
 from vidcost.bench.cli.stored import stored_app
 from vidcost.bench.count import record
-from vidcost.bench.count.references import asking
 
 
 @pytest.fixture
@@ -46,14 +45,3 @@ def test_a_report_that_fails_leaves_nothing(complaint, tmp_path):
     words = "report --results . --figures plots --out page/report.html"
     assert complaint(*words.split()).startswith("counts.jsonl, line 1 is damaged: ")
     assert ["counts.jsonl"] == [path.name for path in tmp_path.iterdir()]
-
-
-def test_cache_clear_removes_the_answers(vidcost, monkeypatch, tmp_path):
-    folder = tmp_path / "answers"
-    monkeypatch.setattr(asking, "answers_folder", lambda: folder)
-    folder.mkdir()
-    for name in ("a.json", "b.json", "other.txt"):
-        (folder / name).write_text("{}")
-    assert f"2 answers removed from {folder}\n" == vidcost("cache", "clear").out
-    assert ["other.txt"] == [path.name for path in folder.iterdir()]
-    assert f"0 answers removed from {folder}\n" == vidcost("cache", "clear").out

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from vidcost.bench.timing import sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.store import store_of
 
@@ -72,20 +71,6 @@ def test_time_fails_by_the_name_of_what_failed(vidcost, stopwatch, timed):
         "vidcost: mfnet on cpu (batch 1, fp32, eager, inference): killed: killed by SIGKILL\n"
     ) == err
     assert "killed¹" in out
-
-
-def test_ctrl_c_says_how_to_go_on(vidcost, monkeypatch):
-    def interrupted(*_, **__):
-        raise sweep.Interrupted("stopped after 1 of 2 cells")
-
-    monkeypatch.setattr(sweep, "sweep", interrupted)
-    assert (130, "", "vidcost: stopped after 1 of 2 cells\n") == vidcost("time", "mfnet")
-
-
-def test_time_without_cuda_says_so(complaint, monkeypatch):
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    message = complaint("time", "mfnet", "--device", "cuda")
-    assert "no CUDA device: choose --device cpu" == message
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from torch import nn
 
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.operators import Calls
-from vidcost.bench.count.reconcile import flops, reconcile_network
+from vidcost.bench.count.reconcile import reconcile_network
 from vidcost.bench.count.references.asking import ALL, OPTIONAL, REFERENCE_COUNTERS, ask_about
 from vidcost.bench.count.references.reference import Term
 
@@ -257,13 +257,6 @@ def test_parameters_by_hand(name, expected):
     assert expected == explained["thop"].params.terms
     assert () == explained["fvcore"].params.terms
     assert None is explained["torch"].params
-
-
-def test_flops_by_convention():
-    network = counted("linear layers")
-    assert {294} == {flops(name, *network) for name in ("macs", *REFERENCE_COUNTERS)}
-    with pytest.raises(ValueError, match="no counter 'x': choose from fvcore, thop"):
-        flops("x", *network)
 
 
 @pytest.mark.slow

@@ -227,14 +227,6 @@ def test_operators_without_products_count_none(function, shapes):
     assert 0 == counted(Calls(function), *shapes, device="cpu").macs
 
 
-def test_a_fused_attention_kernel_counts_both_products():
-    """Reached only where a network calls it by its own name."""
-    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    model = Calls(lambda q, k, v: kernel(q, k, v)[0])
-    shapes = [(2, 3, 5, 11), (2, 3, 7, 11), (2, 3, 7, 11)]
-    assert Cost(matmul=4_620, softmax=210) == counted(model, *shapes, device="cpu")
-
-
 def test_experts_take_one_matrix_a_row_or_column():
     ends = torch.tensor([3, 16], dtype=torch.int32)
     experts = Calls(lambda a, b: torch._grouped_mm(a, b, offs=ends))

@@ -111,6 +111,7 @@ def test_a_fused_attention_kernel_computes_its_scores_anew():
     model = Calls(lambda q, k, v: kernel(q, k, v)[0])
     shapes = [(2, 3, 5, 11), (2, 3, 7, 11), (2, 3, 7, 11)]
     assert Cost(matmul=11_550) == backward(model, *shapes, device="cpu")
+    assert Cost(matmul=4_620, softmax=210) == count(model, *map(torch.zeros, shapes)).total
 
 
 def test_frozen_layers_pass_the_gradient_on_and_what_is_under_no_grad_has_none():

@@ -14,8 +14,9 @@ from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import examine
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.references.reference import Answer
-from vidcost.bench.gate.counts import Change, accept, compare, differences
-from vidcost.bench.report.gate import change_table
+from vidcost.bench.gate.baseline import Change
+from vidcost.bench.gate.counts import accept, compare, differences
+from vidcost.bench.report.gate import row_change_table
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.papers.catalog import select
 
@@ -118,7 +119,7 @@ def test_a_row_that_cannot_be_counted_hides_no_other_and_is_not_accepted(store, 
         "its closed form says 7"
     )
     assert (Change("r50-cgnl", "row", "present", said), LESS) == comparison.changes
-    table = change_table(comparison).markdown()
+    table = row_change_table(comparison).markdown()
     assert "Mend first: r50-cgnl." in table
     assert "gate accept" not in table
     with pytest.raises(ValueError, match=f"^cannot accept r50-cgnl: {said}$"):

@@ -44,7 +44,7 @@ def test_a_network_is_counted_whether_it_needs_values_or_not(name):
     assert ("ok", "") == (found.status, found.error)
     assert NET == found.total
     assert 0 == found.closed_forms
-    modules = {module.module: (module.type, module.forward.macs) for module in found.modules}
+    modules = {module.module: (module.type, module.forward.macs) for module in found.count.modules}
     assert (name, NET.macs) == modules[""]
     assert (("Conv3d", 15 * P), ("Linear", 98)) == (modules["stem"], modules["head"])
 
@@ -109,15 +109,10 @@ def test_a_block_is_built_and_its_closed_form_checked(block, status, error):
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize(
-    ("name", "status", "error"),
-    [("ReadsValues", "ok", ""), ("Raises", "raised", "ValueError: ")],
-)
-def test_blocks_go_into_networks_that_read_values_or_fail(name, status, error):
+@pytest.mark.parametrize(("name", "status"), [("ReadsValues", "ok"), ("Raises", "raised")])
+def test_blocks_go_into_networks_that_read_values_or_fail(name, status):
     fields = network_fields(f"theirs.py:{name}", CLIP)
-    found = counted(checked_cell(fields | {"blocks": (("stem", "cgd"),)}))
-    assert status == found.status
-    assert found.error.startswith(error)
+    assert status == counted(checked_cell(fields | {"blocks": (("stem", "cgd"),)})).status
 
 
 @pytest.mark.parametrize(
@@ -133,22 +128,12 @@ def test_a_block_that_does_not_fit_is_rejected(block, row, message):
         counted(in_a_row(block, row))
 
 
-SMALL = (6, 2, 5, 7)
-
-
-def test_macs_are_those_of_the_batch():
-    # 70 positions, 6 channels: 2 x 6^2 x 70 + 6 x 70^2 = 34,440 a clip
-    predicted = predict(Cell(block="nl", shape=SMALL, batch=3))
-    assert (103_320, 103_320) == (predicted.macs, predicted.macs_total)
-
-
-def test_training_counts_the_backward_pass_too():
-    # as inside a network, the block's input takes a gradient: every product counts once for each
-    # of its operands
-    predicted = predict(Cell(block="nl", shape=SMALL, phase="training"))
-    convolution, products = 6 * 3 * 70, 6 * 70**2
-    assert 34_440 == predicted.macs == 4 * convolution + products
-    assert 3 * predicted.macs == predicted.macs_total
+@pytest.mark.parametrize(("phase", "times"), [("inference", 1), ("training", 3)])
+def test_predicted_macs_are_those_of_the_batch_and_the_phase(phase, times):
+    # 70 positions, 6 channels: 2 x 6^2 x 70 + 6 x 70^2 = 34,440 a clip; the block's input takes a
+    # gradient, as inside a network: every product counts once for each of its operands
+    predicted = predict(Cell(block="nl", shape=(6, 2, 5, 7), batch=3, phase=phase))
+    assert (103_320, times * 103_320) == (predicted.macs, predicted.macs_total)
 
 
 def test_a_row_is_counted_at_the_clip_of_the_cell():

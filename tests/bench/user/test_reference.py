@@ -32,16 +32,12 @@ def test_a_file_is_run_once_and_imports_from_its_folder(put):
     assert load("./code/net.py:runs") == [1]
 
 
-def test_a_file_does_not_stand_in_for_an_installed_module(put):
-    put("json.py", "x = 1")
-    assert load("json.py:x") == 1
-    assert hasattr(sys.modules["json"], "loads")
-
-
-def test_modules_of_the_current_folder_are_found_behind_installed_ones(put):
+def test_nothing_stands_in_for_an_installed_module(put):
     put("their_pkg/__init__.py", "")
     put("their_pkg/nets.py", "width = 13")
     put("json.py", "x = 1")
+    assert load("json.py:x") == 1
+    assert hasattr(sys.modules["json"], "loads")
     assert load("their_pkg.nets:width") == 13
     assert load("json:loads")("3") == 3
 

@@ -233,14 +233,7 @@ def test_clip_below_the_strides(build, wrong, message):
 
 
 @pytest.mark.parametrize(
-    "shape",
-    [
-        (2, 3, 17, 112, 112),
-        (2, 3, 16, 111, 112),
-        (2, 3, 16, 112, 111),
-        (2, 2, 16, 112, 112),
-        (3, 16, 112, 112),
-    ],
+    "shape", [(2, 3, 17, 112, 112), (2, 3, 16, 112, 111), (2, 2, 16, 112, 112), (3, 16, 112, 112)]
 )
 def test_clips_other_than_those_it_was_built_for(shape):
     with META, pytest.raises(ValueError, match=r"built for .* \(B, 3, 16, 112, 112\)"):

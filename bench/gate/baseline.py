@@ -1,0 +1,239 @@
+"""Baselines of exact counts: TOML files, one table for each network that is counted.
+
+The figures are of the whole network and of its modules down to some depth, so that a difference
+says where it is. They are integers, and no tolerance exists.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidcost.bench import files
+
+if TYPE_CHECKING:
+    from vidcost.bench.count.modules import ModuleCount
+    from vidcost.models.cost import Cost
+
+CONVENTION = 1
+"""Raised when vidcost counts the same network otherwise than before."""
+
+FIGURES = ("params", "macs", "conv", "linear", "matmul")
+"""Figures of the whole network that are held by default; in training also the backward pass's."""
+
+OF_MODULES = ("params", "macs", "backward_macs")
+
+ROW = "row"
+"""The field of a change of a whole network: new, gone, or no longer counted."""
+PRESENT = "present"
+
+Figure = int | str
+Figures = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of one network that differs from the baseline.
+
+    ``field`` names the figure, ``MODULE: macs`` that of a module; or it is ``row``. ``before`` is
+    the figure in the baseline, ``after`` the one counted now or why there is none; None if there is
+    no such figure.
+    """
+
+    row: str
+    field: str
+    before: Figure | None
+    after: Figure | None
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the network cannot be counted: it must be mended and cannot be accepted."""
+        return self.field == ROW and self.after not in (None, PRESENT)
+
+    @property
+    def difference(self) -> int | None:
+        """``after`` - ``before``; None if one is not a number."""
+        if not isinstance(self.before, int) or not isinstance(self.after, int):
+            return None
+        return self.after - self.before
+
+    @property
+    def percent(self) -> float | None:
+        """The change in percent of ``before``; None if that is 0 or not a number."""
+        if self.difference is None or not self.before:
+            return None
+        return 100 * self.difference / int(self.before)
+
+
+def changes(row: str, before: Mapping[str, Figure], after: Mapping[str, Figure]) -> list[Change]:
+    """The figures that differ.
+
+    That of a category, ``fvcore.flops.BatchNorm``, is left out where its sum differs too.
+    """
+    fields = dict.fromkeys((*after, *before))
+    changed = [field for field in fields if before.get(field) != after.get(field)]
+    if ROW in changed:
+        changed = [ROW]
+    return [
+        Change(row, field, before.get(field), after.get(field))
+        for field in changed
+        if field.rpartition(".")[0] not in changed
+    ]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The table ``[tool.vidcost]`` of pyproject.toml.
+
+    ``figures`` of the whole network are held, and modules down to ``depth`` levels. ``baselines``
+    is the folder beside the tests.
+    """
+
+    figures: tuple[str, ...] = FIGURES
+    depth: int = 1
+    baselines: str = "__counts__"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The figures of a network and, by name, those of its modules."""
+
+    figures: Figures
+    modules: Mapping[str, Figures] = field(default_factory=dict)
+
+    def flat(self) -> Figures:
+        """All figures by name, those of modules as ``MODULE: figure``."""
+        inside = {f"{m}: {n}": x for m, found in self.modules.items() for n, x in found.items()}
+        return self.figures | inside
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The entries of a file; ``convention`` is that of the vidcost that wrote it."""
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    convention: int = CONVENTION
+
+
+def settings(folder: Path) -> Settings:
+    """The settings of the repository in ``folder``.
+
+    Raises: ValueError if they are not as :class:`Settings` says.
+    """
+    path = folder / "pyproject.toml"
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("vidcost", {})
+    except FileNotFoundError:
+        given = {}
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from None
+    made = Settings(**{name: given[name] for name in Settings.__annotations__ if name in given})
+    is_right = {
+        "figures": isinstance(made.figures, list | tuple)
+        and all(isinstance(name, str) for name in made.figures),
+        "depth": type(made.depth) is int and made.depth >= 0,
+        "baselines": isinstance(made.baselines, str) and made.baselines != "",
+    }
+    for name in given:
+        if not is_right.get(name, False):
+            raise ValueError(
+                f"{path}: [tool.vidcost] takes figures (a list of names), depth (a number of "
+                f"levels) and baselines (a folder), not {name} = {given[name]!r}"
+            )
+    return made
+
+
+def entry_of(
+    forward: Cost,
+    backward: Cost | None,
+    buffers: int,
+    modules: Iterable[ModuleCount],
+    chosen: Settings,
+) -> Entry:
+    """The figures that a baseline holds of a network whose passes cost so much.
+
+    Raises: ValueError if a figure of the settings does not exist.
+    """
+    whole = {"buffers": buffers, **_figures(forward, backward)}
+    known = [name for name in whole if not name.startswith("backward_")]
+    if unknown := [name for name in chosen.figures if name not in known]:
+        raise ValueError(f"[tool.vidcost] figures: {unknown[0]!r} is none of {', '.join(known)}")
+    wanted = [*chosen.figures, *(f"backward_{name}" for name in chosen.figures)]
+    inside = {}
+    for module in modules:
+        figures = _figures(module.forward, module.backward)
+        held = {name: figures[name] for name in OF_MODULES if name in figures}
+        if module.module and module.module.count(".") < chosen.depth and any(held.values()):
+            inside[module.module] = held
+    return Entry({name: whole[name] for name in wanted if name in whole}, inside)
+
+
+def _figures(forward: Cost, backward: Cost | None) -> Figures:
+    of_backward = {"macs": backward.macs, **asdict(backward)} if backward else {}
+    of_backward.pop("params", None)
+    return {"macs": forward.macs, **asdict(forward)} | {
+        f"backward_{name}": figure for name, figure in of_backward.items()
+    }
+
+
+def check_writing(option: str) -> None:
+    """Let ``option`` write baselines.  Raises: ValueError in CI, which must not."""
+    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+        raise ValueError(
+            f"{option} writes baselines, and CI is set: run it where you work, and commit the files"
+        )
+
+
+def read(path: Path) -> Baseline | None:
+    """The baseline in ``path``; None if there is no such file.
+
+    Raises: ValueError with the path if it is damaged or has merge-conflict markers.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from None
+    for number, line in enumerate(content.splitlines(), start=1):
+        if line.startswith(("<<<<<<< ", ">>>>>>> ")):
+            raise ValueError(f"{path}, line {number}: a merge conflict is not resolved")
+    try:
+        found = tomllib.loads(content)
+        convention = found.pop("convention")
+        return Baseline({name: _entry(table) for name, table in found.items()}, int(convention))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: take it from the last commit ({error})") from None
+
+
+def _entry(table: dict[str, Any]) -> Entry:
+    modules = table.pop("modules", {})
+    entry = Entry(table, modules)
+    if not all(type(figure) is int for figure in entry.flat().values()):
+        raise ValueError("a figure is no integer")
+    return entry
+
+
+def write(path: Path, entries: Mapping[str, Entry], *, command: str) -> None:
+    """Write ``entries``, sorted by name, as a baseline of this convention.
+
+    Raises: ValueError with the path if it cannot be written.
+    """
+    lines = [
+        f"# Exact counts, written by `{command}`. Every figure is an integer without tolerance.",
+        f"convention = {CONVENTION}",
+    ]
+    for name, entry in sorted(entries.items()):
+        key = json.dumps(name)
+        lines += ["", f"[{key}]", *(f"{each} = {x:_}" for each, x in entry.figures.items())]
+        if entry.modules:
+            lines += ["", f"[{key}.modules]"]
+        for module, figures in entry.modules.items():
+            inside = ", ".join(f"{each} = {x:_}" for each, x in figures.items())
+            lines.append(f"{json.dumps(module)} = {{ {inside} }}")
+    files.write(path, "\n".join(lines) + "\n")

@@ -1,0 +1,339 @@
+"""The pytest plugin: the fixture ``count_snapshot`` holds exact counts to a baseline.
+
+It imports neither torch nor the counter before a test uses the fixture.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vidcost.bench.api.count import NetworkCount
+    from vidcost.bench.call import Inputs
+    from vidcost.bench.gate.baseline import Baseline, Entry, Settings
+
+    Snapshot = Callable[..., NetworkCount]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that write baselines."""
+    group = parser.getgroup("vidcost", "exact counts (vidcost)")
+    group.addoption(
+        "--count-update", action="store_true", help="Write all counts of this run to the baselines."
+    )
+    group.addoption(
+        "--count-update-new", action="store_true", help="Write only counts without a baseline."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the session's record of counts."""
+    option = next((o for o in ("count_update", "count_update_new") if config.getoption(o)), "")
+    if option:
+        from vidcost.bench.gate.baseline import check_writing
+
+        try:
+            check_writing(f"--{option.replace('_', '-')}")
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from None
+    config.pluginmanager.register(_Counts(config, option), "vidcost-counts")
+
+
+@pytest.fixture
+def count_snapshot(request: pytest.FixtureRequest) -> Snapshot:
+    """Count a network, and hold every figure to the baseline beside the test.
+
+    Called as ``count_snapshot(model, inputs, name="", kwargs=None, training=False)``, with the
+    arguments of :func:`vidcost.count`; several calls in one test need names. Returns what
+    :func:`vidcost.count` returns. Fails if a figure differs or has no baseline yet; ``pytest
+    --count-update`` writes it.
+    """
+    counts = request.config.pluginmanager.get_plugin("vidcost-counts")
+    assert isinstance(counts, _Counts)
+    taken: set[str] = set()
+
+    def snapshot(
+        model: nn.Module,
+        inputs: Inputs,
+        *,
+        name: str = "",
+        kwargs: Mapping[str, Any] | None = None,
+        training: bool = False,
+    ) -> NetworkCount:
+        from vidcost.bench.api.count import count
+
+        if name in taken:
+            pytest.fail("this test takes two snapshots: give each another name=...", pytrace=False)
+        taken.add(name)
+        counted = count(model, inputs, kwargs=kwargs, training=training)
+        complaint = counts.check(request.node, name, counted)
+        if complaint:
+            pytest.fail(complaint, pytrace=False)
+        return counted
+
+    return snapshot
+
+
+class _Counts:
+    """What was counted in this process, and under xdist what its workers report.
+
+    Test files are named as in the ids of tests. A test's figures stand in its file's baseline under
+    its id, with the name of the snapshot behind it, if there is one.
+    """
+
+    def __init__(self, config: pytest.Config, option: str) -> None:
+        self._config = config
+        self._option = option
+        self._root = config.rootpath
+        self._is_worker = hasattr(config, "workerinput")
+        self._files: dict[str, Baseline | str | None] = {}
+        self._seen: dict[str, dict[str, Entry]] = defaultdict(dict)
+        self._tests: dict[str, set[str]] = defaultdict(set)
+        self._passed: dict[str, set[str]] = defaultdict(set)
+        self._partial: set[str] = set()
+        self._stale: set[str] = set()
+        self._is_crashed = False
+        self._failures: list[str] = []
+        self._notes: list[str] = []
+
+    def check(self, node: pytest.Item, name: str, counted: NetworkCount) -> str:
+        """Compare ``counted`` with its baseline: a complaint, or nothing."""
+        from vidcost.bench.gate import baseline
+
+        file, _, test = node.nodeid.partition("::")
+        key = f"{test} :: {name}" if name else test
+        try:
+            entry = baseline.entry_of(
+                counted.forward,
+                counted.backward,
+                counted.buffers,
+                counted.modules,
+                self._settings,
+            )
+        except ValueError as error:
+            return str(error)
+        self._seen[file][key] = entry
+        path, stored = self._path(file), self._stored(file)
+        where = self._shown(path)
+        accept = f"pytest {file} --count-update"
+        if isinstance(stored, str):
+            return "" if self._option == "count_update" else f"{stored}; or `{accept}`"
+        if stored is not None and stored.convention != baseline.CONVENTION:
+            self._stale.add(file)
+            return ""
+        before = None if stored is None else stored.entries.get(key)
+        if before is None:
+            return "" if self._option else f"{where} has no {key!r}: `{accept}-new` adds it"
+        found = baseline.changes(test, before.flat(), entry.flat())
+        if not found or self._option == "count_update":
+            return ""
+        from vidcost.bench.report.gate import change_table
+
+        table = change_table(found, f"An improvement differs too. To accept it: `{accept}`")
+        return f"{where}: {key} is counted otherwise.\n\n{table.markdown()}"
+
+    @cached_property
+    def _settings(self) -> Settings:
+        from vidcost.bench.gate.baseline import settings
+
+        return settings(self._root)
+
+    def _path(self, file: str) -> Path:
+        test = self._root / file
+        return test.parent / self._settings.baselines / f"{test.stem}.toml"
+
+    def _stored(self, file: str) -> Baseline | str | None:
+        """The baseline of a file of tests, or why it cannot be read."""
+        from vidcost.bench.gate import baseline
+
+        if file not in self._files:
+            try:
+                self._files[file] = baseline.read(self._path(file))
+            except ValueError as error:
+                self._files[file] = str(error)
+        return self._files[file]
+
+    def _shown(self, path: Path) -> str:
+        return (
+            path.relative_to(self._root).as_posix()
+            if path.is_relative_to(self._root)
+            else str(path)
+        )
+
+    # which tests ran
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note the tests of each file, and files of which only some were asked for."""
+        for item in session.items:
+            file, _, test = item.nodeid.partition("::")
+            self._tests[file].add(test)
+        invoked = self._config.invocation_params.dir
+        for argument in self._config.args:
+            path, some, _ = argument.partition("::")
+            if some:
+                self._partial.add(os.path.relpath(invoked / path, self._root).replace(os.sep, "/"))
+
+    def pytest_deselected(self, items: Iterable[pytest.Item]) -> None:
+        """Of a file with deselected tests nothing is known to be unused."""
+        self._partial.update(item.nodeid.partition("::")[0] for item in items)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note tests that ran to their end."""
+        if report.when == "call" and report.passed:
+            file, _, test = report.nodeid.partition("::")
+            self._passed[file].add(test)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """Take over what a worker of xdist counted."""
+        from vidcost.bench.gate.baseline import Entry
+
+        told = getattr(node, "workeroutput", {}).get("vidcost")
+        if error is not None or told is None:
+            self._is_crashed = True
+            return
+        for file, entries in told["seen"].items():
+            self._seen[file] |= {key: Entry(**entry) for key, entry in entries.items()}
+        for file, tests in told["tests"].items():
+            self._tests[file] |= set(tests)
+        self._partial |= set(told["partial"])
+        self._stale |= set(told["stale"])
+
+    # the end
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Report to xdist's controller; else write baselines and find unused entries."""
+        if self._is_worker:
+            seen = {
+                file: {key: asdict(entry) for key, entry in entries.items()}
+                for file, entries in self._seen.items()
+            }
+            tests = {file: sorted(self._tests[file]) for file in self._tests}
+            told = {"seen": seen, "tests": tests}
+            told |= {"partial": sorted(self._partial), "stale": sorted(self._stale)}
+            self._config.workeroutput["vidcost"] = told  # type: ignore[attr-defined]
+            return
+        for file in sorted(self._tests):
+            try:
+                if file in self._seen or self._has_baseline(file):
+                    self._finish(file)
+            except ValueError as error:
+                self._failures.append(str(error))
+                break
+        if self._failures and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _has_baseline(self, file: str) -> bool:
+        folder = (self._root / file).parent
+        # most repositories and folders have none: do not read the settings for each
+        return any(folder.glob(f"*/{Path(file).stem}.toml")) and self._path(file).is_file()
+
+    def _finish(self, file: str) -> None:
+        from vidcost.bench.gate import baseline
+
+        stored, seen, path = self._stored(file), self._seen[file], self._path(file)
+        where = self._shown(path)
+        is_whole = not self._is_crashed and file not in self._partial
+        update = f"pytest {file} --count-update"
+        if isinstance(stored, str):
+            if self._option != "count_update" or not is_whole:
+                # a test that took a snapshot has failed for it
+                self._failures += [] if seen else [stored]
+                return
+            old: Mapping[str, Entry] = {}
+        else:
+            old = {} if stored is None else stored.entries
+        if file in self._stale and not (self._option == "count_update" and is_whole):
+            assert isinstance(stored, baseline.Baseline)
+            self._failures.append(
+                f"{where} has counts by convention {stored.convention}, and this vidcost counts by "
+                f"{baseline.CONVENTION}: nothing was compared; `{update}` counts anew"
+            )
+            return
+        unused = [key for key in old if key not in seen and self._is_unused(file, key)]
+        if not is_whole:
+            unused = []
+        if self._option == "count_update":
+            new = {key: entry for key, entry in old.items() if key not in unused} | seen
+        else:
+            self._failures += [
+                f"{where}: {key!r} is used by no test; `{update}` removes it" for key in unused
+            ]
+            new = seen | dict(old) if self._option else dict(old)
+        if new == old and file not in self._stale and not isinstance(stored, str):
+            return
+        if new:
+            baseline.write(path, new, command="pytest --count-update")
+        else:
+            path.unlink(missing_ok=True)
+        written = sum(old.get(key) != entry for key, entry in new.items())
+        self._notes.append(f"{where}: {written} written, {len(old.keys() - new.keys())} removed")
+
+    def _is_unused(self, file: str, key: str) -> bool:
+        """Whether no test takes the snapshot ``key``: its test is gone, or passed without it."""
+        owner = next((t for t in self._tests[file] if key == t or key.startswith(f"{t} :: ")), None)
+        return owner is None or owner in self._passed[file]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what was written, and what fails the session beside its tests."""
+        if self._notes or self._failures:
+            terminalreporter.section("exact counts")
+        for line in self._notes:
+            terminalreporter.line(line)
+        for line in self._failures:
+            terminalreporter.line(line, red=True)
+
+
+# pytest-benchmark
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    """Add torch and the current device to the file of a run that used torch.
+
+    ``vidcost gate samples`` compares these fields.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    from vidcost.bench.timing.machine import describe
+
+    fields = {"torch": torch.__version__}
+    if torch.cuda.is_available():
+        machine = describe(f"cuda:{torch.cuda.current_device()}")
+        names = ("device", "device_uuid", "driver", "cuda", "cudnn", "triton")
+        fields |= {name: getattr(machine, name) for name in names}
+        fields["tf32"] = torch.get_float32_matmul_precision() != "highest"
+    machine_info.update(fields)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Note a benchmark's peak of CUDA memory, and whether the stream is busy when it returns."""
+    if not hasattr(item, "funcargs") or "benchmark" not in item.funcargs:
+        return (yield)
+    torch = sys.modules.get("torch")
+    before = 0
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    result = yield
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        extra = item.funcargs["benchmark"].extra_info
+        extra["stream_busy"] = not torch.cuda.current_stream().query()
+        if (peak := torch.cuda.max_memory_allocated() - before) > 0:
+            extra.setdefault("peak_bytes", peak)
+    return result

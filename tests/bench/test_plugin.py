@@ -1,0 +1,250 @@
+"""The pytest plugin in repositories of its users: exact counts beside tests."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+# imported here once: pytester forgets what its runs import
+from vidcost.bench.api import count  # noqa: F401
+from vidcost.bench.gate import baseline  # noqa: F401
+from vidcost.bench.report import gate  # noqa: F401
+
+pytest_plugins = ["pytester"]
+
+NET = """
+from torch import nn
+
+WIDTH = 7
+
+def Encoder(width=WIDTH):
+    body = nn.Sequential(nn.Conv3d(5, width, 1, bias=False), nn.Flatten())
+    return nn.Sequential(body, nn.Linear(width * 11, 2))
+"""
+TEST = """
+from net import Encoder
+
+def test_cost(count_snapshot):
+    counted = count_snapshot(Encoder(), (3, 5, 11, 1, 1))
+    assert counted.params == counted.forward.params
+"""
+MANY = """
+import pytest
+from net import Encoder
+
+@pytest.mark.parametrize("width", [2, 3])
+def test_width(count_snapshot, width):
+    count_snapshot(Encoder(width), (1, 5, 11, 1, 1))
+
+class TestTwo:
+    def test_names(self, count_snapshot):
+        count_snapshot(Encoder(2), (1, 5, 11, 1, 1), name="small")
+        count_snapshot(Encoder(4), (1, 5, 11, 1, 1), name="large", training=True)
+"""
+BASELINE = Path("__counts__/test_cost.toml")
+
+
+@pytest.fixture
+def lab(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A repository with one network and a test of its cost."""
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "vidcost.bench.plugin")
+    pytester.makefile(".toml", pyproject="[tool.pytest.ini_options]\npythonpath = '.'\n")
+    pytester.makepyfile(net=NET, test_cost=TEST)
+    return pytester
+
+
+def run(lab: pytest.Pytester, *words: str, status: int = 0) -> str:
+    """The output of pytest in the repository."""
+    # the network's file is imported anew, as another process would
+    sys.modules.pop("net", None)
+    result = lab.runpytest_inprocess("-p", "no:cacheprovider", *words)
+    assert status == result.ret, result.stdout.str()
+    return result.stdout.str()
+
+
+def written(lab: pytest.Pytester, *words: str) -> dict[str, object]:
+    """The baseline after an update."""
+    run(lab, "--count-update", *words)
+    return tomllib.loads((lab.path / BASELINE).read_text())
+
+
+def edit(lab: pytest.Pytester, name: str, old: str, new: str) -> None:
+    """Replace text in a file of the repository."""
+    path = lab.path / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_a_baseline_is_missing_written_and_met(lab: pytest.Pytester) -> None:
+    out = run(lab, status=1)
+    assert (
+        "__counts__/test_cost.toml has no 'test_cost': `pytest test_cost.py --count-update" in out
+    )
+    # 3 clips of 11 positions: 7 maps of 5 each, and 77x2
+    whole = {"params": 35 + 156, "macs": 1155 + 462, "conv": 1155, "linear": 462, "matmul": 0}
+    inside = {"0": {"params": 35, "macs": 1155}, "1": {"params": 156, "macs": 462}}
+    assert {"convention": 1, "test_cost": {**whole, "modules": inside}} == written(lab)
+    assert "linear = 462\n" in (lab.path / BASELINE).read_text()
+    assert "1 passed" in run(lab)
+
+
+def test_a_change_names_figures_modules_and_the_command(lab: pytest.Pytester) -> None:
+    written(lab)
+    edit(lab, "net.py", "WIDTH = 7", "WIDTH = 8")
+    out = run(lab, status=1)
+    assert "__counts__/test_cost.toml: test_cost is counted otherwise." in out
+    assert ["conv", "1,155", "1,320", "+165", "+14.3%"] in [
+        line.split() for line in out.splitlines()
+    ]
+    assert ["0:", "macs", "1,155", "1,320", "+165", "+14.3%"] in [
+        line.split() for line in out.splitlines()
+    ]
+    assert "Accept: pytest test_cost.py --count-update" in out
+    # an improvement fails too
+    edit(lab, "net.py", "WIDTH = 8", "WIDTH = 6")
+    assert "-14.3%" in run(lab, status=1)
+    assert "__counts__/test_cost.toml: 1 written, 0 removed" in run(lab, "--count-update")
+    run(lab)
+
+
+def test_parametrised_tests_classes_and_names(lab: pytest.Pytester) -> None:
+    lab.makepyfile(test_cost=MANY)
+    entries = written(lab)
+    assert [
+        "TestTwo::test_names :: large",
+        "TestTwo::test_names :: small",
+        "convention",
+        "test_width[2]",
+        "test_width[3]",
+    ] == sorted(entries)
+    large = entries["TestTwo::test_names :: large"]
+    assert isinstance(large, dict)
+    # the first layer's input needs no gradient
+    assert (20 * 11 + 88, 20 * 11 + 2 * 88) == (large["macs"], large["backward_macs"])
+    run(lab)
+    edit(lab, "test_cost.py", ', name="large"', ', name="small"')
+    assert "takes two snapshots: give each another name" in run(lab, status=1)
+
+
+def test_unused_entries_fail_when_the_whole_file_ran(lab: pytest.Pytester) -> None:
+    lab.makepyfile(test_cost=MANY)
+    written(lab)
+    edit(lab, "test_cost.py", "[2, 3]", "[2]")
+    edit(lab, "test_cost.py", 'name="small"', 'name="tiny"')
+    run(lab, "--count-update-new", status=1)
+    out = run(lab, status=1)
+    update = "`pytest test_cost.py --count-update` removes it"
+    for key in ("TestTwo::test_names :: small", "test_width[3]"):
+        assert f"__counts__/test_cost.toml: {key!r} is used by no test; {update}" in out
+    # a part of the file says nothing about the rest, and deletes nothing
+    for part in (["-k", "width"], ["test_cost.py::test_width"]):
+        run(lab, *part)
+        assert "test_width[3]" in written(lab, *part)
+    assert "test_width[3]" not in written(lab)
+    run(lab)
+    # nor does a test that was skipped
+    edit(lab, "test_cost.py", "class TestTwo", "@pytest.mark.skip\nclass TestTwo")
+    run(lab)
+    assert len(written(lab)) == 4
+
+
+def test_new_entries_alone_are_written(lab: pytest.Pytester) -> None:
+    before = written(lab)
+    edit(lab, "net.py", "WIDTH = 7", "WIDTH = 8")
+    edit(
+        lab,
+        "test_cost.py",
+        "def test_cost",
+        "def test_new(count_snapshot):\n"
+        "    count_snapshot(Encoder(1), (1, 5, 11, 1, 1))\n\ndef test_cost",
+    )
+    run(lab, "--count-update-new", status=1)
+    after = tomllib.loads((lab.path / BASELINE).read_text())
+    assert before["test_cost"] == after["test_cost"]
+    assert {"convention", "test_cost", "test_new"} == after.keys()
+
+
+@pytest.mark.parametrize("option", ["--count-update", "--count-update-new"])
+def test_ci_writes_nothing(
+    lab: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    result = lab.runpytest_inprocess("-p", "no:cacheprovider", option)
+    assert pytest.ExitCode.USAGE_ERROR == result.ret
+    assert not (lab.path / BASELINE).exists()
+    result.stderr.fnmatch_lines([f"*{option} writes baselines, and CI is set: *"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("<<<<<<< ours\nconvention = 1\n", "line 1: a merge conflict is not resolved"),
+        ("convention = ", "is damaged: take it from the last commit"),
+        ("[test_cost]\nmacs = 1\n", "is damaged: take it from the last commit ('convention')"),
+        ("convention = 1\n[test_cost]\nmacs = 1.0\n", "is damaged: take it from the last commit"),
+        ("convention = 1\ntest_cost = 3\n", "is damaged: take it from the last commit"),
+    ],
+)
+def test_a_damaged_baseline_is_one_line(lab: pytest.Pytester, content: str, message: str) -> None:
+    path = lab.path / BASELINE
+    path.parent.mkdir()
+    path.write_text(content)
+    out = run(lab, status=1)
+    assert 1 == out.count(message) - out.count(f"- {path}")
+    run(lab, "--count-update", "-k", "cost", status=0)
+    assert "test_cost" in written(lab)
+
+
+def test_another_convention_is_said_once(lab: pytest.Pytester) -> None:
+    lab.makepyfile(test_cost=MANY)
+    written(lab)
+    edit(lab, str(BASELINE), "convention = 1", "convention = 0")
+    out = run(lab, status=1)
+    assert "3 passed" in out
+    assert 1 == out.count("has counts by convention 0, and this vidcost counts by 1")
+    run(lab, "-k", "width", "--count-update", status=1)
+    assert 1 == written(lab)["convention"]
+    run(lab)
+
+
+def test_settings_of_the_repository(lab: pytest.Pytester) -> None:
+    def settings(text: str) -> None:
+        lab.makefile(".toml", pyproject=f"[tool.pytest.ini_options]\npythonpath='.'\n{text}")
+
+    settings("[tool.vidcost]\nfigures = ['buffers']\ndepth = 2\nbaselines = 'costs'\n")
+    run(lab, "--count-update")
+    found = tomllib.loads((lab.path / "costs/test_cost.toml").read_text())["test_cost"]
+    assert {"buffers", "modules"} == found.keys()
+    assert ["0", "0.0", "1"] == sorted(found["modules"])
+    settings("[tool.vidcost]\nfigures = ['flops']\n")
+    assert "[tool.vidcost] figures: 'flops' is none of macs, params, " in run(lab, status=1)
+    settings("[tool.vidcost]\ndeep = 2\n")
+    assert "[tool.vidcost] takes figures (a list of names), depth" in run(lab, status=1)
+
+
+@pytest.mark.slow
+def test_under_xdist_the_controller_writes(lab: pytest.Pytester) -> None:
+    lab.makepyfile(test_cost=MANY, test_more=TEST)
+    words = ("-p", "xdist", "-p", "no:cacheprovider", "-n", "2", "--dist", "load")
+    assert 0 == lab.runpytest_subprocess("--count-update", *words).ret
+    found = tomllib.loads((lab.path / BASELINE).read_text())
+    assert 5 == len(found)
+    assert 0 == lab.runpytest_subprocess(*words).ret
+    edit(lab, "test_cost.py", "[2, 3]", "[2]")
+    result = lab.runpytest_subprocess(*words)
+    assert 1 == result.ret
+    result.stdout.fnmatch_lines(["*'test_width?3?' is used by no test*"])
+
+
+def test_pytest_starts_without_torch() -> None:
+    code = (
+        "import sys, pytest; pytest.main(['--version']); "
+        "print([m for m in ('torch', 'numpy', 'pydantic', 'tabulate') if m in sys.modules])"
+    )
+    script = "import sys, vidcost.bench.plugin\n" + code
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "[]" == done.stdout.strip().splitlines()[-1], done.stderr
