@@ -55,9 +55,6 @@ def compare(
             metavar="AXIS=N,...", help="Compare at several clips: frames=8,16,32 or size=112,224."
         ),
     ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the sweep to an .svg or .png file.")
-    ] = None,
     classes: options.Classes = None,
     frames: options.Frames = None,
     size: options.Size = None,
@@ -104,8 +101,6 @@ def compare(
     if not at or not block:
         raise ValueError("give --at and --block: where in the network, and what goes there")
     swept = None if sweep is None else _swept(sweep)
-    if plot is not None:
-        _check_plot(plot, swept)
     budget_s, limit = seconds(budget or BUDGET), limit_s(time_limit)
     fields = fields_of(
         [network], inputs, clip, has_batch=axes["batch"] != 1, is_swept=swept is not None
@@ -148,11 +143,6 @@ def compare(
     more = [f"{left_out} more timings, on other kinds of machines, are stored and not shown"]
     for note in (*taken.notes, *(more if left_out else ())):
         typer.echo(note, err=True)
-    if plot is not None and axis is not None:
-        from vidcost.bench.report.plots import write_sweep
-
-        write_sweep(found, plot, title=where, axis=axis)
-        typer.echo(f"drawn: {plot}", err=True)
     print_table(table, as_)
     report(
         f"{variant.cell.target}: {line['status']}: {line['error']}"
@@ -172,11 +162,3 @@ def _swept(text: str) -> tuple[str, tuple[int, ...]]:
     if not all(number.isdecimal() and int(number) for number in numbers):
         raise ValueError(f"--sweep {text}: {axis} are whole numbers above 0, as in {axis}=8,16,32")
     return axis, tuple(dict.fromkeys(map(int, numbers)))
-
-
-def _check_plot(plot: Path, swept: object) -> None:
-    if swept is None:
-        raise ValueError("--plot draws a sweep: give --sweep too, as in frames=8,16,32")
-    if plot.suffix not in (".svg", ".png"):
-        raise ValueError(f"--plot {plot}: name an .svg or a .png file")
-    files.check_folder(plot.parent)

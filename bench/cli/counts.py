@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,6 @@ from vidcost.bench.cli import options
 from vidcost.bench.cli.output import (
     print_table,
     report,
-    report_failures,
     write_document,
     write_lines,
 )
@@ -99,62 +98,50 @@ def count(
         network_cells,
         parted,
     )
-    from vidcost.bench.count.record import count_row
     from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
     from vidcost.bench.inspection.counted import counted
-    from vidcost.bench.report.counts import count_table, counted_table, modules_table
+    from vidcost.bench.report.counts import counted_table, modules_table
     from vidcost.bench.timing.cell import checked_cell
-    from vidcost.bench.timing.plan import row_fields
+    from vidcost.bench.timing.plan import code_of, row_fields, shape_of
 
     if sum((training, references, depth is not None)) > 1:
         raise ValueError("--training, --references and --depth are three tables: give one of them")
     clip = {"classes": classes, "frames": frames, "size": size}
+    names, own = (rows, []) if shape else parted(rows)
     of_rows = table or any(clip.values())
+    if shape and (of_rows or inputs or training or references or depth is not None):
+        raise ValueError("--shape is for blocks alone: give blocks and --shape only")
+    if own and (names or of_rows):
+        raise ValueError(
+            "networks of your own are counted by themselves, at --input: leave out rows, "
+            "--table, --classes, --frames and --size"
+        )
+    cells = network_cells(own, inputs)
+    chosen = [] if shape or own else buildable(names, table=table, clip=clip)
+    cells += [checked_cell(row_fields(row)) for row in chosen]
     if shape:
-        if of_rows or inputs or training or references or depth is not None:
-            raise ValueError("--shape is for blocks alone: give blocks and --shape only")
-        cells = _block_cells(rows or (), shape)
-    else:
-        names, own = parted(rows)
-        cells = network_cells(own, inputs)
-        if cells and (names or of_rows):
-            raise ValueError(
-                "networks of your own are counted by themselves, at --input: leave out rows, "
-                "--table, --classes, --frames and --size"
-            )
-        chosen = [] if cells else buildable(names, table=table, clip=clip)
-        if depth is not None and len(cells or chosen) != 1:
-            number = f"{len(cells)} are given" if cells else f"{len(chosen)} rows are chosen"
-            raise ValueError(f"--depth is for one network: {number}")
-        if chosen and references:
-            records = [each.record for each in measured(chosen, use_cache=not no_cache)]
-            print_table(count_table(records), as_)
-            report_failures(records)
-            return
-        if chosen and not training and depth is None:
-            print_table(count_table([count_row(row) for row in chosen]), as_)
-            return
-        cells = cells or [checked_cell(row_fields(row)) for row in chosen]
-    asked = tuple(REFERENCE_COUNTERS) if references else ()
+        if not names:
+            raise ValueError("--shape is for blocks: name some, such as nl or pnl:n=3")
+        at = shape_of(shape)
+        cells = [checked_cell({"block": b, "shape": at, "code": code_of([b])}) for b in names]
+    if depth is not None and len(cells) != 1:
+        raise ValueError(f"--depth is for one network: {len(cells)} are chosen")
+    asked = tuple(REFERENCE_COUNTERS) if references and own else ()
     limit = limit_s(time_limit)
     found = [
         counted(cell, reference_counters=asked, training=training, limit_s=limit) for cell in cells
     ]
+    if references and chosen:
+        examined = measured(chosen, use_cache=not no_cache)
+        found = [
+            replace(each, answers=other.record.reference_counters)
+            for each, other in zip(found, examined, strict=True)
+        ]
     if depth is None:
         print_table(counted_table(found), as_)
-    elif found[0].modules:
+    elif found[0].count:
         print_table(modules_table(found[0], depth), as_)
     report(failures(found))
-
-
-def _block_cells(specs: Sequence[str], shape: str) -> list[Cell]:
-    from vidcost.bench.timing.cell import checked_cell
-    from vidcost.bench.timing.plan import code_of, shape_of
-
-    if not specs:
-        raise ValueError("--shape is for blocks: name some, such as nl or pnl:n=3")
-    each = shape_of(shape)
-    return [checked_cell({"block": spec, "shape": each, "code": code_of([spec])}) for spec in specs]
 
 
 @counts_app.command("explain", epilog="Example: `vidcost explain mfnet-nl mfnet-pnl-x5`")
@@ -253,6 +240,7 @@ def _printed(
     from vidcost.bench.cli.targets import buildable
     from vidcost.bench.count.reconcile import candidates_of_row, ranked
     from vidcost.bench.inspection.counted import candidates_of
+    from vidcost.bench.isolation import isolated
     from vidcost.bench.report.reconciliation import printed_table
     from vidcost.papers.figures import Figure
 
@@ -263,6 +251,6 @@ def _printed(
     if chosen:
         found = list(candidates_of_row(chosen[0], parameters))
     else:
-        found = candidates_of(networks[0], limit_s=limit_s)
+        found = isolated(limit_s, candidates_of, networks[0])
     best = ranked(found, flops, parameters)[:SHOWN_OF_PRINTED]
     return printed_table(best, flops, parameters, tried=len(found))

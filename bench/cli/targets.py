@@ -109,5 +109,5 @@ def failures(networks: Iterable[Counted]) -> list[str]:
         target = each.cell.target
         if each.status != "ok":
             lines.append(f"{target}: {each.status}: {each.error}")
-        lines += unanswered(target, each.answers or {})
+        lines += unanswered(target, each.answers)
     return lines

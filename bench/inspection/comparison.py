@@ -119,7 +119,7 @@ def compared(
     lines = []
     for variant, count in zip(chosen, counts, strict=True):
         total, less, timing = count.total, plain[variant.value], timed.get(variant)
-        fvcore = (count.answers or {}).get("fvcore")
+        fvcore = count.answers.get("fvcore")
         alone = by_cell.get(variant.cell)
         mine = added.get(variant, {})
         beside = [t for v, t in done.items() if v.value == variant.value and not variant.block]

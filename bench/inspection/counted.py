@@ -4,7 +4,7 @@ Users' code runs in an isolated process, where it may do anything.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from vidcost.bench.api.count import NetworkCount, count
 from vidcost.bench.block_spec import block_factory
 from vidcost.bench.count.counter import UncountedOperator
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.modules import ClosedFormMismatch, ModuleCount
+from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.count.reconcile import Candidate, Entry, candidates, reconcile_network
 from vidcost.bench.count.references.asking import DEFAULT, ask_about
 from vidcost.bench.count.references.reference import Answer, Convention
@@ -28,26 +28,28 @@ from vidcost.models.cost import Cost
 
 @dataclass(frozen=True)
 class Counted:
-    """The counts of ``cell``, or why there are none.
+    """The count of ``cell``, or why there is none.
 
     ``status`` is "ok"; "uncounted" if an operator has no rule; "differs" if a closed form says
     something else; or how the code failed: "raised", "exited", "killed", "timed out". ``error`` is
-    its line. ``closed_forms`` is the number of modules that were checked. ``answers`` are those of
-    the counters that were asked. ``modules`` are all inside, outermost first. ``backward`` is the
-    backward pass of a step of training, None if it was not asked for. ``multiply`` are elements
-    multiplied one by one in the forward pass.
+    its line. ``answers`` are those of the counters that were asked.
     """
 
     cell: Cell
     status: str = "ok"
     error: str = ""
-    total: Cost | None = None
-    backward: Cost | None = None
-    buffers: int | None = None
-    multiply: int = 0
-    closed_forms: int = 0
-    answers: Mapping[Convention, Answer] | None = None
-    modules: tuple[ModuleCount, ...] = ()
+    count: NetworkCount | None = None
+    answers: Mapping[Convention, Answer] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Cost | None:
+        """The cost of the forward pass."""
+        return self.count.forward if self.count else None
+
+    @property
+    def closed_forms(self) -> int:
+        """The number of modules whose closed form is met; none if any fails."""
+        return len(self.count.checks) if self.count and self.status == "ok" else 0
 
 
 def counted(
@@ -97,10 +99,9 @@ def predict(cell: Cell, *, limit_s: float = LIMIT_S) -> Predicted:
         if not cell.code:
             raise
         return Predicted()
-    if found.total is None:
+    if found.count is None:
         return Predicted(hangs=found.error if found.status == "timed out" else None)
-    backward = found.backward.macs if found.backward else 0
-    return Predicted(found.total.macs, found.total.macs + backward)
+    return Predicted(found.count.forward.macs, found.count.total.macs)
 
 
 def outline(cell: Cell) -> tuple[nn.Module, tuple[Tensor, ...]]:
@@ -130,15 +131,8 @@ def _explained(cell: Cell, counters: tuple[Convention, ...]) -> list[Entry]:
         return reconcile_network(cell.target, built.model, built.inputs, counters)
 
 
-def candidates_of(cell: Cell, *, limit_s: float = LIMIT_S) -> list[Candidate]:
-    """What ``cell``'s target gives by every convention.
-
-    Raises: ValueError as :func:`counted`; Failed.
-    """
-    return isolated(limit_s, _candidates, cell)
-
-
-def _candidates(cell: Cell) -> list[Candidate]:
+def candidates_of(cell: Cell) -> list[Candidate]:
+    """What ``cell``'s target gives by every convention; runs a user's code, so isolate it."""
     built = build(cell)
     with of_user_code(UncountedOperator):
         return list(candidates(" + ".join(cell.inputs), built.model, built.inputs))
@@ -146,31 +140,21 @@ def _candidates(cell: Cell) -> list[Candidate]:
 
 def _counted(cell: Cell, reference_counters: Sequence[Convention], training: bool) -> Counted:
     try:
-        network = _network_count(cell, training)
+        found = _network_count(cell, training)
     except UncountedOperator as error:
         known = Counted(cell, status="uncounted", error=str(error))
     else:
         status, why = "ok", ""
-        if network.unchecked:
+        if found.unchecked:
             # a closed form that fails says nothing against the count
-            status, why = "raised", f"cost: {network.unchecked[0]}"
-        for check in network.checks:
+            status, why = "raised", f"cost: {found.unchecked[0]}"
+        for check in found.checks:
             if not check.equal:
                 status, why = "differs", f"{cell.block or cell.target}: {check}"
         if why and not cell.code:
             # of ours it is a bug, which ends the command
             raise ClosedFormMismatch(why)
-        known = Counted(
-            cell,
-            status=status,
-            error=why,
-            total=network.forward,
-            backward=network.backward,
-            buffers=network.buffers,
-            multiply=network.multiply,
-            closed_forms=0 if why else len(network.checks),
-            modules=network.modules,
-        )
+        known = Counted(cell, status, why, found)
     if not reference_counters:
         return known
     built = build(cell)

@@ -5,7 +5,6 @@ from dataclasses import fields
 from typing import Any
 
 from vidcost.bench.api.count import multiplications
-from vidcost.bench.count.record import Record
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.rules import PRODUCTS
 from vidcost.bench.inspection.counted import Counted
@@ -73,25 +72,9 @@ def list_table(rows: Iterable[Row]) -> Table:
     )
 
 
-def count_table(records: Sequence[Record]) -> Table:
-    """The counts of rows, with other counters' FLOPs if they were asked."""
-    return counted_table(
-        [
-            Counted(
-                Cell(row=each.row, classes=each.classes),
-                total=each,
-                buffers=each.buffers,
-                closed_forms=each.closed_forms,
-                answers=each.reference_counters,
-            )
-            for each in records
-        ]
-    )
-
-
 def counted_table(found: Sequence[Counted]) -> Table:
     """The counts of rows, users' networks, or blocks alone; with the backward pass if counted."""
-    counters = dict.fromkeys(name for each in found for name in each.answers or ())
+    counters = dict.fromkeys(name for each in found for name in each.answers)
     heads = [_target(each.cell) for each in found]
     lines = [head | _figures(each) for head, each in zip(heads, found, strict=True)]
     cell = found[0].cell
@@ -105,7 +88,7 @@ def counted_table(found: Sequence[Counted]) -> Table:
     ]
     if counters:
         legend.append("fvcore and thop: as they print, by their own conventions.")
-    if any(each.backward for each in found):
+    if any(each.count and each.count.backward for each in found):
         title, columns = "Training", [_QUANTITIES[1], *_BACKWARD]
         legend = [where + _UNITS, _TRAINING]
     if cell.shape is not None:
@@ -125,8 +108,8 @@ def counted_table(found: Sequence[Counted]) -> Table:
             *(
                 note
                 for each in found
-                if each.total
-                and (note := multiplications(each.cell.target, each.multiply, each.total))
+                if (count := each.count)
+                and (note := multiplications(each.cell.target, count.multiply, count.forward))
             ),
         ),
     )
@@ -149,18 +132,17 @@ def _quantities(cost: Cost) -> dict[str, Any]:
 
 def _figures(each: Counted) -> dict[str, Any]:
     # without a count there is nothing to compare a closed form with
-    total, backward = each.total, each.backward
-    figures: dict[str, Any] = {"macs": None, "buffers": each.buffers, "closed_forms": None}
-    figures["classes"] = each.cell.classes
-    if total is not None:
-        figures |= _quantities(total) | {"closed_forms": each.closed_forms}
-    if total is not None and backward is not None:
-        figures["backward_macs"] = backward.macs
-        figures["training_macs"] = total.macs + backward.macs
-        figures |= {f"backward_{kind}": getattr(backward, kind) for kind in PRODUCTS}
+    figures: dict[str, Any] = dict.fromkeys(("macs", "buffers", "closed_forms"))
+    figures["classes"] = row_of(each.cell).classes if each.cell.row else None
+    if count := each.count:
+        figures |= _quantities(count.forward) | {"closed_forms": each.closed_forms}
+        figures["buffers"] = count.buffers
+        if backward := count.backward:
+            figures |= {"backward_macs": backward.macs, "training_macs": count.total.macs}
+            figures |= {f"backward_{kind}": getattr(backward, kind) for kind in PRODUCTS}
     return {
         **figures,
-        **{name: answer.flops for name, answer in (each.answers or {}).items()},
+        **{name: answer.flops for name, answer in each.answers.items()},
         "status": each.status,
         "error": each.error or None,
     }
@@ -181,7 +163,7 @@ def modules_table(found: Counted, depth: int) -> Table:
                 "kind": each.type,
                 **_quantities(each.forward),
             }
-            for each in found.modules
+            for each in (found.count.modules if found.count else ())
             if not each.module or each.module.count(".") < depth
         ],
         legend=(("Batch 1. " if cell.row else "At the inputs given. ") + _UNITS,),

@@ -195,7 +195,7 @@ def test_a_terminal_of_the_locale_c_gets_ascii():
         ("count c3d --frames 8", ["C3D", "8 frames", "too short", "at least 16"]),
         ("count 2plus-c1-d", ["2plus-c1-d cannot be built", "no public definition"]),
         ("count mfnet --training --references", ["three tables: give one of them"]),
-        ("count 'mfnet*' --depth 2", ["--depth is for one network: 24 rows"]),
+        ("count 'mfnet*' --depth 2", ["--depth is for one network: 24 are"]),
         ("count mfnet --depth -1", ["--depth"]),
         ("count mfnet --size 99999999999", ["more elements than torch can number"]),
         ("count --shape 384x8x14x14", ["--shape is for blocks: name some"]),

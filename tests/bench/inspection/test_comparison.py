@@ -1,5 +1,8 @@
+from dataclasses import fields
+
 import pytest
 
+from vidcost.bench.api.count import NetworkCount
 from vidcost.bench.inspection.comparison import (
     PLAIN,
     Variant,
@@ -38,13 +41,15 @@ def timing(variant: Variant, adds: float, *, without: float = 1.0, n: int = 20, 
     )
 
 
-def counts_of(some, costs):
-    return [Counted(v.cell, total=c) for v, c in zip(some, costs, strict=True)]
+def counted(variant: Variant, *, status: str = "ok", error: str = "", **cost: int) -> Counted:
+    unknown = dict.fromkeys([field.name for field in fields(NetworkCount)])
+    found = NetworkCount(**unknown | {"forward": Cost(**cost), "checks": ()})
+    return Counted(variant.cell, status, error, found)
 
 
 def test_what_each_adds_and_which_cannot_be_told_apart():
     some = chosen("nl", "cgnl", "cgd", "pnl:n=2")
-    counts = counts_of(some, [Cost(params=10, conv=1000 + k) for k in range(5)])
+    counts = [counted(v, params=10, conv=1000 + k) for k, v in enumerate(some)]
     adds = {"nl": 0.5, "cgnl": 0.505, "cgd": 0.0, "pnl:n=2": 0.2}
     timings = [timing(v, adds[v.block]) for v in some if v.block]
     plain, nl, cgnl, cgd, pnl = compared(some, counts, timings)
@@ -61,7 +66,7 @@ def test_what_each_adds_and_which_cannot_be_told_apart():
 
 def test_of_too_few_pairs_nothing_is_separated():
     some = chosen("nl", "cgnl")
-    counts = counts_of(some, [Cost()] * 3)
+    counts = [*map(counted, some)]
     few, many = timing(some[1], 5.0, n=3), timing(some[2], 0.1)
     _, nl, cgnl = compared(some, counts, [few, many])
     assert ([PLAIN, "cgnl"], ["nl"]) == (nl["not_separated"], cgnl["not_separated"])
@@ -70,10 +75,10 @@ def test_of_too_few_pairs_nothing_is_separated():
 def test_what_failed_has_its_status_and_no_figures():
     some = chosen("nl", "cgnl", "cgd")
     counts = [
-        Counted(some[0].cell, total=Cost(conv=5)),
-        Counted(some[1].cell, total=Cost(conv=8)),
+        counted(some[0], conv=5),
+        counted(some[1], conv=8),
         Counted(some[2].cell, status="raised", error="ValueError: theirs"),
-        Counted(some[3].cell, status="differs", error="counted otherwise", total=Cost(conv=9)),
+        counted(some[3], status="differs", error="counted otherwise", conv=9),
     ]
     oom = {"status": "oom", "error": "out", "samples_s": {}}
     timings = [timing(some[k], 0.1).model_copy(update=oom) for k in (1, 3)]

@@ -44,7 +44,7 @@ def test_a_network_is_counted_whether_it_needs_values_or_not(name):
     assert ("ok", "") == (found.status, found.error)
     assert NET == found.total
     assert 0 == found.closed_forms
-    modules = {module.module: (module.type, module.forward.macs) for module in found.modules}
+    modules = {module.module: (module.type, module.forward.macs) for module in found.count.modules}
     assert (name, NET.macs) == modules[""]
     assert (("Conv3d", 15 * P), ("Linear", 98)) == (modules["stem"], modules["head"])
 

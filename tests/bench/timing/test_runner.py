@@ -127,14 +127,8 @@ def test_autocast_computes_in_half_precision_from_single():
     assert [torch.bfloat16] * 2 == seen
 
 
-def test_a_block_without_the_implementation_is_left_out_of_all_alone():
-    specs, reasons = implemented(["nl", "cgd"], "reference,optimized", every=True)
-    assert (["nl"], ["cgd left out: cgd has no optimized implementation"]) == (specs, reasons)
+def test_blocks_are_timed_in_one_implementation():
     assert (["nl:impl=optimized"], []) == implemented(["nl"], "optimized", every=False)
-    with pytest.raises(ValueError, match="cgd has no optimized implementation"):
-        implemented(["nl", "cgd"], "reference,optimized", every=False)
-    with pytest.raises(ValueError, match="unknown implementation 'fast'"):
-        implemented(["nl", "cgd"], "fast", every=True)
 
 
 def test_inference_keeps_no_graph():
