@@ -10,6 +10,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from multiprocessing.connection import Connection
 
@@ -20,6 +21,7 @@ from vidcost.bench.process import connect
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
+from vidcost.bench.timing.delay import Delayed
 from vidcost.bench.timing.machine import allowed_cpus, cpus_for
 from vidcost.bench.timing.memory import memory_of, rss_peak_bytes
 from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
@@ -79,6 +81,8 @@ def _measured(
     FALLBACKS.clear()
     clock = clock_for(cell.device)
     built = make(cell, limits.seed)
+    if task.slowdown:
+        built = replace(built, model=Delayed(built.model, task.slowdown))
     runner = Runner(cell, built, clock, seed=limits.seed)
     if cell.code:
         output = runner.step()

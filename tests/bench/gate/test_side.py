@@ -134,6 +134,7 @@ def test_what_cannot_be_compared(vidcost, complaint, lab: Path) -> None:
     assert "leave out rows" in complaint("gate", "time", "tests/perf", "mfnet")
     assert "no ref 'lost'" in complaint("gate", "time", "tests/perf", "--base", "lost")
     Path("tests/perf/test_speed.py").write_text("def test_other(): pass\n")
+    Path("src/lab/model.py").write_text(MODEL.format(3))
     status, _, err = vidcost("gate", "time", "tests/perf")
     assert (3, True) == (status, "no test in tests/perf uses time_gate" in err)
     Path("pyproject.toml").write_text("[tool.vidcost.time]\nmargin = '8%'\n")

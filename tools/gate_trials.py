@@ -1,0 +1,259 @@
+"""Trials of the gate with a known answer: measured, by pytest-benchmark too, or simulated."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from scipy import stats
+
+from vidcost.bench import files
+from vidcost.bench.gate import interleave
+from vidcost.bench.gate.judge import Pairs, is_settled, judge_pairs, pairs_of, planned
+from vidcost.bench.gate.record import Rule, Verdict
+from vidcost.bench.gate.statistics import CONFIDENCE
+from vidcost.bench.gate.versions import prepare
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.record import Machine
+
+SAME = 1.0
+"""The factor of an A/A trial."""
+
+FAIL_RULES = ("mean:10%", "min:5%", "median:5%")
+"""Of --benchmark-compare-fail."""
+
+BENCHMARKS = Path(__file__).with_name("gate_study_benchmarks.py")
+
+
+class Pair(NamedTuple):
+    """Medians of the two processes of a pair, and the median of log(head / base) over its turns."""
+
+    base_s: float
+    head_s: float
+    log_ratio: float
+
+
+class Trial(BaseModel):
+    """One run of the gate with equal code on both sides, reduced to its pairs.
+
+    Every pass of head was delayed so that head is slower by ``factor``; 1 in an A/A trial.
+    ``number`` counts the trials of a factor. ``screen`` and ``confirm`` are by cell. ``alarms``: by
+    rule of pytest-benchmark, which cells it called slower on the same code, base then head.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    factor: float = Field(ge=1, allow_inf_nan=False)
+    number: NonNegativeInt
+    started: str
+    took_s: float
+    vidcost: str
+    commit: str
+    machine: Machine
+    rule: Rule
+    visit_s: float
+    cells: tuple[Cell, ...]
+    screen: tuple[tuple[Pair, ...], ...]
+    confirm: tuple[tuple[Pair, ...], ...]
+    alarms: dict[str, tuple[int, ...]]
+
+    def verdicts(self) -> list[Verdict]:
+        """The gate's verdicts on latency."""
+        screened, confirmed = (
+            [Pairs(*map(tuple, zip(*pairs, strict=True))) for pairs in stage]
+            for stage in (self.screen, self.confirm)
+        )
+        return judge_pairs([cell.target for cell in self.cells], screened, confirmed, self.rule)
+
+
+def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: float) -> Trial:
+    """Measure one trial: the working tree on both sides, every pass of head delayed by ``factor``.
+
+    Raises: ValueError if there is no git repository or no such device, or pytest-benchmark fails.
+    """
+    begun = time.monotonic()
+    # another seed for each trial, the same one if it is repeated
+    seed = round(1000 * factor) * 1000 + number
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepare(Path(), None, None, Path(folder))
+        run = interleave.Campaign(
+            interleave.new_run(prepared, cells, seed=seed, visit_s=visit_s),
+            {"base": prepared[0].variables, "head": prepared[1].variables},
+            stages=("screen", "confirm"),
+            slowdown=factor - 1,
+        ).finish()
+    screen, confirm = (
+        tuple(tuple(map(Pair, p.base, p.head, p.log_ratios)) for p in pairs_of(run, stage))
+        for stage in ("screen", "confirm")
+    )
+    return Trial(
+        factor=factor,
+        number=number,
+        started=run.started,
+        took_s=round(time.monotonic() - begun, 1),
+        vidcost=run.vidcost,
+        commit=run.head.commit,
+        machine=run.machine,
+        rule=run.rule,
+        visit_s=visit_s,
+        cells=run.cells,
+        screen=screen,
+        confirm=confirm,
+        alarms=pytest_benchmark(cells, factor - 1),
+    )
+
+
+def pytest_benchmark(cells: Sequence[Cell], slowdown: float) -> dict[str, tuple[int, ...]]:
+    """By rule the cells that pytest-benchmark calls slower: base is run, then head, as users do.
+
+    Raises: ValueError if it fails otherwise.
+    """
+    sides = (
+        (0.0, ["--benchmark-autosave"]),
+        (slowdown, ["--benchmark-compare", "--benchmark-compare-fail", *FAIL_RULES]),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for delay, told in sides:
+            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+            command += ["-c", os.devnull, "--rootdir", folder, f"--benchmark-storage={folder}"]
+            known = {
+                "GATE_STUDY_CELLS": json.dumps([cell.model_dump(mode="json") for cell in cells]),
+                "GATE_STUDY_SLOWDOWN": str(delay),
+                "OMP_NUM_THREADS": str(cells[0].threads),
+            }
+            ran = subprocess.run(
+                [*command, str(BENCHMARKS), *told],
+                env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | known,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            said = ran.stdout + ran.stderr
+            if ran.returncode and "Performance has regressed" not in said:
+                raise ValueError(f"pytest-benchmark failed: {' '.join(said.split())[-300:]}")
+    return alarms_in(said)
+
+
+def alarms_in(said: str) -> dict[str, tuple[int, ...]]:
+    """The cells that each rule names in the output of pytest-benchmark."""
+    found: dict[str, list[int]] = {rule: [] for rule in FAIL_RULES}
+    for cell, field in re.findall(r"test_pass\[(\d+)\] .*?- Field '(\w+)' has failed", said):
+        for rule in FAIL_RULES:
+            if rule.startswith(f"{field}:"):
+                found[rule].append(int(cell))
+    return {rule: tuple(sorted(cells)) for rule, cells in found.items()}
+
+
+def read(path: Path) -> list[Trial]:
+    """The trials of a study; none if there is no file.  Raises: ValueError if it is damaged."""
+    if not path.exists():
+        return []
+    trials = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            trials.append(Trial.model_validate_json(line))
+        except ValueError:
+            raise ValueError(f"{path}, line {number} is damaged: remove it") from None
+    return trials
+
+
+def write(path: Path, trials: Iterable[Trial]) -> None:
+    """Write the whole file or nothing.  Raises: ValueError if it cannot be written."""
+    files.write(path, "".join(f"{trial.model_dump_json()}\n" for trial in trials))
+
+
+# simulation
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What the log ratios of pairs of equal code are drawn from.
+
+    ``pools`` are log ratios by row, each with a random sign as the order in a pair is random;
+    without them they are normal, with ``deviation``. Of ``disturbed`` pairs one side takes 1.2
+    times as long.
+    """
+
+    name: str
+    deviation: float = 0.0
+    disturbed: float = 0.0
+    pools: tuple[tuple[float, ...], ...] = ()
+
+    def draw(self, random: np.random.Generator, row: int, count: int) -> NDArray[np.float64]:
+        """The log ratios of ``count`` pairs of a row."""
+        sign = random.choice((-1.0, 1.0), count)
+        if self.pools:
+            return random.choice(self.pools[row % len(self.pools)], count) * sign
+        off = math.log(1.2) * sign * (random.random(count) < self.disturbed)
+        return random.normal(0, self.deviation, count) + off
+
+
+def simulated(
+    noise: Noise, factor: float, *, rows: int, runs: int, rule: Rule, seed: int = 0
+) -> Iterator[list[Verdict]]:
+    """The verdicts of ``runs`` runs of ``rows`` rows, in all of which head is slower."""
+    random = np.random.default_rng([seed, round(1000 * factor), rows])
+
+    # runs of one row go through all pools too
+    def pairs(row: int, count: int) -> Pairs:
+        logs = tuple((noise.draw(random, row, count) + math.log(factor)).tolist())
+        return Pairs(base=(1.0,) * count, head=(factor,) * count, log_ratios=logs)
+
+    for run in range(runs):
+        screened = [pairs(run + row, rule.screen_pairs) for row in range(rows)]
+        confirmed = [Pairs()] * rows
+        for row, plan in planned(screened, rule).items():
+            every = pairs(run + row, plan.pairs)
+            count = min(plan)
+            while not is_settled(every.log_ratios[:count], plan, rule):
+                # the gate looks after every pair
+                count += max(1, plan.pairs // 40)
+            confirmed[row] = Pairs(every.base[:count], every.head[:count], every.log_ratios[:count])
+        yield judge_pairs([f"row {row}" for row in range(rows)], screened, confirmed, rule)
+
+
+# rates
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``hits`` in ``of``, with exact one-sided 95% bounds by Clopper and Pearson (1934)."""
+
+    hits: int
+    of: int
+
+    @property
+    def fraction(self) -> float | None:
+        """The observed rate; None if nothing was tried."""
+        return self.hits / self.of if self.of else None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """At least, and at most."""
+        if not self.of:
+            return 0.0, 1.0
+        found = stats.binomtest(self.hits, self.of).proportion_ci(
+            2 * CONFIDENCE - 1, method="exact"
+        )
+        return float(found.low), float(found.high)
+
+    def __str__(self) -> str:
+        return f"{self.hits:,} of {self.of:,}"
+
+
+def alarms_of(verdicts: Mapping[int, Sequence[Verdict]]) -> tuple[Rate, Rate]:
+    """How many verdicts call head slower, and how many of the runs have any that does."""
+    slower = [[verdict.word == "REGRESSED" for verdict in run] for run in verdicts.values()]
+    every = [each for run in slower for each in run]
+    return Rate(sum(every), len(every)), Rate(sum(map(any, slower)), len(slower))
