@@ -1,89 +1,72 @@
 """Studies the gate itself: false alarms, the level at the margin, slow-downs found.
 
     python tools/gate_study.py --simulate    # minutes: writes gate/README.md in the results folder
-    python tools/gate_study.py               # measures on this machine, which must be quiet
+    python tools/gate_study.py --measure     # hours on a quiet machine: writes gate/noise.json
 
-A measured study adds trials to gate/<device>/study.jsonl; the same command continues it. It says
-beforehand how many hours are left. README.md beside it is computed from the trials.
+A measurement is of pairs of equal code. The simulation draws from them, and from normal noise.
 """
 
 import argparse
 import json
+import math
 import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from gate_trials import (
-    FAIL_RULES,
-    SAME,
-    Noise,
-    Rate,
-    Trial,
-    alarms_of,
-    measured,
-    read,
-    simulated,
-    write,
-)
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
 
 from vidcost.bench import files
-from vidcost.bench.gate.record import Rule, Verdict, hides
+from vidcost.bench.gate import interleave
+from vidcost.bench.gate.judge import Pairs, is_settled, judge_pairs, pairs_of, planned
+from vidcost.bench.gate.record import Rule, Run, Verdict, hides
+from vidcost.bench.gate.statistics import CONFIDENCE
+from vidcost.bench.gate.versions import prepare
 from vidcost.bench.report.table import Column, Table
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.machine import check_device, machine_of
-from vidcost.bench.timing.store import slug
+from vidcost.bench.timing.machine import check_device
 
-COMMAND = "python tools/gate_study.py"
+SAME = 1.0
+"""The factor of equal code."""
 
 AT_MARGIN = 1 + Rule().margin
 FACTORS = (1.02, 1.03, 1.05, 1.10, 1.20)
-"""The injected slow-downs."""
+"""The planted slow-downs."""
 
-BLOCKS = ("nl", "cgnl", "pnl:n=2", "pnl:n=4")
-SHAPES = ((384, 2, 8, 8), (192, 8, 8, 8))
-ROWS = ("mfnet", "r50-ucf101")
-
-HOURS = {SAME: 0.2, AT_MARGIN: 0.5}
-"""Of a trial of ten cells on one core; of other factors as at the margin."""
+BLOCKS = ("nl", "cgnl", "pnl:n=2", "pnl:n=3", "pnl:n=4")
+SHAPES = ((384, 2, 8, 8), (96, 4, 14, 14), (192, 8, 8, 8))
+ROWS = ("mfnet", "mfnet-nl", "r50-ucf101", "r50-nl-ucf101", "r50-cgnl-ucf101")
 
 FOUND_GOAL, FOUND_BOUND = 0.95, 0.90
 """Of slow-downs of 5%: the rate, and its lower bound."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the missing trials, or simulate, and write the document."""
+    """Measure the noise of pairs, or simulate and write the document."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--simulate", action="store_true", help="planted pairs, nothing is timed")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--simulate", action="store_true", help="planted pairs, nothing is timed")
+    what.add_argument("--measure", action="store_true", help="the noise of pairs of equal code")
     parser.add_argument("--runs", type=int, default=300, help="simulated runs of each kind")
-    parser.add_argument("--trials", type=int, default=60, help="of equal code, and at the margin")
-    parser.add_argument("--per-factor", type=int, default=60, help="cells of each slow-down")
+    parser.add_argument("--pairs", type=int, default=120, help="measured pairs of each row")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each process")
-    parser.add_argument("--visit", type=float, default=0.4, help="seconds of a pair at a cell")
     parser.add_argument("--results", type=Path, default=Path("results"))
     asked = parser.parse_args(arguments)
+    folder = asked.results / "gate"
     if asked.simulate:
-        path = asked.results / "gate" / "README.md"
-        files.write(path, simulation(asked.results / "gate", asked.runs))
+        files.write(folder / "README.md", simulation(folder, asked.runs))
     else:
         check_device(asked.device)
-        folder = asked.results / "gate" / slug(machine_of(asked.device).device)
-        cells = study_cells(asked.device, asked.threads)
-        trials = read(folder / "study.jsonl")
-        left = list(missing(trials, cells, asked.trials, asked.per_factor))
-        hours = sum(HOURS.get(factor, HOURS[AT_MARGIN]) for factor, _ in left)
-        print(f"{len(left)} trials are to be measured, about {hours:.0f} hours", file=sys.stderr)
-        for number, each in enumerate(left, start=1):
-            trials.append(measured(cells, *each, visit_s=asked.visit))
-            write(folder / "study.jsonl", trials)
-            print(f"trial {number} of {len(left)} is measured", file=sys.stderr)
-        path = folder / "README.md"
-        files.write(path, document(trials))
-    print(f"Written: {path}")
+        measure(folder / "noise.json", study_cells(asked.device, asked.threads), asked.pairs)
+    print(f"Written: {folder / ('README.md' if asked.simulate else 'noise.json')}")
 
 
 # measuring
@@ -91,33 +74,121 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def study_cells(device: str, threads: int) -> list[Cell]:
     """Blocks alone at small shapes and networks on small clips: milliseconds each on one core."""
-    alone = [
-        Cell(block=spec, shape=shape, device=device, threads=threads)
-        for shape in SHAPES
-        for spec in BLOCKS
-    ]
-    return alone + [
-        Cell(row=row, frames=8, size=32, device=device, threads=threads) for row in ROWS
-    ]
+    common = {"device": device, "threads": threads}
+    alone = [Cell(block=spec, shape=shape, **common) for shape in SHAPES for spec in BLOCKS]
+    return alone + [Cell(row=row, frames=8, size=32, **common) for row in ROWS]
 
 
-def missing(
-    trials: Sequence[Trial], cells: Sequence[Cell], runs: int, per_factor: int
-) -> Iterator[tuple[float, int]]:
-    """Factors and numbers of the trials to measure: few of each kind first.
+def measure(path: Path, cells: Sequence[Cell], pairs: int) -> None:
+    """Write log ratios of pairs of the working tree and itself, again after every pair.
 
-    Raises: ValueError if ``trials`` are of other cells.
+    Raises: ValueError if there is no git repository.
     """
-    if any(trial.cells != tuple(cells) for trial in trials):
-        raise ValueError("the study holds other cells: name another folder with --results")
-    known = {(trial.factor, trial.number) for trial in trials}
-    wanted = dict.fromkeys(FACTORS, -(-per_factor // len(cells)))
-    wanted |= {SAME: runs, AT_MARGIN: max(runs, wanted.get(AT_MARGIN, 0))}
-    planned = [(factor, n) for n in range(max(wanted.values())) for factor in sorted(wanted)]
-    return (each for each in planned if each not in known and each[1] < wanted[each[0]])
+
+    def save(run: Run) -> None:
+        logs = [[round(log, 5) for log in each.log_ratios] for each in pairs_of(run, "screen")]
+        found = {
+            "measured": "pairs of processes of equal code, interleaved; log(head / base)",
+            "device": run.machine.device,
+            "cores": cells[0].threads,
+            "torch": run.machine.torch,
+            "platform": run.machine.platform,
+            "from": run.started,
+            "pairs": dict(zip((cell.target for cell in cells), logs, strict=True)),
+        }
+        files.write(path, json.dumps(found) + "\n")
+
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepare(Path(), None, None, Path(folder))
+        run = interleave.new_run(prepared, cells, rule=Rule(screen_pairs=pairs))
+        variables = {"base": prepared[0].variables, "head": prepared[1].variables}
+        interleave.Campaign(run, variables, save=save, stages=("screen",)).finish()
 
 
-# tables
+# simulation
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What the log ratios of pairs of equal code are drawn from.
+
+    ``pools`` are log ratios by row, each with a random sign as the order in a pair is random;
+    without them they are normal, with ``deviation``. Of ``disturbed`` pairs one side takes 1.2
+    times as long.
+    """
+
+    name: str
+    deviation: float = 0.0
+    disturbed: float = 0.0
+    pools: tuple[tuple[float, ...], ...] = ()
+
+    def draw(self, random: np.random.Generator, row: int, count: int) -> NDArray[np.float64]:
+        """The log ratios of ``count`` pairs of a row."""
+        sign = random.choice((-1.0, 1.0), count)
+        if self.pools:
+            return random.choice(self.pools[row % len(self.pools)], count) * sign
+        off = math.log(1.2) * sign * (random.random(count) < self.disturbed)
+        return random.normal(0, self.deviation, count) + off
+
+
+def noises(folder: Path) -> list[Noise]:
+    """Normal ones, one with disturbed pairs, and those that were measured, from noise.json."""
+    normal = [Noise(f"normal, SD {100 * each:g}%", each) for each in (0.01, 0.02, 0.033, 0.05)]
+    disturbed = Noise("SD 1%, one pair in 14 off by 20%", 0.01, disturbed=1 / 14)
+    path = folder / "noise.json"
+    if not path.is_file():
+        return [*normal, disturbed]
+    found = json.loads(path.read_text(encoding="utf-8"))
+    pools = tuple(tuple(each) for each in found["pairs"].values())
+    return [*normal, disturbed, Noise(f"measured, {found['device']}", pools=pools)]
+
+
+def simulated(
+    noise: Noise, factor: float, *, rows: int, runs: int, rule: Rule, seed: int = 0
+) -> Iterator[list[Verdict]]:
+    """The verdicts of ``runs`` runs of ``rows`` rows, in all of which head is slower."""
+    random = np.random.default_rng([seed, round(1000 * factor), rows])
+
+    # runs of one row go through all pools too
+    def pairs(row: int, count: int) -> Pairs:
+        logs = tuple((noise.draw(random, row, count) + math.log(factor)).tolist())
+        return Pairs(base=(1.0,) * count, head=(factor,) * count, log_ratios=logs)
+
+    for run in range(runs):
+        screened = [pairs(run + row, rule.screen_pairs) for row in range(rows)]
+        confirmed = [Pairs()] * rows
+        for row, plan in planned(screened, rule).items():
+            every = pairs(run + row, plan.pairs)
+            count = min(plan)
+            while not is_settled(every.log_ratios[:count], plan, rule):
+                # the gate looks after every pair
+                count += max(1, plan.pairs // 40)
+            confirmed[row] = Pairs(*(each[:count] for each in every))
+        yield judge_pairs([f"row {row}" for row in range(rows)], screened, confirmed, rule)
+
+
+class Rate(NamedTuple):
+    """``hits`` in ``of``."""
+
+    hits: int
+    of: int
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Exact one-sided 95% bounds by Clopper and Pearson (1934): at least, and at most."""
+        test = stats.binomtest(self.hits, self.of)
+        found = test.proportion_ci(2 * CONFIDENCE - 1, method="exact")
+        return float(found.low), float(found.high)
+
+
+def alarms_of(runs: Sequence[Sequence[Verdict]]) -> tuple[Rate, Rate]:
+    """How many verdicts call head slower, and how many of the runs have any that does."""
+    slower = [[verdict.word == "REGRESSED" for verdict in run] for run in runs]
+    every = [each for run in slower for each in run]
+    return Rate(sum(every), len(every)), Rate(sum(map(any, slower)), len(slower))
+
+
+# the document
 
 
 def _percent(value: float) -> str:
@@ -147,44 +218,29 @@ LEGEND = (
 )
 
 
-def line(factor: float, runs: Sequence[Sequence[Verdict]], rule: Rule) -> dict[str, Any]:
-    """The figures of the verdicts of some runs, in all of which head is slower by ``factor``."""
-    rate, by_run = alarms_of(dict(enumerate(runs)))
-    every = [verdict for run in runs for verdict in run]
+def line(
+    noise: Noise, factor: float, *, rows: int, runs: int, rule: Rule | None = None
+) -> dict[str, Any]:
+    """The figures of simulated runs, in all of which head is slower by ``factor``."""
+    rule = rule or Rule()
+    found = list(simulated(noise, factor, rows=rows, runs=runs, rule=rule))
+    each, by_run = alarms_of(found)
+    every = [verdict for run in found for verdict in run]
     green = sum(v.word in ("EQUIVALENT", "INCONCLUSIVE") and not hides(v, rule) for v in every)
     return {
+        "noise": noise.name,
+        "rows": rows,
         "factor": factor,
-        **_rate("", rate),
-        "runs": str(by_run),
-        **_rate("run_", by_run),
+        "of": f"{each.hits:,} of {each.of:,}",
+        "rate": each.hits / each.of,
+        "at_least": each.bounds[0],
+        "at_most": each.bounds[1],
+        "runs": f"{by_run.hits:,} of {by_run.of:,}",
+        "run_rate": by_run.hits / by_run.of,
+        "run_at_most": by_run.bounds[1],
         "green": green / len(every),
         "pairs": statistics.median(verdict.pairs for verdict in every),
     }
-
-
-def _rate(prefix: str, rate: Rate) -> dict[str, Any]:
-    at_least, at_most = rate.bounds
-    return {
-        f"{prefix}of": str(rate),
-        f"{prefix}rate": rate.fraction,
-        f"{prefix}at_least": at_least,
-        f"{prefix}at_most": at_most,
-    }
-
-
-# the simulation
-
-
-def noises(folder: Path) -> list[Noise]:
-    """Normal ones, one with disturbed pairs, and those that were measured, from noise.json."""
-    normal = [Noise(f"normal, SD {100 * each:g}%", each) for each in (0.01, 0.02, 0.033, 0.05)]
-    disturbed = Noise("SD 1%, one pair in 14 off by 20%", 0.01, disturbed=1 / 14)
-    path = folder / "noise.json"
-    if not path.is_file():
-        return [*normal, disturbed]
-    found = json.loads(path.read_text(encoding="utf-8"))
-    pools = tuple(tuple(each) for each in found["pairs"].values())
-    return [*normal, disturbed, Noise(f"measured, {found['device']}", pools=pools)]
 
 
 def simulation(folder: Path, runs: int, *, rows: int = 20) -> str:
@@ -192,24 +248,17 @@ def simulation(folder: Path, runs: int, *, rows: int = 20) -> str:
 
     ``runs`` of ``rows`` rows at the level, a tenth for power; as many rows in runs of one.
     """
-    every, rule, bought = noises(folder), Rule(), Rule(most_pairs=400)
+    every, rule, some = noises(folder), Rule(), max(1, runs // 10)
     level = [
-        {"noise": noise.name} | line(factor, list(found), rule)
-        for noise in every
-        for factor in (SAME, AT_MARGIN)
-        for found in [simulated(noise, factor, rows=rows, runs=runs, rule=rule)]
+        line(noise, factor, rows=rows, runs=runs) for noise in every for factor in (SAME, AT_MARGIN)
     ]
-    power = []
-    for noise in every:
-        for many in (1, rows):
-            number = max(1, runs // 10) * (rows if many == 1 else 1)
-            for factor in FACTORS:
-                found = list(simulated(noise, factor, rows=many, runs=number, rule=rule))
-                power.append({"noise": noise.name, "rows": many} | line(factor, found, rule))
-    cost = []
-    for noise in every:
-        found = list(simulated(noise, 1.05, rows=1, runs=runs, rule=bought))
-        cost.append({"noise": noise.name} | line(1.05, found, bought))
+    power = [
+        line(noise, factor, rows=many, runs=some * rows // many)
+        for noise in every
+        for many in (1, rows)
+        for factor in FACTORS
+    ]
+    cost = [line(noise, 1.05, rows=1, runs=runs, rule=Rule(most_pairs=400)) for noise in every]
     noise = Column("noise", "Noise of pairs")
     met = [
         each["noise"]
@@ -218,7 +267,7 @@ def simulation(folder: Path, runs: int, *, rows: int = 20) -> str:
     ]
     return "\n".join(
         [
-            f"<!-- written by: {COMMAND} --simulate -->\n",
+            "<!-- written by: python tools/gate_study.py --simulate -->\n",
             "# The gate's level and power, simulated\n",
             "Pairs of processes are planted: log ratios of known centre with the noise named. They "
             "go through the gate's own plan, tests and words. Nothing is timed. The measured "
@@ -245,75 +294,10 @@ def simulation(folder: Path, runs: int, *, rows: int = 20) -> str:
     )
 
 
-# the measured study
-
-
-def document(trials: Sequence[Trial]) -> str:
-    """The document of measured trials.
-
-    Raises: ValueError if there are none, or they differ in machine, rule or plan.
-    """
-    if not trials:
-        raise ValueError(f"there are no trials yet: run `{COMMAND}`")
-    first = trials[0]
-    for trial in trials:
-        for name, was, is_ in (
-            ("machine", first.machine.kind, trial.machine.kind),
-            ("rule", first.rule, trial.rule),
-            ("visits", first.visit_s, trial.visit_s),
-        ):
-            if was != is_:
-                raise ValueError(f"the trials differ in {name}: {was} and {is_}; keep two folders")
-    by_factor = {
-        f: [t for t in trials if t.factor == f] for f in sorted({t.factor for t in trials})
-    }
-    ours = [
-        line(factor, [trial.verdicts() for trial in found], first.rule)
-        for factor, found in by_factor.items()
-    ]
-    theirs = [
-        {"rule": rule, "factor": factor} | _usual(rule, found)
-        for rule in FAIL_RULES
-        for factor, found in by_factor.items()
-    ]
-    device = "" if first.cells[0].device == "cpu" else f" --device {first.cells[0].device}"
-    machine, days = first.machine, sorted(trial.started for trial in trials)
-    commits = ", ".join(dict.fromkeys(trial.commit[:12] for trial in trials))
-    spread = [statistics.pstdev(p.log_ratio for p in pairs) for t in trials for pairs in t.screen]
-    return "\n".join(
-        [
-            f"<!-- written by: {COMMAND}{device} -->\n",
-            "# A study of the gate\n",
-            f"Machine: {machine.device}, {machine.cores} cores, torch {machine.torch}, Python "
-            f"{machine.python}, {machine.platform}. vidcost {first.vidcost} at {commits}. "
-            f"{len(trials)} trials of {len(first.cells)} rows from {days[0]} to {days[-1]}, "
-            f"{sum(trial.took_s for trial in trials) / 3600:.1f} hours. Standard deviation of the "
-            f"log ratios of pairs in a screen: median {statistics.median(spread):.1%}.\n",
-            "Base and head are equal code. Every pass of head is delayed by a fraction of its own "
-            "time, so the right answer is known. All rows of a trial are slower at once.\n",
-            Table("The gate", (*RATE, *RUNS, *REST), ours, legend=[LEGEND]).markdown(),
-            "## pytest-benchmark on the same code\n",
-            "Each trial also runs pytest-benchmark as its users do, all of base, then all of head "
-            "with `--benchmark-compare`. An alarm is a failure of its own "
-            "`--benchmark-compare-fail`.\n",
-            Table(
-                "pytest-benchmark", (Column("rule", "Rule"), *RATE, *RUNS), theirs, legend=[LEGEND]
-            ).markdown(),
-        ]
-    )
-
-
-def _usual(rule: str, trials: Sequence[Trial]) -> Mapping[str, Any]:
-    alarms = [len(trial.alarms[rule]) for trial in trials]
-    cells = sum(len(trial.cells) for trial in trials)
-    by_run = Rate(sum(map(bool, alarms)), len(trials))
-    return _rate("", Rate(sum(alarms), cells)) | {"runs": str(by_run)} | _rate("run_", by_run)
-
-
 if __name__ == "__main__":
     try:
         main()
     except ValueError as error:
         sys.exit(f"gate_study: {error}")
     except KeyboardInterrupt:
-        sys.exit("stopped; finished trials are kept: give the same command to continue")
+        sys.exit("stopped: pairs that were measured are kept")

@@ -121,7 +121,7 @@ class Turns:
 
 def interleave(
     workers: Mapping[Side, WorkerProcess],
-    tasks: Mapping[Side, Task],
+    task: Task,
     *,
     enough: Callable[[int, float], bool],
     is_void: Callable[[], bool],
@@ -137,7 +137,7 @@ def interleave(
     asked: list[Side] = []
     for side in workers:
         if not turns.timings:
-            workers[side].give(tasks[side])
+            workers[side].give(task)
             asked.append(side)
             turns.listen(workers, side)
     started, rounds = time.monotonic(), 0
@@ -167,14 +167,13 @@ class Campaign:
 
     ``variables`` are the environment of the workers of each side. ``save`` is given the run after
     every pair, so that nothing measured is lost. ``on_progress`` is given stage and target, the
-    pair, and how many pairs there are. Every pass of head is delayed by the fraction ``slowdown``.
+    pair, and how many pairs there are.
     """
 
     run: Run
     variables: Mapping[Side, Mapping[str, str]]
     save: Callable[[Run], None] = lambda _: None
     on_progress: Callable[[str, int, int], None] = lambda words, pair, of: None
-    slowdown: float = 0.0
     stages: Sequence[Stage] = ("memory", "screen", "confirm")
 
     def __post_init__(self) -> None:
@@ -258,7 +257,6 @@ class Campaign:
         The first of ``workers`` warms up first. Also whether both are still alive.
         """
         turn_samples = self._turn_samples(cell)
-        slowdowns: Mapping[Side, float] = {"base": 0.0, "head": self.slowdown}
         limits = Limits(
             sampling_s=LONGEST_VISIT_S,
             warmup_s=WARM_UP_S,
@@ -267,10 +265,7 @@ class Campaign:
             turn_samples=turn_samples,
             seed=self.run.seed,
         )
-        tasks = {
-            side: Task(cell=self.run.cells[cell], limits=limits, slowdown=slowdowns[side])
-            for side in workers
-        }
+        task = Task(cell=self.run.cells[cell], limits=limits)
 
         def enough(rounds: int, seconds: float) -> bool:
             if stage == "memory":
@@ -281,7 +276,7 @@ class Campaign:
         with Watch(self.run.machine.device_uuid) as watch:
             turns = interleave(
                 workers,
-                tasks,
+                task,
                 enough=enough,
                 is_void=lambda: is_throttled(watch.take()),
                 order=self._turn_order,
@@ -295,15 +290,12 @@ class Campaign:
                     stage=stage,
                     pair=pair,
                     side=side,
-                    second=side != next(iter(workers)),
                     cell=cell,
                     status="throttled" if throttled else timing.status,
                     error="no clean turn: the device was throttled" if throttled else timing.error,
                     samples_ns=samples,
                     turn_samples=turn_samples,
-                    void_samples=len(turns.void) * turn_samples,
                     peak_bytes=timing.memory.peak if timing.memory else None,
-                    slowdown=slowdowns[side],
                 )
             )
         return visits, all(timing.status in _ALIVE for timing in turns.timings.values())

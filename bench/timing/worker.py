@@ -10,7 +10,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 
 import torch
@@ -20,7 +19,6 @@ from vidcost.bench.process import connect
 from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
-from vidcost.bench.timing.delay import Delayed
 from vidcost.bench.timing.machine import allowed_cpus, cpus_for
 from vidcost.bench.timing.memory import memory_of, rss_peak_bytes
 from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
@@ -69,8 +67,6 @@ def _measured(task: Task, exchange: Exchange, started: Callable[[], None]) -> Ti
     FALLBACKS.clear()
     clock = clock_for(cell.device)
     built = build(cell, seed=limits.seed)
-    if task.slowdown:
-        built = replace(built, model=Delayed(built.model, task.slowdown))
     runner = Runner(cell, built, clock, seed=limits.seed)
     if cell.code:
         output = runner.step()

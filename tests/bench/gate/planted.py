@@ -48,14 +48,14 @@ def planted(
 
     def pairs(stage: Stage, cell: int, count: int) -> list[Visit]:
         return [
-            measured(Visit(stage=stage, pair=pair, side=side, second=bool(second), cell=cell))
+            measured(Visit(stage=stage, pair=pair, side=side, cell=cell))
             for pair in range(count)
-            for second, side in enumerate(SIDES if pair % 2 else SIDES[::-1])
+            for side in (SIDES if pair % 2 else SIDES[::-1])
         ]
 
     rule = rule or Rule()
     memory = [
-        Visit(stage="memory", pair=0, side=side, second=False, cell=cell, peak_bytes=peak)
+        Visit(stage="memory", pair=0, side=side, cell=cell, peak_bytes=peak)
         for cell in range(cells)
         for side, peak in zip(SIDES, peaks, strict=True)
     ]

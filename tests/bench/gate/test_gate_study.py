@@ -1,57 +1,19 @@
-"""The study of the gate, on simulated and planted trials: what is counted, bounded, written."""
+"""The study of the gate: what is simulated, counted, bounded, measured, written."""
 
-import math
-import re
+import json
 
 import gate_study
 import pytest
-from gate_study import document, simulation
-from gate_trials import (
-    FAIL_RULES,
-    SAME,
-    Noise,
-    Pair,
-    Rate,
-    Trial,
-    alarms_of,
-    pytest_benchmark,
-    read,
-    simulated,
-    write,
-)
+from gate_study import SAME, Noise, Rate, alarms_of, simulated, simulation
 
 from vidcost.bench.gate.record import Rule, hides
 from vidcost.bench.timing.cell import Cell
 
-from .planted import MACHINE
-
 CALM = Noise("calm", 0.01)
-CELLS = (Cell(row="a", classes=7), Cell(row="b", classes=7))
-
-
-def trial(factor, number=0, **known):
-    """A planted trial of two cells, whose pairs all agree."""
-    pairs = tuple(Pair(1.0, factor, math.log(factor) + n / 1e4) for n in range(14))
-    return Trial(
-        factor=factor,
-        number=number,
-        started=f"2026-11-2{number}",
-        took_s=1800,
-        vidcost="0",
-        commit="c0ffee",
-        machine=MACHINE,
-        rule=Rule(),
-        visit_s=0.4,
-        cells=CELLS,
-        screen=(pairs[:8],) * 2,
-        confirm=((*pairs, *pairs[:1]),) * 2,
-        **{"alarms": dict.fromkeys(FAIL_RULES, (1,))} | known,
-    )
 
 
 def rates(noise, factor, rule=None, **plan):
-    runs = simulated(noise, factor, rule=rule or Rule(), **plan)
-    return alarms_of(dict(enumerate(runs)))
+    return alarms_of(list(simulated(noise, factor, rule=rule or Rule(), **plan)))
 
 
 def test_the_level_at_the_margin_is_studied_per_run_of_many_rows():
@@ -72,18 +34,17 @@ def test_power_buys_what_forty_pairs_do_not_find():
     # what is not found fails all the same
     assert sum(v.word != "REGRESSED" and not hides(v, Rule()) for run in few for v in run) <= 4
     bought, _ = rates(noisy, 1.05, Rule(most_pairs=400), **plan)
-    assert alarms_of(dict(enumerate(few)))[0].hits < 57 <= bought.hits
-    assert 0.86 < bought.bounds[0] < bought.fraction
+    assert alarms_of(few)[0].hits < 57 <= bought.hits
+    assert 0.86 < bought.bounds[0] < bought.hits / bought.of
 
 
 def test_bounds_of_a_rate():
     # (1 - p)^300 = 0.05 and (1 - p)^7 = 0.05, by hand
     assert (0, pytest.approx(0.0099361, rel=1e-4)) == Rate(0, 300).bounds
     assert pytest.approx(1 - 0.348164, rel=1e-4) == Rate(7, 7).bounds[0]
-    assert (None, (0.0, 1.0)) == (Rate(0, 0).fraction, Rate(0, 0).bounds)
 
 
-def test_the_simulated_document_is_written(tmp_path, monkeypatch):
+def test_the_document_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(gate_study, "noises", lambda _: [CALM])
     gate_study.main(f"--simulate --runs 2 --results {tmp_path}".split())
     text = (tmp_path / "gate" / "README.md").read_text()
@@ -91,49 +52,14 @@ def test_the_simulated_document_is_written(tmp_path, monkeypatch):
     assert text == simulation(tmp_path / "gate", 2)
 
 
-def test_trials_are_read_as_they_were_written(tmp_path):
-    path, trials = tmp_path / "study.jsonl", [trial(1.0), trial(1.2)]
-    assert [] == read(path)
-    write(path, trials)
-    assert trials == read(path)
-    assert ["REGRESSED"] * 2 == [verdict.word for verdict in read(path)[1].verdicts()]
-    lines = path.read_text().splitlines()
-    path.write_text(f"{lines[0]}\n{lines[1][:-9]}\n")
-    with pytest.raises(ValueError, match="line 2 is damaged"):
-        read(path)
-
-
-def test_the_document_of_measured_trials():
-    text = document([trial(1.0), trial(1.0, 1, alarms=dict.fromkeys(FAIL_RULES, ())), trial(1.2)])
-    ours, theirs = text.split("## pytest-benchmark")
-    assert re.search(r"\| +0% \| +0 of 4 +\|", ours)
-    assert re.search(r"\| +20% \| +2 of 2 +\|", ours)
-    assert re.search(r"\| mean:10% +\| +0% \| +1 of 4 +\|", theirs)
-    with pytest.raises(ValueError, match=r"differ in visits: 0.4 and 7.0"):
-        document([trial(1.0), trial(1.2).model_copy(update={"visit_s": 7.0})])
-
-
-@pytest.mark.slow
-def test_pytest_benchmark_is_run_as_its_users_do():
-    cells = [Cell(block="nl", shape=(48, 2, 4, 4)), Cell(block="cgnl", shape=(48, 2, 4, 4))]
-    assert (0, 1) == pytest_benchmark(cells, 4.0)["min:5%"]
-
-
-@pytest.mark.slow
-def test_a_study_is_measured_and_continued(git, sides, monkeypatch, tmp_path):
+def test_the_noise_of_equal_code_is_measured(git, sides, monkeypatch, tmp_path):
     rows = ("mfnet", "mfnet-nl")
-    slow = {row: {"ns": 10_000_000} for row in rows}
-    sides(slow, slow)
+    plans = {row: {"ns": 10_000_000} for row in rows}
+    sides(plans, plans)
     monkeypatch.setattr(gate_study, "study_cells", lambda *_: [Cell(row=row) for row in rows])
-    monkeypatch.setattr("gate_trials.pytest_benchmark", lambda *_: dict.fromkeys(FAIL_RULES, ()))
-    monkeypatch.setattr(gate_study, "FACTORS", (1.1,))
-
-    def measure(trials):
-        words = f"--trials {trials} --per-factor 2 --results {tmp_path / 'results'}"
-        gate_study.main(words.split())
-        (folder,) = (tmp_path / "results/gate").iterdir()
-        assert (folder / "README.md").is_file()
-        return [(trial.factor, trial.number) for trial in read(folder / "study.jsonl")]
-
-    assert [(1.0, 0), (1.03, 0), (1.1, 0)] == measure(1)
-    assert [(1.0, 0), (1.03, 0), (1.1, 0), (1.0, 1), (1.03, 1)] == measure(2)
+    gate_study.main(f"--measure --pairs 6 --results {tmp_path}".split())
+    found = json.loads((tmp_path / "gate/noise.json").read_text())["pairs"]
+    assert {"mfnet": 6, "mfnet-nl": 6} == {row: len(logs) for row, logs in found.items()}
+    assert all(0 < abs(log) < 0.05 for logs in found.values() for log in logs)
+    *_, measured = gate_study.noises(tmp_path / "gate")
+    assert tuple(map(tuple, found.values())) == measured.pools

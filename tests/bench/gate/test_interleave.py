@@ -51,7 +51,7 @@ def interleaved(tmp_path):
             }
             turns = interleave(
                 workers,
-                dict.fromkeys(workers, TASK),
+                TASK,
                 enough=lambda done, seconds: done >= rounds,
                 is_void=is_void,
                 order=random.Random(seed),
@@ -156,21 +156,18 @@ def test_both_sides_measure_the_same_in_the_same_order(stage):
     # each side comes first as often as the other, give or take the last half block
     assert 2 <= firsts.count("base") <= 4
     assert len({tuple(rows) for _, rows in screen}) > 1
-    first_visits = [v.side for v in run.visits if v.stage == "screen" and not v.second]
+    first_visits = [v.side for v in run.visits if v.stage == "screen"][::2]
     assert [side for side in firsts for _ in rows] == first_visits
 
 
-def test_the_seed_chooses_the_orders_and_only_head_is_slowed_down(stage):
+def test_the_seed_chooses_the_orders(stage):
     rows = dict.fromkeys("abc", SLOW)
     orders = []
     for seed in (5, 5, 6):
         stage.log.unlink(missing_ok=True)
-        run = stage.run(rows, rows, seed=seed, stages=("screen",), slowdown=0.25)
+        stage.run(rows, rows, seed=seed, stages=("screen",))
         orders.append(stage.processes())
     assert orders[0] == orders[1] != orders[2]
-    assert {("base", 0.0), ("head", 0.25)} == {(v.side, v.slowdown) for v in run.visits}
-    base, head = ([v.samples_ns[0] for v in run.visits if v.side == side] for side in SIDES)
-    assert min(head) > max(base)
 
 
 def test_a_version_that_fails_is_invalid_and_the_others_are_judged(stage):
@@ -199,7 +196,6 @@ def test_the_side_that_crashes_while_warming_up_is_blamed_by_real_workers(tmp_pa
     run = Campaign(run_of([cell], **BRIEF), sides, stages=("screen",)).finish()
     # base had warmed up, and was stopped without a sample
     assert {"head"} == {visit.side for visit in run.visits}
-    assert any(visit.second for visit in run.visits)
     (latency, _) = judge(run)
     assert "INVALID" == latency.word
     assert latency.why.startswith("head crashed: exit status 9")

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from vidcost.bench.gate.judge import judge, judged
 from vidcost.bench.gate.record import (
+    SIDES,
     Result,
     Rule,
     Run,
@@ -141,7 +142,11 @@ def walk(seed):
         (storm, 1.0, {"EQUIVALENT", "INCONCLUSIVE"}),
         (walk, 1.0, {"EQUIVALENT", "INCONCLUSIVE"}),
         # the second process is slower; the machine slows down, both sides alike
-        (lambda _: when(lambda place: place.second, 1.1), 1.0, {"EQUIVALENT", "INCONCLUSIVE"}),
+        (
+            lambda _: when(lambda place: place.side == SIDES[place.pair % 2], 1.1),
+            1.0,
+            {"EQUIVALENT", "INCONCLUSIVE"},
+        ),
         (lambda _: when(lambda place: place.pair >= 7, 1.3), 1.0, {"EQUIVALENT"}),
         (lambda _: when(lambda place: place.pair >= 7, 1.3), 1.08, {"REGRESSED"}),
     ],
