@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from vidcost.bench import extras, files
 from vidcost.bench.cli import options
@@ -122,12 +121,11 @@ def run(
     shown = [printed[number] for number in paper.cost_tables]
     timed = measured_table(shown, taken.timings)
     print_tables([*shown, *([timed] if timed else [])], options.Format.JSON if json else None)
-    Console(stderr=json).print(
+    typer.echo(
         f"{len(records)} rows built and counted; {sum(r.closed_forms for r in records.values())} "
         f"modules equal their closed forms; {sum(e.balanced for e in entries)} of {len(entries)} "
         f"reconciliations of other counters add up. Written: {written}",
-        highlight=False,
-        soft_wrap=True,
+        err=json,
     )
     for line in filter(None, (note, *taken.notes)):
         typer.echo(line, err=True)
@@ -171,13 +169,14 @@ def conformance(
     counter's status where it has no figure.
     """
     from vidcost.bench.count.conformance import ask_counters, failures
-    from vidcost.bench.report.conformance import conformance_markdown, conformance_tables
+    from vidcost.bench.report.conformance import conformance_tables
 
     files.check_folder(results)
     statements = ask_counters()
     summary, *operators = conformance_tables(statements)
-    document = conformance_markdown([summary, *operators])
-    write_document(results / "conformance.md", document, command="conformance")
+    parts = ["# Conformance: which counter is right on which operator\n"]
+    parts += [table.markdown() for table in (summary, *operators)]
+    write_document(results / "conformance.md", "\n".join(parts), command="conformance")
     as_data = as_ in (options.Format.JSON, options.Format.CSV)
     print_tables(operators if as_data else [summary, *operators], as_)
     report(failures(statements))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from vidcost.bench.count.conformance import Statement, why
 from vidcost.bench.count.operators import OPERATORS, Operator
-from vidcost.bench.report.table import Column, Table, integer
+from vidcost.bench.report.table import Column, Table, integer, integer_or_words
 
 _WITH_PRODUCTS = [operator for operator in OPERATORS if operator.macs]
 _WITHOUT_PRODUCTS = [operator for operator in OPERATORS if not operator.macs]
@@ -24,12 +24,6 @@ def conformance_tables(statements: Sequence[Statement]) -> tuple[Table, ...]:
             "them, which is no error.",
         ),
     )
-
-
-def conformance_markdown(tables: Sequence[Table]) -> str:
-    """The tables as one document."""
-    parts = "\n".join(table.markdown() for table in tables)
-    return f"# Conformance: which counter is right on which operator\n\n{parts}"
 
 
 def summary_table(statements: Sequence[Statement]) -> Table:
@@ -81,14 +75,10 @@ def operator_table(
         columns=(
             Column("operator", "Operator"),
             Column("macs", "MACs", integer),
-            *(Column(each.counter, each.counter, _figure_or_status) for each in statements),
+            *(Column(each.counter, each.counter, integer_or_words) for each in statements),
         ),
         lines=lines,
         equal=frozenset(equal),
         footnotes=footnotes,
         legend=(legend,),
     )
-
-
-def _figure_or_status(value: int | str) -> str:
-    return value if isinstance(value, str) else integer(value)

@@ -14,11 +14,11 @@ import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
-from vidcost.bench.audit import CONVENTIONS, Judged, Verdict, judge, judge_claims
+from vidcost.bench.audit import CONVENTIONS, Judged, judge, judge_claims
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, reconcile, with_stored_answers
 from vidcost.bench.count.record import Record
-from vidcost.bench.report.audit import Finding, claim_table, figure_table, findings, verdict_counts
+from vidcost.bench.report.audit import Finding, claim_table, figure_table, findings
 from vidcost.bench.report.paper import met_by
 from vidcost.bench.report.plots import Plot, accuracy_plot, anchor, latency_plot
 from vidcost.bench.report.reconciliation import reconciliation_table
@@ -173,27 +173,12 @@ def page(sections: Sequence[Section], data: Data) -> str:
     environment.filters |= {"marked": marked, "powers": powers}
     environment.tests["plot"] = lambda part: isinstance(part, Plot)
     environment.tests["finding"] = lambda part: isinstance(part, Finding)
-    verdicts = verdict_counts(data.judged)
-    balanced = sum(entry.balanced for entry in data.entries)
     return environment.get_template("report.html.j2").render(
         sections=sections,
         rows={row.name for row in catalog.rows_beside(data.records)},
         anchor=anchor,
         cell=_cell,
         data_url=lambda plot: "data:text/csv;charset=utf-8," + urllib.parse.quote(plot.csv),
-        headlines=(
-            (len(data.records), "networks counted exactly, operator by operator", "networks"),
-            (
-                f"{verdicts[Verdict.EXACT]} of {len(data.judged)}",
-                f"printed figures met to their precision; {verdicts[Verdict.CLOSE]} more within 1%",
-                "audit",
-            ),
-            (
-                f"{balanced} of {len(data.entries)}",
-                "figures of other counters explained to the last digit",
-                "reconciliation",
-            ),
-        ),
         paper=data.paper.paper,
         made=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M UTC}",
         style=Markup(_asset("report.css")),

@@ -7,7 +7,7 @@ from typing import Any
 from vidcost.bench.count.reconcile import Candidate, Entry
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import Status
-from vidcost.bench.report.table import Column, Table, integer
+from vidcost.bench.report.table import Column, Table, integer, integer_or_words
 from vidcost.papers.figures import Figure
 
 _QUANTITIES = {
@@ -134,7 +134,7 @@ def reconciliation_markdown(entries: Sequence[Entry]) -> str:
 
 def _counters(entries: Iterable[Entry]) -> list[Column]:
     names = dict.fromkeys(entry.counter for entry in entries)
-    return [Column(name, ALL[name].title, _signed) for name in names]
+    return [Column(name, ALL[name].title, integer_or_words) for name in names]
 
 
 def _amount(entry: Entry, name: str) -> int | None:
@@ -151,11 +151,6 @@ def _left(entry: Entry) -> str:
     if entry.printed is None:
         return entry.status
     return ", ".join(f"{category} {amount:+,}" for category, amount in entry.left.items())
-
-
-def _signed(amount: int | str) -> str:
-    """An integer with thousands separators, or the words that stand in its place."""
-    return f"{amount:,}" if isinstance(amount, int) else amount
 
 
 def _versions(entries: Iterable[Entry]) -> str:

@@ -87,17 +87,6 @@ def test_a_hostile_name_stays_text(whole, read, data):
     assert HOSTILE in names
 
 
-def test_the_headlines_are_counted(sections, data):
-    def headlines(data):
-        return re.findall(r'<a href="#(\w+)"><strong>(.*?)</strong>', page(sections[:1], data))
-
-    networks, audit, balanced = headlines(data)
-    assert [("networks", "45"), ("audit", "6 of 37")] == [networks, audit]
-    assert ("reconciliation", "14 of 14") == balanced
-    wrong = replace(data, entries=(replace(data.entries[0], printed=1), *data.entries[1:]))
-    assert "13 of 14" == headlines(wrong)[2][1]
-
-
 def test_every_network_is_in_one_table_with_its_printed_figures(sections):
     (networks,) = next(each for each in sections if each.name == "Networks").parts
     lines = {line["row"]: line for line in networks.table.lines}
