@@ -16,7 +16,7 @@ from vidcost.bench.cli.output import (
     print_table,
     print_tables,
     report,
-    report_failures,
+    unanswered,
     write_document,
     write_lines,
 )
@@ -70,7 +70,9 @@ def tables(
     print_tables([*made.values()], as_)
     if note:
         typer.echo(note, err=True)
-    report_failures(records.values())
+    report(
+        line for each in records.values() for line in unanswered(each.row, each.reference_counters)
+    )
 
 
 @paper_app.command("run", epilog="Example: `vidcost run --results results --budget 2m`")
@@ -165,26 +167,19 @@ def conformance(
 ) -> None:
     """Ask every counter about single operators whose MACs were worked out by hand.
 
-    Writes conformance.md to the results folder; JSON and CSV hold a line per operator.
+    Writes conformance.md to the results folder; JSON and CSV hold a line per operator, with a
+    counter's status where it has no figure.
     """
     from vidcost.bench.count.conformance import ask_counters, failures
-    from vidcost.bench.report.conformance import (
-        conformance_markdown,
-        conformance_tables,
-        data_table,
-    )
+    from vidcost.bench.report.conformance import conformance_markdown, conformance_tables
 
     files.check_folder(results)
     statements = ask_counters()
-    document = conformance_markdown(statements)
+    summary, *operators = conformance_tables(statements)
+    document = conformance_markdown([summary, *operators])
     write_document(results / "conformance.md", document, command="conformance")
-    if as_ is None:
-        for table in conformance_tables(statements):
-            print_table(table, None)
-    elif as_ is options.Format.MD:
-        sys.stdout.write(document)
-    else:
-        print_table(data_table(statements), as_)
+    as_data = as_ in (options.Format.JSON, options.Format.CSV)
+    print_tables(operators if as_data else [summary, *operators], as_)
     report(failures(statements))
 
 

@@ -1,4 +1,3 @@
-import json
 import re
 import shlex
 import shutil
@@ -21,13 +20,3 @@ def test_an_answer_is_what_the_question_gives(command, table, vidcost):
     ran = vidcost(*shlex.split(command))
     assert (0, "") == (ran.status, ran.err)
     assert ran.out.strip() == table.strip()
-
-
-def test_other_clocks_are_those_of_the_file():
-    lines = (CHECKOUT / "results/agreement.jsonl").read_text(encoding="utf-8").splitlines()
-    for found in map(json.loads, lines):
-        over = found["ours_over"]
-        expected = f"| {found['network']} | {over['do_bench']:.4f} | {over['profiler']:.4f} |"
-        assert expected in PAGE
-        # what the test of the clocks asks of one of them at least
-        assert pytest.approx(1, abs=0.01) == over["do_bench"]
