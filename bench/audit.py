@@ -224,8 +224,8 @@ def judge(
         row = rows[entry.row]
         for kind, figure, note, recipe in entry.figures():
             ours = figures(Recipe(row)) if row.build else None
-            known = Recipe.parse(recipe) if recipe else None
-            tried = entry.recipe.tried if recipe else None
+            known = Recipe.parse(recipe.spec) if recipe else None
+            tried = recipe.tried if recipe else None
             judged.append(
                 Judged(entry.table, entry.label, row, kind, figure, note, known, tried, ours)
             )
@@ -250,8 +250,6 @@ def problems(paper: Paper, judged: Sequence[Judged]) -> list[str]:
             lines.append(f"{place}{printed} is met by {met}, but a note says how ours differs")
         if each.recipe and is_exact:
             lines.append(f"{place}{printed} needs no recipe, but has one")
-        if each.recipe and not each.tried:
-            lines.append(f"{place}the recipe does not say among how many it was found: add tried")
         if each.recipe and each.given() is None:
             counts = ", ".join(f"{n:,}" for n in figures(each.recipe).of(each.kind).values())
             lines.append(f"{place}recipe `{each.recipe.spec}` gives {counts}, no longer {printed}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 
@@ -34,9 +33,3 @@ class Cost:
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cost)))
-
-
-def total(costs: Iterable[Cost], *, params: int) -> Cost:
-    """Sum the operations of ``costs``; parameters are given, since modules may share them."""
-    summed = sum(costs, Cost())
-    return Cost(params, *(getattr(summed, f.name) for f in fields(Cost)[1:]))

@@ -81,18 +81,24 @@ class _Frozen(BaseModel):
 
 
 class Texts(_Frozen):
-    """A text for each of the two figures of a row; ``tried``: of recipes, how many there were."""
+    """A text for each of the two figures of a row."""
 
     params: str = ""
     flops: str = ""
-    tried: int | None = None
+
+
+class Fitted(_Frozen):
+    """A recipe that gives the figures ``of`` a row: the row and settings; one of ``tried``."""
+
+    spec: str
+    of: tuple[Kind, ...]
+    tried: int
 
 
 class PrintedRow(_Frozen):
     """A row of one of the paper's tables, as printed; None where the paper prints nothing.
 
-    ``note`` says how our count differs from a figure that it does not meet, ``recipe`` which
-    recipe gives that figure: a row, and settings of the paper's recipes.
+    ``note`` says how our count differs from a figure that it does not meet.
     """
 
     table: TableId
@@ -103,13 +109,14 @@ class PrintedRow(_Frozen):
     params: Printed | None = None
     flops: Printed | None = None
     note: Texts = Texts()
-    recipe: Texts = Texts()
+    recipe: Fitted | None = None
 
-    def figures(self) -> Iterator[tuple[Kind, Figure, str, str]]:
+    def figures(self) -> Iterator[tuple[Kind, Figure, str, Fitted | None]]:
         """The figures that are printed: kind, figure, note, recipe."""
         for kind in get_args(Kind):
             if (figure := getattr(self, kind)) is not None:
-                yield kind, figure, getattr(self.note, kind), getattr(self.recipe, kind)
+                recipe = self.recipe if self.recipe and kind in self.recipe.of else None
+                yield kind, figure, getattr(self.note, kind), recipe
 
 
 class _Table(_Frozen):
@@ -120,25 +127,26 @@ class _Table(_Frozen):
     columns: tuple[Field, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: dict[str, Texts] = {}
-    recipes: dict[str, Texts] = {}
+    recipes: dict[str, Fitted] = {}
 
     def read(self) -> Iterator[PrintedRow]:
         """Its rows.  Raises: ValueError that names the row."""
-        texts = {"note": dict(self.notes), "recipe": dict(self.recipes)}
+        notes, recipes = dict(self.notes), dict(self.recipes)
         for cells in self.rows:
             if len(cells) != len(self.columns):
                 raise ValueError(f"table {self.id} has {len(self.columns)} columns, not {cells}")
             printed = {key: cell for key, cell in zip(self.columns, cells, strict=True) if cell}
-            own = {kind: of.pop(printed.get("row", ""), Texts()) for kind, of in texts.items()}
+            row = printed.get("row", "")
+            note, recipe = notes.pop(row, Texts()), recipes.pop(row, None)
+            own = {"table": self.id, "note": note, "recipe": recipe}
             try:
-                yield PrintedRow.model_validate({"table": self.id, **printed, **own})
+                yield PrintedRow.model_validate(own | printed)
             except ValidationError as error:
                 raise ValueError(f"table {self.id}, {cells[0]}: {_first(error)}") from None
-            for kind, text in own.items():
-                for figure in get_args(Kind):
-                    if getattr(text, figure) and figure not in printed:
-                        raise ValueError(f"{printed['row']} has a {kind}, and no printed {figure}")
-        if left := [*texts["note"], *texts["recipe"]]:
+            for kind in {*get_args(Kind)} - {*printed}:
+                if getattr(note, kind) or (recipe and kind in recipe.of):
+                    raise ValueError(f"{row} has a note or recipe, and no printed {kind}")
+        if left := [*notes, *recipes]:
             raise ValueError(f"table {self.id} has notes or recipes, and no row, of {left[0]}")
 
 

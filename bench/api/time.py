@@ -35,7 +35,7 @@ class NetworkTiming:
     "optimizer" of the same steps. ``settled``: two windows of the warm-up agreed. ``precision`` is
     the half width of the median's 95% confidence interval over the median, as reached.
     ``weights_bytes`` are parameters and buffers, ``peak_bytes`` the most that was allocated at once
-    above them, None if it was not measured. ``items`` is the size of the first input's first axis.
+    above them, None if it was not measured.
     ``finite``: no output held NaN or infinity. ``conditions`` are what a timing depends on besides
     the machine, as found, such as torch's "matmul_precision" of products in fp32. ``machine`` names
     hardware and versions.
@@ -49,7 +49,6 @@ class NetworkTiming:
     sampling_s: float
     weights_bytes: int
     peak_bytes: int | None
-    items: int
     finite: bool
     conditions: Mapping[str, Any]
     machine: Mapping[str, str | int]
@@ -67,11 +66,6 @@ class NetworkTiming:
     def median_s(self) -> float:
         """Median latency in seconds."""
         return self.summary().median
-
-    @property
-    def items_per_s(self) -> float:
-        """Throughput: items a second at the median latency."""
-        return self.items / self.median_s
 
     def to_pandas(self) -> pd.DataFrame:
         """One line for each sample, a column for each part, in seconds."""
@@ -156,7 +150,7 @@ def time(
         runner = Runner(cell, built, clock, seed=limits.seed)
         step_s = clock.resolution_s
         sampled = sample(runner.take, limits, lambda chunk: "keep", resolution_s=step_s)
-        peak = memory_of(where, built, runner).peak if memory else None
+        peak = memory_of(where, runner).peak if memory else None
     protocol = sampled.protocol(limits.seed)
     return NetworkTiming(
         network=type(model).__name__,
@@ -167,7 +161,6 @@ def time(
         sampling_s=protocol.sampling_s,
         weights_bytes=built.weights_bytes,
         peak_bytes=peak,
-        items=values[0].shape[0] if values and values[0].dim() else 1,
         finite=finite,
         conditions=conditions,
         machine=machine.model_dump(),

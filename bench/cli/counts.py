@@ -184,6 +184,7 @@ def explain(
     from vidcost.bench.count.reconcile import Entry, reconcile
     from vidcost.bench.count.references.asking import chosen as chosen_counters
     from vidcost.bench.inspection.counted import explained
+    from vidcost.bench.isolation import Failed, isolated
     from vidcost.bench.report.reconciliation import (
         reconciliation_markdown,
         reconciliation_table,
@@ -210,11 +211,11 @@ def explain(
         examined = measured(chosen, counters, use_cache=not no_cache)
         entries = {each.record.row: reconcile(each) for each in examined}
     for network in networks:
-        found, failure = explained(network, counters, limit_s=limit_s(time_limit))
-        if failure:
-            failed.append(failure)
-        else:
+        try:
+            found = isolated(limit_s(time_limit), explained, network, counters)
             entries[network.target] = found
+        except Failed as error:
+            failed.append(f"{network.target}: {error.status}: {error}")
     shown = [entry for each in entries.values() for entry in each]
     if as_ in (options.Format.JSON, options.Format.CSV):
         print_table(tidy_table(shown), as_)

@@ -154,9 +154,10 @@ def _gate_networks(
     report(failures(found))
     entries = {}
     for each in found:
-        assert each.total is not None, each
+        count = each.count
+        assert count is not None, each
         entries[" ".join((each.cell.target, *each.cell.inputs))] = baseline.entry_of(
-            each.total, each.backward, each.buffers or 0, each.modules, chosen
+            count.forward, count.backward, count.buffers, count.modules, chosen
         )
     known = stored.entries if stored else {}
     if update:

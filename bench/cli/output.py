@@ -18,7 +18,6 @@ from vidcost.bench.exit_status import FOUND_WRONG
 from vidcost.bench.report.table import Table, show
 
 if TYPE_CHECKING:
-    from vidcost.bench.count.record import Record
     from vidcost.bench.count.references.reference import Answer
 
 
@@ -60,11 +59,6 @@ def write_lines(path: Path, lines: Sequence[Mapping[str, Any]], *, command: str)
     made_by = {"command": f"vidcost {command}", "vidcost": version("vidcost")}
     written = [made_by | {"records": len(lines)}, *lines]
     files.write(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in written))
-
-
-def report_failures(records: Iterable[Record]) -> None:
-    """Report the reference counters that gave no answer."""
-    report(line for each in records for line in unanswered(each.row, each.reference_counters))
 
 
 def unanswered(target: str, answers: Mapping[Any, Answer]) -> list[str]:

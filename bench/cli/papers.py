@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from vidcost.bench import extras, files
 from vidcost.bench.cli import options
@@ -16,7 +15,7 @@ from vidcost.bench.cli.output import (
     print_table,
     print_tables,
     report,
-    report_failures,
+    unanswered,
     write_document,
     write_lines,
 )
@@ -70,7 +69,9 @@ def tables(
     print_tables([*made.values()], as_)
     if note:
         typer.echo(note, err=True)
-    report_failures(records.values())
+    report(
+        line for each in records.values() for line in unanswered(each.row, each.reference_counters)
+    )
 
 
 @paper_app.command("run", epilog="Example: `vidcost run --results results --budget 2m`")
@@ -120,12 +121,11 @@ def run(
     shown = [printed[number] for number in paper.cost_tables]
     timed = measured_table(shown, taken.timings)
     print_tables([*shown, *([timed] if timed else [])], options.Format.JSON if json else None)
-    Console(stderr=json).print(
+    typer.echo(
         f"{len(records)} rows built and counted; {sum(r.closed_forms for r in records.values())} "
         f"modules equal their closed forms; {sum(e.balanced for e in entries)} of {len(entries)} "
         f"reconciliations of other counters add up. Written: {written}",
-        highlight=False,
-        soft_wrap=True,
+        err=json,
     )
     for line in filter(None, (note, *taken.notes)):
         typer.echo(line, err=True)
@@ -165,26 +165,20 @@ def conformance(
 ) -> None:
     """Ask every counter about single operators whose MACs were worked out by hand.
 
-    Writes conformance.md to the results folder; JSON and CSV hold a line per operator.
+    Writes conformance.md to the results folder; JSON and CSV hold a line per operator, with a
+    counter's status where it has no figure.
     """
     from vidcost.bench.count.conformance import ask_counters, failures
-    from vidcost.bench.report.conformance import (
-        conformance_markdown,
-        conformance_tables,
-        data_table,
-    )
+    from vidcost.bench.report.conformance import conformance_tables
 
     files.check_folder(results)
     statements = ask_counters()
-    document = conformance_markdown(statements)
-    write_document(results / "conformance.md", document, command="conformance")
-    if as_ is None:
-        for table in conformance_tables(statements):
-            print_table(table, None)
-    elif as_ is options.Format.MD:
-        sys.stdout.write(document)
-    else:
-        print_table(data_table(statements), as_)
+    summary, *operators = conformance_tables(statements)
+    parts = ["# Conformance: which counter is right on which operator\n"]
+    parts += [table.markdown() for table in (summary, *operators)]
+    write_document(results / "conformance.md", "\n".join(parts), command="conformance")
+    as_data = as_ in (options.Format.JSON, options.Format.CSV)
+    print_tables(operators if as_data else [summary, *operators], as_)
     report(failures(statements))
 
 

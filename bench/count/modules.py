@@ -10,7 +10,7 @@ from vidcost.bench.count.counter import Count
 from vidcost.bench.count.operands import Shape
 from vidcost.bench.errors import named
 from vidcost.bench.exit_status import Ending
-from vidcost.models.cost import Cost, total
+from vidcost.models.cost import Cost
 
 
 class ClosedFormMismatch(Ending):
@@ -119,7 +119,7 @@ def _check(name: str, module: nn.Module, count: Count) -> Check | None:
     if wrong is not None:
         raise TypeError(f"cost(shape) returns a Cost, not {type(wrong).__name__}")
     counted = count.within(name, params=sum(p.numel() for p in module.parameters()))
-    return Check(name, counted, formula=total(costs, params=costs[0].params))
+    return Check(name, counted, formula=replace(sum(costs, Cost()), params=costs[0].params))
 
 
 def verify(network: str, model: nn.Module, count: Count) -> int:

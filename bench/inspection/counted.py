@@ -74,19 +74,6 @@ def counted(
         return Counted(cell, status=failed.status, error=str(failed))
 
 
-def explained(
-    cell: Cell, counters: tuple[Convention, ...] = DEFAULT, *, limit_s: float = LIMIT_S
-) -> tuple[list[Entry], str]:
-    """The entries of ``cell``'s target with ``counters``, or a line on why there are none.
-
-    Raises: ValueError as :func:`counted`.
-    """
-    try:
-        return isolated(limit_s, _explained, cell, counters), ""
-    except Failed as failed:
-        return [], f"{cell.target}: {failed.status}: {failed}"
-
-
 def predict(cell: Cell, *, limit_s: float = LIMIT_S) -> Predicted:
     """MACs of what is timed, at its batch; none if its code fails, which the worker then reports.
 
@@ -125,7 +112,8 @@ def outline(cell: Cell) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return model, (x.requires_grad_(cell.phase == "training"),)
 
 
-def _explained(cell: Cell, counters: tuple[Convention, ...]) -> list[Entry]:
+def explained(cell: Cell, counters: tuple[Convention, ...] = DEFAULT) -> list[Entry]:
+    """The entries of ``cell``'s target with ``counters``; runs a user's code, so isolate it."""
     built = build(cell)
     with of_user_code(UncountedOperator):
         return reconcile_network(cell.target, built.model, built.inputs, counters)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from vidcost.bench.count.conformance import Statement, why
 from vidcost.bench.count.operators import OPERATORS, Operator
-from vidcost.bench.report.table import Column, Table, integer
+from vidcost.bench.report.table import Column, Table, integer, integer_or_words
 
 _WITH_PRODUCTS = [operator for operator in OPERATORS if operator.macs]
 _WITHOUT_PRODUCTS = [operator for operator in OPERATORS if not operator.macs]
@@ -24,12 +24,6 @@ def conformance_tables(statements: Sequence[Statement]) -> tuple[Table, ...]:
             "them, which is no error.",
         ),
     )
-
-
-def conformance_markdown(statements: Sequence[Statement]) -> str:
-    """The tables as one document."""
-    tables = "\n".join(table.markdown() for table in conformance_tables(statements))
-    return f"# Conformance: which counter is right on which operator\n\n{tables}"
 
 
 def summary_table(statements: Sequence[Statement]) -> Table:
@@ -66,7 +60,8 @@ def operator_table(
     lines = []
     for index, operator in enumerate(operators):
         macs = operator.macs
-        line: dict[str, object] = {"operator": operator.name, "true": macs}
+        inputs = " + ".join("x".join(map(str, shape)) for shape in operator.shapes)
+        line: dict[str, object] = {"operator": operator.name, "inputs": inputs, "macs": macs}
         for each in statements:
             figure = line[each.counter] = each.figures[operator.name]
             if macs and figure == macs:
@@ -79,33 +74,11 @@ def operator_table(
         title=title,
         columns=(
             Column("operator", "Operator"),
-            Column("true", "MACs", integer),
-            *(Column(each.counter, each.counter, _figure_or_status) for each in statements),
+            Column("macs", "MACs", integer),
+            *(Column(each.counter, each.counter, integer_or_words) for each in statements),
         ),
         lines=lines,
         equal=frozenset(equal),
         footnotes=footnotes,
         legend=(legend,),
     )
-
-
-def data_table(statements: Sequence[Statement]) -> Table:
-    """For json and csv: a line per operator; a counter without a figure has a status."""
-    lines = []
-    for operator in OPERATORS:
-        inputs = " + ".join("x".join(map(str, shape)) for shape in operator.shapes)
-        line: dict[str, object] = {
-            "operator": operator.name,
-            "inputs": inputs,
-            "macs": operator.macs,
-        }
-        for each in statements:
-            said = each.figures[operator.name]
-            line[each.counter] = None if isinstance(said, str) else said
-            line[f"{each.counter}_status"] = said if isinstance(said, str) else None
-        lines.append(line)
-    return Table("Conformance", [Column(key, key) for key in lines[0]], lines)
-
-
-def _figure_or_status(value: int | str) -> str:
-    return value if isinstance(value, str) else integer(value)

@@ -3,8 +3,8 @@
 import datetime
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,22 +14,15 @@ import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
-from vidcost.bench.audit import CONVENTIONS, Judged, Verdict, judge, judge_claims
+from vidcost.bench.audit import CONVENTIONS, Judged, judge, judge_claims
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, reconcile, with_stored_answers
 from vidcost.bench.count.record import Record
-from vidcost.bench.report.audit import Finding, claim_table, figure_table, findings, verdict_counts
-from vidcost.bench.report.paper import met_by, paper_table
+from vidcost.bench.report.audit import Finding, claim_table, figure_table, findings
+from vidcost.bench.report.paper import met_by
 from vidcost.bench.report.plots import Plot, accuracy_plot, anchor, latency_plot
-from vidcost.bench.report.reconciliation import reconciliation_table, term_table
+from vidcost.bench.report.reconciliation import reconciliation_table
 from vidcost.bench.report.table import MISSING, Column, Table, billions, millions, percent
-from vidcost.bench.report.timing import (
-    contribution_table,
-    impl_table,
-    is_pair_of_implementations,
-    present,
-    timing_table,
-)
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.store import stored_by_device
 from vidcost.papers import catalog
@@ -114,26 +107,18 @@ def sections(data: Data) -> list[Section]:
     """
     accuracy = accuracy_plot(data.paper, data.records, data.devices)
     latencies = [latency_plot(name, timings) for name, timings in data.devices.items()]
-    reconciled = (
-        Shown("reconciliation-rows", reconciliation_table(data.entries)),
-        Shown("reconciliation-terms", term_table(data.entries)),
-    )
+    reconciled = [Shown("reconciliation-rows", reconciliation_table(data.entries))]
     audit = (
         Shown("audit-figures", figure_table(data.judged)),
         Shown("audit-claims", claim_table(judge_claims(data.paper))),
     )
-    folded: dict[tuple[str, str], Sequence[Part]] = {
-        ("Tables", "The paper's tables, counted"): [*_tables(data)],
-        ("Audit", "Every printed figure and claim"): audit,
-        ("Reconciliation", "What each counter prints"): reconciled,
-        ("All-timings", "Every timing, and what blocks add"): [*_timings(data)],
-    }
     return [
         Section("Findings", "What the audit found", findings(data.paper, data.judged)),
         Section("Accuracy", "Accuracy against cost", [accuracy] if accuracy else []),
         Section("Networks", "Every network", [Shown("row", _networks(data), anchored=True)]),
         Section("Timings", "Latency", [plot for plot in latencies if plot], text=NO_TIMINGS),
-        *(Section(*title, parts, is_folded=True) for title, parts in folded.items() if parts),
+        Section("Audit", "Every printed figure and claim", audit, is_folded=True),
+        Section("Reconciliation", "What each counter prints", reconciled, is_folded=True),
     ]
 
 
@@ -176,30 +161,6 @@ def _networks(data: Data) -> Table:
     )
 
 
-def _timings(data: Data) -> Iterator[Part]:
-    for device, timings in data.devices.items():
-        kinds = {
-            "timings": (timing_table, [t for t in timings if t.cell.against is None]),
-            "implementations": (impl_table, [*filter(is_pair_of_implementations, timings)]),
-            "contributions": (contribution_table, [t for t in timings if t.cell.is_contribution]),
-        }
-        for name, (table_of, chosen) in kinds.items():
-            if chosen:
-                table = table_of(chosen)
-                title = f"{table.title} on {device}"
-                yield Shown(f"{name}-{anchor(device)}", replace(table, title=title))
-
-
-def _tables(data: Data) -> Iterator[Part]:
-    rows = catalog.printed_rows(data.paper)
-    for number in data.paper.titles:
-        each = paper_table(number, data.paper, rows, data.records)
-        if number not in data.paper.cost_tables:
-            none = "The paper prints no parameters and no FLOPs in this table."
-            each = replace(each, legend=(none,))
-        yield Shown(f"table-{number}", replace(each, columns=present(each.lines, each.columns)))
-
-
 def page(sections: Sequence[Section], data: Data) -> str:
     """The HTML of the page; every text in it stays text."""
     environment = jinja2.Environment(
@@ -212,27 +173,12 @@ def page(sections: Sequence[Section], data: Data) -> str:
     environment.filters |= {"marked": marked, "powers": powers}
     environment.tests["plot"] = lambda part: isinstance(part, Plot)
     environment.tests["finding"] = lambda part: isinstance(part, Finding)
-    verdicts = verdict_counts(data.judged)
-    balanced = sum(entry.balanced for entry in data.entries)
     return environment.get_template("report.html.j2").render(
         sections=sections,
         rows={row.name for row in catalog.rows_beside(data.records)},
         anchor=anchor,
         cell=_cell,
         data_url=lambda plot: "data:text/csv;charset=utf-8," + urllib.parse.quote(plot.csv),
-        headlines=(
-            (len(data.records), "networks counted exactly, operator by operator", "networks"),
-            (
-                f"{verdicts[Verdict.EXACT]} of {len(data.judged)}",
-                f"printed figures met to their precision; {verdicts[Verdict.CLOSE]} more within 1%",
-                "audit",
-            ),
-            (
-                f"{balanced} of {len(data.entries)}",
-                "figures of other counters explained to the last digit",
-                "reconciliation",
-            ),
-        ),
         paper=data.paper.paper,
         made=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M UTC}",
         style=Markup(_asset("report.css")),

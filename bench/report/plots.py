@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,16 +31,8 @@ POINTS, LABELS = "points", "labels"
 """Names of the layers that `_place_labels` joins."""
 
 
-class Color(StrEnum):
-    """Colours of Okabe and Ito (2008): distinguishable with any colour vision."""
-
-    BLUE = "#0072b2"
-    ORANGE = "#d55e00"
-    GREEN = "#009e73"
-    PURPLE = "#aa4f8b"
-    SKY = "#3aa0d8"
-    GREY = "#767d86"
-
+COLORS = "#0072b2", "#d55e00", "#009e73", "#aa4f8b", "#3aa0d8", "#767d86"
+"""Colours of Okabe and Ito (2008): distinguishable with any colour vision."""
 
 CONFIG: Mapping[str, Any] = {
     "font": "Helvetica, Arial, sans-serif",
@@ -339,7 +330,7 @@ def _accuracy_chart(choices: Sequence[Choice], families: Sequence[str]) -> alt.L
     points = base.transform_calculate(href="'#row-' + datum.row").mark_point()
     # an axis's title takes no expression
     words = f"({json.dumps(dict(choices[1].options))})[axis] + ' (log scale)'"
-    color = alt.Scale(domain=families, range=list(Color)[: len(families)])
+    color = alt.Scale(domain=families, range=list(COLORS[: len(families)]))
     tooltip = ["label:N", "row:N", "top1:Q", "cost_words:N", "cost:Q", "source:N"]
     return alt.LayerChart(
         layer=[
@@ -401,8 +392,8 @@ def _latency_chart(choice: Choice) -> alt.LayerChart:
     tooltip = ["target:N", "median_ms:Q", "ci_low_ms:Q", "ci_high_ms:Q", "samples:Q"]
     return alt.LayerChart(
         layer=[
-            whiskers.encode(x="ci_low_ms:Q", x2="ci_high_ms:Q", color=alt.value(Color.BLUE)),
-            base.mark_point(color=Color.BLUE).encode(tooltip=tooltip),
+            whiskers.encode(x="ci_low_ms:Q", x2="ci_high_ms:Q", color=alt.value(COLORS[0])),
+            base.mark_point(color=COLORS[0]).encode(tooltip=tooltip),
             words.encode(text=alt.Text("median_ms:Q", format=",.4~r")),
         ],
         height=alt.Step(30),

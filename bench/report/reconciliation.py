@@ -1,4 +1,4 @@
-"""Tables of the reconciliation: a statement for each row, and the terms of each counter."""
+"""Tables of the reconciliation: a statement for each row, and an overview of all."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import Any
 from vidcost.bench.count.reconcile import Candidate, Entry
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import Status
-from vidcost.bench.report.table import Column, Table, integer
+from vidcost.bench.report.table import Column, Table, integer, integer_or_words
 from vidcost.papers.figures import Figure
 
 _QUANTITIES = {
@@ -75,44 +75,6 @@ def reconciliation_table(entries: Sequence[Entry]) -> Table:
     )
 
 
-def term_table(entries: Iterable[Entry]) -> Table:
-    """What each counter adds to our figures and leaves out, over all rows."""
-    found: dict[tuple[str, str, str], list[Entry]] = {}
-    for entry in entries:
-        for term in entry.terms:
-            found.setdefault((entry.counter, entry.quantity, term.name), []).append(entry)
-    lines = []
-    for (counter, quantity, name), where in found.items():
-        amounts = {entry.row: _amount(entry, name) or 0 for entry in where}
-        row = max(amounts, key=lambda row: abs(amounts[row]))
-        explained = next(entry.explained for entry in where if entry.row == row)
-        lines.append(
-            {
-                "counter": counter,
-                "quantity": "FLOPs" if quantity == "flops" else "parameters",
-                "term": name,
-                "rows": len(amounts),
-                "largest_row": row,
-                "largest": amounts[row],
-                "share": amounts[row] / explained,
-            }
-        )
-    return Table(
-        title="What each counter adds and leaves out",
-        columns=(
-            Column("counter", "Counter"),
-            Column("quantity", "Of"),
-            Column("term", "Term"),
-            Column("rows", "Rows", integer),
-            Column("largest_row", "Largest in"),
-            Column("largest", "there", _signed),
-            Column("share", "of what it prints", lambda share: f"{share:+.2%}"),
-        ),
-        lines=lines,
-        legend=("A negative amount is what the counter does not see.",),
-    )
-
-
 def tidy_table(entries: Iterable[Entry]) -> Table:
     """A line for each amount, for programs."""
     keys = ("row", "counter", "version", "status", "quantity")
@@ -154,7 +116,7 @@ def printed_table(
 
 
 def reconciliation_markdown(entries: Sequence[Entry]) -> str:
-    """The whole reconciliation: overview, terms, and the statement of each row."""
+    """The whole reconciliation: overview, and the statement of each row."""
     rows = dict.fromkeys(entry.row for entry in entries)
     balanced = sum(entry.balanced for entry in entries)
     return "\n".join(
@@ -162,7 +124,6 @@ def reconciliation_markdown(entries: Sequence[Entry]) -> str:
             "# Reconciliation\n",
             f"{len(rows)} rows, {len(entries)} entries, {balanced} of them with remainder 0.\n",
             reconciliation_table(entries).markdown(),
-            term_table(entries).markdown(),
             *(
                 statement_table([entry for entry in entries if entry.row == row]).markdown()
                 for row in rows
@@ -173,7 +134,7 @@ def reconciliation_markdown(entries: Sequence[Entry]) -> str:
 
 def _counters(entries: Iterable[Entry]) -> list[Column]:
     names = dict.fromkeys(entry.counter for entry in entries)
-    return [Column(name, ALL[name].title, _signed) for name in names]
+    return [Column(name, ALL[name].title, integer_or_words) for name in names]
 
 
 def _amount(entry: Entry, name: str) -> int | None:
@@ -190,11 +151,6 @@ def _left(entry: Entry) -> str:
     if entry.printed is None:
         return entry.status
     return ", ".join(f"{category} {amount:+,}" for category, amount in entry.left.items())
-
-
-def _signed(amount: int | str) -> str:
-    """An integer with thousands separators, or the words that stand in its place."""
-    return f"{amount:,}" if isinstance(amount, int) else amount
 
 
 def _versions(entries: Iterable[Entry]) -> str:

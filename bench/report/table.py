@@ -47,6 +47,11 @@ def integer(value: int) -> str:
     return f"{value:,}"
 
 
+def integer_or_words(value: int | str) -> str:
+    """An integer as above, or the words that stand in its place."""
+    return integer(value) if isinstance(value, int) else value
+
+
 def millions(value: int) -> str:
     """7842568 -> 7.843M."""
     return f"{value / 1e6:.3f}M"

@@ -146,15 +146,11 @@ def timing_table(timings: Iterable[Timing]) -> Table:
     """
     chosen = [timing for timing in timings if timing.cell.against is None]
     lines = list(map(figures, chosen))
-    columns = present(lines, _MEASURED)
-    keys = {column.key for column in columns}
+    keys = {column.key for column in present(lines, _MEASURED)}
     meant = "; ".join(text for key, text in _MEANINGS.items() if key in keys)
-    legend = (
-        f"{meant.format(intervals=intervals_of(chosen))}. "
-        f"Conditions: {conditions_in_words(chosen)}.",
-        machine_of_timings(chosen),
-    )
-    return _table("Timings", "Target", chosen, lines, columns, legend)
+    legend = f"{meant.format(intervals=intervals_of(chosen))}. "
+    legend += f"Conditions: {conditions_in_words(chosen)}."
+    return _table("Timings", "Target", chosen, lines, _MEASURED, legend)
 
 
 def contribution_table(timings: Iterable[Timing]) -> Table:
@@ -169,11 +165,9 @@ def contribution_table(timings: Iterable[Timing]) -> Table:
         f"differences of pairs, ± half of its 95% confidence interval, {intervals_of(chosen)}; "
         f"{conditions_in_words(chosen)}. MACs are exact and their difference is too. Memory: "
         "the peak above the weights, and how much higher it is with the blocks; "
-        "0 where the peak is elsewhere in the network.",
-        machine_of_timings(chosen),
+        "0 where the peak is elsewhere in the network."
     )
-    columns = present(lines, _ADDED)
-    return _table("What the blocks add", "Row", chosen, lines, columns, legend)
+    return _table("What the blocks add", "Row", chosen, lines, _ADDED, legend)
 
 
 def _table(
@@ -182,17 +176,17 @@ def _table(
     timings: Sequence[Timing],
     lines: Sequence[Mapping[str, Any]],
     columns: Sequence[Column],
-    legend: Sequence[str],
+    legend: str,
 ) -> Table:
     """A line for each timing, with a column for each condition in which they differ."""
     names = axes.varying(timing.cell for timing in timings)
     varying = (Column(name, axes.AXES[name].label, _condition) for name in names)
     return Table(
         title=title,
-        columns=(Column("target", heading), *varying, *columns, *present(lines, [STATUS])),
+        columns=(Column("target", heading), *varying, *present(lines, [*columns, STATUS])),
         lines=lines,
         footnotes=failures(lines),
-        legend=legend,
+        legend=(legend, machine_of_timings(timings)),
     )
 
 
@@ -218,11 +212,9 @@ def impl_table(timings: Iterable[Timing]) -> Table:
         f"pairs with its 95% confidence interval, {intervals_of(chosen)}. ~: the warm-up had "
         "not settled. "
         "Peak: most that was allocated at once above the weights, input included. MACs of all "
-        "that was timed.",
-        machine_of_timings(chosen),
+        "that was timed."
     )
-    columns = present(lines, _IMPLEMENTATIONS)
-    return _table("Implementations of blocks", "Block", chosen, lines, columns, legend)
+    return _table("Implementations of blocks", "Block", chosen, lines, _IMPLEMENTATIONS, legend)
 
 
 def _both(timing: Timing) -> dict[str, Any]:

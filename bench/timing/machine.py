@@ -29,19 +29,10 @@ PARENT = frozenset("figures on_ray parent plan store sweep".split())
 
 
 def describe(device: str) -> Machine:
-    """The machine, as ``device`` (torch's name) sees it.
-
-    Raises: ValueError if there is no such device.
-    """
-    try:
-        kind = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"no device {device!r}: choose cpu or cuda") from None
-    if kind.type not in ("cpu", "cuda"):
-        raise ValueError(f"{device} is not timed here: choose cpu or cuda")
+    """The machine, as ``device`` (torch's name) sees it.  Raises: as :func:`check_device`."""
     cpu = _cpu()
     return Machine(
-        **({"device": cpu} if kind.type == "cpu" else _gpu(kind)),
+        **({"device": cpu} if check_device(device) == "cpu" else _gpu(device)),
         cpu=cpu,
         cores=usable_cores(),
         memory_bytes=psutil.virtual_memory().total,
@@ -75,8 +66,7 @@ def default_threads(device: str) -> int:
     return usable_cores() if device == "cpu" else 1
 
 
-def _gpu(device: torch.device) -> dict[str, str]:
-    check_device(str(device))
+def _gpu(device: str) -> dict[str, str]:
     properties = torch.cuda.get_device_properties(device)
     return {
         "device": properties.name,

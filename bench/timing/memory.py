@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.record import Memory
 from vidcost.bench.timing.runner import Runner
 
@@ -18,42 +17,26 @@ def rss_peak_bytes() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def memory_of(device: str, built: Built, runner: Runner) -> Memory:
+def memory_of(device: str, runner: Runner) -> Memory:
     """The memory of one more pass of ``runner``.
 
-    Gradients are freed at the beginning of a step: they are not held before it.
-    """
-
-    def held_bytes() -> int:
-        return sum(x.numel() * x.element_size() for x in built.inputs) + runner.state_bytes
-
-    return measure_memory(
-        device, runner.step, weights_bytes=built.weights_bytes, held_bytes=held_bytes
-    )
-
-
-def measure_memory(
-    device: str, step: Callable[[], object], *, weights_bytes: int, held_bytes: Callable[[], int]
-) -> Memory:
-    """Run ``step`` once and report the memory that it needed.
-
-    ``weights_bytes`` are those of the model; ``held_bytes`` gives what is held besides before a
-    step (inputs, the optimiser's state), which is part of the peak above the weights. The rest of
-    the peak is what torch's allocator gave out at once above what was allocated before the step: on
-    CUDA by its own statistics, on the CPU by the profiler.
+    What is held before it (inputs, the optimiser's state) is part of the peak above the weights;
+    gradients are freed at the beginning of a step. The rest of the peak is what torch's allocator
+    gave out at once above what was allocated before the step: on CUDA by its own statistics, on the
+    CPU by the profiler.
     """
     rss = rss_peak_bytes()
-    held = held_bytes()
+    weights, held = runner.weights_bytes, runner.held_bytes
     if torch.device(device).type != "cuda":
-        return Memory(weights=weights_bytes, peak=held + _most_allocated(step), rss_peak=rss)
+        return Memory(weights=weights, peak=held + _most_allocated(runner.step), rss_peak=rss)
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
-    step()
+    runner.step()
     torch.cuda.synchronize(device)
     return Memory(
-        weights=weights_bytes,
+        weights=weights,
         peak=held + torch.cuda.max_memory_allocated(device) - before,
         reserved=torch.cuda.max_memory_reserved(device),
         rss_peak=rss_peak_bytes(),

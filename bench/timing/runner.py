@@ -30,6 +30,8 @@ class Runner:
 
     def __init__(self, cell: Cell, built: Built, clock: Clock, *, seed: int = 0) -> None:
         self._clock = clock
+        self._inputs = built.inputs
+        self.weights_bytes = built.weights_bytes
         self._order = random.Random(seed)
         self._seed = seed
         self._steps: list[_Training] = []
@@ -54,9 +56,10 @@ class Runner:
             self._passes[part] = self._timed[part] = self._steps[-1].step
 
     @property
-    def state_bytes(self) -> int:
-        """The optimisers' state between steps, and the labels or gradients they start from."""
-        return sum(step.state_bytes for step in self._steps)
+    def held_bytes(self) -> int:
+        """Inputs, optimisers' state between steps, and the labels or gradients they start from."""
+        inputs = sum(x.numel() * x.element_size() for x in self._inputs)
+        return inputs + sum(step.state_bytes for step in self._steps)
 
     def step(self) -> object:
         """One pass of each side; the outputs at inference."""

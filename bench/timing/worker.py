@@ -20,12 +20,11 @@ from vidcost.bench.call import is_finite
 from vidcost.bench.process import connect
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.clock import clock_for
+from vidcost.bench.timing.clock import clock_for, measured_macs_per_s
 from vidcost.bench.timing.delay import Delayed
 from vidcost.bench.timing.machine import allowed_cpus, cpus_for
 from vidcost.bench.timing.memory import memory_of, rss_peak_bytes
 from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
-from vidcost.bench.timing.peak import measured_macs_per_s
 from vidcost.bench.timing.record import Memory, Timing
 from vidcost.bench.timing.runner import Runner, Unsupported, one_line, set_products, status_of
 from vidcost.bench.timing.sampling import sample
@@ -111,7 +110,7 @@ def _measured(
         # the process has held both
         reference = reference.model_copy(update={"rss_peak": None})
     elif limits.memory:
-        memory = memory_of(cell.device, built, runner)
+        memory = memory_of(cell.device, runner)
         if cell.mode == "cuda-graph":
             # a replay allocates nothing: its memory is reserved for the graph
             memory = memory.model_copy(update={"peak": None})
@@ -157,7 +156,7 @@ def _memory_alone(cell: Cell, seed: int) -> Memory:
     runner = Runner(cell, built, clock_for(cell.device), seed=seed)
     # workspaces and the optimiser's state are made by the first pass
     runner.step()
-    return memory_of(cell.device, built, runner)
+    return memory_of(cell.device, runner)
 
 
 def _energy_window(

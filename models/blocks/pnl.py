@@ -6,6 +6,7 @@ P_k = T * floor(H / 2^k) * floor(W / 2^k) positions of scale k.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from vidcost.models.blocks.impl import Impl
 from vidcost.models.blocks.non_local import NonLocalOperation, Pairwise, check_even
-from vidcost.models.cost import Cost, total
+from vidcost.models.cost import Cost
 
 Combine = Literal["concat", "attention"]
 COMBINE: tuple[Combine, ...] = get_args(Combine)
@@ -128,7 +129,8 @@ class PNL(nn.Module):
         # group k is pooled k times, to P_1, ..., P_k positions
         pooled = sum(f * h * w for k in range(n) for f, h, w in scales[1 : k + 1])
         weights = at_scale[0].params * (1 if self.shared else n)
-        whole = total(at_scale, params=weights + 2 * channels) + Cost(
+        # the scales may share their parameters
+        whole = replace(sum(at_scale, Cost()), params=weights + 2 * channels) + Cost(
             norm=batch * channels * positions, pool=batch * group * pooled
         )
         if self.combine == "concat":

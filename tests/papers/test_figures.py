@@ -51,6 +51,9 @@ notes.r.params = "n"
 """
 
 
+FITTED = '{spec = "r", of = ["flops"], tried = 1}'
+
+
 def test_a_small_file_can_be_read(tmp_path):
     path = tmp_path / "p.toml"
     path.write_text(GOOD)
@@ -70,8 +73,9 @@ def test_a_small_file_can_be_read(tmp_path):
         ('"r", "1%"', '"", "1%"', "table 1, l: row: Field required"),
         ('"1%", ', "", "table 1 has 5 columns, not ('l', 'r', '7.8M', '')"),
         ("id = 1", "id = [1]", "tables.0.id"),
-        ("notes.r.params", "notes.r.flops", "r has a note, and no printed flops"),
-        ("notes.r.params", "recipes.r.flops", "r has a recipe, and no printed flops"),
+        ("notes.r.params", "notes.r.flops", "r has a note or recipe, and no printed flops"),
+        ('notes.r.params = "n"', f"recipes.r = {FITTED}", "r has a note or recipe, and no printed"),
+        ('notes.r.params = "n"', "recipes.r = {}", "tables.0.recipes.r.spec: Field required"),
         ("notes.r.params", "notes.q.params", "table 1 has notes or recipes, and no row, of q"),
         ("notes.r.params", "notes.r.param", "tables.0.notes.r.param"),
         ('["r"], "s"', '"r", "s"', "claims.0.3"),

@@ -168,15 +168,6 @@ def test_the_committed_reconciliation_is_what_the_committed_records_give(
         assert fresh == kept, f"stale: `vidcost explain` writes results/{name} anew"
 
 
-def test_the_reconciliation_of_some_rows_leaves_the_file_alone(
-    vidcost, reference_counters, tmp_path
-):
-    status, out, _ = vidcost("explain", "--table", "6", "--results", "elsewhere")
-    assert 0 == status
-    assert out
-    assert [] == list(tmp_path.iterdir())
-
-
 def test_the_reconciliation_as_data(vidcost, reference_counters):
     lines = json.loads(vidcost("explain", "mfnet", "--format", "json").out)
     amounts = {(line["counter"], line["quantity"], line["what"]): line["amount"] for line in lines}
@@ -200,15 +191,3 @@ def test_a_remainder_fails_and_is_named(vidcost, reference_counters):
     # the tables are printed all the same
     assert 2 == out.count("**Reconciliation of ")
     assert re.search(r"remainder +\| +0 \| +7 \| +0 \| +0 \|", out)
-
-
-def test_a_reference_counter_that_is_missing_is_a_status_in_its_column(vidcost, reference_counters):
-    missing = {"version": "not installed", "status": "missing", "error": "thop is not installed"}
-    missing |= {"flops": None, "params": None, "parts": {}}
-    for row in ("mfnet", "c3d"):
-        reference_counters["thop", row] = missing
-    status, out, err = vidcost("explain", "mfnet", "c3d")
-    assert 1 == status
-    said = "vidcost: {}: thop missing: thop is not installed\n"
-    assert said.format("mfnet") + said.format("c3d") == err
-    assert 2 == len(re.findall(r"FLOPs printed +\| +[\d,]+ \| +missing \| +[\d,]+ \|", out))

@@ -84,22 +84,6 @@ def test_explain_finds_what_gives_a_printed_figure(vidcost):
     assert first["tried"] >= 100
 
 
-def test_a_step_of_training_is_counted(vidcost):
-    status, out, _ = vidcost("count", "nets.py:Net", "--input", INPUT, "--training", "--json")
-    assert 0 == status
-    (net,) = json.loads(out)
-    # the weights' gradients; the clip takes none
-    assert (1800, 1800, 3600) == (net["macs"], net["backward_macs"], net["training_macs"])
-
-
-def test_show_takes_a_network(vidcost):
-    status, out, _ = vidcost("count", "nets.py:Net", "--input", INPUT, "--depth", "2", "--json")
-    assert 0 == status
-    assert [("nets.py:Net", "Net", 1800), ("stem", "Conv3d", 1800)] == [
-        (line["module"], line["kind"], line["macs"]) for line in json.loads(out)
-    ]
-
-
 def test_explain_takes_networks_beside_rows(vidcost, reference_counters):
     status, out, err = vidcost("explain", "mfnet", "nets.py:Net", "--input", INPUT, "--json")
     assert (0, "") == (status, err)

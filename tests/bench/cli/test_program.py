@@ -224,19 +224,6 @@ def test_bad_input_is_rejected_in_one_line(command, words, complaint, reference_
     assert [] == reference_counters.asked
 
 
-HEAD = b'{"command": "vidcost run", "records": 1}\n'
-
-
-@pytest.mark.parametrize(("content", "line"), [(b"[]\n", 1), (HEAD + b'{"row": "mfnet"\n', 2)])
-def test_damaged_records_are_rejected(content, line, complaint, reference_counters, tmp_path):
-    (tmp_path / "r").mkdir()
-    (tmp_path / "r/counts.jsonl").write_bytes(content)
-    assert f"r/counts.jsonl, line {line} is damaged: `vidcost run` writes the file anew" == (
-        complaint("tables", "3", "--results", "r")
-    )
-    assert [] == reference_counters.asked
-
-
 @pytest.mark.parametrize("command", ["run", "tables 3", "conformance"])
 def test_a_folder_that_cannot_be_written_is_rejected_before_any_work(
     command, complaint, reference_counters, tmp_path

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from vidcost.bench.timing.store import Store
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 SQL = "select row, macs from counts where row like 'mfnet-pnl-x5-%' order by row"
+PAGE = (CHECKOUT / "results/gpu.md").read_text(encoding="utf-8")
+SHOWN = re.findall(r"^```console\n\$ vidcost (query .*)\n```\n\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
 ROWS = [("mfnet-pnl-x5-optimized", 16_033_195_008), ("mfnet-pnl-x5-per-scale", 16_033_195_008)]
 
 
@@ -124,3 +127,15 @@ def test_a_damaged_file_or_an_empty_folder_is_rejected(name, complaint, results,
     (tmp_path / "empty").mkdir()
     said = complaint("query", "select 1", "--results", "empty")
     assert said.startswith("no records in empty: `vidcost run`, `vidcost time`")
+
+
+def test_every_question_of_the_documentation_is_followed_by_its_answer():
+    assert PAGE.count("$ vidcost query") == len(SHOWN) > 5
+
+
+@pytest.mark.parametrize(("command", "table"), SHOWN, ids=range(len(SHOWN)))
+def test_answers_in_the_documentation_are_what_the_questions_give(command, table, vidcost):
+    shutil.copytree(CHECKOUT / "results", "results")
+    ran = vidcost(*shlex.split(command))
+    assert (0, "") == (ran.status, ran.err)
+    assert ran.out.strip() == table.strip()

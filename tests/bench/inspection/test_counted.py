@@ -49,11 +49,8 @@ def test_a_network_is_counted_whether_it_needs_values_or_not(name):
     assert (("Conv3d", 15 * P), ("Linear", 98)) == (modules["stem"], modules["head"])
 
 
-@pytest.mark.usefixtures("in_this_process")
 def test_every_counter_is_accounted_for():
-    cell = network("Net")
-    entries, failure = explained(cell, limit_s=60)
-    assert "" == failure
+    entries = explained(network("Net"))
     assert {"fvcore", "thop", "thop-2020", "torch"} == {entry.counter for entry in entries}
     assert all(entry.balanced for entry in entries)
 

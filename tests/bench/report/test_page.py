@@ -76,38 +76,15 @@ def test_the_page_loads_nothing(whole, read):
     assert "default-src 'none'" in whole
 
 
-def test_a_hostile_name_stays_text(whole, read):
-    assert HOSTILE not in whole
-    assert str(escape(HOSTILE)) in whole
+def test_a_hostile_name_stays_text(whole, read, data):
+    hostile = replace(data, entries=[replace(each, row=HOSTILE) for each in data.entries])
+    shown = page(sections_of(hostile), hostile)
+    assert HOSTILE not in shown + whole
+    assert str(escape(HOSTILE)) in shown
     # in the data of plots it is a string
     spec = next(each for each in read.scripts if "Latency, ms (log scale)" in each)
     names = {x.get("target") for d in json.loads(spec)["data"] for x in d.get("values", [])}
     assert HOSTILE in names
-
-
-def test_the_tables_have_the_printed_figures_and_links_to_rows(whole):
-    for number in range(1, 7):
-        assert f'id="table-{number}"' in whole
-    table = whole[whole.index('id="table-5"') : whole.index('id="table-6"')]
-    line = table[table.index('<a href="#row-mfnet-nl">MFNet-NL') :]
-    line = line[: line.index("</tr>")]
-    cells = re.findall(r'data-value="([^"]*)"', line)
-    # Top-1 and parameters printed and counted, FLOPs printed, fvcore, thop, thop of 2020, ours
-    assert [79.74, 8.15e6, 8138248, 11.66e9, 12584093696, 11772246784, 11639982848] == [
-        float(cell) for cell in cells[:7]
-    ]
-    assert "8.15M" in line
-
-
-def test_the_headlines_are_counted(sections, data):
-    def headlines(data):
-        return re.findall(r'<a href="#(\w+)"><strong>(.*?)</strong>', page(sections[:1], data))
-
-    networks, audit, balanced = headlines(data)
-    assert [("networks", "45"), ("audit", "6 of 37")] == [networks, audit]
-    assert ("reconciliation", "14 of 14") == balanced
-    wrong = replace(data, entries=(replace(data.entries[0], printed=1), *data.entries[1:]))
-    assert "13 of 14" == headlines(wrong)[2][1]
 
 
 def test_every_network_is_in_one_table_with_its_printed_figures(sections):
@@ -129,9 +106,7 @@ def test_every_plot_has_its_data_as_a_file(whole, sections):
         assert f'download="{name}.csv" href="data:text/csv' in whole
 
 
-def test_timings_have_tables_and_their_failures_or_the_command_that_makes_them(whole, data):
-    assert 'id="timings-Abacus"' in whole
-    assert "oom: out of memory" in whole
+def test_without_timings_stands_the_command_that_makes_them(whole, data):
     bare = replace(data, devices={})
     assert "`vidcost time` makes them" not in whole
     assert "<code>vidcost time</code> makes them" in page(sections_of(bare), bare)

@@ -5,7 +5,6 @@ from vidcost.bench.count.references.reference import Term
 from vidcost.bench.report.reconciliation import (
     reconciliation_table,
     statement_table,
-    term_table,
     tidy_table,
 )
 
@@ -58,15 +57,6 @@ def test_the_overview_says_what_is_left(entries, shown):
         ["b", "2,003", "2,150", "2,003", "2", "fvcore flops: BatchNorm +7"],
     ] == shown(reconciliation_table(entries))
     assert "0" == shown(reconciliation_table(entries[:2]))[-1][-1]
-
-
-def test_the_terms_of_all_rows(entries, shown):
-    assert [
-        ["fvcore", "FLOPs", "BatchNorm, 2 per element", "2", "a", "140", "+12.39%"],
-        ["fvcore", "FLOPs", "attention products unseen", "1", "a", "-10", "-0.88%"],
-        ["fvcore", "parameters", "unseen", "1", "a", "-1", "-0.48%"],
-        ["thop", "FLOPs", "attention products unseen", "1", "a", "-10", "-1.01%"],
-    ] == shown(term_table(entries))
 
 
 def test_data_has_a_line_for_each_amount(entries):

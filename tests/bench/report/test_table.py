@@ -59,10 +59,11 @@ def test_numbers_for_people(expected, write, value):
 
 def test_markdown_holds_title_table_notes_and_legend_in_this_order():
     lines = [{"name": "a", "macs": 1234567}, {"name": "abc", "macs": None}, {"name": "b"}]
-    markdown = table(lines, footnotes={(0, "macs"): "why"}, legend=("units", "more")).markdown()
+    known = {"footnotes": {(0, "macs"): "why"}, "equal": frozenset({(0, "macs")})}
+    markdown = table(lines, legend=("units", "more"), **known).markdown()
     title, body, *below = markdown.split("\n\n")
     assert ("**A title**", ["¹ why", "units", "more\n"]) == (title, below)
-    cells = [["Name", "MACs"], ["a", "1,234,567¹"], ["abc", "–"], ["b", "–"]]
+    cells = [["Name", "MACs"], ["a", "1,234,567 ✓¹"], ["abc", "–"], ["b", "–"]]
     assert cells == grid(body)
     # text is flush left, numbers are flush right, and all lines are of one width
     assert re.search(r"^\|:-+ *\| *-+:\|$", body, re.MULTILINE)
@@ -184,12 +185,6 @@ def test_text_means_nothing_to_markdown(cell, written):
     markdown = Table(cell, [Column("x", cell)], [{"x": cell}]).markdown()
     assert f"**{written}**" == markdown.splitlines()[0]
     assert [[written], [written]] == grid(markdown)
-
-
-def test_the_mark_stands_on_the_equal_cells_only_before_the_footnote():
-    lines = [{"name": "a", "macs": 1}, {"name": "b", "macs": 0}]
-    what = table(lines, equal=frozenset({(0, "macs")}), footnotes={(0, "macs"): "n"})
-    assert [["a", "1 ✓¹"], ["b", "0"]] == grid(what.markdown())[1:]
 
 
 def test_data_hold_whole_numbers_even_beside_gaps_and_every_digit_of_a_float():

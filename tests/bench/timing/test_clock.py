@@ -5,9 +5,8 @@ import time
 import pytest
 import torch
 
-from vidcost.bench.timing import peak
-from vidcost.bench.timing.clock import CudaClock, HostClock, clock_for
-from vidcost.bench.timing.peak import measured_macs_per_s
+from vidcost.bench.timing import clock as module
+from vidcost.bench.timing.clock import CudaClock, HostClock, clock_for, measured_macs_per_s
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -69,10 +68,10 @@ def test_the_clock_of_a_gpu_measures_known_cycles():
 
 def test_the_measured_peak_is_of_the_fastest_product(monkeypatch):
     # 2 x 2 x 2 MACs at best in 0.5 s, then 4 x 4 x 4 in 0.01 s, but never a third size
-    monkeypatch.setattr(peak, "EDGES", {"cpu": (2, 4, 8)})
-    monkeypatch.setattr(peak, "LONG_ENOUGH_S", 0.1)
+    monkeypatch.setattr(module, "EDGES", {"cpu": (2, 4, 8)})
+    monkeypatch.setattr(module, "LONG_ENOUGH_S", 0.1)
     took = {2: 0.05, 4: 0.2}
-    monkeypatch.setattr(peak, "_fastest_s", lambda left, right: took[len(left)])
+    monkeypatch.setattr(module, "_fastest_s", lambda left, right: took[len(left)])
     assert 4**3 / 0.2 == measured_macs_per_s("cpu", "fp32")
 
 
@@ -83,6 +82,6 @@ def test_a_slow_type_is_not_measured_on_large_matrices(monkeypatch):
         asked.append((len(left), left.dtype))
         return 60.0
 
-    monkeypatch.setattr(peak, "_fastest_s", fastest)
+    monkeypatch.setattr(module, "_fastest_s", fastest)
     assert 256**3 / 60 == measured_macs_per_s("cpu", "fp16")
     assert [(256, torch.float16)] == asked

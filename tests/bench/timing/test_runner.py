@@ -226,8 +226,8 @@ def test_every_output_that_needs_a_gradient_is_given_one():
         seen, runner = gradients(function)
         assert {"a", "b"} == {name for name, _ in seen}
         assert all(gradient.abs().min() > 0 for _, gradient in seen)
-        # momenta of 11 parameters and as many gradients to start from
-        assert 4 * (11 + 11) == runner.state_bytes
+        # an input, momenta of 11 parameters and as many gradients to start from
+        assert 4 * (1 + 11 + 11) == runner.held_bytes
 
 
 def test_the_gradients_are_the_same_in_every_step():
@@ -242,8 +242,8 @@ def test_one_matrix_is_logits_and_starts_from_labels():
     assert "a" == name
     # equal logits of two rows of three: a third each, less one at the label, over two rows
     assert sorted([1 / 6, 1 / 6, -1 / 3]) == pytest.approx(sorted(gradient[0].tolist()))
-    # momentum of a, two labels of 8 bytes
-    assert 4 * 6 + 16 == runner.state_bytes
+    # the input, momentum of a, two labels of 8 bytes
+    assert 4 * (1 + 6) + 16 == runner.held_bytes
     assert math.log(3) == pytest.approx(
         loss_of(starts(torch.ones(2, 3, requires_grad=True)), (torch.tensor([0, 2]),)).item()
     )

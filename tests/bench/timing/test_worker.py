@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from vidcost.bench.inspection.counted import predict
 from vidcost.bench.timing import runner, worker
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.timing.memory import measure_memory, rss_peak_bytes
+from vidcost.bench.timing.memory import memory_of, rss_peak_bytes
 from vidcost.bench.timing.messages import Chunk, Limits, Task, Window
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
 from vidcost.bench.timing.plan import code_of, network_fields
@@ -122,7 +123,7 @@ def test_the_peak_is_what_is_held_at_once():
         del x
         return (y * 2).sum()
 
-    memory = measure_memory("cpu", step, weights_bytes=7, held_bytes=lambda: 1000)
+    memory = memory_of("cpu", SimpleNamespace(step=step, weights_bytes=7, held_bytes=1000))
     assert 2 * (4 << 20) + 1000 <= memory.peak < 2 * (4 << 20) + 10_000
     assert (7, None, None) == (memory.weights, memory.reserved, memory.device_used)
     assert 0 < memory.rss_peak <= rss_peak_bytes()
@@ -154,7 +155,8 @@ def test_the_cuda_peak_is_above_a_baseline(monkeypatch):
     }
     for name, value in known.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value, raising=False)
-    memory = measure_memory("cuda", lambda: None, weights_bytes=100, held_bytes=lambda: 30)
+    runner = SimpleNamespace(step=lambda: None, weights_bytes=100, held_bytes=30)
+    memory = memory_of("cuda", runner)
     assert (430, 1000, 5000) == (memory.peak, memory.reserved, memory.device_used)
 
 
