@@ -132,13 +132,7 @@ class _Counts:
         file, _, test = node.nodeid.partition("::")
         key = f"{test} :: {name}" if name else test
         try:
-            entry = baseline.entry_of(
-                counted.forward,
-                counted.backward,
-                counted.buffers,
-                counted.modules,
-                self._settings,
-            )
+            entry = baseline.entry_of(counted, self._settings)
         except ValueError as error:
             return str(error)
         self._seen[file][key] = entry

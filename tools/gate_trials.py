@@ -88,7 +88,9 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(Path(), None, None, Path(folder))
         run = interleave.Campaign(
-            interleave.new_run(prepared, cells, seed=seed, visit_s=visit_s),
+            interleave.new_run(
+                (prepared[0].version, prepared[1].version), cells, seed=seed, visit_s=visit_s
+            ),
             {"base": prepared[0].variables, "head": prepared[1].variables},
             stages=("screen", "confirm"),
             slowdown=factor - 1,

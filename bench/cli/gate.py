@@ -154,11 +154,9 @@ def _gate_networks(
     report(failures(found))
     entries = {}
     for each in found:
-        count = each.count
-        assert count is not None, each
-        entries[" ".join((each.cell.target, *each.cell.inputs))] = baseline.entry_of(
-            count.forward, count.backward, count.buffers, count.modules, chosen
-        )
+        assert each.count is not None, each
+        name = " ".join((each.cell.target, *each.cell.inputs))
+        entries[name] = baseline.entry_of(each.count, chosen)
     known = stored.entries if stored else {}
     if update:
         baseline.write(path, {**known, **entries}, command="vidcost gate counts --update")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vidcost.bench import files
 
 if TYPE_CHECKING:
-    from vidcost.bench.count.modules import ModuleCount
+    from vidcost.bench.api.count import NetworkCount
     from vidcost.models.cost import Cost
 
 CONVENTION = 1
@@ -153,24 +153,18 @@ def settings(folder: Path) -> Settings:
     return made
 
 
-def entry_of(
-    forward: Cost,
-    backward: Cost | None,
-    buffers: int,
-    modules: Iterable[ModuleCount],
-    chosen: Settings,
-) -> Entry:
-    """The figures that a baseline holds of a network whose passes cost so much.
+def entry_of(counted: NetworkCount, chosen: Settings) -> Entry:
+    """The figures of ``counted`` that a baseline holds.
 
     Raises: ValueError if a figure of the settings does not exist.
     """
-    whole = {"buffers": buffers, **_figures(forward, backward)}
+    whole = {"buffers": counted.buffers, **_figures(counted.forward, counted.backward)}
     known = [name for name in whole if not name.startswith("backward_")]
     if unknown := [name for name in chosen.figures if name not in known]:
         raise ValueError(f"[tool.vidcost] figures: {unknown[0]!r} is none of {', '.join(known)}")
     wanted = [*chosen.figures, *(f"backward_{name}" for name in chosen.figures)]
     inside = {}
-    for module in modules:
+    for module in counted.modules:
         figures = _figures(module.forward, module.backward)
         held = {name: figures[name] for name in OF_MODULES if name in figures}
         if module.module and module.module.count(".") < chosen.depth and any(held.values()):
