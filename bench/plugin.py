@@ -312,22 +312,19 @@ class _Counts:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    """Add torch and the current device to the file of a run that used torch.
+    """Add torch and the current device, which ``vidcost gate samples`` compares.
 
-    ``vidcost gate samples`` compares these fields.
+    It is the same at the beginning of a run, where pytest-benchmark compares it, and at the end.
     """
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return
+    import torch
+
     from vidcost.bench.timing.machine import describe
 
-    fields = {"torch": torch.__version__}
+    machine_info["torch"] = torch.__version__
     if torch.cuda.is_available():
         machine = describe(f"cuda:{torch.cuda.current_device()}")
         names = ("device", "device_uuid", "driver", "cuda", "cudnn", "triton")
-        fields |= {name: getattr(machine, name) for name in names}
-        fields["tf32"] = torch.get_float32_matmul_precision() != "highest"
-    machine_info.update(fields)
+        machine_info.update({name: getattr(machine, name) for name in names})
 
 
 @pytest.hookimpl(wrapper=True)
@@ -346,6 +343,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     if torch is not None and torch.cuda.is_initialized():
         extra = item.funcargs["benchmark"].extra_info
         extra["stream_busy"] = not torch.cuda.current_stream().query()
+        extra["tf32"] = torch.get_float32_matmul_precision() != "highest"
         if (peak := torch.cuda.max_memory_allocated() - before) > 0:
             extra.setdefault("peak_bytes", peak)
     return result

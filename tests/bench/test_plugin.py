@@ -1,11 +1,15 @@
 """The pytest plugin in repositories of its users: exact counts beside tests."""
 
+import json
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import torch
+
+from vidcost import timers
 
 # imported here once: pytester forgets what its runs import
 from vidcost.bench.api import count  # noqa: F401
@@ -269,3 +273,20 @@ def test_time_gate_alone_calls_once(lab: pytest.Pytester) -> None:
         """
     )
     assert "2 passed" in run(lab)
+
+
+def test_benchmarks_say_which_torch_they_are_of(lab: pytest.Pytester) -> None:
+    lab.makepyfile(test_cost="def test_one(benchmark): benchmark.pedantic(lambda: 1)")
+    run(lab, "-p", "pytest_benchmark.plugin", "--benchmark-json=b.json")
+    machine = json.loads((lab.path / "b.json").read_text())["machine_info"]
+    assert torch.__version__ == machine["torch"]
+    again = run(lab, "-p", "pytest_benchmark.plugin", "--benchmark-compare=b.json")
+    assert "machine_info is different" not in again
+
+
+def test_clocks_of_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(1))
+    first, second = timers.cuda(), timers.cpu()
+    assert first <= second
+    assert [1] == waited
