@@ -87,11 +87,11 @@ def compare(
     network without any block. Timings are stored like those of `vidcost time`.
     """
     from vidcost.bench.cli.engines import Place, take
-    from vidcost.bench.cli.targets import fields_of, limit_s
+    from vidcost.bench.cli.targets import buildable, check_options, limit_s, parted
     from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
     from vidcost.bench.progress import progress
     from vidcost.bench.report.timing import compare_table
-    from vidcost.bench.timing.plan import seconds
+    from vidcost.bench.timing.plan import network_fields, row_fields, seconds
     from vidcost.bench.timing.store import by_kind
     from vidcost.bench.timing.sweep import SET_UP_S, Swept
 
@@ -102,15 +102,21 @@ def compare(
         raise ValueError("give --at and --block: where in the network, and what goes there")
     swept = None if sweep is None else _swept(sweep)
     budget_s, limit = seconds(budget or BUDGET), limit_s(time_limit)
-    fields = fields_of(
-        [network], inputs, clip, has_batch=axes["batch"] != 1, is_swept=swept is not None
-    )
-    if len(fields) > 1:
-        raise ValueError(f"{network!r} matches {len(fields)} rows: compare in one at a time")
+    rows, own = parted([network])
+    check_options(own, inputs, has_batch=axes["batch"] != 1)
+    if own and (swept or any(clip.values())):
+        raise ValueError(
+            "--classes, --frames, --size and --sweep are for rows: the inputs of your own "
+            "network are given by --input"
+        )
+    chosen_rows = [] if own else buildable(rows, clip=clip)
+    if not own and len(chosen_rows) != 1:
+        raise ValueError(f"{network!r} matches {len(chosen_rows)} rows: compare in one at a time")
+    target = network_fields(network, inputs or ()) if own else row_fields(chosen_rows[0])
     files.check_folder(results)
     with place.joined([network, *block]) as cores:
         conditions = {"device": device, "threads": threads or cores, **axes}
-        chosen = variants(fields[0], at, block, conditions, swept)
+        chosen = variants(target, at, block, conditions, swept)
         with progress("counting", len(chosen)) as advance:
             counts = count_all(
                 chosen,

@@ -1,7 +1,6 @@
 """The rows and the users' networks that a command is about, and what is counted of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import typer
 
@@ -12,7 +11,7 @@ from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.progress import progress
 from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.timing.plan import network_fields, row_fields, seconds
+from vidcost.bench.timing.plan import network_fields, seconds
 from vidcost.bench.user.reference import is_reference
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
@@ -58,30 +57,6 @@ def network_cells(references: Sequence[str], inputs: Sequence[str] | None) -> li
     """
     check_options(references, inputs)
     return [checked_cell(network_fields(each, inputs or ())) for each in references]
-
-
-def fields_of(
-    words: Sequence[str],
-    inputs: Sequence[str] | None,
-    clip: Mapping[str, int | None],
-    *,
-    has_batch: bool,
-    is_swept: bool = False,
-) -> list[dict[str, Any]]:
-    """Rows at ``clip`` and users' networks at their inputs, as fields of cells.
-
-    Raises: ValueError if one is not there, or the options do not suit it.
-    """
-    rows, references = parted(words)
-    check_options(references, inputs, has_batch=has_batch)
-    if references and (is_swept or any(clip.values())):
-        raise ValueError(
-            "--classes, --frames, --size and --sweep are for rows: the inputs of your own "
-            "network are given by --input"
-        )
-    chosen = buildable(rows, clip=clip) if rows else []
-    networks = [network_fields(reference, inputs or ()) for reference in references]
-    return [*map(row_fields, chosen), *networks]
 
 
 def check_options(
