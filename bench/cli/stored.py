@@ -28,7 +28,7 @@ def write_report(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Write everything stored to one page that works offline.
+    """Write what is counted, audited and timed to one page that works offline.
 
     Tables, plots, reconciliation, timings and the audit's findings. Nothing is timed and no other
     counter is asked.
