@@ -149,12 +149,11 @@ def time(
         clock = clock_for(where)
         runner = Runner(cell, built, clock, seed=limits.seed)
         step_s = clock.resolution_s
-        sampled = sample(runner.take, limits, lambda chunk: "keep", resolution_s=step_s)
+        samples, protocol = sample(runner.take, limits, lambda _: "keep", resolution_s=step_s)
         peak = memory_of(where, runner).peak if memory else None
-    protocol = sampled.protocol(limits.seed)
     return NetworkTiming(
         network=type(model).__name__,
-        samples_s={part: tuple(samples) for part, samples in sampled.samples.items()},
+        samples_s={part: tuple(values) for part, values in samples.items()},
         warmup_samples=protocol.warmup_samples,
         settled=protocol.settled,
         precision=protocol.precision,

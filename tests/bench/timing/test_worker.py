@@ -391,7 +391,6 @@ def test_modes_and_types_on_a_gpu(mode, dtype):
     assert ("ok", "") == (timing.status, timing.error)
     assert (timing.memory.peak is None) == (mode == "cuda-graph")
     assert timing.memory.reserved >= timing.memory.weights + (timing.memory.peak or 0)
-    assert timing.peak_macs_per_s > 1e12
 
 
 @pytest.mark.cuda
