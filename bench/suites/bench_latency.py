@@ -15,7 +15,7 @@ from vidcost.bench.block_spec import with_impl
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import default_threads, describe
 from vidcost.bench.timing.messages import Limits, Task
-from vidcost.bench.timing.plan import fitting, shared_shapes
+from vidcost.bench.timing.plan import SHAPES, fitting
 from vidcost.bench.timing.worker import measure
 from vidcost.models.registry import BLOCKS, specs
 from vidcost.papers.catalog import rows_of, rows_with_costs
@@ -31,7 +31,7 @@ def _cells():
         for spec in specs()
         for impl in BLOCKS[spec.partition(":")[0]].implementations
     ]
-    blocks, _ = fitting(both, shared_shapes(rows_of()))
+    blocks, _ = fitting(both, SHAPES)
     on = [{"device": "cuda", "dtype": dtype} for dtype in ("fp32", "tf32", "bf16")]
     for conditions in ({"threads": default_threads("cpu")}, *on):
         suffix = f"-{conditions['dtype']}" if "dtype" in conditions else ""

@@ -2,22 +2,19 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 
 from vidcost.bench.block_spec import block_factory, reference_of, with_impl
-from vidcost.bench.count.counter import count
-from vidcost.bench.count.meta import on_meta
 from vidcost.bench.timing.axes import combinations
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.user.network import is_made, parse_all
 from vidcost.bench.user.reference import digest
 from vidcost.models.blocks.impl import IMPLS, checked
-from vidcost.models.registry import block_types, specs
-from vidcost.papers.catalog import rows_of, select
+from vidcost.models.registry import specs
+from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
 
 ALL = "all"
@@ -25,6 +22,9 @@ ALL = "all"
 
 Shape = tuple[int, int, int, int]
 """C, T, H, W."""
+
+SHAPES: tuple[Shape, ...] = (384, 8, 14, 14), (1024, 4, 14, 14)
+"""Where MFNet's and ResNet-50's rows put different blocks: conv4 and res4."""
 
 
 def cells_for(
@@ -109,29 +109,6 @@ def _file(reference: str) -> str:
 # blocks alone
 
 
-def shared_shapes(rows: Iterable[Row]) -> list[Shape]:
-    """Shapes (C, T, H, W) at which ``rows`` put blocks of at least two kinds, in order."""
-    kinds: dict[Shape, set[type]] = {}
-    for row in rows:
-        if row.has_blocks:
-            for kind, shape in _placed(row):
-                kinds.setdefault(shape, set()).add(kind)
-    return [shape for shape, found in kinds.items() if len(found) > 1]
-
-
-@cache
-def _placed(row: Row) -> tuple[tuple[type, Shape], ...]:
-    """The blocks that run in ``row``, with the shapes of their inputs."""
-    model, clips = on_meta(row)
-    placed = []
-    for call in count(model, *clips).calls:
-        module = model.get_submodule(call.module)
-        if isinstance(module, block_types()) and call.input is not None:
-            _, channels, frames, height, width = call.input
-            placed.append((type(module), (channels, frames, height, width)))
-    return tuple(placed)
-
-
 def implemented(blocks: Iterable[str], impls: str, *, every: bool) -> tuple[list[str], list[str]]:
     """``blocks`` in the implementation ``impls``, or those that have both; and what was left out.
 
@@ -155,7 +132,7 @@ def implemented(blocks: Iterable[str], impls: str, *, every: bool) -> tuple[list
 def blocks_alone(
     words: Sequence[str], shapes: Sequence[str], *, impl: str | None = None
 ) -> tuple[list[tuple[str, Shape]], list[str]]:
-    """Blocks at ``shapes``, or where rows put different blocks; and why others were left out.
+    """Blocks at ``shapes``, or at :data:`SHAPES`; and why others were left out.
 
     ``impl`` names implementations, with commas between them; both of them include blocks that
     compute other functions.
@@ -168,7 +145,7 @@ def blocks_alone(
     specs = named_specs(words, functions=impl is not None and "," in impl)
     if impl is not None:
         specs, reasons = implemented(specs, impl, every=ALL in words)
-    at = [shape_of(text) for text in shapes] or shared_shapes(rows_of())
+    at = [shape_of(text) for text in shapes] or SHAPES
     alone, unfit = fitting(specs, at)
     return alone, [*reasons, *unfit]
 
