@@ -39,7 +39,7 @@ def git(*words: str) -> None:
 
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
-    """A repository, by default of the layout ``src``, whose head has a wider model and the tests."""
+    """A repository of layout ``src`` by default, whose head has a wider model and the tests."""
     top, package = tmp_path / "repository", getattr(request, "param", "src/lab")
     (top / package).mkdir(parents=True)
     if package == "lab":
