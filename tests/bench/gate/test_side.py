@@ -38,17 +38,19 @@ def git(*words: str) -> None:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository of the layout ``src``, whose head has a wider model and the tests."""
-    top = tmp_path / "lab"
-    (top / "src/lab").mkdir(parents=True)
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """A repository of layout ``src`` by default, whose head has a wider model and the tests."""
+    top, package = tmp_path / "repository", getattr(request, "param", "src/lab")
+    (top / package).mkdir(parents=True)
+    if package == "lab":
+        (top / package / "__init__.py").touch()
     monkeypatch.chdir(top)
     git("init", "-q", "-b", "main")
-    Path("src/lab/model.py").write_text(MODEL.format(2))
+    Path(package, "model.py").write_text(MODEL.format(2))
     Path(".gitignore").write_text("*.log\n__pycache__\n")
     git("add", "-A")
     git("commit", "-q", "-m", "one")
-    Path("src/lab/model.py").write_text(MODEL.format(5))
+    Path(package, "model.py").write_text(MODEL.format(5))
     Path("tests/perf").mkdir(parents=True)
     Path("tests/perf/test_speed.py").write_text(TESTS)
     Path("pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = '-ra'\n")
@@ -97,6 +99,7 @@ def test_tests_that_time_are_listed(trees: tuple[side.Tree, side.Tree]) -> None:
     assert failed[0].startswith("main: tests/perf/test_speed.py: ")
 
 
+@pytest.mark.parametrize("lab", ["src/lab", "lab"], indirect=True)
 def test_both_sides_time_one_test_after_the_other(trees: tuple[side.Tree, side.Tree]) -> None:
     visits = timed(trees, "test_broken", "test_speed", "test_nothing", "test_step")
     for name in ("test_speed", "test_step"):
