@@ -17,9 +17,8 @@ from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.machine import describe
-from vidcost.bench.timing.memory import memory_of
 from vidcost.bench.timing.messages import Limits
-from vidcost.bench.timing.runner import Runner
+from vidcost.bench.timing.runner import Runner, memory_of
 from vidcost.bench.timing.sampling import sample
 from vidcost.bench.timing.statistics import Summary, summary
 

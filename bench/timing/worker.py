@@ -20,13 +20,19 @@ from vidcost.bench.call import is_finite
 from vidcost.bench.process import connect
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.clock import clock_for
-from vidcost.bench.timing.delay import Delayed
+from vidcost.bench.timing.clock import Delayed, clock_for
 from vidcost.bench.timing.machine import allowed_cpus, cpus_for
-from vidcost.bench.timing.memory import memory_of, rss_peak_bytes
 from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.record import Memory, Timing
-from vidcost.bench.timing.runner import Runner, Unsupported, one_line, set_products, status_of
+from vidcost.bench.timing.runner import (
+    Runner,
+    Unsupported,
+    memory_of,
+    one_line,
+    rss_peak_bytes,
+    set_products,
+    status_of,
+)
 from vidcost.bench.timing.sampling import sample
 from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.blocks.attention import FALLBACKS
