@@ -7,8 +7,10 @@ other.
 """
 
 import contextlib
+import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -81,6 +83,26 @@ class Tree:
                 raise ValueError(f"{self.version.ref}: pytest: {child.end()[1]}") from None
             child.leave()
         return found, [f"{self.version.ref}: {line}" for line in failed]
+
+    def benchmark(self, words: Sequence[str], path: Path) -> int:
+        """Run a suite of pytest-benchmark once, and store its JSON; the number of benchmarks.
+
+        Raises: ValueError if it fails or has no benchmark.
+        """
+        path.parent.mkdir(exist_ok=True)
+        told = [*words, "-p", "no:cacheprovider", "--rootdir=.", f"--benchmark-json={path}"]
+        ran = subprocess.run(
+            [sys.executable, "-P", "-m", "pytest", *told],
+            cwd=self.path,
+            env=os.environ | self.variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ran.returncode or not path.is_file():
+            lines = (ran.stdout + ran.stderr).strip().splitlines() or ["no output"]
+            raise ValueError(f"{self.version.ref}: pytest failed: {lines[-1].strip('= ')}")
+        return len(json.loads(path.read_bytes())["benchmarks"])
 
 
 def prepare(base: str, words: Sequence[str], folder: Path) -> tuple[Tree, Tree]:
