@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from vidcost.bench.gate.record import Version
-from vidcost.bench.gate.versions import commit_of, git, tree_digest, unpack
+from vidcost.bench.gate.versions import commit_of, digest, git, unpack
 from vidcost.bench.process import ChildProcess, TimedOut, connect
 from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
@@ -136,7 +136,7 @@ def prepare(base: str, words: Sequence[str], folder: Path) -> tuple[Tree, Tree]:
     commits = commit, git(top, "rev-parse", "HEAD") + changed
     refs = base, "working tree"
     trees = (
-        Tree(Version(ref=ref, commit=commit, code=tree_digest(path)), path)
+        Tree(Version(ref=ref, commit=commit, code=digest([path], "*")), path)
         for ref, commit, path in zip(refs, commits, paths, strict=True)
     )
     old, new = trees
