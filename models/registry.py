@@ -54,8 +54,3 @@ def specs(*, functions: bool = False) -> tuple[str, ...]:
         for name, block in BLOCKS.items()
         for options in (*block.settings, *(block.functions if functions else ()))
     )
-
-
-def block_types() -> tuple[type[nn.Module], ...]:
-    """The classes of all blocks, as ``isinstance`` takes them."""
-    return tuple(block.build for block in BLOCKS.values())

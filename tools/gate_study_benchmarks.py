@@ -8,7 +8,7 @@ import torch
 
 from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.delay import Delayed
+from vidcost.bench.timing.clock import Delayed
 
 CELLS = [Cell.model_validate(each) for each in json.loads(os.environ["GATE_STUDY_CELLS"])]
 

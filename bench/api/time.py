@@ -17,9 +17,8 @@ from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.machine import describe
-from vidcost.bench.timing.memory import memory_of
 from vidcost.bench.timing.messages import Limits
-from vidcost.bench.timing.runner import Runner
+from vidcost.bench.timing.runner import Runner, memory_of
 from vidcost.bench.timing.sampling import sample
 from vidcost.bench.timing.statistics import Summary, summary
 
@@ -149,12 +148,11 @@ def time(
         clock = clock_for(where)
         runner = Runner(cell, built, clock, seed=limits.seed)
         step_s = clock.resolution_s
-        sampled = sample(runner.take, limits, lambda chunk: "keep", resolution_s=step_s)
+        samples, protocol = sample(runner.take, limits, lambda _: "keep", resolution_s=step_s)
         peak = memory_of(where, runner).peak if memory else None
-    protocol = sampled.protocol(limits.seed)
     return NetworkTiming(
         network=type(model).__name__,
-        samples_s={part: tuple(samples) for part, samples in sampled.samples.items()},
+        samples_s={part: tuple(values) for part, values in samples.items()},
         warmup_samples=protocol.warmup_samples,
         settled=protocol.settled,
         precision=protocol.precision,

@@ -33,7 +33,7 @@ def time_rows(
         typer.Option(
             "--shape",
             metavar="CxTxHxW",
-            help="Input of the blocks alone; default: where rows put different blocks.",
+            help="Input of the blocks alone; default: 384x8x14x14 and 1024x4x14x14.",
         ),
     ] = None,
     impl: Annotated[
@@ -52,9 +52,6 @@ def time_rows(
     device: options.Device = "cpu",
     axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: options.Threads = None,
-    classes: options.Classes = None,
-    frames: options.Frames = None,
-    size: options.Size = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="90s, 10m, 1h in all; default: until precise."),
@@ -81,7 +78,6 @@ def time_rows(
     """
     from vidcost.bench.cli.engines import Place, take
     from vidcost.bench.cli.targets import buildable, check_options, limit_s, parted
-    from vidcost.bench.count.record import count_row
     from vidcost.bench.report.timing import (
         blocks_markdown,
         contribution_table,
@@ -104,13 +100,8 @@ def time_rows(
         raise ValueError(f"--budget {budget} is no time: give more than 0s")
     rows, references = parted(rows)
     check_options(references, inputs, has_batch=axes["batch"] != ["1"])
-    clip = {"classes": classes, "frames": frames, "size": size}
-    chosen = [] if (blocks or references) and not rows else buildable(rows, clip=clip)
+    chosen = [] if (blocks or references) and not rows else buildable(rows)
     alone, reasons = plan.blocks_alone(blocks or (), shape_ or (), impl=impl)
-    if {*clip.values()} != {None}:
-        for row in chosen:
-            # rejects a clip that does not suit a network before any is timed
-            count_row(row)
     if references and contribution:
         raise ValueError(
             "--contribution is for rows: `vidcost compare` puts blocks into your network"

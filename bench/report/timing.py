@@ -60,7 +60,6 @@ _MEASURED = (
     *(Column(f"{part}_s", f"{part}, ms", milliseconds) for part in PARTS),
     Column("clips_per_s", "clips/s", digits),
     Column("macs_per_s", "GMAC/s", giga),
-    Column("share_of_matmul", "of matmul", percent),
     Column("peak_bytes", "Peak, MB", megabytes),
     Column("weights_bytes", "Weights", megabytes),
     Column("reserved_bytes", "Reserved", megabytes),
@@ -130,7 +129,6 @@ _DTYPES: Mapping[axes.Dtype, str] = {
 _MEANINGS = {
     "median_s": "Latency: median of n samples, ± half of its 95% confidence interval, {intervals}",
     "precision": "reached: that half over the median",
-    "share_of_matmul": "of matmul: MAC/s over those of a large matrix product in the same run",
     "peak_bytes": "peak memory: most that was allocated at once above the weights",
     "reserved_bytes": "reserved: by the process's allocator",
     "device_used_bytes": "device: used by all processes on it",

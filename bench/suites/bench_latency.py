@@ -11,13 +11,12 @@ import statistics
 import pytest
 import torch
 
-from vidcost.bench.block_spec import with_impl
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import default_threads, describe
 from vidcost.bench.timing.messages import Limits, Task
-from vidcost.bench.timing.plan import fitting, shared_shapes
+from vidcost.bench.timing.plan import ALL, blocks_alone
 from vidcost.bench.timing.worker import measure
-from vidcost.models.registry import BLOCKS, specs
+from vidcost.models.blocks.impl import IMPLS
 from vidcost.papers.catalog import rows_of, rows_with_costs
 
 LIMITS = Limits(sampling_s=2, warmup_s=2, precision=0.02, min_samples=6, energy_s=0, memory=False)
@@ -26,12 +25,7 @@ LIMITS = Limits(sampling_s=2, warmup_s=2, precision=0.02, min_samples=6, energy_
 def _cells():
     with_costs = rows_with_costs()
     rows = [row for row in rows_of() if row in with_costs or (row.build and row.is_optimized)]
-    both = [
-        with_impl(spec, impl)
-        for spec in specs()
-        for impl in BLOCKS[spec.partition(":")[0]].implementations
-    ]
-    blocks, _ = fitting(both, shared_shapes(rows_of()))
+    blocks = [each for impl in IMPLS for each in blocks_alone([ALL], [], impl=impl)[0]]
     on = [{"device": "cuda", "dtype": dtype} for dtype in ("fp32", "tf32", "bf16")]
     for conditions in ({"threads": default_threads("cpu")}, *on):
         suffix = f"-{conditions['dtype']}" if "dtype" in conditions else ""
@@ -61,7 +55,7 @@ def _left_as_it_was():
 @pytest.mark.parametrize("cell", list(_cells()))
 def test_latency(benchmark, cell):
     """A forward pass in evaluation mode."""
-    timing = measure(Task(cell=cell, limits=LIMITS, peak_macs_per_s=1), lambda _: "keep")
+    timing = measure(Task(cell=cell, limits=LIMITS), lambda _: "keep")
     seconds = timing.samples_s["latency"]
     replay = iter(seconds)
     # pytest-benchmark calls a timer before and after each round: it is given the samples

@@ -1,4 +1,4 @@
-"""Clocks: marks in time, read when all is done; and what they say of a large matrix product.
+"""Clocks: marks in time, read when all is done; and slow-downs of a known size.
 
 ``prepare`` makes room for so many marks, and forgets earlier ones; ``mark`` marks this moment and
 returns its number; ``finish`` waits until the device has passed all marks; then ``seconds`` are
@@ -9,17 +9,10 @@ import itertools
 import time
 
 import torch
+from torch import Tensor, nn
 
-from vidcost.bench.timing.axes import Dtype
-from vidcost.bench.timing.build import DTYPES
-
-EDGES = {"cuda": (8192,), "cpu": (256, 512, 1024, 2048)}
-"""Rows and columns of the matrices, from small to large."""
-
-LONG_ENOUGH_S = 0.05
-"""On a CPU a larger matrix is tried only if the last product took less: some have no fp16 units."""
-
-TIMES = 10
+_PROBE_CYCLES = 10_000_000
+_PROBE_PASSES = 5
 
 
 class HostClock:
@@ -103,37 +96,54 @@ def clock_for(device: str) -> Clock:
     return CudaClock(kind) if kind.type == "cuda" else HostClock()
 
 
-def measured_macs_per_s(device: str, dtype: Dtype) -> float:
-    """Multiply-accumulates per second in the fastest of ten products of large square matrices.
+class Delayed(nn.Module):
+    """``model``, each pass of which takes longer by the fraction ``slowdown``, on its own device.
 
-    Takes about two seconds on two CPU cores, less on a GPU. TF32 is switched for ``tf32`` and
-    ``fp32`` and put back.
+    On a CPU the host waits busily for that fraction of the time of this very pass, so the slow-down
+    is the same however busy the machine is. On a GPU stream and host wait at the same time, for
+    that fraction of the median of a few passes: the stream alone would do so while the host, where
+    that is the bottleneck, launches the next pass, and nobody would see it.
     """
-    held = torch.bfloat16 if dtype == "bf16-autocast" else DTYPES[dtype]
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
-    best = 0.0
-    try:
-        for edge in EDGES[torch.device(device).type]:
-            # random: a GPU draws less power, and clocks higher, on equal numbers
-            left, right = (torch.randn(edge, edge, device=device).to(held) for _ in range(2))
-            fastest_s = _fastest_s(left, right)
-            best = max(best, edge**3 / fastest_s)
-            if fastest_s >= LONG_ENOUGH_S:
-                break
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
-    return best
 
+    def __init__(self, model: nn.Module, slowdown: float) -> None:
+        super().__init__()
+        self.model = model
+        self._slowdown = slowdown
+        first = next(model.parameters(), None)
+        self._device = str(first.device) if first is not None and first.is_cuda else None
+        self._delay: tuple[int, float] | None = None
 
-def _fastest_s(left: torch.Tensor, right: torch.Tensor) -> float:
-    clock = clock_for(str(left.device))
-    out = torch.mm(left, right)
-    clock.prepare(2 * TIMES)
-    spans = []
-    for _ in range(TIMES):
+    def forward(self, *inputs: Tensor) -> object:
+        """The model's output, later."""
+        if self._device is not None and self._delay is None:
+            self._delay = self._probe(self._device, inputs)
+        started = time.perf_counter()
+        out: object = self.model(*inputs)
+        now = time.perf_counter()
+        wait_s = self._slowdown * (now - started)
+        if self._delay is not None:
+            cycles, wait_s = self._delay
+            torch.cuda._sleep(cycles)  # type: ignore[no-untyped-call]
+        while time.perf_counter() < now + wait_s:
+            pass
+        return out
+
+    def _probe(self, device: str, inputs: tuple[Tensor, ...]) -> tuple[int, float]:
+        """The cycles of the delay, and its seconds."""
+        clock = clock_for(device)
+        clock.prepare(4 * _PROBE_PASSES + 2)
+        marks = []
+        # as many passes that warm up
+        for _ in range(2 * _PROBE_PASSES):
+            start = clock.mark()
+            self.model(*inputs)
+            marks.append((start, clock.mark()))
+        # the first launch sets the kernel up
+        torch.cuda._sleep(1000)  # type: ignore[no-untyped-call]
         start = clock.mark()
-        torch.mm(left, right, out=out)
-        spans.append((start, clock.mark()))
-    clock.finish()
-    return min(clock.seconds(start, end) for start, end in spans)
+        torch.cuda._sleep(_PROBE_CYCLES)  # type: ignore[no-untyped-call]
+        end = clock.mark()
+        clock.finish()
+        passes_s = sorted(clock.seconds(*each) for each in marks[_PROBE_PASSES:])
+        wait_s = self._slowdown * passes_s[_PROBE_PASSES // 2]
+        return round(wait_s * _PROBE_CYCLES / clock.seconds(start, end)), wait_s

@@ -14,7 +14,6 @@ def figures(timing: Timing) -> dict[str, Any]:
     protocol = timing.protocol
     latency = _of_samples(timing, timing.samples_s.get("latency", ()))
     median_s = latency["median_s"]
-    macs_per_s = _ratio(timing.macs_total or None, median_s)
     return {
         **_head(timing),
         **latency,
@@ -25,9 +24,7 @@ def figures(timing: Timing) -> dict[str, Any]:
         "clips_per_s": _ratio(cell.batch, median_s),
         "macs": timing.macs,
         "macs_total": timing.macs_total,
-        "macs_per_s": macs_per_s,
-        "peak_macs_per_s": timing.peak_macs_per_s,
-        "share_of_matmul": _ratio(macs_per_s, timing.peak_macs_per_s),
+        "macs_per_s": _ratio(timing.macs_total or None, median_s),
         "peak_bytes": memory.peak,
         "weights_bytes": timing.memory and memory.weights,
         "reserved_bytes": memory.reserved,

@@ -56,16 +56,11 @@ class Limits(Frozen):
 
 
 class Task(Frozen):
-    """The cell to measure.
-
-    Every pass takes longer by the fraction ``slowdown``: a planted regression. ``peak_macs_per_s``
-    is the speed of a large product, if it was measured in the same run.
-    """
+    """The cell to measure; every pass takes longer by ``slowdown``, a planted regression."""
 
     cell: Cell
     limits: Limits = Limits()
     slowdown: NonNegativeFloat = 0.0
-    peak_macs_per_s: PositiveFloat | None = None
 
 
 class Chunk(Frozen):

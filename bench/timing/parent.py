@@ -184,7 +184,6 @@ class Supervisor:
         self._on_chunk = on_chunk
         # several cells may wait for the same program
         self._warn = cache(warn)
-        self._peaks: dict[tuple[str, str, int], float] = {}
 
     def key(self, cell: Cell) -> str:
         """The key under which a measurement of ``cell`` here and now is stored.
@@ -219,22 +218,18 @@ class Supervisor:
         if cell.against is not None:
             known["reference_macs_total"] = self.predict(cell.against).macs_total
         known["started"] = datetime.now(UTC).isoformat(timespec="seconds")
-        product = cell.device, cell.dtype, cell.threads
-        task = Task(cell=cell, limits=limits, peak_macs_per_s=self._peaks.get(product))
         with (
             Watch(machine.device_uuid) as watch,
             WorkerProcess(self._command, threads=cell.threads) as worker,
         ):
             exchange = Exchange(watch, stop_at=stop_at)
-            worker.give(task)
+            worker.give(Task(cell=cell, limits=limits))
             while not isinstance(message := worker.listen(), Timing):
                 reply = exchange.reply(message)
                 if isinstance(message, Chunk):
                     self._on_chunk(cell, message, reply)
                 worker.reply(reply)
             worker.leave()
-        if message.peak_macs_per_s is not None:
-            self._peaks[product] = message.peak_macs_per_s
         known |= {"energy_j": exchange.energy_j, "telemetry": tuple(exchange.telemetry)}
         return message.model_copy(update=known)
 

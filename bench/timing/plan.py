@@ -2,22 +2,19 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 
 from vidcost.bench.block_spec import block_factory, reference_of, with_impl
-from vidcost.bench.count.counter import count
-from vidcost.bench.count.meta import on_meta
 from vidcost.bench.timing.axes import combinations
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.user.network import is_made, parse_all
 from vidcost.bench.user.reference import digest
 from vidcost.models.blocks.impl import IMPLS, checked
-from vidcost.models.registry import block_types, specs
-from vidcost.papers.catalog import rows_of, select
+from vidcost.models.registry import specs
+from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
 
 ALL = "all"
@@ -25,6 +22,9 @@ ALL = "all"
 
 Shape = tuple[int, int, int, int]
 """C, T, H, W."""
+
+SHAPES: tuple[Shape, ...] = (384, 8, 14, 14), (1024, 4, 14, 14)
+"""Where MFNet's and ResNet-50's rows put different blocks: conv4 and res4."""
 
 
 def cells_for(
@@ -109,82 +109,32 @@ def _file(reference: str) -> str:
 # blocks alone
 
 
-def shared_shapes(rows: Iterable[Row]) -> list[Shape]:
-    """Shapes (C, T, H, W) at which ``rows`` put blocks of at least two kinds, in order."""
-    kinds: dict[Shape, set[type]] = {}
-    for row in rows:
-        if row.has_blocks:
-            for kind, shape in _placed(row):
-                kinds.setdefault(shape, set()).add(kind)
-    return [shape for shape, found in kinds.items() if len(found) > 1]
-
-
-@cache
-def _placed(row: Row) -> tuple[tuple[type, Shape], ...]:
-    """The blocks that run in ``row``, with the shapes of their inputs."""
-    model, clips = on_meta(row)
-    placed = []
-    for call in count(model, *clips).calls:
-        module = model.get_submodule(call.module)
-        if isinstance(module, block_types()) and call.input is not None:
-            _, channels, frames, height, width = call.input
-            placed.append((type(module), (channels, frames, height, width)))
-    return tuple(placed)
-
-
-def implemented(blocks: Iterable[str], impls: str, *, every: bool) -> tuple[list[str], list[str]]:
-    """``blocks`` in the implementation ``impls``, or those that have both; and what was left out.
-
-    With ``every`` a block that lacks an implementation is left out.
-    Raises: ValueError for an unknown implementation, or unless ``every`` if a block lacks it.
-    """
-    found, reasons = [], []
-    wanted = impls.split(",")
-    for spec in blocks:
-        try:
-            names = [with_impl(spec, checked(impl)) for impl in wanted]  # type: ignore[arg-type]
-        except ValueError as error:
-            if not every or not set(wanted) <= set(IMPLS):
-                raise
-            reasons.append(f"{spec} left out: {error}")
-            continue
-        found.append(names[0] if len(wanted) == 1 else spec)
-    return found, reasons
-
-
 def blocks_alone(
     words: Sequence[str], shapes: Sequence[str], *, impl: str | None = None
 ) -> tuple[list[tuple[str, Shape]], list[str]]:
-    """Blocks at ``shapes``, or where rows put different blocks; and why others were left out.
+    """Blocks at ``shapes``, or at :data:`SHAPES`; and why others were left out.
 
-    ``impl`` names implementations, with commas between them; both of them include blocks that
-    compute other functions.
+    A word is specs of blocks, or :data:`ALL`. ``impl`` names implementations, with commas between
+    them; with both, all includes blocks that compute other functions.
     Raises: ValueError for an unknown block or implementation, a text that is no shape, or if
             nothing fits.
     """
-    if not words:
-        return [], []
-    reasons: list[str] = []
-    specs = named_specs(words, functions=impl is not None and "," in impl)
-    if impl is not None:
-        specs, reasons = implemented(specs, impl, every=ALL in words)
-    at = [shape_of(text) for text in shapes] or shared_shapes(rows_of())
-    alone, unfit = fitting(specs, at)
-    return alone, [*reasons, *unfit]
-
-
-def named_specs(words: Iterable[str], *, functions: bool = False) -> list[str]:
-    """Specs of blocks, several in one text allowed, with :data:`ALL` spelled out.
-
-    With ``functions`` all includes blocks that compute other functions.
-    Raises: ValueError for an unknown block.
-    """
-    every = specs(functions=functions)
+    wanted = impl.split(",") if impl else []
+    every = specs(functions=len(wanted) > 1)
     named = [spec for text in words for spec in text.split()]
-    spelled = [each for spec in named for each in (every if spec == ALL else (spec,))]
-    for spec in spelled:
+    found, reasons = [], []
+    for spec in (each for name in named for each in (every if name == ALL else (name,))):
         _factory(spec)
-    return spelled
+        try:
+            names = [with_impl(spec, checked(each)) for each in wanted]  # type: ignore[arg-type]
+        except ValueError as error:
+            if ALL not in named or not set(wanted) <= set(IMPLS):
+                raise
+            reasons.append(f"{spec} left out: {error}")
+        else:
+            found.append(names[0] if len(names) == 1 else spec)
+    alone, unfit = fitting(found, [shape_of(text) for text in shapes] or SHAPES)
+    return alone, [*reasons, *unfit]
 
 
 def _factory(spec: str) -> Callable[..., nn.Module] | None:

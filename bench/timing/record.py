@@ -141,6 +141,5 @@ class Timing(Frozen):
     macs: int | None = None
     macs_total: int | None = None
     reference_macs_total: int | None = None
-    peak_macs_per_s: float | None = None
     energy_j: float | None = None
     started: str = ""

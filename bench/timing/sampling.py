@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from vidcost.bench.timing.messages import Chunk, Limits, Reply
 from vidcost.bench.timing.record import Part, Protocol
@@ -51,29 +50,6 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-@dataclass
-class Sampled:
-    """The samples that were kept, and how they were taken."""
-
-    samples: dict[Part, list[float]] = field(default_factory=dict)
-    warmup_samples: int = 0
-    settled: bool = False
-    sampling_s: float = 0.0
-    void_samples: int = 0
-    resolution_s: float = 0.0
-
-    def protocol(self, seed: int) -> Protocol:
-        """For the record."""
-        return Protocol(
-            warmup_samples=self.warmup_samples,
-            settled=self.settled,
-            precision=precision_of(self.samples, self.resolution_s),
-            sampling_s=self.sampling_s,
-            void_samples=self.void_samples,
-            seed=seed,
-        )
-
-
 @_without_collection()
 def sample(
     take: Take,
@@ -82,47 +58,53 @@ def sample(
     *,
     now: Callable[[], float] = time.monotonic,
     resolution_s: float = 0.0,
-) -> Sampled:
+) -> tuple[Samples, Protocol]:
     """Warm up, then take chunks until they are precise and steady enough or time is up.
 
     ``exchange`` says of each chunk whether it is kept, void, or the last. ``now`` is a clock in
     seconds, ``resolution_s`` the smallest difference it shows: no interval needs to be narrower.
     Without a clean chunk in all the time, there are no samples.
     """
-    result = Sampled(resolution_s=resolution_s)
-    each_s = _warm_up(take, limits, result, now)
-    started = now()
-    if limits.turn_samples is not None:
-        _interleaved(take, limits.turn_samples, exchange, result, now)
-        return result
+    samples: Samples = {}
+    warmup_samples, settled, each_s = _warm_up(take, limits, now)
+    started, sampling_s, void_samples = now(), 0.0, 0
     considered_at = limits.min_samples
-    while True:
+    if limits.turn_samples is not None:
+        samples = _interleaved(take, limits.turn_samples, exchange, now)
+        sampling_s = now() - started
+    while limits.turn_samples is None:
         size = max(1, min(MOST_IN_A_CHUNK, math.ceil(limits.chunk_s / each_s)))
         taken = take(size)
-        result.sampling_s = now() - started
-        tentative = {
-            part: [*result.samples.get(part, ()), *values] for part, values in taken.items()
-        }
+        sampling_s = now() - started
+        tentative = {part: [*samples.get(part, ()), *values] for part, values in taken.items()}
         main = next(iter(tentative.values()))
         reply = exchange(
             Chunk(
                 samples=len(main),
                 median_s=statistics.median(main),
                 precision=precision_of(tentative, resolution_s),
-                sampling_s=result.sampling_s,
+                sampling_s=sampling_s,
             )
         )
         if reply == "void":
-            result.void_samples += size
+            void_samples += size
         else:
-            result.samples = tentative
-        if reply == "stop" or result.sampling_s >= limits.sampling_s:
-            return result
-        kept = len(next(iter(result.samples.values()), ()))
+            samples = tentative
+        if reply == "stop" or sampling_s >= limits.sampling_s:
+            break
+        kept = len(next(iter(samples.values()), ()))
         if kept >= considered_at:
-            if _is_enough(result.samples, limits.precision, resolution_s):
-                return result
+            if _is_enough(samples, limits.precision, resolution_s):
+                break
             considered_at = math.ceil(GROWTH * kept)
+    return samples, Protocol(
+        warmup_samples=warmup_samples,
+        settled=settled,
+        precision=precision_of(samples, resolution_s),
+        sampling_s=sampling_s,
+        void_samples=void_samples,
+        seed=limits.seed,
+    )
 
 
 def _is_enough(samples: Samples, precision: float, resolution_s: float) -> bool:
@@ -135,22 +117,18 @@ def _is_enough(samples: Samples, precision: float, resolution_s: float) -> bool:
 
 
 def _interleaved(
-    take: Take,
-    count: int,
-    exchange: Callable[[Chunk], Reply],
-    result: Sampled,
-    now: Callable[[], float],
-) -> None:
+    take: Take, count: int, exchange: Callable[[Chunk], Reply], now: Callable[[], float]
+) -> Samples:
     """Take ``count`` samples whenever it is this process's turn, and nothing in between."""
+    samples: dict[Part, list[float]] = {}
     started, last_s = now(), 0.0
     while True:
-        taken = len(next(iter(result.samples.values()), ()))
+        taken = len(next(iter(samples.values()), ()))
         ready = Chunk(samples=taken, median_s=last_s, sampling_s=now() - started)
         if exchange(ready) == "stop":
-            result.sampling_s = now() - started
-            return
+            return samples
         for part, values in take(count).items():
-            result.samples.setdefault(part, []).extend(values)
+            samples.setdefault(part, []).extend(values)
             last_s = values[-1]
 
 
@@ -180,9 +158,9 @@ def _watched(samples: Samples) -> Sequence[float]:
     return [usual_s * ratio for ratio in ratios(*sides)]
 
 
-def _warm_up(take: Take, limits: Limits, result: Sampled, now: Callable[[], float]) -> float:
-    """Take windows until two in a row agree; returns the seconds that one sample takes."""
-    started = now()
+def _warm_up(take: Take, limits: Limits, now: Callable[[], float]) -> tuple[int, bool, float]:
+    """Take windows until two in a row agree: how many samples, whether they agreed, s of each."""
+    started, warmup_samples = now(), 0
     before: list[float] | None = None
     # one pass of a slow network may take all the time there is
     size = 1
@@ -191,18 +169,16 @@ def _warm_up(take: Take, limits: Limits, result: Sampled, now: Callable[[], floa
         taken = take(size)
         each_s = max((now() - window_started) / size, 1e-9)
         medians = [statistics.median(taken[part]) for part in WHOLES if part in taken]
-        if result.warmup_samples == 0 and size * sum(medians) < limits.warmup_s:
+        if warmup_samples == 0 and size * sum(medians) < limits.warmup_s:
             # a first pass loads kernels and sets libraries up: that is no warming up
             started = now()
-        result.warmup_samples += size
+        warmup_samples += size
         # windows of unlike lengths are not compared, nor such as are over in no time
         wanted = max(WINDOW_SAMPLES, min(MOST_IN_A_CHUNK, math.ceil(WINDOW_S / each_s)))
         longer = wanted > 2 * size
-        if not longer and before is not None and _agree(medians, before):
-            result.settled = True
-            return each_s
-        if now() - started >= limits.warmup_s:
-            return each_s
+        settled = not longer and before is not None and _agree(medians, before)
+        if settled or now() - started >= limits.warmup_s:
+            return warmup_samples, settled, each_s
         size, before = (wanted, None) if longer else (size, medians)
 
 

@@ -20,13 +20,19 @@ from vidcost.bench.call import is_finite
 from vidcost.bench.process import connect
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.clock import clock_for, measured_macs_per_s
-from vidcost.bench.timing.delay import Delayed
+from vidcost.bench.timing.clock import Delayed, clock_for
 from vidcost.bench.timing.machine import allowed_cpus, cpus_for
-from vidcost.bench.timing.memory import memory_of, rss_peak_bytes
 from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.record import Memory, Timing
-from vidcost.bench.timing.runner import Runner, Unsupported, one_line, set_products, status_of
+from vidcost.bench.timing.runner import (
+    Runner,
+    Unsupported,
+    memory_of,
+    one_line,
+    rss_peak_bytes,
+    set_products,
+    status_of,
+)
 from vidcost.bench.timing.sampling import sample
 from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.blocks.attention import FALLBACKS
@@ -89,15 +95,15 @@ def _measured(
         if not is_finite(output):
             error = "it returned values that are not finite"
             return Timing(key="", cell=cell, status="not finite", error=error)
-    sampled = sample(runner.take, limits, exchange, resolution_s=clock.resolution_s)
+    samples, protocol = sample(runner.take, limits, exchange, resolution_s=clock.resolution_s)
     cpus = tuple(allowed_cpus()) if cell.device == "cpu" else ()
-    protocol = sampled.protocol(limits.seed).model_copy(update={"cpus": cpus})
+    protocol = protocol.model_copy(update={"cpus": cpus})
     known = Timing(key="", cell=cell, protocol=protocol)
-    if not sampled.samples:
-        error = f"no clean sample in {sampled.sampling_s:.0f} s: the device was throttled"
+    if not samples:
+        error = f"no clean sample in {protocol.sampling_s:.0f} s: the device was throttled"
         return known.model_copy(update={"status": "throttled", "error": error})
     if limits.energy_s and cell.device != "cpu" and cell.against is None:
-        each_s = statistics.median(sampled.samples["latency"])
+        each_s = statistics.median(samples["latency"])
         _energy_window(cell, runner, limits.energy_s, exchange, each_s)
     rss = rss_peak_bytes()
     memory: Memory | None = None
@@ -114,15 +120,11 @@ def _measured(
         if cell.mode == "cuda-graph":
             # a replay allocates nothing: its memory is reserved for the graph
             memory = memory.model_copy(update={"peak": None})
-    peak = task.peak_macs_per_s
-    if peak is None and limits.turn_samples is None:
-        peak = measured_macs_per_s(cell.device, cell.dtype)
     return known.model_copy(
         update={
-            "samples_s": {part: tuple(values) for part, values in sampled.samples.items()},
+            "samples_s": {part: tuple(values) for part, values in samples.items()},
             "memory": memory and memory.model_copy(update={"rss_peak": rss}),
             "reference_memory": reference,
-            "peak_macs_per_s": peak,
         }
         | ({"status": "fallback", "error": "; ".join(sorted(FALLBACKS))} if FALLBACKS else {})
     )

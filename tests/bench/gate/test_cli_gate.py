@@ -112,7 +112,7 @@ def test_blocks_alone_are_timed_on_a_cpu_if_nothing_is_named(git, vidcost, sides
     specs = ("nl", "cgnl", "cgd", "pnl:n=2", "pnl:n=3", "pnl:n=4")
     plans = dict.fromkeys(specs, SLOW)
     sides(plans, plans)
-    monkeypatch.setattr("vidcost.bench.timing.plan.shared_shapes", lambda _: [(48, 2, 14, 14)])
+    monkeypatch.setattr("vidcost.bench.timing.plan.SHAPES", [(48, 2, 14, 14)])
     status, out, _ = vidcost("gate", "time", "--format", "json")
     assert 0 == status
     assert {f"{spec} at 48x2x14x14" for spec in specs} == {

@@ -53,9 +53,6 @@ def main():
         answer(task, status="oom", error="tried to allocate 77 GiB", samples_s={}, protocol=None)
     elif kind == "told":
         answer(task, error=" ".join([chunk(), chunk(), chunk()]))
-    elif kind == "peak":
-        # the peak it was given, and one that it measured itself
-        answer(task, error=str(task.peak_macs_per_s), peak_macs_per_s=7e9)
     elif kind == "steady":
         # four times the time, half the interval
         precision = max(task.limits.precision, 0.08 / sampling_s**0.5)

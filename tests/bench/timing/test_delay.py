@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.timing import delay, worker
+from vidcost.bench.timing import clock, worker
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.messages import Limits, Task
 from vidcost.bench.timing.worker import measure
@@ -24,10 +24,10 @@ def leaves_this_process_alone(monkeypatch):
 
 def test_it_is_the_same_function(monkeypatch):
     moments = iter([7.0, 9.0, 9.1, 9.4, 9.5, 9.6])
-    monkeypatch.setattr(delay.time, "perf_counter", lambda: next(moments))
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: next(moments))
     model = nn.Linear(2, 3)
     x = torch.ones(1, 2)
-    torch.testing.assert_close(model(x), delay.Delayed(model, 0.25)(x))
+    torch.testing.assert_close(model(x), clock.Delayed(model, 0.25)(x))
     # the pass took two seconds, and the host looked at the clock until a quarter more was over
     assert [9.6] == list(moments)
 
@@ -84,8 +84,8 @@ class Stream:
 @pytest.mark.parametrize(("host_s", "device_s"), [(0.01, 0.001), (0.001, 0.01)])
 def test_a_delay_is_seen_where_the_host_is_the_bottleneck(monkeypatch, host_s, device_s):
     stream = Stream()
-    monkeypatch.setattr(delay, "clock_for", lambda device: stream)
-    monkeypatch.setattr(delay.time, "perf_counter", stream.now)
+    monkeypatch.setattr(clock, "clock_for", lambda device: stream)
+    monkeypatch.setattr(clock.time, "perf_counter", stream.now)
     # a cycle is a nanosecond
     monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: stream.launch(0.0, cycles / 1e9))
 
@@ -103,7 +103,7 @@ def test_a_delay_is_seen_where_the_host_is_the_bottleneck(monkeypatch, host_s, d
             marks.append((start, stream.mark()))
         return statistics.median(stream.seconds(*each) for each in marks)
 
-    delayed = delay.Delayed(Block(), 0.5)
+    delayed = clock.Delayed(Block(), 0.5)
     delayed._device = "cuda"
     delayed(torch.ones(1))
     assert pytest.approx(1.5, abs=0.03) == passes_s(delayed) / passes_s(delayed.model)

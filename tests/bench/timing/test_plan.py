@@ -1,9 +1,8 @@
 import pytest
 
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.plan import cells_for, fitting, seconds, shape_of, shared_shapes
+from vidcost.bench.timing.plan import cells_for, fitting, seconds, shape_of
 from vidcost.papers.catalog import select
-from vidcost.papers.pnl2020.rows import ROWS
 
 MFNET, NL = select(["mfnet", "mfnet-nl"])
 
@@ -65,11 +64,6 @@ def test_conditions_that_contradict_each_other_are_rejected_in_a_line(message, c
 def test_a_row_that_cannot_be_built_is_rejected():
     with pytest.raises(ValueError, match=r"^2plus-c1-d cannot be built: published only"):
         cells_for(select(["2plus-c1-d"]))
-
-
-def test_blocks_stand_where_rows_put_different_ones():
-    # MFNet's conv4 has NL and PNL, ResNet-50's res4 NL, CGNL and PNL
-    assert [(384, 8, 14, 14), (1024, 4, 14, 14)] == shared_shapes(ROWS)
 
 
 def test_blocks_none_of_which_fits_are_rejected():

@@ -10,7 +10,7 @@ from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.clock import HostClock
 from vidcost.bench.timing.figures import pair_figures
-from vidcost.bench.timing.plan import implemented
+from vidcost.bench.timing.plan import blocks_alone
 from vidcost.bench.timing.runner import Runner, loss_of, starts
 
 CELL = Cell(row="mine", phase="training")
@@ -128,7 +128,8 @@ def test_autocast_computes_in_half_precision_from_single():
 
 
 def test_blocks_are_timed_in_one_implementation():
-    assert (["nl:impl=optimized"], []) == implemented(["nl"], "optimized", every=False)
+    expected = [("nl:impl=optimized", (8, 1, 4, 4))], []
+    assert expected == blocks_alone(["nl"], ["8x1x4x4"], impl="optimized")
 
 
 def test_inference_keeps_no_graph():

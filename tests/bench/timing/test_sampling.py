@@ -28,14 +28,14 @@ class Device:
         return {self.part: samples}
 
     def run(self, limits=LIMITS, replies=()):
-        """Sample; the replies in turn, then always keep.  Returns the result and the chunks."""
+        """Sample; the replies in turn, then always keep.  Returns samples, protocol, chunks."""
         chunks, planned = [], iter(replies)
 
         def exchange(chunk):
             chunks.append(chunk)
             return next(planned, "keep")
 
-        return sample(self.take, limits, exchange, now=lambda: self.now), chunks
+        return *sample(self.take, limits, exchange, now=lambda: self.now), chunks
 
 
 def noisy(middle, spread, seed=0):
@@ -46,20 +46,20 @@ def noisy(middle, spread, seed=0):
 
 def test_a_steady_device_is_done_as_soon_as_it_is_known_well_enough():
     device = Device(itertools.repeat(0.01))
-    result, chunks = device.run()
+    samples, protocol, chunks = device.run()
     # two windows of 5 at 0.05 s, after one pass to find that out
-    assert (True, 1 + 5 + 5) == (result.settled, result.warmup_samples)
+    assert (True, 1 + 5 + 5) == (protocol.settled, protocol.warmup_samples)
     # chunks of half a second
     assert [50] == device.taken[3:]
-    assert 50 == len(result.samples["latency"]) == chunks[-1].samples
-    assert 0.0 == result.protocol(0).precision
-    assert pytest.approx(0.5) == result.sampling_s
+    assert 50 == len(samples["latency"]) == chunks[-1].samples
+    assert 0.0 == protocol.precision
+    assert pytest.approx(0.5) == protocol.sampling_s
 
 
 def test_noisy_samples_are_taken_until_the_median_is_known():
     device = Device(noisy(0.01, 0.2))
-    result, chunks = device.run()
-    assert 1000 < len(result.samples["latency"]) < 6000
+    samples, _protocol, chunks = device.run()
+    assert 1000 < len(samples["latency"]) < 6000
     assert chunks[0].precision > 0.01 >= chunks[-1].precision
 
 
@@ -67,10 +67,10 @@ def test_a_slow_start_is_not_sampled():
     """A clock that ramps up: 40 passes, each 10% faster, then steady."""
     ramp = [0.01 * (1 + 2 * 0.9**k) for k in range(200)]
     device = Device(itertools.chain(ramp, itertools.repeat(0.01)))
-    result, _ = device.run()
-    assert result.settled
-    assert result.warmup_samples >= 18
-    assert max(result.samples["latency"]) < 0.011
+    samples, protocol, _ = device.run()
+    assert protocol.settled
+    assert protocol.warmup_samples >= 18
+    assert max(samples["latency"]) < 0.011
 
 
 def test_the_warm_up_watches_both_sides():
@@ -82,48 +82,48 @@ def test_the_warm_up_watches_both_sides():
         return {"target": [0.01] * count, "reference": [next(drifting, 0.01)] * count}
 
     limits = LIMITS.model_copy(update={"warmup_s": 1000})
-    result = sample(take, limits, lambda _: "stop", now=lambda: next(now))
-    assert result.settled
-    assert result.warmup_samples >= 60 * 3
+    _samples, protocol = sample(take, limits, lambda _: "stop", now=lambda: next(now))
+    assert protocol.settled
+    assert protocol.warmup_samples >= 60 * 3
 
 
 def test_a_device_that_never_settles_is_sampled_all_the_same_and_says_so():
     swinging = itertools.cycle([0.5] * 3 + [1.0] * 3)
     device = Device(swinging)
-    result, _ = device.run(Limits(sampling_s=5, warmup_s=6))
-    assert not result.settled
-    assert 5 <= result.sampling_s
-    assert result.samples["latency"]
+    samples, protocol, _ = device.run(Limits(sampling_s=5, warmup_s=6))
+    assert not protocol.settled
+    assert 5 <= protocol.sampling_s
+    assert samples["latency"]
 
 
 def test_drift_is_not_taken_for_precision():
     drifting = (0.01 * (1 + 0.001 * k) for k in itertools.count())
-    result, _ = Device(drifting).run(Limits(sampling_s=30))
-    assert 30 <= result.sampling_s
+    _samples, protocol, _ = Device(drifting).run(Limits(sampling_s=30))
+    assert 30 <= protocol.sampling_s
 
 
 def test_void_chunks_are_taken_again():
     device = Device(itertools.repeat(0.01))
-    result, chunks = device.run(replies=["void", "void", "keep"])
-    assert (3, 100) == (len(chunks), result.void_samples)
-    assert 50 == len(result.samples["latency"])
+    samples, protocol, chunks = device.run(replies=["void", "void", "keep"])
+    assert (3, 100) == (len(chunks), protocol.void_samples)
+    assert 50 == len(samples["latency"])
     # a void chunk is not in what comes after
     assert [50, 50, 50] == [chunk.samples for chunk in chunks]
 
 
 def test_a_device_that_is_throttled_all_the_time_has_no_samples():
-    result, _ = Device(itertools.repeat(0.1)).run(
+    samples, protocol, _ = Device(itertools.repeat(0.1)).run(
         Limits(sampling_s=3), replies=itertools.repeat("void")
     )
-    assert ({}, 30) == (result.samples, result.void_samples)
-    assert pytest.approx(3.0) == result.sampling_s
-    assert None is result.protocol(0).precision
+    assert ({}, 30) == (samples, protocol.void_samples)
+    assert pytest.approx(3.0) == protocol.sampling_s
+    assert None is protocol.precision
 
 
 def test_the_parent_can_stop_it():
-    result, chunks = Device(noisy(0.01, 0.5)).run(replies=["keep", "stop"])
+    samples, _protocol, chunks = Device(noisy(0.01, 0.5)).run(replies=["keep", "stop"])
     assert 2 == len(chunks)
-    assert chunks[-1].samples == len(result.samples["latency"])
+    assert chunks[-1].samples == len(samples["latency"])
 
 
 def test_the_precision_of_a_pair_is_that_of_the_ratio():
@@ -139,11 +139,11 @@ def test_no_clock_is_more_precise_than_its_resolution():
     """Passes of 30 us on a clock that knows half a microsecond: no sample more helps."""
     ticks = (3e-5 + 5e-7 * (k % 2) for k in itertools.count())
     device = Device(ticks)
-    result = sample(
+    samples, protocol = sample(
         device.take, LIMITS, lambda _: "keep", now=lambda: device.now, resolution_s=5e-7
     )
-    assert 2000 == len(result.samples["latency"])
-    assert pytest.approx(5e-7 / 3.025e-5) == result.protocol(0).precision
+    assert 2000 == len(samples["latency"])
+    assert pytest.approx(5e-7 / 3.025e-5) == protocol.precision
     assert 0.0 == precision_of({"latency": [3e-5] * 30})
     assert pytest.approx(1 / 60) == precision_of({"latency": [3e-5] * 30}, 5e-7)
 
@@ -151,11 +151,11 @@ def test_no_clock_is_more_precise_than_its_resolution():
 def test_interleaved_a_turn_is_taken_when_it_is_told_and_nothing_in_between():
     device = Device(itertools.repeat(0.01))
     limits = LIMITS.model_copy(update={"turn_samples": 3})
-    result, chunks = device.run(limits, ["keep", "keep", "stop"])
+    samples, protocol, chunks = device.run(limits, ["keep", "keep", "stop"])
     # it asks before each turn, and once before it ends
     assert [0, 3, 6] == [chunk.samples for chunk in chunks]
     assert [0.0, 0.01, 0.01] == [chunk.median_s for chunk in chunks]
     assert [3, 3] == device.taken[3:]
-    assert 6 == len(result.samples["latency"])
-    assert pytest.approx(0.06) == result.sampling_s
-    assert result.settled
+    assert 6 == len(samples["latency"])
+    assert pytest.approx(0.06) == protocol.sampling_s
+    assert protocol.settled

@@ -84,12 +84,6 @@ def test_the_parent_completes_the_workers_record(run, store):
     assert [("ok: warming up", 0), ("ok:, 10 ms ± 0.4%", 0), ("ok: ok", 1)] == run.told
 
 
-def test_a_large_product_is_measured_once_for_each_type(run):
-    halves = [Cell(row=row, dtype="bf16") for row in ("peak-1", "peak-2")]
-    said = [timing.error for timing in run("peak-1", halves[0], "peak-2", halves[1])]
-    assert ["None", "None", "7000000000.0", "7000000000.0"] == said
-
-
 def test_several_processes_make_one_record(run):
     """--processes: samples one after the other, an interval over the processes' medians."""
     (timing,) = run(Cell(row="ok", processes=3))

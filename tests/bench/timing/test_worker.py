@@ -20,12 +20,11 @@ from vidcost.bench.inspection.counted import predict
 from vidcost.bench.timing import runner, worker
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.timing.memory import memory_of, rss_peak_bytes
 from vidcost.bench.timing.messages import Chunk, Limits, Task, Window
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
 from vidcost.bench.timing.plan import code_of, network_fields
 from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.runner import Unsupported
+from vidcost.bench.timing.runner import Unsupported, memory_of, rss_peak_bytes
 from vidcost.bench.timing.worker import measure
 from vidcost.models.blocks.attention import FALLBACKS
 
@@ -391,7 +390,6 @@ def test_modes_and_types_on_a_gpu(mode, dtype):
     assert ("ok", "") == (timing.status, timing.error)
     assert (timing.memory.peak is None) == (mode == "cuda-graph")
     assert timing.memory.reserved >= timing.memory.weights + (timing.memory.peak or 0)
-    assert timing.peak_macs_per_s > 1e12
 
 
 @pytest.mark.cuda
