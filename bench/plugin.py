@@ -137,7 +137,7 @@ class _Counts:
             return str(error)
         self._seen[file][key] = entry
         path, stored = self._path(file), self._stored(file)
-        where = self._shown(path)
+        where = os.path.relpath(path, self._root)
         accept = f"pytest {file} --count-update"
         if isinstance(stored, str):
             return "" if self._option == "count_update" else f"{stored}; or `{accept}`"
@@ -175,13 +175,6 @@ class _Counts:
             except ValueError as error:
                 self._files[file] = str(error)
         return self._files[file]
-
-    def _shown(self, path: Path) -> str:
-        return (
-            path.relative_to(self._root).as_posix()
-            if path.is_relative_to(self._root)
-            else str(path)
-        )
 
     # which tests ran
 
@@ -255,7 +248,7 @@ class _Counts:
         from vidcost.bench.gate import baseline
 
         stored, seen, path = self._stored(file), self._seen[file], self._path(file)
-        where = self._shown(path)
+        where = os.path.relpath(path, self._root)
         is_whole = not self._is_crashed and file not in self._partial
         update = f"pytest {file} --count-update"
         if isinstance(stored, str):

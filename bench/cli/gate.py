@@ -414,6 +414,51 @@ def gate_samples(
     _conclude(result, junit, as_)
 
 
+@gate_app.command(
+    "pytest", epilog="Example: `vidcost gate pytest --base main -- tests/perf --benchmark-only`"
+)
+def gate_pytest(
+    words: Annotated[
+        list[str], typer.Argument(help="Arguments of pytest, its files and folders among them.")
+    ],
+    base: Annotated[str, typer.Option(metavar="REF", help="Branch, tag or commit.")] = "HEAD",
+    margin: Margin = DEFAULT_MARGIN,
+    find: Find = None,
+    inconclusive: IfInconclusive = "fail",
+    out: Out = Path("gate.json"),
+    junit: Junit = None,
+    as_: As = None,
+    json: Json = False,
+) -> None:
+    """Run a suite of pytest-benchmark at two versions of this repository, and judge it.
+
+    Processes of base and head take turns, as many as the exact rank test needs for the number of
+    benchmarks. The versions are those of `vidcost gate time` with tests.
+    """
+    from vidcost.bench.gate import record, side
+    from vidcost.bench.gate.judge import judged
+    from vidcost.bench.gate.pytest_benchmark import compare_files, processes_needed
+
+    files.check_folder(out.parent)
+    rule = _rule(margin, find, inconclusive)
+    paths = [word for word in words if Path(word.partition("::")[0]).exists()]
+    if not paths:
+        raise ValueError("name files or folders of benchmarks behind --, such as tests/perf")
+    with tempfile.TemporaryDirectory() as folder, progress("gate", 1) as show:
+        trees = dict(zip(record.SIDES, side.prepare(base, paths, Path(folder)), strict=True))
+        stored = {name: Path(folder) / f"{name}-runs" for name in trees}
+        done, needed = 0, 1
+        while done < needed:
+            for name in random.sample(record.SIDES, 2):
+                show(name, done, needed)
+                count = trees[name].benchmark(words, stored[name] / f"{done}.json")
+                needed = max(needed, processes_needed(count, rule))
+            done += 1
+        result = judged(compare_files(stored["base"], stored["head"], rule=rule))
+    record.write(out, result)
+    _conclude(result, junit, as_)
+
+
 @gate_app.command("replay", epilog="Example: `vidcost gate replay gate.json`")
 def gate_replay(
     file: Annotated[Path, typer.Argument(help="What a gate wrote.")],

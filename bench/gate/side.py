@@ -7,8 +7,10 @@ other.
 """
 
 import contextlib
+import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +25,7 @@ import torch
 from torch import nn
 
 from vidcost.bench.gate.record import Version
-from vidcost.bench.gate.versions import commit_of, git, tree_digest, unpack
+from vidcost.bench.gate.versions import commit_of, digest, git, unpack
 from vidcost.bench.process import ChildProcess, TimedOut, connect
 from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
@@ -82,6 +84,26 @@ class Tree:
             child.leave()
         return found, [f"{self.version.ref}: {line}" for line in failed]
 
+    def benchmark(self, words: Sequence[str], path: Path) -> int:
+        """Run a suite of pytest-benchmark once, and store its JSON; the number of benchmarks.
+
+        Raises: ValueError if it fails or has no benchmark.
+        """
+        path.parent.mkdir(exist_ok=True)
+        told = [*words, "-p", "no:cacheprovider", "--rootdir=.", f"--benchmark-json={path}"]
+        ran = subprocess.run(
+            [sys.executable, "-P", "-m", "pytest", *told],
+            cwd=self.path,
+            env=os.environ | self.variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ran.returncode or not path.is_file():
+            lines = (ran.stdout + ran.stderr).strip().splitlines() or ["no output"]
+            raise ValueError(f"{self.version.ref}: pytest failed: {lines[-1].strip('= ')}")
+        return len(json.loads(path.read_bytes())["benchmarks"])
+
 
 def prepare(base: str, words: Sequence[str], folder: Path) -> tuple[Tree, Tree]:
     """Two trees in ``folder``: where ``base`` and HEAD part, and the files here, as they are.
@@ -114,7 +136,7 @@ def prepare(base: str, words: Sequence[str], folder: Path) -> tuple[Tree, Tree]:
     commits = commit, git(top, "rev-parse", "HEAD") + changed
     refs = base, "working tree"
     trees = (
-        Tree(Version(ref=ref, commit=commit, code=tree_digest(path)), path)
+        Tree(Version(ref=ref, commit=commit, code=digest([path], "*")), path)
         for ref, commit, path in zip(refs, commits, paths, strict=True)
     )
     old, new = trees

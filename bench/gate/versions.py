@@ -129,18 +129,10 @@ def unpack(top: Path, commit: str, path: Path, *names: str) -> None:
     shutil.unpack_archive(f"{path}.tar", path, filter="data")
 
 
-def tree_digest(folder: Path) -> str:
-    """A digest of all files in ``folder``."""
-    found = hashlib.sha256()
-    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-        found.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
-    return found.hexdigest()
-
-
-def digest(folders: Iterable[Path]) -> str:
-    """A digest of all Python files in ``folders``."""
+def digest(folders: Iterable[Path], pattern: str = "*.py") -> str:
+    """A digest of all files in ``folders`` whose names match ``pattern``."""
     found = hashlib.sha256()
     for folder in folders:
-        for file in sorted(folder.rglob("*.py")):
+        for file in sorted(file for file in folder.rglob(pattern) if file.is_file()):
             found.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
     return found.hexdigest()

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from vidcost.bench.gate import interleave, side
+from vidcost.bench.gate.pytest_benchmark import processes_needed
+from vidcost.bench.gate.record import Rule
 from vidcost.bench.timing.cell import Cell
 
 pytestmark = pytest.mark.slow
@@ -142,3 +144,27 @@ def test_what_cannot_be_compared(vidcost, complaint, lab: Path) -> None:
     assert (3, True) == (status, "no test in tests/perf uses time_gate" in err)
     Path("pyproject.toml").write_text("[tool.vidcost.time]\nmargin = '8%'\n")
     assert "time (margin and find, fractions), not time = " in complaint("gate", "time", "tests")
+
+
+def test_a_suite_is_run_at_both_versions(vidcost, complaint, lab: Path) -> None:
+    Path("src/lab/model.py").write_text("N = 200_000\n")
+    Path("tests/perf/test_speed.py").write_text(
+        "from lab.model import N\n\n"
+        "def test_sum(benchmark):\n    benchmark(lambda: sum(range(N)))\n"
+    )
+    git("add", "-A")
+    git("commit", "-q", "-m", "two")
+    Path("src/lab/model.py").write_text("N = 600_000\n")
+    words = ("gate", "pytest", "--base", "main", "--", "tests/perf", "--benchmark-max-time=0.05")
+    status, out, _ = vidcost(*words)
+    assert (1, True) == (status, "**Gate: 1 REGRESSED**" in out)
+    assert "| tests/perf/test_speed.py::test_sum | latency  | REGRESSED |" in out
+    assert "name files or folders of benchmarks" in complaint("gate", "pytest", "--", "-q")
+    Path("src/lab/model.py").write_text("")
+    assert "working tree: pytest failed: " in complaint(*words)
+
+
+def test_processes_that_the_rank_test_needs() -> None:
+    assert [5, 5, 7, 7, 8, 8] == [
+        processes_needed(benchmarks, Rule()) for benchmarks in (1, 2, 10, 20, 50, 100)
+    ]
