@@ -54,7 +54,6 @@ STATUS = Column("status", "Status")
 _MEASURED = (
     Column("median_s", "Latency, ms", milliseconds),
     HALF_INTERVAL,
-    Column("iqr_s", "IQR", spread),
     Column("n", "n", integer),
     Column("precision", "Reached", percent),
     *(Column(f"{part}_s", f"{part}, ms", milliseconds) for part in PARTS),

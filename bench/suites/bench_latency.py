@@ -1,12 +1,14 @@
-"""Latency of rows with printed costs, optimized rows, and blocks alone, by the library's timer.
+"""Latency of rows with printed costs, optimized rows, and blocks alone; and of `vidcost count`.
 
-Each benchmark takes one cell's samples as `vidcost time` does, warm-up included, and hands them to
+Each benchmark of a cell takes one cell's samples as `vidcost time` does, warm-up included, and hands them to
 pytest-benchmark, for `--benchmark-compare`. `vidcost time` has a process for each cell, telemetry
 and memory. Run: pytest bench/suites -m latency -k pnl; -m "latency and cuda"
 """
 
 import os
 import statistics
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from vidcost.bench.timing.worker import measure
 from vidcost.models.blocks.impl import IMPLS
 from vidcost.papers.catalog import rows_of, rows_with_costs
 
+COMMAND = [sys.executable, "-m", "vidcost", "count", "--format", "json"]
 LIMITS = Limits(sampling_s=2, warmup_s=2, precision=0.02, min_samples=6, energy_s=0, memory=False)
 
 
@@ -67,3 +70,21 @@ def test_latency(benchmark, cell):
         "machine": describe(cell.device).model_dump(mode="json"),
     }
     benchmark.pedantic(lambda: None, rounds=len(seconds))
+
+
+@pytest.mark.benchmark(group="counting all rows")
+def test_command(benchmark):
+    """All rows within 10 s on two cores and 1 GB, torch's import included."""
+    peaks = []
+
+    def run() -> None:
+        process = subprocess.Popen(COMMAND, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        peaks.append(usage.ru_maxrss * 1024)
+
+    benchmark.pedantic(run, rounds=3)
+    benchmark.extra_info["peak_bytes"] = max(peaks)
+    assert benchmark.stats.stats.median < 10
+    assert max(peaks) < 10**9

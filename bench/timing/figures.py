@@ -86,7 +86,7 @@ def _head(timing: Timing) -> dict[str, Any]:
 
 def _of_samples(timing: Timing, samples: Sequence[float]) -> dict[str, Any]:
     if not samples:
-        return dict.fromkeys(("median_s", "ci_low_s", "ci_high_s", "half_ci_s", "iqr_s", "n"))
+        return dict.fromkeys(("median_s", "ci_low_s", "ci_high_s", "half_ci_s", "n"))
     of = summary(samples, timing.processes)
     return {
         "median_s": of.median,
@@ -94,7 +94,6 @@ def _of_samples(timing: Timing, samples: Sequence[float]) -> dict[str, Any]:
         "ci_high_s": of.high,
         # too few samples have no interval
         "half_ci_s": None if of.low is None or of.high is None else (of.high - of.low) / 2,
-        "iqr_s": of.iqr,
         "n": of.n,
     }
 

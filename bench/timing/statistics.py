@@ -31,12 +31,11 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """A median, its 95% confidence interval (None where there are too few samples) and spread."""
+    """A median, its 95% confidence interval (None where there are too few samples)."""
 
     median: float
     low: float | None
     high: float | None
-    iqr: float
     n: int
 
 
@@ -49,20 +48,16 @@ def summary(samples: Sequence[float], processes: Sequence[int] = ()) -> Summary:
     """
     if not samples:
         raise ValueError("no samples to describe")
-    iqr = 0.0
-    if len(samples) > 1:
-        lower, _, upper = statistics.quantiles(samples, n=4, method="inclusive")
-        iqr = upper - lower
     if len(processes) < 2:
         found = median_interval(samples)
         low, high = (found.low, found.high) if found else (None, None)
-        return Summary(statistics.median(samples), low, high, iqr, len(samples))
+        return Summary(statistics.median(samples), low, high, len(samples))
     assert sum(processes) == len(samples), processes
     ends = np.cumsum(processes)[:-1]
     medians = [float(np.median(each)) for each in np.split(np.asarray(samples), ends)]
     middle = statistics.fmean(medians)
     half = _student(len(medians)) * statistics.stdev(medians) / math.sqrt(len(medians))
-    return Summary(middle, middle - half, middle + half, iqr, len(samples))
+    return Summary(middle, middle - half, middle + half, len(samples))
 
 
 def median_interval(samples: Sequence[float]) -> Interval | None:
