@@ -1,6 +1,6 @@
 """Latency of rows with printed costs, optimized rows, and blocks alone; and of `vidcost count`.
 
-Each benchmark of a cell takes one cell's samples as `vidcost time` does, warm-up included, and hands them to
+A benchmark of a cell takes its samples as `vidcost time` does, warm-up included, and hands them to
 pytest-benchmark, for `--benchmark-compare`. `vidcost time` has a process for each cell, telemetry
 and memory. Run: pytest bench/suites -m latency -k pnl; -m "latency and cuda"
 """
