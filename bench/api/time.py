@@ -12,9 +12,8 @@ from torch import nn
 
 from vidcost.bench.api.guest import called, copied, guarded
 from vidcost.bench.call import Inputs, is_finite
-from vidcost.bench.timing.axes import Phase
 from vidcost.bench.timing.build import Built
-from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.cell import Cell, Phase
 from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.machine import describe
 from vidcost.bench.timing.messages import Limits

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from vidcost.bench.timing import axes
+from vidcost.bench.timing.cell import AXES, choices, default
 
 Command = Callable[..., None]
 
@@ -43,7 +43,7 @@ def with_axes(*names: str, several: bool = False) -> Callable[[Command], Command
 
 
 def _option(name: str, *, several: bool) -> inspect.Parameter:
-    axis, values = axes.AXES[name], axes.choices(name)
+    axis, values = AXES[name], choices(name)
     kind: Any = str if several or values else int
     option = typer.Option(
         f"--{name.replace('_', '-')}",
@@ -51,11 +51,10 @@ def _option(name: str, *, several: bool) -> inspect.Parameter:
         min=1 if kind is int else None,
         help=f"{axis.help} {_in_words(values)}".strip(),
     )
-    default = axes.default(name)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=str(default) if several else default,
+        default=str(default(name)) if several else default(name),
         annotation=Annotated[kind, option],
     )
 

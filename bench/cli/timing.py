@@ -10,7 +10,7 @@ from vidcost.bench import files
 from vidcost.bench.cli import options
 from vidcost.bench.cli.axis_options import with_axes
 from vidcost.bench.cli.output import print_tables, report, write_document
-from vidcost.bench.timing.axes import OPTIONS
+from vidcost.bench.timing.cell import OPTIONS
 
 timing_app = typer.Typer()
 

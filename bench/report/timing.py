@@ -16,7 +16,7 @@ from vidcost.bench.report.table import (
     percent,
     words,
 )
-from vidcost.bench.timing import axes
+from vidcost.bench.timing.cell import AXES, Conditions, Dtype, in_words, varying
 from vidcost.bench.timing.figures import figures, pair_figures
 from vidcost.bench.timing.record import PARTS, UNKNOWN, Machine, Timing
 from vidcost.bench.timing.store import machine_of_all
@@ -119,7 +119,7 @@ _BLOCKS = (
 )
 
 BATCH = 8
-_DTYPES: Mapping[axes.Dtype, str] = {
+_DTYPES: Mapping[Dtype, str] = {
     "fp32": "fp32: TF32 off",
     "tf32": "tf32: fp32 data, TF32 products",
     "bf16": "bf16: weights and data",
@@ -176,11 +176,11 @@ def _table(
     legend: str,
 ) -> Table:
     """A line for each timing, with a column for each condition in which they differ."""
-    names = axes.varying(timing.cell for timing in timings)
-    varying = (Column(name, axes.AXES[name].label, _condition) for name in names)
+    names = varying(timing.cell for timing in timings)
+    apart = (Column(name, AXES[name].label, _condition) for name in names)
     return Table(
         title=title,
-        columns=(Column("target", heading), *varying, *present(lines, [*columns, STATUS])),
+        columns=(Column("target", heading), *apart, *present(lines, [*columns, STATUS])),
         lines=lines,
         footnotes=failures(lines),
         legend=(legend, machine_of_timings(timings)),
@@ -241,7 +241,7 @@ def blocks_markdown(devices: Mapping[str, Iterable[Timing]]) -> str:
     for device, timings in devices.items():
         alike: dict[str, list[Timing]] = {}
         for timing in filter(is_pair_of_implementations, timings):
-            conditions = timing.cell.model_dump_json(include=set(axes.AXES) - {"phase"})
+            conditions = timing.cell.model_dump_json(include=set(AXES) - {"phase"})
             alike.setdefault(conditions, []).append(timing)
         for taken in alike.values():
             parts += [f"## {device}, {conditions_in_words(taken)}\n", impl_table(taken).markdown()]
@@ -342,14 +342,14 @@ def measured_table(tables: Sequence[Table], timings: Iterable[Timing]) -> Table 
 
 
 def _is_shown(timing: Timing) -> bool:
-    cell, default = timing.cell, axes.Conditions()
+    cell, default = timing.cell, Conditions()
     free = ("batch", "dtype", "threads")
     return (
         cell.is_row_itself
         and cell.against is None
         and cell.batch == (1 if cell.device == "cpu" else BATCH)
         and cell.dtype in _DTYPES
-        and all(getattr(cell, n) == getattr(default, n) for n in axes.AXES if n not in free)
+        and all(getattr(cell, n) == getattr(default, n) for n in AXES if n not in free)
     )
 
 
@@ -396,7 +396,7 @@ def failures(lines: Iterable[Mapping[str, Any]]) -> dict[Cell, str]:
 
 def conditions_in_words(timings: Sequence[Timing]) -> str:
     """The conditions common to all, in words."""
-    return axes.in_words(timing.cell for timing in timings)
+    return in_words(timing.cell for timing in timings)
 
 
 def intervals_of(timings: Iterable[Timing]) -> str:

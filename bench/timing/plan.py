@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from vidcost.bench.block_spec import block_factory, reference_of, with_impl
-from vidcost.bench.timing.axes import combinations
-from vidcost.bench.timing.cell import Cell, checked_cell
+from vidcost.bench.timing.cell import Cell, checked_cell, combinations
 from vidcost.bench.user.network import is_made, parse_all
 from vidcost.bench.user.reference import digest
 from vidcost.models.blocks.impl import IMPLS, checked

@@ -24,8 +24,6 @@ TIMINGS = "timings"
 LOCK_TIMEOUT_S = 60
 """An append takes milliseconds: whoever waits longer waits for something else."""
 
-_BEGINNING = b'{"file":"vidcost timings",'
-
 
 class Header(BaseModel):
     """The first line: the kind of file, and the command and version that began it."""
@@ -70,7 +68,7 @@ class Store:
             try:
                 record = (Header if number == 1 else Timing).model_validate_json(line)
             except ValueError:
-                if line.endswith(b"\n") or not (number > 1 or _may_begin(line)):
+                if line.endswith(b"\n") or number == 1:
                     raise self._damaged_line(number) from None
                 self.warning = f"{self.path}, line {number} is cut short and was left out"
                 break
@@ -132,8 +130,7 @@ class Store:
         try:
             Header.model_validate_json(first)
         except ValueError:
-            if first.endswith(b"\n") or not _may_begin(first):
-                raise self._damaged_line(1) from None
+            raise self._damaged_line(1) from None
         file.seek(-1, os.SEEK_END)
         if file.read() == b"\n":
             return ""
@@ -144,14 +141,9 @@ class Store:
             return ""
         with self.damaged.open("ab", buffering=0) as damaged:
             files.append_line(damaged, line + b"\n")
-        file.truncate(len(before) + 1 if before else 0)
+        file.truncate(len(before) + 1)
         os.fsync(file.fileno())
         return f"the last line of {self.path} was cut short and lies in {self.damaged.name} now"
-
-
-def _may_begin(line: bytes) -> bool:
-    """Whether a line without its end may be the beginning of a first line."""
-    return _BEGINNING.startswith(line[: len(_BEGINNING)])
 
 
 def store_of(results: Path, machine: Machine, *, command: str = "vidcost time") -> Store:
