@@ -9,7 +9,7 @@ from typing import Any
 from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.inspection.counted import Counted, counted
 from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.timing.figures import figures, pair_figures
+from vidcost.bench.timing.figures import pair_figures
 from vidcost.bench.timing.plan import code_of
 from vidcost.bench.timing.record import Timing
 
@@ -91,12 +91,10 @@ def count_all(
 
 
 def to_time(chosen: Sequence[Variant], counts: Sequence[Counted]) -> list[Cell]:
-    """The cells of what could be built: on a GPU also each by itself, for its energy."""
+    """The cells of what could be built, each interleaved with the plain network."""
     ran = ("ok", "differs", "uncounted")
-    sound = [v for v, c in zip(chosen, counts, strict=True) if c.status in ran]
-    contributions = [variant.contribution for variant in sound if variant.contribution]
-    alone = [variant.cell for variant in sound if variant.cell.device != "cpu"]
-    return [*contributions, *alone]
+    sound = (v for v, c in zip(chosen, counts, strict=True) if c.status in ran)
+    return [variant.contribution for variant in sound if variant.contribution]
 
 
 def compared(
@@ -107,7 +105,7 @@ def compared(
 ) -> list[dict[str, Any]]:
     """A line of figures for each variant, beside the plain network at the same value of ``axis``.
 
-    Seconds, bytes, joules; ``added`` is above the plain network's. ``not_separated`` are the
+    Seconds and bytes; ``added`` is above the plain network's. ``not_separated`` are the
     blocks, or :data:`PLAIN`, whose 95% interval of added latency overlaps this one's; None if it
     was not timed.
     """
@@ -120,7 +118,6 @@ def compared(
     for variant, count in zip(chosen, counts, strict=True):
         total, less, timing = count.total, plain[variant.value], timed.get(variant)
         fvcore = count.answers.get("fvcore")
-        alone = by_cell.get(variant.cell)
         mine = added.get(variant, {})
         beside = [t for v, t in done.items() if v.value == variant.value and not variant.block]
         line: dict[str, Any] = {axis: variant.value} if axis else {}
@@ -139,7 +136,6 @@ def compared(
             "pairs": mine.get("n"),
             "peak_bytes": mine.get("peak_bytes"),
             "added_peak_bytes": mine.get("added_bytes"),
-            "energy_j_per_clip": alone and figures(alone)["energy_j_per_clip"],
             "half_ci_s": mine.get("half_ci_s"),
             "not_separated": _overlapping(variant, added) if mine else None,
             "status": count.status,

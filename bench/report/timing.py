@@ -114,7 +114,6 @@ _BLOCKS = (
     Column("not_separated", "Not separated from", words),
     Column("peak_bytes", "Peak, MB", megabytes),
     Column("added_peak_bytes", "added", _signed(megabytes)),
-    Column("energy_j_per_clip", "J/clip", digits),
     STATUS,
 )
 

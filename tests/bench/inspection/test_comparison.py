@@ -95,10 +95,6 @@ def test_the_cells_that_are_timed():
     statuses = ["ok", "ok", "raised", "differs"]
     counts = [Counted(v.cell, status=s) for v, s in zip(some, statuses, strict=True)]
     assert [some[1].contribution, some[3].contribution] == to_time(some, counts)
-    # on a GPU each by itself too
-    some = chosen("nl", conditions={"device": "cuda", "threads": 1})
-    counts = [Counted(variant.cell) for variant in some]
-    assert [some[1].contribution, some[0].cell, some[1].cell] == to_time(some, counts)
 
 
 def test_counts_of_variants_and_of_blocks_that_do_not_fit():
