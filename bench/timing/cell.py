@@ -177,16 +177,12 @@ class Cell(Conditions):
             raise ValueError("TF32 needs a CUDA device")
         if self.mode == "cuda-graph" and self.phase == "training":
             raise ValueError("only inference is timed as a CUDA graph")
-        if self.against is not None:
-            self._check_pair(self.against)
-        return self
-
-    def _check_pair(self, other: Cell) -> None:
-        if other.against is not None:
+        if self.against is not None and self.against.against is not None:
             raise ValueError("a cell is interleaved with one other, which is no pair")
         for name in ("device", "batch", "phase", "threads"):
-            if getattr(self, name) != getattr(other, name):
+            if self.against and getattr(self, name) != getattr(self.against, name):
                 raise ValueError(f"two cells that are interleaved have one {name}")
+        return self
 
     @property
     def is_contribution(self) -> bool:

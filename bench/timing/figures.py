@@ -46,7 +46,9 @@ def pair_figures(timing: Timing) -> dict[str, Any]:
     added = _of_samples(timing, differences(*sides))
     target_s = _median(timing, "target")
     added_macs = _minus(timing.macs_total, timing.reference_macs_total)
-    peak_bytes, reference_peak_bytes = _peak(timing.memory), _peak(timing.reference_memory)
+    peak_bytes = timing.memory.peak if timing.memory else None
+    other = timing.reference_memory
+    reference_peak_bytes = other.peak if other else None
     return {
         **_head(timing),
         "target_s": target_s,
@@ -101,10 +103,6 @@ def _of_samples(timing: Timing, samples: Sequence[float]) -> dict[str, Any]:
 def _median(timing: Timing, part: Part) -> float | None:
     samples = timing.samples_s.get(part)
     return statistics.median(samples) if samples else None
-
-
-def _peak(memory: Memory | None) -> int | None:
-    return memory.peak if memory else None
 
 
 def _ratio(part: float | None, whole: float | None) -> float | None:

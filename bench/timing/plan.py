@@ -96,13 +96,10 @@ def code_of(specs: Iterable[str], network: str = "", inputs: Sequence[str] = ())
     """
     references = [network] if network else []
     # functions of the network's own file are part of its digest
-    references += [text for text in inputs if is_made([text]) and _file(text) != _file(network)]
+    file = network.partition(":")[0]
+    references += [x for x in inputs if is_made([x]) and x.partition(":")[0] != file]
     references += [reference for spec in specs if (reference := reference_of(spec))]
     return "+".join(map(digest, references))
-
-
-def _file(reference: str) -> str:
-    return reference.partition(":")[0]
 
 
 # blocks alone

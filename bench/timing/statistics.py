@@ -131,15 +131,9 @@ def _independent_rank(n: int) -> int:
 
 def differences(with_: Sequence[float], without: Sequence[float]) -> list[float]:
     """The k-th of one less the k-th of the other.  Raises: ValueError if they are no pairs."""
-    return [a - b for a, b in _paired(with_, without)]
+    return [a - b for a, b in zip(with_, without, strict=True)]
 
 
 def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
     """The k-th of one over the k-th of the other.  Raises: ValueError if they are no pairs."""
-    return [a / b for a, b in _paired(over, under)]
-
-
-def _paired(one: Sequence[float], other: Sequence[float]) -> list[tuple[float, float]]:
-    if len(one) != len(other):
-        raise ValueError(f"{len(one)} and {len(other)} samples are no pairs")
-    return list(zip(one, other, strict=True))
+    return [a / b for a, b in zip(over, under, strict=True)]

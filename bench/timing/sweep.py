@@ -208,14 +208,12 @@ class Budget:
         limits = self._limits
         # a window that is too short is useless, so it is all or nothing
         energy_s = limits.energy_s if limits.energy_s <= use_s / 2 else 0.0
+        rest_s = use_s - energy_s - self._overhead_s
         return limits.model_copy(
             update={
                 "energy_s": energy_s,
                 "warmup_s": min(limits.warmup_s, max(limits.least_s, use_s / 4)),
-                "sampling_s": min(
-                    limits.sampling_s,
-                    max(limits.least_s, use_s - energy_s - self._overhead_s),
-                ),
+                "sampling_s": min(limits.sampling_s, max(limits.least_s, rest_s)),
             }
         )
 
@@ -225,12 +223,8 @@ class Budget:
         worst_first = sorted(self._reached.items(), key=lambda item: item[1][0], reverse=True)
         for cell, (precision, before_s) in worst_first:
             sampling_s = min(LONGER * before_s, longest_s)
-            is_precise = precision <= self._limits.precision
-            if (
-                not is_precise
-                and cell not in self._hopeless
-                and sampling_s >= WORTHWHILE * before_s
-            ):
+            is_done = precision <= self._limits.precision or cell in self._hopeless
+            if not is_done and sampling_s >= WORTHWHILE * before_s:
                 return cell, self._limits.model_copy(update={"sampling_s": sampling_s})
         return None
 
