@@ -61,7 +61,7 @@ def time_gate(request: pytest.FixtureRequest) -> Callable[..., object]:
     side = request.config.pluginmanager.get_plugin("vidcost-side")
 
     def time(call: Callable[..., object], *inputs: object) -> object:
-        if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(call.__call__):
+        if any(map(inspect.iscoroutinefunction, (call, type(call).__call__))):
             pytest.fail("time_gate times what is done when it returns, no coroutine", pytrace=False)
         return call(*inputs) if side is None else side.time(request.node.nodeid, call, inputs)
 

@@ -127,11 +127,11 @@ def prepare(base: str, words: Sequence[str], folder: Path) -> tuple[Tree, Tree]:
         inside = test.relative_to(top)
         if (paths[1] / inside).is_dir():
             shutil.copytree(paths[1] / inside, paths[0] / inside, dirs_exist_ok=True)
-        above = [folder / name for folder in inside.parents for name in CONFIGURATION]
-        for name in (inside, *above, *(folder / "__init__.py" for folder in inside.parents[:-1])):
-            if (paths[1] / name).is_file():
-                (paths[0] / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(paths[1] / name, paths[0] / name)
+        beside = [parent / name for parent in inside.parents for name in CONFIGURATION]
+        for file in (inside, *beside, *(parent / "__init__.py" for parent in inside.parents[:-1])):
+            if (paths[1] / file).is_file():
+                (paths[0] / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(paths[1] / file, paths[0] / file)
     changed = "+changes" if git(top, "status", "--porcelain") else ""
     commits = commit, git(top, "rev-parse", "HEAD") + changed
     refs = base, "working tree"
