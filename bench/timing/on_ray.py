@@ -82,7 +82,7 @@ def _cores() -> int:
     """The cores of the largest node, which a task on a CPU has for itself."""
     import ray
 
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes = ray.nodes()
     return int(max((n["Resources"].get("CPU", 1) for n in nodes if n["Alive"]), default=1))
 
 
@@ -101,7 +101,7 @@ def outcomes(
     needs: dict[str, Any] = {"num_cpus": _cores(), "scheduling_strategy": "SPREAD"}
     if device != "cpu":
         needs = {"num_cpus": 1, "num_gpus": 1, "accelerator_type": gpu}
-        there = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        there = ray.cluster_resources()
         if (f"accelerator_type:{gpu}" if gpu else "GPU") not in there:
             wanted = f"GPU of type {gpu}" if gpu else "GPU"
             raise ValueError(f"the Ray cluster has no {wanted}: `ray status` shows what it has")
