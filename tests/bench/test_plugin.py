@@ -54,6 +54,10 @@ BASELINE = Path("__counts__/test_cost.toml")
 def lab(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A repository with one network and a test of its cost."""
     monkeypatch.delenv("CI", raising=False)
+    # files are edited within a second, which compiled ones do not notice
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    # pytest-benchmark times nothing in xdist's workers
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_PLUGINS", "vidcost.bench.plugin")
     pytester.makefile(".toml", pyproject="[tool.pytest.ini_options]\npythonpath = '.'\n")

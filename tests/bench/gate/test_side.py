@@ -47,6 +47,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
     if package == "lab":
         (top / package / "__init__.py").touch()
     monkeypatch.chdir(top)
+    # pytest-benchmark times nothing in xdist's workers
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     git("init", "-q", "-b", "main")
     Path(package, "model.py").write_text(MODEL.format(2))
     Path(".gitignore").write_text("*.log\n__pycache__\n")
