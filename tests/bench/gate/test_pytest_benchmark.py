@@ -7,6 +7,7 @@ import sys
 from itertools import count
 
 import pytest
+import torch
 
 from vidcost.bench.gate.judge import judge
 from vidcost.bench.gate.pytest_benchmark import DRIFT, LAUNCHES, NO_GPU, compare_files
@@ -68,7 +69,9 @@ def test_single_runs(ran, compare):
     ran("base.json", {"t.py::a": 0.1, "t.py::b": 0.1, "t.py::gone": 0.1})
     ran("head.json", {"t.py::a": 0.2, "t.py::b": 0.1001, "t.py::new": 0.1})
     found = compare()
-    assert (DRIFT, NO_GPU) == found.notes
+    # the plugin names torch
+    assert (DRIFT,) == found.notes
+    assert torch.__version__ == found.conditions["torch"]
     assert ["INCONCLUSIVE", "INCONCLUSIVE", "INVALID", "INVALID"] == [
         verdict.word for verdict in judge(found)
     ]
@@ -202,6 +205,8 @@ def test_files_that_pytest_benchmark_wrote(compare, tmp_path):
     assert [("test_sums.py::test_sum[7]", 1, 1), ("test_sums.py::test_sum[1000]", 1, 1)] == [
         (samples.target, len(samples.base), len(samples.head)) for samples in found.samples
     ]
-    assert (DRIFT, NO_GPU) == found.notes
+    # the plugin names torch
+    assert (DRIFT,) == found.notes
+    assert torch.__version__ == found.conditions["torch"]
     assert sys.version.split()[0] == found.conditions["python_version"]
     assert "INVALID" not in {verdict.word for verdict in judge(found)}
