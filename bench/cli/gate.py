@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -31,9 +31,10 @@ from vidcost.bench.progress import progress
 
 if TYPE_CHECKING:
     from vidcost.bench.gate.baseline import Change
-    from vidcost.bench.gate.interleave import Campaign
     from vidcost.bench.gate.record import Result, Rule
+    from vidcost.bench.gate.versions import Prepared
     from vidcost.bench.report.table import Table
+    from vidcost.bench.timing.cell import Cell
 
 DEFAULT_MARGIN = 0.03
 FIND_ABOVE_MARGIN = 0.02
@@ -265,11 +266,10 @@ def gate_time(
     regressed; 1: something did; 3: something could not be judged, or was too noisy to find --find.
     """
     from vidcost.bench.block_spec import reference_of
-    from vidcost.bench.gate import interleave, record, versions
+    from vidcost.bench.gate import interleave, versions
     from vidcost.bench.gate.baseline import settings
-    from vidcost.bench.gate.judge import judged
     from vidcost.bench.timing import plan
-    from vidcost.bench.timing.cell import Cell, checked_cell
+    from vidcost.bench.timing.cell import checked_cell
     from vidcost.bench.timing.machine import check_device
 
     check_device(device)
@@ -314,65 +314,67 @@ def gate_time(
             names, of_one = interleave.common_rows(base_rows, head_rows, rows or ())
             cells = [*map(cell_of_row, names), *cells]
             notes = [*of_one, *notes]
-        campaign = interleave.Campaign(
-            interleave.new_run(
-                (prepared[0].version, prepared[1].version),
-                cells,
-                notes=notes,
-                rule=rule,
-                seed=random.SystemRandom().getrandbits(32),
-            ),
-            {"base": prepared[0].variables, "head": prepared[1].variables},
-            save=lambda run: record.write(out, judged(run)),
-            on_progress=show,
-        )
-        _carry_out(campaign, out)
-    _conclude(judged(campaign.run), junit, as_)
+        result = _timed(prepared, cells, notes, rule, out, show)
+    _conclude(result, junit, as_)
 
 
 def _time_tests(
     words: Sequence[str], base: str, device: str, threads: int, rule: Rule, out: Path
 ) -> Result:
     """Time the tests ``words`` of the repository here, and judge them."""
-    from vidcost.bench.exit_status import NOT_JUDGED, Ending
-    from vidcost.bench.gate import interleave, record, side
-    from vidcost.bench.gate.judge import judged
+    from vidcost.bench.exit_status import NOT_JUDGED
+    from vidcost.bench.gate import interleave, side
+    from vidcost.bench.gate.record import SIDES
     from vidcost.bench.timing.cell import Cell
 
     with tempfile.TemporaryDirectory() as folder, progress("gate", 1) as show:
-        trees = dict(zip(record.SIDES, side.prepare(base, words, Path(folder)), strict=True))
-        versions = trees["base"].version, trees["head"].version
-        if versions[0].code == versions[1].code:
+        trees = side.prepare(base, words, Path(folder))
+        code = trees[1].version.code
+        if trees[0].version.code == code:
             typer.echo("SAME CODE: all files of both versions are equal, so nothing was timed")
             raise typer.Exit
-        (old, broken), (new, failed) = (tree.tests(words) for tree in trees.values())
+        (old, broken), (new, failed) = (tree.tests(words) for tree in trees)
         common, notes = interleave.in_both(old, new)
         notes += broken + failed
         if not common:
-            said = "; ".join(notes) or f"no test in {' '.join(words)} uses time_gate"
-            raise type("NothingToCompare", (Ending,), {"status": NOT_JUDGED})(said)
-        cells = [
-            Cell(test=test, code=versions[1].code, device=device, threads=threads)
-            for test in common
-        ]
-        seed = random.SystemRandom().getrandbits(32)
-        campaign = interleave.Campaign(
-            interleave.new_run(versions, cells, notes=notes, rule=rule, seed=seed),
-            {name: tree.variables for name, tree in trees.items()},
-            save=lambda run: record.write(out, judged(run)),
-            on_progress=show,
-            command=lambda name, cells: trees[name].command(cells),
+            complain("; ".join(notes) or f"no test in {' '.join(words)} uses time_gate")
+            raise typer.Exit(NOT_JUDGED)
+        cells = [Cell(test=test, code=code, device=device, threads=threads) for test in common]
+        by_side = dict(zip(SIDES, trees, strict=True))
+        return _timed(
+            *(trees, cells, notes, rule, out, show),
+            command=lambda side, cells: by_side[side].command(cells),
         )
-        _carry_out(campaign, out)
-    return judged(campaign.run)
 
 
-def _carry_out(campaign: Campaign, out: Path) -> None:
+def _timed(
+    sides: tuple[Prepared, Prepared],
+    cells: Sequence[Cell],
+    notes: Sequence[str],
+    rule: Rule,
+    out: Path,
+    show: Callable[[str, int, int], None],
+    **known: Any,
+) -> Result:
+    """Time ``cells`` at base and head and judge them; ``known`` are further fields of the campaign.
+
+    Whatever was measured is in ``out`` after each pair.
+    """
+    from vidcost.bench.gate import interleave, record
+    from vidcost.bench.gate.judge import judged
     from vidcost.bench.timing.machine import locked, names_of
     from vidcost.bench.timing.sweep import Interrupted
 
-    cell = campaign.run.cells[0]
-    busy = names_of(cell.device, cell.threads, campaign.run.machine)
+    base, head = sides
+    seed = random.SystemRandom().getrandbits(32)
+    campaign = interleave.Campaign(
+        interleave.new_run((base.version, head.version), cells, notes=notes, rule=rule, seed=seed),
+        {"base": base.variables, "head": head.variables},
+        save=lambda run: record.write(out, judged(run)),
+        on_progress=show,
+        **known,
+    )
+    busy = names_of(cells[0].device, cells[0].threads, campaign.run.machine)
     try:
         with locked(busy, partial(typer.echo, err=True)):
             campaign.finish()
@@ -380,6 +382,7 @@ def _carry_out(campaign: Campaign, out: Path) -> None:
         raise Interrupted(
             f"stopped before all pairs were measured: {out} holds those that were, too few to judge"
         ) from None
+    return judged(campaign.run)
 
 
 @gate_app.command("samples", epilog="Example: `vidcost gate samples base.json head.json`")

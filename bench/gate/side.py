@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,7 +24,7 @@ import torch
 from torch import nn
 
 from vidcost.bench.gate.record import Version
-from vidcost.bench.gate.versions import commit_of, digest, git, unpack
+from vidcost.bench.gate.versions import Prepared, commit_here, commit_of, digest, git, unpack
 from vidcost.bench.process import ChildProcess, TimedOut, connect
 from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
@@ -42,27 +41,22 @@ COLLECTING_S = 300.0
 CONFIGURATION = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "conftest.py")
 """Files that say how head's tests run, on both sides."""
 
-NO_PACKAGES = frozenset("build conftest dist docs examples noxfile setup test tests".split())
+NO_PACKAGES = frozenset("build conftest dist docs examples noxfile setup src test tests".split())
 """Names at the top of a repository that are no package of it."""
 
 
-@dataclass(frozen=True)
-class Tree:
-    """A version of the repository, unpacked at ``path``, with head's tests in it."""
+def roots(tree: Path) -> list[Path]:
+    """The folders that hold a repository's packages: ``src`` if there is one, and the top."""
+    return [root for root in (tree / "src", tree) if root.is_dir()]
 
-    version: Version
-    path: Path
+
+class Tree(Prepared):
+    """A version of any repository, with head's tests in it."""
 
     @property
     def roots(self) -> list[Path]:
-        """The folders that hold its packages: ``src`` if there is one, and the top."""
-        return [root for root in (self.path / "src", self.path) if root.is_dir()]
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """The environment variables of a process that runs this version."""
-        paths = os.pathsep.join(map(str, self.roots))
-        return {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": ""}
+        """The folders that hold its packages."""
+        return roots(self.path)
 
     def command(self, cells: Sequence[Cell]) -> list[str]:
         """The worker that times ``cells``, which are tests, in their order."""
@@ -132,15 +126,11 @@ def prepare(base: str, words: Sequence[str], folder: Path) -> tuple[Tree, Tree]:
             if (paths[1] / file).is_file():
                 (paths[0] / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(paths[1] / file, paths[0] / file)
-    changed = "+changes" if git(top, "status", "--porcelain") else ""
-    commits = commit, git(top, "rev-parse", "HEAD") + changed
-    refs = base, "working tree"
-    trees = (
-        Tree(Version(ref=ref, commit=commit, code=digest([path], "*")), path)
-        for ref, commit, path in zip(refs, commits, paths, strict=True)
-    )
-    old, new = trees
-    return old, new
+    return _tree(base, commit, paths[0]), _tree("working tree", commit_here(top), paths[1])
+
+
+def _tree(ref: str, commit: str, path: Path) -> Tree:
+    return Tree(Version(ref=ref, commit=commit, code=digest([path], "*")), path)
 
 
 class Call(nn.Module):
@@ -167,7 +157,8 @@ class Worker:
 
     def __init__(self, pipe: Connection, tree: Path) -> None:
         self._pipe = pipe
-        self._tree = tree
+        self._tree = tree.resolve()
+        self._packages = _packages(tree)
         self._why: dict[str, str] = {}
 
     def time(self, test: str, call: Callable[..., object], inputs: Sequence[Any]) -> None:
@@ -175,7 +166,7 @@ class Worker:
         self.answer_others(test)
         built = Built(Call(call, inputs), ())
         timing = measure(self._task, *answering(self._pipe), make=lambda cell, seed: built)
-        if timing.status == "ok" and (strange := _from_outside(self._tree)):
+        if timing.status == "ok" and (strange := self._from_outside()):
             timing = timing.model_copy(update={"status": "raised", "error": strange})
         self._pipe.send(timing)
 
@@ -191,6 +182,19 @@ class Worker:
                 return
             error = self._why.get(cell.test or "", "the test did not call time_gate")
             self._pipe.send(Timing(key="", cell=cell, status="raised", error=error))
+
+    def _from_outside(self) -> str:
+        """A line on a module of the repository's packages that is not the tree's; empty if none."""
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if name.partition(".")[0] not in self._packages or file is None:
+                continue
+            if not Path(file).resolve().is_relative_to(self._tree):
+                return (
+                    f"{name} was imported from {file}, not from this version's tree: uninstall "
+                    "that copy; what must be built before it runs cannot be compared"
+                )
+        return ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note why a test did not pass."""
@@ -222,24 +226,14 @@ def _last_line(report: pytest.TestReport | pytest.CollectReport) -> str:
     return lines[0 if crash else -1].removeprefix("E   ").strip() if lines else report.outcome
 
 
-def _from_outside(tree: Path) -> str:
-    """A line on a module of the repository's packages that is not ``tree``'s; empty if none is."""
+def _packages(tree: Path) -> set[str]:
+    """The names of the packages and modules in a repository."""
     names = set()
-    for root in (tree / "src", tree):
-        for each in root.iterdir() if root.is_dir() else ():
-            is_package = each.is_dir() and each.name.isidentifier() and any(each.rglob("*.py"))
-            if is_package or each.suffix == ".py":
-                names.add(each.stem)
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if name.partition(".")[0] not in names - NO_PACKAGES - {"src"} or file is None:
-            continue
-        if not Path(file).resolve().is_relative_to(tree.resolve()):
-            return (
-                f"{name} was imported from {file}, not from this version's tree: uninstall that "
-                "copy; what must be built before it runs cannot be compared"
-            )
-    return ""
+    for each in (each for root in roots(tree) for each in root.iterdir()):
+        is_package = each.is_dir() and each.name.isidentifier() and any(each.rglob("*.py"))
+        if is_package or each.suffix == ".py":
+            names.add(each.stem)
+    return names - NO_PACKAGES
 
 
 def main() -> None:

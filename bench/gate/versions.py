@@ -32,16 +32,22 @@ print(json.dumps([row.name for row in rows_of() if row.build]))
 
 @dataclass(frozen=True)
 class Prepared:
-    """A version that is ready to run, with the PYTHONPATH ``path``."""
+    """A version that is ready to run, unpacked at ``path``."""
 
     version: Version
     path: Path
 
     @property
+    def roots(self) -> list[Path]:
+        """The folders that hold its packages."""
+        return [self.path]
+
+    @property
     def variables(self) -> dict[str, str]:
         """The environment variables of a process that runs this version."""
         # compiled once: the first process writes what all others read
-        return {"PYTHONPATH": str(self.path), "PYTHONDONTWRITEBYTECODE": ""}
+        paths = os.pathsep.join(map(str, self.roots))
+        return {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": ""}
 
     @property
     def requirements(self) -> list[str]:
@@ -92,8 +98,7 @@ def _prepared(top: Path, ref: str | None, path: Path) -> Prepared:
     shutil.copytree(bench.__path__[0], package / "bench", ignore=ignored)
     shutil.copy2(vidcost.__path__[0] + "/__init__.py", package)
     if ref is None:
-        changed = git(top, "status", "--porcelain", "--", *MEASURED)
-        commit = git(top, "rev-parse", "HEAD") + ("+changes" if changed else "")
+        commit = commit_here(top, *MEASURED)
         for name in (*MEASURED, *REQUIREMENTS):
             if (top / name).is_dir():
                 shutil.copytree(top / name, package / name, ignore=ignored)
@@ -120,6 +125,12 @@ def commit_of(top: Path, ref: str) -> str:
             f"no ref {ref!r} in {top}: name a branch, tag or commit; "
             "a shallow clone needs `git fetch --unshallow`"
         ) from None
+
+
+def commit_here(top: Path, *names: str) -> str:
+    """The commit of HEAD, with ``+changes`` if files under ``names`` differ; none: any file."""
+    changed = git(top, "status", "--porcelain", "--", *names)
+    return git(top, "rev-parse", "HEAD") + ("+changes" if changed else "")
 
 
 def unpack(top: Path, commit: str, path: Path, *names: str) -> None:
