@@ -1,6 +1,7 @@
 """The pytest plugin in repositories of its users: exact counts beside tests."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -8,13 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from _pytest.pytester import SysModulesSnapshot
 
 from vidcost import timers
-
-# imported here once: pytester forgets what its runs import
-from vidcost.bench.api import count  # noqa: F401
-from vidcost.bench.gate import baseline  # noqa: F401
-from vidcost.bench.report import gate  # noqa: F401
 
 pytest_plugins = ["pytester"]
 
@@ -51,7 +48,15 @@ BASELINE = Path("__counts__/test_cost.toml")
 
 
 @pytest.fixture
-def lab(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pytester forget the repository's modules alone: torch cannot be imported twice."""
+    snapshot = SysModulesSnapshot(preserve=lambda name: not re.match("net$|test_", name))
+    name = "_Pytester__take_sys_modules_snapshot"
+    monkeypatch.setattr(pytest.Pytester, name, lambda self: snapshot)
+
+
+@pytest.fixture
+def lab(kept: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A repository with one network and a test of its cost."""
     monkeypatch.delenv("CI", raising=False)
     # files are edited within a second, which compiled ones do not notice
