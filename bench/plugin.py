@@ -1,6 +1,6 @@
-"""The pytest plugin: the fixture ``count_snapshot`` holds exact counts to a baseline.
+"""The pytest plugin: the fixtures ``count_snapshot`` and ``time_gate``, and fields of benchmarks.
 
-It imports neither torch nor the counter before a test uses the fixture.
+It imports neither torch nor the counter before a test uses a fixture, or a benchmark is stored.
 """
 
 from __future__ import annotations
@@ -250,25 +250,21 @@ class _Counts:
         stored, seen, path = self._stored(file), self._seen[file], self._path(file)
         where = os.path.relpath(path, self._root)
         is_whole = not self._is_crashed and file not in self._partial
+        rewrites = self._option == "count_update" and is_whole
         update = f"pytest {file} --count-update"
-        if isinstance(stored, str):
-            if self._option != "count_update" or not is_whole:
-                # a test that took a snapshot has failed for it
-                self._failures += [] if seen else [stored]
-                return
-            old: Mapping[str, Entry] = {}
-        else:
-            old = {} if stored is None else stored.entries
-        if file in self._stale and not (self._option == "count_update" and is_whole):
+        if isinstance(stored, str) and not rewrites:
+            # a test that took a snapshot has failed for it
+            self._failures += [] if seen else [stored]
+            return
+        old = stored.entries if isinstance(stored, baseline.Baseline) else {}
+        if file in self._stale and not rewrites:
             assert isinstance(stored, baseline.Baseline)
             self._failures.append(
                 f"{where} has counts by convention {stored.convention}, and this vidcost counts by "
                 f"{baseline.CONVENTION}: nothing was compared; `{update}` counts anew"
             )
             return
-        unused = [key for key in old if key not in seen and self._is_unused(file, key)]
-        if not is_whole:
-            unused = []
+        unused = [key for key in old if is_whole and self._is_unused(file, key)]
         if self._option == "count_update":
             new = {key: entry for key, entry in old.items() if key not in unused} | seen
         else:
@@ -287,6 +283,8 @@ class _Counts:
 
     def _is_unused(self, file: str, key: str) -> bool:
         """Whether no test takes the snapshot ``key``: its test is gone, or passed without it."""
+        if key in self._seen[file]:
+            return False
         owner = next((t for t in self._tests[file] if key == t or key.startswith(f"{t} :: ")), None)
         return owner is None or owner in self._passed[file]
 

@@ -200,17 +200,22 @@ def multiplications(network: str, elements: int, forward: Cost) -> str:
     )
 
 
+def figures(forward: Cost, backward: Cost | None) -> dict[str, int]:
+    """MACs and every quantity by name; those of the backward pass as ``backward_NAME``."""
+    of_backward = {"macs": backward.macs, **asdict(backward)} if backward else {}
+    of_backward.pop("params", None)
+    return {"macs": forward.macs, **asdict(forward)} | {
+        f"backward_{name}": figure for name, figure in of_backward.items()
+    }
+
+
 def _line(module: ModuleCount) -> dict[str, object]:
-    forward = {"macs": module.forward.macs, **asdict(module.forward)}
-    backward = {"macs": module.backward.macs, **asdict(module.backward)} if module.backward else {}
-    backward.pop("params", None)
     return {
         "module": module.module,
         "type": module.type,
         "calls": module.calls,
         "output": module.output,
-        **forward,
-        **{f"backward_{name}": amount for name, amount in backward.items()},
+        **figures(module.forward, module.backward),
     }
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from vidcost.bench import files
 
 if TYPE_CHECKING:
     from vidcost.bench.api.count import NetworkCount
-    from vidcost.models.cost import Cost
 
 CONVENTION = 1
 """Raised when vidcost counts the same network otherwise than before."""
@@ -158,26 +157,20 @@ def entry_of(counted: NetworkCount, chosen: Settings) -> Entry:
 
     Raises: ValueError if a figure of the settings does not exist.
     """
-    whole = {"buffers": counted.buffers, **_figures(counted.forward, counted.backward)}
+    from vidcost.bench.api.count import figures
+
+    whole = {"buffers": counted.buffers, **figures(counted.forward, counted.backward)}
     known = [name for name in whole if not name.startswith("backward_")]
     if unknown := [name for name in chosen.figures if name not in known]:
         raise ValueError(f"[tool.vidcost] figures: {unknown[0]!r} is none of {', '.join(known)}")
     wanted = [*chosen.figures, *(f"backward_{name}" for name in chosen.figures)]
     inside = {}
     for module in counted.modules:
-        figures = _figures(module.forward, module.backward)
-        held = {name: figures[name] for name in OF_MODULES if name in figures}
+        each = figures(module.forward, module.backward)
+        held = {name: each[name] for name in OF_MODULES if name in each}
         if module.module and module.module.count(".") < chosen.depth and any(held.values()):
             inside[module.module] = held
     return Entry({name: whole[name] for name in wanted if name in whole}, inside)
-
-
-def _figures(forward: Cost, backward: Cost | None) -> Figures:
-    of_backward = {"macs": backward.macs, **asdict(backward)} if backward else {}
-    of_backward.pop("params", None)
-    return {"macs": forward.macs, **asdict(forward)} | {
-        f"backward_{name}": figure for name, figure in of_backward.items()
-    }
 
 
 def check_writing(option: str) -> None:
