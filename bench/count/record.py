@@ -4,7 +4,6 @@ import json
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -38,15 +37,6 @@ class Record(BaseModel, Cost, frozen=True):
     buffers: int
     closed_forms: int
     reference_counters: dict[Convention, Answer] = {}
-
-
-@cache
-def count_row(row: Row) -> Record:
-    """The record of ``row``; rows are immutable, so it is memoised per process.
-
-    Raises: as :func:`counted`.
-    """
-    return counted(row)[0]
 
 
 def counted(row: Row) -> tuple[Record, nn.Module, Count]:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from vidcost.bench.count.record import count_row
+from vidcost.bench.count import record
 from vidcost.papers.pnl2020.rows import ROWS
 
 LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
@@ -91,7 +91,7 @@ def test_count_names_a_reference_counter_that_failed(vidcost, reference_counters
 def test_the_modules_of_a_tree_sum_to_the_whole(name, depth, vidcost, by_name):
     out = vidcost("count", name, "--depth", str(depth), "--format", "json").out
     root, *below = json.loads(out)
-    whole = count_row(by_name[name])
+    whole = record.counted(by_name[name])[0]
     assert {key: getattr(whole, key) for key in QUANTITIES} == {
         key: root[key] for key in QUANTITIES
     }

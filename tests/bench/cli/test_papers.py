@@ -8,7 +8,6 @@ import pytest
 from packaging.version import Version
 
 from vidcost.bench.count import record, rules
-from vidcost.bench.count.record import count_row
 from vidcost.bench.count.references.reference import version
 from vidcost.papers import catalog
 from vidcost.papers.figures import Texts
@@ -104,7 +103,7 @@ def test_tables_count_anew_and_ask_only_what_the_count_does_not_explain(
     reference_counters.asked.clear()
     lines = {line["row"]: line for line in json.loads(vidcost("tables", "4", "--json").out)}
     for name in ("mfnet-pnl-n2", "mfnet-pnl-n3"):
-        assert lines[name]["macs"] == count_row(catalog.every_row()[name]).macs
+        assert lines[name]["macs"] == record.counted(catalog.every_row()[name])[0].macs
     assert lines["mfnet-pnl-n3"]["thop"] == answers["thop"].flops
     asked = {row for _, row, _ in reference_counters.asked}
     assert {"mfnet-pnl-n3", "mfnet-pnl"} == asked
@@ -117,7 +116,7 @@ def test_the_committed_records_are_what_is_counted_now(committed):
     assert BUILDABLE == list(committed), (
         "stale: `vidcost gate accept` writes results/counts.jsonl anew"
     )
-    now = {row.name: count_row(row) for row in ROWS if row.build}
+    now = {row.name: record.counted(row)[0] for row in ROWS if row.build}
     stale = [
         name
         for name, kept in committed.items()
@@ -201,7 +200,7 @@ def test_conformance_fails_by_the_name_of_what_ours_gets_wrong(vidcost, operator
     status, out, err = vidcost("conformance")
     assert 1 == status
     assert "vidcost: torch.baddbmm: ours counts 0, the MACs are 210\n" == err
-    assert "| ours      | 0.1.0 " in out
+    assert re.search(r"\| ours +\| 0\.1\.0 ", out)
 
 
 def test_conformance_without_a_reference_counter_prints_the_rest(vidcost, operators, tmp_path):

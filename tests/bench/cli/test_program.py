@@ -19,7 +19,7 @@ import typer.main
 from vidcost.bench import files
 from vidcost.bench.cli import app
 from vidcost.bench.cli.program import FIRST
-from vidcost.bench.count import reconcile, record
+from vidcost.bench.count import reconcile
 from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.count.references import asking
 from vidcost.bench.timing.machine import machine_of
@@ -248,7 +248,6 @@ def test_a_closed_form_that_is_not_met_is_something_wrong(
 ):
     # as in a process that has counted nothing yet
     monkeypatch.setattr(reconcile, "examine", reconcile.examine.__wrapped__)
-    monkeypatch.setattr(record, "count_row", record.count_row.__wrapped__)
 
     def ask(*_, **__):
         raise AssertionError("a reference counter was asked")

@@ -8,7 +8,7 @@ import torch
 
 from vidcost.bench import files
 from vidcost.bench.count.modules import ClosedFormMismatch
-from vidcost.bench.count.record import COUNTS, Record, count_row, read, write
+from vidcost.bench.count.record import COUNTS, Record, counted, read, write
 from vidcost.bench.count.references.reference import Answer
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.cost import Cost
@@ -48,9 +48,9 @@ def only(name):
     ],
 )
 def test_mfnet_and_its_blocks(name, params, conv, bn, linear, matmul):
-    record = count_row(only(name))
-    counted = (record.params, record.conv, 2 * record.norm, record.linear, record.matmul)
-    assert (params, conv, bn, linear, matmul) == counted
+    record, _, _ = counted(only(name))
+    ours = (record.params, record.conv, 2 * record.norm, record.linear, record.matmul)
+    assert (params, conv, bn, linear, matmul) == ours
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,11 @@ def test_mfnet_and_its_blocks(name, params, conv, bn, linear, matmul):
     ],
 )
 def test_networks(name, classes, params, macs):
-    record = count_row(only(name).at(classes=classes))
+    record, _, _ = counted(only(name).at(classes=classes))
     assert (params, macs or record.macs) == (record.params, record.macs)
 
 
-def test_count_row_rejects_a_wrong_closed_form():
+def test_a_wrong_closed_form_is_rejected():
     class Wrong(CGD):
         def cost(self, shape):
             return Cost()
@@ -83,7 +83,7 @@ def test_count_row_rejects_a_wrong_closed_form():
     with pytest.raises(
         ClosedFormMismatch, match=r"^wrong: the whole: params was counted as 18, its"
     ):
-        count_row(row)
+        counted(row)
 
 
 def test_written_records_are_read_and_the_first_line_says_where_they_come_from(tmp_path):

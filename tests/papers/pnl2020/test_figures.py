@@ -5,7 +5,7 @@ import re
 import pytest
 
 from vidcost.bench.audit import Recipe, figures
-from vidcost.bench.count.record import count_row
+from vidcost.bench.count import record
 from vidcost.papers import catalog
 from vidcost.papers.catalog import select
 from vidcost.papers.figures import Figure
@@ -38,7 +38,7 @@ def only(name):
 
 
 def counted(name):
-    return count_row(only(name))
+    return record.counted(only(name))[0]
 
 
 MFNET = 7_842_568
@@ -84,7 +84,7 @@ def test_a_command_in_a_note_meets_the_printed_parameters():
     checked = []
     for printed in catalog.paper().figures:
         if found := re.search(r"`vidcost count (\S+) --classes (\d+)", printed.note.params):
-            params = count_row(only(found[1]).at(classes=int(found[2]))).params
+            params = record.counted(only(found[1]).at(classes=int(found[2])))[0].params
             assert printed.params.equals(params), printed.row
             checked.append(printed.row)
     assert ["r50-nl", "r50-cgd", "r50-cgnl", "r50-ucf101"] == checked

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vidcost.bench.count.record import count_row
+from vidcost.bench.count import record
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import NonLocal, NonLocalOperation
@@ -61,7 +61,7 @@ def test_a_row_takes_its_own_clips_alone():
     ],
 )
 def test_macs_of_variants(name, macs):
-    assert macs == count_row(only(name)).macs
+    assert macs == record.counted(only(name))[0].macs
 
 
 BOTTLENECKS = [
