@@ -59,7 +59,12 @@ Shapes = Annotated[
 ]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of each process.")]
 Margin = Annotated[
-    float, typer.Option(min=0.001, max=1, help="Fraction by which head may be slower.")
+    float | None,
+    typer.Option(
+        min=0.001,
+        max=1,
+        help="Fraction by which head may be slower; default: [tool.vidcost.time], else 0.03.",
+    ),
 ]
 Find = Annotated[
     float | None,
@@ -237,10 +242,7 @@ def gate_time(
     device: Device = "cpu",
     axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: Threads = 1,
-    margin: Annotated[
-        float | None,
-        typer.Option(min=0.001, max=1, help="Fraction by which head may be slower; default: 0.03."),
-    ] = None,
+    margin: Margin = None,
     find: Find = None,
     power: Annotated[
         float | None,
@@ -267,20 +269,25 @@ def gate_time(
     """
     from vidcost.bench.block_spec import reference_of
     from vidcost.bench.gate import interleave, versions
-    from vidcost.bench.gate.baseline import settings
     from vidcost.bench.timing import plan
-    from vidcost.bench.timing.cell import checked_cell
+    from vidcost.bench.timing.cell import checked_cell, default
     from vidcost.bench.timing.machine import check_device
 
     check_device(device)
     files.check_folder(out.parent)
-    own = settings(Path()).time
-    rule = _rule(margin or own.get("margin", DEFAULT_MARGIN), find or own.get("find"), inconclusive)
+    rule = _rule(margin, find, inconclusive)
     if power is not None:
         rule = rule.model_copy(update={"power": power, "most_pairs": MOST_PAIRS_FOR_POWER})
     if tests := [word for word in rows or () if Path(word.partition("::")[0]).exists()]:
-        if len(tests) < len(rows or ()) or blocks or head or frames or size:
-            raise ValueError("tests are timed by themselves: leave out rows, --blocks and --head")
+        of_rows = blocks or shapes or head or frames or size
+        if (
+            of_rows
+            or len(tests) < len(rows or ())
+            or axes != {name: default(name) for name in axes}
+        ):
+            raise ValueError(
+                "tests are timed as they are: leave out rows and options of rows and blocks"
+            )
         _conclude(_time_tests(tests, base, device, threads, rule, out), junit, as_)
         return
     if not rows and device == "cpu":
@@ -356,10 +363,7 @@ def _timed(
     show: Callable[[str, int, int], None],
     **known: Any,
 ) -> Result:
-    """Time ``cells`` at base and head and judge them; ``known`` are further fields of the campaign.
-
-    Whatever was measured is in ``out`` after each pair.
-    """
+    """Time ``cells`` at both sides, storing each pair, and judge them; ``known`` is Campaign's."""
     from vidcost.bench.gate import interleave, record
     from vidcost.bench.gate.judge import judged
     from vidcost.bench.timing.machine import locked, names_of
@@ -393,7 +397,7 @@ def gate_samples(
         list[str] | None,
         typer.Option(metavar="FIELD", help="A field in which the machines may differ."),
     ] = None,
-    margin: Margin = DEFAULT_MARGIN,
+    margin: Margin = None,
     find: Find = None,
     inconclusive: IfInconclusive = "fail",
     out: Out = Path("gate.json"),
@@ -425,7 +429,7 @@ def gate_pytest(
         list[str], typer.Argument(help="Arguments of pytest, its files and folders among them.")
     ],
     base: Annotated[str, typer.Option(metavar="REF", help="Branch, tag or commit.")] = "HEAD",
-    margin: Margin = DEFAULT_MARGIN,
+    margin: Margin = None,
     find: Find = None,
     inconclusive: IfInconclusive = "fail",
     out: Out = Path("gate.json"),
@@ -485,10 +489,14 @@ def gate_replay(
     _conclude(result, junit, as_)
 
 
-def _rule(margin: float, find: float | None, inconclusive: Inconclusive) -> Rule:
+def _rule(margin: float | None, find: float | None, inconclusive: Inconclusive) -> Rule:
+    """The rule of the options, and of the repository here where they are not given."""
+    from vidcost.bench.gate.baseline import settings
     from vidcost.bench.gate.record import Rule
 
-    find = round(margin + FIND_ABOVE_MARGIN, 6) if find is None else find
+    own = settings(Path()).time
+    margin = margin or own.get("margin", DEFAULT_MARGIN)
+    find = find or own.get("find") or round(margin + FIND_ABOVE_MARGIN, 6)
     if not margin < find < 1:
         raise ValueError(f"--find {find:g} must lie between the margin {margin:g} and 1")
     return Rule(margin=margin, find=find, inconclusive=inconclusive)

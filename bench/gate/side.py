@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,8 +22,9 @@ import pytest
 import torch
 from torch import nn
 
+from vidcost.bench.gate import versions
 from vidcost.bench.gate.record import Version
-from vidcost.bench.gate.versions import Prepared, commit_here, commit_of, digest, git, unpack
+from vidcost.bench.gate.versions import Prepared
 from vidcost.bench.process import ChildProcess, TimedOut, connect
 from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
@@ -84,18 +84,12 @@ class Tree(Prepared):
         Raises: ValueError if it fails or has no benchmark.
         """
         path.parent.mkdir(exist_ok=True)
-        told = [*words, "-p", "no:cacheprovider", "--rootdir=.", f"--benchmark-json={path}"]
-        ran = subprocess.run(
-            [sys.executable, "-P", "-m", "pytest", *told],
-            cwd=self.path,
-            env=os.environ | self.variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if ran.returncode or not path.is_file():
-            lines = (ran.stdout + ran.stderr).strip().splitlines() or ["no output"]
-            raise ValueError(f"{self.version.ref}: pytest failed: {lines[-1].strip('= ')}")
+        command = [sys.executable, "-P", "-m", "pytest", *words, "-p", "no:cacheprovider"]
+        command += ["--rootdir=.", f"--benchmark-json={path}"]
+        what = f"{self.version.ref}: pytest failed"
+        versions.output(command, what, env=os.environ | self.variables, cwd=self.path)
+        if not path.is_file():
+            raise ValueError(f"{what}: no test uses the fixture benchmark")
         return len(json.loads(path.read_bytes())["benchmarks"])
 
 
@@ -105,12 +99,12 @@ def prepare(base: str, words: Sequence[str], folder: Path) -> tuple[Tree, Tree]:
     ``words`` are pytest's, files and folders of head's tests, which both trees get.
     Raises: ValueError if this is no repository, there is no such ref, or a test lies outside.
     """
-    top = Path(git(Path(), "rev-parse", "--show-toplevel"))
-    commit = git(top, "merge-base", commit_of(top, base), "HEAD")
+    top = Path(versions.git(Path(), "rev-parse", "--show-toplevel"))
+    commit = versions.git(top, "merge-base", versions.commit_of(top, base), "HEAD")
     paths = folder / "base", folder / "head"
-    unpack(top, commit, paths[0])
+    versions.unpack(top, commit, paths[0])
     # what git ignores, such as builds, is no part of a version
-    for name in git(top, "ls-files", "-z", "-co", "--exclude-standard").split("\0"):
+    for name in versions.git(top, "ls-files", "-z", "-co", "--exclude-standard").split("\0"):
         if name and (top / name).is_file():
             (paths[1] / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(top / name, paths[1] / name)
@@ -126,11 +120,11 @@ def prepare(base: str, words: Sequence[str], folder: Path) -> tuple[Tree, Tree]:
             if (paths[1] / file).is_file():
                 (paths[0] / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(paths[1] / file, paths[0] / file)
-    return _tree(base, commit, paths[0]), _tree("working tree", commit_here(top), paths[1])
+    return _tree(base, commit, paths[0]), _tree("working tree", versions.commit_here(top), paths[1])
 
 
 def _tree(ref: str, commit: str, path: Path) -> Tree:
-    return Tree(Version(ref=ref, commit=commit, code=digest([path], "*")), path)
+    return Tree(Version(ref=ref, commit=commit, code=versions.digest([path], "*")), path)
 
 
 class Call(nn.Module):

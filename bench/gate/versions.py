@@ -10,9 +10,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import vidcost
 from vidcost import bench
@@ -58,7 +59,7 @@ class Prepared:
     def rows(self) -> list[str]:
         """Names of its rows that can be built.  Raises: ValueError if its models do not import."""
         command = (sys.executable, "-P", "-c", _ROWS)
-        said = _output(command, f"{self.version.ref} cannot be run", os.environ | self.variables)
+        said = output(command, f"{self.version.ref} cannot be run", env=os.environ | self.variables)
         names: list[str] = json.loads(said)
         return names
 
@@ -67,17 +68,18 @@ def git(folder: Path, *arguments: str) -> str:
     """The output of git.  Raises: ValueError, in a line, if it fails or is not installed."""
     command = ("git", "--no-optional-locks", "-C", str(folder), *arguments)
     try:
-        return _output(command, f"git {arguments[0]}")
+        return output(command, f"git {arguments[0]}")
     except OSError:
         raise ValueError("git is not installed: two versions are read from it") from None
 
 
-def _output(command: Sequence[str], what: str, environ: Mapping[str, str] | None = None) -> str:
-    ran = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+def output(command: Sequence[str], what: str, **known: Any) -> str:
+    """What ``command`` prints.  Raises: ValueError with ``what`` and its last line if it fails."""
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, **known)
     if ran.returncode:
-        last = (ran.stderr.strip().splitlines() or [f"status {ran.returncode}"])[-1]
-        raise ValueError(f"{what}: {last.removeprefix('fatal: ')}")
-    return ran.stdout.strip()
+        lines = (ran.stdout + ran.stderr).strip().splitlines() or [f"status {ran.returncode}"]
+        raise ValueError(f"{what}: {lines[-1].removeprefix('fatal: ').strip('= ')}")
+    return str(ran.stdout).strip()
 
 
 def prepare(

@@ -138,12 +138,16 @@ def test_what_cannot_be_compared(vidcost, complaint, lab: Path) -> None:
     git("commit", "-q", "-m", "two")
     status, out, _ = vidcost("gate", "time", "tests/perf")
     assert (0, True) == (status, out.startswith("SAME CODE: all files of both versions are equal"))
-    assert "leave out rows" in complaint("gate", "time", "tests/perf", "mfnet")
+    for more in (["mfnet"], ["--batch", "2"], ["--shape", "8x2x4x4"], ["--head", "main"]):
+        assert "leave out rows" in complaint("gate", "time", "tests/perf", *more)
     assert "no ref 'lost'" in complaint("gate", "time", "tests/perf", "--base", "lost")
     Path("tests/perf/test_speed.py").write_text("def test_other(): pass\n")
     Path("src/lab/model.py").write_text(MODEL.format(3))
     status, _, err = vidcost("gate", "time", "tests/perf")
     assert (3, True) == (status, "no test in tests/perf uses time_gate" in err)
+    for words in (["time", "tests"], ["pytest", "tests"], ["samples", "a.json", "b.json"]):
+        Path("pyproject.toml").write_text("[tool.vidcost.time]\nmargin = 0.3\nfind = 0.2\n")
+        assert "--find 0.2 must lie between the margin 0.3" in complaint("gate", *words)
     Path("pyproject.toml").write_text("[tool.vidcost.time]\nmargin = '8%'\n")
     assert "time (margin and find, fractions), not time = " in complaint("gate", "time", "tests")
 
