@@ -1,7 +1,10 @@
 import pytest
 
+from vidcost.bench.count.counter import count
+from vidcost.bench.count.meta import on_meta
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.plan import cells_for, fitting, seconds, shape_of
+from vidcost.bench.timing.plan import SHAPES, cells_for, fitting, seconds, shape_of
+from vidcost.models.blocks.non_local import NonLocal
 from vidcost.papers.catalog import select
 
 MFNET, NL = select(["mfnet", "mfnet-nl"])
@@ -90,3 +93,15 @@ def test_a_time_in_words(expected, text):
 def test_what_is_no_time_is_rejected(text):
     with pytest.raises(ValueError, match="is no time such as 90s, 10m or 1h"):
         seconds(text)
+
+
+def test_default_shapes_are_those_where_rows_put_a_block():
+    found = []
+    for row in select(["mfnet-nl", "r50-nl"]):
+        model, clips = on_meta(row)
+        found += [
+            call.input[1:]
+            for call in count(model, *clips).calls
+            if isinstance(model.get_submodule(call.module), NonLocal)
+        ]
+    assert list(SHAPES) == found
