@@ -278,7 +278,8 @@ def gate_time(
     rule = _rule(margin, find, inconclusive)
     if power is not None:
         rule = rule.model_copy(update={"power": power, "most_pairs": MOST_PAIRS_FOR_POWER})
-    if tests := [word for word in rows or () if Path(word.partition("::")[0]).exists()]:
+    # no row's name is a path
+    if tests := [w for w in rows or () if "/" in w or Path(w.partition("::")[0]).exists()]:
         of_rows = blocks or shapes or head or frames or size
         if (
             of_rows

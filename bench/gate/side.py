@@ -110,8 +110,8 @@ def prepare(base: str, words: Sequence[str], folder: Path) -> tuple[Tree, Tree]:
             shutil.copy2(top / name, paths[1] / name)
     for word in words:
         test = Path(word.partition("::")[0]).resolve()
-        if not test.is_relative_to(top):
-            raise ValueError(f"{word} is not in the repository {top}")
+        if not (test.exists() and test.is_relative_to(top)):
+            raise ValueError(f"the repository {top} has no {word}: name files or folders of tests")
         inside = test.relative_to(top)
         if (paths[1] / inside).is_dir():
             shutil.copytree(paths[1] / inside, paths[0] / inside, dirs_exist_ok=True)

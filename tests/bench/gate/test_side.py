@@ -140,6 +140,10 @@ def test_what_cannot_be_compared(vidcost, complaint, lab: Path) -> None:
     assert (0, True) == (status, out.startswith("SAME CODE: all files of both versions are equal"))
     for more in (["mfnet"], ["--batch", "2"], ["--shape", "8x2x4x4"], ["--head", "main"]):
         assert "leave out rows" in complaint("gate", "time", "tests/perf", *more)
+    assert "has no tests/lost: name files or folders of tests" in complaint(
+        "gate", "time", "tests/lost"
+    )
+    assert "has no ../x.py: name files" in complaint("gate", "time", "../x.py")
     assert "no ref 'lost'" in complaint("gate", "time", "tests/perf", "--base", "lost")
     Path("tests/perf/test_speed.py").write_text("def test_other(): pass\n")
     Path("src/lab/model.py").write_text(MODEL.format(3))
