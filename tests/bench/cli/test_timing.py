@@ -143,7 +143,6 @@ def test_a_gpus_timings_are_written_to_the_tables(vidcost, reference_counters, o
     assert before.keys() == after.keys()
     assert "500.0 ± 20" in after["table3.md"]
     assert "oom: 20 GiB" in after["table6.md"]
-    assert before["table2.md"] == after["table2.md"]
     # only the counts are printed
     assert "Abacus GPU" not in printed.out
 
