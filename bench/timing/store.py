@@ -1,10 +1,11 @@
 """Stored timings: their files, and which of them may share a table.
 
-A file is one JSON object a line, appended; the latest of one key counts.
+A file is one JSON object a line, appended; the best of one key counts.
 """
 
 import contextlib
 import importlib.metadata
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -52,7 +53,7 @@ class Store:
         self._command = command
 
     def read(self) -> dict[str, Timing]:
-        """The latest record of every key; none if there is no file.
+        """The best record of every key; none if there is no file.
 
         Raises: ValueError naming file and line if one but the last is damaged.
         """
@@ -73,7 +74,8 @@ class Store:
                 self.warning = f"{self.path}, line {number} is cut short and was left out"
                 break
             if isinstance(record, Timing):
-                records[record.key] = record
+                earlier = records.get(record.key)
+                records[record.key] = better(earlier, record) if earlier else record
         return records
 
     def prepare(self) -> str:
@@ -144,6 +146,18 @@ class Store:
         file.truncate(len(before) + 1)
         os.fsync(file.fileno())
         return f"the last line of {self.path} was cut short and lies in {self.damaged.name} now"
+
+
+def better(earlier: Timing, later: Timing) -> Timing:
+    """The one that was measured, settled and is the more precise; of two alike the later."""
+
+    def rank(timing: Timing) -> tuple[bool, bool, float]:
+        protocol = timing.protocol
+        if protocol is None or protocol.precision is None:
+            return timing.status == "ok", False, -math.inf
+        return timing.status == "ok", protocol.settled, -protocol.precision
+
+    return earlier if rank(earlier) > rank(later) else later
 
 
 def store_of(results: Path, machine: Machine, *, command: str = "vidcost time") -> Store:

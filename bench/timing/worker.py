@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
 
@@ -33,7 +34,7 @@ from vidcost.bench.timing.runner import (
     set_products,
     status_of,
 )
-from vidcost.bench.timing.sampling import sample
+from vidcost.bench.timing.sampling import precision_of, sample
 from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.blocks.attention import FALLBACKS
 
@@ -43,37 +44,41 @@ BACK_TO_BACK_S = 0.1
 """Passes of the energy window that are launched before the host waits."""
 
 
-def measure(
+def measure(task: Task, exchange: Exchange, **options: Any) -> Timing:
+    """The first record of :func:`measure_all`, which takes the same."""
+    return measure_all(task, exchange, **options)[0]
+
+
+def measure_all(
     task: Task,
     exchange: Exchange,
     started: Callable[[], None] = lambda: None,
     *,
     make: Callable[[Cell, int], Built] = lambda cell, seed: build(cell, seed=seed),
-) -> Timing:
-    """Build what the task's cell times, time it, and measure its memory.
+) -> list[Timing]:
+    """Build what the task's cells time, time it, and measure its memory.
 
     ``exchange`` passes messages to the parent and returns its replies; ``started`` tells it that
     the first pass of a user's code is done; ``make`` builds a cell from a seed. A cell that its
     device cannot run, a lack of memory, and whatever a user's code does are statuses of the record.
+    Returns: a record of each cell, or only that of the one that failed.
     Raises: ValueError if there is no such row, block or device.
     """
-    cell = task.cell
-    failed = Timing(key="", cell=cell, status="raised")
+    at = [task.cell]
     try:
-        _configure(cell)
-        return _measured(task, exchange, started, make)
+        _configure(task.cell)
+        return _measured(task, exchange, started, make, at)
     except UserCodeError as error:
-        return failed.model_copy(update={"error": str(error)})
+        status, words = "raised", str(error)
     except (KeyboardInterrupt, ParentGone):
         raise
     except BaseException as error:
-        status = status_of(error)
-        if status is not None:
-            return failed.model_copy(update={"status": status, "error": one_line(error)})
+        known, words = status_of(error), one_line(error)
         # of our own code it would be a bug, which must not look like a measurement
-        if not cell.code:
+        if known is None and not at[0].code:
             raise
-        return failed.model_copy(update={"error": last_line(error)})
+        status, words = (known, words) if known else ("raised", last_line(error))
+    return [Timing(key="", cell=at[0]).model_copy(update={"status": status, "error": words})]
 
 
 def _measured(
@@ -81,53 +86,74 @@ def _measured(
     exchange: Exchange,
     started: Callable[[], None],
     make: Callable[[Cell, int], Built],
-) -> Timing:
+    at: list[Cell],
+) -> list[Timing]:
+    """The records; ``at`` is told which cell is being built or runs for the first time."""
     cell, limits = task.cell, task.limits
     FALLBACKS.clear()
     clock = clock_for(cell.device)
     built = make(cell, limits.seed)
     if task.slowdown:
         built = replace(built, model=Delayed(built.model, task.slowdown))
-    runner = Runner(cell, built, clock, seed=limits.seed)
-    if cell.code:
-        output = runner.step()
+    also = []
+    for other in task.also:
+        at[0] = other
+        also.append((other, make(other.model_copy(update={"against": None}), limits.seed)))
+    runner = Runner(cell, built, clock, seed=limits.seed, also=also)
+    if any(each.code for each in runner.sides.values()):
+        for side, output in runner.outputs():
+            at[0] = cell if side is cell.against else side
+            if not is_finite(output()):
+                error = "it returned values that are not finite"
+                return [Timing(key="", cell=at[0], status="not finite", error=error)]
         started()
-        if not is_finite(output):
-            error = "it returned values that are not finite"
-            return Timing(key="", cell=cell, status="not finite", error=error)
+    at[0] = cell
     samples, protocol = sample(runner.take, limits, exchange, resolution_s=clock.resolution_s)
     cpus = tuple(allowed_cpus()) if cell.device == "cpu" else ()
     protocol = protocol.model_copy(update={"cpus": cpus})
     known = Timing(key="", cell=cell, protocol=protocol)
     if not samples:
         error = f"no clean sample in {protocol.sampling_s:.0f} s: the device was throttled"
-        return known.model_copy(update={"status": "throttled", "error": error})
+        return [known.model_copy(update={"status": "throttled", "error": error})]
     if limits.energy_s and cell.device != "cpu" and cell.against is None:
         each_s = statistics.median(samples["latency"])
         _energy_window(cell, runner, limits.energy_s, exchange, each_s)
     rss = rss_peak_bytes()
-    memory: Memory | None = None
-    reference: Memory | None = None
+    memories: dict[Cell, Memory] = {}
     if limits.memory and cell.against is not None:
-        # the other side would be part of it
-        del built, runner
-        memory = _memory_alone(cell.model_copy(update={"against": None}), limits.seed)
-        reference = _memory_alone(cell.against, limits.seed)
-        # the process has held both
-        reference = reference.model_copy(update={"rss_peak": None})
+        # the other sides would be part of it
+        del built, runner, also
+        for side in (cell.against, cell, *task.also):
+            alone = side.model_copy(update={"against": None})
+            # the process has held all of them
+            held = {"rss_peak": None if side is cell.against else rss}
+            memories[side] = _memory_alone(alone, limits.seed).model_copy(update=held)
     elif limits.memory:
         memory = memory_of(cell.device, runner)
         if cell.mode == "cuda-graph":
             # a replay allocates nothing: its memory is reserved for the graph
             memory = memory.model_copy(update={"peak": None})
-    return known.model_copy(
-        update={
-            "samples_s": {part: tuple(values) for part, values in samples.items()},
-            "memory": memory and memory.model_copy(update={"rss_peak": rss}),
-            "reference_memory": reference,
-        }
-        | ({"status": "fallback", "error": "; ".join(sorted(FALLBACKS))} if FALLBACKS else {})
-    )
+        memories[cell] = memory.model_copy(update={"rss_peak": rss})
+    fallen = {"status": "fallback", "error": "; ".join(sorted(FALLBACKS))} if FALLBACKS else {}
+    records = []
+    for number, each in enumerate((cell, *task.also)):
+        mine = samples
+        if each.against is not None:
+            target = samples[f"target {number}" if number else "target"]
+            mine = {"target": target, "reference": samples["reference"]}
+        known = Timing(key="", cell=each, protocol=protocol).model_copy(
+            update={
+                "samples_s": {part: tuple(values) for part, values in mine.items()},
+                "protocol": protocol.model_copy(
+                    update={"precision": precision_of(mine, clock.resolution_s)}
+                ),
+                "memory": memories.get(each),
+                "reference_memory": memories.get(each.against) if each.against else None,
+            }
+            | fallen
+        )
+        records.append(known)
+    return records
 
 
 @cache
@@ -197,7 +223,8 @@ def main() -> None:
     exchange, started = answering(pipe)
     with contextlib.suppress(EOFError, ParentGone):
         while True:
-            pipe.send(measure(pipe.recv(), exchange, started))
+            for timing in measure_all(pipe.recv(), exchange, started):
+                pipe.send(timing)
 
 
 if __name__ == "__main__":
