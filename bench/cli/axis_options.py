@@ -16,7 +16,7 @@ def with_axes(*names: str, several: bool = False) -> Callable[[Command], Command
     """Give a command an option for each axis of ``names`` in place of its parameter ``axes``.
 
     ``axes`` then is a dict of their values by name; with ``several`` of lists of values, which are
-    separated by commas on the command line.
+    separated by commas on the command line, without those that are not given.
     """
 
     def decorate(command: Command) -> Command:
@@ -24,7 +24,7 @@ def with_axes(*names: str, several: bool = False) -> Callable[[Command], Command
         def run(**given: Any) -> None:
             chosen = {name: given.pop(name) for name in names}
             if several:
-                chosen = {name: value.split(",") for name, value in chosen.items()}
+                chosen = {name: value.split(",") for name, value in chosen.items() if value}
             command(**given, axes=chosen)
 
         hints = get_type_hints(command, include_extras=True)
@@ -47,15 +47,16 @@ def _option(name: str, *, several: bool) -> inspect.Parameter:
     kind: Any = str if several or values else int
     option = typer.Option(
         f"--{name.replace('_', '-')}",
-        metavar=f"{axis.metavar},..." if several else None,
+        metavar=f"{axis.metavar or 'N'},..." if several else None,
         min=1 if kind is int else None,
-        help=f"{axis.help} {_in_words(values)}".strip(),
+        show_default=str(default(name)) if several and default(name) is not None else True,
+        help=f"{axis.help or f'{axis.label} of a row, instead of its own.'} {_in_words(values)}",
     )
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=str(default(name)) if several else default(name),
-        annotation=Annotated[kind, option],
+        default=None if several else default(name),
+        annotation=Annotated[kind | None if several else kind, option],
     )
 
 

@@ -92,7 +92,7 @@ def run(
     from vidcost.bench.cli.targets import buildable, measured
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import reconcile
-    from vidcost.bench.report.timing import with_timings
+    from vidcost.bench.report.timing import timing_table
     from vidcost.bench.timing.plan import seconds
     from vidcost.papers import catalog
 
@@ -114,7 +114,8 @@ def run(
     made = _written_tables(paper, [*paper.titles], records, results)
     taken = _time_printed_rows(paper, records, results, budget_s)
     printed = dict(zip(paper.titles, made, strict=True))
-    shown = [with_timings(printed[number], taken.timings) for number in paper.cost_tables]
+    shown = [printed[number] for number in paper.cost_tables]
+    shown += [timing_table(taken.timings)] if taken.timings else []
     print_tables(shown, options.Format.JSON if json else None)
     typer.echo(
         f"{len(records)} rows built and counted; {sum(r.closed_forms for r in records.values())} "
@@ -122,7 +123,7 @@ def run(
         f"reconciliations of other counters add up. Written: {written}",
         err=json,
     )
-    for line in filter(None, (note, *taken.notes)):
+    for line in filter(None, (note, *taken.notes, *taken.untimed)):
         typer.echo(line, err=True)
     unexplained = (line for entry in entries if not entry.balanced for line in entry.complaints)
     report((*unexplained, *taken.failures, *differing))
@@ -152,7 +153,10 @@ def formulas(
 
 @paper_app.command("conformance", epilog="Example: `vidcost conformance --results results`")
 def conformance(
-    results: options.Results = Path("results"), as_: options.As = None, json: options.Json = False
+    results: options.Results = Path("results"),
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
 ) -> None:
     """Ask every counter about single operators whose MACs were worked out by hand.
 

@@ -2,6 +2,7 @@
 
 from itertools import chain
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -82,6 +83,7 @@ def time_rows(
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.store import by_kind, stored_by_device
 
+    began = monotonic()
     if contribution and blocks:
         raise ValueError(
             "--contribution times blocks in their networks, --blocks alone: give one of them"
@@ -94,7 +96,7 @@ def time_rows(
     if budget_s == 0 and not both:
         raise ValueError(f"--budget {budget} is no time: give more than 0s")
     rows, references = parted(rows)
-    check_options(references, inputs, has_batch=axes["batch"] != ["1"])
+    check_options(references, inputs)
     chosen = [] if (blocks or references) and not rows else buildable(rows)
     alone, reasons = plan.blocks_alone(blocks or (), shape_ or (), impl=impl)
     if references and contribution:
@@ -120,6 +122,7 @@ def time_rows(
             resume=resume,
             start_up_s=limit_s(time_limit),
             budget_s=budget_s,
+            began=began,
         )
     for line in (*reasons, *taken.notes):
         typer.echo(line, err=True)
@@ -133,4 +136,4 @@ def time_rows(
     write = pair_table if contribution or both else timing_table
     # each kind of machine has its own table
     print_tables([write(each) for each in by_kind(taken.timings)], as_)
-    report(taken.failures)
+    report(taken.failures, taken.untimed)

@@ -12,7 +12,6 @@ from vidcost.bench.report.table import (
     Column,
     Format,
     Table,
-    billions,
     checked,
     compact,
     integer,
@@ -96,20 +95,20 @@ _PAIR_LEGEND = (
     "more that is than without. MACs are exact."
 )
 
-_BLOCKS = (
-    Column("params", "Params", integer),
-    Column("added_params", "added", _signed(integer)),
-    Column("macs", "MACs", billions),
-    Column("added_macs", "added", _signed(billions)),
-    Column("fvcore", "fvcore", billions),
-    Column("closed_forms", "Closed forms met", checked),
+_COMPARED = (
+    Column("macs", "MACs", compact, integer),
+    Column("added_macs", "added", _signed(compact), _signed(integer)),
     Column("latency_s", "Latency, ms", milliseconds),
     Column("added_s", "added", _signed(milliseconds)),
     HALF_INTERVAL,
     Column("pairs", "Pairs", integer),
     Column("not_separated", "Not separated from", words),
+    Column("params", "Params", compact, integer),
     Column("peak_bytes", "Peak, MB", megabytes),
     Column("added_peak_bytes", "added", _signed(megabytes)),
+    Column("added_params", "Params added", _signed(integer), is_wide=True),
+    Column("fvcore", "fvcore", compact, integer),
+    Column("closed_forms", "Closed forms met", checked, is_wide=True),
     STATUS,
 )
 
@@ -155,7 +154,7 @@ def _table(
 ) -> Table:
     """A line for each timing, with a column for each condition in which they differ."""
     names = varying(timing.cell for timing in timings)
-    apart = (Column(name, AXES[name].label, _condition) for name in names)
+    apart = (Column(name, AXES[name].label, condition) for name in names)
     return Table(
         title=title,
         columns=(Column("target", heading), *apart, *present(lines, [*columns, STATUS])),
@@ -218,38 +217,57 @@ def blocks_markdown(devices: Mapping[str, Iterable[Timing]]) -> str:
 
 def compare_table(
     lines: Sequence[Mapping[str, Any]],
+    cells: Sequence[Cell],
     timings: Sequence[Timing],
     *,
-    where: str,
-    axis: str | None,
+    title: str,
 ) -> Table:
-    """Blocks in one network: one line for each block, after the network without any.
+    """Networks beside each other: a line for each, after the first of the same conditions.
 
-    ``where`` names network and positions; ``axis`` the dimension of the clip that was swept.
     Raises: ValueError if the timings are of more than one kind of machine.
     """
+    names = varying(cells)
     columns = (
-        *((Column(axis, axis.capitalize(), integer),) if axis else ()),
-        Column("block", "Block"),
-        *present(lines, _BLOCKS),
+        Column("name", "Block" if any(each.blocks for each in cells) else "Network"),
+        *(Column(name, AXES[name].label, condition) for name in names),
+        *present(lines, _COMPARED),
     )
     legend = [
-        "MACs: multiply-accumulates, exact, of one forward pass; added: above the network without "
-        "any block; fvcore: as it prints. Closed forms met: modules whose `cost(shape)` the count "
-        "equals; not checked: no module has one."
+        *sentences(lines, names),
+        "MACs: multiply-accumulates, exact, of one forward pass; added: above the first network.",
     ]
-    if any(each.get("pairs") for each in lines):
-        done = [timing for timing in timings if timing.status == "ok"]
+    if done := [timing for timing in timings if timing.status == "ok"]:
         legend += [
-            "Latency: median. Added: median of the differences of pairs of passes, with the block "
-            f"and without, interleaved, ± half of its 95% confidence interval, "
-            f"{intervals_of(done)}. Not separated from: the intervals overlap, so these data do "
-            f"not tell which costs more; {PLAIN}: nor that it costs anything.",
-            "Peak: most that was allocated at once above the weights. Conditions: "
-            f"{conditions_in_words(done)}.",
+            "Latency: median. Added: median of the differences of pairs of passes, all networks "
+            f"interleaved, ± half of its 95% confidence interval, {intervals_of(done)}. Not "
+            "separated from: the intervals overlap. Peak: most that was allocated at once above "
+            f"the weights. Conditions: {conditions_in_words(done)}.",
             machine_of_timings(done),
         ]
-    return Table(f"Blocks in {where}", columns, lines, footnotes=failures(lines), legend=legend)
+    return Table(title, columns, lines, footnotes=failures(lines), legend=legend)
+
+
+def sentences(lines: Sequence[Mapping[str, Any]], varying: Sequence[str] = ()) -> list[str]:
+    """What was found of each network's latency beside that of the first, in a sentence."""
+    said = []
+    for line in lines:
+        if line.get("pairs") is None:
+            continue
+        other = "no block" if line["against"] == PLAIN else line["against"]
+        where = ", ".join(f"{AXES[name].label.lower()} {line[name]}" for name in varying)
+        ratio, low, high = (line[key] for key in ("ratio", "ratio_low", "ratio_high"))
+        if ratio is None:
+            words = f"{line['name']} and {other}: too few pairs for a figure ({line['pairs']})"
+        elif low <= 1 <= high:
+            interval = f"{ratio:.2f}x ({low:.2f} to {high:.2f})"
+            words = f"No difference between {line['name']} and {other} was found: {interval}"
+        else:
+            known = (ratio, low, high) if low > 1 else (1 / ratio, 1 / high, 1 / low)
+            interval = "{:.2f}x ({:.2f} to {:.2f})".format(*known)
+            how = "slower" if low > 1 else "faster"
+            words = f"{line['name']} is {interval} {how} than {other}"
+        said.append(f"{words}{f' at {where}' if where else ''}.")
+    return said
 
 
 def with_timings(table: Table, timings: Sequence[Timing]) -> Table:
@@ -324,7 +342,7 @@ def present(lines: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> tu
     return tuple(column for column in columns if column.key in filled)
 
 
-def _condition(value: Any) -> str:
+def condition(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 

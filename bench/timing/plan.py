@@ -58,8 +58,7 @@ def cells_for(
     cells = []
     for combination in combinations(conditions or {}):
         for target in targets:
-            # the inputs of a network have a batch, which is not the conditions' to change
-            fields = combination | target
+            fields = at(combination, target)
             if contribution and "row" in target:
                 fields["against"] = checked_cell(fields | {"blocks": ()})
             elif both_impls and "block" in target:
@@ -67,6 +66,23 @@ def cells_for(
                 fields["block"] = with_impl(target["block"], "optimized")
             cells.append(checked_cell(fields))
     return list(dict.fromkeys(cells))
+
+
+def at(combination: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of ``target`` under conditions; a network's inputs have the batch asked for.
+
+    Raises: ValueError if a batch is asked for of inputs that a function makes.
+    """
+    inputs, batch = target.get("inputs"), combination.get("batch")
+    if not inputs or batch is None:
+        return {**combination, **target}
+    if is_made(inputs):
+        raise ValueError(f"{inputs[0]} makes the inputs, of one batch: leave out --batch")
+    own = parse_all(inputs)[0].shape[0]
+    # an input may come without a batch
+    first = re.compile(rf"(^|=){own}(?=x|:|<|$)")
+    changed = tuple(first.sub(rf"\g<1>{batch}", text) for text in inputs)
+    return {**combination, **target, "inputs": changed, "batch": batch}
 
 
 def row_fields(row: Row) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from vidcost.bench.exit_status import INTERRUPTED, Ending
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.figures import FEWEST, drifts
 from vidcost.bench.timing.messages import Chunk, Limits, Reply
 from vidcost.bench.timing.parent import COMMAND, Predicted, Supervisor
 from vidcost.bench.timing.record import Timing
@@ -61,13 +62,26 @@ class Swept:
     @property
     def failures(self) -> list[str]:
         """A line on each cell that was not measured."""
-        lines = []
-        for timing in (each for each in self.timings if each.status != "ok"):
-            cell = timing.cell
-            where = f"batch {cell.batch}, {cell.dtype}, {cell.mode}, {cell.phase}"
-            why = f"{timing.status}: {timing.error}" if timing.error else timing.status
-            lines.append(f"{cell.target} on {cell.device} ({where}): {why}")
+        return [
+            f"{_words(each.cell)}: {each.status}{f': {each.error}' if each.error else ''}"
+            for each in self.timings
+            if each.status != "ok"
+        ]
+
+    @property
+    def untimed(self) -> list[str]:
+        """A line on each cell for which the time was too short: to begin, or for enough pairs."""
+        lines = [f"no time was left for {_words(cell)}: raise --budget" for cell in self.left_out]
+        for timing in self.timings:
+            pairs = len(timing.samples_s.get("reference", ()))
+            if timing.status == "ok" and timing.cell.against and pairs < FEWEST:
+                lines.append(f"{_words(timing.cell)}: too few pairs ({pairs}): raise --budget")
         return lines
+
+
+def _words(cell: Cell) -> str:
+    conditions = f"batch {cell.batch}, {cell.dtype}, {cell.mode}, {cell.phase}"
+    return f"{cell.target} on {cell.device} ({conditions})"
 
 
 def limits_for(device: str, *, start_up_s: float | None = None) -> Limits:
@@ -91,6 +105,7 @@ def sweep(
     on_progress: OnProgress = lambda words, done: None,
     warn: Callable[[str], None] = lambda line: None,
     clock: Callable[[], float] = time.monotonic,
+    began: float | None = None,
 ) -> Swept:
     """Measure ``cells`` on this machine and append each record to ``store``.
 
@@ -99,14 +114,15 @@ def sweep(
     under the same code, device, driver and torch. With ``budget_s`` each worker has an equal part
     of what is left, start-up included, unless it is precise earlier; what is not expected to fit is
     left out. ``warn`` is told beforehand if the budget is too short. ``predict`` counts: it is
-    called before a cell's worker is given it, so nothing is counted while one samples.
+    called before a cell's worker is given it, so nothing is counted while one samples. ``began`` is
+    when the command did, by ``clock``: what it takes beyond :data:`SET_UP_S` is of the budget.
     Raises: ValueError for a device that is not there or a file that cannot be written; Interrupted
             on Ctrl-C, with every finished cell stored.
     """
     limits = limits or Limits()
     cells = list(dict.fromkeys(cells))
     timings: dict[Cell, Timing] = {}
-    began = clock()
+    began = clock() if began is None else began
     notes = [store.prepare()]
     left_out: list[Cell] = []
 
@@ -155,16 +171,13 @@ def sweep(
                     overhead_s = max(overhead_s, spent_s - timing.protocol.sampling_s)
     except KeyboardInterrupt:
         raise interrupted(len(timings), len(cells), f"in {store.path}") from None
-    if left_out:
-        targets = ", ".join(dict.fromkeys(cell.target for cell in left_out))
-        notes.append(f"no time was left for {targets}: raise --budget")
     # one that was worse than what is stored changes nothing; of a rotation all are shown
     for cell in measured & stored.keys():
         if cell in timings and cell.against is None:
             timings[cell] = better(stored[cell], timings[cell])
     return Swept(
         [timings[cell] for cell in cells if cell in timings],
-        list(filter(None, notes)),
+        [*filter(None, notes), *drifts(timings.values())],
         left_out,
     )
 

@@ -45,7 +45,7 @@ def test_time_takes_conditions_as_axes(vidcost, stopwatch, tmp_path):
     ] == stopwatch.asked
     asked = stopwatch.conditions
     assert (90.0, False) == (asked["budget_s"], asked["resume"])
-    assert (3.0, 3.0) == (asked["limits"].start_up_s, asked["predict"].keywords["limit_s"])
+    assert 3.0 == asked["limits"].start_up_s
     assert tmp_path / "r/timings" == asked["path"].resolve().parent
 
 
@@ -109,7 +109,7 @@ def test_run_times_the_rows_it_prints(
     asked = [cell.row for cell in stopwatch.asked]
     # networks that carry blocks first, then small before large
     assert asked.index("mfnet-pnl") < asked.index("c3d") < asked.index("i3d-ts")
-    assert 2 == len(re.findall(r"\| MFNet.* 500\.0 ± 20 \|", out, re.MULTILINE))
+    assert re.search(r"^\| mfnet +\| +500\.0 \| +20 \|", out, re.MULTILINE)
     assert "Conditions: batch 1, fp32, contiguous, eager, inference, 2 threads." in flat(out)
     # a CPU's timings are shown, not written
     assert "Latency" not in (tmp_path / "results/tables/pnl2020/table3.md").read_text()

@@ -7,6 +7,7 @@ from vidcost.bench.report.timing import (
     blocks_markdown,
     compare_table,
     pair_table,
+    sentences,
     timing_table,
     with_timings,
 )
@@ -150,41 +151,61 @@ def test_the_committed_document_follows_from_the_committed_records(results):
 
 def one(block, **known):
     counted = {"params": 7, "macs": 3 * 10**9, "closed_forms": 1}
-    return {"block": block, **counted, "status": "ok", "error": None, **known}
+    return {"name": block, **counted, "status": "ok", "error": None, **known}
 
 
 TIMED = one(
     "nl",
+    against="none",
     added_params=5,
     added_macs=2 * 10**9,
     latency_s=0.0125,
     added_s=-0.00025,
     half_ci_s=0.0003,
+    ratio=0.98,
+    ratio_low=0.96,
+    ratio_high=1.01,
     pairs=30,
     not_separated=["none", "cgnl"],
     peak_bytes=12_340_000,
     added_peak_bytes=-1_200_000,
 )
 PLAIN = one("none", latency_s=0.01275, peak_bytes=13_540_000)
+BLOCK = Cell(row="mfnet", blocks=(("conv4:after-1", "nl"),))
 
 
 def test_failures_are_footnotes_and_a_sweep_is_a_column(cells):
     bad = one("mine.py:B", frames=8, status="raised", error="KeyError: 'x'")
-    table = compare_table([one("none", frames=8), bad], [], where="w", axis="frames")
+    swept = [Cell(row="mfnet", frames=frames) for frames in (8, 16)]
+    table = compare_table([one("none", frames=8), bad], swept, [], title="w")
     none, mine = cells(table)
     assert ("8", "8", "raised¹") == (none["Frames"], mine["Frames"], mine["Status"])
     assert "¹ raised: KeyError: 'x'" in table.markdown()
 
 
 def test_a_line_for_each_with_the_cost_it_adds(cells):
-    table = compare_table([PLAIN, TIMED], [], where="mfnet at conv4:after-1", axis=None)
-    assert "**Blocks in mfnet at conv4:after-1**" in table.markdown()
-    none, nl = cells(table)
-    assert " +5 |" in table.markdown()
+    table = compare_table([PLAIN, TIMED], [BLOCK], [], title="Blocks in mfnet")
+    none, nl = cells(table.wide())
+    assert " +5 |" in table.wide().markdown()
     assert {"nl", "12.50", "30", "none, cgnl"} <= set(nl.values())
     assert ("none", "–") == (none["Block"], none["Pairs"])
-    assert "intervals overlap" in table.markdown()
     assert "Status" not in nl
+
+
+@pytest.mark.parametrize(
+    ("ratio", "sentence"),
+    [
+        ((1.12, 1.08, 1.15), "b is 1.12x (1.08 to 1.15) slower than a."),
+        ((0.5, 0.4, 0.625), "b is 2.00x (1.60 to 2.50) faster than a."),
+        ((1.01, 0.99, 1.02), "No difference between b and a was found: 1.01x (0.99 to 1.02)."),
+        ((None, None, None), "b and a: too few pairs for a figure (7)."),
+    ],
+)
+def test_a_comparison_is_a_sentence(ratio, sentence):
+    line = one("b", against="a", pairs=7, batch=2)
+    line |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
+    assert [sentence] == sentences([one("a"), line])
+    assert [sentence.replace(".", "", 0)[:-1] + " at batch 2."] == sentences([line], ["batch"])
 
 
 # a paper's rows
