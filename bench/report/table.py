@@ -189,8 +189,6 @@ class Table:
                 justify="left" if column.is_text else "right",
                 overflow="fold",
                 width=least[place] + more,
-                # or a table wider than the terminal would be squeezed
-                min_width=least[place] + more,
             )
         for cells in lines:
             table.add_row(*map(Text, cells))
@@ -278,8 +276,10 @@ def show(table: Table, console: Console, *, is_whole: bool = False) -> None:
         console.file.write("\n".join(short) + "\n\n")
         return
     fitting = table if is_whole else table.within(console.width, lambda table: table.least_width)
-    width = max(fitting.least_width, console.width)
-    console.print(fitting.rich(width), width=width, crop=False)
+    # a whole table may be wider than the terminal
+    wide = console.options.update(width=max(fitting.least_width, console.width))
+    for segments in console.render_lines(fitting.rich(wide.max_width), wide, pad=False):
+        console.print(Text("").join(Text(s.text, s.style or "") for s in segments), soft_wrap=True)
     for line in (*fitting._notes(), *fitting.legend):
         console.print(Text(line))
     console.print()
