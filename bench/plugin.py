@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from vidcost.bench.api.count import NetworkCount
     from vidcost.bench.call import Inputs
-    from vidcost.bench.gate.baseline import Baseline, Entry, Settings
+    from vidcost.bench.gate.baseline import Baseline, Entry
+    from vidcost.bench.gate.settings import Settings
 
     Snapshot = Callable[..., NetworkCount]
 
@@ -48,6 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
             check_writing(f"--{option.replace('_', '-')}")
         except ValueError as error:
             raise pytest.UsageError(str(error)) from None
+    config.addinivalue_line(
+        "markers", "vidcost(margin, find): bounds of a test that uses time_gate, such as '8%'"
+    )
     config.pluginmanager.register(_Counts(config, option), "vidcost-counts")
 
 
@@ -157,7 +161,7 @@ class _Counts:
 
     @cached_property
     def _settings(self) -> Settings:
-        from vidcost.bench.gate.baseline import settings
+        from vidcost.bench.gate.settings import settings
 
         return settings(self._root)
 

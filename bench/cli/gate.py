@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from vidcost.bench.gate.versions import Prepared
     from vidcost.bench.report.table import Table
     from vidcost.bench.timing.cell import Cell
-
-DEFAULT_MARGIN = 0.03
-FIND_ABOVE_MARGIN = 0.02
 
 MOST_PAIRS_FOR_POWER = 400
 """With --power; each pair takes some seconds at a target."""
@@ -143,6 +140,7 @@ def _gate_networks(
 ) -> None:
     from vidcost.bench.cli.targets import failures, limit_s, network_cells
     from vidcost.bench.gate import baseline
+    from vidcost.bench.gate.settings import settings
     from vidcost.bench.inspection.counted import counted
     from vidcost.bench.report.gate import change_table
 
@@ -150,7 +148,7 @@ def _gate_networks(
         raise ValueError("name networks of your own and the file --baseline: give both")
     if update:
         baseline.check_writing("--update")
-    chosen, stored = baseline.settings(Path()), baseline.read(path)
+    chosen, stored = settings(Path()), baseline.read(path)
     if stored and stored.convention != baseline.CONVENTION and not update:
         raise ValueError(
             f"{path} has counts by convention {stored.convention}, and this vidcost counts by "
@@ -490,17 +488,19 @@ def gate_replay(
     _conclude(result, junit, as_)
 
 
-def _rule(margin: float | None, find: float | None, inconclusive: Inconclusive) -> Rule:
-    """The rule of the options, and of the repository here where they are not given."""
-    from vidcost.bench.gate.baseline import settings
-    from vidcost.bench.gate.record import Rule
+def _rule(
+    margin: float | None, find: float | None, inconclusive: Inconclusive
+) -> tuple[Rule, Callable[[Tests], Rule]]:
+    """The rule of the options, and of the repository here where they are not given.
 
-    own = settings(Path()).time
-    margin = margin or own.get("margin", DEFAULT_MARGIN)
-    find = find or own.get("find") or round(margin + FIND_ABOVE_MARGIN, 6)
-    if not margin < find < 1:
-        raise ValueError(f"--find {find:g} must lie between the margin {margin:g} and 1")
-    return Rule(margin=margin, find=find, inconclusive=inconclusive)
+    Also the same rule with the bounds that tests of their own have, given their markers.
+    """
+    from vidcost.bench.gate.record import Rule
+    from vidcost.bench.gate.settings import Wanted, bounds, own_bounds, settings
+
+    time, options = settings(Path()).time, Wanted(margin=margin, find=find)
+    rule = Rule(**dict(bounds("--", time, options)), inconclusive=inconclusive)
+    return rule, lambda tests: rule.model_copy(update={"own": own_bounds(time, options, tests)})
 
 
 def _conclude(result: Result, junit: Path | None, as_: Format | None) -> None:

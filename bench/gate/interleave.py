@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from vidcost.bench.gate.judge import Plan, is_settled, pairs_of, planned
-from vidcost.bench.gate.record import SIDES, Run, Side, Stage, Version, Visit
+from vidcost.bench.gate.record import SIDES, Run, Side, Stage, TestTiming, Version, Visit
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import machine_of
 from vidcost.bench.timing.messages import Chunk, Limits, Task
@@ -185,6 +185,7 @@ class Campaign:
 
     def __post_init__(self) -> None:
         assert not self.run.visits, "a run is measured from its beginning"
+        self._modules: dict[Side, dict[str, tuple[str, str]]] = {}
         self._order = random.Random(self.run.seed)
         # the number of turns depends on the clock, and the other orders must not
         self._turn_order = random.Random(self.run.seed + 1)
@@ -195,7 +196,8 @@ class Campaign:
             pairs = 1 if stage == "memory" else self.run.rule.screen_pairs
             plans = dict.fromkeys(range(len(self.run.cells)), Plan(pairs, pairs))
             if stage == "confirm":
-                plans = planned(pairs_of(self.run, "screen"), self.run.rule)
+                targets = [cell.target for cell in self.run.cells]
+                plans = planned(targets, pairs_of(self.run, "screen"), self.run.rule)
             self._stage(stage, plans)
         self._keep(complete=True)
         return self.run
@@ -217,16 +219,21 @@ class Campaign:
         """Cells that need another pair."""
         pairs = pairs_of(self.run, stage)
         failed = Counter((v.cell, v.side) for v in self.run.visits if v.status != "ok")
+        rules = [self.run.rule.of(cell.target) for cell in self.run.cells]
         return [
             cell
             for cell, plan in plans.items()
-            if not is_settled(pairs[cell].log_ratios, plan, self.run.rule)
+            if not is_settled(pairs[cell].log_ratios, plan, rules[cell])
             and not any(failed[cell, side] >= TRIES for side in SIDES)
         ]
 
     def _keep(self, *visits: Visit, complete: bool = False) -> None:
         kept = {"visits": (*self.run.visits, *visits), "complete": complete}
-        self.run = self.run.model_copy(update=kept)
+        versions = {
+            side: getattr(self.run, side).model_copy(update={"modules": modules})
+            for side, modules in self._modules.items()
+        }
+        self.run = self.run.model_copy(update=kept | versions)
         self.save(self.run)
 
     def _pair(
@@ -292,6 +299,9 @@ class Campaign:
                 is_void=lambda: is_throttled(watch.take()),
                 order=self._turn_order,
             )
+        for side, timing in turns.timings.items():
+            if isinstance(timing, TestTiming):
+                self._modules.setdefault(side, {}).update(timing.modules)
         visits = []
         for side in [turns.failed] if turns.failed else turns.timings:
             timing, samples = turns.timings[side], turns.samples_ns(side, turn_samples)
