@@ -31,13 +31,17 @@ from vidcost.bench.progress import progress
 
 if TYPE_CHECKING:
     from vidcost.bench.gate.baseline import Change
-    from vidcost.bench.gate.record import Result, Rule
+    from vidcost.bench.gate.record import Bounds, Result, Rule, SampleComparison
     from vidcost.bench.gate.versions import Prepared
     from vidcost.bench.report.table import Table
     from vidcost.bench.timing.cell import Cell
 
+    OwnBounds = Callable[[Mapping[str, Mapping[str, Any]]], dict[str, Bounds]]
+
 MOST_PAIRS_FOR_POWER = 400
 """With --power; each pair takes some seconds at a target."""
+
+OTHER_PACKAGES = "the versions ask for other packages: both ran with those installed here"
 
 gate_app = typer.Typer(
     help="Regressions caught: exact counts, and timings of two versions.", no_args_is_help=True
@@ -273,7 +277,7 @@ def gate_time(
 
     check_device(device)
     files.check_folder(out.parent)
-    rule = _rule(margin, find, inconclusive)
+    rule, own = _rule(margin, find, inconclusive)
     if power is not None:
         rule = rule.model_copy(update={"power": power, "most_pairs": MOST_PAIRS_FOR_POWER})
     # no row's name is a path
@@ -287,7 +291,7 @@ def gate_time(
             raise ValueError(
                 "tests are timed as they are: leave out rows and options of rows and blocks"
             )
-        _conclude(_time_tests(tests, base, device, threads, rule, out), junit, as_)
+        _conclude(_time_tests(tests, base, device, threads, rule, own, out), junit, as_)
         return
     if not rows and device == "cpu":
         blocks = blocks or ["all"]
@@ -313,7 +317,7 @@ def gate_time(
     with tempfile.TemporaryDirectory() as folder, progress("gate", 1) as show:
         prepared = versions.prepare(Path(), base, head, Path(folder))
         if prepared[0].requirements != prepared[1].requirements:
-            notes.append("the versions ask for other packages: both ran with those installed here")
+            notes.append(OTHER_PACKAGES)
         # also reports a version whose models do not import
         base_rows, head_rows = (side.rows() for side in prepared)
         if rows or not blocks:
@@ -325,26 +329,37 @@ def gate_time(
 
 
 def _time_tests(
-    words: Sequence[str], base: str, device: str, threads: int, rule: Rule, out: Path
+    words: Sequence[str],
+    base: str,
+    device: str,
+    threads: int,
+    rule: Rule,
+    own: OwnBounds,
+    out: Path,
 ) -> Result:
     """Time the tests ``words`` of the repository here, and judge them."""
     from vidcost.bench.exit_status import NOT_JUDGED
     from vidcost.bench.gate import interleave, side
     from vidcost.bench.gate.record import SIDES
+    from vidcost.bench.gate.settings import settings
     from vidcost.bench.timing.cell import Cell
 
     with tempfile.TemporaryDirectory() as folder, progress("gate", 1) as show:
-        trees = side.prepare(base, words, Path(folder))
+        trees = side.prepare(base, words, Path(folder), install=settings(Path()).time.install)
         code = trees[1].version.code
         if trees[0].version.code == code:
             typer.echo("SAME CODE: all files of both versions are equal, so nothing was timed")
             raise typer.Exit
         (old, broken), (new, failed) = (tree.tests(words) for tree in trees)
-        common, notes = interleave.in_both(old, new)
+        common, notes = interleave.in_both([*old], [*new])
         notes += broken + failed
+        if trees[0].requirements != trees[1].requirements:
+            notes.append(OTHER_PACKAGES)
         if not common:
             complain("; ".join(notes) or f"no test in {' '.join(words)} uses time_gate")
             raise typer.Exit(NOT_JUDGED)
+        # fixed before anything is measured
+        rule = rule.model_copy(update={"own": own({test: new[test] for test in common})})
         cells = [Cell(test=test, code=code, device=device, threads=threads) for test in common]
         by_side = dict(zip(SIDES, trees, strict=True))
         return _timed(
@@ -410,12 +425,11 @@ def gate_samples(
     machines are rejected. Exit statuses are those of `vidcost gate time`.
     """
     from vidcost.bench.gate import record
-    from vidcost.bench.gate.judge import judged
     from vidcost.bench.gate.pytest_benchmark import compare_files
 
     files.check_folder(out.parent)
-    rule = _rule(margin, find, inconclusive)
-    result = judged(compare_files(base, head, rule=rule, allow=allow or ()))
+    rule, own = _rule(margin, find, inconclusive)
+    result = _judged(compare_files(base, head, rule=rule, allow=allow or ()), own)
     record.write(out, result)
     _conclude(result, junit, as_)
 
@@ -442,16 +456,18 @@ def gate_pytest(
     benchmarks. The versions are those of `vidcost gate time` with tests.
     """
     from vidcost.bench.gate import record, side
-    from vidcost.bench.gate.judge import judged
     from vidcost.bench.gate.pytest_benchmark import compare_files, processes_needed
+    from vidcost.bench.gate.settings import settings
 
     files.check_folder(out.parent)
-    rule = _rule(margin, find, inconclusive)
+    rule, own = _rule(margin, find, inconclusive)
     paths = [word for word in words if Path(word.partition("::")[0]).exists()]
     if not paths:
         raise ValueError("name files or folders of benchmarks behind --, such as tests/perf")
     with tempfile.TemporaryDirectory() as folder, progress("gate", 1) as show:
-        trees = dict(zip(record.SIDES, side.prepare(base, paths, Path(folder)), strict=True))
+        install = settings(Path()).time.install
+        prepared = side.prepare(base, paths, Path(folder), install=install)
+        trees = dict(zip(record.SIDES, prepared, strict=True))
         stored = {name: Path(folder) / f"{name}-runs" for name in trees}
         done, needed = 0, 1
         while done < needed:
@@ -460,7 +476,7 @@ def gate_pytest(
                 count = trees[name].benchmark(words, stored[name] / f"{done}.json")
                 needed = max(needed, processes_needed(count, rule))
             done += 1
-        result = judged(compare_files(stored["base"], stored["head"], rule=rule))
+        result = _judged(compare_files(stored["base"], stored["head"], rule=rule), own)
     record.write(out, result)
     _conclude(result, junit, as_)
 
@@ -490,17 +506,27 @@ def gate_replay(
 
 def _rule(
     margin: float | None, find: float | None, inconclusive: Inconclusive
-) -> tuple[Rule, Callable[[Tests], Rule]]:
+) -> tuple[Rule, OwnBounds]:
     """The rule of the options, and of the repository here where they are not given.
 
-    Also the same rule with the bounds that tests of their own have, given their markers.
+    Also what gives the bounds that single tests have, from their markers.
     """
     from vidcost.bench.gate.record import Rule
     from vidcost.bench.gate.settings import Wanted, bounds, own_bounds, settings
 
     time, options = settings(Path()).time, Wanted(margin=margin, find=find)
-    rule = Rule(**dict(bounds("--", time, options)), inconclusive=inconclusive)
-    return rule, lambda tests: rule.model_copy(update={"own": own_bounds(time, options, tests)})
+    general = bounds("--", time, options)
+    rule = Rule(**dict(general), inconclusive=inconclusive)
+    return rule, partial(own_bounds, time, options)
+
+
+def _judged(compared: SampleComparison, own: OwnBounds) -> Result:
+    """The verdicts on stored benchmarks, some of which may have their own bounds."""
+    from vidcost.bench.gate.judge import judged
+
+    bounds = own({each.target: {} for each in compared.samples})
+    rule = compared.rule.model_copy(update={"own": bounds})
+    return judged(compared.model_copy(update={"rule": rule}))
 
 
 def _conclude(result: Result, junit: Path | None, as_: Format | None) -> None:

@@ -174,14 +174,10 @@ def _install(ref: str, source: Path, tree: Path) -> None:
         shutil.rmtree(partly, ignore_errors=True)
     shutil.copytree(cached, tree / INSTALLED)
     # where tests import the sources, they find what was built beside them
-    for file in cached.rglob("*"):
+    for file in (file for file in cached.rglob("*") if file.is_file()):
         inside = file.relative_to(cached)
         for root in roots(tree)[1:]:
-            if (
-                (root / inside.parts[0]).is_dir()
-                and file.is_file()
-                and not (root / inside).exists()
-            ):
+            if (root / inside.parts[0]).is_dir() and not (root / inside).exists():
                 (root / inside).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(file, root / inside)
 
