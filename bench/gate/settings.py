@@ -32,13 +32,13 @@ class Wanted(BaseModel, frozen=True, extra="forbid"):
     find: Percent | None = None
 
 
-class Override(Wanted):
+class Override(Wanted, frozen=True, extra="forbid"):
     """Those of the tests whose id is, or matches, the pattern ``test``."""
 
     test: str
 
 
-class TimeSettings(Wanted):
+class TimeSettings(Wanted, frozen=True, extra="forbid"):
     """Of all timings; ``install``: each version is built and installed before it is timed."""
 
     install: bool = False

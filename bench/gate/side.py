@@ -293,7 +293,7 @@ class Collector:
                 given = self.tests.setdefault(item.nodeid, {})
                 for mark in reversed([*item.iter_markers("vidcost")]):
                     # the marker takes names only
-                    given |= mark.kwargs | ({"args": mark.args} if mark.args else {})
+                    given |= {**mark.kwargs, **({"args": mark.args} if mark.args else {})}
 
 
 def _last_line(report: pytest.TestReport | pytest.CollectReport) -> str:
