@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.cli.axis_options import with_axes
+from vidcost.bench.cli.axis_options import with_axes, with_parts
 from vidcost.bench.cli.options import (
     TIME_LIMIT,
     As,
@@ -24,6 +25,7 @@ from vidcost.bench.cli.options import (
     Results,
     Size,
     TimeLimit,
+    Wide,
 )
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.extras import require
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from vidcost.bench.gate.versions import Prepared
     from vidcost.bench.report.table import Table
     from vidcost.bench.timing.cell import Cell
-
-    OwnBounds = Callable[[Mapping[str, Mapping[str, Any]]], dict[str, Bounds]]
 
 MOST_PAIRS_FOR_POWER = 400
 """With --power; each pair takes some seconds at a target."""
@@ -91,6 +91,76 @@ Junit = Annotated[
     Path | None,
     typer.Option(metavar="FILE", callback=_with_junitparser, help="The verdicts as JUnit XML too."),
 ]
+
+
+OpenMetrics = Annotated[
+    Path | None, typer.Option("--openmetrics", metavar="FILE", help="The numbers as OpenMetrics.")
+]
+
+
+class Judging(NamedTuple):
+    """How to judge, and where to write what was judged: the rule, and bounds of single tests."""
+
+    rule: Rule
+    own: Callable[[Mapping[str, Mapping[str, Any]]], dict[str, Bounds]]
+    out: Path
+
+    def with_own(self, marks: Mapping[str, Mapping[str, Any]]) -> Judging:
+        """The same with the bounds of tests, given the arguments of their markers."""
+        return self._replace(rule=self.rule.model_copy(update={"own": self.own(marks)}))
+
+    def stored(self, compared: SampleComparison) -> Result:
+        """Judge stored benchmarks, some of which may have their own bounds, and write the file."""
+        from vidcost.bench.gate import record
+        from vidcost.bench.gate.judge import judged
+
+        rule = self.with_own({each.target: {} for each in compared.samples}).rule
+        result = judged(compared.model_copy(update={"rule": rule}))
+        record.write(self.out, result)
+        return result
+
+
+def judging(
+    margin: Margin = None,
+    find: Find = None,
+    inconclusive: IfInconclusive = "fail",
+    out: Out = Path("gate.json"),
+) -> Judging:
+    """Judge by the options, and as the repository here says where they are not given."""
+    from vidcost.bench.gate.record import Rule
+    from vidcost.bench.gate.settings import Wanted, bounds, own_bounds, settings
+
+    files.check_folder(out.parent)
+    time, options = settings(Path()).time, Wanted(margin=margin, find=find)
+    rule = Rule(**dict(bounds("--", time, options)), inconclusive=inconclusive)
+    return Judging(rule, partial(own_bounds, time, options), out)
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """Where and how verdicts are reported."""
+
+    junit: Junit = None
+    openmetrics: OpenMetrics = None
+    as_: As = None
+    json: Json = False
+    wide: Wide = False
+
+    def conclude(self, result: Result) -> None:
+        """Report the verdicts everywhere, and exit accordingly."""
+        from vidcost.bench.report import gate
+
+        verdicts, ran = result.verdicts, gate.what_ran(result.measured)
+        table = gate.verdict_table(verdicts, ran)
+        print_table(table, self.as_)
+        if self.junit is not None:
+            files.write(self.junit, gate.junit(verdicts, ran))
+        if self.openmetrics is not None:
+            files.write(self.openmetrics, gate.openmetrics(verdicts))
+        commands = gate.annotations(verdicts, result.measured.rule)
+        gate.tell_github(commands, table.markdown(), err=self.as_ is not None)
+        if result.status:
+            raise typer.Exit(result.status)
 
 
 @gate_app.command("counts", epilog="Example: `vidcost gate counts --results results`")
@@ -222,6 +292,7 @@ def gate_accept(
 
 
 @gate_app.command("time", epilog="Example: `vidcost gate time mfnet-pnl --base main`")
+@with_parts(judging=judging, reporting=Reporting)
 @with_axes("batch", "dtype", "phase")
 def gate_time(
     rows: Annotated[
@@ -244,8 +315,8 @@ def gate_time(
     device: Device = "cpu",
     axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: Threads = 1,
-    margin: Margin = None,
-    find: Find = None,
+    *,
+    judging: Judging,
     power: Annotated[
         float | None,
         typer.Option(
@@ -255,11 +326,7 @@ def gate_time(
             "0.95 with at most 40 pairs.",
         ),
     ] = None,
-    inconclusive: IfInconclusive = "fail",
-    out: Out = Path("gate.json"),
-    junit: Junit = None,
-    as_: As = None,
-    json: Json = False,
+    reporting: Reporting,
 ) -> None:
     """Time two versions of the models interleaved on this machine, and judge the difference.
 
@@ -276,10 +343,9 @@ def gate_time(
     from vidcost.bench.timing.machine import check_device
 
     check_device(device)
-    files.check_folder(out.parent)
-    rule, own = _rule(margin, find, inconclusive)
     if power is not None:
-        rule = rule.model_copy(update={"power": power, "most_pairs": MOST_PAIRS_FOR_POWER})
+        pairs = {"power": power, "most_pairs": MOST_PAIRS_FOR_POWER}
+        judging = judging._replace(rule=judging.rule.model_copy(update=pairs))
     # no row's name is a path
     if tests := [w for w in rows or () if "/" in w or Path(w.partition("::")[0]).exists()]:
         of_rows = blocks or shapes or head or frames or size
@@ -291,7 +357,7 @@ def gate_time(
             raise ValueError(
                 "tests are timed as they are: leave out rows and options of rows and blocks"
             )
-        _conclude(_time_tests(tests, base, device, threads, rule, own, out), junit, as_)
+        reporting.conclude(_time_tests(tests, base, device, threads, judging))
         return
     if not rows and device == "cpu":
         blocks = blocks or ["all"]
@@ -324,18 +390,12 @@ def gate_time(
             names, of_one = interleave.common_rows(base_rows, head_rows, rows or ())
             cells = [*map(cell_of_row, names), *cells]
             notes = [*of_one, *notes]
-        result = _timed(prepared, cells, notes, rule, out, show)
-    _conclude(result, junit, as_)
+        result = _timed(prepared, cells, notes, judging, show)
+    reporting.conclude(result)
 
 
 def _time_tests(
-    words: Sequence[str],
-    base: str,
-    device: str,
-    threads: int,
-    rule: Rule,
-    own: OwnBounds,
-    out: Path,
+    words: Sequence[str], base: str, device: str, threads: int, judging: Judging
 ) -> Result:
     """Time the tests ``words`` of the repository here, and judge them."""
     from vidcost.bench.exit_status import NOT_JUDGED
@@ -359,11 +419,11 @@ def _time_tests(
             complain("; ".join(notes) or f"no test in {' '.join(words)} uses time_gate")
             raise typer.Exit(NOT_JUDGED)
         # fixed before anything is measured
-        rule = rule.model_copy(update={"own": own({test: new[test] for test in common})})
+        judging = judging.with_own({test: new[test] for test in common})
         cells = [Cell(test=test, code=code, device=device, threads=threads) for test in common]
         by_side = dict(zip(SIDES, trees, strict=True))
         return _timed(
-            *(trees, cells, notes, rule, out, show),
+            *(trees, cells, notes, judging, show),
             command=lambda side, cells: by_side[side].command(cells),
         )
 
@@ -372,8 +432,7 @@ def _timed(
     sides: tuple[Prepared, Prepared],
     cells: Sequence[Cell],
     notes: Sequence[str],
-    rule: Rule,
-    out: Path,
+    judging: Judging,
     show: Callable[[str, int, int], None],
     **known: Any,
 ) -> Result:
@@ -386,9 +445,11 @@ def _timed(
     base, head = sides
     seed = random.SystemRandom().getrandbits(32)
     campaign = interleave.Campaign(
-        interleave.new_run((base.version, head.version), cells, notes=notes, rule=rule, seed=seed),
+        interleave.new_run(
+            (base.version, head.version), cells, notes=notes, rule=judging.rule, seed=seed
+        ),
         {"base": base.variables, "head": head.variables},
-        save=lambda run: record.write(out, judged(run)),
+        save=lambda run: record.write(judging.out, judged(run)),
         on_progress=show,
         **known,
     )
@@ -398,12 +459,14 @@ def _timed(
             campaign.finish()
     except KeyboardInterrupt:
         raise Interrupted(
-            f"stopped before all pairs were measured: {out} holds those that were, too few to judge"
+            f"stopped before all pairs were measured: {judging.out} holds those that were, too few "
+            "to judge"
         ) from None
     return judged(campaign.run)
 
 
 @gate_app.command("samples", epilog="Example: `vidcost gate samples base.json head.json`")
+@with_parts(judging=judging, reporting=Reporting)
 def gate_samples(
     base: Annotated[Path, typer.Argument(help="A JSON file of pytest-benchmark, or a folder.")],
     head: Annotated[Path, typer.Argument(help="The same of the other version.")],
@@ -411,44 +474,34 @@ def gate_samples(
         list[str] | None,
         typer.Option(metavar="FIELD", help="A field in which the machines may differ."),
     ] = None,
-    margin: Margin = None,
-    find: Find = None,
-    inconclusive: IfInconclusive = "fail",
-    out: Out = Path("gate.json"),
-    junit: Junit = None,
-    as_: As = None,
-    json: Json = False,
+    *,
+    judging: Judging,
+    reporting: Reporting,
 ) -> None:
     """Judge stored benchmarks: the JSON that pytest-benchmark writes of two versions.
 
     One run of pytest is one process, and so one value: its samples are correlated. Runs on unlike
     machines are rejected. Exit statuses are those of `vidcost gate time`.
     """
-    from vidcost.bench.gate import record
     from vidcost.bench.gate.pytest_benchmark import compare_files
 
-    files.check_folder(out.parent)
-    rule, own = _rule(margin, find, inconclusive)
-    result = _judged(compare_files(base, head, rule=rule, allow=allow or ()), own)
-    record.write(out, result)
-    _conclude(result, junit, as_)
+    reporting.conclude(
+        judging.stored(compare_files(base, head, rule=judging.rule, allow=allow or ()))
+    )
 
 
 @gate_app.command(
     "pytest", epilog="Example: `vidcost gate pytest --base main -- tests/perf --benchmark-only`"
 )
+@with_parts(judging=judging, reporting=Reporting)
 def gate_pytest(
     words: Annotated[
         list[str], typer.Argument(help="Arguments of pytest, its files and folders among them.")
     ],
     base: Annotated[str, typer.Option(metavar="REF", help="Branch, tag or commit.")] = "HEAD",
-    margin: Margin = None,
-    find: Find = None,
-    inconclusive: IfInconclusive = "fail",
-    out: Out = Path("gate.json"),
-    junit: Junit = None,
-    as_: As = None,
-    json: Json = False,
+    *,
+    judging: Judging,
+    reporting: Reporting,
 ) -> None:
     """Run a suite of pytest-benchmark at two versions of this repository, and judge it.
 
@@ -456,11 +509,10 @@ def gate_pytest(
     benchmarks. The versions are those of `vidcost gate time` with tests.
     """
     from vidcost.bench.gate import record, side
-    from vidcost.bench.gate.pytest_benchmark import compare_files, processes_needed
+    from vidcost.bench.gate.pytest_benchmark import compare_files
     from vidcost.bench.gate.settings import settings
+    from vidcost.bench.gate.statistics import values_needed
 
-    files.check_folder(out.parent)
-    rule, own = _rule(margin, find, inconclusive)
     paths = [word for word in words if Path(word.partition("::")[0]).exists()]
     if not paths:
         raise ValueError("name files or folders of benchmarks behind --, such as tests/perf")
@@ -474,19 +526,18 @@ def gate_pytest(
             for name in random.sample(record.SIDES, 2):
                 show(name, done, needed)
                 count = trees[name].benchmark(words, stored[name] / f"{done}.json")
-                needed = max(needed, processes_needed(count, rule))
+                needed = max(needed, values_needed(judging.rule.confirm_level / count))
             done += 1
-        result = _judged(compare_files(stored["base"], stored["head"], rule=rule), own)
-    record.write(out, result)
-    _conclude(result, junit, as_)
+        compared = compare_files(stored["base"], stored["head"], rule=judging.rule)
+    reporting.conclude(judging.stored(compared))
 
 
 @gate_app.command("replay", epilog="Example: `vidcost gate replay gate.json`")
+@with_parts(reporting=Reporting)
 def gate_replay(
     file: Annotated[Path, typer.Argument(help="What a gate wrote.")],
-    junit: Junit = None,
-    as_: As = None,
-    json: Json = False,
+    *,
+    reporting: Reporting,
 ) -> None:
     """Compute the verdicts again from a gate's file, with its rule and its raw samples.
 
@@ -501,44 +552,4 @@ def gate_replay(
     if result != stored:
         complain(f"{file} holds other verdicts: it was edited, or judged by another version")
         result = result.model_copy(update={"status": NOT_JUDGED})
-    _conclude(result, junit, as_)
-
-
-def _rule(
-    margin: float | None, find: float | None, inconclusive: Inconclusive
-) -> tuple[Rule, OwnBounds]:
-    """The rule of the options, and of the repository here where they are not given.
-
-    Also what gives the bounds that single tests have, from their markers.
-    """
-    from vidcost.bench.gate.record import Rule
-    from vidcost.bench.gate.settings import Wanted, bounds, own_bounds, settings
-
-    time, options = settings(Path()).time, Wanted(margin=margin, find=find)
-    general = bounds("--", time, options)
-    rule = Rule(**dict(general), inconclusive=inconclusive)
-    return rule, partial(own_bounds, time, options)
-
-
-def _judged(compared: SampleComparison, own: OwnBounds) -> Result:
-    """The verdicts on stored benchmarks, some of which may have their own bounds."""
-    from vidcost.bench.gate.judge import judged
-
-    bounds = own({each.target: {} for each in compared.samples})
-    rule = compared.rule.model_copy(update={"own": bounds})
-    return judged(compared.model_copy(update={"rule": rule}))
-
-
-def _conclude(result: Result, junit: Path | None, as_: Format | None) -> None:
-    """Report the verdicts everywhere, and exit accordingly."""
-    from vidcost.bench.report import gate
-
-    verdicts, ran = result.verdicts, gate.what_ran(result.measured)
-    table = gate.verdict_table(verdicts, ran)
-    print_table(table, as_)
-    if junit is not None:
-        files.write(junit, gate.junit(verdicts, ran))
-    commands = gate.annotations(verdicts, result.measured.rule)
-    gate.tell_github(commands, table.markdown(), err=as_ is not None)
-    if result.status:
-        raise typer.Exit(result.status)
+    reporting.conclude(result)

@@ -1,7 +1,6 @@
 """JSON files of pytest-benchmark: read, checked, and matched between two versions."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -120,17 +119,6 @@ def compare_files(
         samples=tuple(samples),
         notes=tuple(dict.fromkeys(notes)),
     )
-
-
-def processes_needed(benchmarks: int, rule: Rule) -> int:
-    """How many processes a side find a difference among so many benchmarks.
-
-    Fewer have no order of the medians that is unlikely enough by chance (Mann and Whitney 1947).
-    """
-    found = 1
-    while benchmarks > rule.confirm_level * math.comb(2 * found, found):
-        found += 1
-    return found
 
 
 def _read(path: Path) -> list[_Process]:

@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 
 from vidcost.bench.gate import interleave, side
-from vidcost.bench.gate.pytest_benchmark import processes_needed
-from vidcost.bench.gate.record import Rule
 from vidcost.bench.timing.cell import Cell
 
 pytestmark = pytest.mark.slow
@@ -172,9 +170,3 @@ def test_a_suite_is_run_at_both_versions(vidcost, complaint, lab: Path) -> None:
     assert "name files or folders of benchmarks" in complaint("gate", "pytest", "--", "-q")
     Path("src/lab/model.py").write_text("")
     assert "working tree: pytest failed: " in complaint(*words)
-
-
-def test_processes_that_the_rank_test_needs() -> None:
-    assert [5, 5, 7, 7, 8, 8] == [
-        processes_needed(benchmarks, Rule()) for benchmarks in (1, 2, 10, 20, 50, 100)
-    ]
