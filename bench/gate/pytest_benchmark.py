@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from vidcost.bench.gate.record import Rule, SampleComparison, Samples
+from vidcost.bench.gate.settings import in_a_line
 from vidcost.bench.timing.record import UNKNOWN
 
 COMMIT = "commit_info.id"
@@ -136,10 +137,8 @@ def _read_file(path: Path) -> Iterator[_Process]:
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         raise ValueError(
-            f"{path} is no file of pytest's --benchmark-json, or damaged: {where}: {first['msg']}"
+            f"{path} is no file of pytest's --benchmark-json, or damaged: {in_a_line(error)}"
         ) from None
     except ValueError:
         raise ValueError(f"{path} is not JSON, or cut short: run pytest again") from None

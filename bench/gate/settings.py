@@ -69,15 +69,15 @@ def settings(folder: Path) -> Settings:
     except FileNotFoundError:
         return Settings()
     except ValidationError as error:
-        raise ValueError(f"{path}: [tool.vidcost] {_in_a_line(error)}") from None
+        raise ValueError(f"{path}: [tool.vidcost] {in_a_line(error)}") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read {path}: {error}") from None
 
 
-def _in_a_line(error: ValidationError) -> str:
+def in_a_line(error: ValidationError) -> str:
+    """The first thing that is wrong, and where."""
     first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}, not {first['input']!r}"
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def bounds(what: str, *layers: Wanted) -> Bounds:
@@ -112,7 +112,7 @@ def own_bounds(
         try:
             own += [Wanted.model_validate(given)] * bool(given)
         except ValidationError as error:
-            raise ValueError(f"{test}: @pytest.mark.vidcost: {_in_a_line(error)}") from None
+            raise ValueError(f"{test}: @pytest.mark.vidcost: {in_a_line(error)}") from None
         if own:
             found[test] = bounds(f"{test}: ", time, options, *own)
     return found

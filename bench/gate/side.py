@@ -118,14 +118,9 @@ def prepare(
         version cannot be installed.
     """
     top = Path(versions.git(Path(), "rev-parse", "--show-toplevel"))
-    commit = versions.git(top, "merge-base", versions.commit_of(top, base), "HEAD")
+    parting = versions.git(top, "merge-base", versions.commit_of(top, base), "HEAD")
     paths = folder / "base", folder / "head"
-    versions.unpack(top, commit, paths[0])
-    # what git ignores, such as builds, is no part of a version
-    for name in versions.git(top, "ls-files", "-z", "-co", "--exclude-standard").split("\0"):
-        if name and (top / name).is_file():
-            (paths[1] / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(top / name, paths[1] / name)
+    commits = versions.lay(top, parting, paths[0]), versions.lay(top, None, paths[1])
     requires = [versions.requirements_in(path) for path in paths]
     sources = [shutil.copytree(each, folder / f"{each.name}-source") for each in paths * install]
     for word in words:
@@ -140,7 +135,7 @@ def prepare(
             if (paths[1] / file).is_file():
                 (paths[0] / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(paths[1] / file, paths[0] / file)
-    refs, commits = (base, "working tree"), (commit, versions.commit_here(top))
+    refs = base, "working tree"
     codes = [versions.digest([path], "*") for path in paths]
     if codes[0] != codes[1]:
         for ref, source, path in zip(refs, sources, paths, strict=bool(sources)):

@@ -99,17 +99,7 @@ def _prepared(top: Path, ref: str | None, path: Path) -> Prepared:
     package, ignored = path / "vidcost", shutil.ignore_patterns("__pycache__", "suites")
     shutil.copytree(bench.__path__[0], package / "bench", ignore=ignored)
     shutil.copy2(vidcost.__path__[0] + "/__init__.py", package)
-    if ref is None:
-        commit = commit_here(top, *MEASURED)
-        for name in (*MEASURED, *REQUIREMENTS):
-            if (top / name).is_dir():
-                shutil.copytree(top / name, package / name, ignore=ignored)
-            elif (top / name).is_file():
-                shutil.copy2(top / name, package)
-    else:
-        commit = commit_of(top, ref)
-        there = git(top, "ls-tree", "--name-only", commit, *MEASURED, *REQUIREMENTS).splitlines()
-        unpack(top, commit, package, *there)
+    commit = lay(top, ref, package, *MEASURED, *REQUIREMENTS)
     name = ref or "working tree"
     for each in MEASURED:
         if not (package / each).is_dir():
@@ -144,17 +134,26 @@ def commit_of(top: Path, ref: str) -> str:
         ) from None
 
 
-def commit_here(top: Path, *names: str) -> str:
-    """The commit of HEAD, with ``+changes`` if files under ``names`` differ; none: any file."""
+def lay(top: Path, ref: str | None, path: Path, *names: str) -> str:
+    """Lay out the files of ``ref`` in ``path``, or those here as they are; all or under ``names``.
+
+    The commit; with ``+changes`` if files here differ from it. What git ignores, such as builds, is
+    no part of a version.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    if ref is not None:
+        commit = commit_of(top, ref)
+        there = git(top, "ls-tree", "--name-only", commit, *names).splitlines()
+        git(top, "archive", f"--output={path}.tar", commit, *there)
+        shutil.unpack_archive(f"{path}.tar", path, filter="data")
+        return commit
+    listed = git(top, "ls-files", "-z", "-co", "--exclude-standard", "--", *names)
+    for name in listed.split("\0"):
+        if name and (top / name).is_file():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(top / name, path / name)
     changed = git(top, "status", "--porcelain", "--", *names)
     return git(top, "rev-parse", "HEAD") + ("+changes" if changed else "")
-
-
-def unpack(top: Path, commit: str, path: Path, *names: str) -> None:
-    """Unpack the files of ``commit``, or those under ``names``, to ``path``."""
-    path.mkdir(parents=True, exist_ok=True)
-    git(top, "archive", f"--output={path}.tar", commit, *names)
-    shutil.unpack_archive(f"{path}.tar", path, filter="data")
 
 
 def digest(folders: Iterable[Path], pattern: str = "*.py") -> str:

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
@@ -254,32 +254,23 @@ def tell_github(commands: Iterable[str], markdown: str, *, err: bool = False) ->
 
 # OpenMetrics 1.0, whose changes GitLab shows beside a merge request
 
+_ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
 
 def openmetrics(verdicts: Sequence[Verdict]) -> str:
-    """Gauges of both sides, of head over base, and of what needs no action."""
-    units = {"latency": "seconds", "memory": "bytes"}
-    families = defaultdict[str, list[str]](list)
-    for verdict in verdicts:
-        target = verdict.target.translate(_ESCAPED)
-        values = {
-            f'{verdict.metric}_{units[verdict.metric]}{{side="base"': verdict.base,
-            f'{verdict.metric}_{units[verdict.metric]}{{side="head"': verdict.head,
-            f'change_ratio{{metric="{verdict.metric}"': verdict.ratio,
-            f'passed{{metric="{verdict.metric}"': float(
-                verdict.word not in ("REGRESSED", "INVALID")
-            ),
-        }
-        for name, value in values.items():
-            if value is not None:
-                sample = f'vidcost_{name},target="{target}"}} {float(value)!r}'
-                families[name.partition("{")[0]].append(sample)
+    """A gauge of latency and one of memory, with a sample of each target and side."""
     lines = []
-    for family, samples in families.items():
-        lines += [f"# TYPE vidcost_{family} gauge", *samples]
+    for metric, unit in (("latency", "seconds"), ("memory", "bytes")):
+        name = f"vidcost_{metric}_{unit}"
+        lines += [f"# TYPE {name} gauge", f"# UNIT {name} {unit}"]
+        lines += [
+            f'{name}{{target="{each.target.translate(_ESCAPED)}",side="{side}"}} {value!r}'
+            for each in verdicts
+            if each.metric == metric
+            for side, value in (("base", each.base), ("head", each.head))
+            if value is not None
+        ]
     return "\n".join([*lines, "# EOF", ""])
-
-
-_ESCAPED = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
 # JUnit XML, which CI servers show as tests
