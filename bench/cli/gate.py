@@ -387,7 +387,9 @@ def gate_time(
         # also reports a version whose models do not import
         base_rows, head_rows = (side.rows() for side in prepared)
         if rows or not blocks:
-            names, of_one = interleave.common_rows(base_rows, head_rows, rows or ())
+            names, of_one = interleave.in_both(base_rows, head_rows, rows or ())
+            if not names:
+                raise ValueError("; ".join(of_one) or "neither version has a row")
             cells = [*map(cell_of_row, names), *cells]
             notes = [*of_one, *notes]
         result = _timed(prepared, cells, notes, judging, show)
@@ -411,7 +413,7 @@ def _time_tests(
             typer.echo("SAME CODE: all files of both versions are equal, so nothing was timed")
             raise typer.Exit
         (old, broken), (new, failed) = (tree.tests(words) for tree in trees)
-        common, notes = interleave.in_both([*old], [*new])
+        common, notes = interleave.in_both(old, new)
         notes += broken + failed
         if trees[0].requirements != trees[1].requirements:
             notes.append(OTHER_PACKAGES)

@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -43,34 +43,27 @@ _ALIVE = frozenset(("ok", "oom", "unsupported", "throttled"))
 # what is compared
 
 
-def common_rows(
-    base: Sequence[str], head: Sequence[str], patterns: Sequence[str]
+def in_both(
+    base: Collection[str], head: Collection[str], patterns: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """Rows of both versions that match one of ``patterns`` (none: all), and notes on the others.
+    """Targets of both versions that match one of ``patterns`` (none: all), and notes on the others.
 
-    Raises: ValueError if a pattern matches no row of either version, or nothing is left.
+    Raises: ValueError if a pattern matches none of either version.
     """
-    every = list(dict.fromkeys([*head, *base]))
+    every = dict.fromkeys([*head, *base])
     for pattern in patterns:
         if not fnmatch.filter(every, pattern):
             raise ValueError(
                 f"no row {pattern!r} in either version: `vidcost list` shows those of this one"
             )
     chosen = [name for name in every if any(fnmatch.fnmatch(name, p) for p in patterns or ["*"])]
-    both, notes = in_both(*([name for name in side if name in chosen] for side in (base, head)))
-    if not both:
-        raise ValueError("; ".join(notes) or "neither version has a row")
-    return both, notes
-
-
-def in_both(base: Sequence[str], head: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Targets of both versions, in the order of head, and notes on the others."""
+    both = [name for name in chosen if name in base and name in head]
     notes = [
         f"{name} is only in {'head' if name in head else 'base'}: nothing to compare it with"
-        for name in dict.fromkeys((*head, *base))
-        if name not in base or name not in head
+        for name in chosen
+        if name not in both
     ]
-    return [name for name in head if name in base], notes
+    return both, notes
 
 
 def new_run(versions: tuple[Version, Version], cells: Sequence[Cell], **known: Any) -> Run:

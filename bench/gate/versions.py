@@ -143,7 +143,7 @@ def lay(top: Path, ref: str | None, path: Path, *names: str) -> str:
     path.mkdir(parents=True, exist_ok=True)
     if ref is not None:
         commit = commit_of(top, ref)
-        there = git(top, "ls-tree", "--name-only", commit, *names).splitlines()
+        there = git(top, "ls-tree", "--name-only", commit, *names).splitlines() if names else []
         git(top, "archive", f"--output={path}.tar", commit, *there)
         shutil.unpack_archive(f"{path}.tar", path, filter="data")
         return commit
