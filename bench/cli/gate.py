@@ -418,6 +418,8 @@ def _time_tests(
         if trees[0].requirements != trees[1].requirements:
             notes.append(OTHER_PACKAGES)
         if not common:
+            if any("No module named" in line for line in (*broken, *failed)):
+                notes.append("install = true in [tool.vidcost.time] builds what must be built")
             complain("; ".join(notes) or f"no test in {' '.join(words)} uses time_gate")
             raise typer.Exit(NOT_JUDGED)
         # fixed before anything is measured

@@ -172,8 +172,8 @@ def _reject_copies(processes: Sequence[_Process]) -> None:
         identity = each.fullname, each.started, each.stats.median
         if identity in seen:
             raise ValueError(
-                f"{each.file}, {each.fullname} is a copy of that in {seen[identity].file}: a process "
-                "counts once, remove one"
+                f"{each.file}, {each.fullname} is a copy of that in {seen[identity].file}: a "
+                "process counts once, remove one"
             )
         seen[identity] = each
 

@@ -29,7 +29,7 @@ MISSING = "–"
 EQUAL = " ✓"
 WIDTH = 100
 """Columns of text in a pipe."""
-LONGEST = 40
+LONGEST = 32
 """Characters of a name that are shown, if not all."""
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 

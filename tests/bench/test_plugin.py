@@ -235,7 +235,7 @@ def test_settings_of_the_repository(lab: pytest.Pytester) -> None:
         lab, status=1
     )
     settings("[tool.vidcost]\ndeep = 2\n")
-    assert "[tool.vidcost] takes figures (a list of names), depth" in run(lab, status=1)
+    assert "pyproject.toml: [tool.vidcost] deep: Extra inputs are not" in run(lab, status=1)
 
 
 @pytest.mark.slow
