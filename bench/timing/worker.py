@@ -10,7 +10,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from multiprocessing.connection import Connection
 
@@ -20,7 +19,7 @@ from vidcost.bench.call import is_finite
 from vidcost.bench.process import connect
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.clock import Delayed, clock_for
+from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.machine import allowed_cpus, cpus_for
 from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.record import Memory, Timing
@@ -38,9 +37,15 @@ from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.blocks.attention import FALLBACKS
 
 Exchange = Callable[[Chunk | Window], Reply]
+Make = Callable[[Cell, int], Built]
+"""Builds a cell from a seed."""
 
 BACK_TO_BACK_S = 0.1
 """Passes of the energy window that are launched before the host waits."""
+
+
+def _built(cell: Cell, seed: int) -> Built:
+    return build(cell, seed=seed)
 
 
 def measure(
@@ -48,7 +53,7 @@ def measure(
     exchange: Exchange,
     started: Callable[[], None] = lambda: None,
     *,
-    make: Callable[[Cell, int], Built] = lambda cell, seed: build(cell, seed=seed),
+    make: Make = _built,
 ) -> Timing:
     """Build what the task's cell times, time it, and measure its memory.
 
@@ -80,14 +85,12 @@ def _measured(
     task: Task,
     exchange: Exchange,
     started: Callable[[], None],
-    make: Callable[[Cell, int], Built],
+    make: Make,
 ) -> Timing:
     cell, limits = task.cell, task.limits
     FALLBACKS.clear()
     clock = clock_for(cell.device)
     built = make(cell, limits.seed)
-    if task.slowdown:
-        built = replace(built, model=Delayed(built.model, task.slowdown))
     runner = Runner(cell, built, clock, seed=limits.seed)
     if cell.code:
         output = runner.step()
@@ -191,13 +194,13 @@ def answering(pipe: Connection) -> tuple[Exchange, Callable[[], None]]:
     return exchange, lambda: pipe.send(STARTED)
 
 
-def main() -> None:
-    """Time the cells of the parent's tasks until it hangs up."""
+def main(make: Make = _built) -> None:
+    """Time the cells of the parent's tasks until it hangs up; ``make`` as for :func:`measure`."""
     pipe = connect()
     exchange, started = answering(pipe)
     with contextlib.suppress(EOFError, ParentGone):
         while True:
-            pipe.send(measure(pipe.recv(), exchange, started))
+            pipe.send(measure(pipe.recv(), exchange, started, make=make))
 
 
 if __name__ == "__main__":

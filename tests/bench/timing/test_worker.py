@@ -279,7 +279,7 @@ def test_memory_that_is_not_there_is_a_status():
     ],
 )
 def test_a_network_that_prints_is_timed_whatever_it_returns(real, phase, parts, macs):
-    cell = network("Net", phase=phase)
+    cell = network("Prints", phase=phase)
     timing = said_by(real, cell)[-1]
     assert ("ok", "", parts) == (timing.status, timing.error, set(timing.samples_s))
     assert (MACS, macs) == ((known := predict(cell)).macs, known.macs_total)
