@@ -139,9 +139,8 @@ class Lab:
         self.write("/.gitignore", "*.so\nbuild\n*.egg-info\n__pycache__\ngate.json\nsite\n")
         if layout == "editable":
             pip("--target", str(folder / "site"), "-e", str(folder))
-            self.write(
-                "/conftest.py", f"import site\n\nsite.addsitedir({str(folder / 'site')!r})\n"
-            )
+            found = f"site.addsitedir({str(folder / 'site')!r})"
+            self.write("/conftest.py", f"import site\n\n{found}\n")
         self.git("init", "--quiet", "--initial-branch", "main")
         self.commit()
 

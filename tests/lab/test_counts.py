@@ -53,9 +53,8 @@ def test_the_life_of_a_baseline(lab: Lab, pytester: pytest.Pytester) -> None:
     def run(*words: str, status: int = 0) -> str:
         for name in [name for name in sys.modules if FOREIGN.match(name)]:
             del sys.modules[name]
-        result = pytester.runpytest_inprocess(
-            "-p", "no:cacheprovider", "tests/test_cost.py", *words
-        )
+        words = ("-p", "no:cacheprovider", "tests/test_cost.py", *words)
+        result = pytester.runpytest_inprocess(*words)
         assert status == result.ret, result.stdout.str()
         return result.stdout.str()
 

@@ -1,4 +1,4 @@
-"""The life of timings in repositories of somebody else: no change, a slow-down, what is rejected."""
+"""The life of timings in repositories of somebody else: no change, a slow-down, rejections."""
 
 import functools
 import json
@@ -72,8 +72,6 @@ def test_a_slow_down_is_caught(gate, layout, tmp_path):
     assert base[0] == head[0]
     assert base[1] != head[1]
     assert all(not Path(path).is_absolute() for path, _ in run.head.modules.values())
-    net = run.head.modules[f"{lab.name}.{'work' if layout == 'extension' else 'work'}"]
-    assert net[0].endswith(".py")
     # built once for each version, and then taken from the cache
     built = [*(tmp_path / "cache").glob("vidcost/installed/*")]
     assert (2 if layout in BUILT else 0) == len(built)

@@ -189,7 +189,7 @@ def test_the_table_is_no_wider_than_a_terminal_or_a_pipe():
         lines = written.getvalue().splitlines()
         assert max(map(len, lines)) <= limit
     # the end of a name is shown, and all of it below and in a wide table
-    assert cells(table)[0]["Target"] == f"…{LONG[-39:]}"
+    assert cells(table)[0]["Target"] == f"…{LONG[-31:]}"
     assert LONG in table.wide().markdown()
     assert any(LONG in line for line in table.legend)
 
