@@ -231,9 +231,10 @@ class Worker:
         """The modules of the repository by name, and a line on one that is not the tree's."""
         found, strange = {}, ""
         for name, module in sorted(sys.modules.items()):
-            if (known := getattr(module, "__file__", None)) is None:
+            known = getattr(module, "__file__", None)
+            # some modules are made up, with the name of a file that is not there
+            if known is None or not (file := Path(known).resolve()).is_file():
                 continue
-            file = Path(known).resolve()
             if file.is_relative_to(self._tree):
                 where = str(file.relative_to(self._tree))
             elif self._is_own(name, file):
