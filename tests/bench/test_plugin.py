@@ -12,6 +12,7 @@ import torch
 from _pytest.pytester import SysModulesSnapshot
 
 from vidcost import timers
+from vidcost.bench.timing.machine import clocks, describe
 
 pytest_plugins = ["pytester"]
 
@@ -288,6 +289,7 @@ def test_benchmarks_say_which_torch_they_are_of(lab: pytest.Pytester) -> None:
     run(lab, "-p", "pytest_benchmark.plugin", "--benchmark-json=b.json")
     machine = json.loads((lab.path / "b.json").read_text())["machine_info"]
     assert torch.__version__ == machine["torch"]
+    assert (clocks(describe("cpu")), False) == (machine["clocks"], machine["tf32"])
     again = run(lab, "-p", "pytest_benchmark.plugin", "--benchmark-compare=b.json")
     assert "machine_info is different" not in again
 
