@@ -30,7 +30,7 @@ def median_s(cell, slowdown):
     with WorkerProcess([sys.executable, delayed.__file__, slowdown], threads=1) as process:
         process.give(Task(cell=cell, limits=limits))
         while not isinstance(message := process.listen(), Timing):
-            process.reply("keep")
+            process.send("keep")
     return statistics.median(message.samples_s["latency"])
 
 

@@ -143,14 +143,14 @@ def interleave(
     while not turns.timings and not enough(rounds - len(turns.void), time.monotonic() - started):
         for side in order.sample(list(workers), len(workers)):
             if not turns.timings:
-                workers[side].reply("keep")
+                workers[side].send("keep")
                 turns.listen(workers, side)
         if is_void():
             turns.void.add(rounds)
         rounds += 1
     for side in asked:
         while side not in turns.timings:
-            workers[side].reply("stop")
+            workers[side].send("stop")
             turns.listen(workers, side)
     return turns
 

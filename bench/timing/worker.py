@@ -10,7 +10,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from functools import cache
 from multiprocessing.connection import Connection
 
 import torch
@@ -28,7 +27,6 @@ from vidcost.bench.timing.runner import (
     Unsupported,
     memory_of,
     one_line,
-    rss_peak_bytes,
     set_products,
     status_of,
 )
@@ -39,6 +37,9 @@ from vidcost.models.blocks.attention import FALLBACKS
 Exchange = Callable[[Chunk | Window], Reply]
 Make = Callable[[Cell, int], Built]
 """Builds a cell from a seed."""
+
+ALLOWED = allowed_cpus()
+"""The CPUs of this process as it found them, before it was pinned to some."""
 
 BACK_TO_BACK_S = 0.1
 """Passes of the energy window that are launched before the host waits."""
@@ -108,7 +109,6 @@ def _measured(
     if limits.energy_s and cell.device != "cpu" and cell.against is None:
         each_s = statistics.median(samples["latency"])
         _energy_window(cell, runner, limits.energy_s, exchange, each_s)
-    rss = rss_peak_bytes()
     memory: Memory | None = None
     reference: Memory | None = None
     if limits.memory and cell.against is not None:
@@ -126,17 +126,11 @@ def _measured(
     return known.model_copy(
         update={
             "samples_s": {part: tuple(values) for part, values in samples.items()},
-            "memory": memory and memory.model_copy(update={"rss_peak": rss}),
+            "memory": memory,
             "reference_memory": reference,
         }
         | ({"status": "fallback", "error": "; ".join(sorted(FALLBACKS))} if FALLBACKS else {})
     )
-
-
-@cache
-def _allowed() -> list[int]:
-    """The CPUs of this process as it found them, before it was pinned to some."""
-    return allowed_cpus()
 
 
 def _configure(cell: Cell) -> None:
@@ -146,10 +140,10 @@ def _configure(cell: Cell) -> None:
     if device.type == "cuda" and device.index is not None:
         # events are recorded on the current device's stream
         torch.cuda.set_device(device)
-    if device.type == "cpu" and (allowed := _allowed()):
-        if cell.threads > len(allowed):
-            raise Unsupported(f"{cell.threads} threads have {len(allowed)} CPUs to run on")
-        os.sched_setaffinity(0, cpus_for(cell.threads, allowed))
+    if device.type == "cpu" and ALLOWED:
+        if cell.threads > len(ALLOWED):
+            raise Unsupported(f"{cell.threads} threads have {len(ALLOWED)} CPUs to run on")
+        os.sched_setaffinity(0, cpus_for(cell.threads, ALLOWED))
     set_products(cell)
 
 

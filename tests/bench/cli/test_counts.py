@@ -122,17 +122,7 @@ def test_count_prints_whole_numbers_as_json_and_says_what_is_left_out(vidcost):
     lines = {line["row"]: line for line in json.loads(out)}
     assert (13, False) == (len(lines), "2plus-c1-d" in lines)
     assert (11_045_296_128, 0) == (lines["mfnet"]["macs"], lines["mfnet"]["closed_forms"])
-    assert {
-        "row": "mfnet-pnl",
-        "classes": 200,
-        "params": 7_870_984,
-        "macs": 11_336_626_944,
-        "conv": 11_082_743_808,
-        "linear": 190_464,
-        "matmul": 253_692_672,
-        "norm": 66_131_968,
-        "closed_forms": 2,
-    }.items() <= lines["mfnet-pnl"].items()
+    assert (253_692_672, 2) == (lines["mfnet-pnl"]["matmul"], lines["mfnet-pnl"]["closed_forms"])
 
 
 def test_the_reconciliation_of_one_row_is_term_by_term(vidcost, reference_counters, tmp_path):

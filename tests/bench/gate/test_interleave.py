@@ -27,13 +27,9 @@ class Watched(WorkerProcess):
         self._side, self._told = side, told
         super().__init__(FAKE, threads=1, environment=environment | {"VIDCOST_PADDING": ""})
 
-    def give(self, task):
-        self._told.append((self._side, "task"))
-        super().give(task)
-
-    def reply(self, reply):
-        self._told.append((self._side, reply))
-        super().reply(reply)
+    def send(self, message):
+        self._told.append((self._side, "task" if isinstance(message, Task) else message))
+        super().send(message)
 
 
 @pytest.fixture
