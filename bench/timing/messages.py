@@ -57,15 +57,11 @@ class Limits(Frozen):
 
 
 class Task(Frozen):
-    """The cell to measure; every pass takes longer by ``slowdown``, a planted regression.
-
-    ``also`` are measured in the same rotation: timed against the same cell as ``cell``.
-    """
+    """The cell to measure, and those ``also`` in one rotation: against the same one."""
 
     cell: Cell
     also: tuple[Cell, ...] = ()
     limits: Limits = Limits()
-    slowdown: NonNegativeFloat = 0.0
 
 
 class Chunk(Frozen):

@@ -10,8 +10,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cache
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -21,7 +19,7 @@ from vidcost.bench.call import is_finite
 from vidcost.bench.process import connect
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.clock import Delayed, clock_for
+from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.machine import allowed_cpus, cpus_for
 from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.record import Memory, Timing
@@ -30,7 +28,6 @@ from vidcost.bench.timing.runner import (
     Unsupported,
     memory_of,
     one_line,
-    rss_peak_bytes,
     set_products,
     status_of,
 )
@@ -39,9 +36,18 @@ from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.blocks.attention import FALLBACKS
 
 Exchange = Callable[[Chunk | Window], Reply]
+Make = Callable[[Cell, int], Built]
+"""Builds a cell from a seed."""
+
+ALLOWED = allowed_cpus()
+"""The CPUs of this process as it found them, before it was pinned to some."""
 
 BACK_TO_BACK_S = 0.1
 """Passes of the energy window that are launched before the host waits."""
+
+
+def _built(cell: Cell, seed: int) -> Built:
+    return build(cell, seed=seed)
 
 
 def measure(task: Task, exchange: Exchange, **options: Any) -> Timing:
@@ -54,7 +60,7 @@ def measure_all(
     exchange: Exchange,
     started: Callable[[], None] = lambda: None,
     *,
-    make: Callable[[Cell, int], Built] = lambda cell, seed: build(cell, seed=seed),
+    make: Make = _built,
 ) -> list[Timing]:
     """Build what the task's cells time, time it, and measure its memory.
 
@@ -85,7 +91,7 @@ def _measured(
     task: Task,
     exchange: Exchange,
     started: Callable[[], None],
-    make: Callable[[Cell, int], Built],
+    make: Make,
     at: list[Cell],
 ) -> list[Timing]:
     """The records; ``at`` is told which cell is being built or runs for the first time."""
@@ -93,8 +99,6 @@ def _measured(
     FALLBACKS.clear()
     clock = clock_for(cell.device)
     built = make(cell, limits.seed)
-    if task.slowdown:
-        built = replace(built, model=Delayed(built.model, task.slowdown))
     also = []
     for other in task.also:
         at[0] = other
@@ -118,22 +122,20 @@ def _measured(
     if limits.energy_s and cell.device != "cpu" and cell.against is None:
         each_s = statistics.median(samples["latency"])
         _energy_window(cell, runner, limits.energy_s, exchange, each_s)
-    rss = rss_peak_bytes()
     memories: dict[Cell, Memory] = {}
     if limits.memory and cell.against is not None:
         # the other sides would be part of it
         del built, runner, also
         for side in (cell.against, cell, *task.also):
             alone = side.model_copy(update={"against": None})
-            # the process has held all of them
-            held = {"rss_peak": None if side is cell.against else rss}
-            memories[side] = _memory_alone(alone, limits.seed).model_copy(update=held)
+            memories[side] = _memory_alone(alone, limits.seed)
+        # the process has held all of them
+        of = memories[cell.against]
+        memories[cell.against] = of.model_copy(update={"rss_peak": None})
     elif limits.memory:
-        memory = memory_of(cell.device, runner)
-        if cell.mode == "cuda-graph":
-            # a replay allocates nothing: its memory is reserved for the graph
-            memory = memory.model_copy(update={"peak": None})
-        memories[cell] = memory.model_copy(update={"rss_peak": rss})
+        # a replay allocates nothing: its memory is reserved for the graph
+        unknown = {"peak": None} if cell.mode == "cuda-graph" else {}
+        memories[cell] = memory_of(cell.device, runner).model_copy(update=unknown)
     fallen = {"status": "fallback", "error": "; ".join(sorted(FALLBACKS))} if FALLBACKS else {}
     records = []
     for number, each in enumerate((cell, *task.also)):
@@ -141,25 +143,16 @@ def _measured(
         if each.against is not None:
             target = samples[f"target {number}" if number else "target"]
             mine = {"target": target, "reference": samples["reference"]}
-        known = Timing(key="", cell=each, protocol=protocol).model_copy(
-            update={
-                "samples_s": {part: tuple(values) for part, values in mine.items()},
-                "protocol": protocol.model_copy(
-                    update={"precision": precision_of(mine, clock.resolution_s)}
-                ),
-                "memory": memories.get(each),
-                "reference_memory": memories.get(each.against) if each.against else None,
-            }
-            | fallen
-        )
-        records.append(known)
+        found = {
+            "samples_s": {part: tuple(of) for part, of in mine.items()},
+            "protocol": protocol.model_copy(
+                update={"precision": precision_of(mine, clock.resolution_s)}
+            ),
+            "memory": memories.get(each),
+            "reference_memory": memories.get(each.against) if each.against else None,
+        }
+        records.append(Timing(key="", cell=each).model_copy(update=found | fallen))
     return records
-
-
-@cache
-def _allowed() -> list[int]:
-    """The CPUs of this process as it found them, before it was pinned to some."""
-    return allowed_cpus()
 
 
 def _configure(cell: Cell) -> None:
@@ -169,10 +162,10 @@ def _configure(cell: Cell) -> None:
     if device.type == "cuda" and device.index is not None:
         # events are recorded on the current device's stream
         torch.cuda.set_device(device)
-    if device.type == "cpu" and (allowed := _allowed()):
-        if cell.threads > len(allowed):
-            raise Unsupported(f"{cell.threads} threads have {len(allowed)} CPUs to run on")
-        os.sched_setaffinity(0, cpus_for(cell.threads, allowed))
+    if device.type == "cpu" and ALLOWED:
+        if cell.threads > len(ALLOWED):
+            raise Unsupported(f"{cell.threads} threads have {len(ALLOWED)} CPUs to run on")
+        os.sched_setaffinity(0, cpus_for(cell.threads, ALLOWED))
     set_products(cell)
 
 
@@ -217,13 +210,13 @@ def answering(pipe: Connection) -> tuple[Exchange, Callable[[], None]]:
     return exchange, lambda: pipe.send(STARTED)
 
 
-def main() -> None:
-    """Time the cells of the parent's tasks until it hangs up."""
+def main(make: Make = _built) -> None:
+    """Time the cells of the parent's tasks until it hangs up; ``make`` as for :func:`measure`."""
     pipe = connect()
     exchange, started = answering(pipe)
     with contextlib.suppress(EOFError, ParentGone):
         while True:
-            for timing in measure_all(pipe.recv(), exchange, started):
+            for timing in measure_all(pipe.recv(), exchange, started, make=make):
                 pipe.send(timing)
 
 
