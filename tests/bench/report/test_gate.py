@@ -40,14 +40,7 @@ MORE_MEMORY = verdict(
 CRASHED = verdict("INVALID", target="c3d", why="head crashed: Segfault\n  at 0x7|8")
 
 
-def cells(table):
-    """The cells as people see them, by heading."""
-    rows = [line for line in table.markdown().splitlines() if line.startswith("|")]
-    heading, _, *body = [[cell.strip() for cell in row.strip("|").split(" |")] for row in rows]
-    return [dict(zip(heading, line, strict=True)) for line in body]
-
-
-def test_a_line_for_each_verdict():
+def test_a_line_for_each_verdict(cells):
     latency, memory, crashed = cells(verdict_table([SLOWER, MORE_MEMORY, CRASHED]))
     assert {
         "Target": "mfnet-nl",
