@@ -173,7 +173,7 @@ def test_hostile_names_stay_text():
 LONG = "tests/perf/test_a_speed.py::TestOfMany::test_an_encoder_of_some_length[7-cpu]"
 
 
-def test_the_table_is_no_wider_than_a_terminal_or_a_pipe():
+def test_the_table_is_no_wider_than_a_terminal_or_a_pipe(cells):
     known = {"ratio": 1.0623, "low": 0.0511, "high": 12.0731, "base": 12_345.6, "head": 13_114.7}
     table = verdict_table([verdict("INCONCLUSIVE", target=LONG, pairs=40, margin=0.1, **known)])
     for terminal, limit in ((True, 80), (False, 100)):
