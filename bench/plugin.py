@@ -11,7 +11,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -323,15 +323,7 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
         names = ("device", "device_uuid", "driver", "cuda", "cudnn", "triton")
         machine_info.update({name: getattr(machine, name) for name in names})
     machine_info["clocks"] = clocks(machine)
-    machine_info["tf32"] = _tf32()
-
-
-@cache
-def _tf32() -> bool:
-    """Whether products were TF32 when the run began; a test may change it."""
-    import torch
-
-    return torch.get_float32_matmul_precision() != "highest"
+    machine_info["tf32"] = torch.get_float32_matmul_precision() != "highest"
 
 
 @pytest.hookimpl(wrapper=True)
