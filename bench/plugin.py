@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options that write baselines."""
+    """Add the options that write baselines, and of the suites."""
     group = parser.getgroup("vidcost", "exact counts (vidcost)")
     group.addoption(
         "--count-update", action="store_true", help="Write all counts of this run to the baselines."
@@ -37,6 +37,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--count-update-new", action="store_true", help="Write only counts without a baseline."
     )
+    for name, metavar in (("target", "my_net.py:make"), ("input", "SHAPE")):
+        words = f"A network of your own, or its input, for vidcost.bench.suites: {metavar}."
+        group.addoption(
+            f"--vidcost-{name}", action="append", default=[], metavar=metavar, help=words
+        )
 
 
 def pytest_configure(config: pytest.Config) -> None:

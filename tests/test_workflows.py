@@ -77,7 +77,7 @@ def test_auto_is_where_the_change_left_the_target_branch(
     origin, clone = tmp_path / "origin", tmp_path / "clone"
     origin.mkdir()
     git(origin, "init", "-q", "-b", "main")
-    for branch, message in (("main", "one"), ("main", "left"), ("change", "new"), ("main", "tip")):
+    for message in ("one", "left", "new", "tip"):
         if message == "new":
             git(origin, "switch", "-q", "-c", "change")
         elif message == "tip":
@@ -104,8 +104,7 @@ def test_the_action_runs_tests_and_times(tmp_path: Path) -> None:
     assert 0 == shell("gate.sh", tmp_path, RUN="counts time", **known).returncode
     assert [
         "python -m pytest tests/a tests/b",
-        "vidcost gate time tests/a tests/b --base v1 --device cpu --out gate.json "
-        "--junit gate.xml",
+        "vidcost gate time tests/a tests/b --base v1 --device cpu --out gate.json --junit gate.xml",
     ] == (tmp_path / "calls").read_text().splitlines()
     fake(tmp_path, "vidcost", "exit 3")
     assert 3 == shell("gate.sh", tmp_path, RUN="counts time", **known).returncode
