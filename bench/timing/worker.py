@@ -23,14 +23,7 @@ from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.machine import allowed_cpus, cpus_for
 from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.record import Memory, Timing
-from vidcost.bench.timing.runner import (
-    Runner,
-    Unsupported,
-    memory_of,
-    one_line,
-    set_products,
-    status_of,
-)
+from vidcost.bench.timing.runner import Runner, Unsupported, failure_of, memory_of, set_products
 from vidcost.bench.timing.sampling import precision_of, sample
 from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.blocks.attention import FALLBACKS
@@ -75,16 +68,15 @@ def measure_all(
         _configure(task.cell)
         return _measured(task, exchange, started, make, at)
     except UserCodeError as error:
-        status, words = "raised", str(error)
+        known = {"status": "raised", "error": str(error)}
     except (KeyboardInterrupt, ParentGone):
         raise
     except BaseException as error:
-        known, words = status_of(error), one_line(error)
+        known = failure_of(error) or {"status": "raised", "error": last_line(error)}
         # of our own code it would be a bug, which must not look like a measurement
-        if known is None and not at[0].code:
+        if not failure_of(error) and not at[0].code:
             raise
-        status, words = (known, words) if known else ("raised", last_line(error))
-    return [Timing(key="", cell=at[0]).model_copy(update={"status": status, "error": words})]
+    return [Timing(key="", cell=at[0]).model_copy(update=known)]
 
 
 def _measured(
