@@ -65,9 +65,6 @@ def compare(
     ] = True,
     time_limit: options.TimeLimit = "5m",
     resume: options.Resume = True,
-    engine: options.EngineName = "here",
-    address: options.Address = None,
-    gpu: options.GpuType = None,
     results: options.Results = Path("results"),
     as_: options.As = None,
     wide: options.Wide = False,
@@ -80,7 +77,7 @@ def compare(
     stored like those of `vidcost time`. Several conditions, as in --frames 8,16,32, are all
     compared.
     """
-    from vidcost.bench.cli.engines import Place, take
+    from vidcost.bench.cli.engines import take
     from vidcost.bench.cli.targets import check_options, limit_s, parted, targets
     from vidcost.bench.inspection.comparison import (
         compared,
@@ -91,12 +88,12 @@ def compare(
     )
     from vidcost.bench.progress import progress
     from vidcost.bench.report.timing import compare_table
+    from vidcost.bench.timing import machine
     from vidcost.bench.timing.plan import seconds
-    from vidcost.bench.timing.store import by_kind
     from vidcost.bench.timing.sweep import Swept
 
     began = monotonic()
-    place = Place(engine, address, gpu, device, None if budget == "0s" else budget)
+    machine.check_device(device)
     budget_s, limit = seconds(budget or BUDGET), limit_s(time_limit)
     _, own = parted(networks)
     check_options(own, inputs)
@@ -115,36 +112,31 @@ def compare(
             f"{' '.join(networks)!r} matches {len(chosen_targets)} rows: compare blocks in one"
         )
     files.check_folder(results)
-    with place.joined([*networks, *(block or ())]) as cores:
-        conditions = {"device": device, "threads": threads or cores, "classes": classes, **axes}
-        chosen = variants(chosen_targets, at or (), block or (), conditions)
-        with progress("counting", len(chosen)) as advance:
-            counts = count_all(
-                chosen,
-                reference_counters=("fvcore",) if reference_counter else (),
-                limit_s=limit,
-                advance=advance,
-            )
-        taken = Swept()
-        if budget_s:
-            taken = take(
-                to_time(chosen, counts),
-                results,
-                place=place,
-                resume=resume,
-                start_up_s=limit,
-                budget_s=budget_s,
-                began=began,
-                predicted=predicted(chosen, counts),
-                command="vidcost compare",
-            )
-    timings = max(by_kind(taken.timings), key=len)
-    found = compared(chosen, counts, timings)
+    known = {"device": device, "threads": threads or machine.default_threads(device)}
+    chosen = variants(chosen_targets, at or (), block or (), {**known, "classes": classes, **axes})
+    with progress("counting", len(chosen)) as advance:
+        counts = count_all(
+            chosen,
+            reference_counters=("fvcore",) if reference_counter else (),
+            limit_s=limit,
+            advance=advance,
+        )
+    taken = Swept()
+    if budget_s:
+        taken = take(
+            to_time(chosen, counts),
+            results,
+            resume=resume,
+            start_up_s=limit,
+            budget_s=budget_s,
+            began=began,
+            predicted=predicted(chosen, counts),
+            command="vidcost compare",
+        )
+    found = compared(chosen, counts, taken.timings)
     title = f"Blocks in {networks[0]} at {', '.join(dict.fromkeys(at))}" if at else "Networks"
-    table = compare_table(found, [each.cell for each in chosen], timings, title=title)
-    left_out = len(taken.timings) - len(timings)
-    more = [f"{left_out} more timings, on other kinds of machines, are stored and not shown"]
-    for note in (*taken.notes, *(more if left_out else ())):
+    table = compare_table(found, [each.cell for each in chosen], taken.timings, title=title)
+    for note in taken.notes:
         typer.echo(note, err=True)
     print_table(table, as_)
     # that a block does not fit one of several clips is a fact, not a failure

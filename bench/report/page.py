@@ -4,7 +4,7 @@ import datetime
 import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,9 +20,10 @@ from vidcost.bench.count.reconcile import Entry, reconcile, with_stored_answers
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.audit import Finding, claim_table, figure_table, findings
 from vidcost.bench.report.paper import met_by
-from vidcost.bench.report.plots import Plot, accuracy_plot, anchor, latency_plot
+from vidcost.bench.report.plots import Plot, accuracy_plot, anchor
 from vidcost.bench.report.reconciliation import reconciliation_table
 from vidcost.bench.report.table import MISSING, Column, Table, billions, millions, percent
+from vidcost.bench.report.timing import timing_table
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.store import stored_by_device
 from vidcost.papers import catalog
@@ -106,7 +107,8 @@ def sections(data: Data) -> list[Section]:
     Raises: ValueError if there is something that does not go into one table.
     """
     accuracy = accuracy_plot(data.paper, data.records, data.devices)
-    latencies = [latency_plot(name, timings) for name, timings in data.devices.items()]
+    timed = [(name, timing_table(timings)) for name, timings in data.devices.items()]
+    latencies = [Shown(anchor(name), replace(table, title=name)) for name, table in timed]
     reconciled = [Shown("reconciliation-rows", reconciliation_table(data.entries))]
     audit = (
         Shown("audit-figures", figure_table(data.judged)),
@@ -116,7 +118,7 @@ def sections(data: Data) -> list[Section]:
         Section("Findings", "What the audit found", findings(data.paper, data.judged)),
         Section("Accuracy", "Accuracy against cost", [accuracy] if accuracy else []),
         Section("Networks", "Every network", [Shown("row", _networks(data), anchored=True)]),
-        Section("Timings", "Latency", [plot for plot in latencies if plot], text=NO_TIMINGS),
+        Section("Timings", "Latency", latencies, text=NO_TIMINGS),
         Section("Audit", "Every printed figure and claim", audit, is_folded=True),
         Section("Reconciliation", "What each counter prints", reconciled, is_folded=True),
     ]

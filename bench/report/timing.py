@@ -63,9 +63,6 @@ _MEASURED = (
     Column("macs_per_s", "GMAC/s", giga),
     Column("peak_bytes", "Peak, MB", megabytes),
     Column("weights_bytes", "Weights", megabytes),
-    Column("reserved_bytes", "Reserved", megabytes),
-    Column("device_used_bytes", "Device", megabytes),
-    Column("rss_peak_bytes", "RSS", megabytes),
     Column("energy_j_per_clip", "J/clip", digits),
 )
 
@@ -123,9 +120,6 @@ _MEANINGS = {
     "median_s": "Latency: median of n samples, ± half of its 95% confidence interval, {intervals}",
     "precision": "reached: that half over the median",
     "peak_bytes": "peak memory: most that was allocated at once above the weights",
-    "reserved_bytes": "reserved: by the process's allocator",
-    "device_used_bytes": "device: used by all processes on it",
-    "rss_peak_bytes": "RSS: the peak of the whole process",
     "energy_j_per_clip": "energy: of the whole device",
 }
 
@@ -277,7 +271,7 @@ def with_timings(table: Table, timings: Sequence[Timing]) -> Table:
     conditions by default.
     """
     rows = {line["row"] for line in table.lines}
-    shown = [each for each in timings if _is_shown(each) and each.cell.row in rows]
+    shown = [each for each in timings if is_row_by_default(each) and each.cell.row in rows]
     dtypes = [each for each in _DTYPES if any(each == timing.cell.dtype for timing in shown)]
     if not dtypes:
         return table
@@ -312,7 +306,8 @@ def with_timings(table: Table, timings: Sequence[Timing]) -> Table:
     )
 
 
-def _is_shown(timing: Timing) -> bool:
+def is_row_by_default(timing: Timing) -> bool:
+    """Whether a row was timed as it stands, under the conditions of a paper's tables."""
     cell, default = timing.cell, Conditions()
     free = ("batch", "dtype", "threads")
     return (

@@ -135,36 +135,16 @@ def blocks_alone(
     every = specs(functions=len(wanted) > 1)
     named = [spec for text in words for spec in text.split()]
     found, reasons = [], []
-    for spec in (each for name in named for each in (every if name == ALL else (name,))):
-        _factory(spec)
-        try:
-            names = [with_impl(spec, checked(each)) for each in wanted]  # type: ignore[arg-type]
-        except ValueError as error:
-            if ALL not in named or not set(wanted) <= set(IMPLS):
-                raise
-            reasons.append(f"{spec} left out: {error}")
-        else:
-            found.append(names[0] if len(names) == 1 else spec)
-    alone, unfit = fitting(found, [shape_of(text) for text in shapes] or SHAPES)
-    return alone, [*reasons, *unfit]
-
-
-def _factory(spec: str) -> Callable[..., nn.Module] | None:
-    # a user's code is run by the worker alone, which reports its failures
-    return None if reference_of(spec) else block_factory(spec)
-
-
-def fitting(
-    specs: Sequence[str], shapes: Iterable[Shape]
-) -> tuple[list[tuple[str, Shape]], list[str]]:
-    """Blocks with the shapes they can be built for, shape by shape, and why the others cannot.
-
-    Raises: ValueError for an unknown block, or if nothing fits.
-    """
-    found, reasons = [], []
-    factories = {spec: _factory(spec) for spec in specs}
-    for shape in shapes:
-        for spec, factory in factories.items():
+    for shape in [shape_of(text) for text in shapes] or SHAPES:
+        for spec in (each for name in named for each in (every if name == ALL else (name,))):
+            factory = _factory(spec)
+            try:
+                names = [with_impl(spec, checked(each)) for each in wanted]  # type: ignore[arg-type]
+            except ValueError as error:
+                if ALL not in named or not set(wanted) <= set(IMPLS):
+                    raise
+                reasons.append(f"{spec} left out: {error}")
+                continue
             try:
                 if factory is not None:
                     with torch.device("meta"):
@@ -172,10 +152,15 @@ def fitting(
             except ValueError as error:
                 reasons.append(f"{spec} at {'x'.join(map(str, shape))} left out: {error}")
             else:
-                found.append((spec, shape))
+                found.append((names[0] if len(names) == 1 else spec, shape))
     if reasons and not found:
         raise ValueError(reasons[0])
-    return found, reasons
+    return found, list(dict.fromkeys(reasons))
+
+
+def _factory(spec: str) -> Callable[..., nn.Module] | None:
+    # a user's code is run by the worker alone, which reports its failures
+    return None if reference_of(spec) else block_factory(spec)
 
 
 # words and budgets

@@ -221,14 +221,3 @@ def machine_of_all(timings: Iterable[Timing]) -> Machine | None:
     if len(kinds) > 1:
         raise ValueError("timings of unlike machines do not go into one table")
     return kinds.pop() if kinds else None
-
-
-def rows_timed_alike(timings: Iterable[Timing]) -> dict[str, Timing]:
-    """Inference of rows as they stand, by name, under the conditions that most were timed under."""
-    groups: dict[str, dict[str, Timing]] = {}
-    for timing in timings:
-        cell = timing.cell
-        if cell.row is None or not cell.is_row_itself or cell.against or cell.phase == "training":
-            continue
-        groups.setdefault(cell.model_dump_json(exclude={"row"}), {})[cell.row] = timing
-    return max(groups.values(), key=len, default={})
