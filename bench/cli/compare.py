@@ -60,9 +60,6 @@ def compare(
             metavar="TIME", help="Time for so long in all: 90s, 10m, 0s for not; default: 2m."
         ),
     ] = None,
-    reference_counter: Annotated[
-        bool, typer.Option("--fvcore/--no-fvcore", help="Ask fvcore, which runs each for real.")
-    ] = True,
     time_limit: options.TimeLimit = "5m",
     resume: options.Resume = True,
     results: options.Results = Path("results"),
@@ -115,12 +112,7 @@ def compare(
     known = {"device": device, "threads": threads or machine.default_threads(device)}
     chosen = variants(chosen_targets, at or (), block or (), {**known, "classes": classes, **axes})
     with progress("counting", len(chosen)) as advance:
-        counts = count_all(
-            chosen,
-            reference_counters=("fvcore",) if reference_counter else (),
-            limit_s=limit,
-            advance=advance,
-        )
+        counts = count_all(chosen, limit_s=limit, advance=advance)
     taken = Swept()
     if budget_s:
         taken = take(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.inspection.counted import Counted, counted
 from vidcost.bench.isolation import Isolated
 from vidcost.bench.timing.cell import Cell, checked_cell, combinations
@@ -67,7 +66,6 @@ def variants(
 def count_all(
     chosen: Sequence[Variant],
     *,
-    reference_counters: Sequence[Convention],
     limit_s: float,
     advance: Callable[[str], None] = lambda _: None,
 ) -> list[Counted]:
@@ -78,10 +76,9 @@ def count_all(
     """
     found = []
     with Isolated() as process:
-        options: dict[str, Any] = {"reference_counters": reference_counters, "limit_s": limit_s}
         for variant in chosen:
             try:
-                each = counted(variant.cell, **options, call=process.call)
+                each = counted(variant.cell, limit_s=limit_s, call=process.call)
             except ValueError as error:
                 if variant.pair is None:
                     raise
@@ -103,12 +100,12 @@ def to_time(chosen: Sequence[Variant], counts: Sequence[Counted]) -> list[Cell]:
 
 def predicted(chosen: Sequence[Variant], counts: Sequence[Counted]) -> dict[Cell, Predicted]:
     """What the counts say of the cells to be timed; of a training step they say nothing."""
-    found = {}
-    for variant, count in zip(chosen, counts, strict=True):
-        if count.total and variant.cell.phase == "inference":
-            for cell in filter(None, (variant.cell, variant.pair)):
-                found[cell] = Predicted(count.total.macs, count.total.macs)
-    return found
+    return {
+        cell: Predicted(count.total.macs, count.total.macs)
+        for variant, count in zip(chosen, counts, strict=True)
+        for cell in (variant.cell, variant.pair)
+        if cell and count.total and cell.phase == "inference"
+    }
 
 
 def compared(
@@ -123,13 +120,11 @@ def compared(
     lines: list[dict[str, Any]] = []
     for index, (variant, count) in enumerate(zip(chosen, counts, strict=True)):
         total, cell = count.total, variant.cell
-        fvcore = count.answers.get("fvcore")
         line: dict[str, Any] = {"name": variant.name, **cell.model_dump(exclude={"against"})}
         line |= {
             "block": None if cell.blocks is None else variant.name,
             "params": total and total.params,
             "macs": total and total.macs,
-            "fvcore": fvcore and fvcore.flops,
             "closed_forms": count.closed_forms if total and cell.blocks else None,
             "status": count.status,
             "error": count.error or None,

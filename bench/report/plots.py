@@ -14,7 +14,8 @@ import vl_convert
 from vidcost.bench import files
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.table import Table
-from vidcost.bench.report.timing import conditions_in_words, is_row_by_default
+from vidcost.bench.report.timing import is_row_by_default
+from vidcost.bench.timing.cell import in_words
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.record import Timing
 from vidcost.papers.figures import Paper, PrintedRow
@@ -298,7 +299,7 @@ def _costs(
             continue
         for key, (figure, words, unit) in _MEASURED.items():
             if value := figures(timing)[figure]:
-                source = f"timed on {device}, {conditions_in_words([timing])}"
+                source = f"timed on {device}, {in_words([timing.cell])}"
                 yield f"{key}@{device}", f"{words} ({device})", value / unit, source
 
 

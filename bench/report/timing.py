@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from itertools import product
 from typing import Any
 
 from vidcost.bench.inspection.comparison import PLAIN
@@ -18,7 +16,8 @@ from vidcost.bench.report.table import (
     percent,
     words,
 )
-from vidcost.bench.timing.cell import AXES, Conditions, Dtype, in_words, varying
+from vidcost.bench.timing import cell as timed
+from vidcost.bench.timing.cell import AXES, Conditions, in_words, varying
 from vidcost.bench.timing.figures import figures, pair_figures
 from vidcost.bench.timing.record import PARTS, UNKNOWN, Machine, Timing
 from vidcost.bench.timing.store import machine_of_all
@@ -104,24 +103,11 @@ _COMPARED = (
     Column("peak_bytes", "Peak, MB", megabytes),
     Column("added_peak_bytes", "added", _signed(megabytes)),
     Column("added_params", "Params added", _signed(integer), is_wide=True),
-    Column("fvcore", "fvcore", compact, integer),
     Column("closed_forms", "Closed forms met", checked, is_wide=True),
     STATUS,
 )
 
 BATCH = 8
-_DTYPES: Mapping[Dtype, str] = {
-    "fp32": "fp32: TF32 off",
-    "tf32": "tf32: fp32 data, TF32 products",
-    "bf16": "bf16: weights and data",
-}
-
-_MEANINGS = {
-    "median_s": "Latency: median of n samples, ± half of its 95% confidence interval, {intervals}",
-    "precision": "reached: that half over the median",
-    "peak_bytes": "peak memory: most that was allocated at once above the weights",
-    "energy_j_per_clip": "energy: of the whole device",
-}
 
 
 def timing_table(timings: Iterable[Timing]) -> Table:
@@ -131,16 +117,17 @@ def timing_table(timings: Iterable[Timing]) -> Table:
     """
     chosen = [timing for timing in timings if timing.cell.against is None]
     lines = list(map(figures, chosen))
-    keys = {column.key for column in present(lines, _MEASURED)}
-    meant = "; ".join(text for key, text in _MEANINGS.items() if key in keys)
-    legend = f"{meant.format(intervals=intervals_of(chosen))}. "
-    legend += f"Conditions: {conditions_in_words(chosen)}."
-    return _table("Timings", "Target", chosen, lines, _MEASURED, legend)
+    legend = (
+        f"Latency: median of n samples, ± half of its 95% confidence interval, "
+        f"{intervals_of(chosen)}; reached: that half over the median. Peak: most that was "
+        "allocated at once above the weights. Energy: of the whole device. Conditions: "
+        f"{in_words(t.cell for t in chosen)}."
+    )
+    return _table("Timings", chosen, lines, _MEASURED, legend)
 
 
 def _table(
     title: str,
-    heading: str,
     timings: Sequence[Timing],
     lines: Sequence[Mapping[str, Any]],
     columns: Sequence[Column],
@@ -151,7 +138,7 @@ def _table(
     apart = (Column(name, AXES[name].label, condition) for name in names)
     return Table(
         title=title,
-        columns=(Column("target", heading), *apart, *present(lines, [*columns, STATUS])),
+        columns=(Column("target", "Target"), *apart, *present(lines, [*columns, STATUS])),
         lines=lines,
         footnotes=failures(lines),
         legend=(legend, machine_of_timings(timings)),
@@ -183,9 +170,9 @@ def pair_table(timings: Iterable[Timing]) -> Table:
     if of_blocks:
         title, what = "Implementations of blocks", "With: the optimized one; without: the reference"
     legend = _PAIR_LEGEND.format(
-        what=what, conditions=conditions_in_words(chosen), intervals=intervals_of(chosen)
+        what=what, conditions=in_words(t.cell for t in chosen), intervals=intervals_of(chosen)
     )
-    return _table(title, "Target", chosen, lines, _PAIRED, legend)
+    return _table(title, chosen, lines, _PAIRED, legend)
 
 
 _INTRODUCTION = """\
@@ -205,13 +192,13 @@ def blocks_markdown(devices: Mapping[str, Iterable[Timing]]) -> str:
             alike.setdefault(conditions, []).append(timing)
         for taken in alike.values():
             table = pair_table(sorted(taken, key=lambda each: math.prod(each.cell.shape or ())))
-            parts += [f"## {device}, {conditions_in_words(taken)}\n", table.wide().markdown()]
+            parts += [f"## {device}, {in_words(t.cell for t in taken)}\n", table.wide().markdown()]
     return "\n".join(parts)
 
 
 def compare_table(
     lines: Sequence[Mapping[str, Any]],
-    cells: Sequence[Cell],
+    cells: Sequence[timed.Cell],
     timings: Sequence[Timing],
     *,
     title: str,
@@ -235,7 +222,7 @@ def compare_table(
             "Latency: median. Added: median of the differences of pairs of passes, all networks "
             f"interleaved, ± half of its 95% confidence interval, {intervals_of(done)}. Not "
             "separated from: the intervals overlap. Peak: most that was allocated at once above "
-            f"the weights. Conditions: {conditions_in_words(done)}.",
+            f"the weights. Conditions: {in_words(t.cell for t in done)}.",
             machine_of_timings(done),
         ]
     return Table(title, columns, lines, footnotes=failures(lines), legend=legend)
@@ -264,66 +251,12 @@ def sentences(lines: Sequence[Mapping[str, Any]], varying: Sequence[str] = ()) -
     return said
 
 
-def with_timings(table: Table, timings: Sequence[Timing]) -> Table:
-    """A paper's ``table`` with what one device took for its rows; as it is if for none.
-
-    Rows as they stand, one clip on a CPU and a batch of :data:`BATCH` on a GPU, all other
-    conditions by default.
-    """
-    rows = {line["row"] for line in table.lines}
-    shown = [each for each in timings if is_row_by_default(each) and each.cell.row in rows]
-    dtypes = [each for each in _DTYPES if any(each == timing.cell.dtype for timing in shown)]
-    if not dtypes:
-        return table
-    records = {(each.cell.row, each.cell.dtype): each for each in shown}
-    lines = [dict(line) for line in table.lines]
-    footnotes = dict(table.footnotes)
-    device = machine.device if (machine := machine_of_all(shown)) else UNKNOWN
-    for (index, line), dtype in product(enumerate(lines), dtypes):
-        timing = records.get((line["row"], dtype))
-        if timing is not None and timing.status != "ok":
-            footnotes[index, f"{device} {dtype}"] = f"{timing.status}: {timing.error}"
-        elif timing is not None:
-            found = figures(timing)
-            line[f"{device} {dtype}"] = (found["median_s"], found["half_ci_s"])
-            line[f"{device} {dtype} peak"] = found["peak_bytes"]
-    columns = (
-        *(Column(f"{device} {each}", f"{each}, ms", _interval) for each in dtypes),
-        *(Column(f"{device} {each} peak", f"Peak {each}, MB", megabytes) for each in dtypes),
-    )
-    legend = (
-        f"ms: median of one pass ± half of its 95% confidence interval, {intervals_of(shown)}. "
-        "Peak: most that was allocated at once above the weights. "
-        f"{'; '.join(_DTYPES[each] for each in dtypes)}. Conditions: {conditions_in_words(shown)}. "
-        f"{machine_of_timings(shown)}"
-    )
-    return replace(
-        table,
-        columns=(*table.columns, *columns),
-        lines=lines,
-        footnotes=footnotes,
-        legend=(*table.legend, legend),
-    )
-
-
 def is_row_by_default(timing: Timing) -> bool:
     """Whether a row was timed as it stands, under the conditions of a paper's tables."""
-    cell, default = timing.cell, Conditions()
-    free = ("batch", "dtype", "threads")
-    return (
-        cell.is_row_itself
-        and cell.against is None
-        and cell.batch == (1 if cell.device == "cpu" else BATCH)
-        and cell.dtype in _DTYPES
-        and all(getattr(cell, n) == getattr(default, n) for n in AXES if n not in free)
-    )
-
-
-def _interval(value: tuple[float, float | None]) -> str:
-    """(0.0123456, 0.0000123456) -> 12.35 ± 0.012, in ms."""
-    median_s, half_ci_s = value
-    known = milliseconds(median_s)
-    return known if half_ci_s is None else f"{known} ± {spread(half_ci_s)}"
+    cell = timing.cell
+    default = Conditions(batch=1 if cell.device == "cpu" else BATCH, threads=cell.threads)
+    is_default = all(getattr(cell, name) == getattr(default, name) for name in AXES)
+    return cell.is_row_itself and cell.against is None and is_default
 
 
 def present(lines: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> tuple[Column, ...]:
@@ -350,11 +283,6 @@ def failures(lines: Iterable[Mapping[str, Any]]) -> dict[Cell, str]:
     }
 
 
-def conditions_in_words(timings: Sequence[Timing]) -> str:
-    """The conditions common to all, in words."""
-    return in_words(timing.cell for timing in timings)
-
-
 def intervals_of(timings: Iterable[Timing]) -> str:
     """Whether intervals are of one process or of several, in words."""
     numbers = sorted({max(1, len(timing.processes)) for timing in timings}) or [1]
@@ -364,17 +292,14 @@ def intervals_of(timings: Iterable[Timing]) -> str:
 
 
 def machine_of_timings(timings: Sequence[Timing]) -> str:
-    """The kind of machine of ``timings``, and how many there were of it.
+    """The kind of machine of ``timings``.
 
     Raises: ValueError if there are several kinds.
     """
     machine = machine_of_all(timings)
     if machine is None:
         return "Device: not available."
-    machines = [timing.machine for timing in timings if timing.machine is not None]
-    units = len({(each.device_uuid, each.host) for each in machines})
-    shared = f" {units} such devices shared the work: each measured some of the lines."
-    return machine_in_words(machine) + (shared if units > 1 else "")
+    return machine_in_words(machine)
 
 
 def machine_in_words(machine: Machine) -> str:

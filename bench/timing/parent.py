@@ -195,8 +195,8 @@ class Supervisor:
         """The records of one cell, or of several in rotation: all against the same one.
 
         Several processes share the time for sampling. After ``stop_at`` of time.monotonic() the
-        worker is told that time is up. Whatever becomes of a worker, each cell has a record: one
-        that fails is left out, and the others are measured again; alone if nothing says which.
+        worker is told that time is up. Whatever becomes of a worker, each cell has a record: where
+        a rotation fails, its cells are measured one by one.
         Raises: ValueError if the device is not there; what ``predict`` raises.
         """
         first = cells[0]
@@ -216,12 +216,8 @@ class Supervisor:
                 return dict(zip(cells, joint, strict=True))
         if len(cells) == 1:
             return {first: failed}
-        if failed.status not in ("raised", "not finite", "unsupported"):
-            apart = (self.measure(each, limits=limits, stop_at=stop_at) for each in cells)
-            return {cell: timing for each in apart for cell, timing in each.items()}
-        rest = [each for each in cells if each != failed.cell]
-        found = {failed.cell: failed} | self.measure(*rest, limits=limits, stop_at=stop_at)
-        return {cell: found[cell] for cell in cells}
+        apart = (self.measure(each, limits=limits, stop_at=stop_at) for each in cells)
+        return {cell: timing for each in apart for cell, timing in each.items()}
 
     def _measure(
         self, cells: Sequence[Cell], limits: Limits, stop_at: float | None
@@ -272,7 +268,7 @@ def joined(timings: Sequence[Timing]) -> Timing:
     if not others or not protocols:
         return first
     sizes = tuple(len(next(iter(each.samples_s.values()))) for each in timings)
-    samples = {
+    samples: dict[str, tuple[float, ...]] = {
         part: tuple(chain.from_iterable(each.samples_s[part] for each in timings))
         for part in first.samples_s
     }

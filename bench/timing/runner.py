@@ -76,16 +76,13 @@ class Runner:
         """Inputs, optimisers' state between steps, and the labels or gradients they start from."""
         return sum(x.nbytes for x in self._inputs) + sum(each.state_bytes for each in self._steps)
 
-    def outputs(self) -> Iterator[tuple[Cell, Pass]]:
-        """Each side's cell with a pass of it, which returns its output at inference."""
+    def step(self) -> object:
+        """One pass of each side; the outputs at inference."""
+        outputs = []
         for part, run in self._passes.items():
             self._switch(part)
-            yield self.sides[part], run
-
-    def step(self) -> None:
-        """One pass of each side."""
-        for _, run in self.outputs():
-            run()
+            outputs.append(run())
+        return outputs
 
     def take(self, count: int) -> dict[str, list[float]]:
         """``count`` samples in seconds by part, read together at the end."""

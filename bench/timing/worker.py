@@ -43,9 +43,9 @@ def _built(cell: Cell, seed: int) -> Built:
     return build(cell, seed=seed)
 
 
-def measure(task: Task, exchange: Exchange, **options: Any) -> Timing:
+def measure(task: Task, *answers: Any, **options: Any) -> Timing:
     """The first record of :func:`measure_all`, which takes the same."""
-    return measure_all(task, exchange, **options)[0]
+    return measure_all(task, *answers, **options)[0]
 
 
 def measure_all(
@@ -60,13 +60,13 @@ def measure_all(
     ``exchange`` passes messages to the parent and returns its replies; ``started`` tells it that
     the first pass of a user's code is done; ``make`` builds a cell from a seed. A cell that its
     device cannot run, a lack of memory, and whatever a user's code does are statuses of the record.
-    Returns: a record of each cell, or only that of the one that failed.
+    Returns: a record of each cell, or one of a failure.
     Raises: ValueError if there is no such row, block or device.
     """
-    at = [task.cell]
+    cell = task.cell
     try:
-        _configure(task.cell)
-        return _measured(task, exchange, started, make, at)
+        _configure(cell)
+        return _measured(task, exchange, started, make)
     except UserCodeError as error:
         known = {"status": "raised", "error": str(error)}
     except (KeyboardInterrupt, ParentGone):
@@ -74,9 +74,15 @@ def measure_all(
     except BaseException as error:
         known = failure_of(error) or {"status": "raised", "error": last_line(error)}
         # of our own code it would be a bug, which must not look like a measurement
-        if not failure_of(error) and not at[0].code:
+        if not failure_of(error) and not _is_code(task):
             raise
-    return [Timing(key="", cell=at[0]).model_copy(update=known)]
+    return [Timing(key="", cell=cell).model_copy(update=known)]
+
+
+def _is_code(task: Task) -> bool:
+    """Whether a user's code runs in it."""
+    sides = (task.cell, task.cell.against, *task.also)
+    return any(side is not None and side.code for side in sides)
 
 
 def _measured(
@@ -84,26 +90,20 @@ def _measured(
     exchange: Exchange,
     started: Callable[[], None],
     make: Make,
-    at: list[Cell],
 ) -> list[Timing]:
-    """The records; ``at`` is told which cell is being built or runs for the first time."""
     cell, limits = task.cell, task.limits
     FALLBACKS.clear()
     clock = clock_for(cell.device)
     built = make(cell, limits.seed)
-    also = []
-    for other in task.also:
-        at[0] = other
-        also.append((other, make(other.model_copy(update={"against": None}), limits.seed)))
+    others = [each.model_copy(update={"against": None}) for each in task.also]
+    also = [(each, make(each, limits.seed)) for each in others]
     runner = Runner(cell, built, clock, seed=limits.seed, also=also)
-    if any(each.code for each in runner.sides.values()):
-        for side, output in runner.outputs():
-            at[0] = cell if side is cell.against else side
-            if not is_finite(output()):
-                error = "it returned values that are not finite"
-                return [Timing(key="", cell=at[0], status="not finite", error=error)]
+    if _is_code(task):
+        output = runner.step()
         started()
-    at[0] = cell
+        if not is_finite(output):
+            error = "it returned values that are not finite"
+            return [Timing(key="", cell=cell, status="not finite", error=error)]
     samples, protocol = sample(runner.take, limits, exchange, resolution_s=clock.resolution_s)
     cpus = tuple(allowed_cpus()) if cell.device == "cpu" else ()
     protocol = protocol.model_copy(update={"cpus": cpus})

@@ -12,7 +12,7 @@ from vidcost.bench.timing.plan import network_fields
 INPUT = "2x3x3x4x5"
 MACS = 50 * 120 + 14 * 2
 MFNET = "compare mfnet --at conv4:before-last --frames 4 --size 64 --threads 1".split()
-UNTIMED = ["--budget", "0s", "--no-fvcore"]
+UNTIMED = ["--budget", "0s"]
 
 pytestmark = pytest.mark.usefixtures("vidcost", "in_this_process")
 
@@ -83,9 +83,7 @@ def test_a_network_is_swept_over_batches(vidcost, stopwatch):
 
 @pytest.mark.slow
 def test_two_networks_are_compared_in_a_sentence(vidcost, real_sweep):
-    words = (
-        f"compare theirs.py:Net theirs.py:make --input {INPUT} --budget 20s --threads 1 --no-fvcore"
-    )
+    words = f"compare theirs.py:Net theirs.py:make --input {INPUT} --budget 20s --threads 1"
     ran = vidcost(*words.split())
     assert 0 == ran.status, ran.err
     said = " ".join(ran.out.split())
@@ -130,7 +128,7 @@ def test_a_network_of_their_own_takes_blocks_behind_its_modules(vidcost):
 
 @pytest.mark.slow
 def test_contributions_are_timed_and_shown_with_what_cannot_be_separated(vidcost, real_sweep):
-    words = [*MFNET, "--block", "theirs.py:Scale", "--no-fvcore", "--budget", "25s"]
+    words = [*MFNET, "--block", "theirs.py:Scale", "--budget", "25s"]
     ran = vidcost(*words, "--json")
     assert 0 == ran.status
     none, mine = json.loads(ran.out)

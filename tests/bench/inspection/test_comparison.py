@@ -102,14 +102,14 @@ def test_the_cells_that_are_timed():
 def test_counts_of_variants_and_of_blocks_that_do_not_fit():
     names = []
     some = chosen("nl", "pnl:n=4")
-    plain, nl, pnl = count_all(some, reference_counters=(), limit_s=60, advance=names.append)
+    plain, nl, pnl = count_all(some, limit_s=60, advance=names.append)
     assert [PLAIN, "nl", "pnl:n=4"] == names
     assert 295_680 == nl.total.params - plain.total.params
     assert ("rejected", None) == (pnl.status, pnl.total)
     assert "at most n=3 scales" in pnl.error
     # none that fits
     with pytest.raises(ValueError, match="at most n=3 scales"):
-        count_all(chosen("pnl:n=4"), reference_counters=(), limit_s=60)
+        count_all(chosen("pnl:n=4"), limit_s=60)
 
 
 @pytest.mark.usefixtures("folder")

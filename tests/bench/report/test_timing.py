@@ -2,20 +2,16 @@ from pathlib import Path
 
 import pytest
 
-from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.timing import (
     blocks_markdown,
     compare_table,
     pair_table,
     sentences,
     timing_table,
-    with_timings,
 )
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures, pair_figures
 from vidcost.bench.timing.store import stored_by_device
-from vidcost.papers import catalog
-from vidcost.papers.pnl2020.rows import ROWS
 
 MFNET, NL = Cell(row="mfnet"), Cell(row="mfnet-nl")
 PAIR = Cell(row="mfnet-nl", against=Cell(row="mfnet-nl", blocks=()))
@@ -206,69 +202,3 @@ def test_a_comparison_is_a_sentence(ratio, sentence):
     line |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
     assert [sentence] == sentences([one("a"), line])
     assert [sentence.replace(".", "", 0)[:-1] + " at batch 2."] == sentences([line], ["batch"])
-
-
-# a paper's rows
-
-ALL = {row.name: row for row in ROWS}
-DAY = "2026-11-26T20:00:00+00:00"
-
-
-@pytest.fixture
-def table(made_up):
-    """A table of the paper, every network of 1 GMAC."""
-    records = {row.name: made_up(row.name, conv=10**9) for row in ROWS if row.build}
-    return lambda number: paper_table(number, catalog.paper(), ALL, records)
-
-
-@pytest.fixture
-def on(timed):
-    """A timing of a row on a GPU, of the name and machine given."""
-
-    def make(row, seconds=0.1, device="Abacus GPU", machine=None, known=None, **conditions):
-        cell = Cell(row=row, **({"device": "cuda", "batch": 8} | conditions))
-        made = timed(cell, seconds, **({"started": DAY} | (known or {})))
-        gpu = {"device": device, "device_uuid": "GPU-1", "driver": "580", "cuda": "13.0"}
-        of = made.machine.model_copy(update=gpu | {"cudnn": "91900"} | (machine or {}))
-        return made.model_copy(update={"machine": of})
-
-    return make
-
-
-def test_a_papers_table_gains_latency_and_memory_of_a_device(table, on, cells):
-    timings = [on("mfnet", 0.1), on("mfnet", 0.02, dtype="bf16")]
-    timings.append(on("mfnet-pnl", None, known={"status": "oom", "error": "20 GiB"}))
-    found = with_timings(table(3), [*timings, on("r50-ucf101", 0.3)])
-    mfnet, concatenation, pnl = cells(found)
-    measured = {
-        "fp32, ms": "100.0 ± 4.0",
-        "bf16, ms": "20.00 ± 0.80",
-        **{f"Peak {dtype}, MB": "61.0" for dtype in ("fp32", "bf16")},
-    }
-    assert measured == {key: mfnet[key] for key in measured}
-    assert ["–"] * 4 == [concatenation[key] for key in measured]
-    assert pnl["fp32, ms"].startswith("–")
-    assert " oom: 20 GiB\n" in found.markdown()
-    assert "batch 8" in found.legend[-1]
-    assert "Device: Abacus GPU" in found.legend[-1]
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"device": "cpu"},
-        {"batch": 1},
-        {"dtype": "fp16"},
-        {"frames": 8},
-        {"mode": "cuda-graph"},
-        {"against": Cell(row="mfnet", device="cuda", batch=8)},
-    ],
-)
-def test_what_was_timed_otherwise_is_not_shown(other, table, timed):
-    timing = timed(Cell(**({"row": "mfnet-pnl", "device": "cuda", "batch": 8} | other)))
-    assert table(3) == with_timings(table(3), [timing])
-
-
-def test_on_a_cpu_rows_are_timed_at_one_clip(table, timed, cells):
-    found = with_timings(table(3), [timed(Cell(row="mfnet", threads=2), 0.5)])
-    assert "500.0 ± 20" == cells(found)[0]["fp32, ms"]

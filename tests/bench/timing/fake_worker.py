@@ -29,12 +29,9 @@ def answer(task, *, precision=0.004, sampling_s=0.5, **fields):
 def main():
     task = PIPE.recv()
     cells = (task.cell, *task.also)
-    for cell in cells:
-        if cell.row == "bad":
-            PIPE.send(Timing(key="", cell=cell, status="raised", error="theirs"))
-            return
-    rows = [cell.row for cell in cells]
-    kind, _, more = ("crash" if "crash" in rows else task.cell.row).partition("-")
+    # whichever fails, all do
+    failing = [cell.row for cell in cells if cell.row in ("crash", "oom")]
+    kind, _, more = (failing or [task.cell.row])[0].partition("-")
     if kind == "ok" or (kind == "hang" and "CALM" in os.environ):
         chunk()
         for cell in cells:

@@ -9,7 +9,7 @@ import pytest
 
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.store import Store, by_kind, rows_timed_alike, store_of, stored_by_device
+from vidcost.bench.timing.store import Store, by_kind, store_of, stored_by_device
 
 CELL = Cell(row="mfnet-nl")
 
@@ -230,17 +230,3 @@ def test_unlike_machines_have_tables_of_their_own(timed, abacus):
     second = [timed(CELL, machine=abacus.model_copy(update={"driver": "570", "host": "n9"}))]
     assert [first, second] == [list(each) for each in by_kind(first + second)]
     assert [[]] == [list(each) for each in by_kind([])]
-
-
-def test_rows_timed_alike_are_those_of_the_conditions_with_most_rows(timed):
-    cells = (
-        Cell(row="mfnet", batch=8),
-        Cell(row="mfnet"),
-        CELL,
-        Cell(row="mfnet-pnl", frames=8),
-        Cell(row="s3d", phase="training"),
-        Cell(row="mfnet-pnl", against=Cell(row="mfnet-pnl", blocks=())),
-        Cell(row="mfnet-pnl", blocks=(("conv4:before-last", "nl"),)),
-    )
-    found = rows_timed_alike(map(timed, cells))
-    assert {"mfnet": 1, "mfnet-nl": 1} == {row: each.cell.batch for row, each in found.items()}
