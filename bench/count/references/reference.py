@@ -23,6 +23,7 @@ Convention = Literal[
 ]
 """thop-2020 is thop of May 2020; torch its FlopCounterMode, halved; the last three are optional."""
 
+Quantity = Literal["flops", "params"]
 Status = Literal["answered", "missing", "crashed", "timed out"]
 
 
@@ -85,22 +86,8 @@ class Explanation:
         return _by_category((*self.ours.items(), *((t.part, t.amount) for t in self.terms)))
 
 
-@dataclass(frozen=True)
-class Explained:
-    """The FLOPs and parameters that a counter should print; ``params`` is None if it prints none.
-
-    Ours are MACs and parameters.
-    """
-
-    flops: Explanation
-    params: Explanation | None
-
-    def answer(self, version: str) -> Answer:
-        """The answer that it should give."""
-        params = None if self.params is None else self.params.total
-        return Answer(
-            version=version, flops=self.flops.total, params=params, parts=self.flops.parts
-        )
+Explained = Mapping[Quantity, Explanation]
+"""FLOPs that a counter should print, from our MACs, and its parameters, if it prints these."""
 
 
 def no_terms(model: nn.Module, count: Count) -> Terms:
@@ -156,16 +143,28 @@ class Reference:
         """What it should print for the ``model`` that was counted."""
         total = count.total
         macs = {"convolutions": total.conv, "products": total.linear + total.matmul}
-        params = None
+        found: dict[Quantity, Explanation] = {
+            "flops": Explanation(macs, _added_up(self.flop_terms(model, count)))
+        }
         if self.param_terms is not None:
             terms = _added_up(self.param_terms(model, count))
-            params = Explanation({"params": total.params}, terms)
-        return Explained(Explanation(macs, _added_up(self.flop_terms(model, count))), params)
+            found["params"] = Explanation({"params": total.params}, terms)
+        return found
+
+    def explained_answer(self, explained: Explained) -> Answer:
+        """The answer that it should give."""
+        flops, params = explained["flops"], explained.get("params")
+        return Answer(
+            version=self.reimplemented,
+            flops=flops.total,
+            params=params.total if params else None,
+            parts=flops.parts,
+        )
 
     def answer(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
         """Profile ``model`` on ``inputs``.  Raises: whatever the counter raises."""
         if self.profile is None:
-            return self.explain(model, count(model, *inputs)).answer(self.version)
+            return self.explained_answer(self.explain(model, count(model, *inputs)))
         flops, params, by_name = self.profile(model, inputs)
         parts = ((self.categories.get(name, name), _integer(each)) for name, each in by_name)
         return Answer(
