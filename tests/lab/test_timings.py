@@ -88,7 +88,8 @@ def test_without_install_they_are_rejected_in_a_line(gate, layout, tmp_path):
     assert 3 == status
     if layout == "editable":
         outside = f"raised: lab was imported from {lab.folder}/python/__init__.py, not from its"
-        said = " ".join(out.split())
+        # as Markdown
+        said = " ".join(out.replace("\\", "").split())
         for metric in ("latency", "memory"):
             assert re.search(f"INVALID, {re.escape(TEST)}, {metric}: (base|head) {outside}", said)
         assert "set install = true in [tool.vidcost.time]" in said
