@@ -14,14 +14,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from vidcost.bench.call import tensors_in
-from vidcost.bench.count import meta
+from vidcost.bench.count import flex, meta
 from vidcost.bench.count.operands import Multiplication, Operands, Operation, Shape, tensors_of
-from vidcost.bench.count.rules import Rule, product_kind, rule_of
+from vidcost.bench.count.rules import RULES, Rule, product_kind, rule_of
 from vidcost.models.cost import Cost
 
 
@@ -61,7 +62,9 @@ class Count:
 
     ``params`` and ``buffers`` are elements, each tensor once. ``functions`` are calls of functions
     that other counters count as one. ``multiply`` are elements of the results of multiplications
-    element by element, where no sum makes a product of them. ``outputs`` are by module.
+    element by element, where no sum makes a product of them. ``outputs`` are by module. ``masked``
+    are the MACs of attention products whose result a mask discards, by the name of the mask; None
+    if the mask's values are not known. They are counted, too.
     """
 
     params: int
@@ -71,6 +74,7 @@ class Count:
     functions: tuple[FunctionCall, ...] = ()
     multiply: int = 0
     outputs: Mapping[str, Shape] = field(default_factory=dict)
+    masked: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def total(self) -> Cost:
@@ -80,6 +84,14 @@ class Count:
     def within(self, module: str, *, params: int = 0) -> Cost:
         """The operations inside ``module`` and its descendants."""
         return Cost(params=params, **self._by_module.get(module, Counter()))
+
+    @property
+    def recomputed(self) -> Cost:
+        """What of a backward pass computes the forward pass again, as checkpoints do."""
+        amounts: Counter[str] = Counter()
+        for operation in self.operations:
+            amounts[operation.kind] += operation.amount * operation.is_recomputed
+        return Cost(**amounts)
 
     @cached_property
     def _by_module(self) -> dict[str, Counter[str]]:
@@ -94,16 +106,29 @@ class Count:
         return amounts
 
 
-def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Count:
+@dataclass
+class Pass:
+    """How a pass on the meta device runs, and what it came across.
+
+    ``keep_integers`` computes integers and booleans, where their values decide on shapes.
+    ``device`` is where the network is. ``asked`` are questions about it that were answered as on
+    the meta device; ``largest_bytes`` is the largest tensor that an operator returned.
+    """
+
+    keep_integers: bool = False
+    device: str = "cpu"
+    asked: set[str] = field(default_factory=set)
+    largest_bytes: int = 0
+
+
+def count(model: nn.Module, *inputs: Tensor, how: Pass | None = None) -> Count:
     """Count one forward pass of ``model`` on ``inputs``, in evaluation mode, without gradients.
 
     On the meta device nothing is computed; elsewhere the pass runs. The model is left as it was.
-    Where values of integers and booleans decide on shapes, ``keep_integers`` computes them during
-    a pass on the meta device.
     Raises: UncountedOperator with the names of all that have no rule.
     """
     given = tensors_in(inputs)
-    log = Log(given, keep_integers=keep_integers)
+    log = Log(given, how)
     with (
         mode(model, training=False),
         watched(model, log),
@@ -120,12 +145,13 @@ def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Cou
 class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts each operator in the module that is running."""
 
-    def __init__(self, inputs: Iterable[Tensor], *, keep_integers: bool = False) -> None:
+    def __init__(self, inputs: Iterable[Tensor], how: Pass | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.keep_integers = keep_integers
+        self.how = how or Pass()
         self.operations: list[Operation] = []
         self.functions: list[FunctionCall] = []
         self.multiply = 0
+        self.masked: dict[str, int | None] = {}
         self.last_multiplied: Multiplication | None = None
         self.calls: list[Call] = []
         self.outputs: dict[str, Shape] = {}
@@ -156,11 +182,17 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.uncounted.setdefault(func._overloadpacket._qualified_op_name, self.module)
                 result = func(*args, **kwargs)
             return result
-        if self.keep_integers:
+        if self.how.keep_integers:
             result = meta.call_with_integers(func, name, args, kwargs)
         else:
             result = meta.call(func, args, kwargs)
-        results = [result] if isinstance(result, Tensor) else tensors_of((result,))
+        # what returns nothing writes to its arguments
+        results = tensors_of(args if result is None else (result,))
+        if not self.hiding:
+            for each in results:
+                self.how.largest_bytes = max(
+                    self.how.largest_bytes, each.numel() * each.element_size()
+                )
         if rule is None:
             self.operations += self.without_rule(name, args, results)
         else:
@@ -176,15 +208,17 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def counted(self, model: nn.Module | None = None) -> Count:
         """What was counted since the last time, with the parameters and buffers of ``model``."""
         found = Count(
-            params=sum(p.numel() for p in model.parameters()) if model else 0,
-            buffers=sum(b.numel() for b in model.buffers()) if model else 0,
+            params=sum(p.numel() for p in model.parameters()) if model is not None else 0,
+            buffers=sum(b.numel() for b in model.buffers()) if model is not None else 0,
             operations=tuple(self.operations),
             calls=tuple(self.calls),
             functions=tuple(self.functions),
             multiply=self.multiply,
             outputs=self.outputs,
+            masked=self.masked,
         )
         self.operations, self.calls, self.functions, self.multiply = [], [], [], 0
+        self.masked = {}
         return found
 
     @property
@@ -233,6 +267,13 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.operands.note(out[0], Multiplication(is_square=True))
         return []
 
+    def mask(self, name: str, query: Tensor, value: Tensor, scores: int | None) -> None:
+        """Note the MACs of as many ``scores`` of attention, which a mask discards."""
+        if scores != 0:
+            macs = scores and scores * (query.shape[-1] + value.shape[-1])
+            before = self.masked.get(name, 0)
+            self.masked[name] = None if macs is None or before is None else before + macs
+
     def _multiplied(self, args: Sequence[Any], out: Tensor) -> list[Operation]:
         elements = out.numel()
         if not isinstance(args[1], Tensor):
@@ -259,9 +300,13 @@ _FUNCTIONS: dict[Callable[..., Any], str] = {
     F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
     F.interpolate: "interpolate",
     F.grid_sample: "grid_sample",
+    F.scaled_dot_product_attention: "attention",
     **dict.fromkeys((torch.outer, torch.ger, torch.Tensor.outer, torch.Tensor.ger), "outer"),
+    **dict.fromkeys((torch.kron, torch.Tensor.kron), "outer"),
     **dict.fromkeys((F.rms_norm, torch.rms_norm), "rms_norm"),
     **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout), "dropout"),
+    **dict.fromkeys((F.alpha_dropout, F.feature_alpha_dropout), "dropout"),
+    **{getattr(torch.Tensor, name).__get__: name for name in ("is_cpu", "is_cuda", "is_xpu")},
 }
 
 
@@ -269,6 +314,8 @@ class Functions(TorchFunctionMode):
     """Records calls of the functions above, not those that other functions of torch make.
 
     RMSNorm counts as one operator, whether or not the device has one, and dropout as none.
+    Attention counts its two products, whatever kernel the device has. A question about the device
+    is answered as on the CPU if the network is there.
     """
 
     def __init__(self, log: Log) -> None:
@@ -280,8 +327,16 @@ class Functions(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name, log = _FUNCTIONS.get(func), self._log
+        if isinstance(func, HigherOrderOperator):
+            if func.__name__ == "flex_attention":
+                return self._flex_attention(func, *args, **kwargs)
+            raise UncountedOperator(_of_functions(func.__name__))
         if name is None:
             return func(*args, **kwargs)
+        if name == "attention":
+            return self._attention(func, **dict(zip(_ATTENTION, args, strict=False)), **kwargs)
+        if name.startswith("is_"):
+            return self._is_on(func, name, args[0])
         first = len(log.operations)
         is_product, hides = name in ("einsum", "outer"), name in ("rms_norm", "dropout")
         log.einsums += is_product
@@ -306,6 +361,77 @@ class Functions(TorchFunctionMode):
             call = name, log.module, detail, operands, tuple(result.shape)
             log.functions.append(FunctionCall(*call, first, len(log.operations)))
         return result
+
+    def _attention(self, func: Callable[..., Any], **given: Any) -> Any:
+        log, operands = self._log, [given[each] for each in _ATTENTION[:3]]
+        query, key, value = operands
+        rows, columns = query.shape[-2], key.shape[-2]
+        pairs, mask = rows * columns, given.get("attn_mask")
+        matrices = math.prod(query.shape[:-2])
+        if given.get("is_causal"):
+            square = min(rows, columns)
+            kept = square * (square + 1) // 2 + (rows - square) * columns
+            log.mask("is_causal", query, value, matrices * (pairs - kept))
+        elif mask is not None:
+            lost = None
+            if not mask.is_meta:
+                off = ~mask if mask.dtype == torch.bool else mask.detach() == -math.inf
+                lost = int(off.sum()) * matrices * pairs // mask.numel()
+            log.mask("attn_mask", query, value, lost)
+        if torch.is_grad_enabled():
+            # autograd differentiates the parts
+            return func(**given)
+        log.hiding += 1
+        try:
+            # whatever kernel the device has, which may pad its operands
+            is_gpu = query.device.type not in ("cpu", "meta")
+            with sdpa_kernel(_KERNELS) if is_gpu else nullcontext():
+                result = func(**given)
+        finally:
+            log.hiding -= 1
+        return self._attended(operands, result)
+
+    def _attended(self, operands: Sequence[Tensor], result: Tensor) -> Tensor:
+        """Note both products of attention, in full."""
+        parts = RULES["_scaled_dot_product_flash_attention"](operands, result, lambda _: False)
+        self._log.operations += self._log.with_rule("", operands, [result], parts, "vidcost")
+        return result
+
+    def _flex_attention(
+        self, func: Callable[..., Any], query: Tensor, key: Tensor, value: Tensor, *rest: Any
+    ) -> Any:
+        score_mod, block_mask, *_ = rest
+        self._log.mask("block_mask", query, value, flex.discarded(query, key, block_mask))
+        if not torch.is_grad_enabled():
+            with _disable_current_modes():
+                out, *more = func(query, key, value, *rest)
+            self._log.operands.follow("", (query, key, value), [out])
+            return self._attended((query, key, value), out), *more
+        if not query.is_meta or not flex.is_plain(score_mod):
+            raise UncountedOperator(
+                "flex_attention with a score_mod, or where values are needed, cannot be counted in "
+                "training: use scaled_dot_product_attention"
+            )
+        out = F.scaled_dot_product_attention(
+            query, key, value, enable_gqa=query.shape[1] != key.shape[1]
+        )
+        return out, *(query.new_zeros(query.shape[:-1], dtype=torch.float32) for _ in range(2))
+
+    def _is_on(self, func: Callable[..., bool], name: str, tensor: Tensor) -> bool:
+        device = self._log.how.device
+        if not tensor.is_meta or not device.startswith(("cpu", name[3:])):
+            return func(tensor)
+        if device != "cpu":
+            # its kernels would need values
+            self._log.how.asked.add(f"{name} (in {self._log.module or 'the whole'})")
+        return device == "cpu" == name[3:]
+
+
+_ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+_KERNELS = [
+    *(SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION),
+    *(SDPBackend.CUDNN_ATTENTION, SDPBackend.MATH),
+]
 
 
 @contextmanager
@@ -365,9 +491,7 @@ def supported(log: Log) -> Iterator[None]:
         yield
     except Exception as error:
         if found := re.search(r"HigherOrderOperator (\w+)", str(error)):
-            raise UncountedOperator(
-                f"{found[1]}, a function of functions, cannot be counted: call what it calls"
-            ) from error
+            raise UncountedOperator(_of_functions(found[1])) from error
         if not log.uncounted:
             raise
         raised = error
@@ -385,6 +509,10 @@ def supported(log: Log) -> Iterator[None]:
         raise uncounted from raised
 
 
+def _of_functions(name: str) -> str:
+    return f"{name}, a function of functions, cannot be counted: call what it calls"
+
+
 @contextmanager
 def unfused(model: nn.Module, *, attention: bool = True) -> Iterator[None]:
     """Run LSTM and ``attention`` as separate operators: fused, they hide some of their products.
@@ -398,7 +526,7 @@ def unfused(model: nn.Module, *, attention: bool = True) -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     torch._C._set_mkldnn_enabled(mkldnn and not has_lstm)
     try:
-        with sdpa_kernel(SDPBackend.MATH) if attention else nullcontext():
+        with sdpa_kernel(SDPBackend.MATH) if attention else nullcontext(), flex.uncompiled():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)

@@ -22,7 +22,8 @@ class Operation:
 
     ``module`` is the innermost that it ran in, the network itself being "". ``operands`` are shapes
     of the arguments that are tensors or None, ``output`` that of the first result. ``rule`` is
-    "vidcost", "user" (:func:`vidcost.rule`) or "torch" (``register_flop_formula``).
+    "vidcost", "user" (:func:`vidcost.rule`) or "torch" (``register_flop_formula``). What a backward
+    pass computes again of the forward pass ``is_recomputed``.
     """
 
     module: str
@@ -32,6 +33,7 @@ class Operation:
     operands: tuple[Shape | None, ...]
     output: Shape
     rule: str = "vidcost"
+    is_recomputed: bool = False
 
 
 @dataclass
@@ -51,6 +53,8 @@ class Multiplication:
         if self.product is None or self.product.output != shape:
             return None
         rank, operands = len(shape), (each or () for each in self.product.operands)
+        if not rank:
+            return None
         left, right = ((1,) * (rank - len(each)) + each for each in operands)
         is_summed = any(left[dim] == right[dim] for dim in dims or range(rank))
         return self.product if is_summed else None

@@ -38,9 +38,10 @@ PRODUCTS = ("conv", "linear", "matmul")
 """Quantities that are MACs."""
 
 
-def product_kind(is_constant: IsConstant, *operands: Tensor) -> str:
-    """The kind "linear" for a product with something constant, such as a weight, else "matmul"."""
-    return "linear" if any(map(is_constant, operands)) else "matmul"
+def product_kind(is_constant: IsConstant, *operands: Any) -> str:
+    """The kind "linear" for a product with a constant tensor, such as a weight, else "matmul"."""
+    tensors = (each for each in operands if isinstance(each, Tensor))
+    return "linear" if any(map(is_constant, tensors)) else "matmul"
 
 
 def _complex(kind: str, macs: int, out: Tensor) -> tuple[str, int]:
@@ -93,14 +94,23 @@ def _product(left: int, right: int, *, mixed: bool = False) -> Rule:
     return rule
 
 
-def _outer(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-    # addr(self, vec1, vec2)
-    return _complex(product_kind(is_constant, *args[1:3]), out.numel(), out)
+def _each(products: int) -> Rule:
+    """As many products for each element of the result."""
+
+    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+        return _complex(product_kind(is_constant, *args[:3]), products * out.numel(), out)
+
+    return rule
 
 
-def _filtered(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-    # (input, weight, ...)
-    return "conv", out.numel() * math.prod(args[1].shape[1:])
+def _filtered(weight: int, filters: slice, of: int | None = None, times: int = 1) -> Rule:
+    """A filter of argument ``weight`` for each element of an argument, or of what comes out."""
+
+    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+        elements = (out if of is None else args[of]).numel()
+        return "conv", times * elements * math.prod(args[weight].shape[filters])
+
+    return rule
 
 
 def _packed(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
@@ -109,34 +119,77 @@ def _packed(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]
     return "linear" if weight.dim() == 2 else "conv", out.numel() * math.prod(weight.shape[1:])
 
 
-def _attention(args: Args, out: Tensor, is_constant: IsConstant) -> list[tuple[str, str, int]]:
-    # (query, key, value, ...), each (B, heads, positions, width). Both products in full: a causal
-    # mask saves none by this convention. The operators are those of attention in parts.
-    query, key, value = args[:3]
-    scores = math.prod(query.shape[:-1]) * key.shape[-2]
-    return [
-        ("bmm", "matmul", scores * query.shape[-1]),
-        ("_safe_softmax", "softmax", scores),
-        ("bmm", "matmul", scores * value.shape[-1]),
-    ]
+def _attention(keys: Callable[[Args], int]) -> Rule:
+    """(query, key, value, ...), each (..., width), with so many ``keys`` for each query.
 
+    Both products in full: a mask saves none by this convention. The operators are those of
+    attention in parts.
+    """
 
-def _attention_backward(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-    # (grad_output, query, key, value, ...). The kernels keep no scores: they compute query x key
-    # anew, then the gradients of value, scores, query and key. Five products, where attention in
-    # parts needs four.
-    query, key, value = args[1:4]
-    positions = math.prod(query.shape[:-1])
-    return "matmul", positions * key.shape[-2] * (3 * query.shape[-1] + 2 * value.shape[-1])
-
-
-def _coordinates(operands: int) -> Rule:
-    """As many products for each element of the result as the first argument has columns."""
-
-    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-        return product_kind(is_constant, *args[:operands]), out.numel() * args[0].shape[-1]
+    def rule(args: Args, out: Any, is_constant: IsConstant) -> list[tuple[str, str, int]]:
+        query, _, value = args[:3]
+        scores = math.prod(query.shape[:-1]) * keys(args)
+        return [
+            ("bmm", "matmul", scores * query.shape[-1]),
+            ("_safe_softmax", "softmax", scores),
+            ("bmm", "matmul", scores * value.shape[-1]),
+        ]
 
     return rule
+
+
+def _all_keys(args: Args) -> int:
+    if any(isinstance(each, Tensor) for each in args[3:]):
+        raise ValueError("natten's attention over clips of several lengths cannot be counted")
+    return int(args[1].shape[1])
+
+
+def _attention_backward(keys: Callable[[Args], int], query: int = 0) -> Rule:
+    """The gradients, with query, key and value from argument ``query`` on.
+
+    The kernels keep no scores: they compute query x key anew, then the gradients of value, scores,
+    query and key. Five products, where attention in parts needs four.
+    """
+
+    def rule(args: Args, out: Any, is_constant: IsConstant) -> tuple[str, int]:
+        q, _, v = args[query : query + 3]
+        return "matmul", math.prod(q.shape[:-1]) * keys(args) * (3 * q.shape[-1] + 2 * v.shape[-1])
+
+    return rule
+
+
+def _coordinates(
+    of: int | None = None, columns: int = 0, norm: int | None = None, times: int = 1
+) -> Rule:
+    """Products for each element of an argument, or of what comes out, and each of some columns.
+
+    Of distances with the ``norm`` 2, whose coordinates are squared; others have none.
+    """
+
+    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> Any:
+        if norm is not None and args[norm] != 2:
+            return []
+        elements = (out if of is None else args[of]).numel()
+        return product_kind(is_constant, *args), times * elements * args[columns].shape[-1]
+
+    return rule
+
+
+def _bags(indices: int, weights: int | None = None) -> Rule:
+    """Sums of rows as wide as the first argument, if each has a weight; else none."""
+
+    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> Any:
+        if weights is not None and (len(args) <= weights or args[weights] is None):
+            return []
+        return product_kind(is_constant, *args), args[indices].numel() * args[0].shape[-1]
+
+    return rule
+
+
+def _scan(args: Args, out: Any, is_constant: IsConstant) -> tuple[str, int]:
+    # (u (B, D, L), delta, A (D, N), B, C, ...): C times the N states of each element, which are
+    # made by multiplications element by element. Gu & Dao 2023, Algorithm 2
+    return "matmul", args[0].numel() * args[2].shape[-1]
 
 
 def _trilinear(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
@@ -153,24 +206,27 @@ def _trilinear(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, i
     return product_kind(is_constant, *args[:3]), first + then
 
 
-def _eliminated(factored: Callable[[int], int], substitutions: int) -> Rule:
-    """``factored`` for each matrix of n rows, and ``substitutions`` for each solution.
+def _eliminated(factored: Callable[[int, int], int], substitutions: int, matrix: int = 0) -> Rule:
+    """``factored`` for each ``matrix`` of so many rows and columns, and ``substitutions``.
 
-    The arguments begin with the matrix; the result is it factored, or the solutions.
+    Those are for each solution. The result is the matrix factored, or the solutions.
     """
 
     def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-        n = args[0].shape[-1]
-        macs = math.prod(args[0].shape[:-2]) * factored(n)
-        macs += out.numel() // n * substitutions * (n * (n - 1) // 2)
-        tensors = (each for each in args if isinstance(each, Tensor))
-        return _complex(product_kind(is_constant, *tensors), macs, out)
+        *batch, rows, columns = args[matrix].shape
+        macs = math.prod(batch) * factored(rows, columns)
+        macs += out.numel() // max(rows, 1) * substitutions * (rows * (rows - 1) // 2)
+        return _complex(product_kind(is_constant, *args), macs, out)
 
     return rule
 
 
-def _lu(n: int) -> int:
-    return n * (n - 1) * (2 * n - 1) // 6
+def _none(rows: int, columns: int) -> int:
+    return 0
+
+
+def _lu(rows: int, columns: int) -> int:
+    return sum((rows - k) * (columns - k) for k in range(1, min(rows, columns) + 1))
 
 
 def _fourier(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
@@ -195,6 +251,11 @@ def _named(names: str, rule: Rule) -> dict[str, Rule]:
     return dict.fromkeys(names.split(), rule)
 
 
+def _natten(operators: str, direction: str) -> str:
+    kernels = ("", "hopper_", "blackwell_", "reference_")
+    return " ".join(f"natten::{k}{o}_{direction}" for k in kernels for o in operators.split())
+
+
 def _elementwise(kind: str, names: str, backward: str = "") -> dict[str, Rule]:
     """Operators element by element, and their gradients.
 
@@ -209,22 +270,44 @@ def _elementwise(kind: str, names: str, backward: str = "") -> dict[str, Rule]:
 RULES: dict[str, Rule] = {
     **_named("convolution _convolution convolution_overrideable", _convolution),
     # as a convolution; sampling is resampling. Dai et al. 2017, Eq. 2
-    **_named("torchvision::deform_conv2d", _filtered),
+    **_named("torchvision::deform_conv2d", _filtered(1, slice(1, None))),
+    # (time x batch x channels, kernel x channels x filters, ...); (gradient, input, weight, ...)
+    **_named("conv_tbc", _filtered(1, slice(2))),
+    **_named("conv_tbc_backward", _filtered(2, slice(2), of=0, times=2)),
+    # a filter for each channel: (x, weight, ...)
+    **_named("*::causal_conv1d_fwd *::_causal_conv1d_fwd_cpp", _filtered(1, slice(1, None), of=0)),
     # of experts: each row, or column, takes one of the matrices
     **_named("mm bmm mv dot vdot _int_mm _grouped_mm", _product(0, 1)),
     **_named("_scaled_mm _scaled_grouped_mm", _product(0, 1, mixed=True)),
     **_named("addmm baddbmm addbmm addmv _addmm_activation", _product(1, 2)),
-    **_named("addr", _outer),
+    **_named("addr", _each(1)),
+    # the difference of two products
+    **_named("linalg_cross", _each(2)),
     # (theta, size, align_corners): each coordinate is a row of theta times a position and 1
-    **_named("affine_grid_generator", _coordinates(1)),
+    **_named("affine_grid_generator", _coordinates()),
     **_named("_trilinear", _trilinear),
-    # (x, y, ...): the difference of each coordinate is squared and added, by a product or not
-    **_named("_euclidean_dist _cdist_forward", _coordinates(2)),
+    # (x, y, norm): the difference of each coordinate is squared and added, by a product or not
+    **_named("_euclidean_dist", _coordinates()),
+    **_named("_cdist_forward", _coordinates(norm=2)),
+    **_named("_pdist_forward", _coordinates(norm=1)),
+    # (gradient, x, y, norm, ...); (gradient, x, norm, ...) for both points of a pair
+    **_named("_cdist_backward", _coordinates(of=0, columns=1, norm=3)),
+    **_named("_pdist_backward", _coordinates(of=0, columns=1, norm=2, times=2)),
+    # (rows, indices, ..., weights, ...); (gradient, indices, ..., weights, ...); (gradient, rows,
+    # indices, ...)
+    **_named("_embedding_bag _embedding_bag_forward_only", _bags(1, weights=6)),
+    **_named("_embedding_bag_dense_backward", _bags(1, weights=8)),
+    **_named("_embedding_bag_per_sample_weights_backward", _bags(2)),
+    # of mamba_ssm, whose library has a name of its own in each build
+    **_named("*::selective_scan_fwd", _scan),
     **_named("_fft_c2c _fft_r2c _fft_c2r", _fourier),
-    **_named("linalg_cholesky_ex cholesky", _eliminated(lambda n: (n**3 - n) // 6, 0)),
-    **_named("linalg_lu_factor_ex _linalg_det _linalg_slogdet", _eliminated(_lu, 0)),
+    **_named("linalg_cholesky_ex cholesky", _eliminated(lambda n, _: (n**3 - n) // 6, 0)),
+    **_named("linalg_lu linalg_lu_factor_ex _linalg_det _linalg_slogdet", _eliminated(_lu, 0)),
     **_named("linalg_inv_ex _linalg_solve_ex", _eliminated(_lu, 2)),
-    **_named("linalg_solve_triangular", _eliminated(lambda n: 0, 1)),
+    **_named("linalg_solve_triangular", _eliminated(_none, 1)),
+    **_named("triangular_solve", _eliminated(_none, 1, matrix=1)),
+    **_named("linalg_lu_solve", _eliminated(_none, 2)),
+    **_named("cholesky_solve", _eliminated(_none, 2, matrix=1)),
     **_named(
         "quantized::linear quantized::linear_dynamic quantized::linear_relu quantized::conv1d "
         "quantized::conv2d quantized::conv3d quantized::conv2d_relu quantized::conv3d_relu",
@@ -234,8 +317,11 @@ RULES: dict[str, Rule] = {
         "_scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu "
         "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
         "_scaled_dot_product_fused_attention_overrideable",
-        _attention,
+        _attention(lambda args: args[1].shape[-2]),
     ),
+    # of NATTEN: each query has the keys of a window, (batch, *positions, heads, width)
+    **_named(_natten("na1d na2d na3d", "forward"), _attention(lambda args: math.prod(args[3]))),
+    **_named(_natten("fmha", "forward"), _attention(_all_keys)),
     **_elementwise(
         "norm",
         "native_batch_norm cudnn_batch_norm miopen_batch_norm _native_batch_norm_legit "
@@ -273,8 +359,12 @@ RULES: dict[str, Rule] = {
         "_scaled_dot_product_flash_attention_for_cpu_backward "
         "_scaled_dot_product_efficient_attention_backward "
         "_scaled_dot_product_cudnn_attention_backward",
-        _attention_backward,
+        _attention_backward(lambda args: args[2].shape[-2], query=1),
     ),
+    **_named(
+        _natten("na1d na2d na3d", "backward"), _attention_backward(lambda args: math.prod(args[6]))
+    ),
+    **_named(_natten("fmha", "backward"), _attention_backward(lambda args: args[1].shape[1])),
     # half its input comes out of a gated linear unit
     **_named("glu_backward", _elements("activation", of=1)),
 }
@@ -288,24 +378,26 @@ FREE: set[str] = set(
     "index_fill slice_scatter select_scatter fill zero nonzero unique_consecutive _unique _unique2 "
     "unique_dim im2col col2im masked_select masked_scatter take put index_copy channel_shuffle "
     "native_channel_shuffle diag_embed diagonal_scatter as_strided_scatter max_unpool2d "
-    "max_unpool3d lift resize "
+    "max_unpool3d lift resize resize_as _chunk_cat _unsafe_masked_index block_diag rot90 lu_unpack "
+    "_unsafe_masked_index_put_accumulate nonzero_static "
     # tensors from nothing
     "empty empty_like empty_strided zeros zeros_like ones ones_like full full_like arange linspace "
     "eye scalar_tensor new_empty new_empty_strided new_zeros new_ones new_full rand rand_like "
     "randn randn_like randint randperm bernoulli uniform normal native_dropout "
     "_efficientzerotensor exponential multinomial random tril_indices triu_indices empty_permuted "
+    "logspace randint_like cauchy geometric log_normal "
     # element by element, but not tagged so by torch
     "polar complex isin __and__ __or__ floor_divide special_i0 "
     # reductions and orders: additions and comparisons without a product
     "sum prod max min amin aminmax argmax argmin cumsum cumprod logsumexp var std var_mean "
     "std_mean norm linalg_vector_norm any all topk sort argsort count_nonzero cummax cummin "
     "logcumsumexp median nanmedian kthvalue mode nansum bucketize searchsorted histc bincount "
-    "equal scatter_reduce index_reduce segment_reduce _embedding_bag index_add scatter_add "
-    "_embedding_bag_forward_only "
-    # a weight by its direction and length, once a pass whatever the input
-    "_weight_norm_interface "
+    "equal allclose scatter_reduce index_reduce segment_reduce index_add scatter_add trace dist "
+    # weights by their lengths, once a pass whatever the input
+    "_weight_norm_interface embedding_renorm renorm "
     # losses: a network may compute its own
-    "mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy "
+    "mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy soft_margin_loss _ctc_loss "
+    "binary_cross_entropy_with_logits multi_margin_loss "
     # bookkeeping
     "is_same_size _local_scalar_dense item _assert_async _assert_scalar _is_all_true _is_any_true "
     "_pack_padded_sequence _linalg_check_errors torchvision::nms".split()
@@ -313,7 +405,8 @@ FREE: set[str] = set(
 """Operators that cost nothing by convention; so do :data:`FREE_FAMILIES`."""
 
 FREE_FAMILIES = (
-    *("reflection_pad", "replication_pad", "nll_loss", "sym_", "profiler::"),
+    *("reflection_pad", "replication_pad", "nll_loss", "multilabel_margin_loss"),
+    *("sym_", "profiler::", "natten::token_"),
     # windows of a signal
     *("hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window"),
     # resampling: nearest copies; the few products of the others are no MACs by convention
@@ -325,6 +418,8 @@ FREE_FAMILIES = (
 def rule_of(func: Any) -> tuple[str, Rule | None, str]:
     """An operator's name, its rule if it is not free, and whose that is; "" if it is not known.
 
+    Rules of "*::name" are for any library.
+
     Free are names in ``FREE`` or ``FREE_FAMILIES``; views and their copies; and operators that
     compute each element from one of each operand: at the most one operation each, by convention no
     MAC. The gradient of a free operator puts elements in their places among zeros, adds them up or
@@ -332,7 +427,8 @@ def rule_of(func: Any) -> tuple[str, Rule | None, str]:
     """
     operator, is_torchs = func._overloadpacket.__name__, func.namespace in ("aten", "prim")
     if not is_torchs:
-        operator = f"{func.namespace}::{operator}"
+        names = f"{func.namespace}::{operator}", f"*::{operator}"
+        operator = next((each for each in names if each in RULES), names[0])
     is_known = operator in RULES or operator.endswith("__")
     name = operator if is_known else operator.removesuffix("_")
     if name in RULES:
@@ -397,7 +493,7 @@ def _adapted(operator: str, macs: MACS) -> Rule:
             return [(operator, kind, amount) for kind, amount in amounts if amount]
         if not isinstance(found, int) or found < 0:
             raise ValueError(f"the rule of {operator} returns MACs or a Cost, not {found!r}")
-        return product_kind(is_constant, *(a for a in args if isinstance(a, Tensor))), found
+        return product_kind(is_constant, *args), found
 
     return rule
 

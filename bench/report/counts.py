@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from vidcost.bench.api.count import multiplications
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.rules import PRODUCTS
 from vidcost.bench.inspection.counted import Counted
@@ -37,6 +36,7 @@ _UNITS = (
 _BACKWARD = (
     Column("backward_macs", "Backward MACs", compact, integer),
     Column("training_macs", "Sum", compact, integer),
+    Column("recomputed_macs", "Recomputed", integer, is_wide=True),
     *(
         Column(f"backward_{kind}", f"Backward {_TITLES.get(kind, kind)}", integer, is_wide=True)
         for kind in PRODUCTS
@@ -106,10 +106,9 @@ def counted_table(found: Sequence[Counted]) -> Table:
         legend=(
             *legend,
             *(
-                note
+                f"{each.cell.target}: {note}"
                 for each in found
-                if (count := each.count)
-                and (note := multiplications(each.cell.target, count.multiply, count.forward))
+                for note in (each.count.notes if each.count else ())
             ),
         ),
     )
@@ -139,6 +138,7 @@ def _figures(each: Counted) -> dict[str, Any]:
         figures["buffers"] = count.buffers
         if backward := count.backward:
             figures |= {"backward_macs": backward.macs, "training_macs": count.total.macs}
+            figures["recomputed_macs"] = count.recomputed and count.recomputed.macs
             figures |= {f"backward_{kind}": getattr(backward, kind) for kind in PRODUCTS}
     return {
         **figures,

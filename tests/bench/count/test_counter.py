@@ -11,7 +11,7 @@ from torch import nn
 
 import vidcost
 from vidcost.bench.count import counter
-from vidcost.bench.count.counter import Call, UncountedOperator, count
+from vidcost.bench.count.counter import Call, Pass, UncountedOperator, count
 from vidcost.bench.count.operators import Calls
 from vidcost.bench.count.training import count_training
 from vidcost.models.cost import Cost
@@ -214,7 +214,7 @@ def test_integers_keep_their_values_beside_shapes(training):
             return count_training(model, ids, mask, pixels.to(device), **options).total
         return count(model, ids, mask, pixels.to(device), **options).total
 
-    assert total("cpu") == total("meta", keep_integers=True)
+    assert total("cpu") == total("meta", how=Pass(keep_integers=True))
     # 8 tokens are left
     assert (3 if training else 1) * 8 * 6 * 7 == total("cpu").linear
     with pytest.raises((RuntimeError, NotImplementedError)):
@@ -229,7 +229,7 @@ def test_values_that_are_not_computed_do_not_become_integers():
 
     inputs = torch.zeros(3, 5, device="meta"), torch.zeros(2, dtype=torch.long)
     with pytest.raises(RuntimeError, match="copy writes values that are not computed"):
-        count(Calls(function).to("meta"), *inputs, keep_integers=True)
+        count(Calls(function).to("meta"), *inputs, how=Pass(keep_integers=True))
 
 
 def test_a_function_of_functions_is_rejected_by_name():

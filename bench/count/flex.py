@@ -1,0 +1,64 @@
+"""torch's flex_attention while it is counted: on the meta device, and what its mask discards."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
+
+_MODULE = "torch.nn.attention.flex_attention"
+_POSITIONS = 2**26
+"""A mask over more pairs of positions is not evaluated."""
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Leave out torch.compile, whose compiler does not trace the modes that count.
+
+    What compiles itself, such as flex_attention, runs as it stands, and this also on the meta
+    device.
+    """
+    flex = sys.modules.get(_MODULE)
+    if flex is None and "torch._dynamo" not in sys.modules:
+        # which takes a second to import
+        yield
+        return
+    check = getattr(flex, "_validate_device", None)
+    with torch.compiler.set_stance("force_eager"):
+        if check:
+            vars(flex)["_validate_device"] = lambda *_: None
+        try:
+            yield
+        finally:
+            if check:
+                vars(flex)["_validate_device"] = check
+
+
+def discarded(query: Tensor, key: Tensor, block_mask: Sequence[Any]) -> int | None:
+    """How many scores the function of ``block_mask`` discards; None if that is not known."""
+    batch, heads = next(each.shape[:2] for each in block_mask if isinstance(each, Tensor))
+    rows, columns = query.shape[-2], key.shape[-2]
+    pairs = batch * heads * rows * columns
+    if pairs > _POSITIONS:
+        return None
+    try:
+        # what the function reads may be on the meta device
+        with _disable_current_modes():
+            mask = sys.modules[_MODULE].create_mask(
+                block_mask[-1], batch, heads, rows, columns, device="cpu"
+            )
+            off = int((~mask).sum())
+    except Exception:
+        return None
+    return off * math.prod(query.shape[:-2]) // (batch * heads)
+
+
+def is_plain(score_mod: object) -> bool:
+    """Whether scores stay as they are."""
+    return score_mod is getattr(sys.modules[_MODULE], "_identity", None)
