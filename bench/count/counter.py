@@ -196,7 +196,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if rule is None:
             self.operations += self.without_rule(name, args, results)
         else:
-            if kwargs:
+            if kwargs or whose == "vidcost":
                 rest = func._schema.arguments[len(args) :]
                 args = (*args, *(kwargs.get(each.name, each.default_value) for each in rest))
             out = result if whose != "vidcost" else results[0]

@@ -179,7 +179,7 @@ def _bags(indices: int, weights: int | None = None) -> Rule:
     """Sums of rows as wide as the first argument, if each has a weight; else none."""
 
     def rule(args: Args, out: Tensor, is_constant: IsConstant) -> Any:
-        if weights is not None and (len(args) <= weights or args[weights] is None):
+        if weights is not None and args[weights] is None:
             return []
         return product_kind(is_constant, *args), args[indices].numel() * args[0].shape[-1]
 
@@ -278,7 +278,7 @@ RULES: dict[str, Rule] = {
     **_named("*::causal_conv1d_fwd *::_causal_conv1d_fwd_cpp", _filtered(1, slice(1, None), of=0)),
     # of experts: each row, or column, takes one of the matrices
     **_named("mm bmm mv dot vdot _int_mm _grouped_mm", _product(0, 1)),
-    **_named("_scaled_mm _scaled_grouped_mm", _product(0, 1, mixed=True)),
+    **_named("_scaled_mm _scaled_mm_v2 _scaled_grouped_mm _scaled_grouped_mm_v2", _product(0, 1, mixed=True)),
     **_named("addmm baddbmm addbmm addmv _addmm_activation", _product(1, 2)),
     **_named("addr", _each(1)),
     # the difference of two products
@@ -385,7 +385,7 @@ FREE: set[str] = set(
     "eye scalar_tensor new_empty new_empty_strided new_zeros new_ones new_full rand rand_like "
     "randn randn_like randint randperm bernoulli uniform normal native_dropout "
     "_efficientzerotensor exponential multinomial random tril_indices triu_indices empty_permuted "
-    "logspace randint_like cauchy geometric log_normal "
+    "logspace fft_fftfreq fft_rfftfreq randint_like cauchy geometric log_normal "
     # element by element, but not tagged so by torch
     "polar complex isin __and__ __or__ floor_divide special_i0 "
     # reductions and orders: additions and comparisons without a product
