@@ -171,6 +171,9 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if any(each is not Tensor for each in types):
+            # a subclass of tensors, such as nested ones, calls operators on what it is made of
+            return NotImplemented
         kwargs = kwargs or {}
         name, rule, whose = self._known.get(func) or self._known.setdefault(func, rule_of(func))
         if not whose:
@@ -365,6 +368,8 @@ class Functions(TorchFunctionMode):
     def _attention(self, func: Callable[..., Any], **given: Any) -> Any:
         log, operands = self._log, [given[each] for each in _ATTENTION[:3]]
         query, key, value = operands
+        if query.is_nested:
+            raise UncountedOperator("attention of nested tensors cannot be counted: pad them")
         rows, columns = query.shape[-2], key.shape[-2]
         pairs, mask = rows * columns, given.get("attn_mask")
         matrices = math.prod(query.shape[:-2])
@@ -457,13 +462,13 @@ def watched(model: nn.Module, log: Log) -> Iterator[None]:
         # a module with several owners goes by the name under the one that is running
         owner = f"{log.running[-1]}." if log.running and log.running[-1] else ""
         name = next((n for n in names[module] if n.startswith(owner)), names[module][0])
-        first = next(iter(tensors_of((*args, *kwargs.values()))), None)
+        first = next((x for x in tensors_of((*args, *kwargs.values())) if not x.is_nested), None)
         log.calls.append(Call(name, None if first is None else tuple(first.shape)))
         log.running.append(name)
 
     def leave(_: nn.Module, args: Any, output: object) -> None:
         name = log.running.pop()
-        if tensors := tensors_in(output):
+        if (tensors := tensors_in(output)) and not tensors[0].is_nested:
             log.outputs[name] = tuple(tensors[0].shape)
 
     hooks = []
@@ -492,6 +497,10 @@ def supported(log: Log) -> Iterator[None]:
     except Exception as error:
         if found := re.search(r"HigherOrderOperator (\w+)", str(error)):
             raise UncountedOperator(_of_functions(found[1])) from error
+        if "Cannot access storage of Sparse" in str(error):
+            raise UncountedOperator(
+                "sparse tensors cannot be counted: call to_dense() on them first"
+            ) from error
         if not log.uncounted:
             raise
         raised = error
