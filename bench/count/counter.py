@@ -191,7 +191,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = meta.call(func, args, kwargs)
         # what returns nothing writes to its arguments
         results = tensors_of(args if result is None else (result,))
-        if not self.hiding:
+        if not self.hiding and not meta.may_alias(func):
             for each in results:
                 self.how.largest_bytes = max(
                     self.how.largest_bytes, each.numel() * each.element_size()

@@ -33,7 +33,7 @@ def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     torch's meta kernels are written in Python, and networks repeat their layers: remembering the
     results of operators that return new tensors takes a third of the time off counting all rows.
     """
-    key = None if _may_alias(func) else _key((func, args, *kwargs.items()))
+    key = None if may_alias(func) else _key((func, args, *kwargs.items()))
     if key is None:
         return func(*args, **kwargs)
     if key not in _results:
@@ -49,7 +49,7 @@ _results: dict[Any, Any] = {}
 
 
 @cache
-def _may_alias(func: Any) -> bool:
+def may_alias(func: Any) -> bool:
     """Whether a result may share memory with an argument, or an argument changes."""
     return any(each.alias_info for each in (*func._schema.arguments, *func._schema.returns))
 

@@ -179,9 +179,10 @@ def _bags(indices: int, weights: int | None = None) -> Rule:
     """Sums of rows as wide as the first argument, if each has a weight; else none."""
 
     def rule(args: Args, out: Tensor, is_constant: IsConstant) -> Any:
-        if weights is not None and args[weights] is None:
+        by = args[0] if weights is None else args[weights]
+        if by is None:
             return []
-        return product_kind(is_constant, *args), args[indices].numel() * args[0].shape[-1]
+        return product_kind(is_constant, args[0], by), args[indices].numel() * args[0].shape[-1]
 
     return rule
 
@@ -278,7 +279,10 @@ RULES: dict[str, Rule] = {
     **_named("*::causal_conv1d_fwd *::_causal_conv1d_fwd_cpp", _filtered(1, slice(1, None), of=0)),
     # of experts: each row, or column, takes one of the matrices
     **_named("mm bmm mv dot vdot _int_mm _grouped_mm", _product(0, 1)),
-    **_named("_scaled_mm _scaled_mm_v2 _scaled_grouped_mm _scaled_grouped_mm_v2", _product(0, 1, mixed=True)),
+    **_named(
+        "_scaled_mm _scaled_mm_v2 _scaled_grouped_mm _scaled_grouped_mm_v2",
+        _product(0, 1, mixed=True),
+    ),
     **_named("addmm baddbmm addbmm addmv _addmm_activation", _product(1, 2)),
     **_named("addr", _each(1)),
     # the difference of two products
@@ -296,6 +300,7 @@ RULES: dict[str, Rule] = {
     # (rows, indices, ..., weights, ...); (gradient, indices, ..., weights, ...); (gradient, rows,
     # indices, ...)
     **_named("_embedding_bag _embedding_bag_forward_only", _bags(1, weights=6)),
+    **_named("_embedding_bag_backward", _bags(1, weights=10)),
     **_named("_embedding_bag_dense_backward", _bags(1, weights=8)),
     **_named("_embedding_bag_per_sample_weights_backward", _bags(2)),
     # of mamba_ssm, whose library has a name of its own in each build

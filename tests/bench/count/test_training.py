@@ -133,6 +133,40 @@ def test_frozen_layers_pass_the_gradient_on_and_what_is_under_no_grad_has_none()
     assert Cost() == step.backward.within("first")
 
 
+def test_a_low_rank_adapter_beside_a_frozen_layer():
+    class Adapted(nn.Module):
+        """x W + (x A) B: 5 to 7, by rank 2."""
+
+        def __init__(self):
+            super().__init__()
+            self.base = nn.Linear(5, 7).requires_grad_(False)
+            self.a, self.b = nn.Linear(5, 2, bias=False), nn.Linear(2, 7, bias=False)
+
+        def forward(self, x):
+            return self.base(x) + self.b(self.a(x))
+
+    # 3 rows: b's weight and its input 42 each, a's weight 30; then with what comes before
+    step = count_training(Adapted().to("meta"), zeros((3, 5), wanted=False))
+    assert (105 + 30 + 42, 42 + 42 + 30) == (step.forward.total.macs, step.backward.total.macs)
+    assert Cost() == step.backward.within("base")
+    step = count_training(Adapted().to("meta"), zeros((3, 5)))
+    assert 42 + 42 + 30 + 30 + 105 == step.backward.total.macs
+
+
+def test_gradients_of_distances_and_weighted_bags():
+    # each pair of 3 and 7 points of 5 coordinates, for both; 3 pairs among 3 points, for both
+    assert 2 * 105 == backward(Calls(torch.cdist), (3, 5), (7, 5)).macs
+    assert 2 * 15 == backward(Calls(F.pdist), (3, 5)).macs
+    assert 0 == backward(Calls(partial(torch.cdist, p=1)), (3, 5), (7, 5)).macs
+    # the gradients of 3 bags of 5 weights and of rows of 11
+    places = torch.zeros(3, 5, dtype=torch.long, device="meta")
+    bags = Calls(lambda w, r: F.embedding_bag(places, r, per_sample_weights=w, mode="sum"))
+    assert 2 * 165 == backward(bags, (3, 5), (7, 11)).macs
+    # (9, 2, 5) out of 3 x 3 each
+    tbc = Calls(lambda x, w: F.conv_tbc(x, w, x.new_zeros(5)), (3, 3, 5))
+    assert 2 * 90 * 9 == backward(tbc, (11, 2, 3)).macs
+
+
 def test_nothing_to_train_is_rejected():
     model = nn.Linear(5, 7).requires_grad_(False)
     with pytest.raises(ValueError, match="no output needs a gradient: set requires_grad on"):
@@ -163,6 +197,9 @@ def test_a_checkpoint_computes_its_forward_pass_anew(reentrant, anew):
     step = count_training(model.to("meta"), zeros((3, 5)))
     assert 336 == step.forward.total.linear
     assert 672 + anew == step.backward.total.linear
+    # by itself, with the nonlinearity in between
+    assert Cost(linear=anew, activation=21) == step.backward.recomputed
+    assert Cost() == step.forward.recomputed
     # 3 x 7 anew and backward
     assert Cost(linear=105 + 210) == step.backward.within("layers.0")
     assert Cost(activation=42) == step.backward.within("layers.1")
