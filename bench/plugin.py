@@ -11,7 +11,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from vidcost.bench.api.count import NetworkCount
     from vidcost.bench.call import Inputs
-    from vidcost.bench.gate.baseline import Baseline, Entry, Settings
+    from vidcost.bench.gate.baseline import Baseline, Entry
+    from vidcost.bench.gate.settings import Settings
 
     Snapshot = Callable[..., NetworkCount]
 
@@ -48,6 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
             check_writing(f"--{option.replace('_', '-')}")
         except ValueError as error:
             raise pytest.UsageError(str(error)) from None
+    config.addinivalue_line(
+        "markers", "vidcost(margin, find): bounds of a test that uses time_gate, such as '8%'"
+    )
     config.pluginmanager.register(_Counts(config, option), "vidcost-counts")
 
 
@@ -157,7 +161,7 @@ class _Counts:
 
     @cached_property
     def _settings(self) -> Settings:
-        from vidcost.bench.gate.baseline import settings
+        from vidcost.bench.gate.settings import settings
 
         return settings(self._root)
 
@@ -303,19 +307,31 @@ class _Counts:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    """Add torch and the current device, which ``vidcost gate samples`` compares.
+    """Add torch, the current device and the clocks, which ``vidcost gate samples`` compares.
 
-    It is the same at the beginning of a run, where pytest-benchmark compares it, and at the end.
+    It is the same at the beginning of a run, where pytest-benchmark compares it, and at the end:
+    clocks are the highest that the devices may reach.
     """
     import torch
 
-    from vidcost.bench.timing.machine import describe
+    from vidcost.bench.timing.machine import clocks, describe
 
     machine_info["torch"] = torch.__version__
-    if torch.cuda.is_available():
-        machine = describe(f"cuda:{torch.cuda.current_device()}")
+    device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+    machine = describe(device)
+    if device != "cpu":
         names = ("device", "device_uuid", "driver", "cuda", "cudnn", "triton")
         machine_info.update({name: getattr(machine, name) for name in names})
+    machine_info["clocks"] = clocks(machine)
+    machine_info["tf32"] = _tf32()
+
+
+@cache
+def _tf32() -> bool:
+    """Whether products were TF32 when the run began; a test may change it."""
+    import torch
+
+    return torch.get_float32_matmul_precision() != "highest"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,6 @@
 """What a gate measured and what it says of it: the rule, processes in pairs, verdicts, the file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self, assert_never
 
@@ -17,7 +17,7 @@ from pydantic import (
 from vidcost.bench import files
 from vidcost.bench.exit_status import DONE, FOUND_WRONG, NOT_JUDGED
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.record import Machine, Status
+from vidcost.bench.timing.record import Machine, Status, Timing
 
 Side = Literal["base", "head"]
 Stage = Literal["memory", "screen", "confirm"]
@@ -37,17 +37,29 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Rule(_Frozen):
-    """How pairs of processes are judged, as docs/gate.md explains; fixed before the run.
-
-    Head may be slower by ``margin``. ``screen_level`` is of one-sided tests that only select cells.
-    Those are confirmed on ``confirm_pairs`` to ``most_pairs`` fresh pairs, as many as find ``find``
-    with probability ``power``. ``confirm_level`` bounds the chance of any false alarm in a run.
-    Memory may grow by ``memory_margin`` or ``memory_bytes``, whichever is more.
-    """
+class Bounds(_Frozen):
+    """Head may be slower by ``margin``, and a slow-down by ``find`` must be found."""
 
     margin: Fraction = 0.03
     find: Fraction = 0.05
+
+    @model_validator(mode="after")
+    def _find_exceeds_margin(self) -> Self:
+        if self.find <= self.margin:
+            raise ValueError(f"find {self.find:g} must exceed the margin {self.margin:g}")
+        return self
+
+
+class Rule(Bounds):
+    """How pairs of processes are judged, as docs/gate.md explains; fixed before the run.
+
+    ``own`` are the bounds of single targets. ``screen_level`` is of one-sided tests that only
+    select cells. Those are confirmed on ``confirm_pairs`` to ``most_pairs`` fresh pairs, as many as
+    find ``find`` with probability ``power``. ``confirm_level`` bounds the chance of any false alarm
+    in a run. Memory may grow by ``memory_margin`` or ``memory_bytes``, whichever is more.
+    """
+
+    own: Mapping[str, Bounds] = {}
     power: Fraction = 0.95
     screen_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = 8
     screen_level: Fraction = 0.10
@@ -58,11 +70,9 @@ class Rule(_Frozen):
     memory_margin: Fraction = 0.01
     memory_bytes: NonNegativeInt = 1 << 20
 
-    @model_validator(mode="after")
-    def _find_exceeds_margin(self) -> Self:
-        if self.find <= self.margin:
-            raise ValueError(f"find {self.find:g} must exceed the margin {self.margin:g}")
-        return self
+    def of(self, target: str) -> Self:
+        """The rule with the bounds of ``target``."""
+        return self.model_copy(update=dict(self.own.get(target, ())))
 
 
 class Visit(_Frozen):
@@ -71,7 +81,7 @@ class Visit(_Frozen):
     ``second``: this process warmed up after the other. ``samples_ns`` are raw nanoseconds of single
     passes, ``turn_samples`` of them a turn; both sides have the same turns in the same order.
     ``void_samples`` were left out on both sides because the device was throttled. ``peak_bytes`` is
-    above the weights, at the ``memory`` stage only. Every pass was delayed by ``slowdown``.
+    above the weights, at the ``memory`` stage only.
     """
 
     stage: Stage
@@ -85,18 +95,28 @@ class Visit(_Frozen):
     turn_samples: PositiveInt = 1
     void_samples: NonNegativeInt = 0
     peak_bytes: NonNegativeInt | None = None
-    slowdown: Annotated[float, Field(ge=0)] = 0.0
+
+
+class TestTiming(Timing):
+    """The timing of a test, and the modules of the repository that it ran with."""
+
+    # pytest takes it for no test
+    __test__ = False
+
+    modules: Mapping[str, tuple[str, str]] = {}
 
 
 class Version(_Frozen):
     """One side: the ``ref`` as given, its ``commit``, and a digest of the models' ``code``.
 
-    ``commit`` ends with ``+changes`` if there are uncommitted ones.
+    ``commit`` ends with ``+changes`` if there are uncommitted ones. ``modules`` are those of the
+    repository that its tests imported, by name: the path in the tree, and the SHA-256 of the file.
     """
 
     ref: str
     commit: str
     code: str
+    modules: Mapping[str, tuple[str, str]] = {}
 
 
 class Run(_Frozen):
@@ -189,7 +209,8 @@ class Result(_Frozen):
 
 def hides(verdict: Verdict, rule: Rule) -> bool:
     """Whether an INCONCLUSIVE verdict does not exclude the slow-down that was to be found."""
-    return verdict.word == "INCONCLUSIVE" and (verdict.find is None or verdict.find > rule.find)
+    wanted = rule.of(verdict.target).find
+    return verdict.word == "INCONCLUSIVE" and (verdict.find is None or verdict.find > wanted)
 
 
 def level(verdict: Verdict, rule: Rule) -> Level | None:
