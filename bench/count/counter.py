@@ -270,13 +270,6 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.operands.note(out[0], Multiplication(is_square=True))
         return []
 
-    def mask(self, name: str, query: Tensor, value: Tensor, scores: int | None) -> None:
-        """Note the MACs of as many ``scores`` of attention, which a mask discards."""
-        if scores != 0:
-            macs = scores and scores * (query.shape[-1] + value.shape[-1])
-            before = self.masked.get(name, 0)
-            self.masked[name] = None if macs is None or before is None else before + macs
-
     def _multiplied(self, args: Sequence[Any], out: Tensor) -> list[Operation]:
         elements = out.numel()
         if not isinstance(args[1], Tensor):
@@ -331,15 +324,21 @@ class Functions(TorchFunctionMode):
         kwargs = kwargs or {}
         name, log = _FUNCTIONS.get(func), self._log
         if isinstance(func, HigherOrderOperator):
-            if func.__name__ == "flex_attention":
+            if func.__name__ == "flex_attention" and not torch.is_grad_enabled():
                 return self._flex_attention(func, *args, **kwargs)
             raise UncountedOperator(_of_functions(func.__name__))
         if name is None:
             return func(*args, **kwargs)
         if name == "attention":
-            return self._attention(func, **dict(zip(_ATTENTION, args, strict=False)), **kwargs)
+            return self._attention(func, *args, **kwargs)
         if name.startswith("is_"):
-            return self._is_on(func, name, args[0])
+            device = log.how.device if args[0].is_meta else ""
+            if device == "cpu":
+                return name == "is_cpu"
+            if device.startswith(name[3:]):
+                # its kernels would need values
+                log.how.asked.add(f"{name} (in {log.module or 'the whole'})")
+            return func(*args)
         first = len(log.operations)
         is_product, hides = name in ("einsum", "outer"), name in ("rms_norm", "dropout")
         log.einsums += is_product
@@ -365,78 +364,76 @@ class Functions(TorchFunctionMode):
             log.functions.append(FunctionCall(*call, first, len(log.operations)))
         return result
 
-    def _attention(self, func: Callable[..., Any], **given: Any) -> Any:
-        log, operands = self._log, [given[each] for each in _ATTENTION[:3]]
-        query, key, value = operands
+    def _attention(
+        self,
+        func: Callable[..., Tensor],
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        **options: Any,
+    ) -> Tensor:
         if query.is_nested:
             raise UncountedOperator("attention of nested tensors cannot be counted: pad them")
-        rows, columns = query.shape[-2], key.shape[-2]
-        pairs, mask = rows * columns, given.get("attn_mask")
-        matrices = math.prod(query.shape[:-2])
-        if given.get("is_causal"):
-            square = min(rows, columns)
-            kept = square * (square + 1) // 2 + (rows - square) * columns
-            log.mask("is_causal", query, value, matrices * (pairs - kept))
-        elif mask is not None:
-            lost = None
-            if not mask.is_meta:
-                off = ~mask if mask.dtype == torch.bool else mask.detach() == -math.inf
-                lost = int(off.sum()) * matrices * pairs // mask.numel()
-            log.mask("attn_mask", query, value, lost)
+        scores = math.prod(query.shape[:-1]) * key.shape[-2]
+        if is_causal:
+            self._masked("is_causal", query, value, _after(*query.shape[:-1], key.shape[-2]))
+        elif attn_mask is not None and attn_mask.is_meta:
+            self._masked("attn_mask", query, value, None)
+        elif attn_mask is not None:
+            off = attn_mask == (False if attn_mask.dtype == torch.bool else -math.inf)
+            lost = int(off.sum()) * scores // attn_mask.numel()
+            self._masked("attn_mask", query, value, lost)
+        given = query, key, value, attn_mask, dropout_p, is_causal
         if torch.is_grad_enabled():
             # autograd differentiates the parts
-            return func(**given)
-        log.hiding += 1
+            return func(*given, **options)
+        self._log.hiding += 1
         try:
             # whatever kernel the device has, which may pad its operands
             is_gpu = query.device.type not in ("cpu", "meta")
-            with sdpa_kernel(_KERNELS) if is_gpu else nullcontext():
-                result = func(**given)
+            with sdpa_kernel(list(_KERNELS)) if is_gpu else nullcontext():
+                result = func(*given, **options)
         finally:
-            log.hiding -= 1
-        return self._attended(operands, result)
+            self._log.hiding -= 1
+        return self._attended(query, key, value, result)
 
-    def _attended(self, operands: Sequence[Tensor], result: Tensor) -> Tensor:
+    def _flex_attention(
+        self, func: Any, query: Tensor, key: Tensor, value: Tensor, *rest: Any
+    ) -> tuple[Tensor, ...]:
+        self._masked("block_mask", query, value, flex.discarded(query, key, rest[1]))
+        with _disable_current_modes():
+            out, *more = func(query, key, value, *rest)
+        self._log.operands.follow("", (query, key, value), [out])
+        return self._attended(query, key, value, out), *more
+
+    def _attended(self, query: Tensor, key: Tensor, value: Tensor, result: Tensor) -> Tensor:
         """Note both products of attention, in full."""
+        operands = query, key, value
         parts = RULES["_scaled_dot_product_flash_attention"](operands, result, lambda _: False)
         self._log.operations += self._log.with_rule("", operands, [result], parts, "vidcost")
         return result
 
-    def _flex_attention(
-        self, func: Callable[..., Any], query: Tensor, key: Tensor, value: Tensor, *rest: Any
-    ) -> Any:
-        score_mod, block_mask, *_ = rest
-        self._log.mask("block_mask", query, value, flex.discarded(query, key, block_mask))
-        if not torch.is_grad_enabled():
-            with _disable_current_modes():
-                out, *more = func(query, key, value, *rest)
-            self._log.operands.follow("", (query, key, value), [out])
-            return self._attended((query, key, value), out), *more
-        if not query.is_meta or not flex.is_plain(score_mod):
-            raise UncountedOperator(
-                "flex_attention with a score_mod, or where values are needed, cannot be counted in "
-                "training: use scaled_dot_product_attention"
-            )
-        out = F.scaled_dot_product_attention(
-            query, key, value, enable_gqa=query.shape[1] != key.shape[1]
-        )
-        return out, *(query.new_zeros(query.shape[:-1], dtype=torch.float32) for _ in range(2))
-
-    def _is_on(self, func: Callable[..., bool], name: str, tensor: Tensor) -> bool:
-        device = self._log.how.device
-        if not tensor.is_meta or not device.startswith(("cpu", name[3:])):
-            return func(tensor)
-        if device != "cpu":
-            # its kernels would need values
-            self._log.how.asked.add(f"{name} (in {self._log.module or 'the whole'})")
-        return device == "cpu" == name[3:]
+    def _masked(self, name: str, query: Tensor, value: Tensor, scores: int | None) -> None:
+        """Note the MACs of as many ``scores``, which a mask discards."""
+        masked = self._log.masked
+        before = masked.get(name, 0)
+        if scores != 0:
+            is_known = scores is not None and before is not None
+            width = query.shape[-1] + value.shape[-1]
+            masked[name] = before + scores * width if is_known else None
 
 
-_ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
-_KERNELS = [
-    *(SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION),
-    *(SDPBackend.CUDNN_ATTENTION, SDPBackend.MATH),
-]
+def _after(*shape: int) -> int:
+    """How many scores (..., queries, keys) are of keys after their queries."""
+    *matrices, queries, keys = shape
+    before = min(queries, keys)
+    return math.prod(matrices) * (before * (before - 1) // 2 + queries * (keys - before))
+
+
+_KERNELS = SDPBackend.__members__.values()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -29,36 +29,24 @@ def uncompiled() -> Iterator[None]:
         # which takes a second to import
         yield
         return
-    check = getattr(flex, "_validate_device", None)
-    with torch.compiler.set_stance("force_eager"):
-        if check:
-            vars(flex)["_validate_device"] = lambda *_: None
-        try:
-            yield
-        finally:
-            if check:
-                vars(flex)["_validate_device"] = check
+    from unittest.mock import patch
+
+    anywhere = patch.object(flex, "_validate_device", lambda *_: None) if flex else nullcontext()
+    with torch.compiler.set_stance("force_eager"), anywhere:
+        yield
 
 
 def discarded(query: Tensor, key: Tensor, block_mask: Sequence[Any]) -> int | None:
     """How many scores the function of ``block_mask`` discards; None if that is not known."""
-    batch, heads = next(each.shape[:2] for each in block_mask if isinstance(each, Tensor))
-    rows, columns = query.shape[-2], key.shape[-2]
-    pairs = batch * heads * rows * columns
-    if pairs > _POSITIONS:
+    heads = next(each.shape[:2] for each in block_mask if isinstance(each, Tensor))
+    shape = *heads, query.shape[-2], key.shape[-2]
+    if math.prod(shape) > _POSITIONS:
         return None
     try:
         # what the function reads may be on the meta device
         with _disable_current_modes():
-            mask = sys.modules[_MODULE].create_mask(
-                block_mask[-1], batch, heads, rows, columns, device="cpu"
-            )
-            off = int((~mask).sum())
+            mask = sys.modules[_MODULE].create_mask(block_mask[-1], *shape, device="cpu")
+            lost = int((~mask).sum())
     except Exception:
         return None
-    return off * math.prod(query.shape[:-2]) // (batch * heads)
-
-
-def is_plain(score_mod: object) -> bool:
-    """Whether scores stay as they are."""
-    return score_mod is getattr(sys.modules[_MODULE], "_identity", None)
+    return lost * math.prod(query.shape[:-2]) // math.prod(heads)

@@ -103,12 +103,12 @@ def _each(products: int) -> Rule:
     return rule
 
 
-def _filtered(weight: int, filters: slice, of: int | None = None, times: int = 1) -> Rule:
-    """A filter of argument ``weight`` for each element of an argument, or of what comes out."""
+def _filtered(of: int | None) -> Rule:
+    """(input, weight, ...): a filter for each element of an argument, or of what comes out."""
 
     def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
         elements = (out if of is None else args[of]).numel()
-        return "conv", times * elements * math.prod(args[weight].shape[filters])
+        return "conv", elements * math.prod(args[1].shape[1:])
 
     return rule
 
@@ -158,19 +158,16 @@ def _attention_backward(keys: Callable[[Args], int], query: int = 0) -> Rule:
     return rule
 
 
-def _coordinates(
-    of: int | None = None, columns: int = 0, norm: int | None = None, times: int = 1
-) -> Rule:
-    """Products for each element of an argument, or of what comes out, and each of some columns.
+def _coordinates(norm: int | None = None) -> Rule:
+    """As many products for each element of the result as the first argument has columns.
 
-    Of distances with the ``norm`` 2, whose coordinates are squared; others have none.
+    None for distances by another norm than 2, whose coordinates are not squared.
     """
 
     def rule(args: Args, out: Tensor, is_constant: IsConstant) -> Any:
         if norm is not None and args[norm] != 2:
             return []
-        elements = (out if of is None else args[of]).numel()
-        return product_kind(is_constant, *args), times * elements * args[columns].shape[-1]
+        return product_kind(is_constant, *args), out.numel() * args[0].shape[-1]
 
     return rule
 
@@ -271,12 +268,9 @@ def _elementwise(kind: str, names: str, backward: str = "") -> dict[str, Rule]:
 RULES: dict[str, Rule] = {
     **_named("convolution _convolution convolution_overrideable", _convolution),
     # as a convolution; sampling is resampling. Dai et al. 2017, Eq. 2
-    **_named("torchvision::deform_conv2d", _filtered(1, slice(1, None))),
-    # (time x batch x channels, kernel x channels x filters, ...); (gradient, input, weight, ...)
-    **_named("conv_tbc", _filtered(1, slice(2))),
-    **_named("conv_tbc_backward", _filtered(2, slice(2), of=0, times=2)),
-    # a filter for each channel: (x, weight, ...)
-    **_named("*::causal_conv1d_fwd *::_causal_conv1d_fwd_cpp", _filtered(1, slice(1, None), of=0)),
+    **_named("torchvision::deform_conv2d", _filtered(None)),
+    # a filter for each channel
+    **_named("*::causal_conv1d_fwd *::_causal_conv1d_fwd_cpp", _filtered(0)),
     # of experts: each row, or column, takes one of the matrices
     **_named("mm bmm mv dot vdot _int_mm _grouped_mm", _product(0, 1)),
     **_named(
@@ -294,9 +288,6 @@ RULES: dict[str, Rule] = {
     **_named("_euclidean_dist", _coordinates()),
     **_named("_cdist_forward", _coordinates(norm=2)),
     **_named("_pdist_forward", _coordinates(norm=1)),
-    # (gradient, x, y, norm, ...); (gradient, x, norm, ...) for both points of a pair
-    **_named("_cdist_backward", _coordinates(of=0, columns=1, norm=3)),
-    **_named("_pdist_backward", _coordinates(of=0, columns=1, norm=2, times=2)),
     # (rows, indices, ..., weights, ...); (gradient, indices, ..., weights, ...); (gradient, rows,
     # indices, ...)
     **_named("_embedding_bag _embedding_bag_forward_only", _bags(1, weights=6)),
@@ -310,7 +301,6 @@ RULES: dict[str, Rule] = {
     **_named("linalg_lu linalg_lu_factor_ex _linalg_det _linalg_slogdet", _eliminated(_lu, 0)),
     **_named("linalg_inv_ex _linalg_solve_ex", _eliminated(_lu, 2)),
     **_named("linalg_solve_triangular", _eliminated(_none, 1)),
-    **_named("triangular_solve", _eliminated(_none, 1, matrix=1)),
     **_named("linalg_lu_solve", _eliminated(_none, 2)),
     **_named("cholesky_solve", _eliminated(_none, 2, matrix=1)),
     **_named(

@@ -36,7 +36,6 @@ _UNITS = (
 _BACKWARD = (
     Column("backward_macs", "Backward MACs", compact, integer),
     Column("training_macs", "Sum", compact, integer),
-    Column("recomputed_macs", "Recomputed", integer, is_wide=True),
     *(
         Column(f"backward_{kind}", f"Backward {_TITLES.get(kind, kind)}", integer, is_wide=True)
         for kind in PRODUCTS
@@ -138,7 +137,6 @@ def _figures(each: Counted) -> dict[str, Any]:
         figures["buffers"] = count.buffers
         if backward := count.backward:
             figures |= {"backward_macs": backward.macs, "training_macs": count.total.macs}
-            figures["recomputed_macs"] = count.recomputed and count.recomputed.macs
             figures |= {f"backward_{kind}": getattr(backward, kind) for kind in PRODUCTS}
     return {
         **figures,
