@@ -129,15 +129,8 @@ def count(model: nn.Module, *inputs: Tensor, how: Pass | None = None) -> Count:
     """
     given = tensors_in(inputs)
     log = Log(given, how)
-    with (
-        mode(model, training=False),
-        watched(model, log),
-        torch.no_grad(),
-        unfused(model, attention=not given or any(x.device.type != "cpu" for x in given)),
-        supported(log),
-        Functions(log),
-        log,
-    ):
+    attention = not given or any(x.device.type != "cpu" for x in given)
+    with torch.no_grad(), counting(model, log, training=False, attention=attention), log:
         model(*inputs)
     return log.counted(model)
 
@@ -245,6 +238,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return [
             Operation(self.module, operator, kind, amount, operands, output, whose)
             for operator, kind, amount in parts
+            if amount
         ]
 
     def without_rule(
@@ -437,6 +431,22 @@ _KERNELS = SDPBackend.__members__.values()
 
 
 @contextmanager
+def counting(
+    model: nn.Module, log: Log, *, training: bool, attention: bool = True
+) -> Iterator[None]:
+    """What a count of a pass of ``model`` needs besides ``log`` itself, which is entered later."""
+    with (
+        mode(model, training=training),
+        watched(model, log),
+        unfused(model, attention=attention),
+        flex.uncompiled(),
+        supported(log),
+        Functions(log),
+    ):
+        yield
+
+
+@contextmanager
 def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     """Training or evaluation mode, and afterwards each module's own mode again."""
     before = {module: module.training for module in model.modules()}
@@ -532,7 +542,7 @@ def unfused(model: nn.Module, *, attention: bool = True) -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     torch._C._set_mkldnn_enabled(mkldnn and not has_lstm)
     try:
-        with sdpa_kernel(SDPBackend.MATH) if attention else nullcontext(), flex.uncompiled():
+        with sdpa_kernel(SDPBackend.MATH) if attention else nullcontext():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)

@@ -38,10 +38,9 @@ PRODUCTS = ("conv", "linear", "matmul")
 """Quantities that are MACs."""
 
 
-def product_kind(is_constant: IsConstant, *operands: Any) -> str:
-    """The kind "linear" for a product with a constant tensor, such as a weight, else "matmul"."""
-    tensors = (each for each in operands if isinstance(each, Tensor))
-    return "linear" if any(map(is_constant, tensors)) else "matmul"
+def product_kind(is_constant: IsConstant, *operands: Tensor) -> str:
+    """The kind "linear" for a product with something constant, such as a weight, else "matmul"."""
+    return "linear" if any(map(is_constant, operands)) else "matmul"
 
 
 def _complex(kind: str, macs: int, out: Tensor) -> tuple[str, int]:
@@ -94,23 +93,24 @@ def _product(left: int, right: int, *, mixed: bool = False) -> Rule:
     return rule
 
 
-def _each(products: int) -> Rule:
-    """As many products for each element of the result."""
+def _macs(macs: Callable[[Args, Any], int], kind: str = "") -> Rule:
+    """As many ``macs`` as follow from arguments and result, of their tensors if of no ``kind``."""
 
-    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-        return _complex(product_kind(is_constant, *args[:3]), products * out.numel(), out)
-
-    return rule
-
-
-def _filtered(of: int | None) -> Rule:
-    """(input, weight, ...): a filter for each element of an argument, or of what comes out."""
-
-    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-        elements = (out if of is None else args[of]).numel()
-        return "conv", elements * math.prod(args[1].shape[1:])
+    def rule(args: Args, out: Any, is_constant: IsConstant) -> tuple[str, int]:
+        if kind:
+            return kind, macs(args, out)
+        # integers are positions
+        tensors = (
+            x for x in args if isinstance(x, Tensor) and (x.is_floating_point() or x.is_complex())
+        )
+        return _complex(product_kind(is_constant, *tensors), macs(args, out), out)
 
     return rule
+
+
+def _filter(args: Args) -> int:
+    # (input, weight, ...)
+    return math.prod(args[1].shape[1:])
 
 
 def _packed(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
@@ -151,46 +151,30 @@ def _attention_backward(keys: Callable[[Args], int], query: int = 0) -> Rule:
     query and key. Five products, where attention in parts needs four.
     """
 
-    def rule(args: Args, out: Any, is_constant: IsConstant) -> tuple[str, int]:
+    def macs(args: Args, out: Any) -> int:
         q, _, v = args[query : query + 3]
-        return "matmul", math.prod(q.shape[:-1]) * keys(args) * (3 * q.shape[-1] + 2 * v.shape[-1])
+        return math.prod(q.shape[:-1]) * keys(args) * (3 * q.shape[-1] + 2 * v.shape[-1])
 
-    return rule
-
-
-def _coordinates(norm: int | None = None) -> Rule:
-    """As many products for each element of the result as the first argument has columns.
-
-    None for distances by another norm than 2, whose coordinates are not squared.
-    """
-
-    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> Any:
-        if norm is not None and args[norm] != 2:
-            return []
-        return product_kind(is_constant, *args), out.numel() * args[0].shape[-1]
-
-    return rule
+    return _macs(macs, "matmul")
 
 
-def _bags(indices: int, weights: int | None = None) -> Rule:
-    """Sums of rows as wide as the first argument, if each has a weight; else none."""
-
-    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> Any:
-        by = args[0] if weights is None else args[weights]
-        if by is None:
-            return []
-        return product_kind(is_constant, args[0], by), args[indices].numel() * args[0].shape[-1]
-
-    return rule
+def _coordinates(args: Args, out: Tensor) -> int:
+    # as many for each element of the result as the first argument has columns
+    return out.numel() * int(args[0].shape[-1])
 
 
-def _scan(args: Args, out: Any, is_constant: IsConstant) -> tuple[str, int]:
-    # (u (B, D, L), delta, A (D, N), B, C, ...): C times the N states of each element, which are
-    # made by multiplications element by element. Gu & Dao 2023, Algorithm 2
-    return "matmul", args[0].numel() * args[2].shape[-1]
+def _bags(rows: int, weights: int | None = None) -> Rule:
+    """Sums of so many ``rows``, as wide as the first argument, if each has a weight."""
+    return _macs(
+        lambda args, out: (
+            0
+            if weights is not None and args[weights] is None
+            else args[rows].numel() * args[0].shape[-1]
+        )
+    )
 
 
-def _trilinear(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+def _trilinear(args: Args, out: Tensor) -> int:
     # (a, b, c, dimensions that each lacks, dimensions summed): first a and b, summed over what c
     # lacks, then c. nn.Bilinear's are (N 1 I 1), (1 O I J), (N 1 1 J).
     *lacking, summed = args[3:7]
@@ -201,7 +185,7 @@ def _trilinear(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, i
             sizes[dim] = size
     first = math.prod(s for d, s in enumerate(sizes) if not (d in lacking[0] and d in lacking[1]))
     then = math.prod(s for d, s in enumerate(sizes) if not (d in summed and d in lacking[2]))
-    return product_kind(is_constant, *args[:3]), first + then
+    return first + then
 
 
 def _eliminated(factored: Callable[[int, int], int], substitutions: int, matrix: int = 0) -> Rule:
@@ -210,13 +194,13 @@ def _eliminated(factored: Callable[[int, int], int], substitutions: int, matrix:
     Those are for each solution. The result is the matrix factored, or the solutions.
     """
 
-    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+    def macs(args: Args, out: Tensor) -> int:
         *batch, rows, columns = args[matrix].shape
-        macs = math.prod(batch) * factored(rows, columns)
-        macs += out.numel() // max(rows, 1) * substitutions * (rows * (rows - 1) // 2)
-        return _complex(product_kind(is_constant, *args), macs, out)
+        solutions = out.numel() // max(rows, 1)
+        substituted = solutions * substitutions * (rows * (rows - 1) // 2)
+        return math.prod(batch) * factored(rows, columns) + substituted
 
-    return rule
+    return _macs(macs)
 
 
 def _none(rows: int, columns: int) -> int:
@@ -227,13 +211,13 @@ def _lu(rows: int, columns: int) -> int:
     return sum((rows - k) * (columns - k) for k in range(1, min(rows, columns) + 1))
 
 
-def _fourier(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+def _fourier(args: Args, out: Tensor) -> int:
     # (x, dimensions, ...)
     real = next((each for each in (args[0], out) if not each.is_complex()), None)
     side = args[0] if real is None else real
     points = math.prod(side.shape[dim] for dim in args[1])
     operations = 5 * side.numel() * math.log2(points)
-    return "linear", int(operations / (2 if real is None else 4))
+    return int(operations / (2 if real is None else 4))
 
 
 def _elements(kind: str, of: int | None = 0) -> Rule:
@@ -268,9 +252,14 @@ def _elementwise(kind: str, names: str, backward: str = "") -> dict[str, Rule]:
 RULES: dict[str, Rule] = {
     **_named("convolution _convolution convolution_overrideable", _convolution),
     # as a convolution; sampling is resampling. Dai et al. 2017, Eq. 2
-    **_named("torchvision::deform_conv2d", _filtered(None)),
+    **_named(
+        "torchvision::deform_conv2d", _macs(lambda args, out: out.numel() * _filter(args), "conv")
+    ),
     # a filter for each channel
-    **_named("*::causal_conv1d_fwd *::_causal_conv1d_fwd_cpp", _filtered(0)),
+    **_named(
+        "*::causal_conv1d_fwd *::_causal_conv1d_fwd_cpp",
+        _macs(lambda args, out: args[0].numel() * _filter(args), "conv"),
+    ),
     # of experts: each row, or column, takes one of the matrices
     **_named("mm bmm mv dot vdot _int_mm _grouped_mm", _product(0, 1)),
     **_named(
@@ -278,25 +267,30 @@ RULES: dict[str, Rule] = {
         _product(0, 1, mixed=True),
     ),
     **_named("addmm baddbmm addbmm addmv _addmm_activation", _product(1, 2)),
-    **_named("addr", _each(1)),
+    **_named("addr", _macs(lambda args, out: out.numel())),
     # the difference of two products
-    **_named("linalg_cross", _each(2)),
+    **_named("linalg_cross", _macs(lambda args, out: 2 * out.numel())),
     # (theta, size, align_corners): each coordinate is a row of theta times a position and 1
-    **_named("affine_grid_generator", _coordinates()),
-    **_named("_trilinear", _trilinear),
-    # (x, y, norm): the difference of each coordinate is squared and added, by a product or not
-    **_named("_euclidean_dist", _coordinates()),
-    **_named("_cdist_forward", _coordinates(norm=2)),
-    **_named("_pdist_forward", _coordinates(norm=1)),
+    **_named("affine_grid_generator", _macs(_coordinates)),
+    **_named("_trilinear", _macs(_trilinear)),
+    # (x, y, norm): the difference of each coordinate is squared and added, by a product or not; by
+    # another norm than 2 it is not squared
+    **_named("_euclidean_dist", _macs(_coordinates)),
+    **_named("_cdist_forward", _macs(lambda args, out: (args[2] == 2) * _coordinates(args, out))),
+    **_named("_pdist_forward", _macs(lambda args, out: (args[1] == 2) * _coordinates(args, out))),
     # (rows, indices, ..., weights, ...); (gradient, indices, ..., weights, ...); (gradient, rows,
     # indices, ...)
     **_named("_embedding_bag _embedding_bag_forward_only", _bags(1, weights=6)),
     **_named("_embedding_bag_backward", _bags(1, weights=10)),
     **_named("_embedding_bag_dense_backward", _bags(1, weights=8)),
     **_named("_embedding_bag_per_sample_weights_backward", _bags(2)),
-    # of mamba_ssm, whose library has a name of its own in each build
-    **_named("*::selective_scan_fwd", _scan),
-    **_named("_fft_c2c _fft_r2c _fft_c2r", _fourier),
+    # selective scan of u (B, D, L), delta, A (D, N), B, C: for each element C times N states, which
+    # are made by multiplications element by element. Gu & Dao 2023, Algorithm 2
+    **_named(
+        "*::selective_scan_fwd",
+        _macs(lambda args, out: args[0].numel() * args[2].shape[-1], "matmul"),
+    ),
+    **_named("_fft_c2c _fft_r2c _fft_c2r", _macs(_fourier, "linear")),
     **_named("linalg_cholesky_ex cholesky", _eliminated(lambda n, _: (n**3 - n) // 6, 0)),
     **_named("linalg_lu linalg_lu_factor_ex _linalg_det _linalg_slogdet", _eliminated(_lu, 0)),
     **_named("linalg_inv_ex _linalg_solve_ex", _eliminated(_lu, 2)),
@@ -488,7 +482,7 @@ def _adapted(operator: str, macs: MACS) -> Rule:
             return [(operator, kind, amount) for kind, amount in amounts if amount]
         if not isinstance(found, int) or found < 0:
             raise ValueError(f"the rule of {operator} returns MACs or a Cost, not {found!r}")
-        return product_kind(is_constant, *args), found
+        return product_kind(is_constant, *(a for a in args if isinstance(a, Tensor))), found
 
     return rule
 

@@ -12,16 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vidcost.bench.call import tensors_in
-from vidcost.bench.count.counter import (
-    Count,
-    Functions,
-    Log,
-    Pass,
-    mode,
-    supported,
-    unfused,
-    watched,
-)
+from vidcost.bench.count.counter import Count, Log, Pass, counting
 from vidcost.bench.count.operands import Operation
 from vidcost.models.cost import Cost
 
@@ -58,11 +49,7 @@ def count_training(model: nn.Module, *inputs: Tensor, how: Pass | None = None) -
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        mode(model, training=True),
-        watched(model, log),
-        unfused(model),
-        supported(log),
-        Functions(log),
+        counting(model, log, training=True),
     ):
         # leaves of our own take the gradients, so that neither .grad nor the hooks of an optimiser
         # that steps in the backward pass are touched; running statistics go into copies
