@@ -11,7 +11,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options that write baselines."""
+    """Add the options that write baselines, and of the suites."""
     group = parser.getgroup("vidcost", "exact counts (vidcost)")
     group.addoption(
         "--count-update", action="store_true", help="Write all counts of this run to the baselines."
@@ -37,6 +37,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--count-update-new", action="store_true", help="Write only counts without a baseline."
     )
+    for name, metavar in (("target", "my_net.py:make"), ("input", "SHAPE")):
+        words = f"A network of your own, or its input, for vidcost.bench.suites: {metavar}."
+        group.addoption(
+            f"--vidcost-{name}", action="append", default=[], metavar=metavar, help=words
+        )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -323,15 +328,7 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
         names = ("device", "device_uuid", "driver", "cuda", "cudnn", "triton")
         machine_info.update({name: getattr(machine, name) for name in names})
     machine_info["clocks"] = clocks(machine)
-    machine_info["tf32"] = _tf32()
-
-
-@cache
-def _tf32() -> bool:
-    """Whether products were TF32 when the run began; a test may change it."""
-    import torch
-
-    return torch.get_float32_matmul_precision() != "highest"
+    machine_info["tf32"] = torch.get_float32_matmul_precision() != "highest"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,10 +33,13 @@ from vidcost.bench.progress import progress
 
 if TYPE_CHECKING:
     from vidcost.bench.gate.baseline import Change
-    from vidcost.bench.gate.record import Bounds, Result, Rule, SampleComparison
+    from vidcost.bench.gate.record import Result, Rule
     from vidcost.bench.gate.versions import Prepared
     from vidcost.bench.report.table import Table
     from vidcost.bench.timing.cell import Cell
+
+DEFAULT_MARGIN = 0.03
+FIND_ABOVE_MARGIN = 0.02
 
 MOST_PAIRS_FOR_POWER = 400
 """With --power; each pair takes some seconds at a target."""
@@ -92,32 +95,16 @@ Junit = Annotated[
     typer.Option(metavar="FILE", callback=_with_junitparser, help="The verdicts as JUnit XML too."),
 ]
 
-
 OpenMetrics = Annotated[
     Path | None, typer.Option("--openmetrics", metavar="FILE", help="The numbers as OpenMetrics.")
 ]
 
 
 class Judging(NamedTuple):
-    """How to judge, and where to write what was judged: the rule, and bounds of single tests."""
+    """How to judge, and where to write what was judged."""
 
     rule: Rule
-    own: Callable[[Mapping[str, Mapping[str, Any]]], dict[str, Bounds]]
     out: Path
-
-    def with_own(self, marks: Mapping[str, Mapping[str, Any]]) -> Judging:
-        """The same with the bounds of tests, given the arguments of their markers."""
-        return self._replace(rule=self.rule.model_copy(update={"own": self.own(marks)}))
-
-    def stored(self, compared: SampleComparison) -> Result:
-        """Judge stored benchmarks, some of which may have their own bounds, and write the file."""
-        from vidcost.bench.gate import record
-        from vidcost.bench.gate.judge import judged
-
-        rule = self.with_own({each.target: {} for each in compared.samples}).rule
-        result = judged(compared.model_copy(update={"rule": rule}))
-        record.write(self.out, result)
-        return result
 
 
 def judging(
@@ -128,12 +115,16 @@ def judging(
 ) -> Judging:
     """Judge by the options, and as the repository here says where they are not given."""
     from vidcost.bench.gate.record import Rule
-    from vidcost.bench.gate.settings import Wanted, bounds, own_bounds, settings
+    from vidcost.bench.gate.settings import settings
 
     files.check_folder(out.parent)
-    time, options = settings(Path()).time, Wanted(margin=margin, find=find)
-    rule = Rule(**dict(bounds("--", time, options)), inconclusive=inconclusive)
-    return Judging(rule, partial(own_bounds, time, options), out)
+    time = settings(Path()).time
+    margin = margin or time.margin or DEFAULT_MARGIN
+    find = find or time.find or round(margin + FIND_ABOVE_MARGIN, 6)
+    if not margin < find < 1:
+        raise ValueError(f"--find {find:g} must lie between the margin {margin:g} and 1")
+    rule = Rule(margin=margin, find=find, inconclusive=inconclusive, own=time.override)
+    return Judging(rule, out)
 
 
 @dataclass(frozen=True)
@@ -423,7 +414,8 @@ def _time_tests(
             complain("; ".join(notes) or f"no test in {' '.join(words)} uses time_gate")
             raise typer.Exit(NOT_JUDGED)
         # fixed before anything is measured
-        judging = judging.with_own({test: new[test] for test in common})
+        rule = judging.rule.with_marks({test: new[test] for test in common})
+        judging = judging._replace(rule=rule)
         cells = [Cell(test=test, code=code, device=device, threads=threads) for test in common]
         by_side = dict(zip(SIDES, trees, strict=True))
         return _timed(
@@ -487,11 +479,13 @@ def gate_samples(
     One run of pytest is one process, and so one value: its samples are correlated. Runs on unlike
     machines are rejected. Exit statuses are those of `vidcost gate time`.
     """
+    from vidcost.bench.gate import record
+    from vidcost.bench.gate.judge import judged
     from vidcost.bench.gate.pytest_benchmark import compare_files
 
-    reporting.conclude(
-        judging.stored(compare_files(base, head, rule=judging.rule, allow=allow or ()))
-    )
+    result = judged(compare_files(base, head, rule=judging.rule, allow=allow or ()))
+    record.write(judging.out, result)
+    reporting.conclude(result)
 
 
 @gate_app.command(
@@ -513,6 +507,7 @@ def gate_pytest(
     benchmarks. The versions are those of `vidcost gate time` with tests.
     """
     from vidcost.bench.gate import record, side
+    from vidcost.bench.gate.judge import judged
     from vidcost.bench.gate.pytest_benchmark import compare_files
     from vidcost.bench.gate.settings import settings
     from vidcost.bench.gate.statistics import values_needed
@@ -532,8 +527,9 @@ def gate_pytest(
                 count = trees[name].benchmark(words, stored[name] / f"{done}.json")
                 needed = max(needed, values_needed(judging.rule.confirm_level / count))
             done += 1
-        compared = compare_files(stored["base"], stored["head"], rule=judging.rule)
-    reporting.conclude(judging.stored(compared))
+        result = judged(compare_files(stored["base"], stored["head"], rule=judging.rule))
+    record.write(judging.out, result)
+    reporting.conclude(result)
 
 
 @gate_app.command("replay", epilog="Example: `vidcost gate replay gate.json`")

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
-from vidcost.bench.gate.record import Rule, SampleComparison, Samples
-from vidcost.bench.gate.settings import in_a_line
+from vidcost.bench.gate.record import Rule, SampleComparison, Samples, in_a_line
 from vidcost.bench.timing.record import UNKNOWN
 
 COMMIT = "commit_info.id"

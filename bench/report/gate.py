@@ -130,7 +130,6 @@ _COLUMNS = (
     Column("head_bytes", "Head, MB", megabytes, is_wide=True),
     Column("why", "Why", is_wide=True),
 )
-_IF_ANY = ("pairs", "base_s", "head_s", "base_bytes", "head_bytes")
 
 
 def verdict_table(verdicts: Sequence[Verdict], ran: Sequence[str] = ()) -> Table:
@@ -142,11 +141,10 @@ def verdict_table(verdicts: Sequence[Verdict], ran: Sequence[str] = ()) -> Table
     numbers = Counter(verdict.word for verdict in ordered)
     tally = ", ".join(f"{number:,} {word}" for word, number in numbers.items())
     lines = [_line(verdict) for verdict in ordered]
-    filled = {key for line in lines for key, value in line.items() if value is not None}
     meanings = "; ".join(f"{word}: {_MEANINGS[word]}" for word in numbers)
     return Table(
         title=f"Gate: {tally or 'nothing judged'}",
-        columns=[c for c in _COLUMNS if c.key not in _IF_ANY or c.key in filled],
+        columns=_COLUMNS,
         lines=lines,
         legend=[
             *(
@@ -163,7 +161,7 @@ def verdict_table(verdicts: Sequence[Verdict], ran: Sequence[str] = ()) -> Table
 
 
 def _line(verdict: Verdict) -> dict[str, Any]:
-    sides = dict.fromkeys(_IF_ANY)
+    sides: dict[str, Any] = dict.fromkeys(("base_s", "head_s", "base_bytes", "head_bytes"))
     if verdict.metric == "latency":
         sides |= {"base_s": verdict.base, "head_s": verdict.head}
     elif verdict.base is not None and verdict.head is not None:

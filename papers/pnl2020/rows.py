@@ -4,6 +4,7 @@ Source: Xu et al. 2020, arXiv:2006.05091.
 """
 
 from functools import partial
+from typing import Any
 
 from vidcost.models.backbones.backbone import Blocks
 from vidcost.models.backbones.c3d import C3D
@@ -27,27 +28,19 @@ UCF101 = 101
 KINETICS = 400
 
 
-def i3d_two_stream(*, classes: int, frames: int, size: int) -> TwoStream:
+def i3d_two_stream(**clip: Any) -> TwoStream:
     """I3D on RGB and on optical flow.  Source: Carreira & Zisserman, CVPR 2017."""
-    return TwoStream(
-        I3D(classes=classes, frames=frames, size=size),
-        I3D(classes=classes, frames=frames, size=size, in_channels=2),
-    )
+    return TwoStream(I3D(**clip), I3D(**clip, in_channels=2))
 
 
-def resframe_two_stream(
-    *, classes: int, frames: int, size: int, motion: type[R3D18] = R3D18
-) -> TwoStream:
+def resframe_two_stream(motion: type[R3D18], **clip: Any) -> TwoStream:
     """3D ResNet-18 on residual frames, 2D ResNet-50 on one frame: an assumed composition.
 
     Residual frames are differences of neighbours, the last one's that of the last and the first.
     Source: Tao et al. 2020, arXiv:2001.05661, which leaves the 2D network and the fusion open. A
     C2D ResNet-50 on clips of one frame is the 2D ResNet-50.
     """
-    return TwoStream(
-        motion(classes=classes, frames=frames, size=size),
-        C2DResNet50(classes=classes, frames=1, size=size),
-    )
+    return TwoStream(motion(**clip), C2DResNet50(**clip | {"frames": 1}))
 
 
 CONV4 = "conv4:before-last"
@@ -71,7 +64,7 @@ def _r3d18(name: str, network: type[R3D18], note: str) -> Row:
 
 
 def _resframe(name: str, motion: type[R3D18], note: str) -> Row:
-    build = partial(resframe_two_stream, motion=motion)
+    build = partial(resframe_two_stream, motion)
     return Row(name, build, MINI_KINETICS, ((3, 16, 112, 112), (3, 1, 112, 112)), note, stills=(1,))
 
 

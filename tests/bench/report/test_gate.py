@@ -52,14 +52,7 @@ MORE_MEMORY = verdict(
 CRASHED = verdict("INVALID", target="c3d", why="head crashed: Segfault\n  at 0x7|8")
 
 
-def cells(table):
-    """The cells as people see them, by heading."""
-    rows = [line for line in table.markdown().splitlines() if line.startswith("|")]
-    heading, _, *body = [[cell.strip() for cell in row.strip("|").split(" |")] for row in rows]
-    return [dict(zip(heading, line, strict=True)) for line in body]
-
-
-def test_a_line_for_each_verdict():
+def test_a_line_for_each_verdict(cells):
     table = verdict_table([SLOWER, MORE_MEMORY, CRASHED])
     # one interval in two columns
     shown = ["Target", "Metric", "Verdict", "Head/base", "95% from", "to"]
@@ -83,7 +76,6 @@ def test_a_line_for_each_verdict():
     } == latency
     assert ("–", "61.0", "63.0") == (memory["95% from"], memory["Base, MB"], memory["Head, MB"])
     assert ("head crashed: Segfault at 0x7\\|8", "–") == (crashed["Why"], crashed["Pairs"])
-    assert "Base, ms" not in cells(verdict_table([CRASHED]).wide())[0]
     (line,) = json.loads(verdict_table([MORE_MEMORY]).json())
     assert (61_014_016, 1.03255) == (line["base_bytes"], line["ratio"])
 
@@ -180,7 +172,7 @@ def test_hostile_names_stay_text():
 LONG = "tests/perf/test_a_speed.py::TestOfMany::test_an_encoder_of_some_length[7-cpu]"
 
 
-def test_the_table_is_no_wider_than_a_terminal_or_a_pipe():
+def test_the_table_is_no_wider_than_a_terminal_or_a_pipe(cells):
     known = {"ratio": 1.0623, "low": 0.0511, "high": 12.0731, "base": 12_345.6, "head": 13_114.7}
     table = verdict_table([verdict("INCONCLUSIVE", target=LONG, pairs=40, margin=0.1, **known)])
     for terminal, limit in ((True, 80), (False, 100)):
