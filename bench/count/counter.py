@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -20,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from vidcost.bench.call import tensors_in
-from vidcost.bench.count import flex, meta
+from vidcost.bench.count import meta
 from vidcost.bench.count.operands import Multiplication, Operands, Operation, Shape, tensors_of
 from vidcost.bench.count.rules import RULES, Rule, product_kind, rule_of
 from vidcost.models.cost import Cost
@@ -397,7 +398,8 @@ class Functions(TorchFunctionMode):
     def _flex_attention(
         self, func: Any, query: Tensor, key: Tensor, value: Tensor, *rest: Any
     ) -> tuple[Tensor, ...]:
-        self._masked("block_mask", query, value, flex.discarded(query, key, rest[1]))
+        if rest[1][-1].__name__ != "noop_mask":
+            self._masked("block_mask", query, value, None)
         with _disable_current_modes():
             out, *more = func(query, key, value, *rest)
         self._log.operands.follow("", (query, key, value), [out])
@@ -439,10 +441,28 @@ def counting(
         mode(model, training=training),
         watched(model, log),
         unfused(model, attention=attention),
-        flex.uncompiled(),
+        uncompiled(),
         supported(log),
         Functions(log),
     ):
+        yield
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Leave out torch.compile, whose compiler does not trace the modes that count.
+
+    What compiles itself, such as flex_attention, runs as it stands, and on any device.
+    """
+    flex = sys.modules.get("torch.nn.attention.flex_attention")
+    if flex is None and "torch._dynamo" not in sys.modules:
+        # which takes a second to import
+        yield
+        return
+    from unittest.mock import patch
+
+    anywhere = patch.object(flex, "_validate_device", lambda *_: None) if flex else nullcontext()
+    with torch.compiler.set_stance("force_eager"), anywhere:
         yield
 
 

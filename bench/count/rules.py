@@ -93,17 +93,17 @@ def _product(left: int, right: int, *, mixed: bool = False) -> Rule:
     return rule
 
 
-def _macs(macs: Callable[[Args, Any], int], kind: str = "") -> Rule:
-    """As many ``macs`` as follow from arguments and result, of their tensors if of no ``kind``."""
+def _amount(of: Callable[[Args, Any], int], kind: str = "") -> Rule:
+    """An amount by arguments and result: of ``kind``, or MACs of a product of the arguments."""
 
     def rule(args: Args, out: Any, is_constant: IsConstant) -> tuple[str, int]:
         if kind:
-            return kind, macs(args, out)
+            return kind, of(args, out)
         # integers are positions
         tensors = (
             x for x in args if isinstance(x, Tensor) and (x.is_floating_point() or x.is_complex())
         )
-        return _complex(product_kind(is_constant, *tensors), macs(args, out), out)
+        return _complex(product_kind(is_constant, *tensors), of(args, out), out)
 
     return rule
 
@@ -138,12 +138,6 @@ def _attention(keys: Callable[[Args], int]) -> Rule:
     return rule
 
 
-def _all_keys(args: Args) -> int:
-    if any(isinstance(each, Tensor) for each in args[3:]):
-        raise ValueError("natten's attention over clips of several lengths cannot be counted")
-    return int(args[1].shape[1])
-
-
 def _attention_backward(keys: Callable[[Args], int], query: int = 0) -> Rule:
     """The gradients, with query, key and value from argument ``query`` on.
 
@@ -155,7 +149,7 @@ def _attention_backward(keys: Callable[[Args], int], query: int = 0) -> Rule:
         q, _, v = args[query : query + 3]
         return math.prod(q.shape[:-1]) * keys(args) * (3 * q.shape[-1] + 2 * v.shape[-1])
 
-    return _macs(macs, "matmul")
+    return _amount(macs, "matmul")
 
 
 def _coordinates(args: Args, out: Tensor) -> int:
@@ -165,7 +159,7 @@ def _coordinates(args: Args, out: Tensor) -> int:
 
 def _bags(rows: int, weights: int | None = None) -> Rule:
     """Sums of so many ``rows``, as wide as the first argument, if each has a weight."""
-    return _macs(
+    return _amount(
         lambda args, out: (
             0
             if weights is not None and args[weights] is None
@@ -200,7 +194,7 @@ def _eliminated(factored: Callable[[int, int], int], substitutions: int, matrix:
         substituted = solutions * substitutions * (rows * (rows - 1) // 2)
         return math.prod(batch) * factored(rows, columns) + substituted
 
-    return _macs(macs)
+    return _amount(macs)
 
 
 def _none(rows: int, columns: int) -> int:
@@ -220,22 +214,8 @@ def _fourier(args: Args, out: Tensor) -> int:
     return int(operations / (2 if real is None else 4))
 
 
-def _elements(kind: str, of: int | None = 0) -> Rule:
-    """Elements of an argument, or of what comes out."""
-
-    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-        return kind, (out if of is None else args[of]).numel()
-
-    return rule
-
-
 def _named(names: str, rule: Rule) -> dict[str, Rule]:
     return dict.fromkeys(names.split(), rule)
-
-
-def _natten(operators: str, direction: str) -> str:
-    kernels = ("", "hopper_", "blackwell_", "reference_")
-    return " ".join(f"natten::{k}{o}_{direction}" for k in kernels for o in operators.split())
 
 
 def _elementwise(kind: str, names: str, backward: str = "") -> dict[str, Rule]:
@@ -245,20 +225,27 @@ def _elementwise(kind: str, names: str, backward: str = "") -> dict[str, Rule]:
     """
     backward += "".join(f" {name}_backward" for name in names.split())
     gradients = " ".join(name for name in backward.split() if hasattr(torch.ops.aten, name))
-    rule = _elements(kind, of=None if kind == "pool" else 0)
-    return _named(names, rule) | _named(gradients, _elements(kind))
+    into = _amount(lambda args, out: args[0].numel(), kind)
+    outof = _amount(lambda args, out: out.numel(), kind)
+    return _named(names, outof if kind == "pool" else into) | _named(gradients, into)
 
+
+_NATTEN = " ".join(
+    f"natten::{kernel}na{rank}d_{{0}}"
+    for kernel in ("", "hopper_", "blackwell_", "reference_")
+    for rank in (1, 2, 3)
+)
 
 RULES: dict[str, Rule] = {
     **_named("convolution _convolution convolution_overrideable", _convolution),
     # as a convolution; sampling is resampling. Dai et al. 2017, Eq. 2
     **_named(
-        "torchvision::deform_conv2d", _macs(lambda args, out: out.numel() * _filter(args), "conv")
+        "torchvision::deform_conv2d", _amount(lambda args, out: out.numel() * _filter(args), "conv")
     ),
     # a filter for each channel
     **_named(
         "*::causal_conv1d_fwd *::_causal_conv1d_fwd_cpp",
-        _macs(lambda args, out: args[0].numel() * _filter(args), "conv"),
+        _amount(lambda args, out: args[0].numel() * _filter(args), "conv"),
     ),
     # of experts: each row, or column, takes one of the matrices
     **_named("mm bmm mv dot vdot _int_mm _grouped_mm", _product(0, 1)),
@@ -267,17 +254,17 @@ RULES: dict[str, Rule] = {
         _product(0, 1, mixed=True),
     ),
     **_named("addmm baddbmm addbmm addmv _addmm_activation", _product(1, 2)),
-    **_named("addr", _macs(lambda args, out: out.numel())),
+    **_named("addr", _amount(lambda args, out: out.numel())),
     # the difference of two products
-    **_named("linalg_cross", _macs(lambda args, out: 2 * out.numel())),
+    **_named("linalg_cross", _amount(lambda args, out: 2 * out.numel())),
     # (theta, size, align_corners): each coordinate is a row of theta times a position and 1
-    **_named("affine_grid_generator", _macs(_coordinates)),
-    **_named("_trilinear", _macs(_trilinear)),
+    **_named("affine_grid_generator", _amount(_coordinates)),
+    **_named("_trilinear", _amount(_trilinear)),
     # (x, y, norm): the difference of each coordinate is squared and added, by a product or not; by
     # another norm than 2 it is not squared
-    **_named("_euclidean_dist", _macs(_coordinates)),
-    **_named("_cdist_forward", _macs(lambda args, out: (args[2] == 2) * _coordinates(args, out))),
-    **_named("_pdist_forward", _macs(lambda args, out: (args[1] == 2) * _coordinates(args, out))),
+    **_named("_euclidean_dist", _amount(_coordinates)),
+    **_named("_cdist_forward", _amount(lambda args, out: (args[2] == 2) * _coordinates(args, out))),
+    **_named("_pdist_forward", _amount(lambda args, out: (args[1] == 2) * _coordinates(args, out))),
     # (rows, indices, ..., weights, ...); (gradient, indices, ..., weights, ...); (gradient, rows,
     # indices, ...)
     **_named("_embedding_bag _embedding_bag_forward_only", _bags(1, weights=6)),
@@ -288,9 +275,9 @@ RULES: dict[str, Rule] = {
     # are made by multiplications element by element. Gu & Dao 2023, Algorithm 2
     **_named(
         "*::selective_scan_fwd",
-        _macs(lambda args, out: args[0].numel() * args[2].shape[-1], "matmul"),
+        _amount(lambda args, out: args[0].numel() * args[2].shape[-1], "matmul"),
     ),
-    **_named("_fft_c2c _fft_r2c _fft_c2r", _macs(_fourier, "linear")),
+    **_named("_fft_c2c _fft_r2c _fft_c2r", _amount(_fourier, "linear")),
     **_named("linalg_cholesky_ex cholesky", _eliminated(lambda n, _: (n**3 - n) // 6, 0)),
     **_named("linalg_lu linalg_lu_factor_ex _linalg_det _linalg_slogdet", _eliminated(_lu, 0)),
     **_named("linalg_inv_ex _linalg_solve_ex", _eliminated(_lu, 2)),
@@ -309,8 +296,7 @@ RULES: dict[str, Rule] = {
         _attention(lambda args: args[1].shape[-2]),
     ),
     # of NATTEN: each query has the keys of a window, (batch, *positions, heads, width)
-    **_named(_natten("na1d na2d na3d", "forward"), _attention(lambda args: math.prod(args[3]))),
-    **_named(_natten("fmha", "forward"), _attention(_all_keys)),
+    **_named(_NATTEN.format("forward"), _attention(lambda args: math.prod(args[3]))),
     **_elementwise(
         "norm",
         "native_batch_norm cudnn_batch_norm miopen_batch_norm _native_batch_norm_legit "
@@ -350,12 +336,9 @@ RULES: dict[str, Rule] = {
         "_scaled_dot_product_cudnn_attention_backward",
         _attention_backward(lambda args: args[2].shape[-2], query=1),
     ),
-    **_named(
-        _natten("na1d na2d na3d", "backward"), _attention_backward(lambda args: math.prod(args[6]))
-    ),
-    **_named(_natten("fmha", "backward"), _attention_backward(lambda args: args[1].shape[1])),
+    **_named(_NATTEN.format("backward"), _attention_backward(lambda args: math.prod(args[6]))),
     # half its input comes out of a gated linear unit
-    **_named("glu_backward", _elements("activation", of=1)),
+    **_named("glu_backward", _amount(lambda args, out: args[1].numel(), "activation")),
 }
 """Rules by operator: those of aten by their names, without the underscore of in-place forms."""
 

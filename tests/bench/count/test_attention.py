@@ -91,8 +91,7 @@ def flex(score_mod=None):
 def test_flex_attention_counts_in_full(device):
     found = count(flex(lambda s, *_: 2 * s), *heads(16, 16, 16, positions=[5] * 3, device=device))
     assert Cost(matmul=6 * 25 * 32, softmax=6 * 25) == found.total
-    # 10 of 25
-    assert {"block_mask": 6 * 10 * 32} == found.masked
+    assert {"block_mask": None} == found.masked
     # the next one is as without a count
     x = torch.rand(1, 1, 3, 16)
     assert flex_attention(x, x, x).shape == x.shape
@@ -119,12 +118,7 @@ def natten():
         f"na2d_backward({tensors}, Tensor output, Tensor d_output, Tensor logsumexp, {window}, "
         "int[] q_tile, int[] kv_tile, int[] splits, bool delta) -> (Tensor, Tensor, Tensor)"
     )
-    library.define(
-        f"hopper_fmha_forward({tensors}, float scale, int q_tile, int kv_tile, int schedule) "
-        "-> (Tensor, Tensor)"
-    )
-    for name in ("na2d_forward", "hopper_fmha_forward"):
-        library.impl(name, lambda q, k, v, *_: (torch.empty_like(v), q[..., 0]), "Meta")
+    library.impl("na2d_forward", lambda q, k, v, *_: (torch.empty_like(v), q[..., 0]), "Meta")
     library.impl("na2d_backward", lambda *args: tuple(map(torch.empty_like, args[:3])), "Meta")
     yield torch.ops.natten
     library._destroy()
@@ -141,5 +135,3 @@ def test_neighborhood_attention(natten):
         lambda q, v: natten.na2d_backward(q, q, v, v, v, q[..., 0], *window, [1, 1], False)
     )
     assert Cost(matmul=scores * (3 * 11 + 2 * 13)) == count(backward, q, v).total
-    plain = Calls(lambda q: natten.hopper_fmha_forward(q, q, q, 1.0, 8, 8, 0)[0])
-    assert 2 * 35 * 3 * 35 * 22 == count(plain, q.flatten(1, 2)).total.macs
