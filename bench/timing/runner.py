@@ -17,7 +17,7 @@ from vidcost.bench.call import tensors_in
 from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import Clock
-from vidcost.bench.timing.record import PARTS, Memory, Part, Status
+from vidcost.bench.timing.record import PARTS, Memory, Part
 
 Pass = Callable[[], object]
 Mark = Callable[[], int]
@@ -343,13 +343,13 @@ class Unsupported(RuntimeError):
     """The device or torch cannot do what the cell asks for."""
 
 
-def status_of(error: BaseException) -> Status | None:
-    """``oom`` or ``unsupported``; None for any other error."""
+def failure_of(error: BaseException) -> dict[str, str]:
+    """Status and error of a record, ``oom`` or ``unsupported``; nothing for any other error."""
     if is_out_of_memory(error):
-        return "oom"
+        return {"status": "oom", "error": one_line(error)}
     if isinstance(error, Unsupported | NotImplementedError) or "not implemented for" in str(error):
-        return "unsupported"
-    return None
+        return {"status": "unsupported", "error": one_line(error)}
+    return {}
 
 
 def is_out_of_memory(error: BaseException) -> bool:

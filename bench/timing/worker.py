@@ -23,14 +23,7 @@ from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.machine import allowed_cpus, cpus_for
 from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.record import Memory, Timing
-from vidcost.bench.timing.runner import (
-    Runner,
-    Unsupported,
-    memory_of,
-    one_line,
-    set_products,
-    status_of,
-)
+from vidcost.bench.timing.runner import Runner, Unsupported, failure_of, memory_of, set_products
 from vidcost.bench.timing.sampling import sample
 from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.blocks.attention import FALLBACKS
@@ -74,9 +67,8 @@ def measure(
     except (KeyboardInterrupt, ParentGone):
         raise
     except BaseException as error:
-        status = status_of(error)
-        if status is not None:
-            return failed.model_copy(update={"status": status, "error": one_line(error)})
+        if known := failure_of(error):
+            return failed.model_copy(update=known)
         # of our own code it would be a bug, which must not look like a measurement
         if not cell.code:
             raise
