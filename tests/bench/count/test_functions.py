@@ -49,7 +49,8 @@ def given():
 
 def outcome(function, call, given):
     """What a call counts as, and its MACs."""
-    names = {"f": function, "ROW": getattr(F, "ScalingType", F).TensorWise}
+    one = getattr(getattr(F, "ScalingType", None), "TensorWise", None)
+    names = {"f": function, "ONE": one}
     model = Calls(lambda *values: eval(call, names | dict(zip(given, values, strict=True))))
     try:
         found = count(model, *(each.clone() for each in given.values()))

@@ -271,6 +271,38 @@ def test_operators_of_torchvision(vision):
     assert Cost(conv=5 * 7 * 9 * 27, pool=11 * 5 * 2 * 3) == found.total
 
 
+@pytest.fixture
+def natten():
+    """Operators by the names and arguments of NATTEN 0.21."""
+    library = torch.library.Library("natten", "FRAGMENT")
+    tensors = "Tensor query, Tensor key, Tensor value"
+    window = "int[] kernel_size, int[] stride, int[] dilation, bool[] is_causal, float scale"
+    library.define(
+        f"na2d_forward({tensors}, {window}, int[] q_tile, int[] kv_tile) -> (Tensor, Tensor)"
+    )
+    library.define(
+        f"na2d_backward({tensors}, Tensor output, Tensor d_output, Tensor logsumexp, {window}, "
+        "int[] q_tile, int[] kv_tile, int[] splits, bool delta) -> (Tensor, Tensor, Tensor)"
+    )
+    library.impl("na2d_forward", lambda q, k, v, *_: (torch.empty_like(v), q[..., 0]), "Meta")
+    library.impl("na2d_backward", lambda *args: tuple(map(torch.empty_like, args[:3])), "Meta")
+    yield torch.ops.natten
+    library._destroy()
+
+
+def test_neighborhood_attention(natten):
+    # 2 clips of 5 x 7 positions, 3 heads; windows of 3 x 5 keys
+    q, v = (torch.zeros(2, 5, 7, 3, width, device="meta") for width in (11, 13))
+    window = [3, 5], [1, 1], [1, 1], [False, False], 1.0, [8, 8], [8, 8]
+    forward = Calls(lambda q, v: natten.na2d_forward(q, q, v, *window)[0])
+    scores = 2 * 35 * 3 * 15
+    assert Cost(matmul=scores * (11 + 13), softmax=scores) == count(forward, q, v).total
+    backward = Calls(
+        lambda q, v: natten.na2d_backward(q, q, v, v, v, q[..., 0], *window, [1, 1], False)
+    )
+    assert Cost(matmul=scores * (3 * 11 + 2 * 13)) == count(backward, q, v).total
+
+
 def test_a_selective_scan_of_any_library():
     library = torch.library.Library("_mamba_ssm_1a2b3c", "FRAGMENT")
     operands = "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z"
