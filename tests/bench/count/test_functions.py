@@ -39,7 +39,7 @@ def public(space):
 def given():
     """What the calls name."""
     named = {}
-    exec(PAGE.split("```python\n")[1].split("```")[0], named)
+    exec(PAGE.split("```text\n")[1].split("```")[0], named)
     tensors = {name: torch.full(shape, 0.5) for name, shape in named["shapes"].items()}
     tensors |= {name: torch.tensor(named[name]) for name in ("i", "j", "ends")}
     types = {"j": torch.int32, "ends": torch.int32, "z": torch.complex64, "e": torch.float8_e4m3fn}
