@@ -9,6 +9,7 @@ but that kernels of 3-D convolutions use 2, 3 and 7 again, or a pass would take 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -213,37 +214,28 @@ class _Block(nn.Module):
         return x + self.down(self.activation(self.up(x)))  # type: ignore[no-any-return]
 
 
-class _VideoMae(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.patches = nn.Conv3d(3, 192, (2, 16, 16), (2, 16, 16))
-        self.layers = nn.Sequential(*(_Block(192, 3) for _ in range(12)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(self.patches(x).flatten(2).mT)  # type: ignore[no-any-return]
+def _video_mae() -> nn.Module:
+    patches, tokens = nn.Conv3d(3, 192, (2, 16, 16), (2, 16, 16)), Calls(lambda x: x.flatten(2).mT)
+    return nn.Sequential(patches, tokens, *(_Block(192, 3) for _ in range(12)))
 
 
-class _Lstm(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm, self.head = nn.LSTM(512, 256, 2, batch_first=True), nn.Linear(256, 200)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.lstm(x)[0])  # type: ignore[no-any-return]
+def _lstm() -> nn.Module:
+    lstm = nn.LSTM(512, 256, 2, batch_first=True)
+    return nn.Sequential(lstm, Calls(itemgetter(0)), nn.Linear(256, 200))
 
 
 _CLIP_OF_16 = (1, 3, 16, 224, 224)
 NETWORKS = (
     # 8 x 14 x 14 patches of 1536 elements; 12 layers of 12 x 192^2 weights and two products
     Operator(
-        *("VideoMAE, 12 layers of width 192", _VideoMae, (_CLIP_OF_16,)),
+        *("VideoMAE, 12 layers of width 192", _video_mae, (_CLIP_OF_16,)),
         1568 * (1536 * 192 + 12 * (12 * 192**2 + 2 * 1568 * 192)),
     ),
     # as its authors' code has it
     Operator("MFNet", lambda: select(["mfnet"])[0].model(), (_CLIP_OF_16,), 11_045_296_128),
     # 4 gates from 512 or 256 inputs and 256 states, and 200 classes, in each of 16 steps
     Operator(
-        *("LSTM, 2 layers of width 256", _Lstm, ((1, 16, 512),)),
+        *("LSTM, 2 layers of width 256", _lstm, ((1, 16, 512),)),
         16 * (4 * 256 * (512 + 256 + 2 * 256) + 256 * 200),
     ),
 )

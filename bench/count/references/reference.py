@@ -153,13 +153,8 @@ class Reference:
 
     def explained_answer(self, explained: Explained) -> Answer:
         """The answer that it should give."""
-        flops, params = explained["flops"], explained.get("params")
-        return Answer(
-            version=self.reimplemented,
-            flops=flops.total,
-            params=params.total if params else None,
-            parts=flops.parts,
-        )
+        totals = {quantity: each.total for quantity, each in explained.items()}
+        return Answer(version=self.reimplemented, parts=explained["flops"].parts, **totals)
 
     def answer(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
         """Profile ``model`` on ``inputs``.  Raises: whatever the counter raises."""
