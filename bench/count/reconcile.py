@@ -20,6 +20,7 @@ from vidcost.bench.count.references.reference import (
     Quantity,
     Status,
     Term,
+    sums,
 )
 from vidcost.papers.figures import Figure
 from vidcost.papers.row import Row
@@ -192,8 +193,7 @@ def entries(
             parts = answer.parts if quantity == "flops" else {"params": printed} if printed else {}
             # a counter that gives no parts is compared by its total
             names = dict.fromkeys((*should.parts, *parts)) if parts else ()
-            off = {part: parts.get(part, 0) - should.parts.get(part, 0) for part in names}
-            off = {part: amount for part, amount in off.items() if amount}
+            off = sums((part, parts.get(part, 0) - should.parts.get(part, 0)) for part in names)
             ours, says = sum(should.ours.values()), (answer.version, answer.status, answer.error)
             found.append(Entry(name, counter, quantity, ours, should.terms, printed, off, *says))
     return found
