@@ -31,6 +31,8 @@ WIDTH = 100
 """Columns of text in a pipe."""
 LONGEST = 32
 """Characters of a name that are shown, if not all."""
+# paths and ids of tests stay whole
+_WRAPPED = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -176,9 +178,8 @@ class Table:
             disable_numparse=True,
         )
 
-    def rich(self, width: int) -> rich.table.Table:
+    def rich(self) -> rich.table.Table:
         """The table for a terminal, of :attr:`least_width` or more. No number wraps."""
-        lines, least = self._cells(), self._least_widths()
         table = rich.table.Table(
             title=escape(self.title) or None,
             box=rich.box.SIMPLE_HEAD,
@@ -186,34 +187,26 @@ class Table:
             pad_edge=False,
             padding=(0, 1, 0, 0),
         )
-        spare = max(0, width - self.least_width)
-        for place, column in enumerate(self.shown):
-            natural = max(map(len, (column.heading, *(cells[place] for cells in lines))))
-            more = min(spare, natural - least[place])
-            spare -= more
+        for column in self.shown:
             table.add_column(
-                escape(_breakable(column.heading)),
+                escape("\n".join(_words_of(column))),
                 justify="left" if column.is_text else "right",
                 overflow="fold",
-                width=least[place] + more,
+                no_wrap=not column.is_text,
             )
-        for cells in lines:
+        for cells in self._cells():
             table.add_row(*map(Text, cells))
         return table
 
     @property
     def least_width(self) -> int:
         """The least width of a terminal for it, with two characters between columns."""
-        return sum(each + 2 for each in self._least_widths()) - 1
-
-    def _least_widths(self) -> list[int]:
-        """Of each column: text may wrap, numbers may not."""
-        lines, found = self._cells(), []
+        lines, width = self._cells(), -1
         for place, column in enumerate(self.shown):
             longest = max((len(cells[place]) for cells in lines), default=1)
             room = longest if not column.is_text else min(longest, 10 if place else 15)
-            found.append(max(room, *map(len, _breakable(column.heading).split() or "-")))
-        return found
+            width += max(room, *map(len, _words_of(column) or "-")) + 2
+        return width
 
     def json(self) -> str:
         """The raw values: a list of objects, all with the same keys."""
@@ -279,22 +272,24 @@ def show(table: Table, console: Console, *, is_whole: bool = False) -> None:
     if not console.is_terminal:
         fitting = table if is_whole else table.within(WIDTH, _markdown_width)
         lines = fitting.markdown().splitlines()
-        short = [each if each.startswith("|") else textwrap.fill(each, WIDTH) for each in lines]
+        short = [each if each.startswith("|") else _WRAPPED.fill(each) for each in lines]
         console.file.write("\n".join(short) + "\n\n")
         return
     fitting = table if is_whole else table.within(console.width, lambda table: table.least_width)
-    # a whole table may be wider than the terminal
-    wide = console.options.update(width=max(fitting.least_width, console.width))
-    for segments in console.render_lines(fitting.rich(wide.max_width), wide, pad=False):
-        console.print(Text("").join(Text(s.text, s.style or "") for s in segments), soft_wrap=True)
+    terminal = console.width
+    # a whole table may be wider
+    console.width = max(fitting.least_width, terminal)
+    console.print(fitting.rich(), crop=False)
+    console.width = terminal
     for line in (*fitting._notes(), *fitting.legend):
         console.print(Text(line))
     console.print()
 
 
-def _breakable(heading: str) -> str:
-    """A heading that may also break at hyphens of long words."""
-    return re.sub(r"(?<=\w)-(?=\w{8})", "- ", heading)
+def _words_of(column: Column) -> list[str]:
+    """The lines of a heading, which may also break at hyphens of long words."""
+    words = re.sub(r"(?<=\w)-(?=\w{8})", "- ", column.heading)
+    return words.split()
 
 
 def _markdown_width(table: Table) -> int:
