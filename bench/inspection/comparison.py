@@ -133,19 +133,16 @@ def compared(
         if variant.pair is None:
             first, less = index, total
             continue
-        line["against"] = lines[first]["name"]
+        line["against_name"] = lines[first]["name"]
         if total and less:
             line["added_params"] = total.params - less.params
             line["added_macs"] = total.macs - less.macs
         timing = by_cell.get(variant.pair)
         if timing and timing.status == "ok":
             found = pair_figures(timing)
-            line |= {ours: found[theirs] for ours, theirs in _FIGURES.items()}
-            for ours, theirs in (
-                ("latency_s", "reference_s"),
-                ("peak_bytes", "reference_peak_bytes"),
-            ):
-                lines[first][ours] = found[theirs]
+            line |= {key: found[key] for key in _FIGURES}
+            lines[first]["target_s"] = found["reference_s"]
+            lines[first]["peak_bytes"] = found["reference_peak_bytes"]
         elif timing and count.status in ("ok", "uncounted"):
             line |= {"status": timing.status, "error": timing.error or None}
     starts = [index for index, variant in enumerate(chosen) if variant.pair is None]
@@ -154,31 +151,22 @@ def compared(
     return lines
 
 
-_FIGURES = {
-    "latency_s": "target_s",
-    "added_s": "median_s",
-    "added_low_s": "ci_low_s",
-    "added_high_s": "ci_high_s",
-    "half_ci_s": "half_ci_s",
-    "ratio": "ratio",
-    "ratio_low": "ratio_low",
-    "ratio_high": "ratio_high",
-    "pairs": "n",
-    "peak_bytes": "peak_bytes",
-    "added_peak_bytes": "added_bytes",
-}
+_FIGURES = (
+    *("target_s", "median_s", "ci_low_s", "ci_high_s", "half_ci_s", "n"),
+    *("ratio", "ratio_low", "ratio_high", "peak_bytes", "added_bytes"),
+)
 
 
 def _separate(lines: Sequence[dict[str, Any]]) -> None:
     """Say of each line after the first from which others its added latency is not separated."""
     # of too few pairs there is no interval
-    timed = [line for line in lines if line.get("added_low_s") is not None]
+    timed = [line for line in lines if line.get("ci_low_s") is not None]
     for line in timed:
-        low, high = line["added_low_s"], line["added_high_s"]
+        low, high = line["ci_low_s"], line["ci_high_s"]
         overlapping = [
             other["name"]
             for other in timed
-            if other is not line and low <= other["added_high_s"] and other["added_low_s"] <= high
+            if other is not line and low <= other["ci_high_s"] and other["ci_low_s"] <= high
         ]
-        names = [line["against"]] if low <= 0 <= high else []
+        names = [line["against_name"]] if low <= 0 <= high else []
         line["not_separated"] = names + overlapping

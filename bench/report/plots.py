@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +99,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plot:
-    """A chart without width and choices, and its data; ``name`` is a file's stem.
-
-    Choices without a line are said to have no data.
-    """
+    """A chart without width and choices, and its data; ``name`` is a file's stem."""
 
     name: str
     title: str
@@ -120,7 +116,6 @@ class Plot:
     def vega(self, *, width: int | None = None) -> Vega:
         """The plot in Vega, ``width`` pixels wide or, without, as wide as its container."""
         chart = self.chart.copy()
-        chart.layer = [*chart.layer, self._no_data()]
         chart = chart.properties(
             data=alt.InlineData(values=[dict(line) for line in self.lines]),
             width=width or "container",
@@ -136,18 +131,6 @@ class Plot:
     def svg(self) -> str:
         """The plot for a document, with the first of all choices."""
         return vl_convert.vega_to_svg(self.vega(width=WIDTH))
-
-    def _no_data(self) -> Any:
-        fields = [choice.field for choice in self.choices]
-        drawn = {tuple(line[field] for field in fields) for line in self.lines}
-        empty = set(product(*(choice.options for choice in self.choices))) - drawn
-        lines = [dict(zip(fields, values, strict=True)) for values in sorted(empty)]
-        layer = alt.Chart(alt.InlineData(values=lines)).mark_text(
-            color=MUTED, text="no data stored"
-        )
-        for choice in self.choices:
-            layer = layer.transform_filter(choice.filter)
-        return layer.encode(x=alt.value("width"), y=alt.value(40))
 
 
 def anchor(*words: str) -> str:

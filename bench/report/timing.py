@@ -71,39 +71,22 @@ def _signed(form: Format) -> Format:
     return lambda value: f"{'+' if value >= 0 else '-'}{form(abs(value))}"
 
 
-_PAIRED = (
-    Column("target_s", "With, ms", milliseconds),
-    Column("reference_s", "Without, ms", milliseconds),
-    Column("median_s", "Added, ms", _signed(milliseconds)),
-    HALF_INTERVAL,
-    Column("shown_ratio", "Ratio", str),
-    Column("n", "Pairs", integer),
-    Column("added_macs", "Added MACs", _signed(compact), _signed(integer)),
-    Column("peak_bytes", "Peak, MB", megabytes),
-    Column("added_bytes", "added", _signed(megabytes)),
-    Column("s_per_gmac", "ms/GMAC", milliseconds, is_wide=True),
-    Column("macs_total", "MACs with", compact, integer, is_wide=True),
-)
-_PAIR_LEGEND = (
-    "{what}, interleaved; {conditions}. Added: the median of the differences of pairs, ± half of "
-    "its 95% confidence interval, {intervals}. Ratio: of pairs, with its interval, below 1 if the "
-    "first is faster. Peak: the most that was allocated at once above the weights, and how much "
-    "more that is than without. MACs are exact."
-)
-
 _COMPARED = (
     Column("macs", "MACs", compact, integer),
     Column("added_macs", "added", _signed(compact), _signed(integer)),
-    Column("latency_s", "Latency, ms", milliseconds),
-    Column("added_s", "added", _signed(milliseconds)),
+    Column("target_s", "Latency, ms", milliseconds),
+    Column("reference_s", "Without, ms", milliseconds),
+    Column("median_s", "added", _signed(milliseconds)),
     HALF_INTERVAL,
-    Column("pairs", "Pairs", integer),
+    Column("shown_ratio", "Ratio", str),
+    Column("n", "Pairs", integer),
     Column("not_separated", "Not separated from", words),
     Column("params", "Params", compact, integer),
     Column("peak_bytes", "Peak, MB", megabytes),
-    Column("added_peak_bytes", "added", _signed(megabytes)),
+    Column("added_bytes", "added", _signed(megabytes)),
     Column("added_params", "Params added", _signed(integer), is_wide=True),
     Column("closed_forms", "Closed forms met", checked, is_wide=True),
+    Column("s_per_gmac", "ms/GMAC", milliseconds, is_wide=True),
     STATUS,
 )
 
@@ -123,25 +106,14 @@ def timing_table(timings: Iterable[Timing]) -> Table:
         "allocated at once above the weights. Energy: of the whole device. Conditions: "
         f"{in_words(t.cell for t in chosen)}."
     )
-    return _table("Timings", chosen, lines, _MEASURED, legend)
-
-
-def _table(
-    title: str,
-    timings: Sequence[Timing],
-    lines: Sequence[Mapping[str, Any]],
-    columns: Sequence[Column],
-    legend: str,
-) -> Table:
-    """A line for each timing, with a column for each condition in which they differ."""
-    names = varying(timing.cell for timing in timings)
+    names = varying(timing.cell for timing in chosen)
     apart = (Column(name, AXES[name].label, condition) for name in names)
     return Table(
-        title=title,
-        columns=(Column("target", "Target"), *apart, *present(lines, [*columns, STATUS])),
+        title="Timings",
+        columns=(Column("target", "Target"), *apart, *present(lines, [*_MEASURED, STATUS])),
         lines=lines,
         footnotes=failures(lines),
-        legend=(legend, machine_of_timings(timings)),
+        legend=(legend, machine_of_timings(chosen)),
     )
 
 
@@ -152,27 +124,24 @@ def is_of_implementations(timing: Timing) -> bool:
 
 
 def pair_table(timings: Iterable[Timing]) -> Table:
-    """Cells beside those they were interleaved with: latency in pairs, MACs, memory.
+    """Contributions, or implementations of blocks: each beside what it was interleaved with.
 
-    Contributions, or implementations of blocks.
     Raises: ValueError if the records are of more than one kind of machine.
     """
     chosen = [timing for timing in timings if timing.cell.against is not None]
     of_blocks = all(map(is_of_implementations, chosen))
-    lines = [pair_figures(timing) for timing in chosen]
-    for line, timing in zip(lines, chosen, strict=True):
-        if of_blocks and timing.cell.against:
-            line["target"] = timing.cell.against.target
+    lines = []
+    for timing in chosen:
+        cell, line = timing.cell, pair_figures(timing)
+        line["name"] = cell.against.target if of_blocks and cell.against else cell.target
+        line["macs"] = timing.macs_total
         if line["ratio_low"] is not None:
             interval = f"({line['ratio_low']:.2f} to {line['ratio_high']:.2f})"
             line["shown_ratio"] = f"{line['ratio']:.2f} {interval}"
-    title, what = "What the blocks add", "The network with its blocks and without"
-    if of_blocks:
-        title, what = "Implementations of blocks", "With: the optimized one; without: the reference"
-    legend = _PAIR_LEGEND.format(
-        what=what, conditions=in_words(t.cell for t in chosen), intervals=intervals_of(chosen)
-    )
-    return _table(title, chosen, lines, _PAIRED, legend)
+        lines.append(line)
+    title = "Implementations of blocks: optimized, and without"
+    title = title if of_blocks else "What the blocks add"
+    return compare_table(lines, [each.cell for each in chosen], chosen, title=title)
 
 
 _INTRODUCTION = """\
@@ -203,26 +172,27 @@ def compare_table(
     *,
     title: str,
 ) -> Table:
-    """Networks beside each other: a line for each, after the first of the same conditions.
+    """Networks or blocks beside each other: a line for each, with what it adds to its reference.
 
     Raises: ValueError if the timings are of more than one kind of machine.
     """
     names = varying(cells)
     columns = (
-        Column("name", "Block" if any(each.blocks for each in cells) else "Network"),
+        Column("name", "Block" if any(each.block or each.blocks for each in cells) else "Network"),
         *(Column(name, AXES[name].label, condition) for name in names),
         *present(lines, _COMPARED),
     )
     legend = [
         *sentences(lines, names),
-        "MACs: multiply-accumulates, exact, of one forward pass; added: above the first network.",
+        "MACs: multiply-accumulates, exact, of one pass; added: above the first or without.",
     ]
     if done := [timing for timing in timings if timing.status == "ok"]:
         legend += [
-            "Latency: median. Added: median of the differences of pairs of passes, all networks "
-            f"interleaved, ± half of its 95% confidence interval, {intervals_of(done)}. Not "
-            "separated from: the intervals overlap. Peak: most that was allocated at once above "
-            f"the weights. Conditions: {in_words(t.cell for t in done)}.",
+            "Latency: median. Added: median of the differences of pairs of passes, all "
+            f"interleaved, ± half of its 95% confidence interval, {intervals_of(done)}. Ratio: of "
+            "pairs, below 1 if faster. Not separated from: the intervals overlap. Peak: most that "
+            "was allocated at once above the weights. Conditions: "
+            f"{in_words(t.cell for t in done)}.",
             machine_of_timings(done),
         ]
     return Table(title, columns, lines, footnotes=failures(lines), legend=legend)
@@ -232,13 +202,13 @@ def sentences(lines: Sequence[Mapping[str, Any]], varying: Sequence[str] = ()) -
     """What was found of each network's latency beside that of the first, in a sentence."""
     said = []
     for line in lines:
-        if line.get("pairs") is None:
+        if line.get("against_name") is None or line.get("n") is None:
             continue
-        other = "no block" if line["against"] == PLAIN else line["against"]
+        other = "no block" if line["against_name"] == PLAIN else line["against_name"]
         where = ", ".join(f"{AXES[name].label.lower()} {line[name]}" for name in varying)
         ratio, low, high = (line[key] for key in ("ratio", "ratio_low", "ratio_high"))
         if ratio is None:
-            words = f"{line['name']} and {other}: too few pairs for a figure ({line['pairs']})"
+            words = f"{line['name']} and {other}: too few pairs for a figure ({line['n']})"
         elif low <= 1 <= high:
             interval = f"{ratio:.2f}x ({low:.2f} to {high:.2f})"
             words = f"No difference between {line['name']} and {other} was found: {interval}"

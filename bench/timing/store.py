@@ -41,13 +41,12 @@ class Store:
 
     A record is one line, written in one piece under a lock and synced to the disk. A writer killed
     in the middle leaves a last line cut short: reading leaves it out and reports it, the next
-    append moves it to ``<file>.damaged``.
+    append cuts it off.
     """
 
     def __init__(self, path: Path, *, command: str = "vidcost time") -> None:
         """``command`` is named in the first line of a new file."""
         self.path = path
-        self.damaged = path.with_name(f"{path.name}.damaged")
         self.warning = ""
         """Of what was last read: that the last line is cut short, or nothing."""
         self._command = command
@@ -125,7 +124,7 @@ class Store:
             ) from None
 
     def _repair(self, file: BinaryIO) -> str:
-        """End the last line, or move it aside if it is cut short; reject another kind of file."""
+        """End the last line, or cut it off if it is cut short; reject another kind of file."""
         first = file.readline()
         if not first:
             return ""
@@ -141,11 +140,9 @@ class Store:
         if files.is_object(line):
             files.append_line(file, b"\n")
             return ""
-        with self.damaged.open("ab", buffering=0) as damaged:
-            files.append_line(damaged, line + b"\n")
         file.truncate(len(before) + 1)
         os.fsync(file.fileno())
-        return f"the last line of {self.path} was cut short and lies in {self.damaged.name} now"
+        return f"the last line of {self.path} was cut short, and is gone"
 
 
 def better(earlier: Timing, later: Timing) -> Timing:

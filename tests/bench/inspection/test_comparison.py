@@ -53,11 +53,11 @@ def test_what_each_adds_and_which_cannot_be_told_apart():
     adds = {"nl": 0.5, "cgnl": 0.505, "cgd": 0.0, "pnl:n=2": 0.2}
     timings = [timing(v, adds[v.name]) for v in some if v.pair]
     plain, nl, cgnl, cgd, pnl = compared(some, counts, timings)
-    of_plain = [plain.get(key) for key in ("latency_s", "peak_bytes", "not_separated")]
+    of_plain = [plain.get(key) for key in ("target_s", "peak_bytes", "not_separated")]
     assert [1.0, 100, None] == of_plain
-    assert 0.5 == pytest.approx(nl["added_s"])
-    assert nl["added_low_s"] < 0.5 < nl["added_high_s"]
-    keys = ("latency_s", "pairs", "peak_bytes", "added_peak_bytes")
+    assert 0.5 == pytest.approx(nl["median_s"])
+    assert nl["ci_low_s"] < 0.5 < nl["ci_high_s"]
+    keys = ("target_s", "n", "peak_bytes", "added_bytes")
     assert [pytest.approx(1.5), 20, 130, 30] == [nl[key] for key in keys]
     assert [1, 2, 3, 4] == [each["added_macs"] for each in (nl, cgnl, cgd, pnl)]
     separated = [each["not_separated"] for each in (nl, cgnl, cgd, pnl)]
@@ -69,9 +69,9 @@ def test_of_too_few_pairs_there_is_no_figure():
     counts = [*map(counted, some)]
     few, many = timing(some[1], 5.0, n=5), timing(some[2], 0.1, n=6)
     _, nl, cgnl = compared(some, counts, [few, many])
-    keys = ("latency_s", "added_s", "ratio", "half_ci_s", "not_separated")
+    keys = ("target_s", "median_s", "ratio", "half_ci_s", "not_separated")
     assert [None] * 5 == [nl.get(key) for key in keys]
-    assert (5, 6, []) == (nl["pairs"], cgnl["pairs"], cgnl["not_separated"])
+    assert (5, 6, []) == (nl["n"], cgnl["n"], cgnl["not_separated"])
 
 
 def test_what_failed_has_its_status_and_no_figures():
@@ -85,7 +85,7 @@ def test_what_failed_has_its_status_and_no_figures():
     oom = {"status": "oom", "error": "out", "samples_s": {}}
     timings = [timing(some[k], 0.1).model_copy(update=oom) for k in (1, 3)]
     _, nl, cgnl, cgd = compared(some, counts, timings)
-    keys = ("status", "error", "added_macs", "added_s")
+    keys = ("status", "error", "added_macs", "median_s")
     assert ["oom", "out", 3, None] == [nl.get(key) for key in keys]
     assert ["raised", "ValueError: theirs", None, None] == [cgnl.get(key) for key in keys]
     # what is wrong with the count weighs more than what became of the timing

@@ -152,21 +152,21 @@ def one(block, **known):
 
 TIMED = one(
     "nl",
-    against="none",
+    against_name="none",
     added_params=5,
     added_macs=2 * 10**9,
-    latency_s=0.0125,
-    added_s=-0.00025,
+    target_s=0.0125,
+    median_s=-0.00025,
     half_ci_s=0.0003,
     ratio=0.98,
     ratio_low=0.96,
     ratio_high=1.01,
-    pairs=30,
+    n=30,
     not_separated=["none", "cgnl"],
     peak_bytes=12_340_000,
-    added_peak_bytes=-1_200_000,
+    added_bytes=-1_200_000,
 )
-PLAIN = one("none", latency_s=0.01275, peak_bytes=13_540_000)
+PLAIN = one("none", target_s=0.01275, peak_bytes=13_540_000)
 BLOCK = Cell(row="mfnet", blocks=(("conv4:after-1", "nl"),))
 
 
@@ -198,7 +198,7 @@ def test_a_line_for_each_with_the_cost_it_adds(cells):
     ],
 )
 def test_a_comparison_is_a_sentence(ratio, sentence):
-    line = one("b", against="a", pairs=7, batch=2)
+    line = one("b", against_name="a", n=7, batch=2)
     line |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
     assert [sentence] == sentences([one("a"), line])
     assert [sentence.replace(".", "", 0)[:-1] + " at batch 2."] == sentences([line], ["batch"])
