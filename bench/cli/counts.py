@@ -10,12 +10,7 @@ import typer
 
 from vidcost.bench import files
 from vidcost.bench.cli import options
-from vidcost.bench.cli.output import (
-    print_table,
-    report,
-    write_document,
-    write_lines,
-)
+from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
 if TYPE_CHECKING:
     from vidcost.bench.report.table import Table
@@ -90,14 +85,7 @@ def count(
     own, a class or function that takes the number of channels. A method cost(shape), which returns
     a vidcost.models.Cost, is a closed form.
     """
-    from vidcost.bench.cli.targets import (
-        buildable,
-        failures,
-        limit_s,
-        measured,
-        network_cells,
-        parted,
-    )
+    from vidcost.bench.cli import targets
     from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
     from vidcost.bench.inspection.counted import counted
     from vidcost.bench.report.counts import counted_table, modules_table
@@ -107,7 +95,7 @@ def count(
     if sum((training, references, depth is not None)) > 1:
         raise ValueError("--training, --references and --depth are three tables: give one of them")
     clip = {"classes": classes, "frames": frames, "size": size}
-    names, own = (rows, []) if shape else parted(rows)
+    names, own = (rows, []) if shape else targets.parted(rows)
     of_rows = table or any(clip.values())
     if shape and (of_rows or inputs or training or references or depth is not None):
         raise ValueError("--shape is for blocks alone: give blocks and --shape only")
@@ -116,8 +104,8 @@ def count(
             "networks of your own are counted by themselves, at --input: leave out rows, "
             "--table, --classes, --frames and --size"
         )
-    cells = network_cells(own, inputs)
-    chosen = [] if shape or own else buildable(names, table=table, clip=clip)
+    cells = targets.network_cells(own, inputs)
+    chosen = [] if shape or own else targets.buildable(names, table=table, clip=clip)
     cells += [checked_cell(row_fields(row)) for row in chosen]
     if shape:
         if not names:
@@ -127,12 +115,12 @@ def count(
     if depth is not None and len(cells) != 1:
         raise ValueError(f"--depth is for one network: {len(cells)} are chosen")
     asked = tuple(REFERENCE_COUNTERS) if references and own else ()
-    limit = limit_s(time_limit)
+    limit = targets.limit_s(time_limit)
     found = [
         counted(cell, reference_counters=asked, training=training, limit_s=limit) for cell in cells
     ]
     if references and chosen:
-        examined = measured(chosen, use_cache=not no_cache)
+        examined = targets.measured(chosen, use_cache=not no_cache)
         found = [
             replace(each, answers=other.record.reference_counters)
             for each, other in zip(found, examined, strict=True)
@@ -141,7 +129,7 @@ def count(
         print_table(counted_table(found), as_)
     elif found[0].count:
         print_table(modules_table(found[0], depth), as_)
-    report(failures(found))
+    report(targets.failures(found))
 
 
 @counts_app.command("explain", epilog="Example: `vidcost explain mfnet-nl mfnet-pnl-x5`")
@@ -185,12 +173,7 @@ def explain(
     from vidcost.bench.count.references.asking import chosen as chosen_counters
     from vidcost.bench.inspection.counted import explained
     from vidcost.bench.isolation import Failed, isolated
-    from vidcost.bench.report.reconciliation import (
-        reconciliation_markdown,
-        reconciliation_table,
-        statement_table,
-        tidy_table,
-    )
+    from vidcost.bench.report import reconciliation
 
     counters = chosen_counters(counter or ())
     rows, references = parted(rows)
@@ -218,19 +201,25 @@ def explain(
             failed.append(f"{network.target}: {error.status}: {error}")
     shown = [entry for each in entries.values() for entry in each]
     if as_ in (options.Format.JSON, options.Format.CSV):
-        print_table(tidy_table(shown), as_)
+        print_table(reconciliation.tidy_table(shown), as_)
     elif not entries:
         pass
     elif len(entries) <= SHOWN_BY_TERM:
         for each in entries.values():
-            print_table(statement_table(each), as_)
+            print_table(reconciliation.statement_table(each), as_)
     else:
-        print_table(reconciliation_table(shown), as_)
+        print_table(reconciliation.reconciliation_table(shown), as_)
     if everything:
         write_document(
-            results / "reconciliation.md", reconciliation_markdown(shown), command="explain"
+            results / "reconciliation.md",
+            reconciliation.reconciliation_markdown(shown),
+            command="explain",
         )
-        write_lines(results / "reconciliation.jsonl", tidy_table(shown).lines, command="explain")
+        write_lines(
+            results / "reconciliation.jsonl",
+            reconciliation.tidy_table(shown).lines,
+            command="explain",
+        )
     off = (line for entry in shown if not entry.balanced for line in entry.complaints)
     report((*failed, *off))
 
