@@ -1,10 +1,11 @@
 """Calls functions in a process of their own, so that a crash, a hang or a print stays there.
 
 The child is this module, run by ``python -m vidcost.bench.isolation``. It receives (function, args,
-kwargs) and answers each with (kind, result or message).
+kwargs) and answers each with (kind, result or message). What it logs meanwhile is logged here.
 """
 
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -63,7 +64,11 @@ class Isolated(contextlib.ExitStack):
             process = self._process = self._process or ChildProcess(COMMAND)
             try:
                 process.send((function, args, kwargs))
-                kind, answer = process.receive(time.monotonic() + limit_s)
+                end = time.monotonic() + limit_s
+                kind, answer = process.receive(end)
+                while kind == "said":
+                    logging.getLogger("vidcost").warning(answer)
+                    kind, answer = process.receive(end)
             except BaseException as error:
                 self._process = None
                 with process:
@@ -114,6 +119,9 @@ def _answer(
 def main() -> None:
     """Make calls and answer them until the parent is gone."""
     pipe = connect()
+    said = logging.Handler()
+    said.emit = lambda record: pipe.send(("said", record.getMessage()))  # type: ignore[method-assign]
+    logging.getLogger("vidcost").addHandler(said)
     with contextlib.suppress(EOFError):
         while True:
             pipe.send(_answer(*pipe.recv()))
