@@ -39,7 +39,7 @@ class NetworkCount:
     with such a method why it could not be asked. ``counted_on`` is the device of the pass;
     ``why`` says why it is not "meta", where nothing is computed. ``multiply`` are elements of the
     forward pass that are multiplied one by one, which is no MAC. ``masked`` are MACs of the forward
-    pass whose result a mask discards, by the mask's name; None if its values are not known.
+    pass whose result a mask discards, by the mask's name.
     ``recomputed`` is what of the backward pass computes the forward pass again, in checkpoints.
     ``notes`` are sentences on what the table does not show.
     """
@@ -49,7 +49,7 @@ class NetworkCount:
     backward: Cost | None
     buffers: int
     multiply: int
-    masked: Mapping[str, int | None]
+    masked: Mapping[str, int]
     recomputed: Cost | None
     notes: tuple[str, ...]
     modules: tuple[ModuleCount, ...]
@@ -191,7 +191,7 @@ def count(
         backward=None if backward is None else backward.total,
         buffers=forward.buffers,
         multiply=forward.multiply,
-        masked=forward.masked,
+        masked={mask: macs for mask, macs in forward.masked.items() if macs},
         recomputed=None if backward is None else backward.recomputed,
         notes=tuple(_notes(forward, backward, how, counted_on, why)),
         modules=modules(network, forward, backward),
@@ -208,8 +208,8 @@ def _notes(
     if 100 * forward.multiply > forward.total.macs:
         yield f"{forward.multiply:,} multiplications element by element are no MACs."
     for mask, macs in forward.masked.items():
-        some = "An unknown number" if macs is None else f"{macs:,}"
-        yield f"{some} of the forward pass's MACs are masked by {mask}."
+        if macs:
+            yield f"{macs:,} of the forward pass's MACs are masked by {mask}."
     if backward and (macs := backward.recomputed.macs):
         yield f"{macs:,} of the backward pass's MACs compute the forward pass again."
     for question in sorted(how.asked):

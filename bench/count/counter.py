@@ -64,8 +64,7 @@ class Count:
     ``params`` and ``buffers`` are elements, each tensor once. ``functions`` are calls of functions
     that other counters count as one. ``multiply`` are elements of the results of multiplications
     element by element, where no sum makes a product of them. ``outputs`` are by module. ``masked``
-    are the MACs of attention products whose result a mask discards, by the name of the mask; None
-    if the mask's values are not known. They are counted, too.
+    are MACs of attention whose result a mask discards, by its name; they are counted, too.
     """
 
     params: int
@@ -75,7 +74,7 @@ class Count:
     functions: tuple[FunctionCall, ...] = ()
     multiply: int = 0
     outputs: Mapping[str, Shape] = field(default_factory=dict)
-    masked: Mapping[str, int | None] = field(default_factory=dict)
+    masked: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> Cost:
@@ -143,7 +142,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
         self.functions: list[FunctionCall] = []
         self.multiply = 0
-        self.masked: dict[str, int | None] = {}
+        self.masked: Counter[str] = Counter()
         self.last_multiplied: Multiplication | None = None
         self.calls: list[Call] = []
         self.outputs: dict[str, Shape] = {}
@@ -213,7 +212,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             masked=self.masked,
         )
         self.operations, self.calls, self.functions, self.multiply = [], [], [], 0
-        self.masked = {}
+        self.masked = Counter()
         return found
 
     @property
@@ -363,18 +362,20 @@ class Functions(TorchFunctionMode):
         if query.is_nested:
             raise UncountedOperator("attention of nested tensors cannot be counted: pad them")
         rows, columns, mask = query.shape[-2], key.shape[-2], given.get("attn_mask")
-        matrices = math.prod(query.shape[:-2])
+        matrices, name = math.prod(query.shape[:-2]), "attn_mask"
+        lost = 0
         if given.get("is_causal"):
             # keys after their queries
-            square = min(rows, columns)
-            after = square * (square - 1) // 2 + rows * (columns - square)
-            self._masked("is_causal", query, value, matrices * after)
+            name, square = "is_causal", min(rows, columns)
+            lost = matrices * (square * (square - 1) // 2 + rows * (columns - square))
         elif mask is not None:
-            lost = None
-            if not mask.is_meta:
+            lost = matrices * rows * columns
+            if mask.is_meta:
+                name += _AT_MOST
+            else:
                 off = mask == (False if mask.dtype == torch.bool else -math.inf)
-                lost = int(off.sum()) * matrices * rows * columns // mask.numel()
-            self._masked("attn_mask", query, value, lost)
+                lost = lost * int(off.sum()) // mask.numel()
+        self._log.masked[name] += lost * (query.shape[-1] + value.shape[-1])
         if torch.is_grad_enabled():
             # autograd differentiates the parts
             return func(*args, **kwargs)
@@ -391,8 +392,11 @@ class Functions(TorchFunctionMode):
     def _flex_attention(
         self, func: Any, query: Tensor, key: Tensor, value: Tensor, *rest: Any
     ) -> tuple[Tensor, ...]:
+        scores = math.prod(query.shape[:-1]) * key.shape[-2]
         if rest[1][-1].__name__ != "noop_mask":
-            self._masked("block_mask", query, value, None)
+            self._log.masked["block_mask" + _AT_MOST] += scores * (
+                query.shape[-1] + value.shape[-1]
+            )
         with _disable_current_modes():
             out, *more = func(query, key, value, *rest)
         self._log.operands.follow("", (query, key, value), [out])
@@ -404,16 +408,8 @@ class Functions(TorchFunctionMode):
         self._log.operations += self._log.with_rule("", operands, [result], parts, "vidcost")
         return result
 
-    def _masked(self, name: str, query: Tensor, value: Tensor, scores: int | None) -> None:
-        """Note the MACs of as many ``scores``, which a mask discards."""
-        masked = self._log.masked
-        before = masked.get(name, 0)
-        if scores != 0:
-            is_known = scores is not None and before is not None
-            width = query.shape[-1] + value.shape[-1]
-            masked[name] = before + scores * width if is_known else None
 
-
+_AT_MOST = ", whose values are not known, at most"
 _ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 _KERNELS = SDPBackend.__members__.values()
 
