@@ -1,11 +1,10 @@
 """Calls functions in a process of their own, so that a crash, a hang or a print stays there.
 
 The child is this module, run by ``python -m vidcost.bench.isolation``. It receives (function, args,
-kwargs) and answers each with (kind, result or message). What it logs meanwhile is logged here.
+kwargs) and answers each with (kind, result or message).
 """
 
 import contextlib
-import logging
 import os
 import sys
 import threading
@@ -64,11 +63,7 @@ class Isolated(contextlib.ExitStack):
             process = self._process = self._process or ChildProcess(COMMAND)
             try:
                 process.send((function, args, kwargs))
-                end = time.monotonic() + limit_s
-                kind, answer = process.receive(end)
-                while kind == "said":
-                    logging.getLogger("vidcost").warning(answer)
-                    kind, answer = process.receive(end)
+                kind, answer = process.receive(time.monotonic() + limit_s)
             except BaseException as error:
                 self._process = None
                 with process:
@@ -119,9 +114,6 @@ def _answer(
 def main() -> None:
     """Make calls and answer them until the parent is gone."""
     pipe = connect()
-    said = logging.Handler()
-    said.emit = lambda record: pipe.send(("said", record.getMessage()))  # type: ignore[method-assign]
-    logging.getLogger("vidcost").addHandler(said)
     with contextlib.suppress(EOFError):
         while True:
             pipe.send(_answer(*pipe.recv()))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from vidcost.bench.api.guest import NotCopyable, called, clone, copied, guarded, outline
+from vidcost.bench.api.guest import NotCopyable, called, copied, guarded, outline
 from vidcost.bench.call import Inputs
 from vidcost.bench.count import counter
-from vidcost.bench.count.counter import Count, Pass, UncountedOperator
+from vidcost.bench.count.counter import Count, UncountedOperator
 from vidcost.bench.count.modules import Check, ModuleCount, closed_forms, modules
 from vidcost.bench.count.reconcile import Entry, reconcile_network
 from vidcost.bench.count.training import Training, count_training
@@ -38,10 +37,7 @@ class NetworkCount:
     closed form, a method ``cost(shape) -> Cost``, beside its count; ``unchecked`` says of others
     with such a method why it could not be asked. ``counted_on`` is the device of the pass;
     ``why`` says why it is not "meta", where nothing is computed. ``multiply`` are elements of the
-    forward pass that are multiplied one by one, which is no MAC. ``masked`` are MACs of the forward
-    pass whose result a mask discards, by the mask's name.
-    ``recomputed`` is what of the backward pass computes the forward pass again, in checkpoints.
-    ``notes`` are sentences on what the table does not show.
+    forward pass that are multiplied one by one, which is no MAC; printed above 1% of the MACs.
     """
 
     network: str
@@ -49,9 +45,6 @@ class NetworkCount:
     backward: Cost | None
     buffers: int
     multiply: int
-    masked: Mapping[str, int]
-    recomputed: Cost | None
-    notes: tuple[str, ...]
     modules: tuple[ModuleCount, ...]
     checks: tuple[Check, ...]
     unchecked: tuple[str, ...]
@@ -98,15 +91,14 @@ class NetworkCount:
         whole = _line(self.modules[0]) | {
             "buffers": self.buffers,
             "multiply": self.multiply,
-            "masked": dict(self.masked),
-            "recomputed_macs": self.recomputed and self.recomputed.macs,
             "counted_on": self.counted_on,
         }
         whole["module"] = self.network
         return json.dumps(whole | {"modules": [_line(module) for module in self.modules[1:]]})
 
     def __repr__(self) -> str:
-        return "\n".join((self._table("simple"), *self.notes))
+        note = multiplications("", self.multiply, self.forward)
+        return self._table("simple") + (note and f"\n{note}")
 
     def _repr_html_(self) -> str:
         return self._table("html")
@@ -181,7 +173,7 @@ def count(
     network, values = called(model, inputs, kwargs)
     run = count_training if training else counter.count
     with guarded(*values, *model.parameters()):
-        found, how, counted_on, why = _on_meta_or_here(network, values, run)
+        found, counted_on, why = _on_meta_or_here(network, values, run)
     both = (found.forward, found.backward) if isinstance(found, Training) else (found, None)
     forward, backward = both
     checks, unchecked = closed_forms(network, forward)
@@ -191,9 +183,6 @@ def count(
         backward=None if backward is None else backward.total,
         buffers=forward.buffers,
         multiply=forward.multiply,
-        masked={mask: macs for mask, macs in forward.masked.items() if macs},
-        recomputed=None if backward is None else backward.recomputed,
-        notes=tuple(_notes(forward, backward, how, counted_on, why)),
         modules=modules(network, forward, backward),
         checks=checks,
         unchecked=unchecked,
@@ -202,20 +191,13 @@ def count(
     )
 
 
-def _notes(
-    forward: Count, backward: Count | None, how: Pass, counted_on: str, why: str
-) -> Iterator[str]:
-    if 100 * forward.multiply > forward.total.macs:
-        yield f"{forward.multiply:,} multiplications element by element are no MACs."
-    for mask, macs in forward.masked.items():
-        if macs:
-            yield f"{macs:,} of the forward pass's MACs are masked by {mask}."
-    if backward and (macs := backward.recomputed.macs):
-        yield f"{macs:,} of the backward pass's MACs compute the forward pass again."
-    for question in sorted(how.asked):
-        yield f"Counted as on no device, which makes a difference to {question}."
-    if why:
-        yield f"Counted on {counted_on}, because of {why}"
+def multiplications(network: str, elements: int, forward: Cost) -> str:
+    """A sentence on multiplications element by element; empty up to 1% of the MACs."""
+    if 100 * elements <= forward.macs:
+        return ""
+    return (
+        f"{network and f'{network}: '}{elements:,} multiplications element by element are no MACs."
+    )
 
 
 def figures(forward: Cost, backward: Cost | None) -> dict[str, int]:
@@ -239,36 +221,25 @@ def _line(module: ModuleCount) -> dict[str, object]:
 
 def _on_meta_or_here(
     network: nn.Module, values: tuple[Tensor, ...], run: Callable[..., Count | Training]
-) -> tuple[Count | Training, Pass, str, str]:
-    """The result of ``run`` on a copy, how, the device it ran on, and why that is not meta."""
-    state = (*network.parameters(), *network.buffers(), *values)
-    device = next((str(x.device) for x in state if not x.is_meta), "")
-    first, largest = None, 0
+) -> tuple[Count | Training, str, str]:
+    """The result of ``run`` on a copy, the device it ran on, and why that is not meta."""
+    why = ""
     for keep in (False, True):
-        how, as_outline = Pass(keep, device or "cpu"), partial(outline, keep_integers=keep)
+        as_outline = partial(outline, keep_integers=keep)
         try:
             guest = copied(network, as_outline)
-            return run(guest, *map(as_outline, values), how=how), how, "meta", ""
+            return run(guest, *map(as_outline, values), keep_integers=keep), "meta", ""
         except UncountedOperator:
             raise
         except Exception as error:  # whatever does not work without values
-            first, largest = first or error, max(largest, how.largest_bytes)
-    assert first is not None
-    if not device:
-        raise first
-    why = named(first)
-    held = sum(x.numel() * x.element_size() for x in state)
-    logging.getLogger("vidcost").warning(
-        "a network runs once on %s, as it needs values: its weights and inputs, %.1f MB, stay "
-        "where they are; its largest tensor known so far has %.1f MB",
-        *(device, held / 1e6, largest / 1e6),
-    )
-    here = [clone(x.detach()).requires_grad_(x.requires_grad) for x in values]
+            why = why or named(error)
+    device = next((x.device for x in (*network.parameters(), *values)), None)
+    here = [x.detach().clone().requires_grad_(x.requires_grad) for x in values]
     try:
         guest = copied(network)
     except NotCopyable as error:
         guest, why = network, str(error)
-    return run(guest, *here), Pass(), device, why
+    return run(guest, *here), str(device or "cpu"), why
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,15 +14,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._ops import HigherOrderOperator
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidcost.bench.call import tensors_in
 from vidcost.bench.count import meta
 from vidcost.bench.count.operands import Multiplication, Operands, Operation, Shape, tensors_of
-from vidcost.bench.count.rules import RULES, Rule, product_kind, rule_of
+from vidcost.bench.count.rules import Rule, product_kind, rule_of
 from vidcost.models.cost import Cost
 
 
@@ -63,8 +61,7 @@ class Count:
 
     ``params`` and ``buffers`` are elements, each tensor once. ``functions`` are calls of functions
     that other counters count as one. ``multiply`` are elements of the results of multiplications
-    element by element, where no sum makes a product of them. ``outputs`` are by module. ``masked``
-    are MACs of attention whose result a mask discards, by its name; they are counted, too.
+    element by element, where no sum makes a product of them. ``outputs`` are by module.
     """
 
     params: int
@@ -74,7 +71,6 @@ class Count:
     functions: tuple[FunctionCall, ...] = ()
     multiply: int = 0
     outputs: Mapping[str, Shape] = field(default_factory=dict)
-    masked: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> Cost:
@@ -84,12 +80,6 @@ class Count:
     def within(self, module: str, *, params: int = 0) -> Cost:
         """The operations inside ``module`` and its descendants."""
         return Cost(params=params, **self._by_module.get(module, Counter()))
-
-    @property
-    def recomputed(self) -> Cost:
-        """What of a backward pass computes the forward pass again, as checkpoints do."""
-        again = (each for each in self.operations if each.is_recomputed)
-        return sum((Cost(**{each.kind: each.amount}) for each in again), Cost())
 
     @cached_property
     def _by_module(self) -> dict[str, Counter[str]]:
@@ -104,31 +94,25 @@ class Count:
         return amounts
 
 
-@dataclass
-class Pass:
-    """How a pass on the meta device runs, and what it came across.
-
-    ``keep_integers`` computes integers and booleans, where their values decide on shapes.
-    ``device`` is where the network is. ``asked`` are questions about it that were answered as on
-    the meta device; ``largest_bytes`` is the largest tensor that an operator returned.
-    """
-
-    keep_integers: bool = False
-    device: str = "cpu"
-    asked: set[str] = field(default_factory=set)
-    largest_bytes: int = 0
-
-
-def count(model: nn.Module, *inputs: Tensor, how: Pass | None = None) -> Count:
+def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Count:
     """Count one forward pass of ``model`` on ``inputs``, in evaluation mode, without gradients.
 
     On the meta device nothing is computed; elsewhere the pass runs. The model is left as it was.
+    Where values of integers and booleans decide on shapes, ``keep_integers`` computes them during
+    a pass on the meta device.
     Raises: UncountedOperator with the names of all that have no rule.
     """
     given = tensors_in(inputs)
-    log = Log(given, how)
-    attention = not given or any(x.device.type != "cpu" for x in given)
-    with torch.no_grad(), counting(model, log, training=False, attention=attention), log:
+    log = Log(given, keep_integers=keep_integers)
+    with (
+        mode(model, training=False),
+        watched(model, log),
+        torch.no_grad(),
+        unfused(model, attention=not given or any(x.device.type != "cpu" for x in given)),
+        supported(log),
+        Functions(log),
+        log,
+    ):
         model(*inputs)
     return log.counted(model)
 
@@ -136,13 +120,12 @@ def count(model: nn.Module, *inputs: Tensor, how: Pass | None = None) -> Count:
 class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts each operator in the module that is running."""
 
-    def __init__(self, inputs: Iterable[Tensor], how: Pass | None = None) -> None:
+    def __init__(self, inputs: Iterable[Tensor], *, keep_integers: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.how = how or Pass()
+        self.keep_integers = keep_integers
         self.operations: list[Operation] = []
         self.functions: list[FunctionCall] = []
         self.multiply = 0
-        self.masked: Counter[str] = Counter()
         self.last_multiplied: Multiplication | None = None
         self.calls: list[Call] = []
         self.outputs: dict[str, Shape] = {}
@@ -176,17 +159,12 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.uncounted.setdefault(func._overloadpacket._qualified_op_name, self.module)
                 result = func(*args, **kwargs)
             return result
-        if self.how.keep_integers:
+        if self.keep_integers:
             result = meta.call_with_integers(func, name, args, kwargs)
         else:
             result = meta.call(func, args, kwargs)
         # what returns nothing writes to its arguments
         results = tensors_of(args if result is None else (result,))
-        if not self.hiding and not meta.may_alias(func):
-            for each in results:
-                self.how.largest_bytes = max(
-                    self.how.largest_bytes, each.numel() * each.element_size()
-                )
         if rule is None:
             self.operations += self.without_rule(name, args, results)
         else:
@@ -209,10 +187,8 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             functions=tuple(self.functions),
             multiply=self.multiply,
             outputs=self.outputs,
-            masked=self.masked,
         )
         self.operations, self.calls, self.functions, self.multiply = [], [], [], 0
-        self.masked = Counter()
         return found
 
     @property
@@ -288,13 +264,11 @@ _FUNCTIONS: dict[Callable[..., Any], str] = {
     F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
     F.interpolate: "interpolate",
     F.grid_sample: "grid_sample",
-    F.scaled_dot_product_attention: "attention",
     **dict.fromkeys((torch.outer, torch.ger, torch.Tensor.outer, torch.Tensor.ger), "outer"),
     **dict.fromkeys((torch.kron, torch.Tensor.kron), "outer"),
     **dict.fromkeys((F.rms_norm, torch.rms_norm), "rms_norm"),
     **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout), "dropout"),
     **dict.fromkeys((F.alpha_dropout, F.feature_alpha_dropout), "dropout"),
-    **{getattr(torch.Tensor, name).__get__: name for name in ("is_cpu", "is_cuda", "is_xpu")},
 }
 
 
@@ -302,8 +276,6 @@ class Functions(TorchFunctionMode):
     """Records calls of the functions above, not those that other functions of torch make.
 
     RMSNorm counts as one operator, whether or not the device has one, and dropout as none.
-    Attention counts its two products, whatever kernel the device has. A question about the device
-    is answered as on the CPU if the network is there.
     """
 
     def __init__(self, log: Log) -> None:
@@ -315,22 +287,8 @@ class Functions(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name, log = _FUNCTIONS.get(func), self._log
-        if isinstance(func, HigherOrderOperator):
-            if func.__name__ == "flex_attention" and not torch.is_grad_enabled():
-                return self._flex_attention(func, *args, **kwargs)
-            raise UncountedOperator(_of_functions(func.__name__))
         if name is None:
             return func(*args, **kwargs)
-        if name == "attention":
-            return self._attention(func, *args, **kwargs)
-        if name.startswith("is_"):
-            device = log.how.device if args[0].is_meta else ""
-            if device == "cpu":
-                return name == "is_cpu"
-            if device.startswith(name[3:]):
-                # its kernels would need values
-                log.how.asked.add(f"{name} (in {log.module or 'the whole'})")
-            return func(*args)
         first = len(log.operations)
         is_product, hides = name in ("einsum", "outer"), name in ("rms_norm", "dropout")
         log.einsums += is_product
@@ -355,97 +313,6 @@ class Functions(TorchFunctionMode):
             call = name, log.module, detail, operands, tuple(result.shape)
             log.functions.append(FunctionCall(*call, first, len(log.operations)))
         return result
-
-    def _attention(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        given = dict(zip(_ATTENTION, args, strict=False)) | kwargs
-        operands = query, key, value = [given[name] for name in _ATTENTION[:3]]
-        if query.is_nested:
-            raise UncountedOperator("attention of nested tensors cannot be counted: pad them")
-        rows, columns, mask = query.shape[-2], key.shape[-2], given.get("attn_mask")
-        matrices, name = math.prod(query.shape[:-2]), "attn_mask"
-        lost = 0
-        if given.get("is_causal"):
-            # keys after their queries
-            name, square = "is_causal", min(rows, columns)
-            lost = matrices * (square * (square - 1) // 2 + rows * (columns - square))
-        elif mask is not None:
-            lost = matrices * rows * columns
-            if mask.is_meta:
-                name += _AT_MOST
-            else:
-                off = mask == (False if mask.dtype == torch.bool else -math.inf)
-                lost = lost * int(off.sum()) // mask.numel()
-        self._log.masked[name] += lost * (query.shape[-1] + value.shape[-1])
-        if torch.is_grad_enabled():
-            # autograd differentiates the parts
-            return func(*args, **kwargs)
-        self._log.hiding += 1
-        try:
-            # whatever kernel the device has, which may pad its operands
-            is_gpu = query.device.type not in ("cpu", "meta")
-            with sdpa_kernel(list(_KERNELS)) if is_gpu else nullcontext():
-                result = func(*args, **kwargs)
-        finally:
-            self._log.hiding -= 1
-        return self._attended(operands, result)
-
-    def _flex_attention(
-        self, func: Any, query: Tensor, key: Tensor, value: Tensor, *rest: Any
-    ) -> tuple[Tensor, ...]:
-        scores = math.prod(query.shape[:-1]) * key.shape[-2]
-        if rest[1][-1].__name__ != "noop_mask":
-            self._log.masked["block_mask" + _AT_MOST] += scores * (
-                query.shape[-1] + value.shape[-1]
-            )
-        with _disable_current_modes():
-            out, *more = func(query, key, value, *rest)
-        self._log.operands.follow("", (query, key, value), [out])
-        return self._attended([query, key, value], out), *more
-
-    def _attended(self, operands: list[Tensor], result: Tensor) -> Tensor:
-        """Note both products of attention, in full."""
-        parts = RULES["_scaled_dot_product_flash_attention"](operands, result, lambda _: False)
-        self._log.operations += self._log.with_rule("", operands, [result], parts, "vidcost")
-        return result
-
-
-_AT_MOST = ", whose values are not known, at most"
-_ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
-_KERNELS = SDPBackend.__members__.values()
-
-
-@contextmanager
-def counting(
-    model: nn.Module, log: Log, *, training: bool, attention: bool = True
-) -> Iterator[None]:
-    """What a count of a pass of ``model`` needs besides ``log`` itself, which is entered later."""
-    with (
-        mode(model, training=training),
-        watched(model, log),
-        unfused(model, attention=attention),
-        uncompiled(),
-        supported(log),
-        Functions(log),
-    ):
-        yield
-
-
-@contextmanager
-def uncompiled() -> Iterator[None]:
-    """Leave out torch.compile, whose compiler does not trace the modes that count.
-
-    What compiles itself, such as flex_attention, runs as it stands, and on any device.
-    """
-    flex = sys.modules.get("torch.nn.attention.flex_attention")
-    if flex is None and "torch._dynamo" not in sys.modules:
-        # which takes a second to import
-        yield
-        return
-    from unittest.mock import patch
-
-    anywhere = patch.object(flex, "_validate_device", lambda *_: None) if flex else nullcontext()
-    with torch.compiler.set_stance("force_eager"), anywhere:
-        yield
 
 
 @contextmanager
@@ -505,7 +372,9 @@ def supported(log: Log) -> Iterator[None]:
         yield
     except Exception as error:
         if found := re.search(r"HigherOrderOperator (\w+)", str(error)):
-            raise UncountedOperator(_of_functions(found[1])) from error
+            raise UncountedOperator(
+                f"{found[1]}, a function of functions, cannot be counted: call what it calls"
+            ) from error
         if "Cannot access storage of Sparse" in str(error):
             raise UncountedOperator(
                 "sparse tensors cannot be counted: call to_dense() on them first"
@@ -525,10 +394,6 @@ def supported(log: Log) -> Iterator[None]:
             "def macs(*args, out):\n    return ...  # multiply-accumulates"
         )
         raise uncounted from raised
-
-
-def _of_functions(name: str) -> str:
-    return f"{name}, a function of functions, cannot be counted: call what it calls"
 
 
 @contextmanager

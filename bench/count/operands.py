@@ -22,8 +22,7 @@ class Operation:
 
     ``module`` is the innermost that it ran in, the network itself being "". ``operands`` are shapes
     of the arguments that are tensors or None, ``output`` that of the first result. ``rule`` is
-    "vidcost", "user" (:func:`vidcost.rule`) or "torch" (``register_flop_formula``). What a backward
-    pass computes again of the forward pass ``is_recomputed``.
+    "vidcost", "user" (:func:`vidcost.rule`) or "torch" (``register_flop_formula``).
     """
 
     module: str
@@ -33,7 +32,6 @@ class Operation:
     operands: tuple[Shape | None, ...]
     output: Shape
     rule: str = "vidcost"
-    is_recomputed: bool = False
 
 
 @dataclass

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vidcost.bench.call import tensors_in
-from vidcost.bench.count.counter import Count, Log, Pass, counting
+from vidcost.bench.count.counter import Count, Functions, Log, mode, supported, unfused, watched
 from vidcost.bench.count.operands import Operation
 from vidcost.models.cost import Cost
 
@@ -23,8 +23,8 @@ class Training:
 
     An operation of ``backward`` stands under the module whose forward operation it
     differentiates, and a product is ``linear`` or ``matmul`` as that operation is. Parameters and
-    buffers are counted in ``forward`` alone. What gradient checkpointing computes again is in
-    ``backward``, and ``backward.recomputed`` by itself.
+    buffers are counted in ``forward`` alone. What gradient checkpointing computes anew is in
+    ``backward``.
     """
 
     forward: Count
@@ -36,20 +36,24 @@ class Training:
         return self.forward.total + self.backward.total
 
 
-def count_training(model: nn.Module, *inputs: Tensor, how: Pass | None = None) -> Training:
+def count_training(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Training:
     """Count one pass of ``model`` on ``inputs`` and the backward pass from its outputs.
 
     Gradients are computed for the parameters and inputs that require them, in training mode. The
     loss and the optimiser's step are not counted. The model, its gradients and its buffers are left
-    as they were.
+    as they were. ``keep_integers`` as in :func:`vidcost.bench.count.counter.count`.
     Raises: UncountedOperator with the names of all that have no rule; ValueError if nothing
             requires a gradient, or as layers do that cannot train on so small an input.
     """
-    log = _TrainingLog(tensors_in(inputs), how)
+    log = _TrainingLog(tensors_in(inputs), keep_integers=keep_integers)
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        counting(model, log, training=True),
+        mode(model, training=True),
+        watched(model, log),
+        unfused(model),
+        supported(log),
+        Functions(log),
     ):
         # leaves of our own take the gradients, so that neither .grad nor the hooks of an optimiser
         # that steps in the backward pass are touched; running statistics go into copies
@@ -113,8 +117,8 @@ class _TrainingLog(Log):  # type: ignore[no-untyped-call]
     just before the operation reaches us; in the backward pass it tells which node is running.
     """
 
-    def __init__(self, inputs: Iterable[Tensor], how: Pass | None) -> None:
-        super().__init__(inputs, how)
+    def __init__(self, inputs: Iterable[Tensor], *, keep_integers: bool) -> None:
+        super().__init__(inputs, keep_integers=keep_integers)
         self.forward: Count
         # source i made the nodes after last_nodes[i - 1] up to last_nodes[i]
         self.sources: list[_Source] = []
@@ -171,11 +175,10 @@ class _TrainingLog(Log):  # type: ignore[no-untyped-call]
             # a function with a backward of its own has one node for all of its operations
             self.sources[-1].product = product
         node = torch._C._current_autograd_node()
-        if node is None:
-            return operations
-        # a function that is computed again may be outside of any module's call
-        at = self.module or self._source(node).module
-        return [replace(each, module=at, is_recomputed=True) for each in operations]
+        if node is not None and not self.module:
+            # a function that is computed again, outside of any module's call
+            return [replace(each, module=self._source(node).module) for each in operations]
+        return operations
 
     def _source(self, node: Any) -> _Source:
         number = node._sequence_nr()

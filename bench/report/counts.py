@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
+from vidcost.bench.api.count import multiplications
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.rules import PRODUCTS
 from vidcost.bench.inspection.counted import Counted
@@ -105,9 +106,10 @@ def counted_table(found: Sequence[Counted], views: int = 1) -> Table:
         legend=(
             *legend,
             *(
-                f"{each.cell.target}: {note}"
+                note
                 for each in found
-                for note in (each.count.notes if each.count else ())
+                if (count := each.count)
+                and (note := multiplications(each.cell.target, count.multiply, count.forward))
             ),
         ),
     )

@@ -20,13 +20,6 @@ def test_results_come_back_from_one_process_whatever_is_printed():
         assert 7 == process.call(60, eval, f"exec({code!r}) or 7")
 
 
-def test_what_it_logs_is_logged_here_at_once(caplog):
-    code = "import logging, os; logging.getLogger('vidcost').warning('%s MB', 7); os._exit(3)"
-    with Isolated() as process, pytest.raises(Failed, match="exit status 3"):
-        process.call(60, exec, code)
-    assert ["7 MB"] == caplog.messages
-
-
 @pytest.mark.parametrize(
     ("code", "status", "message"),
     [
