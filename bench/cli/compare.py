@@ -84,12 +84,13 @@ def compare(
         variants,
     )
     from vidcost.bench.progress import progress
-    from vidcost.bench.report.timing import compare_table
+    from vidcost.bench.report.timing import compare_table, marked
     from vidcost.bench.timing import machine
     from vidcost.bench.timing.plan import seconds
+    from vidcost.bench.timing.record import now
     from vidcost.bench.timing.sweep import Swept
 
-    began = monotonic()
+    began, since = monotonic(), now()
     machine.check_device(device)
     budget_s, limit = seconds(budget or BUDGET), limit_s(time_limit)
     _, own = parted(networks)
@@ -127,7 +128,12 @@ def compare(
         )
     found = compared(chosen, counts, taken.timings)
     title = f"Blocks in {networks[0]} at {', '.join(dict.fromkeys(at))}" if at else "Networks"
-    table = compare_table(found, [each.cell for each in chosen], taken.timings, title=title)
+    by_cell = {timing.cell: timing for timing in taken.timings}
+    for variant, line in zip(chosen, found, strict=True):
+        if variant.pair in by_cell:
+            line["shown_n"] = marked(by_cell[variant.pair], line.get("n"))
+    cells = [each.cell for each in chosen]
+    table = compare_table(found, cells, taken.timings, title=title, since=since)
     for note in taken.notes:
         typer.echo(note, err=True)
     print_table(table, as_)

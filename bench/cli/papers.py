@@ -22,7 +22,6 @@ from vidcost.bench.cli.output import (
 if TYPE_CHECKING:
     from vidcost.bench.count.record import Record
     from vidcost.bench.report.table import Table
-    from vidcost.bench.timing.sweep import Swept
     from vidcost.papers.figures import Paper
 
 paper_app = typer.Typer()
@@ -83,15 +82,17 @@ def run(
     differ from those stored there leave the file as it is, and fail. Rows that have not been timed
     here are, those with blocks first, as far as they are expected to fit into --budget.
     """
+    from vidcost.bench.cli.engines import take
     from vidcost.bench.cli.targets import buildable, measured
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import reconcile
     from vidcost.bench.report.timing import timing_table
-    from vidcost.bench.timing.plan import seconds
+    from vidcost.bench.timing import machine, plan
     from vidcost.bench.timing.store import stores
+    from vidcost.bench.timing.sweep import Swept
     from vidcost.papers import catalog
 
-    budget_s = seconds(budget)
+    budget_s = plan.seconds(budget)
     paper = catalog.paper(paper_name)
     files.check_folder(results)
     for store in stores(results):
@@ -109,7 +110,14 @@ def run(
         record.write(results, together.values(), command="vidcost run")
         written = f"{results / record.COUNTS}, {written}"
     made = _written_tables(paper, [*paper.titles], records, results)
-    taken = _time_printed_rows(paper, records, results, budget_s)
+    taken = Swept()
+    if budget_s:
+        timed = catalog.rows_with_costs(paper.name)
+        # networks that carry blocks first, then small before large, as far as the budget goes
+        carriers = {row.network for row in timed if row.has_blocks}
+        timed.sort(key=lambda row: (row.network not in carriers, records[row.name].macs))
+        cells = plan.cells_for(timed, {"threads": machine.default_threads("cpu")})
+        taken = take(cells, results, budget_s=budget_s, command="vidcost run")
     printed = dict(zip(paper.titles, made, strict=True))
     shown = [printed[number] for number in paper.cost_tables]
     shown += [timing_table(taken.timings)] if taken.timings else []
@@ -270,24 +278,3 @@ def _written_tables(
         path = results / "tables" / paper.name / f"table{number}.md"
         write_document(path, table.wide().markdown(), command=f"tables {paper.name} {number}")
     return made
-
-
-def _time_printed_rows(
-    paper: Paper, records: Mapping[str, Record], results: Path, budget_s: float
-) -> Swept:
-    """Time the rows with printed costs on this CPU: networks that carry blocks first, then small
-    before large, as far as the budget is expected to go.
-    """
-    from vidcost.bench.cli.engines import take
-    from vidcost.bench.timing.machine import default_threads
-    from vidcost.bench.timing.plan import cells_for
-    from vidcost.bench.timing.sweep import Swept
-    from vidcost.papers.catalog import rows_with_costs
-
-    if not budget_s:
-        return Swept()
-    rows = rows_with_costs(paper.name)
-    carriers = {row.network for row in rows if row.has_blocks}
-    rows.sort(key=lambda row: (row.network not in carriers, records[row.name].macs))
-    cells = cells_for(rows, {"threads": default_threads("cpu")})
-    return take(cells, results, budget_s=budget_s, command="vidcost run")

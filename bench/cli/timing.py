@@ -81,9 +81,10 @@ def time_rows(
     from vidcost.bench.cli.targets import buildable, check_options, limit_s, parted
     from vidcost.bench.report.timing import blocks_markdown, pair_table, timing_table
     from vidcost.bench.timing import plan
+    from vidcost.bench.timing.record import now
     from vidcost.bench.timing.store import by_kind, stored_by_device
 
-    began = monotonic()
+    began, since = monotonic(), now()
     if contribution and blocks:
         raise ValueError(
             "--contribution times blocks in their networks, --blocks alone: give one of them"
@@ -135,5 +136,5 @@ def time_rows(
         write_document(results / "blocks.md", document, command="time --blocks all --impl")
     write = pair_table if contribution or both else timing_table
     # each kind of machine has its own table
-    print_tables([write(each) for each in by_kind(taken.timings)], as_)
+    print_tables([write(each, since=since) for each in by_kind(taken.timings)], as_)
     report(taken.failures, taken.untimed)

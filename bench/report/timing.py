@@ -18,7 +18,7 @@ from vidcost.bench.report.table import (
 )
 from vidcost.bench.timing import cell as timed
 from vidcost.bench.timing.cell import AXES, Conditions, in_words, varying
-from vidcost.bench.timing.figures import figures, pair_figures
+from vidcost.bench.timing.figures import FEWEST, figures, pair_figures
 from vidcost.bench.timing.record import PARTS, UNKNOWN, Machine, Timing
 from vidcost.bench.timing.store import machine_of_all
 
@@ -55,7 +55,7 @@ STATUS = Column("status", "Status")
 _MEASURED = (
     Column("median_s", "Latency, ms", milliseconds),
     HALF_INTERVAL,
-    Column("n", "n", integer),
+    Column("shown_n", "n", str),
     Column("precision", "Reached", percent),
     *(Column(f"{part}_s", f"{part}, ms", milliseconds) for part in PARTS),
     Column("clips_per_s", "clips/s", digits),
@@ -79,7 +79,7 @@ _COMPARED = (
     Column("median_s", "added", _signed(milliseconds)),
     HALF_INTERVAL,
     Column("shown_ratio", "Ratio", str),
-    Column("n", "Pairs", integer),
+    Column("shown_n", "Pairs", str),
     Column("not_separated", "Not separated from", words),
     Column("params", "Params", compact, integer),
     Column("peak_bytes", "Peak, MB", megabytes),
@@ -93,13 +93,36 @@ _COMPARED = (
 BATCH = 8
 
 
-def timing_table(timings: Iterable[Timing]) -> Table:
+MARKS = "~: the warm-up had not settled; few: under six, too few for an interval."
+
+
+def marked(timing: Timing, n: int | None) -> str | None:
+    """The number of samples, with what a reader must know of them."""
+    if n is None:
+        return None
+    unsettled = timing.protocol is not None and not timing.protocol.settled
+    return f"{n:,}{' few' if n < FEWEST else ''}{' ~' if unsettled else ''}"
+
+
+def when(timings: Iterable[Timing], since: str) -> str:
+    """Whether timings were measured ``since`` a moment, or stored before; nothing without one."""
+    earlier = sorted(each.started for each in timings if each.started and each.started < since)
+    if not earlier:
+        return "Measured now." if since else ""
+    first, last = (text[:16].replace("T", " ") for text in (earlier[0], earlier[-1]))
+    return f"{len(earlier)} stored, {first} to {last} UTC; the others were measured now."
+
+
+def timing_table(timings: Iterable[Timing], *, since: str = "") -> Table:
     """Rows and blocks alone with latency, rates and memory; conditions that vary are columns.
 
+    ``since`` is when the command began, as in records: what is older was stored.
     Raises: ValueError if the records are of more than one kind of machine.
     """
     chosen = [timing for timing in timings if timing.cell.against is None]
     lines = list(map(figures, chosen))
+    for line, timing in zip(lines, chosen, strict=True):
+        line["shown_n"] = marked(timing, line["n"])
     legend = (
         f"Latency: median of n samples, ± half of its 95% confidence interval, "
         f"{intervals_of(chosen)}; reached: that half over the median. Peak: most that was "
@@ -113,7 +136,7 @@ def timing_table(timings: Iterable[Timing]) -> Table:
         columns=(Column("target", "Target"), *apart, *present(lines, [*_MEASURED, STATUS])),
         lines=lines,
         footnotes=failures(lines),
-        legend=(legend, machine_of_timings(chosen)),
+        legend=(f"{legend} {MARKS} {when(chosen, since)}", machine_of_timings(chosen)),
     )
 
 
@@ -123,7 +146,7 @@ def is_of_implementations(timing: Timing) -> bool:
     return timing.cell.block is not None and other is not None and other.block is not None
 
 
-def pair_table(timings: Iterable[Timing]) -> Table:
+def pair_table(timings: Iterable[Timing], *, since: str = "") -> Table:
     """Contributions, or implementations of blocks: each beside what it was interleaved with.
 
     Raises: ValueError if the records are of more than one kind of machine.
@@ -134,14 +157,15 @@ def pair_table(timings: Iterable[Timing]) -> Table:
     for timing in chosen:
         cell, line = timing.cell, pair_figures(timing)
         line["name"] = cell.against.target if of_blocks and cell.against else cell.target
-        line["macs"] = timing.macs_total
+        line |= {"macs": timing.macs_total, "shown_n": marked(timing, line["n"])}
         if line["ratio_low"] is not None:
             interval = f"({line['ratio_low']:.2f} to {line['ratio_high']:.2f})"
             line["shown_ratio"] = f"{line['ratio']:.2f} {interval}"
         lines.append(line)
     title = "Implementations of blocks: optimized, and without"
     title = title if of_blocks else "What the blocks add"
-    return compare_table(lines, [each.cell for each in chosen], chosen, title=title)
+    cells = [each.cell for each in chosen]
+    return compare_table(lines, cells, chosen, title=title, since=since)
 
 
 _INTRODUCTION = """\
@@ -171,6 +195,7 @@ def compare_table(
     timings: Sequence[Timing],
     *,
     title: str,
+    since: str = "",
 ) -> Table:
     """Networks or blocks beside each other: a line for each, with what it adds to its reference.
 
@@ -192,7 +217,7 @@ def compare_table(
             f"interleaved, ± half of its 95% confidence interval, {intervals_of(done)}. Ratio: of "
             "pairs, below 1 if faster. Not separated from: the intervals overlap. Peak: most that "
             "was allocated at once above the weights. Conditions: "
-            f"{in_words(t.cell for t in done)}.",
+            f"{in_words(t.cell for t in done)}. {MARKS} {when(done, since)}",
             machine_of_timings(done),
         ]
     return Table(title, columns, lines, footnotes=failures(lines), legend=legend)

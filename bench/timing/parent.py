@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from itertools import chain
 from statistics import fmean
@@ -18,7 +17,7 @@ from vidcost.bench.process import ChildProcess, TimedOut
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import conditions, locked, machine_of, names_of
 from vidcost.bench.timing.messages import STARTED, Chunk, Limits, Reply, Task, Window
-from vidcost.bench.timing.record import Telemetry, Timing
+from vidcost.bench.timing.record import Telemetry, Timing, now
 from vidcost.bench.timing.sampling import precision_of
 from vidcost.bench.timing.telemetry import Watch, is_throttled
 
@@ -223,7 +222,7 @@ class Supervisor:
         self, cells: Sequence[Cell], limits: Limits, stop_at: float | None
     ) -> list[Timing]:
         cell, machine = cells[0], machine_of(cells[0].device)
-        started = datetime.now(UTC).isoformat(timespec="seconds")
+        started = now()
         known: dict[str, Any]
         for each in cells:
             if hangs := self.predict(each).hangs:

@@ -88,6 +88,22 @@ def test_a_contribution_is_of_pairs_so_drift_cancels(timed):
     assert pytest.approx(expected) == {key: found[key] for key in expected}
 
 
+def test_unsettled_and_few_samples_are_marked_and_whether_they_were_stored(timed, cells):
+    few = timed(NL, samples_s={"latency": (0.1,) * 5}, started="2026-11-26T07:10:00+00:00")
+    protocol = few.protocol.model_copy(update={"settled": False})
+    few = few.model_copy(update={"protocol": protocol})
+    fresh = timed(MFNET, started="2026-11-26T08:00:00+00:00")
+    table = timing_table([few, fresh], since="2026-11-26T08:00:00+00:00")
+    assert ["5 few ~", "8"] == [line["n"] for line in cells(table)]
+    assert "~: the warm-up had not settled; few: under six" in table.legend[0]
+    assert (
+        "1 stored, 2026-11-26 07:10 to 2026-11-26 07:10 UTC; the others were measured now."
+        in table.legend[0]
+    )
+    fresh = timing_table([fresh], since="2026-11-26T08:00:00+00:00")
+    assert fresh.legend[0].endswith("Measured now.")
+
+
 # implementations
 
 SHAPE = (8, 2, 3, 5)
@@ -162,6 +178,7 @@ TIMED = one(
     ratio_low=0.96,
     ratio_high=1.01,
     n=30,
+    shown_n="30",
     not_separated=["none", "cgnl"],
     peak_bytes=12_340_000,
     added_bytes=-1_200_000,
