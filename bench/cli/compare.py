@@ -101,13 +101,10 @@ def compare(
             "given by --input"
         )
     chosen_targets = targets(networks, inputs)
-    if bool(at) != bool(block) or (not block and len(chosen_targets) < 2):
+    many = len(chosen_targets)
+    if bool(at) != bool(block) or (many != 1 if block else many < 2):
         raise ValueError(
-            "give several networks, or one with --at and --block: where in it, and what goes there"
-        )
-    if block and len(chosen_targets) != 1:
-        raise ValueError(
-            f"{' '.join(networks)!r} matches {len(chosen_targets)} rows: compare blocks in one"
+            f"{many} networks: give several, or one with --at and --block, where in it and what"
         )
     files.check_folder(results)
     known = {"device": device, "threads": threads or machine.default_threads(device)}

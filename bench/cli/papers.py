@@ -88,16 +88,15 @@ def run(
     from vidcost.bench.count.reconcile import reconcile
     from vidcost.bench.report.timing import timing_table
     from vidcost.bench.timing import machine, plan
-    from vidcost.bench.timing.store import stores
+    from vidcost.bench.timing.store import stored_by_device
     from vidcost.bench.timing.sweep import Swept
     from vidcost.papers import catalog
 
     budget_s = plan.seconds(budget)
     paper = catalog.paper(paper_name)
     files.check_folder(results)
-    for store in stores(results):
-        # one that is damaged is said before anything is counted
-        store.read()
+    # a damaged file is said before anything is counted
+    stored_by_device(results)
     rows = catalog.printed_rows(paper)
     own = buildable(paper_name=paper.name)
     others = [row for row in rows.values() if row.build and row not in own]

@@ -33,7 +33,6 @@ _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "%": 1.0}
 _CODE = re.compile(r"`([^`]+)`")
 _POWER = re.compile(r"\^(\d+|[A-Za-z]|\(.+?\))")
 _STRONG = re.compile(r"\*\*(.+?)\*\*|^(Equal|Differs):")
-NO_TIMINGS = "No timings are stored yet: `vidcost time` makes them."
 
 
 @dataclass(frozen=True)
@@ -91,11 +90,6 @@ class Section:
     is_folded: bool = False
     text: str = ""
 
-    @property
-    def plots(self) -> list[Plot]:
-        """The plots among its parts."""
-        return [part for part in self.parts if isinstance(part, Plot)]
-
 
 def sections(data: Data) -> list[Section]:
     """Four sections that everybody reads, then those for a question, folded.
@@ -113,7 +107,7 @@ def sections(data: Data) -> list[Section]:
         Section("Findings", "What the audit found", findings(data.paper, data.judged)),
         Section("Accuracy", "Accuracy against cost", [accuracy] if accuracy else []),
         Section("Networks", "Every network", [Shown("row", _networks(data), anchored=True)]),
-        Section("Timings", "Latency", latencies, text=NO_TIMINGS),
+        Section("Timings", "Latency", latencies, text="No timings are stored yet."),
         Section("Audit", "Every printed figure and claim", audit, is_folded=True),
         Section("Reconciliation", "What each counter prints", reconciled, is_folded=True),
     ]

@@ -138,13 +138,13 @@ def anchor(*words: str) -> str:
     return re.sub(r"[^\w.-]+", "-", "-".join(words), flags=re.ASCII)
 
 
-def write_figures(plots: Iterable[Plot], folder: Path) -> list[Path]:
-    """Write every plot into ``folder`` as SVG, and its data as CSV.  Returns: the paths.
+def write_figures(parts: Iterable[object], folder: Path) -> list[Path]:
+    """Write every plot of a page into ``folder`` as SVG, and its data as CSV: the paths.
 
     Raises: ValueError with the path if one cannot be written.
     """
     written = []
-    for plot in plots:
+    for plot in (part for part in parts if isinstance(part, Plot)):
         for suffix, content in (("csv", plot.csv), ("svg", plot.svg())):
             written.append(folder / f"{plot.name}.{suffix}")
             files.write(written[-1], content)

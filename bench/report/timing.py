@@ -44,11 +44,6 @@ def megabytes(value: int) -> str:
     return f"{value / 1e6:,.1f}"
 
 
-def giga(value: float) -> str:
-    """44.7e9 -> 44.7."""
-    return f"{value / 1e9:,.1f}"
-
-
 HALF_INTERVAL = Column("half_ci_s", "±", spread)
 STATUS = Column("status", "Status")
 
@@ -59,7 +54,7 @@ _MEASURED = (
     Column("precision", "Reached", percent),
     *(Column(f"{part}_s", f"{part}, ms", milliseconds) for part in PARTS),
     Column("clips_per_s", "clips/s", digits),
-    Column("macs_per_s", "GMAC/s", giga),
+    Column("macs_per_s", "GMAC/s", lambda value: f"{value / 1e9:,.1f}"),
     Column("peak_bytes", "Peak, MB", megabytes),
     Column("weights_bytes", "Weights", megabytes),
     Column("energy_j_per_clip", "J/clip", digits),

@@ -3,12 +3,11 @@
 A file is one JSON object a line, appended; the best of one key counts.
 """
 
-import contextlib
 import importlib.metadata
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -77,32 +76,12 @@ class Store:
                 records[record.key] = better(earlier, record) if earlier else record
         return records
 
-    def prepare(self) -> str:
-        """Make the file ready to be appended to, before any work is done for it.
-
-        Returns: the repair that was necessary, or nothing.
-        Raises: ValueError if it cannot be written or is no file of timings.
-        """
-        with self._opened() as (_, repaired):
-            return repaired
-
     def append(self, timing: Timing) -> str:
         """Add a record; after this returns it is on the disk.
 
         Returns: the repair that was necessary before, or nothing.
-        Raises: ValueError if it cannot be written; the file is then as it was.
+        Raises: ValueError if it cannot be written or is no file of timings; it is then as it was.
         """
-        with self._opened() as (file, repaired):
-            files.append_line(file, timing.model_dump_json().encode() + b"\n")
-            return repaired
-
-    def _damaged_line(self, number: int) -> ValueError:
-        fault = "is not the first line of a file of timings" if number == 1 else "is damaged"
-        return ValueError(f"{self.path}, line {number} {fault}: mend it or name another file")
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[tuple[BinaryIO, str]]:
-        """The locked file, whole and with its first line, and the repair that was necessary."""
         lock = FileLock(self.path.with_name(f"{self.path.name}.lock"), timeout=LOCK_TIMEOUT_S)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,13 +94,18 @@ class Store:
                         version = importlib.metadata.version("vidcost")
                         header = Header(command=self._command, vidcost=version)
                         files.append_line(file, header.model_dump_json().encode() + b"\n")
-                    yield file, repaired
+                    files.append_line(file, timing.model_dump_json().encode() + b"\n")
+                    return repaired
         except (OSError, NotImplementedError) as error:
             # a lock's timeout has no strerror; some file systems have no locks
             why = getattr(error, "strerror", None) or error
             raise ValueError(
                 f"cannot write {self.path}: {why}; its contents are untouched"
             ) from None
+
+    def _damaged_line(self, number: int) -> ValueError:
+        fault = "is not the first line of a file of timings" if number == 1 else "is damaged"
+        return ValueError(f"{self.path}, line {number} {fault}: mend it or name another file")
 
     def _repair(self, file: BinaryIO) -> str:
         """End the last line, or cut it off if it is cut short; reject another kind of file."""

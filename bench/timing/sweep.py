@@ -123,7 +123,7 @@ def sweep(
     cells = list(dict.fromkeys(cells))
     timings: dict[Cell, Timing] = {}
     began = clock() if began is None else began
-    notes = [store.prepare()]
+    notes: list[str] = []
     left_out: list[Cell] = []
 
     def on_chunk(cell: Cell, chunk: Chunk, reply: Reply) -> None:

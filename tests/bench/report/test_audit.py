@@ -44,7 +44,7 @@ def test_a_finding_that_is_gone_fails_the_audit_and_leaves_the_report(tiny, vidc
         "1. C3D is small This finding no longer holds: the audit does not find that C3D is small."
         in out
     )
-    assert (tmp_path / "r/audits/tiny.md").read_text().endswith(out)
+    assert "This finding no longer holds" in (tmp_path / "r/audits/tiny.md").read_text()
 
 
 @pytest.mark.parametrize(

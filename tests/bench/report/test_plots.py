@@ -6,6 +6,7 @@ import pytest
 
 from vidcost.bench.report.page import gather, sections
 from vidcost.bench.report.plots import (
+    Plot,
     accuracy_lines,
     accuracy_plot,
     write_figures,
@@ -83,7 +84,9 @@ def texts(svg):
 @pytest.mark.slow
 def test_the_committed_figures_have_today_s_data(results):
     """A stale figure fails here, not in a paper: `vidcost report --figures results/figures`."""
-    fresh = {p.name: p.csv for section in sections(gather(results)) for p in section.plots}
+    fresh = {
+        p.name: p.csv for s in sections(gather(results)) for p in s.parts if isinstance(p, Plot)
+    }
     folder = results / "figures"
     committed = {path.stem: path.read_text("utf-8") for path in folder.glob("*.csv")}
     assert committed == {name: fresh[name] for name in committed}

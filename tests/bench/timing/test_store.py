@@ -97,7 +97,7 @@ def test_a_damaged_line_is_named(store, number, line, complaint):
 def test_another_kind_of_file_is_not_touched(tmp_path, text):
     path = tmp_path / "counts.jsonl"
     path.write_text(text)
-    for use in (Store(path).read, Store(path).prepare):
+    for use in (Store(path).read, lambda: Store(path).append(timing("a", 0.5))):
         with pytest.raises(ValueError, match="line 1 is not the first line of a file of timings"):
             use()
     assert text == path.read_text()
@@ -107,7 +107,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file" / "cpu.jsonl", tmp_path):
         with pytest.raises(ValueError, match=r"^cannot write .*[^\n]$"):
-            Store(path).prepare()
+            Store(path).append(timing("a", 0.5))
 
 
 _MANY = """
