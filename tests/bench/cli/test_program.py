@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import functools
 import json
 import os
 import pty
@@ -15,9 +16,10 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from rich.console import Console
 
 from vidcost.bench import files
-from vidcost.bench.cli import app
+from vidcost.bench.cli import app, output
 from vidcost.bench.cli.program import FIRST
 from vidcost.bench.count import reconcile
 from vidcost.bench.count.modules import ClosedFormMismatch
@@ -70,6 +72,45 @@ def test_the_example_prints_json_alone(
     said = re.sub(r"(?m)^.* \(\d+ of \d+, \d+ s\)\n", "", err)
     assert said.startswith(LEFT_OUT) if name == "run" else "" == said
     assert set(map(type, json.loads(out))) <= {dict}
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "list",
+        "list --papers",
+        "count mfnet-nl mfnet-pnl-x5 --references",
+        "count mfnet-nl --training",
+        "count mfnet-pnl --depth 3",
+        "count nl pnl:n=4 --shape 384x8x14x14",
+        "explain mfnet-nl",
+        "explain mfnet-nl mfnet mfnet-pnl c3d r50-nl",
+        "explain mfnet --printed 11.18G",
+        "tables",
+        "formulas",
+        "conformance",
+        "time mfnet mfnet-nl",
+        "time mfnet-nl --contribution",
+        "compare mfnet --at conv4:before-last --block nl --block cgnl --frames 4 --size 64",
+        "compare mfnet c3d --budget 0s",
+        "audit --recipe 'mfnet classes=101'",
+        pytest.param("audit", marks=pytest.mark.slow),
+    ],
+)
+def test_what_a_command_prints_fits(
+    words, width, vidcost, reference_counters, operators, stopwatch, timed, monkeypatch
+):
+    if width == 80:
+        drawn = functools.partial(Console, force_terminal=True, width=80, color_system=None)
+        monkeypatch.setattr(output, "Console", drawn)
+    sides = {"target": (0.123456,) * 8, "reference": (0.1,) * 8}
+    stopwatch.make = lambda cell: timed(cell, **({"samples_s": sides} if cell.against else {}))
+    status, out, err = vidcost(*shlex.split(words))
+    assert 0 == status, err
+    lines = out.splitlines()
+    assert len(lines) > 3
+    assert [] == [line for line in lines if len(line) > width]
 
 
 def test_the_document_of_the_command_line_is_the_program():
