@@ -337,9 +337,9 @@ class Functions(TorchFunctionMode):
         # each score is one product of query and key, and one with value
         macs = math.prod(query.shape[:-2]) * (query.shape[-1] + value.shape[-1])
         if given.get("is_causal"):
-            # keys after their queries
             square = min(rows, columns)
-            masked["is_causal"] += macs * (square * (square - 1) // 2 + rows * (columns - square))
+            keys_after = square * (square - 1) // 2 + rows * (columns - square)
+            masked["is_causal"] += macs * keys_after
         elif mask is not None and mask.is_meta:
             masked["attn_mask, whose values are not known, at most"] += macs * rows * columns
         elif mask is not None:
