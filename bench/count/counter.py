@@ -334,7 +334,6 @@ class Functions(TorchFunctionMode):
         given: dict[str, Any] = dict(zip(_ATTENTION, args, strict=False)) | kwargs
         (query, key, value), mask = (given[n] for n in _ATTENTION[:3]), given.get("attn_mask")
         rows, columns, masked = query.shape[-2], key.shape[-2], self._log.masked
-        # each score is one product of query and key, and one with value
         macs = math.prod(query.shape[:-2]) * (query.shape[-1] + value.shape[-1])
         if given.get("is_causal"):
             square = min(rows, columns)
