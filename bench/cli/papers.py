@@ -11,6 +11,7 @@ import typer
 
 from vidcost.bench import extras, files
 from vidcost.bench.cli import options
+from vidcost.bench.cli.atlas import audit_sources
 from vidcost.bench.cli.output import (
     print_table,
     print_tables,
@@ -191,6 +192,7 @@ def audit(
             metavar="'ROW AXIS=CHOICE ...'", help="Count a row otherwise than it is described."
         ),
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Audit all published tables.")] = False,
     results: options.Results = Path("results"),
     as_: options.As = None,
     wide: options.Wide = False,
@@ -198,6 +200,7 @@ def audit(
 ) -> None:
     """A verdict on every figure a paper prints and every cost it claims, counted on the spot.
 
+    PAPER may be a source of published tables, such as torchvision: one convention is found for it.
     Writes audits/PAPER.md and .jsonl to the results folder; --format prints the figures alone.
     Fails if a figure that is not met has no note in the paper's figures.toml, if one that is met
     has one, if a recipe no longer gives its figure, or if a finding no longer holds.
@@ -206,10 +209,13 @@ def audit(
     from vidcost.bench.audit import Recipe, judge, problems
     from vidcost.bench.progress import progress
     from vidcost.bench.report.audit import audit_markdown, figure_table, findings, recipe_table
-    from vidcost.papers import catalog
+    from vidcost.papers import catalog, published
 
     if recipe is not None:
         print_table(recipe_table(Recipe.parse(recipe)), as_)
+        return
+    if every or paper_name in published.folders():
+        audit_sources([*published.folders()] if every else [str(paper_name)], results, as_)
         return
     paper = catalog.paper(paper_name)
     files.check_folder(results)

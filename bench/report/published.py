@@ -1,0 +1,251 @@
+"""Audits of published tables, the atlas, and what several sources print of one network."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from vidcost.bench.audit import KINDS, Verdict
+from vidcost.bench.published import Audit, Convention, Judged, Network, Shared, front, per_video
+from vidcost.bench.report.plots import COLORS, Choice, Plot, log
+from vidcost.bench.report.table import Column, Table, billions, compact, integer, millions, percent
+
+_MET = (Verdict.EXACT, Verdict.BOUND_HOLDS)
+
+
+def audit_markdown(audit: Audit) -> str:
+    """The document of a source: what agrees, what the figures are, what does not fit, all figures."""
+    source = audit.source
+    counts = ", ".join(f"{audit.counts[each]} {each}" for each in Verdict if audit.counts[each])
+    parts = [
+        f"# Audit of {source.name}",
+        f"{source.source}, read {source.read}. It says of its figures: {source.states}.",
+    ]
+    if source.counted:
+        parts.append(f"Counted: {source.counted}.")
+    if not audit.judged:
+        parts.append("It prints no cost. Its networks and accuracies stand in the atlas.")
+        return "\n\n".join(parts) + "\n"
+    parts.append(f"Of {len(audit.judged)} printed figures: {counts}.")
+    if audit.possible:
+        parts.append(
+            f"FLOPs: **{audit.convention.name}** gives {audit.met} of the {audit.possible} that could be "
+            f"counted, most of {audit.tried} conventions that were tried; one that weighs a further "
+            "quantity must give two figures more."
+        )
+    found = [*_findings(audit)]
+    if found:
+        parts += ["## What does not fit, or fits otherwise", "\n".join(f"- {each}" for each in found)]
+    if source.left_out:
+        parts.append(f"Left out: {source.left_out}.")
+    parts += ["## Figures", figure_table(audit).wide().markdown().strip()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _findings(audit: Audit) -> Iterable[str]:
+    """Figures of other conventions, other settings and other networks; a line for each kind."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for each in audit.judged:
+        label = f"{each.row.label} ({each.row.table}) {KINDS[each.kind]} {each.printed.printed}"
+        if each.verdict is Verdict.EXACT:
+            if each.otherwise:
+                groups[f"Exact if {each.otherwise}"].append(label)
+            elif each.by and each.by != audit.convention.name:
+                groups[f"Exact by another convention, {each.by}"].append(label)
+        elif each.otherwise and each.verdict is not Verdict.NOT_BUILT:
+            groups[f"Not what is counted, but {each.otherwise}"].append(label)
+        elif each.verdict is Verdict.NOT_REPRODUCED and each.value is not None:
+            groups["Not explained"].append(f"{label}, counted {each.value:,}")
+    for words, labels in groups.items():
+        yield f"{words}: {'; '.join(dict.fromkeys(labels))}."
+    for network, why in audit.missing.items():
+        yield f"Not built: {network}: {why}"
+
+
+def figure_table(audit: Audit) -> Table:
+    """Every printed figure of a source with its verdict."""
+    return Table(
+        title=f"Figures of {audit.source.name}",
+        columns=(
+            Column("table", "Table", is_wide=True),
+            Column("label", "Network"),
+            Column("figure", "Figure"),
+            Column("printed", "Printed", str),
+            Column("verdict", "Verdict"),
+            Column("value", "Counted", compact, integer),
+            Column("difference", "Off", lambda value: f"{value:+.2%}"),
+            Column("by", "By", is_wide=True),
+            Column("otherwise", "But", is_wide=True),
+            Column("clip", "Clip", is_wide=True),
+            Column("network", "Built as", is_wide=True),
+        ),
+        lines=[_figure(each) for each in audit.judged],
+        legend=(
+            "exact: the convention gives the figure to the digits printed, rounded or cut off; close: "
+            "within 1% of it. Counted: all parameters, or FLOPs by the source's convention, or by "
+            "another that gives the figure.",
+        ),
+    )
+
+
+def _figure(each: Judged) -> dict[str, Any]:
+    row = each.row
+    return {
+        "table": row.table,
+        "label": row.label,
+        "figure": KINDS[each.kind],
+        "printed": each.printed.printed,
+        "verdict": str(each.verdict),
+        "value": each.value,
+        "difference": None if each.printed.is_bound else each.difference,
+        "by": each.by or None,
+        "otherwise": each.otherwise or None,
+        "clip": _clip(row.at),
+        "network": row.network,
+        "classes": row.classes,
+    }
+
+
+def _clip(size: Iterable[int]) -> str:
+    return "x".join(map(str, size))
+
+
+def atlas_table(networks: Sequence[Network]) -> Table:
+    """Every network once, under one convention; those of the front are marked."""
+    on_front = front(networks)
+    lines = [
+        {
+            "label": each.label,
+            "dataset": each.dataset,
+            "clip": _clip(each.clip),
+            "params": each.counted.params,
+            "macs": each.counted.macs,
+            "attention": each.counted.attention / each.counted.macs,
+            "peak_bytes": each.counted.peak_bytes,
+            "views": each.views,
+            "macs_per_video": per_video(each),
+            "top1": each.top1,
+            "front": "front" if index in on_front else None,
+            "source": each.source,
+            "printed": ", ".join(f"{figure} ({name})" for name, figure in each.printed) or None,
+            "network": each.network,
+        }
+        for index, each in enumerate(networks)
+    ]
+    order = {each.dataset: len(networks) for each in networks}
+    for each in networks:
+        order[each.dataset] -= 1
+    lines.sort(key=lambda line: (order[line["dataset"]], line["dataset"], -(line["top1"] or 0)))
+    return Table(
+        title="Atlas of video networks",
+        columns=(
+            Column("label", "Network"),
+            Column("dataset", "Dataset"),
+            Column("clip", "Clip"),
+            Column("params", "Params", millions, integer),
+            Column("macs", "MACs", billions, integer),
+            Column("attention", "Attention", percent, is_wide=True),
+            Column("peak_bytes", "Peak bytes", compact, integer, is_wide=True),
+            Column("views", "Views", integer, is_wide=True),
+            Column("macs_per_video", "Per video", compact, compact),
+            Column("top1", "Top-1", lambda value: f"{value:.1f}", lambda value: f"{value:g}"),
+            Column("front", "Pareto", is_wide=True),
+            Column("source", "Source", is_wide=True),
+            Column("printed", "FLOPs printed", is_wide=True),
+            Column("network", "Built as", is_wide=True),
+        ),
+        lines=lines,
+        legend=(
+            "MACs of one view at the clip of the accuracy, multiply-accumulates of convolutions, "
+            "linear layers and products, and of all views of a video where the source says how many. "
+            "Top-1: the best that a source prints, in percent; mAP on Charades and AVA. Attention: its "
+            "share of MACs. Peak bytes: activations alive at once in float32, without weights. "
+            "Pareto: no network of the dataset has a higher top-1 at as many MACs per video.",
+        ),
+    )
+
+
+def shared_table(shared: Sequence[Shared]) -> Table:
+    """Networks of which several sources print different FLOPs, beside what conventions give."""
+    given = [(name, Convention(name, {"macs": 1, **weights})) for name, weights in _GIVEN.items()]
+    return Table(
+        title="One network, several prints",
+        columns=(
+            Column("label", "Network"),
+            Column("clip", "Clip"),
+            Column("printed", "FLOPs printed"),
+            *(Column(name, name, billions, integer) for name, _ in given),
+        ),
+        lines=[
+            {
+                "label": each.label,
+                "clip": _clip(each.clip),
+                "printed": ", ".join(f"{figure} ({name})" for name, figure in each.printed),
+                **{name: convention.of(each.counted, None) for name, convention in given},
+            }
+            for each in shared
+        ],
+        legend=("+ k: k more for each element of BatchNorm and other norms.",),
+    )
+
+
+_GIVEN: Mapping[str, Mapping[str, int]] = {
+    "MACs": {},
+    "+ 2": {"batch_norm": 2, "layer_norm": 2},
+    "+ 5": {"batch_norm": 5, "layer_norm": 5},
+}
+
+
+def atlas_plot(networks: Sequence[Network]) -> Plot | None:
+    """Top-1 as printed against MACs per video, by dataset; None without such networks."""
+    on_front = front(networks)
+    lines = [
+        {
+            "label": each.label,
+            "network": each.network,
+            "dataset": each.dataset,
+            "macs_per_video": per_video(each),
+            "top1": each.top1,
+            "front": "yes" if index in on_front else "no",
+            "source": each.source,
+        }
+        for index, each in enumerate(networks)
+        if each.top1 is not None and each.views
+    ]
+    if not lines:
+        return None
+    datasets = sorted({str(line["dataset"]) for line in lines})
+    most = max(datasets, key=lambda name: sum(line["dataset"] == name for line in lines))
+    choice = Choice("dataset", "Dataset", {name: name for name in datasets}, most)
+    base = alt.Chart().transform_filter(choice.filter)
+    place = (
+        log(alt.X("macs_per_video:Q"), "MACs per video (log scale)", padding=20, format="~s"),
+        alt.Y("top1:Q").scale(zero=False, padding=18).axis(title="Top-1 as printed, %", tickCount=6),
+    )
+    is_front = "datum.front === 'yes'"
+    tooltip = ["label:N", "top1:Q", "macs_per_video:Q", "source:N", "network:N"]
+    chart = alt.LayerChart(
+        layer=[
+            base.transform_filter(is_front)
+            .mark_line(interpolate="step-after", strokeWidth=1.2, strokeDash=[4, 3])
+            .encode(*place, color=alt.value(COLORS[5]), order="macs_per_video:Q"),
+            base.mark_point().encode(
+                *place,
+                color=alt.condition(is_front, alt.value(COLORS[1]), alt.value(COLORS[0])),
+                tooltip=tooltip,
+            ),
+            base.transform_filter(is_front)
+            .mark_text(align="left", dx=6, dy=8, fontSize=10)
+            .encode(*place, text="label:N"),
+        ],
+        height=420,
+    )
+    return Plot(
+        name="atlas",
+        title="Accuracy against MACs per video",
+        caption="The dashed line joins networks that no other beats in both.",
+        chart=chart,
+        lines=lines,
+        choices=(choice,),
+    )
