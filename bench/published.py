@@ -61,7 +61,7 @@ class Convention:
         """What it gives; None where it needs views and the source has none."""
         if self.over_views and views is None:
             return None
-        one = sum(weight * getattr(counted, name) for name, weight in self.weights.items())
+        one: int = sum(weight * getattr(counted, name) for name, weight in self.weights.items())
         return one * (views or 1) if self.over_views else one
 
 
@@ -70,8 +70,8 @@ def _conventions() -> Iterator[Convention]:
     for over_views in (False, True):
         for factor in (1, 2):
             for attention in (0, -factor):
-                for batch_norm in (0, 1, 2, 4, 5):
-                    for layer_norm in (0, 1, 2, 4, 5):
+                for batch_norm in (0, 2, 5, 4, 1):
+                    for layer_norm in (0, 5, 2, 4, 1):
                         words = [f"{factor} x MACs" if factor > 1 else "MACs"]
                         words += ["attention left out"] * bool(attention)
                         words += [f"{batch_norm} per BatchNorm element"] * bool(batch_norm)
@@ -111,7 +111,7 @@ class Counts:
             try:
                 self._made[key] = measured(networks.build(*key), peak=self._peaks)
             # a package fails as it likes; the rest goes on
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 lines = str(error).strip().splitlines()
                 self._made[key] = lines[0] if lines else type(error).__name__
         return self._made[key]
@@ -257,14 +257,18 @@ class _Judge:
     def row(self, row: Print, counted: Quantities | str) -> Iterator[Judged]:
         """A verdict on each figure that the row prints."""
         if isinstance(counted, str):
-            for kind in ("params", "flops"):
-                if figure := getattr(row, kind):
+            printed: tuple[tuple[Kind, Figure | None], ...] = (
+                ("params", row.params),
+                ("flops", row.flops),
+            )
+            for kind, figure in printed:
+                if figure:
                     yield Judged(row, kind, figure, Verdict.NOT_BUILT, otherwise=counted)
             return
-        params = row.params and self._params(row, row.params, counted)
-        flops = row.flops and self._flops(row, row.flops, counted)
-        whose = self._whose(row, [each for each in (params, flops) if each])
-        for each in filter(None, (params, flops)):
+        made = [self._params(row, row.params, counted)] if row.params else []
+        made += [self._flops(row, row.flops, counted)] if row.flops else []
+        whose = self._whose(row, made)
+        for each in made:
             is_met = each.verdict in (Verdict.EXACT, Verdict.BOUND_HOLDS)
             yield each if is_met or not whose else replace(each, otherwise=whose)
 

@@ -105,7 +105,7 @@ def _torchvision() -> ModuleType:
     Such a torch does not know their names, and the import registers shapes for them: they are
     defined first, without an implementation.
     """
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     # the library must live as long as its definitions
     _kept.append(library)
     while True:
@@ -117,7 +117,7 @@ def _torchvision() -> ModuleType:
                 raise
             for each in [each for each in sys.modules if each.split(".")[0] == "torchvision"]:
                 del sys.modules[each]
-            library.define(f"{name}(Tensor x) -> Tensor")
+            library.define(f"{name}(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
 
 
 _kept: list[object] = []
@@ -169,7 +169,9 @@ def _of_transformers(name: str, classes: int, clip: Size, options: dict[str, Any
     module = sys.modules[cls.__module__]
     if hasattr(module, "get_sinusoid_encoding_table"):
         # made number by number in Python, half a minute for a large clip
-        vars(module)["get_sinusoid_encoding_table"] = lambda tokens, width: torch.empty(1, tokens, width)
+        vars(module)["get_sinusoid_encoding_table"] = lambda tokens, width: torch.empty(
+            1, tokens, width
+        )
     sized = options.get("vision_config", options)
     sized[options.pop("frames", "num_frames")] = clip[0]
     sized[options.pop("size", "image_size")] = clip[1]
@@ -256,9 +258,11 @@ def _of_mmaction(name: str, classes: int, clip: Size, options: dict[str, Any]) -
 def _without_weights(config: Any) -> Any:
     """A config of mmaction2 that loads nothing."""
     if isinstance(config, Mapping):
-        kept = {key: _without_weights(value) for key, value in config.items() if key != "init_cfg"}
-        is_weight = lambda key: key.startswith("pretrained") and not key.endswith("2d")  # noqa: E731
-        return {key: None if is_weight(key) else value for key, value in kept.items()}
+        return {
+            key: None if key in ("pretrained", "pretrained3d") else _without_weights(value)
+            for key, value in config.items()
+            if key != "init_cfg"
+        }
     return [_without_weights(each) for each in config] if isinstance(config, list) else config
 
 

@@ -76,18 +76,24 @@ class Source(BaseModel):
                 raise ValueError(f"{where}: {error}") from None
 
     def _print(self, cells: dict[str, str]) -> Print:
-        clip = _size(cells.pop("clip"))
-        kinds = zip(("params", "flops"), self.units, strict=True)
-        figures = {
-            key: Figure.parse(text, bare=unit) for key, unit in kinds if (text := cells.pop(key, ""))
-        }
+        clip = _size(cells["clip"])
+        params, flops = (
+            Figure.parse(cells[kind], bare=unit) if cells.get(kind) else None
+            for kind, unit in zip(("params", "flops"), self.units, strict=True)
+        )
         return Print(
             source=self.name,
+            table=cells["table"],
+            dataset=cells["dataset"],
             classes=self.classes[cells["dataset"]],
+            label=cells["label"],
+            network=cells["network"],
             clip=clip,
-            at=_size(at) if (at := cells.pop("at", "")) else clip,
-            **cells,
-            **figures,
+            at=_size(cells["at"]) if cells.get("at") else clip,
+            views=cells.get("views", ""),
+            top1=cells.get("top1", ""),
+            params=params,
+            flops=flops,
         )
 
 

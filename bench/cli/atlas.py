@@ -9,7 +9,13 @@ import typer
 
 from vidcost.bench import extras, files
 from vidcost.bench.cli import options
-from vidcost.bench.cli.output import complain, print_table, print_tables, write_document, write_lines
+from vidcost.bench.cli.output import (
+    complain,
+    print_table,
+    print_tables,
+    write_document,
+    write_lines,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +25,9 @@ if TYPE_CHECKING:
 atlas_app = typer.Typer()
 
 
-@atlas_app.command("atlas", epilog="Example: `vidcost atlas --max-macs 100G --dataset Kinetics-400`")
+@atlas_app.command(
+    "atlas", epilog="Example: `vidcost atlas --max-macs 100G --dataset Kinetics-400`"
+)
 def atlas(
     sources: Annotated[
         list[str] | None, typer.Argument(metavar="[SOURCE]...", help="Sources; none: all.")
@@ -74,7 +82,9 @@ def atlas(
         plot = atlas_plot(found)
         write_figures([plot] if plot else [], results / "figures")
         parts = ["# Atlas", "![Accuracy against MACs](figures/atlas.svg)"]
-        parts += [f"## {each.title}\n\n{each.wide().markdown().strip()}" for each in reversed(tables)]
+        parts += [
+            f"## {each.title}\n\n{each.wide().markdown().strip()}" for each in reversed(tables)
+        ]
         write_document(results / "atlas.md", "\n\n".join(parts) + "\n", command="atlas")
     print_tables(tables, as_)
     for network, why in missing.items():
@@ -104,7 +114,11 @@ def audit_sources(names: Sequence[str], results: Path, as_: options.Format | Non
     columns = [Column(str(each), str(each).capitalize(), integer) for each in Verdict]
     summary = Table(
         title="Audits of published tables",
-        columns=(Column("source", "Source"), *columns, Column("convention", "FLOPs by", is_wide=True)),
+        columns=(
+            Column("source", "Source"),
+            *columns,
+            Column("convention", "FLOPs by", is_wide=True),
+        ),
         lines=lines,
         legend=(f"Every figure and finding: {results / 'audits'}/SOURCE.md.",),
     )

@@ -1,6 +1,6 @@
 """Audits of published tables, the atlas, and what several sources print of one network."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -36,7 +36,10 @@ def audit_markdown(audit: Audit) -> str:
         )
     found = [*_findings(audit)]
     if found:
-        parts += ["## What does not fit, or fits otherwise", "\n".join(f"- {each}" for each in found)]
+        parts += [
+            "## What does not fit, or fits otherwise",
+            "\n".join(f"- {each}" for each in found),
+        ]
     if source.left_out:
         parts.append(f"Left out: {source.left_out}.")
     parts += ["## Figures", figure_table(audit).wide().markdown().strip()]
@@ -114,7 +117,7 @@ def _clip(size: Iterable[int]) -> str:
 def atlas_table(networks: Sequence[Network]) -> Table:
     """Every network once, under one convention; those of the front are marked."""
     on_front = front(networks)
-    lines = [
+    lines: list[dict[str, Any]] = [
         {
             "label": each.label,
             "dataset": each.dataset,
@@ -133,10 +136,9 @@ def atlas_table(networks: Sequence[Network]) -> Table:
         }
         for index, each in enumerate(networks)
     ]
-    order = {each.dataset: len(networks) for each in networks}
-    for each in networks:
-        order[each.dataset] -= 1
-    lines.sort(key=lambda line: (order[line["dataset"]], line["dataset"], -(line["top1"] or 0)))
+    size = Counter(each.dataset for each in networks)
+    # datasets with most networks first, the most accurate of each first
+    lines.sort(key=lambda n: (-size[str(n["dataset"])], str(n["dataset"]), -float(n["top1"] or 0)))
     return Table(
         title="Atlas of video networks",
         columns=(
@@ -221,7 +223,9 @@ def atlas_plot(networks: Sequence[Network]) -> Plot | None:
     base = alt.Chart().transform_filter(choice.filter)
     place = (
         log(alt.X("macs_per_video:Q"), "MACs per video (log scale)", padding=20, format="~s"),
-        alt.Y("top1:Q").scale(zero=False, padding=18).axis(title="Top-1 as printed, %", tickCount=6),
+        alt.Y("top1:Q")
+        .scale(zero=False, padding=18)
+        .axis(title="Top-1 as printed, %", tickCount=6),
     )
     is_front = "datum.front === 'yes'"
     tooltip = ["label:N", "top1:Q", "macs_per_video:Q", "source:N", "network:N"]

@@ -175,7 +175,7 @@ class SlowOnly50(ResNet):
 
     def layers(self, classes: int, clip: Clip, blocks: Blocks) -> Layers:
         for name, layer in super().layers(classes, clip, blocks):
-            for unit in layer if name in ("layer3", "layer4") else ():
+            for unit in layer.children() if name in ("layer3", "layer4") else ():
                 if isinstance(unit, Bottleneck):
                     first = unit.conv1.in_channels, unit.conv1.out_channels
                     unit.conv1 = nn.Conv3d(*first, (3, 1, 1), padding=(1, 0, 0), bias=False)
