@@ -22,7 +22,7 @@ from vidcost.bench.count.counter import count
 from vidcost.papers import networks
 from vidcost.papers.figures import Figure, Kind
 from vidcost.papers.networks import Size
-from vidcost.papers.published import Print, Source, folders, source
+from vidcost.papers.published import Print, Source, source
 
 SIZES = (112, 128, 160, 182, 224, 256, 288, 312, 320, 336)
 """Sides that are tried where no convention gives a figure at the printed one."""
@@ -103,6 +103,11 @@ class Counts:
         self._made: dict[tuple[str, int, Size], Quantities | str] = {}
         self._advance, self._peaks = advance, peaks
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """Networks that could not be counted, and why."""
+        return {key[0]: why for key, why in self._made.items() if isinstance(why, str)}
+
     def of(self, network: str, classes: int, clip: Size) -> Quantities | str:
         """What is counted, with peaks where they were asked for, or why nothing can be."""
         key = (network, classes, clip)
@@ -118,7 +123,7 @@ class Counts:
 
 
 def measured(built: networks.Built, *, peak: bool = False) -> Quantities:
-    """Count a network on its clip, on the meta device.  Raises: what counting and the network do."""
+    """Count a network on its clip, on the meta device.  Raises: what the network does."""
     clip = torch.empty(built.clip, device="meta")
     found = count(built.model, clip)
     norms = Counter[bool]()
@@ -313,7 +318,8 @@ class _Judge:
         """Whose both figures are, where they are another network's and not the row's."""
         if len(judged) < 2 or any(each.verdict is Verdict.EXACT for each in judged):
             return ""
-        assert row.params and row.flops
+        assert row.params
+        assert row.flops
         for other, counted in self.built:
             values = counted.params, self.best.of(counted, other.view_count)
             if row.params.equals(values[0]) and _meets(row.flops, values[1]):
@@ -348,104 +354,78 @@ def _judged(row: Print, kind: Kind, figure: Figure, value: int, by: str) -> Judg
 
 @dataclass(frozen=True)
 class Network:
-    """A network at one clip on one dataset, once, whatever sources print of it.
+    """A network at one clip, whoever builds it, and all rows that print it."""
 
-    ``top1`` is the best that is printed, in percent, by ``source``, with ``views``.
-    """
-
-    label: str
-    network: str
-    dataset: str
     clip: Size
     counted: Quantities
-    top1: float | None
-    views: int | None
-    source: str
-    sources: tuple[str, ...]
-    printed: tuple[tuple[str, str], ...]
+    rows: tuple[Print, ...]
+
+    @property
+    def best(self) -> Print:
+        """The row of the highest top-1."""
+        return max(self.rows, key=lambda row: row.top1 or 0)
+
+    @property
+    def label(self) -> str:
+        """The shortest of its labels."""
+        return min((row.label for row in self.rows), key=len)
+
+    @property
+    def printed(self) -> tuple[tuple[str, str], ...]:
+        """FLOPs as printed, per view or over all, each with its source, once."""
+        found = [(row.source, row.flops.printed) for row in self.rows if row.flops]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def per_video(self) -> int | None:
+        """MACs of all views of a video; None where the source does not say how many."""
+        views = self.best.view_count
+        return self.counted.macs * views if views else None
 
 
-def atlas(counts: Counts, names: Iterable[str] = ()) -> tuple[list[Network], dict[str, str]]:
-    """Every network of every source once, at the clip of its accuracy; and what cannot be built.
+def atlas(counts: Counts, names: Iterable[str]) -> list[Network]:
+    """Every network of these sources once per dataset, at the clip of its accuracies.
 
-    Networks are one where parameters, MACs, clip and dataset are the same, whoever builds them.
-    ``printed`` are the FLOPs as each source prints them, per view or over all.
     Raises: ValueError if there is no such source, or one cannot be read.
     """
-    groups: dict[tuple[Any, ...], list[tuple[Print, Quantities]]] = {}
-    missing: dict[str, str] = {}
-    for name in names or folders():
+    return _together(counts, names, lambda row: (row.clip, row.dataset))
+
+
+def shared(counts: Counts, names: Iterable[str]) -> list[Network]:
+    """Networks, at the clip of their costs, of which several sources print different FLOPs."""
+    return [
+        each
+        for each in _together(counts, names, lambda row: (row.at,))
+        if len({source for source, _ in each.printed}) > 1
+        and len({row.flops.value for row in each.rows if row.flops}) > 1
+    ]
+
+
+def _together(
+    counts: Counts, names: Iterable[str], place: Callable[[Print], tuple[Any, ...]]
+) -> list[Network]:
+    """Rows of one place, whose clip is its first part, with the same parameters and MACs."""
+    groups: dict[tuple[Any, ...], list[Print]] = {}
+    for name in names:
         for row in source(name).prints():
-            counted = counts.of(row.network, row.classes, row.clip)
-            if isinstance(counted, str):
-                missing[row.network] = counted
-                continue
-            key = row.dataset, row.clip, counted.params, counted.macs
-            groups.setdefault(key, []).append((row, counted))
-    return [_network(group) for group in groups.values()], missing
+            clip, *rest = place(row)
+            counted = counts.of(row.network, row.classes, clip)
+            if not isinstance(counted, str):
+                key = clip, counted.params, counted.macs, *rest
+                groups.setdefault(key, []).append(row)
+    return [
+        Network(clip, counted, tuple(rows))
+        for (clip, *_), rows in groups.items()
+        if not isinstance(counted := counts.of(rows[0].network, rows[0].classes, clip), str)
+    ]
 
 
-def _network(group: Sequence[tuple[Print, Quantities]]) -> Network:
-    rows = [row for row, _ in group]
-    best = max(rows, key=lambda row: float(row.top1 or -1))
-    printed = {(row.source, row.flops.printed): None for row in rows if row.flops}
-    return Network(
-        label=min((row.label for row in rows), key=len),
-        network=best.network,
-        dataset=best.dataset,
-        clip=best.clip,
-        counted=group[0][1],
-        top1=float(best.top1) if best.top1 else None,
-        views=best.view_count,
-        source=best.source,
-        sources=tuple(dict.fromkeys(row.source for row in rows)),
-        printed=tuple(printed),
-    )
-
-
-def front(found: Sequence[Network]) -> set[int]:
-    """Indices of networks that none of the same dataset beats in both MACs per video and top-1."""
-    kept: set[int] = set()
-    best: dict[str, float] = {}
-    timed = [i for i, each in enumerate(found) if each.top1 is not None and each.views]
-    for index in sorted(timed, key=lambda i: (per_video(found[i]) or 0, -(found[i].top1 or 0))):
-        each = found[index]
-        assert each.top1 is not None
-        if each.top1 > best.get(each.dataset, -1.0):
-            best[each.dataset] = each.top1
-            kept.add(index)
+def front(found: Sequence[Network]) -> list[Network]:
+    """Networks that none of the same dataset beats in both MACs per video and top-1."""
+    kept, highest = [], dict[str, float]()
+    priced = [each for each in found if each.per_video]
+    for each in sorted(priced, key=lambda n: (n.per_video or 0, -(n.best.top1 or 0))):
+        if (top1 := each.best.top1 or 0) > highest.get(each.best.dataset, 0):
+            highest[each.best.dataset] = top1
+            kept.append(each)
     return kept
-
-
-def per_video(each: Network) -> int | None:
-    """MACs of all views of a video; None where the source does not say how many."""
-    return each.counted.macs * each.views if each.views else None
-
-
-@dataclass(frozen=True)
-class Shared:
-    """A network at the clip of its figures, of which several sources print different FLOPs."""
-
-    label: str
-    clip: Size
-    counted: Quantities
-    printed: tuple[tuple[str, str], ...]
-
-
-def shared(counts: Counts) -> list[Shared]:
-    """Networks that two sources print differently; one is what has the same counts and clip."""
-    groups: dict[tuple[Any, ...], list[tuple[Print, Quantities]]] = {}
-    for name in folders():
-        for row in source(name).prints():
-            counted = counts.of(row.network, row.classes, row.at)
-            if row.flops and not isinstance(counted, str):
-                key = row.at, counted.params, counted.macs
-                groups.setdefault(key, []).append((row, counted))
-    found = []
-    for (clip, *_), group in groups.items():
-        printed = tuple({(row.source, row.flops.printed): None for row, _ in group if row.flops})
-        values = {row.flops.value for row, _ in group if row.flops}
-        if len({name for name, _ in printed}) > 1 and len(values) > 1:
-            label = min((row.label for row, _ in group), key=len)
-            found.append(Shared(label, clip, group[0][1], printed))
-    return found

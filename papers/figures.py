@@ -151,7 +151,7 @@ class _Table(_Frozen):
             try:
                 yield PrintedRow.model_validate(own | printed)
             except ValidationError as error:
-                raise ValueError(f"table {self.id}, {cells[0]}: {_first(error)}") from None
+                raise ValueError(f"table {self.id}, {cells[0]}: {first_problem(error)}") from None
             for kind in {*get_args(Kind)} - {*printed}:
                 if getattr(note, kind) or (recipe and kind in recipe.of):
                     raise ValueError(f"{row} has a note or recipe, and no printed {kind}")
@@ -241,11 +241,12 @@ def load(path: Path) -> Paper:
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
-        raise ValueError(f"{path} is damaged: {_first(error)}") from None
+        raise ValueError(f"{path} is damaged: {first_problem(error)}") from None
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
-def _first(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """The first problem that pydantic found, with its place, in one line."""
     first = error.errors()[0]
     return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))

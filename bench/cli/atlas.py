@@ -52,42 +52,38 @@ def atlas(
     """
     from vidcost.bench import published
     from vidcost.papers.figures import Figure
+    from vidcost.papers.published import folders
 
-    bounds = [
-        (key, Figure.parse(bound, bare="").value)
-        for key, bound in (("macs", max_macs), ("params", max_params))
-        if bound
-    ]
+    extras.require("report")
+    from vidcost.bench.report.plots import write_figures
+    from vidcost.bench.report.published import atlas_plot, atlas_table, shared_table
+
+    given = {"macs": max_macs, "params": max_params}
+    bounds = {key: Figure.parse(text, bare="").value for key, text in given.items() if text}
     files.check_folder(results)
-    with _counting(sources or (), peaks=True) as counts:
-        found, missing = published.atlas(counts, sources or ())
-        shared = [] if sources else published.shared(counts)
+    names = sources or [*folders()]
+    with _counting(names, peaks=True) as counts:
+        found, shared = published.atlas(counts, names), published.shared(counts, names)
+    datasets = sorted({each.best.dataset for each in found})
     if not found:
-        raise ValueError(f"nothing can be built: {', '.join(sorted(set(missing.values())))}")
-    datasets = sorted({each.dataset for each in found})
+        raise ValueError(f"nothing could be built: {'; '.join({*counts.missing.values()})}")
     if dataset and dataset not in datasets:
         raise ValueError(f"no dataset {dataset!r}: there are {', '.join(datasets)}")
     kept = [
         each
         for each in found
-        if (not dataset or each.dataset == dataset)
-        and all(getattr(each.counted, key) <= bound for key, bound in bounds)
+        if dataset in (None, each.best.dataset)
+        and all(getattr(each.counted, key) <= bound for key, bound in bounds.items())
     ]
-    extras.require("report")
-    from vidcost.bench.report.plots import write_figures
-    from vidcost.bench.report.published import atlas_plot, atlas_table, shared_table
-
-    tables = [atlas_table(kept), *([shared_table(shared)] if shared else [])]
+    tables = [atlas_table(kept)]
     if not (sources or bounds or dataset):
-        plot = atlas_plot(found)
-        write_figures([plot] if plot else [], results / "figures")
-        parts = ["# Atlas", "![Accuracy against MACs](figures/atlas.svg)"]
-        parts += [
-            f"## {each.title}\n\n{each.wide().markdown().strip()}" for each in reversed(tables)
-        ]
+        tables.append(shared_table(shared))
+        write_figures(filter(None, [atlas_plot(found)]), results / "figures")
+        texts = [f"## {each.title}\n\n{each.wide().markdown().strip()}" for each in tables[::-1]]
+        parts = ["# Atlas", "![Accuracy against MACs](figures/atlas.svg)", *texts]
         write_document(results / "atlas.md", "\n\n".join(parts) + "\n", command="atlas")
     print_tables(tables, as_)
-    for network, why in missing.items():
+    for network, why in counts.missing.items():
         complain(f"left out {network}: {why}")
 
 
@@ -130,9 +126,9 @@ def _counting(names: Sequence[str], *, peaks: bool = False) -> "Iterator[Counts]
     """Counts that show their progress over the networks of some sources, or of all."""
     from vidcost.bench.progress import progress
     from vidcost.bench.published import Counts
-    from vidcost.papers.published import folders, source
+    from vidcost.papers.published import source
 
-    rows = [row for name in names or folders() for row in source(name).prints()]
+    rows = [row for name in names for row in source(name).prints()]
     total = len({(row.network, row.classes, row.clip) for row in rows})
     with progress("counting", total) as advance:
         yield Counts(advance, peaks=peaks)

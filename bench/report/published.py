@@ -1,21 +1,19 @@
 """Audits of published tables, the atlas, and what several sources print of one network."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import altair as alt
 
 from vidcost.bench.audit import KINDS, Verdict
-from vidcost.bench.published import Audit, Convention, Judged, Network, Shared, front, per_video
+from vidcost.bench.published import Audit, Convention, Judged, Network, front
 from vidcost.bench.report.plots import COLORS, Choice, Plot, log
 from vidcost.bench.report.table import Column, Table, billions, compact, integer, millions, percent
 
-_MET = (Verdict.EXACT, Verdict.BOUND_HOLDS)
-
 
 def audit_markdown(audit: Audit) -> str:
-    """The document of a source: what agrees, what the figures are, what does not fit, all figures."""
+    """The document of a source: what agrees, what does not fit, and all figures."""
     source = audit.source
     counts = ", ".join(f"{audit.counts[each]} {each}" for each in Verdict if audit.counts[each])
     parts = [
@@ -30,9 +28,9 @@ def audit_markdown(audit: Audit) -> str:
     parts.append(f"Of {len(audit.judged)} printed figures: {counts}.")
     if audit.possible:
         parts.append(
-            f"FLOPs: **{audit.convention.name}** gives {audit.met} of the {audit.possible} that could be "
-            f"counted, most of {audit.tried} conventions that were tried; one that weighs a further "
-            "quantity must give two figures more."
+            f"FLOPs: **{audit.convention.name}** gives {audit.met} of the {audit.possible} that "
+            f"could be counted, most of {audit.tried} conventions that were tried; one that weighs "
+            "a further quantity must give two figures more."
         )
     found = [*_findings(audit)]
     if found:
@@ -85,9 +83,9 @@ def figure_table(audit: Audit) -> Table:
         ),
         lines=[_figure(each) for each in audit.judged],
         legend=(
-            "exact: the convention gives the figure to the digits printed, rounded or cut off; close: "
-            "within 1% of it. Counted: all parameters, or FLOPs by the source's convention, or by "
-            "another that gives the figure.",
+            "exact: the convention gives the figure to the digits printed, rounded or cut off; "
+            "close: within 1% of it. Counted: all parameters, or FLOPs by the source's convention, "
+            "or by another that gives the figure.",
         ),
     )
 
@@ -115,30 +113,12 @@ def _clip(size: Iterable[int]) -> str:
 
 
 def atlas_table(networks: Sequence[Network]) -> Table:
-    """Every network once, under one convention; those of the front are marked."""
-    on_front = front(networks)
-    lines: list[dict[str, Any]] = [
-        {
-            "label": each.label,
-            "dataset": each.dataset,
-            "clip": _clip(each.clip),
-            "params": each.counted.params,
-            "macs": each.counted.macs,
-            "attention": each.counted.attention / each.counted.macs,
-            "peak_bytes": each.counted.peak_bytes,
-            "views": each.views,
-            "macs_per_video": per_video(each),
-            "top1": each.top1,
-            "front": "front" if index in on_front else None,
-            "source": each.source,
-            "printed": ", ".join(f"{figure} ({name})" for name, figure in each.printed) or None,
-            "network": each.network,
-        }
-        for index, each in enumerate(networks)
-    ]
-    size = Counter(each.dataset for each in networks)
-    # datasets with most networks first, the most accurate of each first
-    lines.sort(key=lambda n: (-size[str(n["dataset"])], str(n["dataset"]), -float(n["top1"] or 0)))
+    """Every network once per dataset, under one convention, the most accurate of each first."""
+    of_dataset, on_front = Counter(each.best.dataset for each in networks), front(networks)
+
+    def place(each: Network) -> tuple[int, str, float]:
+        return -of_dataset[each.best.dataset], each.best.dataset, -(each.best.top1 or 0)
+
     return Table(
         title="Atlas of video networks",
         columns=(
@@ -150,106 +130,106 @@ def atlas_table(networks: Sequence[Network]) -> Table:
             Column("attention", "Attention", percent, is_wide=True),
             Column("peak_bytes", "Peak bytes", compact, integer, is_wide=True),
             Column("views", "Views", integer, is_wide=True),
-            Column("macs_per_video", "Per video", compact, compact),
-            Column("top1", "Top-1", lambda value: f"{value:.1f}", lambda value: f"{value:g}"),
+            Column("macs_per_video", "Per video", compact),
+            Column("top1", "Top-1", str),
             Column("front", "Pareto", is_wide=True),
             Column("source", "Source", is_wide=True),
             Column("printed", "FLOPs printed", is_wide=True),
             Column("network", "Built as", is_wide=True),
         ),
-        lines=lines,
+        lines=[_network(each, each in on_front) for each in sorted(networks, key=place)],
         legend=(
             "MACs of one view at the clip of the accuracy, multiply-accumulates of convolutions, "
-            "linear layers and products, and of all views of a video where the source says how many. "
-            "Top-1: the best that a source prints, in percent; mAP on Charades and AVA. Attention: its "
-            "share of MACs. Peak bytes: activations alive at once in float32, without weights. "
-            "Pareto: no network of the dataset has a higher top-1 at as many MACs per video.",
+            "linear layers and products, and of all views of a video where the source says how "
+            "many. Top-1: the best that a source prints, in percent; mAP on Charades and AVA. "
+            "Attention: its share of MACs. Peak bytes: activations alive at once in float32, "
+            "without weights. Pareto: none of the dataset has a higher top-1 at as many MACs.",
         ),
     )
 
 
-def shared_table(shared: Sequence[Shared]) -> Table:
+def _network(each: Network, is_on_front: bool) -> dict[str, Any]:
+    counted, best = each.counted, each.best
+    return {
+        "label": each.label,
+        "dataset": best.dataset,
+        "clip": _clip(each.clip),
+        "params": counted.params,
+        "macs": counted.macs,
+        "attention": counted.attention / counted.macs,
+        "peak_bytes": counted.peak_bytes,
+        "views": best.view_count,
+        "macs_per_video": each.per_video,
+        "top1": best.top1,
+        "front": "front" if is_on_front else None,
+        "source": best.source,
+        "printed": _printed(each) or None,
+        "network": best.network,
+    }
+
+
+def _printed(each: Network) -> str:
+    return ", ".join(f"{figure} ({name})" for name, figure in each.printed)
+
+
+def shared_table(shared: Sequence[Network]) -> Table:
     """Networks of which several sources print different FLOPs, beside what conventions give."""
-    given = [(name, Convention(name, {"macs": 1, **weights})) for name, weights in _GIVEN.items()]
+    given = [Convention(f"+ {k}", {"macs": 1, "batch_norm": k, "layer_norm": k}) for k in (2, 5)]
     return Table(
         title="One network, several prints",
         columns=(
             Column("label", "Network"),
             Column("clip", "Clip"),
             Column("printed", "FLOPs printed"),
-            *(Column(name, name, billions, integer) for name, _ in given),
+            *(Column(name, name, billions, integer) for name in ("MACs", "+ 2", "+ 5")),
         ),
         lines=[
-            {
-                "label": each.label,
-                "clip": _clip(each.clip),
-                "printed": ", ".join(f"{figure} ({name})" for name, figure in each.printed),
-                **{name: convention.of(each.counted, None) for name, convention in given},
-            }
+            {"label": each.label, "clip": _clip(each.clip), "printed": _printed(each)}
+            | {"MACs": each.counted.macs}
+            | {convention.name: convention.of(each.counted, None) for convention in given}
             for each in shared
         ],
         legend=("+ k: k more for each element of BatchNorm and other norms.",),
     )
 
 
-_GIVEN: Mapping[str, Mapping[str, int]] = {
-    "MACs": {},
-    "+ 2": {"batch_norm": 2, "layer_norm": 2},
-    "+ 5": {"batch_norm": 5, "layer_norm": 5},
-}
-
-
 def atlas_plot(networks: Sequence[Network]) -> Plot | None:
     """Top-1 as printed against MACs per video, by dataset; None without such networks."""
     on_front = front(networks)
     lines = [
-        {
-            "label": each.label,
-            "network": each.network,
-            "dataset": each.dataset,
-            "macs_per_video": per_video(each),
-            "top1": each.top1,
-            "front": "yes" if index in on_front else "no",
-            "source": each.source,
-        }
-        for index, each in enumerate(networks)
-        if each.top1 is not None and each.views
+        _network(each, each in on_front)
+        for each in networks
+        if each.best.top1 is not None and each.per_video
     ]
     if not lines:
         return None
-    datasets = sorted({str(line["dataset"]) for line in lines})
-    most = max(datasets, key=lambda name: sum(line["dataset"] == name for line in lines))
-    choice = Choice("dataset", "Dataset", {name: name for name in datasets}, most)
-    base = alt.Chart().transform_filter(choice.filter)
-    place = (
-        log(alt.X("macs_per_video:Q"), "MACs per video (log scale)", padding=20, format="~s"),
-        alt.Y("top1:Q")
-        .scale(zero=False, padding=18)
-        .axis(title="Top-1 as printed, %", tickCount=6),
+    datasets = Counter(str(line["dataset"]) for line in lines)
+    words = {name: name for name in sorted(datasets)}
+    choice = Choice("dataset", "Dataset", words, datasets.most_common(1)[0][0])
+    top1 = alt.Y("top1:Q").scale(zero=False, padding=18)
+    base = (
+        alt.Chart()
+        .transform_filter(choice.filter)
+        .encode(
+            log(alt.X("macs_per_video:Q"), "MACs per video (log scale)", padding=20, format="~s"),
+            top1.axis(title="Top-1 as printed, %", tickCount=6),
+        )
     )
-    is_front = "datum.front === 'yes'"
-    tooltip = ["label:N", "top1:Q", "macs_per_video:Q", "source:N", "network:N"]
-    chart = alt.LayerChart(
-        layer=[
-            base.transform_filter(is_front)
-            .mark_line(interpolate="step-after", strokeWidth=1.2, strokeDash=[4, 3])
-            .encode(*place, color=alt.value(COLORS[5]), order="macs_per_video:Q"),
-            base.mark_point().encode(
-                *place,
-                color=alt.condition(is_front, alt.value(COLORS[1]), alt.value(COLORS[0])),
-                tooltip=tooltip,
-            ),
-            base.transform_filter(is_front)
-            .mark_text(align="left", dx=6, dy=8, fontSize=10)
-            .encode(*place, text="label:N"),
-        ],
-        height=420,
+    is_front, grey, blue, red = "datum.front === 'front'", COLORS[5], COLORS[0], COLORS[1]
+    line = base.transform_filter(is_front).mark_line(
+        interpolate="step-after", strokeWidth=1.2, strokeDash=[4, 3]
     )
+    names = base.transform_filter(is_front).mark_text(align="left", dx=6, dy=9, fontSize=10)
+    points = base.mark_point().encode(
+        color=alt.condition(is_front, alt.value(red), alt.value(blue)),
+        tooltip=["label:N", "top1:Q", "macs_per_video:Q", "source:N", "network:N"],
+    )
+    layers = [line.encode(color=alt.value(grey)), points, names.encode(text="label:N")]
     return Plot(
         name="atlas",
         title="Accuracy against MACs per video",
         caption="The dashed line joins networks that no other beats in both.",
-        chart=chart,
+        chart=alt.LayerChart(layer=layers, height=420),
         lines=lines,
         choices=(choice,),
     )
