@@ -28,6 +28,10 @@ SIZES = (112, 128, 160, 182, 224, 256, 288, 312, 320, 336)
 """Sides that are tried where no convention gives a figure at the printed one."""
 
 
+ALIKE = 1e-3
+"""Counts that differ by less, relative to them, are taken for those of one network."""
+
+
 @dataclass(frozen=True)
 class Quantities:
     """What was counted of one network on one clip; a convention weighs them.
@@ -404,20 +408,29 @@ def shared(counts: Counts, names: Iterable[str]) -> list[Network]:
 def _together(
     counts: Counts, names: Iterable[str], place: Callable[[Print], tuple[Any, ...]]
 ) -> list[Network]:
-    """Rows of one place, whose clip is its first part, with the same parameters and MACs."""
-    groups: dict[tuple[Any, ...], list[Print]] = {}
+    """Rows of one place, whose clip is its first part, with parameters and MACs alike.
+
+    Two packages may build one network with a bias or a pool more: counts within ALIKE are alike.
+    """
+    found: list[tuple[tuple[Any, ...], Quantities, list[Print]]] = []
     for name in names:
         for row in source(name).prints():
-            clip, *rest = place(row)
-            counted = counts.of(row.network, row.classes, clip)
-            if not isinstance(counted, str):
-                key = clip, counted.params, counted.macs, *rest
-                groups.setdefault(key, []).append(row)
-    return [
-        Network(clip, counted, tuple(rows))
-        for (clip, *_), rows in groups.items()
-        if not isinstance(counted := counts.of(rows[0].network, rows[0].classes, clip), str)
-    ]
+            at = place(row)
+            counted = counts.of(row.network, row.classes, at[0])
+            if isinstance(counted, str):
+                continue
+            for other, first, rows in found:
+                if other == at and _alike(first, counted):
+                    rows.append(row)
+                    break
+            else:
+                found.append((at, counted, [row]))
+    return [Network(at[0], counted, tuple(rows)) for at, counted, rows in found]
+
+
+def _alike(one: Quantities, two: Quantities) -> bool:
+    pairs = (one.params, two.params), (one.macs, two.macs)
+    return all(abs(a - b) <= ALIKE * max(a, b) for a, b in pairs)
 
 
 def front(found: Sequence[Network]) -> list[Network]:
