@@ -155,7 +155,6 @@ class Verdict(StrEnum):
     BOUND_HOLDS = "bound holds"
     CLOSE = "close"
     NOT_REPRODUCED = "not reproduced"
-    NOT_BUILT = "not built"
 
 
 @dataclass(frozen=True)

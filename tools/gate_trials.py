@@ -35,6 +35,8 @@ FAIL_RULES = ("mean:10%", "min:5%", "median:5%")
 
 BENCHMARKS = Path(__file__).with_name("gate_study_benchmarks.py")
 
+DELAYED = (sys.executable, str(Path(__file__).with_name("delayed.py")))
+
 
 class Pair(NamedTuple):
     """Medians of the two processes of a pair, and the median of log(head / base) over its turns."""
@@ -93,7 +95,9 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
             ),
             {"base": prepared[0].variables, "head": prepared[1].variables},
             stages=("screen", "confirm"),
-            slowdown=factor - 1,
+            command=lambda side, cells: (
+                (*DELAYED, str(factor - 1)) if side == "head" else interleave.COMMAND
+            ),
         ).finish()
     screen, confirm = (
         tuple(tuple(map(Pair, p.base, p.head, p.log_ratios)) for p in pairs_of(run, stage))
@@ -212,17 +216,18 @@ def simulated(
         logs = tuple((noise.draw(random, row, count) + math.log(factor)).tolist())
         return Pairs(base=(1.0,) * count, head=(factor,) * count, log_ratios=logs)
 
+    targets = [f"row {row}" for row in range(rows)]
     for run in range(runs):
         screened = [pairs(run + row, rule.screen_pairs) for row in range(rows)]
         confirmed = [Pairs()] * rows
-        for row, plan in planned(screened, rule).items():
+        for row, plan in planned(targets, screened, rule).items():
             every = pairs(run + row, plan.pairs)
             count = min(plan)
             while not is_settled(every.log_ratios[:count], plan, rule):
                 # the gate looks after every pair
                 count += max(1, plan.pairs // 40)
             confirmed[row] = Pairs(every.base[:count], every.head[:count], every.log_ratios[:count])
-        yield judge_pairs([f"row {row}" for row in range(rows)], screened, confirmed, rule)
+        yield judge_pairs(targets, screened, confirmed, rule)
 
 
 # rates

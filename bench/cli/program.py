@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import typer
 
-from vidcost.bench.cli.atlas import atlas_app
 from vidcost.bench.cli.compare import compare_app
 from vidcost.bench.cli.counts import counts_app
 from vidcost.bench.cli.gate import gate_app
@@ -54,10 +53,9 @@ app.add_typer(timing_app)
 app.add_typer(compare_app)
 app.add_typer(gate_app, name="gate")
 app.add_typer(stored_app)
-for command in (*paper_app.registered_commands, *atlas_app.registered_commands):
-    command.rich_help_panel = "Papers and published tables"
+for command in paper_app.registered_commands:
+    command.rich_help_panel = "A paper's rows and printed figures"
 app.add_typer(paper_app)
-app.add_typer(atlas_app)
 
 
 def _print_version(asked: bool) -> None:

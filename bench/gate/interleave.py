@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from vidcost.bench.gate.judge import Plan, is_settled, pairs_of, planned
-from vidcost.bench.gate.record import SIDES, Run, Side, Stage, Version, Visit
+from vidcost.bench.gate.record import SIDES, Run, Side, Stage, TestTiming, Version, Visit
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import machine_of
 from vidcost.bench.timing.messages import Chunk, Limits, Task
@@ -43,34 +43,27 @@ _ALIVE = frozenset(("ok", "oom", "unsupported", "throttled"))
 # what is compared
 
 
-def common_rows(
-    base: Sequence[str], head: Sequence[str], patterns: Sequence[str]
+def in_both(
+    base: Collection[str], head: Collection[str], patterns: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """Rows of both versions that match one of ``patterns`` (none: all), and notes on the others.
+    """Targets of both versions that match one of ``patterns`` (none: all), and notes on the others.
 
-    Raises: ValueError if a pattern matches no row of either version, or nothing is left.
+    Raises: ValueError if a pattern matches none of either version.
     """
-    every = list(dict.fromkeys([*head, *base]))
+    every = dict.fromkeys([*head, *base])
     for pattern in patterns:
         if not fnmatch.filter(every, pattern):
             raise ValueError(
                 f"no row {pattern!r} in either version: `vidcost list` shows those of this one"
             )
     chosen = [name for name in every if any(fnmatch.fnmatch(name, p) for p in patterns or ["*"])]
-    both, notes = in_both(*([name for name in side if name in chosen] for side in (base, head)))
-    if not both:
-        raise ValueError("; ".join(notes) or "neither version has a row")
-    return both, notes
-
-
-def in_both(base: Sequence[str], head: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Targets of both versions, in the order of head, and notes on the others."""
+    both = [name for name in chosen if name in base and name in head]
     notes = [
         f"{name} is only in {'head' if name in head else 'base'}: nothing to compare it with"
-        for name in dict.fromkeys((*head, *base))
-        if name not in base or name not in head
+        for name in chosen
+        if name not in both
     ]
-    return [name for name in head if name in base], notes
+    return both, notes
 
 
 def new_run(versions: tuple[Version, Version], cells: Sequence[Cell], **known: Any) -> Run:
@@ -150,14 +143,14 @@ def interleave(
     while not turns.timings and not enough(rounds - len(turns.void), time.monotonic() - started):
         for side in order.sample(list(workers), len(workers)):
             if not turns.timings:
-                workers[side].reply("keep")
+                workers[side].send("keep")
                 turns.listen(workers, side)
         if is_void():
             turns.void.add(rounds)
         rounds += 1
     for side in asked:
         while side not in turns.timings:
-            workers[side].reply("stop")
+            workers[side].send("stop")
             turns.listen(workers, side)
     return turns
 
@@ -171,20 +164,19 @@ class Campaign:
 
     ``variables`` are the environment of the workers of each side, and ``command`` starts one for
     some cells. ``save`` is given the run after every pair, so that nothing measured is lost.
-    ``on_progress`` is given stage and target, the pair, and how many pairs there are. Every pass of
-    head is delayed by the fraction ``slowdown``.
+    ``on_progress`` is given stage and target, the pair, and how many pairs there are.
     """
 
     run: Run
     variables: Mapping[Side, Mapping[str, str]]
     save: Callable[[Run], None] = lambda _: None
     on_progress: Callable[[str, int, int], None] = lambda words, pair, of: None
-    slowdown: float = 0.0
     stages: Sequence[Stage] = ("memory", "screen", "confirm")
     command: Callable[[Side, Sequence[Cell]], Sequence[str]] = lambda side, cells: COMMAND
 
     def __post_init__(self) -> None:
         assert not self.run.visits, "a run is measured from its beginning"
+        self._modules: dict[Side, dict[str, tuple[str, str]]] = {}
         self._order = random.Random(self.run.seed)
         # the number of turns depends on the clock, and the other orders must not
         self._turn_order = random.Random(self.run.seed + 1)
@@ -195,7 +187,8 @@ class Campaign:
             pairs = 1 if stage == "memory" else self.run.rule.screen_pairs
             plans = dict.fromkeys(range(len(self.run.cells)), Plan(pairs, pairs))
             if stage == "confirm":
-                plans = planned(pairs_of(self.run, "screen"), self.run.rule)
+                targets = [cell.target for cell in self.run.cells]
+                plans = planned(targets, pairs_of(self.run, "screen"), self.run.rule)
             self._stage(stage, plans)
         self._keep(complete=True)
         return self.run
@@ -217,16 +210,21 @@ class Campaign:
         """Cells that need another pair."""
         pairs = pairs_of(self.run, stage)
         failed = Counter((v.cell, v.side) for v in self.run.visits if v.status != "ok")
+        rules = [self.run.rule.of(cell.target) for cell in self.run.cells]
         return [
             cell
             for cell, plan in plans.items()
-            if not is_settled(pairs[cell].log_ratios, plan, self.run.rule)
+            if not is_settled(pairs[cell].log_ratios, plan, rules[cell])
             and not any(failed[cell, side] >= TRIES for side in SIDES)
         ]
 
     def _keep(self, *visits: Visit, complete: bool = False) -> None:
         kept = {"visits": (*self.run.visits, *visits), "complete": complete}
-        self.run = self.run.model_copy(update=kept)
+        versions = {
+            side: getattr(self.run, side).model_copy(update={"modules": modules})
+            for side, modules in self._modules.items()
+        }
+        self.run = self.run.model_copy(update=kept | versions)
         self.save(self.run)
 
     def _pair(
@@ -264,7 +262,6 @@ class Campaign:
         The first of ``workers`` warms up first. Also whether both are still alive.
         """
         turn_samples = self._turn_samples(cell)
-        slowdowns: Mapping[Side, float] = {"base": 0.0, "head": self.slowdown}
         limits = Limits(
             sampling_s=LONGEST_VISIT_S,
             warmup_s=WARM_UP_S,
@@ -273,10 +270,7 @@ class Campaign:
             turn_samples=turn_samples,
             seed=self.run.seed,
         )
-        tasks = {
-            side: Task(cell=self.run.cells[cell], limits=limits, slowdown=slowdowns[side])
-            for side in workers
-        }
+        tasks = dict.fromkeys(workers, Task(cell=self.run.cells[cell], limits=limits))
 
         def enough(rounds: int, seconds: float) -> bool:
             if stage == "memory":
@@ -292,6 +286,9 @@ class Campaign:
                 is_void=lambda: is_throttled(watch.take()),
                 order=self._turn_order,
             )
+        for side, timing in turns.timings.items():
+            if isinstance(timing, TestTiming):
+                self._modules.setdefault(side, {}).update(timing.modules)
         visits = []
         for side in [turns.failed] if turns.failed else turns.timings:
             timing, samples = turns.timings[side], turns.samples_ns(side, turn_samples)
@@ -309,7 +306,6 @@ class Campaign:
                     turn_samples=turn_samples,
                     void_samples=len(turns.void) * turn_samples,
                     peak_bytes=timing.memory.peak if timing.memory else None,
-                    slowdown=slowdowns[side],
                 )
             )
         return visits, all(timing.status in _ALIVE for timing in turns.timings.values())

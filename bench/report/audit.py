@@ -1,6 +1,5 @@
 """The audit for people: its findings, which a paper's template words, its figures and claims."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -226,8 +225,7 @@ def _words(each: Judged) -> str:
 
 def verdict_counts(judged: Sequence[Judged]) -> dict[Verdict, int]:
     """How many figures have each verdict."""
-    counts = Counter(each.verdict for each in judged)
-    return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}
+    return {verdict: sum(each.verdict is verdict for each in judged) for verdict in Verdict}
 
 
 def claim_table(judged: Iterable[tuple[Claim, Said]]) -> Table:
