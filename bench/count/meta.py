@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from vidcost.papers.row import Row
 
 
-def on_meta(row: Row) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The network of ``row`` and its clips at batch 1, on the meta device.
+def on_meta(row: Row, batch: int = 1) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The network of ``row`` and its clips, on the meta device.
 
     Names, shapes and types are those of ``row.model()`` and ``row.clips()``.
     Raises: ValueError as ``row.model`` does.
@@ -23,7 +23,7 @@ def on_meta(row: Row) -> tuple[nn.Module, tuple[Tensor, ...]]:
     with torch.device("meta"):
         model = row.model()
     # not row.clips(): torch.randn imports sympy there, a third of a second
-    return model, tuple(torch.empty(1, *clip, device="meta") for clip in row.inputs)
+    return model, tuple(torch.empty(batch, *clip, device="meta") for clip in row.inputs)
 
 
 def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The operators of the conformance suite, each with its MACs worked out by hand.
+"""The operators and networks of the conformance suite, each with its MACs worked out by hand.
 
 The products say where they come from: a convolution's are output elements times entries of a
 filter, a transposed one's input elements times what each is multiplied with, a matrix product's
@@ -9,6 +9,7 @@ but that kernels of 3-D convolutions use 2, 3 and 7 again, or a pass would take 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcost.bench.count.operands import Shape
+from vidcost.papers.catalog import select
 
 
 @dataclass(frozen=True)
@@ -193,4 +195,50 @@ NO_PRODUCTS = (
     _layer("ReLU", 0, (3, 5)),
 )
 
+
+class _Block(nn.Module):
+    """A layer of VideoMAE as transformers has it: without bias of keys, and it keeps a function."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.norm = heads, nn.LayerNorm(width)
+        self.qkv = nn.ModuleList(nn.Linear(width, width, bias=each != "k") for each in "qkv")
+        self.out = nn.Linear(width, width)
+        self.up = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width))
+        self.down, self.activation = nn.Linear(4 * width, width), F.gelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        q, k, v = (each(y).unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in self.qkv)
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return x + self.down(self.activation(self.up(x)))  # type: ignore[no-any-return]
+
+
+def _video_mae() -> nn.Module:
+    patches, tokens = nn.Conv3d(3, 192, (2, 16, 16), (2, 16, 16)), Calls(lambda x: x.flatten(2).mT)
+    return nn.Sequential(patches, tokens, *(_Block(192, 3) for _ in range(12)))
+
+
+def _lstm() -> nn.Module:
+    lstm = nn.LSTM(512, 256, 2, batch_first=True)
+    return nn.Sequential(lstm, Calls(itemgetter(0)), nn.Linear(256, 200))
+
+
+_CLIP_OF_16 = (1, 3, 16, 224, 224)
+NETWORKS = (
+    # 8 x 14 x 14 patches of 1536 elements; 12 layers of 12 x 192^2 weights and two products
+    Operator(
+        *("VideoMAE, 12 layers of width 192", _video_mae, (_CLIP_OF_16,)),
+        1568 * (1536 * 192 + 12 * (12 * 192**2 + 2 * 1568 * 192)),
+    ),
+    # as its authors' code has it
+    Operator("MFNet", lambda: select(["mfnet"])[0].model(), (_CLIP_OF_16,), 11_045_296_128),
+    # 4 gates from 512 or 256 inputs and 256 states, and 200 classes, in each of 16 steps
+    Operator(
+        *("LSTM, 2 layers of width 256", _lstm, ((1, 16, 512),)),
+        16 * (4 * 256 * (512 + 256 + 2 * 256) + 256 * 200),
+    ),
+)
+
 OPERATORS = (*CONVOLUTIONS, *PRODUCTS, *NO_PRODUCTS)
+CASES = (*OPERATORS, *NETWORKS)
