@@ -1,6 +1,7 @@
 """Audits of published tables and the atlas, on a source of two small networks."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from atlas import published as sources
 from atlas.audit import Convention, Counts, Network, Quantities, peak_bytes
 from atlas.networks import Built
 from atlas.published import Source
+from atlas.report import audit_markdown
 from torch import nn
 
 from vidcost.bench.audit import Verdict
@@ -242,3 +244,14 @@ def test_a_network_without_views_has_no_price_of_a_video(source):
     each = Network((4, 8, 8), Quantities(1, 100, 0, 0, 0, 0), (print_,))
     assert each.per_video is None
     assert published.front([each]) == []
+
+
+# sources whose networks the extra foreign brings too
+@pytest.mark.foreign
+@pytest.mark.parametrize(
+    "name",
+    ["pytorchvideo", "slowfast_paper", "torchvision", "video_swin", "vivit_paper", "xclip"],
+)
+def test_the_audit_of_a_source_is_as_committed(name):
+    committed = Path("results/audits", f"{name}.md").read_text(encoding="utf-8")
+    assert audit_markdown(published.audit(name, Counts())) in committed

@@ -249,7 +249,8 @@ def atlas_plot(networks: Sequence[Network]) -> Plot | None:
     line = base.transform_filter(is_front).mark_line(
         interpolate="step-after", strokeWidth=1.2, strokeDash=[4, 3]
     )
-    names = base.transform_filter(is_front).mark_text().encode(text="label:N")
+    named = alt.condition(is_front, alt.Text("label:N"), alt.value(""))
+    names = base.mark_text().encode(text=named)
     points = base.mark_point().encode(
         color=alt.condition(is_front, alt.value(red), alt.value(blue)),
         tooltip=["label:N", "top1:Q", "macs_per_video:Q", "source:N", "network:N"],
