@@ -7,14 +7,14 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-_PRINTED = re.compile(r"(?P<bound>>?)(?P<digits>\d+(?:\.\d+)?)(?P<unit>[MGTB]?)")
-_UNITS = {"": 1, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
+_PRINTED = re.compile(r"(?P<bound>>?)(?P<digits>\d+(?:\.\d+)?)(?P<unit>[MG])")
+_UNITS = {"M": 10**6, "G": 10**9}
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,13 @@ class Figure:
     is_bound: bool
 
     @classmethod
-    def parse(cls, printed: str, *, bare: str | None = None) -> Figure:
-        """Read a printed figure; ``bare`` is the unit of one without.
-
-        Raises: ValueError if it is none.
-        """
+    def parse(cls, printed: str) -> Figure:
+        """Read a printed figure.  Raises: ValueError if it is none."""
         # a TOML file can hold anything
         match = _PRINTED.fullmatch(printed) if isinstance(printed, str) else None
-        unit = match and (match["unit"] or bare)
-        if match is None or unit is None:
+        if match is None:
             raise ValueError(f"{printed!r} is no figure like 7.843M, 11.176G or >107.9G")
-        return cls(printed, Decimal(match["digits"]), _UNITS[unit], bool(match["bound"]))
+        return cls(printed, Decimal(match["digits"]), _UNITS[match["unit"]], bool(match["bound"]))
 
     @property
     def value(self) -> float:
@@ -65,11 +61,6 @@ class Figure:
             scaled.quantize(self.digits, rounding=rounding)
             for rounding in (ROUND_HALF_UP, ROUND_HALF_DOWN)
         }
-
-    def is_cut_off(self, value: int) -> bool:
-        """Whether ``value``, cut off at the printed precision, is the figure."""
-        scaled = Decimal(value) / self.unit
-        return scaled.quantize(self.digits, rounding=ROUND_DOWN) == self.digits
 
 
 Printed = Annotated[Figure, BeforeValidator(Figure.parse)]
@@ -151,7 +142,7 @@ class _Table(_Frozen):
             try:
                 yield PrintedRow.model_validate(own | printed)
             except ValidationError as error:
-                raise ValueError(f"table {self.id}, {cells[0]}: {first_problem(error)}") from None
+                raise ValueError(f"table {self.id}, {cells[0]}: {_first(error)}") from None
             for kind in {*get_args(Kind)} - {*printed}:
                 if getattr(note, kind) or (recipe and kind in recipe.of):
                     raise ValueError(f"{row} has a note or recipe, and no printed {kind}")
@@ -241,12 +232,11 @@ def load(path: Path) -> Paper:
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
-        raise ValueError(f"{path} is damaged: {first_problem(error)}") from None
+        raise ValueError(f"{path} is damaged: {_first(error)}") from None
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first problem that pydantic found, with its place, in one line."""
+def _first(error: ValidationError) -> str:
     first = error.errors()[0]
     return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))

@@ -32,7 +32,7 @@ def test_equal_to_the_printed_precision(printed, value, met):
 
 
 @pytest.mark.parametrize(
-    "printed", ["", "7.843", "7,843M", "7.843 M", "7.843M\n", "-7.8M", "7.M", ".8M", "<7M", "7.8K"]
+    "printed", ["", "7.843", "7,843M", "7.843 M", "7.843M\n", "-7.8M", "7.M", ".8M", "<7M", "7.8T"]
 )
 def test_what_is_no_figure(printed):
     with pytest.raises(ValueError, match=re.escape(f"{printed!r} is no figure like 7.843M")):

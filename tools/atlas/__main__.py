@@ -18,8 +18,8 @@ import typer
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from atlas.audit import Counts, audit, networks_of, shared
+from atlas.published import figure, source
 from atlas.published import files as sources
-from atlas.published import source
 from atlas.report import (
     atlas_plot,
     atlas_table,
@@ -34,7 +34,6 @@ from vidcost.bench.cli.output import complain, print_table, print_tables
 from vidcost.bench.exit_status import BAD_INPUT
 from vidcost.bench.progress import progress
 from vidcost.bench.report.plots import write_figures
-from vidcost.papers.figures import Figure
 
 app = typer.Typer(help=__doc__.split("\n", maxsplit=1)[0], pretty_exceptions_enable=False)
 Sources = Annotated[
@@ -82,7 +81,7 @@ def table(
     Writes it if nothing is left out.  Networks that cannot be built are named.
     """
     given = {"macs": max_macs, "params": max_params}
-    bounds = {key: Figure.parse(text, bare="").value for key, text in given.items() if text}
+    bounds = {key: figure(text, "").value for key, text in given.items() if text}
     files.check_folder(results)
     with _counting(names, peaks=True) as counts:
         found = networks_of(counts, names or sources())

@@ -9,6 +9,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import ROUND_DOWN, Decimal
 from functools import cached_property
 from typing import Any
 
@@ -331,6 +332,12 @@ class _Judge:
         return ""
 
 
+def _is_cut_off(figure: Figure, value: int) -> bool:
+    """Whether ``value``, cut off at the printed precision, is the figure."""
+    scaled = Decimal(value) / figure.unit
+    return scaled.quantize(figure.digits, rounding=ROUND_DOWN) == figure.digits
+
+
 def _sides(ratio: float, side: int) -> list[int]:
     """Other sides at which a cost may be ``ratio`` times that at ``side``.
 
@@ -346,7 +353,7 @@ def _judged(row: Print, kind: Kind, figure: Figure, value: int, by: str) -> Judg
         return Judged(row, kind, figure, verdict, value, by)
     if figure.equals(value):
         return Judged(row, kind, figure, Verdict.EXACT, value, by)
-    if figure.is_cut_off(value):
+    if _is_cut_off(figure, value):
         return Judged(row, kind, figure, Verdict.EXACT, value, by, "cut off, not rounded")
     is_close = abs(figure.difference(value)) < CLOSE
     verdict = Verdict.CLOSE if is_close else Verdict.NOT_REPRODUCED

@@ -9,14 +9,14 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from atlas.networks import Size
-from vidcost.papers.figures import Figure, first_problem
+from vidcost.papers.figures import Figure
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Source(BaseModel):
         for network, clip, at, params, flops, *rows in self.rows:
             try:
                 figures = [
-                    Figure.parse(text, bare=unit) if text else None
+                    figure(text, unit) if text else None
                     for text, unit in zip((params, flops), self.units, strict=True)
                 ]
                 sizes = _size(clip), _size(at or clip)
@@ -89,6 +89,18 @@ class Source(BaseModel):
                 raise ValueError(f"source {self.name}, {network} at {clip}: {error}") from None
 
 
+_UNITS = {"": 1, "B": 10**9, "T": 10**12}
+"""Units of published tables that papers' figures lack."""
+
+
+def figure(text: str, bare: str) -> Figure:
+    """A printed figure; ``bare`` is the unit of one without.  Raises: ValueError if it is none."""
+    unit = text[-1:] if text[-1:].isalpha() else bare
+    known = unit if unit not in _UNITS else "M"
+    read = Figure.parse(f"{text.removesuffix(unit)}{known}")
+    return replace(read, printed=text, unit=_UNITS.get(unit, read.unit))
+
+
 def files() -> dict[str, Path]:
     """The files of all sources by name, in alphabetical order."""
     found = Path(__file__).with_name("sources").glob("*.toml")
@@ -104,7 +116,9 @@ def source(name: str) -> Source:
         file = tomllib.loads(path.read_text(encoding="utf-8"))
         return Source.model_validate({**file, "name": name})
     except ValidationError as error:
-        raise ValueError(f"{path} is damaged: {first_problem(error)}") from None
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path} is damaged: {where}: {first['msg']}") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
 
