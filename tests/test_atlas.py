@@ -248,6 +248,7 @@ def test_a_network_without_views_has_no_price_of_a_video(source):
 
 # sources whose networks the extra foreign brings too
 @pytest.mark.foreign
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "name",
     ["pytorchvideo", "slowfast_paper", "torchvision", "video_swin", "vivit_paper", "xclip"],
