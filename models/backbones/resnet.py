@@ -154,8 +154,7 @@ class UnpaddedC2D(C2DResNet50):
 
 
 class SlowOnly50(ResNet):
-    """SlowOnly ResNet-50 (Feichtenhofer et al., ICCV 2019, arXiv:1812.03982): time is never halved,
-    and only the first convolutions of units in res4 and res5 see several frames.
+    """SlowOnly ResNet-50 (arXiv:1812.03982): only units of res4 and res5 see several frames.
 
     Cost: params 31,634,496 + 2049 classes with 3 input channels and no block.
     """
