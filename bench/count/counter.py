@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -61,7 +61,8 @@ class Count:
 
     ``params`` and ``buffers`` are elements, each tensor once. ``functions`` are calls of functions
     that other counters count as one. ``multiply`` are elements of the results of multiplications
-    element by element, where no sum makes a product of them. ``outputs`` are by module.
+    element by element, where no sum makes a product of them. ``outputs`` are by module. ``unused``
+    are the indices of operations from which no output of the network comes.
     """
 
     params: int
@@ -71,6 +72,7 @@ class Count:
     functions: tuple[FunctionCall, ...] = ()
     multiply: int = 0
     outputs: Mapping[str, Shape] = field(default_factory=dict)
+    unused: frozenset[int] = frozenset()
 
     @property
     def total(self) -> Cost:
@@ -113,8 +115,12 @@ def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Cou
         Functions(log),
         log,
     ):
-        model(*inputs)
-    return log.counted(model)
+        output = model(*inputs)
+    found = log.counted(model)
+    unused = log.operands.followed & ~log.operands.sources(tensors_in(output))
+    return replace(
+        found, unused=frozenset(i for i in range(unused.bit_length()) if unused >> i & 1)
+    )
 
 
 class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -165,6 +171,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = meta.call(func, args, kwargs)
         # what returns nothing writes to its arguments
         results = tensors_of(args if result is None else (result,))
+        first = len(self.operations)
         if rule is None:
             self.operations += self.without_rule(name, args, results)
         else:
@@ -174,7 +181,8 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             out = result if whose != "vidcost" else results[0]
             parts = rule(args, out, self.operands.is_constant)
             self.operations += self.with_rule(name, args, results, parts, whose)
-        self.operands.follow(name, (*args, *kwargs.values()) if kwargs else args, results)
+        made = (1 << len(self.operations)) - (1 << first)
+        self.operands.follow(name, (*args, *kwargs.values()) if kwargs else args, results, made)
         return result
 
     def counted(self, model: nn.Module | None = None) -> Count:

@@ -123,6 +123,13 @@ def _flop_terms(model: nn.Module, count: Count) -> Terms:
         module = modules[operation.module]
         if operation.kind in PRODUCTS and operation.operator not in _SEEN:
             yield f"{operation.operator} unseen", "products", -operation.amount
+        elif index in count.unused:
+            if operation.kind in PRODUCTS:
+                yield (
+                    "what no output needs unseen",
+                    "convolutions" if operation.kind == "conv" else "products",
+                    -operation.amount,
+                )
         elif operation.operator == "_safe_softmax":
             # scaled_dot_product_attention alone uses it, between its two products
             both = count.operations[index - 1].amount + count.operations[index + 1].amount
