@@ -79,13 +79,12 @@ class Operands:
         """Whether ``tensor`` depends on no input."""
         return tensor.untyped_storage()._cdata not in self._varying
 
-    def follow(
-        self, name: str, operands: Iterable[Any], results: Iterable[Tensor], made: int = 0
-    ) -> None:
-        """Note what an operator computed from ``operands``, by operations with bits ``made``."""
-        if name not in _SHAPE_ONLY and not all(map(self.is_constant, tensors_of(operands))):
+    def follow(self, name: str, given: Iterable[Any], results: Iterable[Tensor], made: int) -> None:
+        """Note what an operator computed of what it was ``given``; ``made`` has its bits."""
+        tensors = tensors_of(given)
+        if name not in _SHAPE_ONLY and not all(map(self.is_constant, tensors)):
             self.followed |= made
-            self._vary(results, made | self.sources(tensors_of(operands)))
+            self._vary(results, made | self.sources(tensors))
 
     def sources(self, tensors: Iterable[Tensor]) -> int:
         """A bit for every operation that the values of ``tensors`` come from."""
