@@ -41,9 +41,8 @@ class Call:
 class FunctionCall:
     """One call of a function: ``operations[first:last]`` of the count are those that it ran.
 
-    ``module`` is the innermost module that was running. ``detail`` is an einsum's equation or an
-    interpolation's mode. ``operands`` are the shapes of the tensors it was given, ``output`` that
-    of what it returned.
+    ``module`` is the innermost that was running, ``detail`` an einsum's equation or an
+    interpolation's mode; ``operands`` are shapes of the tensors given, ``output`` of the result.
     """
 
     function: str
@@ -284,6 +283,7 @@ _FUNCTIONS: dict[Callable[..., Any], str] = {
     F.interpolate: "interpolate",
     F.grid_sample: "grid_sample",
     F.scaled_dot_product_attention: "attention",
+    torch.Tensor.is_cpu.__get__: "is_cpu",  # type: ignore[attr-defined]
     **dict.fromkeys((torch.outer, torch.ger, torch.Tensor.outer, torch.Tensor.ger), "outer"),
     **dict.fromkeys((torch.kron, torch.Tensor.kron), "outer"),
     **dict.fromkeys((F.rms_norm, torch.rms_norm), "rms_norm"),
@@ -309,7 +309,9 @@ class Functions(TorchFunctionMode):
         name, log = _FUNCTIONS.get(func), self._log
         if name == "attention":
             self._note_mask(*args, **kwargs)
-        if name is None or name == "attention":
+        if name == "is_cpu" and args[0].is_meta:
+            raise RuntimeError("is_cpu asks about the device: only the network's own can answer")
+        if name in (None, "attention", "is_cpu"):
             return func(*args, **kwargs)
         first = len(log.operations)
         is_product, hides = name in ("einsum", "outer"), name in ("rms_norm", "dropout")
@@ -337,15 +339,14 @@ class Functions(TorchFunctionMode):
         return result
 
     def _note_mask(self, *args: Any, **kwargs: Any) -> None:
-        given = dict(zip(_ATTENTION, args, strict=False)) | kwargs
-        query, key, value, mask = (given.get(name) for name in _ATTENTION[:4])
+        given: dict[str, Any] = dict(zip(_ATTENTION, args, strict=False)) | kwargs
+        (query, key, value), mask = (given[n] for n in _ATTENTION[:3]), given.get("attn_mask")
         rows, columns, masked = query.shape[-2], key.shape[-2], self._log.masked
-        # each score is one product of query and key, and one with value
         macs = math.prod(query.shape[:-2]) * (query.shape[-1] + value.shape[-1])
         if given.get("is_causal"):
-            # keys after their queries
             square = min(rows, columns)
-            masked["is_causal"] += macs * (square * (square - 1) // 2 + rows * (columns - square))
+            keys_after = square * (square - 1) // 2 + rows * (columns - square)
+            masked["is_causal"] += macs * keys_after
         elif mask is not None and mask.is_meta:
             masked["attn_mask, whose values are not known, at most"] += macs * rows * columns
         elif mask is not None:

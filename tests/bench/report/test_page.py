@@ -99,11 +99,8 @@ def test_every_network_is_in_one_table_with_its_printed_figures(sections):
     assert "macs" not in lines["2plus-c1-d"]
 
 
-def test_every_plot_has_its_data_as_a_file(whole, sections):
-    names = [plot.name for section in sections for plot in section.plots]
-    assert ["accuracy", "latency-abacus"] == names
-    for name in names:
-        assert f'download="{name}.csv" href="data:text/csv' in whole
+def test_the_plot_has_its_data_as_a_file(whole):
+    assert 'download="accuracy.csv" href="data:text/csv' in whole
 
 
 def test_without_timings_stands_the_command_that_makes_them(whole, data):
