@@ -4,7 +4,7 @@ import datetime
 import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -97,7 +97,8 @@ def sections(data: Data) -> list[Section]:
     Raises: ValueError if there is something that does not go into one table.
     """
     accuracy = accuracy_plot(data.paper, data.records, data.devices)
-    latencies = [Shown(anchor(name), timing_table(each)) for name, each in data.devices.items()]
+    timed = {name: timing_table(each) for name, each in data.devices.items()}
+    latencies = [Shown(anchor(n), replace(t, title=n)) for n, t in timed.items() if t.lines]
     reconciled = [Shown("reconciliation-rows", reconciliation_table(data.entries))]
     audit = (
         Shown("audit-figures", figure_table(data.judged)),
@@ -107,7 +108,7 @@ def sections(data: Data) -> list[Section]:
         Section("Findings", "What the audit found", findings(data.paper, data.judged)),
         Section("Accuracy", "Accuracy against cost", [accuracy] if accuracy else []),
         Section("Networks", "Every network", [Shown("row", _networks(data), anchored=True)]),
-        Section("Timings", "Latency", latencies, text="No timings are stored yet."),
+        Section("Timings", "Latency", latencies, text="No timings: `vidcost time` makes them."),
         Section("Audit", "Every printed figure and claim", audit, is_folded=True),
         Section("Reconciliation", "What each counter prints", reconciled, is_folded=True),
     ]

@@ -25,9 +25,6 @@ GPU_LEAST_S = 1.0
 SET_UP_S = 10.0
 """The time to look at devices and to count that is no part of a budget."""
 
-LEAST_S = 1.0
-"""The least that is left of a budget then, so that something is measured."""
-
 ASSUMED_MACS_PER_S = 10e9
 """Of a CPU core in a network; on two of them the rows were measured at 20 to 80 GMAC/s."""
 
@@ -151,7 +148,7 @@ def sweep(
                 many = f"{len(measured)} measurements take about {all_s:.0f} s at least"
                 warn(f"{many}, more than the budget of {budget_s:g} s")
             over_s = max(0.0, clock() - began - SET_UP_S)
-            ends_at = clock() + max(budget_s - over_s, LEAST_S)
+            ends_at = clock() + max(budget_s - over_s, limits.least_s)
         for number, group in enumerate(missing):
             started = clock()
             left_s = ends_at - started
