@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -62,6 +62,7 @@ class Count:
     that other counters count as one. ``multiply`` are elements of the results of multiplications
     element by element, where no sum makes a product of them. ``outputs`` are by module. ``masked``
     are MACs of attention whose result a mask discards, by its name; they are counted, too.
+    ``unused`` are the indices of operations from which no output of the network comes.
     """
 
     params: int
@@ -72,6 +73,7 @@ class Count:
     multiply: int = 0
     outputs: Mapping[str, Shape] = field(default_factory=dict)
     masked: Mapping[str, int] = field(default_factory=dict)
+    unused: frozenset[int] = frozenset()
 
     @property
     def total(self) -> Cost:
@@ -120,8 +122,12 @@ def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Cou
         Functions(log),
         log,
     ):
-        model(*inputs)
-    return log.counted(model)
+        output = model(*inputs)
+    found = log.counted(model)
+    unused = log.operands.followed & ~log.operands.sources(tensors_in(output))
+    return replace(
+        found, unused=frozenset(i for i in range(unused.bit_length()) if unused >> i & 1)
+    )
 
 
 class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -173,6 +179,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = meta.call(func, args, kwargs)
         # what returns nothing writes to its arguments
         results = tensors_of(args if result is None else (result,))
+        first = len(self.operations)
         if rule is None:
             self.operations += self.without_rule(name, args, results)
         else:
@@ -182,7 +189,8 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             out = result if whose != "vidcost" else results[0]
             parts = rule(args, out, self.operands.is_constant)
             self.operations += self.with_rule(name, args, results, parts, whose)
-        self.operands.follow(name, (*args, *kwargs.values()) if kwargs else args, results)
+        made = (1 << len(self.operations)) - (1 << first)
+        self.operands.follow(name, (*args, *kwargs.values()) if kwargs else args, results, made)
         return result
 
     def counted(self, model: nn.Module | None = None) -> Count:
