@@ -128,7 +128,7 @@ def test_a_network_of_their_own_takes_blocks_behind_its_modules(vidcost):
 
 @pytest.mark.slow
 def test_contributions_are_timed_and_shown_with_what_cannot_be_separated(vidcost, real_sweep):
-    words = [*MFNET, "--block", "theirs.py:Scale", "--budget", "25s"]
+    words = [*MFNET, "--block", "theirs.py:Scale", "--budget", "60s"]
     ran = vidcost(*words, "--json")
     assert 0 == ran.status
     none, mine = json.loads(ran.out)
