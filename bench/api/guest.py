@@ -81,7 +81,11 @@ def outline(tensor: Tensor, *, keep_integers: bool) -> Tensor:
     """A tensor on the meta device; with ``keep_integers`` integers and booleans on the CPU."""
     if keep_integers and not (tensor.is_floating_point() or tensor.is_complex()):
         return tensor.detach().to("cpu", copy=True)
-    return torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad)
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        return torch.empty_like(tensor, device="meta")
+    # not empty_like, which imports sympy there
+    like = {"dtype": tensor.dtype, "device": "meta", "requires_grad": tensor.requires_grad}
+    return torch.empty_strided(tensor.shape, tensor.stride(), **like)
 
 
 def copied(model: nn.Module, change: Callable[[Tensor], Tensor] = clone) -> nn.Module:

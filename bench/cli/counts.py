@@ -98,11 +98,6 @@ def count(
         network_cells,
         parted,
     )
-    from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
-    from vidcost.bench.inspection.counted import counted
-    from vidcost.bench.report.counts import counted_table, modules_table
-    from vidcost.bench.timing.cell import checked_cell
-    from vidcost.bench.timing.plan import code_of, row_fields, shape_of
 
     if sum((training, references, depth is not None)) > 1:
         raise ValueError("--training, --references and --depth are three tables: give one of them")
@@ -116,6 +111,23 @@ def count(
             "networks of your own are counted by themselves, at --input: leave out rows, "
             "--table, --classes, --frames and --size"
         )
+    limit = limit_s(time_limit)
+    if len(own) == 1 and not references:
+        # in this process nothing below imports torch, which takes a second
+        from vidcost.bench.report.own import own_table
+
+        shown, failed = own_table(
+            own[0], inputs or (), training=training, depth=depth, limit_s=limit
+        )
+        print_table(shown, as_)
+        report([failed] if failed else ())
+        return
+    from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
+    from vidcost.bench.inspection.counted import counted
+    from vidcost.bench.report.counts import counted_table, modules_table
+    from vidcost.bench.timing.cell import checked_cell
+    from vidcost.bench.timing.plan import code_of, row_fields, shape_of
+
     cells = network_cells(own, inputs)
     chosen = [] if shape or own else buildable(names, table=table, clip=clip)
     cells += [checked_cell(row_fields(row)) for row in chosen]
@@ -127,7 +139,6 @@ def count(
     if depth is not None and len(cells) != 1:
         raise ValueError(f"--depth is for one network: {len(cells)} are chosen")
     asked = tuple(REFERENCE_COUNTERS) if references and own else ()
-    limit = limit_s(time_limit)
     found = [
         counted(cell, reference_counters=asked, training=training, limit_s=limit) for cell in cells
     ]

@@ -171,10 +171,3 @@ def shape_of(text: str) -> Shape:
         raise ValueError(f"{text!r} is no shape CxTxHxW such as 384x8x14x14")
     channels, frames, height, width = map(int, text.split("x"))
     return channels, frames, height, width
-
-
-def seconds(text: str) -> float:
-    """``90s``, ``10m``, ``1h`` or ``1.5h`` in seconds.  Raises: ValueError if it is none."""
-    if not (found := re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip(), re.ASCII)):
-        raise ValueError(f"{text!r} is no time such as 90s, 10m or 1h")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]

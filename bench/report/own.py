@@ -1,0 +1,50 @@
+"""One network of the user's as a table, counted in a process of its own.
+
+The table is made there as well, so that only that process imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vidcost.bench.isolation import Failed, isolated
+
+if TYPE_CHECKING:
+    from vidcost.bench.report.table import Table
+
+
+def own_table(
+    network: str, inputs: Sequence[str], *, training: bool, depth: int | None, limit_s: float
+) -> tuple[Table, str]:
+    """The count of ``network`` at ``inputs``, or its modules down to ``depth``; and what failed.
+
+    Raises: ValueError if there is no such network, or its inputs are none.
+    """
+    asked = (network, tuple(inputs), training, depth)
+    try:
+        return isolated(limit_s, _counted, *asked)
+    except Failed as failed:
+        return _counted(*asked, failed=failed)
+
+
+def _counted(
+    network: str,
+    inputs: Sequence[str],
+    training: bool,
+    depth: int | None,
+    *,
+    failed: Failed | None = None,
+) -> tuple[Table, str]:
+    from vidcost.bench.inspection.counted import Counted, counted_here
+    from vidcost.bench.report.counts import counted_table, modules_table
+    from vidcost.bench.timing.cell import checked_cell
+    from vidcost.bench.timing.plan import network_fields
+
+    cell = checked_cell(network_fields(network, inputs))
+    if failed:
+        found = Counted(cell, status=failed.status, error=str(failed))
+    else:
+        found = counted_here(cell, training=training)
+    table = counted_table([found]) if depth is None else modules_table(found, depth)
+    return table, "" if found.status == "ok" else f"{network}: {found.status}: {found.error}"
