@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from vidcost.bench.count import shapes
+
 if TYPE_CHECKING:
     from vidcost.papers.row import Row
 
@@ -29,28 +31,18 @@ def on_meta(row: Row) -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 
 @contextmanager
-def prepared() -> Iterator[None]:
-    """Let passes on the meta device call ``torch.autocast(x.device.type)``, and check shapes fast.
-
-    torch knows no types for that device. Its checks import sympy, a third of a second, in case that
-    a shape is symbolic, which none is here.
-    """
-    autocast, check = torch.autocast.__init__, torch._check_with
+def autocast() -> Iterator[None]:
+    """Let ``torch.autocast(x.device.type)`` be: on the meta device torch knows no types for it."""
+    original = torch.autocast.__init__
 
     def known(self: torch.autocast, device_type: str, *args: Any, **kwargs: Any) -> None:
-        autocast(self, "cpu" if device_type == "meta" else device_type, *args, **kwargs)
-
-    def checked(error: type[Exception], condition: Any, message: Callable[[], str]) -> None:
-        if condition is not True:
-            check(error, condition, message)
+        original(self, "cpu" if device_type == "meta" else device_type, *args, **kwargs)
 
     torch.autocast.__init__ = known  # type: ignore[method-assign]
-    torch._check_with = checked
     try:
         yield
     finally:
-        torch.autocast.__init__ = autocast  # type: ignore[method-assign]
-        torch._check_with = check
+        torch.autocast.__init__ = original  # type: ignore[method-assign]
 
 
 def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -59,8 +51,8 @@ def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     torch's meta kernels are written in Python, and networks repeat their layers: remembering the
     results of operators that return new tensors takes a third of the time off counting all rows.
     """
-    known = _KNOWN.get(func) or (_in_place if _is_elementwise_in_place(func) else None)
-    if known and args[0].is_meta and (result := known(*args)) is not None:
+    result = shapes.result(func, args, kwargs)
+    if result is not None:
         return result
     key = None if _may_alias(func) else _key((func, args, *kwargs.items()))
     if key is None:
@@ -73,93 +65,6 @@ def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     return _alike(_results[key])
 
 
-def _in_place(x: Tensor, *others: Any) -> Tensor | None:
-    # a second tensor may not fit
-    fits = x.is_floating_point() and not any(isinstance(each, Tensor) for each in others)
-    return x if fits else None
-
-
-@cache
-def _is_elementwise_in_place(func: Any) -> bool:
-    name, written = func._overloadpacket.__name__, func._schema.arguments[:1]
-    if not name.endswith("_") or not all(x.alias_info and x.alias_info.is_write for x in written):
-        return False
-    of = getattr(torch.ops.aten, name[:-1], None)
-    return of is not None and any(
-        torch.Tag.pointwise in getattr(of, each).tags for each in of.overloads()
-    )
-
-
-def _convolution(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    _: Sequence[int],
-    groups: int,
-) -> Tensor | None:
-    rank = weight.dim() - 2
-    fits = (
-        not transposed
-        and x.dim() == rank + 2
-        and x.is_contiguous()
-        and x.shape[1] == weight.shape[1] * groups
-        and weight.shape[0] % groups == 0
-        and {x.dtype} == {each.dtype for each in (weight, bias) if each is not None}
-    )
-    if not fits:
-        # torch knows what is wrong
-        return None
-    options = (
-        each if len(each) == rank else [*each] * rank for each in (stride, padding, dilation)
-    )
-    sizes = [
-        (size + 2 * pad - spread * (kernel - 1) - 1) // step + 1
-        for size, kernel, step, pad, spread in zip(
-            x.shape[2:], weight.shape[2:], *options, strict=True
-        )
-    ]
-    if min(sizes) < 1:
-        return None
-    return torch.empty(x.shape[0], weight.shape[0], *sizes, dtype=x.dtype, device="meta")
-
-
-def _batch_norm(
-    x: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, training: bool, *_: float
-) -> tuple[Tensor, ...] | None:
-    formats = (torch.contiguous_format, torch.channels_last, torch.channels_last_3d)
-    ranks = (None, 4, 5)
-    is_dense = any(
-        x.is_contiguous(memory_format=each)
-        for each, rank in zip(formats, ranks, strict=True)
-        if rank in (None, x.dim())
-    )
-    if not is_dense or x.dim() < 2 or (mean is not None and mean.numel() != x.shape[1]):
-        return None
-    statistics = torch.empty(x.shape[1] if training else 0, dtype=x.dtype, device="meta")
-    return _alike((x, statistics, statistics))  # type: ignore[no-any-return]
-
-
-def _grouped(
-    left: Tensor, right: Tensor, offsets: Any = None, bias: Any = None, dtype: Any = None
-) -> Tensor | None:
-    if left.dtype == torch.bfloat16:
-        return None
-    # devices take other types, too
-    halves = (each.to(torch.bfloat16) for each in (left, right))
-    return torch.ops.aten._grouped_mm(*halves, offsets, bias).to(dtype or left.dtype)
-
-
-_KNOWN: dict[Any, Callable[..., Any]] = {
-    # the first import sympy in torch, the second its compiler as well, half a second
-    torch.ops.aten.convolution.default: _convolution,
-    torch.ops.aten.native_batch_norm.default: _batch_norm,
-    torch.ops.aten._grouped_mm.default: _grouped,
-}
-"""Results on the meta device where torch's kernel there is slow, or for fewer types than others."""
 _results: dict[Any, Any] = {}
 """Results by operator and arguments; they are handed out as others like them."""
 

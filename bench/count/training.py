@@ -53,7 +53,7 @@ def count_training(model: nn.Module, *inputs: Tensor, keep_integers: bool = Fals
         mode(model, training=True),
         watched(model, log),
         unfused(model),
-        meta.prepared(),
+        meta.autocast(),
         supported(log),
         Functions(log),
     ):
