@@ -69,7 +69,7 @@ def counted(
     if not cell.code and not reference_counters:
         return counted_here(cell, training=training)
     try:
-        return isolated(limit_s, counted_here, cell, tuple(reference_counters), training=training)
+        return isolated(limit_s, counted_here, cell, tuple(reference_counters), training)
     except Failed as failed:
         return Counted(cell, status=failed.status, error=str(failed))
 
@@ -127,7 +127,7 @@ def candidates_of(cell: Cell) -> list[Candidate]:
 
 
 def counted_here(
-    cell: Cell, reference_counters: Sequence[Convention] = (), *, training: bool = False
+    cell: Cell, reference_counters: Sequence[Convention] = (), training: bool = False
 ) -> Counted:
     """The count as :func:`counted` makes it, in this process, which a user's code may crash."""
     try:

@@ -238,7 +238,7 @@ def test_a_function_of_functions_is_rejected_by_name():
         count(model, torch.zeros(3))
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_a_scripted_module_counts_under_its_caller():
     scripted = torch.jit.script(nn.Sequential(nn.Linear(5, 7), nn.ReLU()))
     found = count(nn.Sequential(nn.Linear(3, 5), scripted), torch.zeros(2, 3))

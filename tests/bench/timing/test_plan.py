@@ -1,5 +1,6 @@
 import pytest
 
+from vidcost.bench.cli.options import seconds
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.timing.cell import Cell, checked_cell
