@@ -155,10 +155,16 @@ def _softmax(x: Tensor, dim: int, other_type: object = None) -> Tensor | None:
     return _like(x) if fits else None
 
 
+def _mm(left: Tensor, right: Tensor) -> Tensor | None:
+    *batch, inner, columns = right.shape
+    fits = left.dim() == right.dim() and left.dtype == right.dtype
+    fits = fits and [*left.shape[:-2], left.shape[-1]] == [*batch, inner]
+    return _new(left, *left.shape[:-1], columns) if fits else None
+
+
 def _addmm(bias: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
-    fits = left.dim() == right.dim() == 2 and left.shape[1] == right.shape[0]
-    fits = fits and bias.shape == right.shape[1:] and bias.dtype == left.dtype == right.dtype
-    return _new(left, left.shape[0], right.shape[1]) if fits else None
+    fits = bias.shape == right.shape[1:] and bias.dtype == left.dtype
+    return _mm(left, right) if fits else None
 
 
 def _grouped(
@@ -182,6 +188,8 @@ _FUNCTIONS: dict[Any, Function] = {
     _aten._softmax.default: _softmax,
     _aten._safe_softmax.default: _softmax,
     _aten.addmm.default: _addmm,
+    _aten.mm.default: _mm,
+    _aten.bmm.default: _mm,
     _aten._grouped_mm.default: _grouped,
     **{
         getattr(_aten, name).default: _like

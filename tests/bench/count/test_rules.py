@@ -228,7 +228,7 @@ def test_operators_without_products_count_none(function, shapes):
 
 
 @pytest.mark.skipif(
-    not torch._C._dispatch_has_kernel_for_dispatch_key("aten::_grouped_mm", "CPU"),
+    torch.__version__.startswith("2.8."),
     reason="torch 2.8 has products of groups on GPUs alone",
 )
 def test_experts_take_one_matrix_a_row_or_column():
