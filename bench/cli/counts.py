@@ -77,6 +77,10 @@ def count(
         ),
     ] = None,
     inputs: options.Inputs = None,
+    views: Annotated[
+        str,
+        typer.Option(metavar="10x3", help="Clips and crops of a video: its MACs stand beside."),
+    ] = "1",
     time_limit: options.TimeLimit = options.TIME_LIMIT,
     as_: options.As = None,
     wide: options.Wide = False,
@@ -101,6 +105,9 @@ def count(
 
     if sum((training, references, depth is not None)) > 1:
         raise ValueError("--training, --references and --depth are three tables: give one of them")
+    if training and views != "1":
+        raise ValueError("--views is for tests: leave out --training")
+    seen = options.views_of(views)
     clip = {"classes": classes, "frames": frames, "size": size}
     names, own = (rows, []) if shape else parted(rows)
     of_rows = table or any(clip.values())
@@ -117,7 +124,7 @@ def count(
         from vidcost.bench.report.own import own_table
 
         shown, failed = own_table(
-            own[0], inputs or (), training=training, depth=depth, limit_s=limit
+            own[0], inputs or (), training=training, depth=depth, views=seen, limit_s=limit
         )
         print_table(shown, as_)
         report([failed] if failed else ())
@@ -149,9 +156,9 @@ def count(
             for each, other in zip(found, examined, strict=True)
         ]
     if depth is None:
-        print_table(counted_table(found), as_)
+        print_table(counted_table(found, seen), as_)
     elif found[0].count:
-        print_table(modules_table(found[0], depth), as_)
+        print_table(modules_table(found[0], depth, seen), as_)
     report(failures(found))
 
 
@@ -230,13 +237,11 @@ def explain(
     shown = [entry for each in entries.values() for entry in each]
     if as_ in (options.Format.JSON, options.Format.CSV):
         print_table(tidy_table(shown), as_)
-    elif not entries:
-        pass
-    elif len(entries) <= SHOWN_BY_TERM:
+    elif len(entries) > SHOWN_BY_TERM:
+        print_table(reconciliation_table(shown), as_)
+    else:
         for each in entries.values():
             print_table(statement_table(each), as_)
-    else:
-        print_table(reconciliation_table(shown), as_)
     if everything:
         write_document(
             results / "reconciliation.md", reconciliation_markdown(shown), command="explain"

@@ -1,24 +1,24 @@
-"""Asks every counter about every operator of :mod:`vidcost.bench.count.operators`.
+"""Asks every counter about every operator and network of :mod:`vidcost.bench.count.operators`.
 
-Each runs as it is installed, in an isolated process, with gradients enabled.
+Each runs as it is installed, in an isolated process, without gradients.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from vidcost.bench.count.counter import UncountedOperator, count
-from vidcost.bench.count.operators import OPERATORS, Operator
-from vidcost.bench.count.references.asking import ALL, DEFAULT, quiet
-from vidcost.bench.count.references.reference import Convention, fault_of, importable, version
+from vidcost.bench.count.counter import count
+from vidcost.bench.count.operators import CASES, Operator
+from vidcost.bench.count.reconcile import Entry, reconcile_network
+from vidcost.bench.count.references.asking import ALL, DEFAULT
+from vidcost.bench.count.references.reference import Convention, version
 from vidcost.bench.isolation import Failed, isolated
 
 OURS = "ours"
-TIME_LIMIT_S = 120.0
+TIME_LIMIT_S = 600.0
 
 Figure = int | str
 """A counter's integer for an operator, or a status such as "raises TypeError"."""
@@ -26,7 +26,7 @@ Figure = int | str
 
 @dataclass(frozen=True)
 class Statement:
-    """A counter's figures by operator.
+    """A counter's figures by operator, and the terms that explain them, if they do.
 
     ``error`` says why it could not be asked at all; every figure then is a status.
     """
@@ -34,6 +34,7 @@ class Statement:
     counter: str
     version: str
     figures: Mapping[str, Figure]
+    terms: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
 
 
@@ -47,26 +48,20 @@ def ask_counters() -> tuple[Statement, ...]:
 
 def ours() -> Statement:
     """What our counter says of every operator, on the meta device."""
-    figures = _each(lambda operator: count(*_on("meta", operator)).total.macs)
+    figures: dict[str, Figure] = {}
+    for operator in CASES:
+        try:
+            figures[operator.name] = count(*_on("meta", operator)).total.macs
+        except ValueError as error:
+            figures[operator.name] = f"raises {type(error).__name__}"
     return Statement(OURS, version("vidcost"), figures)
-
-
-def why(counter: Any, operator: Operator, figure: int) -> str:
-    """The terms by which a counter arrives at ``figure``; "" if they give another one."""
-    network, *inputs = _on("meta", operator)
-    try:
-        explanation = ALL[counter].explain(network, count(network, *inputs)).flops
-    except (KeyError, UncountedOperator):  # of ours there is none
-        return ""
-    names = "; ".join(term.name for term in explanation.terms)
-    return names if explanation.total == figure else ""
 
 
 def failures(statements: Sequence[Statement]) -> list[str]:
     """A line for each operator that ours gets wrong and each counter that could not be asked."""
     lines = [f"{s.counter} could not be asked: {s.error}" for s in statements if s.error]
     for statement in statements:
-        for operator in OPERATORS if statement.counter == OURS else ():
+        for operator in CASES if statement.counter == OURS else ():
             figure, macs = statement.figures[operator.name], operator.macs
             if figure != macs:
                 words = figure if isinstance(figure, str) else f"counts {figure:,}"
@@ -74,41 +69,28 @@ def failures(statements: Sequence[Statement]) -> list[str]:
     return lines
 
 
-def _each(figure: Callable[[Operator], int]) -> dict[str, Figure]:
-    figures: dict[str, Figure] = {}
-    for operator in OPERATORS:
-        try:
-            figures[operator.name] = figure(operator)
-        except Exception as error:  # whatever a counter raises is its answer
-            figures[operator.name] = f"raises {type(error).__name__}"
-    return figures
-
-
 def _on(device: str, operator: Operator) -> tuple[nn.Module, *tuple[Tensor, ...]]:
     with torch.device(device):
-        return operator.network().eval(), *operator.inputs()
+        return operator.network().eval(), *(x.detach() for x in operator.inputs())
 
 
 def _ask(name: Convention) -> Statement:
-    status = "missing"
+    entries, status = list[Entry](), "missing"
     try:
-        figures, error = isolated(TIME_LIMIT_S, _figures_of, name)
+        entries = isolated(TIME_LIMIT_S, _entries, name)
+        error = next((each.error for each in entries if each.status == status), "")
     except Failed as failed:
         status, error = "timed out" if failed.status == "timed out" else "crashed", str(failed)
-    if error:
-        figures = {operator.name: status for operator in OPERATORS}
+    figures: dict[str, Figure] = {operator.name: status for operator in CASES}
+    for each in entries if not error else ():
+        raised = f"raises {each.error.partition(':')[0]}"
+        figures[each.row] = raised if each.printed is None else each.printed
+    terms = {e.row: "; ".join(term.name for term in e.terms) for e in entries if e.remainder == 0}
     # without the build of torch: figures do not depend on it
-    return Statement(name, ALL[name].version.partition("+")[0], figures, error)
+    return Statement(name, ALL[name].version.partition("+")[0], figures, terms, error)
 
 
-def _figures_of(name: Convention) -> tuple[dict[str, Figure], str]:
-    """What runs in the isolated process: all figures, or why there are none."""
-    reference = ALL[name]
-
-    def figure(operator: Operator) -> int:
-        network, *inputs = _on("cpu", operator)
-        return reference.answer(network, tuple(x.detach() for x in inputs)).flops or 0
-
-    with quiet(), importable(reference):
-        fault = fault_of(reference)
-        return {} if fault else _each(figure), fault
+def _entries(name: Convention) -> list[Entry]:
+    """What runs in the isolated process."""
+    networks = ((operator.name, *_on("cpu", operator)) for operator in CASES)
+    return [reconcile_network(row, net, x, (name,))[0] for row, net, *x in networks]

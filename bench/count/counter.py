@@ -161,11 +161,12 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = meta.call_with_integers(func, name, args, kwargs)
         else:
             result = meta.call(func, args, kwargs)
-        results = [result] if isinstance(result, Tensor) else tensors_of((result,))
+        # what returns nothing writes to its arguments
+        results = tensors_of(args if result is None else (result,))
         if rule is None:
             self.operations += self.without_rule(name, args, results)
         else:
-            if kwargs:
+            if kwargs or whose == "vidcost":
                 rest = func._schema.arguments[len(args) :]
                 args = (*args, *(kwargs.get(each.name, each.default_value) for each in rest))
             out = result if whose != "vidcost" else results[0]
@@ -209,6 +210,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return [
             Operation(self.module, operator, kind, amount, operands, output, whose)
             for operator, kind, amount in parts
+            if amount
         ]
 
     def without_rule(
@@ -261,8 +263,10 @@ _FUNCTIONS: dict[Callable[..., Any], str] = {
     F.interpolate: "interpolate",
     F.grid_sample: "grid_sample",
     **dict.fromkeys((torch.outer, torch.ger, torch.Tensor.outer, torch.Tensor.ger), "outer"),
+    **dict.fromkeys((torch.kron, torch.Tensor.kron), "outer"),
     **dict.fromkeys((F.rms_norm, torch.rms_norm), "rms_norm"),
     **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout), "dropout"),
+    **dict.fromkeys((F.alpha_dropout, F.feature_alpha_dropout), "dropout"),
 }
 
 

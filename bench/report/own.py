@@ -15,13 +15,19 @@ if TYPE_CHECKING:
 
 
 def own_table(
-    network: str, inputs: Sequence[str], *, training: bool, depth: int | None, limit_s: float
+    network: str,
+    inputs: Sequence[str],
+    *,
+    training: bool,
+    depth: int | None,
+    views: int,
+    limit_s: float,
 ) -> tuple[Table, str]:
     """The count of ``network`` at ``inputs``, or its modules down to ``depth``; and what failed.
 
     Raises: ValueError if there is no such network, or its inputs are none.
     """
-    asked = (network, tuple(inputs), training, depth)
+    asked = (network, tuple(inputs), training, depth, views)
     try:
         return isolated(limit_s, _counted, *asked)
     except Failed as failed:
@@ -33,6 +39,7 @@ def _counted(
     inputs: Sequence[str],
     training: bool,
     depth: int | None,
+    views: int = 1,
     *,
     failed: Failed | None = None,
 ) -> tuple[Table, str]:
@@ -46,5 +53,8 @@ def _counted(
         found = Counted(cell, status=failed.status, error=str(failed))
     else:
         found = counted_here(cell, training=training)
-    table = counted_table([found]) if depth is None else modules_table(found, depth)
+    if depth is None:
+        table = counted_table([found], views)
+    else:
+        table = modules_table(found, depth, views)
     return table, "" if found.status == "ok" else f"{network}: {found.status}: {found.error}"

@@ -29,12 +29,21 @@ MISSING = "–"
 EQUAL = " ✓"
 WIDTH = 100
 """Columns of text in a pipe."""
+LONGEST = 32
+"""Characters of a name that are shown, if not all."""
+# paths and ids of tests stay whole
+_WRAPPED = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def text(value: Any) -> str:
     """The value as text."""
     return str(value)
+
+
+def end(value: str) -> str:
+    """The value, or its end: what names of files and tests differ in."""
+    return value if len(value) <= LONGEST else f"…{value[1 - LONGEST :]}"
 
 
 def words(values: Iterable[Any]) -> str:
@@ -103,7 +112,7 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Whether the column is aligned left."""
-        return self.format in (text, words)
+        return self.format in (text, end, words)
 
 
 @dataclass(frozen=True)
@@ -232,7 +241,7 @@ def show(table: Table, console: Console) -> None:
     """Print a table: drawn on a terminal, as Markdown with short lines into a pipe or file."""
     if not console.is_terminal:
         lines = table.markdown().splitlines()
-        short = [each if each.startswith("|") else textwrap.fill(each, WIDTH) for each in lines]
+        short = [each if each.startswith("|") else _WRAPPED.fill(each) for each in lines]
         console.file.write("\n".join(short) + "\n\n")
         return
     drawn = table.rich()

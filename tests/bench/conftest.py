@@ -13,7 +13,7 @@ import pytest
 
 from vidcost.bench import cli, files, progress
 from vidcost.bench.count import conformance, reconcile, record
-from vidcost.bench.count.operators import OPERATORS
+from vidcost.bench.count.operators import CASES
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.references import asking, reference
 from vidcost.bench.count.references.reference import Answer
@@ -25,7 +25,6 @@ from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store
 from vidcost.bench.user.reference import UserCodeError
-from vidcost.papers.pnl2020.rows import ROWS
 from vidcost.papers.row import Row
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -47,11 +46,6 @@ def results() -> Path:
 def committed(results: Path) -> dict[str, Record]:
     """The records of results/counts.jsonl."""
     return record.read(results)
-
-
-@pytest.fixture(scope="session")
-def by_name() -> dict[str, Row]:
-    return {row.name: row for row in ROWS}
 
 
 @pytest.fixture(scope="session")
@@ -132,8 +126,9 @@ def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
             return Answer(version="0", status="crashed", error=other)
         # counting changes settings of torch, and questions come from several threads
         with one_at_a_time:
-            answer = reconcile.examine(row).explained[reference_counter].answer(version="0")
-        return answer.model_copy(update=other)
+            should = reconcile.examine(row).explained[reference_counter]
+        answer = asking.ALL[reference_counter].explained_answer(should)
+        return answer.model_copy(update={"version": "0"} | other)
 
     monkeypatch.setattr(asking, "ask", ask)
     return questions
@@ -146,8 +141,8 @@ def operators(monkeypatch):
 
     def ask(name):
         error = errors.get(name, "")
-        answers = {operator.name: "crashed" if error else 7 for operator in OPERATORS}
-        return conformance.Statement(name, "1.2", answers, error)
+        answers = {operator.name: "crashed" if error else 7 for operator in CASES}
+        return conformance.Statement(name, "1.2", answers, {}, error)
 
     monkeypatch.setattr(conformance, "_ask", ask)
     return errors

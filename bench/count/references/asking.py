@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from vidcost.bench import call, files
-from vidcost.bench.count.counter import mode
+from vidcost.bench.count.counter import mode, unfused
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.references import operators, thop, torchinfo
 from vidcost.bench.count.references.reference import (
@@ -73,7 +73,9 @@ def ask_about(name: Convention, model: nn.Module, inputs: Sequence[Tensor]) -> A
         if fault := fault_of(reference):
             return Answer(version=reference.version, status="missing", error=fault)
         try:
-            with mode(model, training=False), torch.no_grad():
+            # without gradients layers of attention would be one operator, which none of them knows
+            in_parts = unfused(model, attention=False)
+            with mode(model, training=False), torch.no_grad(), in_parts:
                 return reference.answer(model, tuple(inputs))
         except Exception as error:  # whatever a counter raises is its answer
             return Answer(version=reference.version, status="crashed", error=named(error))

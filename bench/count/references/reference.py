@@ -10,7 +10,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ Convention = Literal[
 ]
 """thop-2020 is thop of May 2020; torch its FlopCounterMode, halved; the last three are optional."""
 
+Quantity = Literal["flops", "params"]
+K = TypeVar("K")
 Status = Literal["answered", "missing", "crashed", "timed out"]
 
 
@@ -82,25 +84,11 @@ class Explanation:
     @property
     def parts(self) -> dict[str, int]:
         """The same by the counter's categories, without zeros."""
-        return _by_category((*self.ours.items(), *((t.part, t.amount) for t in self.terms)))
+        return sums((*self.ours.items(), *((t.part, t.amount) for t in self.terms)))
 
 
-@dataclass(frozen=True)
-class Explained:
-    """The FLOPs and parameters that a counter should print; ``params`` is None if it prints none.
-
-    Ours are MACs and parameters.
-    """
-
-    flops: Explanation
-    params: Explanation | None
-
-    def answer(self, version: str) -> Answer:
-        """The answer that it should give."""
-        params = None if self.params is None else self.params.total
-        return Answer(
-            version=version, flops=self.flops.total, params=params, parts=self.flops.parts
-        )
+Explained = Mapping[Quantity, Explanation]
+"""FLOPs that a counter should print, from our MACs, and its parameters, if it prints these."""
 
 
 def no_terms(model: nn.Module, count: Count) -> Terms:
@@ -156,40 +144,45 @@ class Reference:
         """What it should print for the ``model`` that was counted."""
         total = count.total
         macs = {"convolutions": total.conv, "products": total.linear + total.matmul}
-        params = None
+        found: dict[Quantity, Explanation] = {
+            "flops": Explanation(macs, _added_up(self.flop_terms(model, count)))
+        }
         if self.param_terms is not None:
             terms = _added_up(self.param_terms(model, count))
-            params = Explanation({"params": total.params}, terms)
-        return Explained(Explanation(macs, _added_up(self.flop_terms(model, count))), params)
+            found["params"] = Explanation({"params": total.params}, terms)
+        return found
+
+    def explained_answer(self, explained: Explained) -> Answer:
+        """The answer that it should give."""
+        totals = {quantity: each.total for quantity, each in explained.items()}
+        return Answer(version=self.reimplemented, parts=explained["flops"].parts, **totals)
 
     def answer(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
         """Profile ``model`` on ``inputs``.  Raises: whatever the counter raises."""
         if self.profile is None:
-            return self.explain(model, count(model, *inputs)).answer(self.version)
+            return self.explained_answer(self.explain(model, count(model, *inputs)))
         flops, params, by_name = self.profile(model, inputs)
         parts = ((self.categories.get(name, name), _integer(each)) for name, each in by_name)
         return Answer(
             version=self.version,
             flops=_integer(flops),
             params=None if params is None else _integer(params),
-            parts=_by_category(parts),
+            parts=sums(parts),
         )
 
 
+def sums(amounts: Iterable[tuple[K, int]]) -> dict[K, int]:
+    """The sum of the amounts of each key, in the order of their first appearance, without zeros."""
+    found: Counter[K] = Counter()
+    for key, amount in amounts:
+        if amount:
+            found[key] += amount
+    return {key: amount for key, amount in found.items() if amount}
+
+
 def _added_up(terms: Terms) -> tuple[Term, ...]:
-    """All terms that are not 0, in the order of their first appearance."""
-    sums: Counter[tuple[str, str]] = Counter()
-    for name, part, amount in terms:
-        sums[name, part] += amount
-    return tuple(Term(*key, amount) for key, amount in sums.items() if amount)
-
-
-def _by_category(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Sums of (category, amount) by category, without zeros."""
-    sums: Counter[str] = Counter()
-    for category, amount in amounts:
-        sums[category] += amount
-    return {category: amount for category, amount in sums.items() if amount}
+    added = sums(((name, part), amount) for name, part, amount in terms)
+    return tuple(Term(*key, amount) for key, amount in added.items())
 
 
 def _integer(amount: float) -> int:
