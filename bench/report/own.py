@@ -53,8 +53,5 @@ def _counted(
         found = Counted(cell, status=failed.status, error=str(failed))
     else:
         found = counted_here(cell, training=training)
-    if depth is None:
-        table = counted_table([found], views)
-    else:
-        table = modules_table(found, depth, views)
+    table = counted_table([found], views) if depth is None else modules_table(found, depth, views)
     return table, "" if found.status == "ok" else f"{network}: {found.status}: {found.error}"
