@@ -84,8 +84,8 @@ def outline(tensor: Tensor, *, keep_integers: bool) -> Tensor:
     if tensor.layout != torch.strided or tensor.is_quantized:
         return torch.empty_like(tensor, device="meta")
     # not empty_like, which imports sympy there
-    like = {"dtype": tensor.dtype, "device": "meta", "requires_grad": tensor.requires_grad}
-    return torch.empty_strided(tensor.shape, tensor.stride(), **like)
+    made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    return made.requires_grad_(tensor.requires_grad)
 
 
 def copied(model: nn.Module, change: Callable[[Tensor], Tensor] = clone) -> nn.Module:
