@@ -265,16 +265,6 @@ class Reconciliation:
         known = ", ".join(dict.fromkeys(entry.counter for entry in self.entries))
         raise ValueError(f"no entry of {quantity} with {counter!r}: choose from {known}")
 
-    def to_pandas(self) -> pd.DataFrame:
-        """One line for each term: ours first, what the counter prints and the remainder last."""
-        import pandas as pd
-
-        lines = []
-        for entry in self.entries:
-            head = {"counter": entry.counter, "quantity": entry.quantity}
-            lines += [{**head, "term": term, "amount": amount} for term, amount in entry.amounts]
-        return pd.DataFrame(lines)
-
 
 def explain(
     model: nn.Module, inputs: Inputs, *, kwargs: Mapping[str, Any] | None = None

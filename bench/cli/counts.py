@@ -10,12 +10,7 @@ import typer
 
 from vidcost.bench import files
 from vidcost.bench.cli import options
-from vidcost.bench.cli.output import (
-    print_table,
-    report,
-    write_document,
-    write_lines,
-)
+from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
 if TYPE_CHECKING:
     from vidcost.bench.report.table import Table
@@ -94,14 +89,7 @@ def count(
     own, a class or function that takes the number of channels. A method cost(shape), which returns
     a vidcost.models.Cost, is a closed form.
     """
-    from vidcost.bench.cli.targets import (
-        buildable,
-        failures,
-        limit_s,
-        measured,
-        network_cells,
-        parted,
-    )
+    from vidcost.bench.cli import targets
 
     if sum((training, references, depth is not None)) > 1:
         raise ValueError("--training, --references and --depth are three tables: give one of them")
@@ -109,7 +97,7 @@ def count(
         raise ValueError("--views is for tests: leave out --training")
     seen = options.views_of(views)
     clip = {"classes": classes, "frames": frames, "size": size}
-    names, own = (rows, []) if shape else parted(rows)
+    names, own = (rows, []) if shape else targets.parted(rows)
     of_rows = table or any(clip.values())
     if shape and (of_rows or inputs or training or references or depth is not None):
         raise ValueError("--shape is for blocks alone: give blocks and --shape only")
@@ -118,7 +106,7 @@ def count(
             "networks of your own are counted by themselves, at --input: leave out rows, "
             "--table, --classes, --frames and --size"
         )
-    limit = limit_s(time_limit)
+    limit = targets.limit_s(time_limit)
     if len(own) == 1 and not references:
         # in this process nothing below imports torch, which takes a second
         from vidcost.bench.report.own import own_table
@@ -135,8 +123,8 @@ def count(
     from vidcost.bench.timing.cell import checked_cell
     from vidcost.bench.timing.plan import code_of, row_fields, shape_of
 
-    cells = network_cells(own, inputs)
-    chosen = [] if shape or own else buildable(names, table=table, clip=clip)
+    cells = targets.network_cells(own, inputs)
+    chosen = [] if shape or own else targets.buildable(names, table=table, clip=clip)
     cells += [checked_cell(row_fields(row)) for row in chosen]
     if shape:
         if not names:
@@ -150,7 +138,7 @@ def count(
         counted(cell, reference_counters=asked, training=training, limit_s=limit) for cell in cells
     ]
     if references and chosen:
-        examined = measured(chosen, use_cache=not no_cache)
+        examined = targets.measured(chosen, use_cache=not no_cache)
         found = [
             replace(each, answers=other.record.reference_counters)
             for each, other in zip(found, examined, strict=True)
@@ -159,7 +147,7 @@ def count(
         print_table(counted_table(found, seen), as_)
     elif found[0].count:
         print_table(modules_table(found[0], depth, seen), as_)
-    report(failures(found))
+    report(targets.failures(found))
 
 
 @counts_app.command("explain", epilog="Example: `vidcost explain mfnet-nl mfnet-pnl-x5`")

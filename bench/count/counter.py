@@ -146,6 +146,9 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if any(each is not Tensor for each in types):
+            # a subclass of tensors, such as nested ones, calls operators on what it is made of
+            return NotImplemented
         kwargs = kwargs or {}
         name, rule, whose = self._known.get(func) or self._known.setdefault(func, rule_of(func))
         if not whose:
@@ -178,8 +181,8 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def counted(self, model: nn.Module | None = None) -> Count:
         """What was counted since the last time, with the parameters and buffers of ``model``."""
         found = Count(
-            params=sum(p.numel() for p in model.parameters()) if model else 0,
-            buffers=sum(b.numel() for b in model.buffers()) if model else 0,
+            params=sum(p.numel() for p in model.parameters()) if model is not None else 0,
+            buffers=sum(b.numel() for b in model.buffers()) if model is not None else 0,
             operations=tuple(self.operations),
             calls=tuple(self.calls),
             functions=tuple(self.functions),
@@ -336,13 +339,13 @@ def watched(model: nn.Module, log: Log) -> Iterator[None]:
         # a module with several owners goes by the name under the one that is running
         owner = f"{log.running[-1]}." if log.running and log.running[-1] else ""
         name = next((n for n in names[module] if n.startswith(owner)), names[module][0])
-        first = next(iter(tensors_of((*args, *kwargs.values()))), None)
+        first = next((x for x in tensors_of((*args, *kwargs.values())) if not x.is_nested), None)
         log.calls.append(Call(name, None if first is None else tuple(first.shape)))
         log.running.append(name)
 
     def leave(_: nn.Module, args: Any, output: object) -> None:
         name = log.running.pop()
-        if tensors := tensors_in(output):
+        if (tensors := tensors_in(output)) and not tensors[0].is_nested:
             log.outputs[name] = tuple(tensors[0].shape)
 
     hooks = []
@@ -372,6 +375,10 @@ def supported(log: Log) -> Iterator[None]:
         if found := re.search(r"\b(?:HigherOrderOperator|HOP) (\w+)", str(error)):
             raise UncountedOperator(
                 f"{found[1]}, a function of functions, cannot be counted: call what it calls"
+            ) from error
+        if "Cannot access storage of Sparse" in str(error):
+            raise UncountedOperator(
+                "sparse tensors cannot be counted: call to_dense() on them first"
             ) from error
         if not log.uncounted:
             raise

@@ -117,9 +117,8 @@ def counted_table(found: Sequence[Counted], views: int = 1) -> Table:
 
 def _with_views(views: int) -> list[Column]:
     """The columns of quantities, with the MACs of all views behind those of one."""
-    params, macs, *others = _QUANTITIES
-    of_video = [Column("video_macs", f"MACs of {views} views", compact, integer)]
-    return [params, macs, *(of_video if views > 1 else []), *others]
+    of_video = Column("video_macs", f"MACs of {views} views", compact, integer)
+    return [*_QUANTITIES[:2], *[of_video] * (views > 1), *_QUANTITIES[2:]]
 
 
 def _target(cell: Cell) -> dict[str, Any]:

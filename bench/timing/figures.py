@@ -71,9 +71,7 @@ def pair_figures(timing: Timing) -> dict[str, Any]:
 
 def _head(timing: Timing) -> dict[str, Any]:
     cell, machine = timing.cell, timing.machine
-    names = {"device_name": "device"} | {
-        name: name for name in ("device_uuid", "driver", "torch", "host")
-    }
+    names = {"device_name": "device"} | {n: n for n in ("device_uuid", "driver", "torch", "host")}
     return {
         "target": cell.target,
         **cell.model_dump(),

@@ -120,15 +120,18 @@ def _profile_fvcore(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
 def _flop_terms(model: nn.Module, count: Count) -> Terms:
     modules = modules_by_name(model)
     for index, operation in enumerate(count.operations):
+        module = modules[operation.module]
         if operation.kind in PRODUCTS and operation.operator not in _SEEN:
             yield f"{operation.operator} unseen", "products", -operation.amount
         elif operation.operator == "_safe_softmax":
             # scaled_dot_product_attention alone uses it, between its two products
             both = count.operations[index - 1].amount + count.operations[index + 1].amount
             yield "SDPA unseen", "products", -both
+        elif operation.kind == "conv" and isinstance(getattr(module, "padding", 0), str):
+            yield "convolutions padded by name unseen", "convolutions", -operation.amount
         elif operation.kind == "norm":
-            yield from _norm(modules[operation.module], operation)
-        elif isinstance(modules[operation.module], nn.RNNBase) and operation.kind == "linear":
+            yield from _norm(module, operation)
+        elif isinstance(module, nn.RNNBase) and operation.kind == "linear":
             yield "recurrent layers unseen", "products", -operation.amount
     for call in count.functions:
         inside = count.operations[call.first : call.last]

@@ -154,8 +154,9 @@ class Reference:
 
     def explained_answer(self, explained: Explained) -> Answer:
         """The answer that it should give."""
-        totals = {quantity: each.total for quantity, each in explained.items()}
-        return Answer(version=self.reimplemented, parts=explained["flops"].parts, **totals)
+        flops, params = explained["flops"], explained.get("params")
+        found = Answer(version=self.reimplemented, flops=flops.total, parts=flops.parts)
+        return found.model_copy(update={"params": params.total}) if params else found
 
     def answer(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
         """Profile ``model`` on ``inputs``.  Raises: whatever the counter raises."""

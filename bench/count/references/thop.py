@@ -281,7 +281,7 @@ _LAYERS_ALONE = _FUNCTIONS | {
     "matmul": "attention products",
 }
 # not addmm: a linear function with a bias, which it sees, is one here
-_UNSEEN_BY_ULTRALYTICS = "addbmm baddbmm mv addmv dot vdot addr affine_grid_generator"
+_UNSEEN_BY_ULTRALYTICS = "addbmm baddbmm _grouped_mm mv addmv dot vdot addr affine_grid_generator"
 
 _THOP = Version(
     layers=(

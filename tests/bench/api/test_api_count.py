@@ -210,14 +210,6 @@ def test_every_counter_is_explained():
         term.name: term.amount for term in thop.terms
     }
     assert 145 == found.entry("fvcore", "params").printed
-    table = found.to_pandas()
-    of_fvcore = table[(table["counter"] == "fvcore") & (table["quantity"] == "flops")]
-    assert [
-        ("ours", 9_350),
-        ("BatchNorm, 2 per element", 550),
-        ("printed", 9_900),
-        ("remainder", 0),
-    ] == list(zip(of_fvcore["term"], of_fvcore["amount"], strict=True))
     with pytest.raises(ValueError, match=r"^no entry of params with 'torch': choose from fvcore, "):
         found.entry("torch", "params")
 

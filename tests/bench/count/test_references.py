@@ -66,6 +66,23 @@ class Resampled(nn.Module):
         return F.grid_sample(y, grid, align_corners=False)
 
 
+class Experts(nn.Module):
+    """Rows that take one of three matrices each, in half precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3, 8, 16, dtype=torch.bfloat16))
+
+    def forward(self, x):
+        ends = torch.tensor([2, 5, 11], dtype=torch.int32, device=x.device)
+        return torch._grouped_mm(x.bfloat16(), self.weight, offs=ends)
+
+
+PADDED = nn.Sequential(
+    nn.Conv2d(3, 5, 3, padding="valid"),
+    nn.Conv2d(5, 5, 3, padding="same"),
+    nn.Conv2d(5, 2, (1, 3), padding="same"),
+)
 NORMS = nn.Sequential(
     nn.InstanceNorm3d(3, affine=True),
     nn.InstanceNorm3d(3),
@@ -86,6 +103,15 @@ NETWORKS = THOP_2020["NETWORKS"] | {
         Calls(lambda x: torch.einsum("bijk,blk->bijl", x, x.flatten(1, 2)[:, :3])),
         (2, 7, 11, 13),
     ),
+    "experts": (Experts(), (11, 8)),
+    "attention alone": (Calls(lambda x: F.scaled_dot_product_attention(x, x, x)), (2, 3, 11, 7)),
+    "attention layers": (
+        nn.Sequential(nn.TransformerEncoderLayer(14, 2, 11, batch_first=True)),
+        (2, 5, 14),
+    ),
+    "padding by name": (PADDED, (2, 3, 11, 13)),
+    "a lone LSTM": (nn.LSTM(5, 3, batch_first=True), (2, 7, 5)),
+    "a lone GRU": (nn.GRU(5, 3), (2, 7, 5)),
     "linear function": (nn.Sequential(Calls(F.linear, (7, 5), (7,))), (3, 5)),
 }
 
@@ -185,6 +211,25 @@ BY_HAND = {
     },
     # 2 of 7x11x13 by 3 are 6,006 products, printed twice as 1.201e+04; half of that is 6,005
     "rounded einsum": {"fvcore": {"einsum, as numpy rounds it": -1}},
+    # 11 rows, with one matrix of 8 x 16 each
+    "experts": {
+        **{n: {"_grouped_mm unseen": -11 * 8 * 16} for n in ("fvcore", "torch", "ptflops-aten")},
+        "thop": {"products with bare parameters unseen": -11 * 8 * 16},
+    },
+    # 3 to 5 maps of 9x11 with 3x3, 5 to 5, 5 to 2 with 1x3; two clips
+    "padding by name": {
+        "fvcore": {"convolutions padded by name unseen": -2 * 99 * (135 + 225 + 30)},
+        "thop": {},
+    },
+    # 2 x 7 steps of 4 x 3 gates, from 5 and 3; biases and 4 operations per element of the state
+    "a lone LSTM": {
+        "fvcore": {"recurrent layers unseen": -14 * 12 * 8},
+        "thop": {
+            "recurrent layers, their products alone": -14 * 12 * 8,
+            "recurrent layers, gates and states too": 14 * (12 * (8 + 3) + 4 * 3),
+        },
+        "thop-2020": {"a layer that is the whole network unseen": -14 * 12 * 8},
+    },
     # with a bias it is addmm
     "linear function": {
         "ultralytics-thop": {},
