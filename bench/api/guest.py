@@ -86,11 +86,7 @@ def outline(tensor: Tensor, *, keep_integers: bool) -> Tensor:
     """A tensor on the meta device; with ``keep_integers`` integers and booleans on the CPU."""
     if keep_integers and not (tensor.is_floating_point() or tensor.is_complex()):
         return tensor.detach().to("cpu", copy=True)
-    if tensor.layout != torch.strided or tensor.is_quantized:
-        return torch.empty_like(tensor, device="meta")
-    # not empty_like, which imports sympy there
-    made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    return made.requires_grad_(tensor.requires_grad)
+    return torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad)
 
 
 def copied(model: nn.Module, change: Callable[[Tensor], Tensor] = clone) -> nn.Module:

@@ -91,7 +91,7 @@ def compare(
     from vidcost.bench.inspection.comparison import compared, count_all, to_time, variants
     from vidcost.bench.progress import progress
     from vidcost.bench.report.timing import compare_table
-    from vidcost.bench.timing.plan import network_fields, row_fields
+    from vidcost.bench.timing.plan import network_fields, row_fields, seconds
     from vidcost.bench.timing.store import by_kind
     from vidcost.bench.timing.sweep import SET_UP_S, Swept
 
@@ -101,7 +101,7 @@ def compare(
     if not at or not block:
         raise ValueError("give --at and --block: where in the network, and what goes there")
     swept = None if sweep is None else _swept(sweep)
-    budget_s, limit = options.seconds(budget or BUDGET), limit_s(time_limit)
+    budget_s, limit = seconds(budget or BUDGET), limit_s(time_limit)
     rows, own = parted([network])
     check_options(own, inputs, has_batch=axes["batch"] != 1)
     if own and (swept or any(clip.values())):

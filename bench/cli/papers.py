@@ -89,11 +89,11 @@ def run(
     here are, those with blocks first, as far as they are expected to fit into --budget. The files
     have what is stored of GPUs, and nothing of this CPU's timings.
     """
-    from vidcost.bench.cli.options import seconds
     from vidcost.bench.cli.targets import buildable, measured
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import reconcile
     from vidcost.bench.report.timing import with_timings
+    from vidcost.bench.timing.plan import seconds
     from vidcost.papers import catalog
 
     budget_s = seconds(budget)

@@ -1,21 +1,20 @@
 """The rows and the users' networks that a command is about, and what is counted of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import typer
 
-from vidcost.bench.cli.options import seconds
+from vidcost.bench.cli.output import unanswered
+from vidcost.bench.count.reconcile import Examined, measure, steps
+from vidcost.bench.count.references.asking import DEFAULT
+from vidcost.bench.count.references.reference import Convention
+from vidcost.bench.inspection.counted import Counted
+from vidcost.bench.progress import progress
+from vidcost.bench.timing.cell import Cell, checked_cell
+from vidcost.bench.timing.plan import network_fields, seconds
 from vidcost.bench.user.reference import is_reference
-
-if TYPE_CHECKING:
-    from vidcost.bench.count.reconcile import Examined
-    from vidcost.bench.count.references.reference import Convention
-    from vidcost.bench.inspection.counted import Counted
-    from vidcost.bench.timing.cell import Cell
-    from vidcost.papers.row import Row
+from vidcost.papers.catalog import select
+from vidcost.papers.row import Row
 
 
 def buildable(
@@ -26,8 +25,6 @@ def buildable(
     clip: Mapping[str, int | None] = {},
 ) -> list[Row]:
     """The chosen rows that can be built, at ``clip`` as for ``Row.at``; one named must be."""
-    from vidcost.papers.catalog import select
-
     chosen = select(patterns or (), table=table, paper_name=paper_name)
     for row in chosen:
         if row.build is None:
@@ -38,14 +35,9 @@ def buildable(
 
 
 def measured(
-    rows: Sequence[Row], counters: tuple[Convention, ...] = (), *, use_cache: bool
+    rows: Sequence[Row], counters: tuple[Convention, ...] = DEFAULT, *, use_cache: bool
 ) -> list[Examined]:
-    """What was counted for ``rows``, with the answers of these counters, by default the usual."""
-    from vidcost.bench.count.reconcile import measure, steps
-    from vidcost.bench.count.references.asking import DEFAULT
-    from vidcost.bench.progress import progress
-
-    counters = counters or DEFAULT
+    """What was counted for ``rows``, with the counters' answers, with progress."""
     with progress("counting", steps(rows, counters)) as advance:
         return measure(rows, counters, use_cache=use_cache, advance=advance)
 
@@ -63,9 +55,6 @@ def network_cells(references: Sequence[str], inputs: Sequence[str] | None) -> li
 
     Raises: ValueError if one is not there, or its inputs are none.
     """
-    from vidcost.bench.timing.cell import checked_cell
-    from vidcost.bench.timing.plan import network_fields
-
     check_options(references, inputs)
     return [checked_cell(network_fields(each, inputs or ())) for each in references]
 
@@ -90,8 +79,6 @@ def limit_s(time_limit: str) -> float:
 
 def failures(networks: Iterable[Counted]) -> list[str]:
     """What went wrong with each, in a line."""
-    from vidcost.bench.cli.output import unanswered
-
     lines = []
     for each in networks:
         target = each.cell.target

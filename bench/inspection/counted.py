@@ -67,9 +67,9 @@ def counted(
             without a user's code.
     """
     if not cell.code and not reference_counters:
-        return counted_here(cell, training=training)
+        return _counted(cell, (), training)
     try:
-        return isolated(limit_s, counted_here, cell, tuple(reference_counters), training)
+        return isolated(limit_s, _counted, cell, tuple(reference_counters), training)
     except Failed as failed:
         return Counted(cell, status=failed.status, error=str(failed))
 
@@ -123,10 +123,7 @@ def candidates_of(cell: Cell) -> list[Candidate]:
         return list(candidates(" + ".join(cell.inputs), built.model, built.inputs))
 
 
-def counted_here(
-    cell: Cell, reference_counters: Sequence[Convention] = (), training: bool = False
-) -> Counted:
-    """The count as :func:`counted` makes it, in this process, which a user's code may crash."""
+def _counted(cell: Cell, reference_counters: Sequence[Convention], training: bool) -> Counted:
     try:
         found = _network_count(cell, training)
     except UncountedOperator as error:

@@ -63,14 +63,14 @@ def test_a_network_is_counted_as_it_is(foreign, monkeypatch):
 
 def test_there_are_many_of_many():
     found = networks()
-    assert len(found) >= 200
-    assert len({each.package for each in found}) >= 15
+    assert len(found) >= 120
+    assert len({each.package for each in found}) >= 16
 
 
 # small ones of each kind of operator: what other counters print is explained
 EXPLAINED = (
     "transformers-VideoMAEForPreTraining",
-    "transformers-DebertaV2Model",
+    "transformers-MixtralForCausalLM",
     "efficientnet_pytorch-efficientnet-b0",
     "x_transformers-Decoder rotary",
     "x_transformers-Decoder alibi_pos_bias",
