@@ -6,13 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from vidcost.bench.user.network import parse
 
@@ -63,8 +62,8 @@ class Foreign:
             if isinstance(value, dict):
                 return {name: made(each) for name, each in value.items()}
             if isinstance(value, list):
-                is_tensor = not any(isinstance(x, str) for x in _leaves(value))
-                return torch.tensor(value) if is_tensor else [made(each) for each in value]
+                has_shapes = any(isinstance(x, str) for x in tree_leaves(value))
+                return [made(each) for each in value] if has_shapes else torch.tensor(value)
             return value
 
         found = made(self.inputs)
@@ -76,10 +75,6 @@ class Foreign:
         _name_operators_of_torchvision()
         # behind a space the names of one network's settings differ
         return _BUILDERS.get(self.package, _attribute)(self.name.split()[0], self.config)
-
-
-def _leaves(value: Any) -> list[Any]:
-    return [*chain.from_iterable(map(_leaves, value))] if isinstance(value, list) else [value]
 
 
 _LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
