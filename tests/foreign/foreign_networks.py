@@ -114,28 +114,16 @@ def _text(name: str, config: dict[str, Any]) -> nn.Module:
     return wrapper(num_tokens=256, max_seq_len=128, attn_layers=layers)
 
 
-def _mamba(name: str, config: dict[str, Any]) -> nn.Module:
-    module = name.partition(".")[0]
-    return _found(f"mambapy.{name}")(_found(f"mambapy.{module}.MambaConfig")(**config))
-
-
-def _unet(name: str, config: dict[str, Any]) -> nn.Module:
-    kind = _found(f"dynamic_network_architectures.architectures.unet.{name}")
-    return kind(conv_op=nn.Conv3d, **config)
-
-
 def _in(module: str) -> Callable[[str, dict[str, Any]], nn.Module]:
     return lambda name, config: _attribute(f"{module}.{name}", config)
 
 
 _BUILDERS: dict[str, Callable[[str, dict[str, Any]], nn.Module]] = {
     "diffusers": _in("diffusers"),
-    "dynamic_network_architectures": _unet,
     "efficientnet_pytorch": lambda name, _: _found("efficientnet_pytorch.EfficientNet").from_name(
         name
     ),
     "hiera": _in("hiera"),
-    "mambapy": _mamba,
     "monai": _in("monai.networks.nets"),
     "open_clip": lambda name, _: _found("open_clip.create_model")(name),
     "perceiver_pytorch": _in("perceiver_pytorch"),
@@ -143,7 +131,6 @@ _BUILDERS: dict[str, Callable[[str, dict[str, Any]], nn.Module]] = {
     "segmentation_models_pytorch": lambda name, config: _found(
         f"segmentation_models_pytorch.{name}"
     )(**{"encoder_name": "resnet34", "encoder_weights": None} | config),
-    "timesformer_pytorch": _in("timesformer_pytorch"),
     "timm": lambda name, _: _found("timm.create_model")(name),
     "torchvision": lambda name, _: _found("torchvision.models.get_model")(name),
     "transformers": _configured,

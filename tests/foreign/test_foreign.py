@@ -63,8 +63,8 @@ def test_a_network_is_counted_as_it_is(foreign, monkeypatch):
 
 def test_there_are_many_of_many():
     found = networks()
-    assert len(found) >= 105
-    assert len({each.package for each in found}) >= 16
+    assert len(found) >= 100
+    assert len({each.package for each in found}) >= 13
 
 
 # small ones of each kind of operator: what other counters print is explained
