@@ -61,7 +61,8 @@ class Count:
 
     ``params`` and ``buffers`` are elements, each tensor once. ``functions`` are calls of functions
     that other counters count as one. ``multiply`` are elements of the results of multiplications
-    element by element, where no sum makes a product of them. ``outputs`` are by module.
+    element by element, where no sum makes a product of them. ``outputs`` are by module. ``masked``
+    are MACs of attention whose result a mask discards, by its name; they are counted, too.
     """
 
     params: int
@@ -71,6 +72,7 @@ class Count:
     functions: tuple[FunctionCall, ...] = ()
     multiply: int = 0
     outputs: Mapping[str, Shape] = field(default_factory=dict)
+    masked: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> Cost:
@@ -80,6 +82,12 @@ class Count:
     def within(self, module: str, *, params: int = 0) -> Cost:
         """The operations inside ``module`` and its descendants."""
         return Cost(params=params, **self._by_module.get(module, Counter()))
+
+    @property
+    def recomputed(self) -> Cost:
+        """What of a backward pass computes the forward pass again, as checkpoints do."""
+        again = (each for each in self.operations if each.is_recomputed)
+        return sum((Cost(**{each.kind: each.amount}) for each in again), Cost())
 
     @cached_property
     def _by_module(self) -> dict[str, Counter[str]]:
@@ -127,6 +135,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
         self.functions: list[FunctionCall] = []
         self.multiply = 0
+        self.masked: Counter[str] = Counter()
         self.last_multiplied: Multiplication | None = None
         self.calls: list[Call] = []
         self.outputs: dict[str, Shape] = {}
@@ -188,8 +197,10 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             functions=tuple(self.functions),
             multiply=self.multiply,
             outputs=self.outputs,
+            masked={mask: macs for mask, macs in self.masked.items() if macs},
         )
         self.operations, self.calls, self.functions, self.multiply = [], [], [], 0
+        self.masked = Counter()
         return found
 
     @property
@@ -265,6 +276,7 @@ _FUNCTIONS: dict[Callable[..., Any], str] = {
     F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
     F.interpolate: "interpolate",
     F.grid_sample: "grid_sample",
+    F.scaled_dot_product_attention: "attention",
     **dict.fromkeys((torch.outer, torch.ger, torch.Tensor.outer, torch.Tensor.ger), "outer"),
     **dict.fromkeys((torch.kron, torch.Tensor.kron), "outer"),
     **dict.fromkeys((F.rms_norm, torch.rms_norm), "rms_norm"),
@@ -288,7 +300,9 @@ class Functions(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name, log = _FUNCTIONS.get(func), self._log
-        if name is None:
+        if name == "attention":
+            self._note_mask(*args, **kwargs)
+        if name is None or name == "attention":
             return func(*args, **kwargs)
         first = len(log.operations)
         is_product, hides = name in ("einsum", "outer"), name in ("rms_norm", "dropout")
@@ -314,6 +328,25 @@ class Functions(TorchFunctionMode):
             call = name, log.module, detail, operands, tuple(result.shape)
             log.functions.append(FunctionCall(*call, first, len(log.operations)))
         return result
+
+    def _note_mask(self, *args: Any, **kwargs: Any) -> None:
+        given = dict(zip(_ATTENTION, args, strict=False)) | kwargs
+        query, key, value, mask = (given.get(name) for name in _ATTENTION[:4])
+        rows, columns, masked = query.shape[-2], key.shape[-2], self._log.masked
+        # each score is one product of query and key, and one with value
+        macs = math.prod(query.shape[:-2]) * (query.shape[-1] + value.shape[-1])
+        if given.get("is_causal"):
+            # keys after their queries
+            square = min(rows, columns)
+            masked["is_causal"] += macs * (square * (square - 1) // 2 + rows * (columns - square))
+        elif mask is not None and mask.is_meta:
+            masked["attn_mask, whose values are not known, at most"] += macs * rows * columns
+        elif mask is not None:
+            off = mask == (False if mask.dtype == torch.bool else -math.inf)
+            masked["attn_mask"] += macs * int(off.sum()) * rows * columns // mask.numel()
+
+
+_ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 
 
 @contextmanager

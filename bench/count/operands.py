@@ -22,7 +22,8 @@ class Operation:
 
     ``module`` is the innermost that it ran in, the network itself being "". ``operands`` are shapes
     of the arguments that are tensors or None, ``output`` that of the first result. ``rule`` is
-    "vidcost", "user" (:func:`vidcost.rule`) or "torch" (``register_flop_formula``).
+    "vidcost", "user" (:func:`vidcost.rule`) or "torch" (``register_flop_formula``). What a backward
+    pass computes again of the forward pass ``is_recomputed``.
     """
 
     module: str
@@ -32,6 +33,7 @@ class Operation:
     operands: tuple[Shape | None, ...]
     output: Shape
     rule: str = "vidcost"
+    is_recomputed: bool = False
 
 
 @dataclass

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from vidcost.bench.api.count import multiplications
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.rules import PRODUCTS
 from vidcost.bench.inspection.counted import Counted
@@ -106,10 +105,9 @@ def counted_table(found: Sequence[Counted], views: int = 1) -> Table:
         legend=(
             *legend,
             *(
-                note
+                f"{each.cell.target}: {note}"
                 for each in found
-                if (count := each.count)
-                and (note := multiplications(each.cell.target, count.multiply, count.forward))
+                for note in (each.count.notes if each.count else ())
             ),
         ),
     )

@@ -146,6 +146,7 @@ def test_a_step_of_training():
     assert (3_500, 5_950, 9_450) == (step.forward.macs, step.backward.macs, step.total.macs)
     assert [5_950, 1_050, 4_900, 0, 4_900, 4_900] == step.to_pandas()["backward_macs"].tolist()
     assert "Backward MACs" in repr(step)
+    assert 0 == step.recomputed.macs
     with pytest.raises(ValueError, match=r"^a step of training was counted: say forward\.macs, "):
         step.macs  # noqa: B018
     with pytest.raises(ValueError, match="no output needs a gradient"):

@@ -182,6 +182,9 @@ def test_a_checkpoint_computes_its_forward_pass_anew(reentrant, anew):
     step = count_training(model.to("meta"), zeros((3, 5)))
     assert 336 == step.forward.total.linear
     assert 672 + anew == step.backward.total.linear
+    # by itself, with the nonlinearity in between
+    assert Cost(linear=anew, activation=21) == step.backward.recomputed
+    assert Cost() == step.forward.recomputed
     # 3 x 7 anew and backward
     assert Cost(linear=105 + 210) == step.backward.within("layers.0")
     assert Cost(activation=42) == step.backward.within("layers.1")
