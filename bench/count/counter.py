@@ -117,7 +117,6 @@ def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Cou
         watched(model, log),
         torch.no_grad(),
         unfused(model, attention=not given or any(x.device.type != "cpu" for x in given)),
-        meta.autocast(),
         supported(log),
         Functions(log),
         log,

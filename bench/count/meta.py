@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -27,31 +26,12 @@ def on_meta(row: Row, batch: int = 1) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return model, tuple(torch.empty(batch, *clip, device="meta") for clip in row.inputs)
 
 
-@contextmanager
-def autocast() -> Iterator[None]:
-    """Let ``torch.autocast(x.device.type)`` be: on the meta device torch knows no types for it."""
-    original = torch.autocast.__init__
-
-    def known(self: torch.autocast, device_type: str, *args: Any, **kwargs: Any) -> None:
-        original(self, "cpu" if device_type == "meta" else device_type, *args, **kwargs)
-
-    torch.autocast.__init__ = known  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        torch.autocast.__init__ = original  # type: ignore[method-assign]
-
-
 def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """What the operator ``func`` returns, remembered for meta tensors of the same shapes.
 
     torch's meta kernels are written in Python, and networks repeat their layers: remembering the
     results of operators that return new tensors takes a third of the time off counting all rows.
     """
-    if func is _GROUPED and args[0].is_meta and args[0].dtype != torch.bfloat16:
-        # torch's kernel on meta takes no others, devices do
-        halves = (each.to(torch.bfloat16) for each in args[:2])
-        return func(*halves, *args[2:], **kwargs).to(args[0].dtype)
     key = None if may_alias(func) else _key((func, args, *kwargs.items()))
     if key is None:
         return func(*args, **kwargs)
@@ -63,7 +43,6 @@ def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     return _alike(_results[key])
 
 
-_GROUPED = torch.ops.aten._grouped_mm.default
 _results: dict[Any, Any] = {}
 """Results by operator and arguments; they are handed out as others like them."""
 

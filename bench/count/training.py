@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vidcost.bench.call import tensors_in
-from vidcost.bench.count import meta
 from vidcost.bench.count.counter import Count, Functions, Log, mode, supported, unfused, watched
 from vidcost.bench.count.operands import Operation
 from vidcost.models.cost import Cost
@@ -53,7 +52,6 @@ def count_training(model: nn.Module, *inputs: Tensor, keep_integers: bool = Fals
         mode(model, training=True),
         watched(model, log),
         unfused(model),
-        meta.autocast(),
         supported(log),
         Functions(log),
     ):

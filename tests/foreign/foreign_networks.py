@@ -2,7 +2,6 @@
 
 import importlib
 import tomllib
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,14 +14,20 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from vidcost.bench.user.network import parse
 
+MODULES = {
+    "monai": "monai.networks.nets",
+    "pytorchvideo": "pytorchvideo.models.hub",
+    "torchvision": "torchvision.models",
+}
+"""Where a package has its networks, if not in the module of its name."""
+
 
 @dataclass(frozen=True)
 class Foreign:
-    """A network of ``package`` by its name there, and inputs as ``networks.toml`` explains them.
+    """A network of ``package``, with what its line in ``networks.toml`` says.
 
-    ``macs`` are half of what torch's FlopCounterMode counts, and ``unseen``, worked out by hand:
-    products that it has no formula for, which ``why`` names. A network that ``reads`` values has
-    real weights, shrunk where the published are large; all others are on the meta device.
+    One that ``reads`` values has real weights, shrunk where the published are large; all others
+    are on the meta device.
     """
 
     package: str
@@ -54,17 +59,17 @@ class Foreign:
         generator = torch.Generator().manual_seed(0)
 
         def made(value: Any) -> Any:
-            if isinstance(value, str) and " " in value:
-                runs = (each.partition("*")[::2] for each in value.split())
-                return torch.tensor([[int(t) for t, n in runs for _ in range(int(n or 1))]])
-            if isinstance(value, str):
-                return parse(value).tensor(generator)
             if isinstance(value, dict):
                 return {name: made(each) for name, each in value.items()}
             if isinstance(value, list):
                 has_shapes = any(isinstance(x, str) for x in tree_leaves(value))
                 return [made(each) for each in value] if has_shapes else torch.tensor(value)
-            return value
+            if not isinstance(value, str):
+                return value
+            if " " not in value:
+                return parse(value).tensor(generator)
+            runs = (each.partition("*")[::2] for each in value.split())
+            return torch.tensor([[int(token) for token, n in runs for _ in range(int(n or 1))]])
 
         found = made(self.inputs)
         if not self.reads:
@@ -74,10 +79,17 @@ class Foreign:
     def _built(self) -> nn.Module:
         _name_operators_of_torchvision()
         # behind a space the names of one network's settings differ
-        return _BUILDERS.get(self.package, _attribute)(self.name.split()[0], self.config)
-
-
-_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
+        inside, _, name = self.name.split()[0].rpartition(".")
+        module = MODULES.get(self.package, self.package) + (f".{inside}" if inside else "")
+        found = importlib.import_module(module)
+        if self.package in ("timm", "open_clip"):
+            return found.create_model(name)
+        if self.package == "torchvision":
+            return found.get_model(name)
+        kind = getattr(found, name)
+        if self.package == "transformers":
+            return kind(kind.config_class(**self.config))
+        return kind(**self.config)
 
 
 @cache
@@ -94,49 +106,7 @@ def _name_operators_of_torchvision() -> None:
             _LIBRARY.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
-def _found(name: str) -> Any:
-    module, _, attribute = name.rpartition(".")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def _attribute(name: str, config: dict[str, Any]) -> nn.Module:
-    return _found(name)(**config)
-
-
-def _configured(name: str, config: dict[str, Any]) -> nn.Module:
-    kind = _found(f"transformers.{name}")
-    return kind(kind.config_class(**config))
-
-
-def _text(name: str, config: dict[str, Any]) -> nn.Module:
-    layers = _found(f"x_transformers.{name}")(dim=256, depth=4, heads=8, **config)
-    wrapper = _found("x_transformers.TransformerWrapper")
-    return wrapper(num_tokens=256, max_seq_len=128, attn_layers=layers)
-
-
-def _in(module: str) -> Callable[[str, dict[str, Any]], nn.Module]:
-    return lambda name, config: _attribute(f"{module}.{name}", config)
-
-
-_BUILDERS: dict[str, Callable[[str, dict[str, Any]], nn.Module]] = {
-    "diffusers": _in("diffusers"),
-    "efficientnet_pytorch": lambda name, _: _found("efficientnet_pytorch.EfficientNet").from_name(
-        name
-    ),
-    "hiera": _in("hiera"),
-    "monai": _in("monai.networks.nets"),
-    "open_clip": lambda name, _: _found("open_clip.create_model")(name),
-    "perceiver_pytorch": _in("perceiver_pytorch"),
-    "pytorchvideo": _in("pytorchvideo.models.hub"),
-    "segmentation_models_pytorch": lambda name, config: _found(
-        f"segmentation_models_pytorch.{name}"
-    )(**{"encoder_name": "resnet34", "encoder_weights": None} | config),
-    "timm": lambda name, _: _found("timm.create_model")(name),
-    "torchvision": lambda name, _: _found("torchvision.models.get_model")(name),
-    "transformers": _configured,
-    "vit_pytorch": _in("vit_pytorch"),
-    "x_transformers": _text,
-}
+_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 
 
 def networks() -> list[Foreign]:

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-from contextlib import nullcontext
 
 import pytest
 import torch
@@ -13,11 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import vidcost
 from vidcost.bench.call import positional
 
-pytestmark = [
-    pytest.mark.foreign,
-    # what they warn of is theirs
-    pytest.mark.filterwarnings("ignore"),
-]
+# what they warn of is theirs
+pytestmark = [pytest.mark.foreign, pytest.mark.filterwarnings("ignore")]
+NETWORKS = {str(each): each for each in networks()}
 
 
 def needs(package: str) -> None:
@@ -33,17 +30,17 @@ def flops(foreign: Foreign, *, grad: bool = False) -> int:
     """What torch's counter says; its products of fused attention on a CPU are none, so in parts."""
     network, values = positional(foreign.network(), foreign.arguments())
     counter = FlopCounterMode(display=False)
-    with nullcontext() if grad else torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+    with torch.set_grad_enabled(grad), sdpa_kernel(SDPBackend.MATH), counter:
         network(*values)
     return counter.get_total_flops()
 
 
+# a package is imported by one worker
 @pytest.mark.parametrize(
     "foreign",
-    # a package is imported by one worker
     [
-        pytest.param(each, id=str(each), marks=pytest.mark.xdist_group(each.package))
-        for each in networks()
+        pytest.param(each, id=name, marks=pytest.mark.xdist_group(each.package))
+        for name, each in NETWORKS.items()
     ],
 )
 def test_a_network_is_counted_as_it_is(foreign, monkeypatch):
@@ -61,25 +58,9 @@ def test_a_network_is_counted_as_it_is(foreign, monkeypatch):
     assert 2 * (foreign.macs - eval(foreign.unseen)) == found
 
 
-def test_there_are_many_of_many():
-    found = networks()
-    assert len(found) >= 100
-    assert len({each.package for each in found}) >= 13
-
-
-# small ones of each kind of operator: what other counters print is explained
-EXPLAINED = (
-    "transformers-VideoMAEForPreTraining",
-    "transformers-MixtralForCausalLM",
-    "efficientnet_pytorch-efficientnet-b0",
-    "x_transformers-Decoder rotary",
-    "x_transformers-Decoder alibi_pos_bias",
-)
-
-
-@pytest.mark.parametrize("name", EXPLAINED)
+@pytest.mark.parametrize("name", ["VideoMAEForPreTraining", "MixtralForCausalLM"])
 def test_every_counter_is_explained(name):
-    foreign = next(each for each in networks() if str(each) == name)
-    needs(foreign.package)
-    found = vidcost.explain(foreign._built(), foreign.arguments())
+    needs("transformers")
+    foreign = NETWORKS[f"transformers-{name}"]
+    found = vidcost.explain(foreign.network(), foreign.arguments())
     assert [0] * 7 == [entry.remainder for entry in found.entries], found.entries
