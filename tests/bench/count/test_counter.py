@@ -276,6 +276,8 @@ def test_nested_tensors_count_what_they_hold():
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+# torch 2.15 warns of caches that it compiles past
+@pytest.mark.filterwarnings("ignore:Dynamo detected")
 def test_compiled_networks_count_as_they_are_written():
     layer = nn.Linear(5, 7)
     for model in (torch.compile(layer), nn.Sequential(torch.compile(layer))):
