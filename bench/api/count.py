@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from vidcost.bench.api.guest import NotCopyable, called, copied, guarded, outline
+from vidcost.bench.api.guest import NotCopyable, called, clone, copied, guarded, outline
 from vidcost.bench.call import Inputs
 from vidcost.bench.count import counter
 from vidcost.bench.count.counter import Count, UncountedOperator
@@ -244,7 +245,13 @@ def _on_meta_or_here(
         except Exception as error:  # whatever does not work without values
             why = why or named(error)
     device = next((x.device for x in (*network.parameters(), *values)), None)
-    here = [x.detach().clone().requires_grad_(x.requires_grad) for x in values]
+    held = sum(x.numel() * x.element_size() for x in (*network.parameters(), *values)) / 1e6
+    logging.getLogger("vidcost").warning(
+        "a network runs once on %s, for want of values: memory of one pass beside weights and "
+        "inputs of %.1f MB, which are not copied",
+        *(device, held),
+    )
+    here = [clone(x.detach()).requires_grad_(x.requires_grad) for x in values]
     try:
         guest = copied(network)
     except NotCopyable as error:

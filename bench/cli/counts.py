@@ -220,9 +220,8 @@ def explain(
         for each in entries.values():
             print_table(statement_table(each), as_)
     if everything:
-        write_document(
-            results / "reconciliation.md", reconciliation_markdown(shown), command="explain"
-        )
+        text = reconciliation_markdown(shown)
+        write_document(results / "reconciliation.md", text, command="explain")
         write_lines(results / "reconciliation.jsonl", tidy_table(shown).lines, command="explain")
     off = (line for entry in shown if not entry.balanced for line in entry.complaints)
     report((*failed, *off))

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -41,9 +41,8 @@ class Call:
 class FunctionCall:
     """One call of a function: ``operations[first:last]`` of the count are those that it ran.
 
-    ``module`` is the innermost module that was running. ``detail`` is an einsum's equation or an
-    interpolation's mode. ``operands`` are the shapes of the tensors it was given, ``output`` that
-    of what it returned.
+    ``module`` is the innermost that was running, ``detail`` an einsum's equation or an
+    interpolation's mode; ``operands`` are shapes of the tensors given, ``output`` of the result.
     """
 
     function: str
@@ -63,6 +62,7 @@ class Count:
     that other counters count as one. ``multiply`` are elements of the results of multiplications
     element by element, where no sum makes a product of them. ``outputs`` are by module. ``masked``
     are MACs of attention whose result a mask discards, by its name; they are counted, too.
+    ``unused`` are the indices of operations from which no output of the network comes.
     """
 
     params: int
@@ -73,6 +73,7 @@ class Count:
     multiply: int = 0
     outputs: Mapping[str, Shape] = field(default_factory=dict)
     masked: Mapping[str, int] = field(default_factory=dict)
+    unused: frozenset[int] = frozenset()
 
     @property
     def total(self) -> Cost:
@@ -121,8 +122,12 @@ def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Cou
         Functions(log),
         log,
     ):
-        model(*inputs)
-    return log.counted(model)
+        output = model(*inputs)
+    found = log.counted(model)
+    unused = log.operands.followed & ~log.operands.sources(tensors_in(output))
+    return replace(
+        found, unused=frozenset(i for i in range(unused.bit_length()) if unused >> i & 1)
+    )
 
 
 class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -174,6 +179,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = meta.call(func, args, kwargs)
         # what returns nothing writes to its arguments
         results = tensors_of(args if result is None else (result,))
+        first = len(self.operations)
         if rule is None:
             self.operations += self.without_rule(name, args, results)
         else:
@@ -183,7 +189,8 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             out = result if whose != "vidcost" else results[0]
             parts = rule(args, out, self.operands.is_constant)
             self.operations += self.with_rule(name, args, results, parts, whose)
-        self.operands.follow(name, (*args, *kwargs.values()) if kwargs else args, results)
+        made = (1 << len(self.operations)) - (1 << first)
+        self.operands.follow(name, (*args, *kwargs.values()) if kwargs else args, results, made)
         return result
 
     def counted(self, model: nn.Module | None = None) -> Count:
@@ -276,6 +283,7 @@ _FUNCTIONS: dict[Callable[..., Any], str] = {
     F.interpolate: "interpolate",
     F.grid_sample: "grid_sample",
     F.scaled_dot_product_attention: "attention",
+    torch.Tensor.is_cpu.__get__: "is_cpu",  # type: ignore[attr-defined]
     **dict.fromkeys((torch.outer, torch.ger, torch.Tensor.outer, torch.Tensor.ger), "outer"),
     **dict.fromkeys((torch.kron, torch.Tensor.kron), "outer"),
     **dict.fromkeys((F.rms_norm, torch.rms_norm), "rms_norm"),
@@ -301,7 +309,9 @@ class Functions(TorchFunctionMode):
         name, log = _FUNCTIONS.get(func), self._log
         if name == "attention":
             self._note_mask(*args, **kwargs)
-        if name is None or name == "attention":
+        if name == "is_cpu" and args[0].is_meta:
+            raise RuntimeError("is_cpu asks about the device: only the network's own can answer")
+        if name in (None, "attention", "is_cpu"):
             return func(*args, **kwargs)
         first = len(log.operations)
         is_product, hides = name in ("einsum", "outer"), name in ("rms_norm", "dropout")
@@ -329,15 +339,14 @@ class Functions(TorchFunctionMode):
         return result
 
     def _note_mask(self, *args: Any, **kwargs: Any) -> None:
-        given = dict(zip(_ATTENTION, args, strict=False)) | kwargs
-        query, key, value, mask = (given.get(name) for name in _ATTENTION[:4])
+        given: dict[str, Any] = dict(zip(_ATTENTION, args, strict=False)) | kwargs
+        (query, key, value), mask = (given[n] for n in _ATTENTION[:3]), given.get("attn_mask")
         rows, columns, masked = query.shape[-2], key.shape[-2], self._log.masked
-        # each score is one product of query and key, and one with value
         macs = math.prod(query.shape[:-2]) * (query.shape[-1] + value.shape[-1])
         if given.get("is_causal"):
-            # keys after their queries
             square = min(rows, columns)
-            masked["is_causal"] += macs * (square * (square - 1) // 2 + rows * (columns - square))
+            keys_after = square * (square - 1) // 2 + rows * (columns - square)
+            masked["is_causal"] += macs * keys_after
         elif mask is not None and mask.is_meta:
             masked["attn_mask, whose values are not known, at most"] += macs * rows * columns
         elif mask is not None:

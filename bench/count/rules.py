@@ -109,7 +109,7 @@ def _amount(of: Callable[[Args, Any], int], kind: str = "") -> Rule:
 
 
 def _filtered(args: Args, out: Tensor) -> int:
-    return out.numel() * math.prod(args[1].shape[1:])
+    return int(out.numel() * math.prod(args[1].shape[1:]))
 
 
 def _filters(args: Args, out: Any) -> int:
@@ -150,7 +150,7 @@ def _attention_backward(keys: Callable[[Args], int], query: int = 0) -> Rule:
 
     def macs(args: Args, out: Any) -> int:
         q, _, v = args[query : query + 3]
-        return math.prod(q.shape[:-1]) * keys(args) * (3 * q.shape[-1] + 2 * v.shape[-1])
+        return int(math.prod(q.shape[:-1]) * keys(args) * (3 * q.shape[-1] + 2 * v.shape[-1]))
 
     return _amount(macs, "matmul")
 
@@ -192,9 +192,8 @@ def _eliminated(factored: Callable[[int, int], int], substitutions: int, matrix:
 
     def macs(args: Args, out: Tensor) -> int:
         *batch, rows, columns = args[matrix].shape
-        solutions = out.numel() // max(rows, 1)
-        substituted = solutions * substitutions * (rows * (rows - 1) // 2)
-        return math.prod(batch) * factored(rows, columns) + substituted
+        substituted = out.numel() // max(rows, 1) * substitutions * (rows * (rows - 1) // 2)
+        return int(math.prod(batch) * factored(rows, columns) + substituted)
 
     return _amount(macs)
 
@@ -253,13 +252,11 @@ RULES: dict[str, Rule] = {
     # (theta, size, align_corners): each coordinate is a row of theta times a position and 1
     **_named("affine_grid_generator", _amount(_coordinates)),
     **_named("_trilinear", _amount(_trilinear)),
-    # (x, y, norm): the difference of each coordinate is squared and added, by a product or not; by
-    # another norm than 2 it is not squared
+    # (x, y, norm): by norm 2 each coordinate's difference is squared and added, as a product or not
     **_named("_euclidean_dist", _amount(_coordinates)),
     **_named("_cdist_forward", _amount(lambda args, out: (args[2] == 2) * _coordinates(args, out))),
     **_named("_pdist_forward", _amount(lambda args, out: (args[1] == 2) * _coordinates(args, out))),
-    # (rows, indices, ..., weights, ...); (gradient, indices, ..., weights, ...); (gradient, rows,
-    # indices, ...)
+    # (rows, indices, ...), (gradient, indices, ...) or (gradient, rows, indices, ...)
     **_named("_embedding_bag _embedding_bag_forward_only", _bags(1, weights=6)),
     **_named("_embedding_bag_backward", _bags(1, weights=10)),
     **_named("_embedding_bag_dense_backward", _bags(1, weights=8)),

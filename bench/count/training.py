@@ -103,11 +103,7 @@ class _Source:
 PRODUCTS = ("linear", "matmul")
 
 VECTOR_PRODUCTS = ("MvBackward0", "AddmvBackward0", "DotBackward0", "VdotBackward0")
-"""Nodes whose gradients are partly products element by element.
-
-A product of a matrix and a vector has an outer product as the matrix's gradient; an inner product
-has each vector's gradient in the other times a number.
-"""
+"""Nodes whose gradients are partly products element by element: outer ones, or by a number."""
 
 
 class _TrainingLog(Log):  # type: ignore[no-untyped-call]

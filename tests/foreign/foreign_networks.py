@@ -1,4 +1,4 @@
-"""Networks of other packages, a line of ``networks.toml`` each: nothing is loaded from anywhere."""
+"""Networks of other packages, a line of results/foreign.toml each: nothing is loaded from anywhere."""
 
 import importlib
 import tomllib
@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from vidcost.bench.user.network import parse
 
+TABLE = Path(__file__).parents[2] / "results/foreign.toml"
 MODULES = {
     "monai": "monai.networks.nets",
     "pytorchvideo": "pytorchvideo.models.hub",
@@ -24,7 +25,7 @@ MODULES = {
 
 @dataclass(frozen=True)
 class Foreign:
-    """A network of ``package``, with what its line in ``networks.toml`` says.
+    """A network of ``package``, with what its line in the table says.
 
     One that ``reads`` values has real weights, shrunk where the published are large; all others
     are on the meta device.
@@ -111,7 +112,7 @@ _LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 
 def networks() -> list[Foreign]:
     """All of them."""
-    tables = tomllib.loads(Path(__file__).with_name("networks.toml").read_text("utf-8"))
+    tables = tomllib.loads(TABLE.read_text("utf-8"))
     shared = tables.pop("shared")
 
     def complete(config: Any) -> Any:

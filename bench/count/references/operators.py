@@ -76,10 +76,7 @@ TORCH = Reference(
     _profile_torch,
 )
 PTFLOPS = Reference(
-    name="ptflops-aten",
-    flop_terms=partial(_dispatched_terms, _SEEN, True),
-    param_terms=_frozen,
-    profile=_profile_ptflops,
+    *("ptflops-aten", partial(_dispatched_terms, _SEEN, True), _frozen, _profile_ptflops),
     package="ptflops",
     optional=True,
 )
@@ -89,15 +86,10 @@ PTFLOPS = Reference(
 
 _CATEGORIES = {
     "conv": "convolutions",
-    **dict.fromkeys(("linear", "addmm", "mm", "bmm", "matmul", "einsum"), "products"),
-    "batch_norm": "BatchNorm",
-    "group_norm": "GroupNorm",
-    "layer_norm": "LayerNorm",
-    "instance_norm": "InstanceNorm",
+    **dict.fromkeys("linear addmm mm bmm matmul einsum".split(), "products"),
+    **{f"{name.lower()}_norm": f"{name}Norm" for name in ("Batch", "Group", "Layer", "Instance")},
     "adaptive_avg_pool2d": "pooling",
-    "upsample_nearest2d": "resampling",
-    "upsample_bilinear2d": "resampling",
-    "grid_sampler": "resampling",
+    **dict.fromkeys("upsample_nearest2d upsample_bilinear2d grid_sampler".split(), "resampling"),
 }
 
 _NORMS = {
@@ -121,8 +113,13 @@ def _flop_terms(model: nn.Module, count: Count) -> Terms:
     modules = modules_by_name(model)
     for index, operation in enumerate(count.operations):
         module = modules[operation.module]
-        if operation.kind in PRODUCTS and operation.operator not in _SEEN:
-            yield f"{operation.operator} unseen", "products", -operation.amount
+        unused = index in count.unused
+        if operation.kind in PRODUCTS and (unused or operation.operator not in _SEEN):
+            name = "what no output needs" if unused else operation.operator
+            part = "convolutions" if operation.kind == "conv" else "products"
+            yield f"{name} unseen", part, -operation.amount
+        elif unused:
+            continue
         elif operation.operator == "_safe_softmax":
             # scaled_dot_product_attention alone uses it, between its two products
             both = count.operations[index - 1].amount + count.operations[index + 1].amount
@@ -190,9 +187,9 @@ def _norm(module: nn.Module, operation: Operation) -> Terms:
 
 
 FVCORE = Reference(
-    name="fvcore",
+    "fvcore",
+    _flop_terms,
     profile=_profile_fvcore,
-    flop_terms=_flop_terms,
     categories=_CATEGORIES,
     package="fvcore",
     # torch's JIT cannot trace operators that are written in Python, as many are on meta

@@ -50,8 +50,18 @@ _PER_UPSAMPLED = {"linear": 5, "bilinear": 11, "bicubic": 224 + 35}
 """Operations per output element, by mode."""
 
 
-def _nothing(module: Any, operation: Operation) -> tuple[str, int]:
-    return "", 0
+def _per(
+    name: str, amount: Callable[[Operation], int]
+) -> Callable[[Any, Operation], tuple[str, int]]:
+    return lambda module, operation: (name, amount(operation))
+
+
+_nothing = _per("", lambda operation: 0)
+_recurrent = _per("recurrent layers, their products alone", lambda operation: -operation.amount)
+_leaky = _per("leaky activations, 1 per element", lambda operation: operation.amount)
+_average = _per(
+    "average pooling, 1 per output element", lambda operation: math.prod(operation.output)
+)
 
 
 def _transposed(module: Any, operation: Operation) -> tuple[str, int]:
@@ -63,10 +73,6 @@ def _transposed(module: Any, operation: Operation) -> tuple[str, int]:
 def _bias(module: Any, operation: Operation) -> tuple[str, int]:
     out = math.prod(operation.output)
     return "bias of convolutions, 1 per output element", 0 if module.bias is None else out
-
-
-def _recurrent(module: Any, operation: Operation) -> tuple[str, int]:
-    return "recurrent layers, their products alone", -operation.amount
 
 
 def _norm(name: str, affine: int, plain: int, module: Any, operation: Operation) -> tuple[str, int]:
@@ -81,21 +87,11 @@ def _softmax(module: Any, operation: Operation) -> tuple[str, int]:
     return "softmax modules, 3 per element less 1 per row", counted
 
 
-def _leaky(module: Any, operation: Operation) -> tuple[str, int]:
-    return "leaky activations, 1 per element", operation.amount
-
-
-def _average(module: Any, operation: Operation) -> tuple[str, int]:
-    return "average pooling, 1 per output element", math.prod(operation.output)
-
-
-def _adaptive(
-    divided: Callable[[int, int], Any], module: Any, operation: Operation
-) -> tuple[str, int]:
+def _adaptive(divided: Any, module: Any, operation: Operation) -> tuple[str, int]:
     into, out = operation.operands[0] or (), operation.output
     kernel = math.prod(map(divided, into[2:], out[2:]))
-    counted = int((kernel + 1) * math.prod(out))
-    return "adaptive pooling, kernel + 1 per output element", counted
+    name = "adaptive pooling, kernel + 1 per output element"
+    return name, int((kernel + 1) * math.prod(out))
 
 
 def _average_windows(module: Any, operation: Operation) -> tuple[str, int]:
@@ -348,10 +344,7 @@ def _by_type(module: nn.Module, layers: dict[str, Any]) -> Iterator[tuple[str, f
 
 
 THOP = Reference(
-    name="thop",
-    flop_terms=_THOP.flop_terms,
-    param_terms=_THOP.param_terms,
-    profile=partial(_profile, True),
+    *("thop", _THOP.flop_terms, _THOP.param_terms, partial(_profile, True)),
     categories={
         **{each.__name__: layer.part for layer in _THOP.layers for each in layer.types},
         **{each.__name__: "recurrent" for each in _CELLS},
@@ -360,15 +353,12 @@ THOP = Reference(
     package="thop",
 )
 THOP_2020 = Reference(
-    name="thop-2020",
-    flop_terms=_MAY_2020.flop_terms,
-    param_terms=_MAY_2020.param_terms,
+    *("thop-2020", _MAY_2020.flop_terms, _MAY_2020.param_terms),
     reimplemented="0.0.31.post2005241907",
 )
 ULTRALYTICS = Reference(
-    name="ultralytics-thop",
-    flop_terms=_ULTRALYTICS.flop_terms,
     # its tree of layers leaves out functions, so there is only the total
+    *("ultralytics-thop", _ULTRALYTICS.flop_terms),
     profile=partial(_profile, False),
     package="thop",
     installed_as="ultralytics-thop",

@@ -72,9 +72,5 @@ def _seen_parameters(module: nn.Module) -> int:
 
 
 TORCHINFO = Reference(
-    name="torchinfo",
-    flop_terms=_torchinfo_terms,
-    profile=_profile_torchinfo,
-    package="torchinfo",
-    optional=True,
+    *("torchinfo", _torchinfo_terms), profile=_profile_torchinfo, package="torchinfo", optional=True
 )

@@ -284,6 +284,25 @@ def test_compiled_networks_count_as_they_are_written():
         assert 105 == vidcost.count(model, torch.zeros(3, 5)).macs
 
 
+class Branching(nn.Module):
+    """On a CPU two layers, elsewhere three."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(5, 5) for _ in range(3))
+
+    def forward(self, x):
+        for layer in self.layers[: 2 if x.is_cpu and not x.is_cuda else 3]:
+            x = layer(x)
+        return x
+
+
+def test_a_branch_on_the_device_is_taken_on_the_networks_own():
+    found = vidcost.count(Branching(), torch.zeros(3, 5))
+    assert ("cpu", 150) == (found.counted_on, found.macs)
+    assert "Counted on cpu, because of RuntimeError: is_cpu asks about the device" in repr(found)
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_a_scripted_module_counts_under_its_caller():
     scripted = torch.jit.script(nn.Sequential(nn.Linear(5, 7), nn.ReLU()))

@@ -66,6 +66,20 @@ class Resampled(nn.Module):
         return F.grid_sample(y, grid, align_corners=False)
 
 
+class Unused(nn.Module):
+    """Layers for nothing: what they return is dropped."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(7, 5), nn.LayerNorm(7)])
+        self.head = nn.Linear(7, 11)
+
+    def forward(self, x):
+        for layer in self.layers:
+            layer(x)
+        return self.head(x), (x * 2).relu_()
+
+
 class Experts(nn.Module):
     """Rows that take one of three matrices each, in half precision."""
 
@@ -103,6 +117,7 @@ NETWORKS = THOP_2020["NETWORKS"] | {
         Calls(lambda x: torch.einsum("bijk,blk->bijl", x, x.flatten(1, 2)[:, :3])),
         (2, 7, 11, 13),
     ),
+    "unused": (Unused(), (2, 3, 7)),
     "experts": (Experts(), (11, 8)),
     "attention alone": (Calls(lambda x: F.scaled_dot_product_attention(x, x, x)), (2, 3, 11, 7)),
     "attention layers": (
@@ -211,6 +226,11 @@ BY_HAND = {
     },
     # 2 of 7x11x13 by 3 are 6,006 products, printed twice as 1.201e+04; half of that is 6,005
     "rounded einsum": {"fvcore": {"einsum, as numpy rounds it": -1}},
+    "unused": {
+        "fvcore": {"what no output needs unseen": -2 * 3 * 7 * 5},
+        "thop": {"LayerNorm, 4 per element": 4 * 42},
+        "torch": {},
+    },
     # 11 rows, with one matrix of 8 x 16 each
     "experts": {
         **{n: {"_grouped_mm unseen": -11 * 8 * 16} for n in ("fvcore", "torch", "ptflops-aten")},
