@@ -1,4 +1,4 @@
-"""Networks of other packages, a line of results/foreign.toml each: nothing is loaded from anywhere."""
+"""Networks of other packages, a line of results/foreign.toml each; nothing is loaded."""
 
 import importlib
 import tomllib
