@@ -13,8 +13,6 @@ from vidcost.bench.cli.output import print_table, report
 
 compare_app = typer.Typer()
 
-BUDGET = "2m"
-
 
 @compare_app.command(
     "compare",
@@ -55,11 +53,8 @@ def compare(
     axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: options.Threads = None,
     budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="Time for so long in all: 90s, 10m, 0s for not; default: 2m."
-        ),
-    ] = None,
+        str, typer.Option(metavar="TIME", help="Time for so long in all: 90s, 10m, 0s for not.")
+    ] = "2m",
     time_limit: options.TimeLimit = "5m",
     resume: options.Resume = True,
     results: options.Results = Path("results"),
@@ -92,7 +87,7 @@ def compare(
 
     began, since = monotonic(), now()
     machine.check_device(device)
-    budget_s, limit = seconds(budget or BUDGET), limit_s(time_limit)
+    budget_s, limit = seconds(budget), limit_s(time_limit)
     _, own = parted(networks)
     check_options(own, inputs)
     if own and (classes or axes.keys() & {"frames", "size"}):

@@ -13,20 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 
 from vidcost.bench import files
+from vidcost.bench.cli import options
 from vidcost.bench.cli.axis_options import with_axes, with_parts
-from vidcost.bench.cli.options import (
-    TIME_LIMIT,
-    As,
-    Device,
-    Format,
-    Frames,
-    Inputs,
-    Json,
-    Results,
-    Size,
-    TimeLimit,
-    Wide,
-)
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.extras import require
 from vidcost.bench.progress import progress
@@ -133,9 +121,9 @@ class Reporting:
 
     junit: Junit = None
     openmetrics: OpenMetrics = None
-    as_: As = None
-    json: Json = False
-    wide: Wide = False
+    as_: options.As = None
+    json: options.Json = False
+    wide: options.Wide = False
 
     def conclude(self, result: Result) -> None:
         """Report the verdicts everywhere, and exit accordingly."""
@@ -160,17 +148,17 @@ def gate_counts(
         list[str] | None,
         typer.Argument(help="Networks of your own, my_net.py:make_model; none: all rows here."),
     ] = None,
-    inputs: Inputs = None,
+    inputs: options.Inputs = None,
     baseline: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The baseline of your own networks, TOML.")
     ] = None,
     update: Annotated[
         bool, typer.Option("--update", help="Write the counts of now to the baseline.")
     ] = False,
-    time_limit: TimeLimit = TIME_LIMIT,
-    results: Results = Path("results"),
-    as_: As = None,
-    json: Json = False,
+    time_limit: options.TimeLimit = options.TIME_LIMIT,
+    results: options.Results = Path("results"),
+    as_: options.As = None,
+    json: options.Json = False,
 ) -> None:
     """Count and compare with a baseline, exactly; any difference fails.
 
@@ -201,7 +189,7 @@ def _gate_networks(
     path: Path | None,
     update: bool,
     time_limit: str,
-    as_: Format | None,
+    as_: options.Format | None,
 ) -> None:
     from vidcost.bench.cli.targets import failures, limit_s, network_cells
     from vidcost.bench.gate import baseline
@@ -244,7 +232,7 @@ def _gate_networks(
 
 
 def _conclude_counts(
-    table: Table, summary: str, changes: Sequence[Change], as_: Format | None
+    table: Table, summary: str, changes: Sequence[Change], as_: options.Format | None
 ) -> None:
     """Print the changes, tell GitHub, and fail if there are any."""
     from vidcost.bench.report.gate import annotation, tell_github
@@ -264,8 +252,8 @@ def _conclude_counts(
 @gate_app.command("accept", epilog='Example: `vidcost gate accept --reason "PNL pools once"`')
 def gate_accept(
     reason: Annotated[str, typer.Option(help="Why the counts change; it is kept.")],
-    results: Results = Path("results"),
-    json: Json = False,
+    results: options.Results = Path("results"),
+    json: options.Json = False,
 ) -> None:
     """Make the counts of now the baseline of `vidcost gate counts`, with the reason.
 
@@ -278,7 +266,7 @@ def gate_accept(
 
     accepted = accept(rows_beside(record.read(results)), results, reason)
     if json:
-        print_table(row_change_table(accepted), Format.JSON)
+        print_table(row_change_table(accepted), options.Format.JSON)
     typer.echo(accepted_line(accepted, results), err=json)
 
 
@@ -301,9 +289,9 @@ def gate_time(
     ] = None,
     blocks: Blocks = None,
     shapes: Shapes = None,
-    frames: Frames = None,
-    size: Size = None,
-    device: Device = "cpu",
+    frames: options.Frames = None,
+    size: options.Size = None,
+    device: options.Device = "cpu",
     axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: Threads = 1,
     *,

@@ -117,8 +117,7 @@ def run(
         timed.sort(key=lambda row: (row.network not in carriers, records[row.name].macs))
         cells = plan.cells_for(timed, {"threads": machine.default_threads("cpu")})
         taken = take(cells, results, budget_s=budget_s, command="vidcost run")
-    printed = dict(zip(paper.titles, made, strict=True))
-    shown = [printed[number] for number in paper.cost_tables]
+    shown = [t for n, t in zip(paper.titles, made, strict=True) if n in paper.cost_tables]
     shown += [timing_table(taken.timings)] if taken.timings else []
     print_tables(shown, options.Format.JSON if json else None)
     typer.echo(

@@ -6,17 +6,7 @@ from typing import Any, get_args
 
 import jinja2
 
-from vidcost.bench.audit import (
-    KINDS,
-    Judged,
-    Recipe,
-    Said,
-    Verdict,
-    built,
-    figures,
-    judge_claims,
-    ours,
-)
+from vidcost.bench import audit
 from vidcost.bench.count.modules import closed_forms
 from vidcost.bench.report.table import Column, Table, billions, integer, millions
 from vidcost.papers import catalog
@@ -77,7 +67,7 @@ def render(paper: Paper, template: str, **context: Any) -> str:
         raise ValueError(f"{folder / template} cannot be rendered: {error}") from None
 
 
-def findings(paper: Paper, judged: Sequence[Judged]) -> tuple[Finding, ...]:
+def findings(paper: Paper, judged: Sequence[audit.Judged]) -> tuple[Finding, ...]:
     """What the paper's findings.md.j2 says, with numbers counted now; none if it has no such file.
 
     The template calls ``finding(title, conditions, commands)`` around the text of each. Conditions
@@ -114,8 +104,8 @@ def findings(paper: Paper, judged: Sequence[Judged]) -> tuple[Finding, ...]:
         printed=paper.entry,
         judged=lambda *place: places[place],
         figure=Figure.parse,
-        counted=ours,
-        recipe=Recipe.parse,
+        counted=audit.ours,
+        recipe=audit.Recipe.parse,
         words=_words,
         row=lambda name: catalog.select([name])[0],
         blocks=_blocks,
@@ -125,18 +115,18 @@ def findings(paper: Paper, judged: Sequence[Judged]) -> tuple[Finding, ...]:
 
 def _blocks(row: str, inside: str) -> list[int]:
     """The different MACs of blocks with closed forms ``inside`` a part of a row's network."""
-    model, counted = built(Recipe.parse(row))
+    model, counted = audit.built(audit.Recipe.parse(row))
     checks = [check for check in closed_forms(model, counted)[0] if check.module.startswith(inside)]
     names = [check.module for check in checks]
     outermost = (c for c in checks if not any(c.module.startswith(f"{name}.") for name in names))
     return sorted({check.counted.macs for check in outermost})
 
 
-def audit_markdown(paper: Paper, judged: Sequence[Judged], found: Sequence[Finding]) -> str:
+def audit_markdown(paper: Paper, judged: Sequence[audit.Judged], found: Sequence[Finding]) -> str:
     """The whole document: findings first, then every figure and every claim."""
     counts = ", ".join(f"{count} {verdict}" for verdict, count in verdict_counts(judged).items())
     tables = f"Table {', '.join(map(str, paper.cost_tables))}"
-    claims = judge_claims(paper)
+    claims = audit.judge_claims(paper)
     of_text = ", and every cost claim of its text" if claims else ""
     parts = [
         f"# Audit\n\nEvery parameter and FLOPs figure that {paper.paper} prints in {tables}"
@@ -158,7 +148,7 @@ def audit_markdown(paper: Paper, judged: Sequence[Judged], found: Sequence[Findi
     return "\n".join(parts)
 
 
-def figure_table(judged: Sequence[Judged]) -> Table:
+def figure_table(judged: Sequence[audit.Judged]) -> Table:
     """Every printed figure with its verdict."""
     lines: list[dict[str, Any]] = []
     for each in judged:
@@ -169,7 +159,7 @@ def figure_table(judged: Sequence[Judged]) -> Table:
                 "table": each.table,
                 "method": each.label,
                 "row": each.row.name,
-                "figure": KINDS[each.kind],
+                "figure": audit.KINDS[each.kind],
                 "printed": each.printed.printed,
                 "printed_value": each.printed.value,
                 "verdict": str(each.verdict),
@@ -216,18 +206,18 @@ def figure_table(judged: Sequence[Judged]) -> Table:
     )
 
 
-def _words(each: Judged) -> str:
+def _words(each: audit.Judged) -> str:
     assert each.recipe is not None
     is_own = each.recipe.row.name == each.row.name
     return each.recipe.words if is_own else f"row {each.recipe.spec}"
 
 
-def verdict_counts(judged: Sequence[Judged]) -> dict[Verdict, int]:
+def verdict_counts(judged: Sequence[audit.Judged]) -> dict[audit.Verdict, int]:
     """How many figures have each verdict."""
-    return {verdict: sum(each.verdict is verdict for each in judged) for verdict in Verdict}
+    return {verdict: sum(each.verdict is verdict for each in judged) for verdict in audit.Verdict}
 
 
-def claim_table(judged: Iterable[tuple[Claim, Said]]) -> Table:
+def claim_table(judged: Iterable[tuple[Claim, audit.Said]]) -> Table:
     """Cost claims with their verdicts."""
     return Table(
         title="Every cost claim",
@@ -259,7 +249,7 @@ def claim_table(judged: Iterable[tuple[Claim, Said]]) -> Table:
 
 def formula_claims(paper: Paper) -> Table:
     """The paper's claims about its formulas: by the printed forms, by the derived ones."""
-    return claim_table([each for each in judge_claims(paper) if not each[0].rows])
+    return claim_table([each for each in audit.judge_claims(paper) if not each[0].rows])
 
 
 def formula_markdown(paper: Paper) -> str:
@@ -280,18 +270,23 @@ def formula_markdown(paper: Paper) -> str:
     )
 
 
-def recipe_table(recipe: Recipe) -> Table:
+def recipe_table(recipe: audit.Recipe) -> Table:
     """One recipe in every convention, beside what the paper prints for its row, if anything."""
-    paper, counted = catalog.paper_of(recipe.row.name), figures(recipe)
+    paper, counted = catalog.paper_of(recipe.row.name), audit.figures(recipe)
     lines: list[dict[str, Any]] = []
     for kind in get_args(Kind):
         printed = paper.finest(recipe.row.name, kind) if paper else None
         met = counted.met(kind, printed)
-        ours = {"params": counted.params} if kind == "params" else counted.flops
+        given = {"params": counted.params} if kind == "params" else counted.flops
         lines += [
-            {"recipe": recipe.spec, "figure": KINDS[kind], "convention": convention, "ours": value}
+            {
+                "recipe": recipe.spec,
+                "figure": audit.KINDS[kind],
+                "convention": convention,
+                "ours": value,
+            }
             | {"printed": printed and printed.printed, "met": convention in met}
-            for convention, value in ours.items()
+            for convention, value in given.items()
         ]
     return Table(
         title=f"{recipe.spec}: {recipe.words}",

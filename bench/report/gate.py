@@ -11,18 +11,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from vidcost.bench.count.record import COUNTS
+from vidcost.bench.gate import record
 from vidcost.bench.gate.baseline import Change
 from vidcost.bench.gate.counts import HISTORY, Comparison
-from vidcost.bench.gate.record import (
-    Level,
-    Rule,
-    Run,
-    SampleComparison,
-    Verdict,
-    Version,
-    Word,
-    level,
-)
 from vidcost.bench.report.table import Column, Table, end, integer, integer_or_words, percent, text
 from vidcost.bench.report.timing import machine_in_words, megabytes, milliseconds
 from vidcost.bench.timing.record import UNKNOWN
@@ -100,7 +91,7 @@ def _percent(percent: float) -> str:
 
 # verdicts
 
-_MEANINGS: Mapping[Word, str] = {
+_MEANINGS: Mapping[record.Word, str] = {
     "REGRESSED": "slower, or needs more memory, by more than the margin",
     "INVALID": "not measured as planned, which says nothing about the change",
     "INCONCLUSIVE": "shown neither to differ by more than the margin nor to be equal",
@@ -132,7 +123,7 @@ _COLUMNS = (
 )
 
 
-def verdict_table(verdicts: Sequence[Verdict], ran: Sequence[str] = ()) -> Table:
+def verdict_table(verdicts: Sequence[record.Verdict], ran: Sequence[str] = ()) -> Table:
     """A line for each verdict, the worst first, otherwise in the order given.
 
     The legend has the reasons, but for EQUIVALENT, and ``ran``, of :func:`what_ran`.
@@ -160,7 +151,7 @@ def verdict_table(verdicts: Sequence[Verdict], ran: Sequence[str] = ()) -> Table
     )
 
 
-def _line(verdict: Verdict) -> dict[str, Any]:
+def _line(verdict: record.Verdict) -> dict[str, Any]:
     sides: dict[str, Any] = dict.fromkeys(("base_s", "head_s", "base_bytes", "head_bytes"))
     if verdict.metric == "latency":
         sides |= {"base_s": verdict.base, "head_s": verdict.head}
@@ -170,7 +161,7 @@ def _line(verdict: Verdict) -> dict[str, Any]:
     return verdict.model_dump(exclude={"base", "head", "p"}) | sides | known
 
 
-def sentence(verdict: Verdict) -> str:
+def sentence(verdict: record.Verdict) -> str:
     """The reason and the ratio of a verdict, without its target."""
     said = " ".join(verdict.why.split())
     if verdict.ratio is None:
@@ -181,10 +172,10 @@ def sentence(verdict: Verdict) -> str:
     return f"{said}; head over base {change(verdict.ratio)}{interval}"
 
 
-def what_ran(measured: Run | SampleComparison) -> tuple[str, ...]:
+def what_ran(measured: record.Run | record.SampleComparison) -> tuple[str, ...]:
     """The two sides, the machine, the number of pairs, and what is missing."""
     notes = [f"Note: {note}." for note in measured.notes]
-    if isinstance(measured, SampleComparison):
+    if isinstance(measured, record.SampleComparison):
         sides = f"Base: {measured.base}. Head: {measured.head}. vidcost {measured.vidcost}."
         known = [f"{field} {value}" for field, value in measured.conditions.items()]
         known = [each for each in known if not each.endswith(UNKNOWN)]
@@ -204,7 +195,7 @@ def what_ran(measured: Run | SampleComparison) -> tuple[str, ...]:
     )
 
 
-def _version(version: Version) -> str:
+def _version(version: record.Version) -> str:
     short = version.commit[:12]
     return short if version.ref == version.commit else f"{version.ref} ({short})"
 
@@ -213,17 +204,17 @@ def _version(version: Version) -> str:
 # toolkit, packages/core/src/command.ts
 
 
-def annotations(verdicts: Sequence[Verdict], rule: Rule) -> list[str]:
+def annotations(verdicts: Sequence[record.Verdict], rule: record.Rule) -> list[str]:
     """A workflow command for each verdict that needs an action, and notices of IMPROVED."""
     return [
         annotation(each, f"{v.word}: {v.target}, {v.metric}", sentence(v))
-        for each in get_args(Level)
+        for each in get_args(record.Level)
         for v in verdicts
-        if level(v, rule) == each
+        if record.level(v, rule) == each
     ]
 
 
-def annotation(kind: Level, title: str, message: str) -> str:
+def annotation(kind: record.Level, title: str, message: str) -> str:
     """A workflow command that shows a message beside the change."""
     title = _data(title).replace(":", "%3A").replace(",", "%2C")
     return f"::{kind} title={title}::{_data(message)}"
@@ -255,7 +246,7 @@ def tell_github(commands: Iterable[str], markdown: str, *, err: bool = False) ->
 _ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
-def openmetrics(verdicts: Sequence[Verdict]) -> str:
+def openmetrics(verdicts: Sequence[record.Verdict]) -> str:
     """A gauge of latency and one of memory, with a sample of each target and side."""
     lines = []
     for metric, unit in (("latency", "seconds"), ("memory", "bytes")):
@@ -277,7 +268,7 @@ def openmetrics(verdicts: Sequence[Verdict]) -> str:
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit(verdicts: Sequence[Verdict], ran: Sequence[str] = ()) -> str:
+def junit(verdicts: Sequence[record.Verdict], ran: Sequence[str] = ()) -> str:
     """A test suite for each metric with a test case for each target; needs the extra junit.
 
     REGRESSED is a failure, INVALID an error, INCONCLUSIVE skipped. The time of a test case is

@@ -296,5 +296,5 @@ def machine_in_words(machine: Machine) -> str:
     """Device, versions and CPU cores."""
     known = {"driver": machine.driver, "CUDA": machine.cuda, "cuDNN": machine.cudnn}
     versions = [f"{name} {value}" for name, value in known.items() if value != UNKNOWN]
-    cores = f"{machine.cores} CPU cores ({machine.cpu})"
+    cores = f"{machine.cores} CPU cores{f' ({machine.cpu})' * (machine.cpu != machine.device)}"
     return f"Device: {', '.join([machine.device, f'torch {machine.torch}', *versions, cores])}."

@@ -30,7 +30,7 @@ PARENT = frozenset("figures on_ray parent plan store sweep".split())
 
 def describe(device: str) -> Machine:
     """The machine, as ``device`` (torch's name) sees it.  Raises: as :func:`check_device`."""
-    cpu = _cpu()
+    cpu = cpu_of()
     return Machine(
         **({"device": cpu} if check_device(device) == "cpu" else _gpu(device)),
         cpu=cpu,
@@ -80,14 +80,22 @@ def _gpu(device: str) -> dict[str, str]:
 
 
 @cache
-def _cpu() -> str:
+def cpu_of(facts: Path = Path("/proc/cpuinfo"), dmi: Path = Path("/sys/class/dmi/id")) -> str:
+    """The CPU with family, model and stepping, and a cloud's type of machine, where known."""
+    lines = reversed(_text(facts).splitlines())
+    known = {key.strip(): value.strip() for key, _, value in (x.partition(":") for x in lines)}
+    numbers = [f"{key} {known[key]}" for key in ("cpu family", "model", "stepping") if key in known]
+    cloud = f"{_text(dmi / 'sys_vendor')} {_text(dmi / 'product_name')}".strip()
+    more = ", ".join([*numbers, cloud] if cloud else numbers)
+    name = known.get("model name") or platform.processor() or platform.machine()
+    return f"{name} ({more})" if more else name
+
+
+def _text(path: Path) -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").strip()
     except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    # py-cpuinfo knows more systems, but asks other programs for 2.7 s in every worker
-    return named[0] if named else platform.processor() or platform.machine()
+        return ""
 
 
 def allowed_cpus() -> list[int]:

@@ -41,7 +41,7 @@ def test_conditions_that_vary_are_columns_and_the_others_stand_below(timed, cell
     found = [(line["Batch"], line["cuDNN benchmark"]) for line in cells(table)]
     assert [("1", "no"), ("8", "yes")] == found
     assert "Conditions: fp32, contiguous, eager, inference, 1 thread." in table.legend[0]
-    assert table.legend[1].startswith("Device: Abacus, torch 2.11.0, 2 CPU cores (Abacus).")
+    assert table.legend[1].startswith("Device: Abacus, torch 2.11.0, 2 CPU cores.")
 
 
 def test_tables_say_whether_intervals_are_of_one_process_or_of_several(timed):

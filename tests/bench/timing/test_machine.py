@@ -12,6 +12,7 @@ import torch
 from vidcost.bench.timing import machine as module
 from vidcost.bench.timing.machine import (
     check_device,
+    cpu_of,
     cpus_for,
     default_threads,
     describe,
@@ -19,6 +20,18 @@ from vidcost.bench.timing.machine import (
     machine_of,
     names_of,
 )
+
+
+def test_a_cpu_has_family_model_stepping_and_the_clouds_type(tmp_path):
+    one = "vendor_id : X\ncpu family : 6\nmodel : 143\nmodel name : Xeon\nstepping : 8\n"
+    (tmp_path / "cpuinfo").write_text(f"{one}\n{one.replace('143', '7')}")
+    known = "Xeon (cpu family 6, model 143, stepping 8"
+    assert f"{known})" == cpu_of(tmp_path / "cpuinfo", tmp_path)
+    (dmi := tmp_path / "dmi").mkdir()
+    (dmi / "sys_vendor").write_text("Amazon EC2\n")
+    (dmi / "product_name").write_text("m7i.large\n")
+    assert f"{known}, Amazon EC2 m7i.large)" == cpu_of(tmp_path / "cpuinfo", dmi)
+    assert cpu_of(tmp_path / "none", tmp_path / "none")
 
 
 def test_a_cpu():
