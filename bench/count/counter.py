@@ -413,7 +413,7 @@ def supported(log: Log) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if found := re.search(r"HigherOrderOperator (\w+)", str(error)):
+        if found := re.search(r"\b(?:HigherOrderOperator|HOP) (\w+)", str(error)):
             raise UncountedOperator(
                 f"{found[1]}, a function of functions, cannot be counted: call what it calls"
             ) from error

@@ -276,6 +276,8 @@ def test_nested_tensors_count_what_they_hold():
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+# torch 2.15 warns of caches that it compiles past
+@pytest.mark.filterwarnings("ignore:Dynamo detected")
 def test_compiled_networks_count_as_they_are_written():
     layer = nn.Linear(5, 7)
     for model in (torch.compile(layer), nn.Sequential(torch.compile(layer))):
@@ -301,7 +303,7 @@ def test_a_branch_on_the_device_is_taken_on_the_networks_own():
     assert "Counted on cpu, because of RuntimeError: is_cpu asks about the device" in repr(found)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_a_scripted_module_counts_under_its_caller():
     scripted = torch.jit.script(nn.Sequential(nn.Linear(5, 7), nn.ReLU()))
     found = count(nn.Sequential(nn.Linear(3, 5), scripted), torch.zeros(2, 3))

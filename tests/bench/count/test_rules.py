@@ -225,6 +225,7 @@ def test_operators_without_products_count_none(function, shapes):
     assert 0 == counted(Calls(function), *shapes, device="cpu").macs
 
 
+@pytest.mark.skipif(torch.__version__.startswith("2.8."), reason="torch 2.8 has none on CPUs")
 def test_experts_take_one_matrix_a_row_or_column():
     ends = torch.tensor([3, 16], dtype=torch.int32)
     experts = Calls(lambda a, b: torch._grouped_mm(a, b, offs=ends))
@@ -415,7 +416,9 @@ def test_every_operator_exists_and_has_one_rule(names):
     ours = [name for name in sorted(names) if not name.startswith(others)]
     names = [name.rpartition("::") for name in ours]
     libraries = [(getattr(torch.ops, lib or "aten"), name) for lib, _, name in names]
-    assert [] == [name for library, name in libraries if not hasattr(library, name)]
+    missing = {name for library, name in libraries if not hasattr(library, name)}
+    # torch 2.15 has the first no more, 2.8 not yet the others
+    assert missing <= {"cholesky", "_scaled_mm_v2", "_scaled_grouped_mm_v2"}
     assert set() == rules.RULES.keys() & rules.FREE
 
 
