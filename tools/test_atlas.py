@@ -1,6 +1,7 @@
 """Audits of published tables and the atlas, on a source of two small networks."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from atlas.audit import Convention, Counts, Network, Quantities, peak_bytes
 from atlas.networks import Built
 from atlas.published import Source
 from atlas.report import audit_markdown
+from atlas.slow_only import SlowOnly50
 from torch import nn
 
 from vidcost.bench.audit import Verdict
+from vidcost.bench.count.counter import count
+from vidcost.models.blocks.non_local import NonLocal
 
 # of 1x3x4x8x8: one convolution of 1x1x1 to 5 channels and BatchNorm: 15 MACs and 5 elements at each
 # of 256 places; parameters 15 + 10 + 6 per class, with 5 MACs per class
@@ -256,3 +260,25 @@ def test_a_network_without_views_has_no_price_of_a_video(source):
 def test_the_audit_of_a_source_is_as_committed(name):
     committed = Path("results/audits", f"{name}.md").read_text(encoding="utf-8")
     assert audit_markdown(published.audit(name, Counts())) in committed
+
+
+# what mmaction2's own networks count at 256x256, whose blocks sub-sample keys and values
+@pytest.mark.parametrize(
+    ("frames", "pairwise", "macs"),
+    [
+        (8, None, 54_518_382_592),
+        (4, "embedded-gaussian", 43_097_292_800),
+        (8, "embedded-gaussian", 96_394_313_728),
+        (8, "dot-product", 96_394_313_728),
+    ],
+)
+def test_slow_only_with_non_local_blocks_counts_as_mmaction2_does(frames, pairwise, macs):
+    block = partial(NonLocal, pairwise=pairwise, pool_keys=True)
+    after = ("res3:after-1", "res3:after-3", "res4:after-1", "res4:after-3", "res4:after-5")
+    with torch.device("meta"):
+        blocks = dict.fromkeys(after, block) if pairwise else {}
+        network = SlowOnly50(classes=400, frames=frames, size=256, blocks=blocks)
+        counted = count(network, torch.empty(1, 3, frames, 256, 256))
+    assert counted.total.macs == macs
+    blocks_params = counted.params - 31_634_496 - 2049 * 400
+    assert (blocks_params > 0) == bool(pairwise)

@@ -267,12 +267,18 @@ def _together(records: Mapping[str, Record], results: Path) -> tuple[dict[str, R
 def _written_tables(
     paper: Paper, numbers: Sequence[int | str], records: Mapping[str, Record], results: Path
 ) -> list[Table]:
-    """The tables of those numbers, which are written to files."""
+    """The tables of those numbers; their files also have what GPUs took for their rows."""
     from vidcost.bench.report.paper import paper_table
+    from vidcost.bench.report.timing import with_timings
+    from vidcost.bench.timing.store import stored_by_device
     from vidcost.papers.catalog import printed_rows
 
     made = [paper_table(number, paper, printed_rows(paper), records) for number in numbers]
+    stored = stored_by_device(results).values()
+    on_gpus = [[each for each in timings if each.cell.device != "cpu"] for timings in stored]
     for number, table in zip(numbers, made, strict=True):
-        path = results / "tables" / paper.name / f"table{number}.md"
-        write_document(path, table.wide().markdown(), command=f"tables {paper.name} {number}")
+        path, whole = results / "tables" / paper.name / f"table{number}.md", table
+        for timings in on_gpus:
+            whole = with_timings(whole, timings)
+        write_document(path, whole.wide().markdown(), command=f"tables {paper.name} {number}")
     return made

@@ -5,17 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self, assert_never
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+import pydantic
 
 from vidcost.bench import files
 from vidcost.bench.exit_status import DONE, FOUND_WRONG, NOT_JUDGED
@@ -27,8 +17,8 @@ Stage = Literal["memory", "screen", "confirm"]
 Metric = Literal["latency", "memory"]
 Word = Literal["REGRESSED", "IMPROVED", "EQUIVALENT", "INCONCLUSIVE", "INVALID"]
 Level = Literal["error", "warning", "notice"]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, pydantic.Field(gt=0, lt=1)]
+Seconds = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
 SIDES: tuple[Side, Side] = ("base", "head")
 
@@ -42,11 +32,11 @@ def _fraction(value: object) -> object:
     return float(str(value)[:-1]) / 100 if is_percent else value
 
 
-Percent = Annotated[Fraction, BeforeValidator(_fraction)]
+Percent = Annotated[Fraction, pydantic.BeforeValidator(_fraction)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Frozen(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
 
 class Bounds(_Frozen):
@@ -74,16 +64,16 @@ class Rule(_Frozen):
     find: Fraction = 0.05
     own: tuple[Bounds, ...] = ()
     power: Fraction = 0.95
-    screen_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = 8
+    screen_pairs: Annotated[int, pydantic.Field(ge=FEWEST_PAIRS)] = 8
     screen_level: Fraction = 0.10
-    confirm_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = 14
-    most_pairs: PositiveInt = 40
+    confirm_pairs: Annotated[int, pydantic.Field(ge=FEWEST_PAIRS)] = 14
+    most_pairs: pydantic.PositiveInt = 40
     confirm_level: Fraction = 0.01
     inconclusive: Literal["fail", "warn"] = "fail"
     memory_margin: Fraction = 0.01
-    memory_bytes: NonNegativeInt = 1 << 20
+    memory_bytes: pydantic.NonNegativeInt = 1 << 20
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _find_exceeds_margin(self) -> Self:
         if self.find <= self.margin:
             raise ValueError(f"find {self.find:g} must exceed the margin {self.margin:g}")
@@ -98,7 +88,7 @@ class Rule(_Frozen):
         for test, given in marks.items():
             try:
                 own += [Bounds.model_validate({**given, "test": test})] * bool(given)
-            except ValidationError as error:
+            except pydantic.ValidationError as error:
                 raise ValueError(f"{test}: @pytest.mark.vidcost: {in_a_line(error)}") from None
         rule = self.model_copy(update={"own": tuple(own)})
         for test in marks:
@@ -121,7 +111,7 @@ class Rule(_Frozen):
         return self.model_copy(update={"margin": margin, "find": find})
 
 
-def in_a_line(error: ValidationError) -> str:
+def in_a_line(error: pydantic.ValidationError) -> str:
     """The first thing that is wrong, and where."""
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -137,16 +127,16 @@ class Visit(_Frozen):
     """
 
     stage: Stage
-    pair: NonNegativeInt
+    pair: pydantic.NonNegativeInt
     side: Side
     second: bool
-    cell: NonNegativeInt
+    cell: pydantic.NonNegativeInt
     status: Status = "ok"
     error: str = ""
-    samples_ns: tuple[PositiveInt, ...] = ()
-    turn_samples: PositiveInt = 1
-    void_samples: NonNegativeInt = 0
-    peak_bytes: NonNegativeInt | None = None
+    samples_ns: tuple[pydantic.PositiveInt, ...] = ()
+    turn_samples: pydantic.PositiveInt = 1
+    void_samples: pydantic.NonNegativeInt = 0
+    peak_bytes: pydantic.NonNegativeInt | None = None
 
 
 class TestTiming(Timing):
@@ -189,8 +179,8 @@ class Run(_Frozen):
     notes: tuple[str, ...] = ()
     rule: Rule = Rule()
     seed: int = 0
-    visit_s: PositiveFloat = 1.0
-    visit_turns: PositiveInt = 10
+    visit_s: pydantic.PositiveFloat = 1.0
+    visit_turns: pydantic.PositiveInt = 10
     complete: bool = False
     visits: tuple[Visit, ...] = ()
 
@@ -204,8 +194,8 @@ class Samples(_Frozen):
     target: str
     base: tuple[Seconds, ...] = ()
     head: tuple[Seconds, ...] = ()
-    base_bytes: tuple[NonNegativeInt, ...] = ()
-    head_bytes: tuple[NonNegativeInt, ...] = ()
+    base_bytes: tuple[pydantic.NonNegativeInt, ...] = ()
+    head_bytes: tuple[pydantic.NonNegativeInt, ...] = ()
     invalid: str = ""
 
 
@@ -256,7 +246,7 @@ class Result(_Frozen):
 
     status: int
     verdicts: tuple[Verdict, ...]
-    measured: Annotated[Run | SampleComparison, Field(discriminator="file")]
+    measured: Annotated[Run | SampleComparison, pydantic.Field(discriminator="file")]
 
 
 def hides(verdict: Verdict, rule: Rule) -> bool:

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from vidcost.bench.inspection.comparison import PLAIN
@@ -21,6 +23,8 @@ from vidcost.bench.timing.cell import AXES, Conditions, in_words, varying
 from vidcost.bench.timing.figures import FEWEST, figures, pair_figures
 from vidcost.bench.timing.record import PARTS, UNKNOWN, Machine, Timing
 from vidcost.bench.timing.store import machine_of_all
+
+TYPES: tuple[timed.Dtype, ...] = ("fp32", "tf32", "bf16")
 
 
 def digits(value: float, significant: int = 4) -> str:
@@ -241,10 +245,54 @@ def sentences(lines: Sequence[Mapping[str, Any]], varying: Sequence[str] = ()) -
     return said
 
 
-def is_row_by_default(timing: Timing) -> bool:
+def with_timings(table: Table, timings: Sequence[Timing]) -> Table:
+    """A paper's ``table`` with what one device took for its rows by default, but for the type."""
+    lines = {line["row"]: dict(line) for line in table.lines}
+    shown = [
+        each
+        for dtype, each in product(TYPES, timings)
+        if each.cell.row in lines and is_row_by_default(each, dtype)
+    ]
+    columns: dict[str, Column] = {}
+    footnotes = dict(table.footnotes)
+    for each in shown:
+        found, key = figures(each), f"{machine_of_timings([each])} {each.cell.dtype}"
+        columns[key] = Column(key, f"{each.cell.dtype}, ms", _interval)
+        columns[f"{key} peak"] = Column(f"{key} peak", "Peak, MB", megabytes)
+        line = lines[str(each.cell.row)]
+        if each.status == "ok":
+            line[key] = found["median_s"], found["half_ci_s"]
+            line[f"{key} peak"] = found["peak_bytes"]
+        else:
+            footnotes[[*lines].index(line["row"]), key] = f"{each.status}: {each.error}"
+    if not shown:
+        return table
+    legend = (
+        f"ms: median of one pass ± half of its 95% confidence interval, {intervals_of(shown)}. "
+        "Peak: most that was allocated at once above the weights. fp32: TF32 off; tf32: fp32 data, "
+        "TF32 products; bf16: weights and data. Conditions: "
+        f"{in_words(each.cell for each in shown)}. {machine_of_timings(shown)}"
+    )
+    return replace(
+        table,
+        columns=(*table.columns, *columns.values()),
+        lines=[*lines.values()],
+        footnotes=footnotes,
+        legend=(*table.legend, legend),
+    )
+
+
+def _interval(value: tuple[float, float | None]) -> str:
+    """(0.0123456, 0.0000123456) -> 12.35 ± 0.012, in ms."""
+    median_s, half_ci_s = value
+    return milliseconds(median_s) + (f" ± {spread(half_ci_s)}" if half_ci_s is not None else "")
+
+
+def is_row_by_default(timing: Timing, dtype: timed.Dtype = "fp32") -> bool:
     """Whether a row was timed as it stands, under the conditions of a paper's tables."""
     cell = timing.cell
-    default = Conditions(batch=1 if cell.device == "cpu" else BATCH, threads=cell.threads)
+    batch = 1 if cell.device == "cpu" else BATCH
+    default = Conditions(batch=batch, threads=cell.threads, dtype=dtype)
     is_default = all(getattr(cell, name) == getattr(default, name) for name in AXES)
     return cell.is_row_itself and cell.against is None and is_default
 

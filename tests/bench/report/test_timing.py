@@ -2,12 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from vidcost.bench.report.table import Table
 from vidcost.bench.report.timing import (
     blocks_markdown,
     compare_table,
     pair_table,
     sentences,
     timing_table,
+    with_timings,
 )
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures, pair_figures
@@ -219,3 +221,23 @@ def test_a_comparison_is_a_sentence(ratio, sentence):
     line |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
     assert [sentence] == sentences([one("a"), line])
     assert [sentence.replace(".", "", 0)[:-1] + " at batch 2."] == sentences([line], ["batch"])
+
+
+PAPER = Table("T", [], [{"row": "mfnet"}, {"row": "mfnet-pnl"}])
+ON_GPU = {"row": "mfnet", "device": "cuda", "batch": 8}
+
+
+def test_a_papers_table_gains_latency_and_memory_of_a_device(timed, cells):
+    lost = timed(Cell(**ON_GPU | {"row": "mfnet-pnl"}), None)
+    lost = lost.model_copy(update={"status": "oom", "error": "20 GiB"})
+    found = with_timings(PAPER, [timed(Cell(**ON_GPU, dtype="bf16"), 0.1), lost])
+    assert {"bf16, ms": "100.0 ± 4.0", "fp32, ms": "–"}.items() <= cells(found)[0].items()
+    assert "oom: 20 GiB" in found.markdown()
+    assert "batch 8" in found.legend[-1]
+
+
+@pytest.mark.parametrize(
+    "other", [{"device": "cpu"}, {"batch": 1}, {"dtype": "fp16"}, {"frames": 8}, {"row": "c3d"}]
+)
+def test_what_was_timed_otherwise_is_not_shown(other, timed):
+    assert with_timings(PAPER, [timed(Cell(**ON_GPU | other))]) == PAPER

@@ -1,10 +1,7 @@
-from functools import partial
-
 import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.count.counter import count
 from vidcost.models.backbones.c3d import C3D
 from vidcost.models.backbones.inception import I3D, S3D, TwoStream
 from vidcost.models.backbones.mfnet import MFNet
@@ -12,11 +9,9 @@ from vidcost.models.backbones.resnet import (
     R3D18,
     C2DResNet50,
     ResNeXt101,
-    SlowOnly50,
     TorchvisionR3D18,
     UnpaddedC2D,
 )
-from vidcost.models.blocks.non_local import NonLocal
 
 META = torch.device("meta")
 
@@ -50,7 +45,6 @@ NETWORKS = (
     ResNeXt101,
     UnpaddedC2D,
     TorchvisionR3D18,
-    SlowOnly50,
 )
 networks = pytest.mark.parametrize("build", NETWORKS)
 
@@ -69,7 +63,6 @@ networks = pytest.mark.parametrize("build", NETWORKS)
         (ResNeXt101, 2, 47_909_064, 2049),
         (UnpaddedC2D, 3, 23_917_832, 2049),
         (TorchvisionR3D18, 3, 33_268_872, 513),
-        (SlowOnly50, 3, 32_044_296, 2049),
     ],
 )
 def test_params_for_200_classes_and_others(build, channels, expected, of_a_class):
@@ -143,26 +136,6 @@ KEYS = {
         layer3.22.conv2.weight 512 16 3 3 3
         layer4.2.conv3.weight 2048 1024 1 1 1""",
 }
-
-
-# what mmaction2's own networks count at 256x256, whose blocks sub-sample keys and values
-@pytest.mark.parametrize(
-    ("frames", "pairwise", "macs"),
-    [
-        (8, None, 54_518_382_592),
-        (4, "embedded-gaussian", 43_097_292_800),
-        (8, "embedded-gaussian", 96_394_313_728),
-        (8, "dot-product", 96_394_313_728),
-    ],
-)
-def test_slow_only_with_non_local_blocks_counts_as_mmaction2_does(frames, pairwise, macs):
-    block = partial(NonLocal, pairwise=pairwise, pool_keys=True)
-    after = ("res3:after-1", "res3:after-3", "res4:after-1", "res4:after-3", "res4:after-5")
-    with META:
-        blocks = dict.fromkeys(after, block) if pairwise else {}
-        network = SlowOnly50(classes=400, frames=frames, size=256, blocks=blocks)
-        counted = count(network, torch.empty(1, 3, frames, 256, 256))
-    assert counted.total.macs == macs
 
 
 @pytest.mark.parametrize("build", KEYS)
