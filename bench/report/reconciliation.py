@@ -109,8 +109,8 @@ def printed_table(
         ],
         equal=frozenset(equal),
         legend=(
-            f"The nearest of {tried:,} combinations that were tried. ✓: rounded, it is the printed "
-            "figure. Among so many one may be met by chance.",
+            f"The nearest of {tried:,} different figures that were tried. ✓: rounded, it is the "
+            "printed figure. Among so many one may be met by chance.",
         ),
     )
 
