@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -220,7 +221,7 @@ def audit(
     print_table(table, as_)
     if as_ is None:
         for number, each in enumerate(found, start=1):
-            typer.echo(f"{number}. {each.title} {each.mark}")
+            typer.echo(textwrap.fill(f"{number}. {each.title} {each.mark}", 79))
         typer.echo(f"Written, with reasons: {results / 'audits' / paper.name}.md")
     gone = (
         f"the audit finds no longer that {words}: rewrite the finding {each.title!r}"
