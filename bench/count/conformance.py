@@ -55,7 +55,7 @@ def why(counter: Any, operator: Operator, figure: int) -> str:
     """The terms by which a counter arrives at ``figure``; "" if they give another one."""
     network, *inputs = _on("meta", operator)
     try:
-        explanation = ALL[counter].explain(network, count(network, *inputs)).flops
+        explanation = ALL[counter].explain(network, count(network, *inputs))["flops"]
     except (KeyError, UncountedOperator):  # of ours there is none
         return ""
     names = "; ".join(term.name for term in explanation.terms)

@@ -6,7 +6,6 @@ And the other way: which convention, classes and clip give a figure that somebod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
 
 from torch import Tensor, nn
 
@@ -15,17 +14,17 @@ from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.record import Record, counted
 from vidcost.bench.count.references.asking import ALL, DEFAULT, ask_about, ask_all, chosen
 from vidcost.bench.count.references.reference import (
+    TRACED_SIZES,
     Answer,
     Convention,
     Explained,
-    Explanation,
+    Quantity,
     Status,
     Term,
 )
 from vidcost.papers.figures import Figure
 from vidcost.papers.row import Row
 
-Quantity = Literal["flops", "params"]
 Advance = Callable[[str], None]
 """Called with a few words after each step of the work."""
 
@@ -104,7 +103,7 @@ def flops(convention: str, model: nn.Module, count: Count) -> int:
     if convention == "macs":
         return count.total.macs
     (counter,) = chosen([convention])
-    return ALL[counter].explain(model, count).flops.total
+    return ALL[counter].explain(model, count)["flops"].total
 
 
 @cache
@@ -115,7 +114,7 @@ def examine(row: Row, counters: tuple[Convention, ...] = DEFAULT) -> Examined:
     Raises: ClosedFormMismatch, UncountedOperator; ValueError as the network does.
     """
     record, model, found = counted(row)
-    return Examined(record, _explain_all(model, found, counters))
+    return Examined(record, {each: ALL[each].explain(model, found) for each in counters})
 
 
 def measure(
@@ -175,7 +174,8 @@ def reconcile_network(
     ``model``: give a copy. A counter that raises has entries that say so.
     Raises: UncountedOperator; what the network raises when it is counted.
     """
-    explained = _explain_all(model, count(model, *inputs), counters)
+    found = count(model, *inputs)
+    explained = {each: ALL[each].explain(model, found) for each in counters}
     # those that change the network come last
     order = sorted(explained, key=lambda each: bool(ALL[each].package))
     return entries(name, explained, {each: ask_about(each, model, inputs) for each in order})
@@ -186,45 +186,27 @@ def entries(
 ) -> list[Entry]:
     """What each counter should print beside its answer, for those that have one."""
     found = []
-    for counter, should in explained.items():
-        if answer := answers.get(counter):
-            found.append(_entry(name, counter, "flops", should.flops, answer, answer.parts))
-            if should.params is not None:
-                parts = {} if answer.params is None else {"params": answer.params}
-                found.append(_entry(name, counter, "params", should.params, answer, parts))
+    for counter, quantity, should in (
+        (counter, quantity, should)
+        for counter, each in explained.items()
+        for quantity, should in each.items()
+        if counter in answers
+    ):
+        answer, terms, printed = answers[counter], should.terms, getattr(answers[counter], quantity)
+        parts = answer.parts if quantity == "flops" else {"params": printed} if printed else {}
+        if sizes := parts.get(TRACED_SIZES, 0):
+            terms, parts = (*terms, Term(TRACED_SIZES, TRACED_SIZES, sizes)), {}
+        # a counter that gives no parts is compared by its total
+        names = dict.fromkeys((*should.parts, *parts)) if parts else ()
+        off = {part: parts.get(part, 0) - should.parts.get(part, 0) for part in names}
+        found.append(
+            Entry(
+                *(name, counter, quantity, sum(should.ours.values()), terms, printed),
+                {part: amount for part, amount in off.items() if amount},
+                *(answer.version, answer.status, answer.error),
+            )
+        )
     return found
-
-
-def _entry(
-    row: str,
-    counter: Convention,
-    quantity: Quantity,
-    should: Explanation,
-    answer: Answer,
-    parts: Mapping[str, int],
-) -> Entry:
-    expected = should.parts
-    # a counter that gives no parts is compared by its total
-    categories = dict.fromkeys((*expected, *parts)) if parts else ()
-    off = {part: parts.get(part, 0) - expected.get(part, 0) for part in categories}
-    return Entry(
-        row=row,
-        counter=counter,
-        quantity=quantity,
-        ours=sum(should.ours.values()),
-        terms=should.terms,
-        printed=getattr(answer, quantity),
-        off={part: amount for part, amount in off.items() if amount},
-        version=answer.version,
-        status=answer.status,
-        error=answer.error,
-    )
-
-
-def _explain_all(
-    model: nn.Module, found: Count, counters: Iterable[Convention]
-) -> dict[Convention, Explained]:
-    return {name: ALL[name].explain(model, found) for name in counters}
 
 
 # figures that somebody printed
@@ -261,7 +243,7 @@ def candidates(setting: str, model: nn.Module, inputs: Sequence[Tensor]) -> Iter
     for name, macs in [*figures.items()]:
         for each in PER_NORM:
             figures[f"{name}, {each} per norm element"] = macs + each * total.norm
-    figures |= {name: each.explain(model, found).flops.total for name, each in ALL.items()}
+    figures |= {name: each.explain(model, found)["flops"].total for name, each in ALL.items()}
     for name, flops in figures.items():
         for factor in (1, 2):
             for views in VIEWS:

@@ -19,6 +19,7 @@ from vidcost.bench import files
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import examine, measure, reconcile, steps
 from vidcost.bench.count.record import COUNTS, Record
+from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import version
 from vidcost.bench.gate.baseline import PRESENT, ROW, Change, Figure, changes
 from vidcost.bench.gate.versions import digest
@@ -136,7 +137,7 @@ def _recounted(rows: Sequence[Row]) -> dict[str, Record | str]:
         for row in buildable:
             try:
                 examined = examine(row)
-                answers = {name: e.answer(version="") for name, e in examined.explained.items()}
+                answers = {n: ALL[n].explained_answer(e) for n, e in examined.explained.items()}
                 now[row.name] = examined.record.model_copy(update={"reference_counters": answers})
             # whatever a change of the code broke is reported for its row
             except Exception as error:

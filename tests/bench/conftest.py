@@ -1,6 +1,7 @@
 """Fixtures of the tests of bench: the committed records, fakes, and the command line."""
 
 import importlib
+import os
 import shutil
 import subprocess
 import sys
@@ -131,8 +132,9 @@ def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
             return Answer(version="0", status="crashed", error=other)
         # counting changes settings of torch, and questions come from several threads
         with one_at_a_time:
-            answer = reconcile.examine(row).explained[reference_counter].answer(version="0")
-        return answer.model_copy(update=other)
+            should = reconcile.examine(row).explained[reference_counter]
+        answer = asking.ALL[reference_counter].explained_answer(should)
+        return answer.model_copy(update={"version": "0"} | other)
 
     monkeypatch.setattr(asking, "ask", ask)
     return questions
@@ -152,14 +154,26 @@ def operators(monkeypatch):
     return errors
 
 
-@pytest.fixture
-def optional_counters(monkeypatch, tmp_path):
-    """Have the optional counters installed, in the versions whose conventions are known."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = files.cache_folder() / "counters"
+@pytest.fixture(scope="session")
+def installed_counters(tmp_path_factory):
+    """A cache with the optional counters, in the versions whose conventions are known."""
+    cache = tmp_path_factory.mktemp("cache")
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target")
-    for each in ("ptflops==0.7.5", "torchinfo==1.8.0", "ultralytics-thop==2.2.3"):
-        subprocess.run([*pip, str(folder / each.partition("=")[0]), each], check=True)
+    known = {"ptflops": "0.7.5", "torchinfo": "1.8.0", "ultralytics-thop": "2.2.3"}
+    known |= {"torchprofile": "0.1.0", "calflops": "0.3.2", "deepspeed": "0.19.8"}
+    needs = {each.distribution: each.needs for each in asking.OPTIONAL.values()}
+    for name, version in known.items():
+        folder = cache / "vidcost" / "counters" / name
+        command = [*pip, str(folder), f"{name}=={version}", *needs[name]]
+        subprocess.run(command, check=True, env=os.environ | {"DS_BUILD_OPS": "0"})
+    return cache
+
+
+@pytest.fixture
+def optional_counters(monkeypatch, installed_counters):
+    """Have the optional counters installed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(installed_counters))
+    monkeypatch.setattr(files, "cache_folder", lambda: installed_counters / "vidcost")
     reference.version.cache_clear()
     yield
     reference.version.cache_clear()

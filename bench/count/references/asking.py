@@ -19,9 +19,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from vidcost.bench import call, files
-from vidcost.bench.count.counter import mode
+from vidcost.bench.count.counter import mode, unfused
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.references import operators, thop, torchinfo
+from vidcost.bench.count.references import layers, operators
 from vidcost.bench.count.references.reference import (
     Answer,
     Convention,
@@ -37,10 +37,14 @@ from vidcost.papers.catalog import row_files
 from vidcost.papers.row import Row
 
 REFERENCE_COUNTERS: dict[Convention, Reference] = {
-    each.name: each for each in (operators.FVCORE, thop.THOP, thop.THOP_2020, operators.TORCH)
+    each.name: each for each in (operators.FVCORE, layers.THOP, layers.THOP_2020, operators.TORCH)
 }
 OPTIONAL: dict[Convention, Reference] = {
-    each.name: each for each in (operators.PTFLOPS, torchinfo.TORCHINFO, thop.ULTRALYTICS)
+    each.name: each
+    for each in (
+        *(layers.PTFLOPS, operators.PTFLOPS_ATEN, layers.TORCHINFO, layers.ULTRALYTICS),
+        *(operators.TORCHPROFILE, operators.CALFLOPS, operators.DEEPSPEED),
+    )
 }
 """Those that are asked by name alone."""
 ALL = REFERENCE_COUNTERS | OPTIONAL
@@ -73,7 +77,9 @@ def ask_about(name: Convention, model: nn.Module, inputs: Sequence[Tensor]) -> A
         if fault := fault_of(reference):
             return Answer(version=reference.version, status="missing", error=fault)
         try:
-            with mode(model, training=False), torch.no_grad():
+            # without gradients layers of attention would be one operator, which none of them knows
+            unmerged = unfused(model, attention=False)
+            with mode(model, training=False), torch.no_grad(), unmerged:
                 return reference.answer(model, tuple(inputs))
         except Exception as error:  # whatever a counter raises is its answer
             return Answer(version=reference.version, status="crashed", error=named(error))

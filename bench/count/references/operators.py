@@ -1,27 +1,53 @@
-"""Counters of operators: fvcore, torch's FlopCounterMode, and ptflops with its aten backend.
+"""Counters of operators and functions.
 
-fvcore traces a network with torch's JIT and counts the operators that it has handlers for. The
-others count below the dispatcher; two FLOPs of torch's are one MAC, ptflops counts biases too.
-Source: fvcore 0.1.5.post20221221, nn/flop_count.py and nn/jit_handles.py; ptflops 0.7.5,
-aten_engine.py and aten_ops.py.
+torch's FlopCounterMode and ptflops with its aten backend count below the dispatcher; two FLOPs of
+torch's are one MAC, ptflops counts biases too. fvcore and torchprofile trace a network with torch's
+JIT and count functions. calflops and DeepSpeed's profiler replace functions by some that count;
+they are asked for MACs.
+Source: torch, utils/flop_counter.py; ptflops 0.7.5, aten_engine.py and aten_ops.py; fvcore
+0.1.5.post20221221, nn/flop_count.py and nn/jit_handles.py; torchprofile 0.1.0, handlers.py;
+calflops 0.3.2, pytorch_ops.py; deepspeed 0.19.8, profiling/flops_profiler/profiler.py.
 """
 
 import io
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
 
 from vidcost.bench.call import TensorsOut
-from vidcost.bench.count.counter import Count, FunctionCall, unfused
+from vidcost.bench.count.counter import FunctionCall, unfused
 from vidcost.bench.count.operands import Operation
-from vidcost.bench.count.references.reference import Printed, Reference, Terms, modules_by_name
-from vidcost.bench.count.rules import PRODUCTS
+from vidcost.bench.count.references.reference import (
+    TRACED_SIZES,
+    Printed,
+    Reference,
+    frozen,
+    no_terms,
+)
+from vidcost.bench.count.references.seen import (
+    FIRST,
+    FUSED,
+    Function,
+    Rule,
+    Seen,
+    amount,
+    into,
+    out,
+    scaled,
+    seen,
+)
 
-_SEEN = ("convolution", "mm", "bmm", "addmm")
-"""Products with a formula or handler of each."""
+_CONV = "conv1d conv2d conv3d"
+_TRANSPOSED = "conv_transpose1d conv_transpose2d conv_transpose3d"
+_BILINEAR = "resampling, 4 per output element"
+_CELLS = "RNNCell GRUCell LSTMCell"
+"""To those that trace they are linear functions."""
 
 
 def _profile_torch(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
@@ -37,7 +63,7 @@ def _profile_torch(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
     return Printed(sum(flops.values()) / 2, None, _parts(flops, 2))
 
 
-def _profile_ptflops(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
+def _profile_aten(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
     from ptflops.aten_engine import FlopCounterMode
     from ptflops.pytorch_engine import get_model_parameters_number
 
@@ -49,108 +75,40 @@ def _profile_ptflops(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
 
 
 def _parts(amounts: Mapping[Any, float], per_mac: int) -> Iterable[tuple[str, float]]:
-    for operator, amount in amounts.items():
-        yield "convolutions" if "conv" in str(operator) else "products", amount / per_mac
+    for operator, each in amounts.items():
+        yield "convolutions" if "conv" in str(operator) else "products", each / per_mac
 
 
-def _dispatched_terms(seen: tuple[str, ...], biases: bool, model: nn.Module, count: Count) -> Terms:
-    for operation in count.operations:
-        out = math.prod(operation.output)
-        if operation.kind in PRODUCTS and operation.operator not in seen:
-            yield f"{operation.operator} unseen", "products", -operation.amount
-        elif biases and operation.kind == "conv" and operation.operands[2] is not None:
-            yield "bias of convolutions, 1 per output element", "convolutions", out
-        elif biases and operation.operator == "addmm":
-            yield "bias of linear layers, 1 per output element", "products", out
+def _if_bias(module: nn.Module, convolution: Operation) -> int:
+    return 0 if convolution.operands[2] is None else math.prod(convolution.output)
 
 
-def _frozen(model: nn.Module, count: Count) -> Terms:
-    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-    yield "parameters without gradient unseen", "params", -frozen
-
-
-TORCH = Reference(
-    "torch",
-    partial(_dispatched_terms, (*_SEEN, "baddbmm", "_scaled_mm"), False),
-    None,
-    _profile_torch,
+_SEEN = [Rule(each, "products") for each in ("convolution", "mm", "bmm", "addmm")]
+_TORCH = Seen([*_SEEN, Rule("baddbmm", "products"), Rule("_scaled_mm", "products")])
+_CONV_BIAS = "bias of convolutions, 1 per output element"
+_LINEAR_BIAS = "bias of linear layers, 1 per output element"
+_ATEN = Seen(
+    [
+        *_SEEN,
+        Rule("convolution", "convolutions", _CONV_BIAS, _if_bias),
+        Rule("addmm", "products", _LINEAR_BIAS, out),
+    ]
 )
-PTFLOPS = Reference(
-    name="ptflops-aten",
-    flop_terms=partial(_dispatched_terms, _SEEN, True),
-    param_terms=_frozen,
-    profile=_profile_ptflops,
-    package="ptflops",
-    optional=True,
+TORCH = Reference("torch", _TORCH.flop_terms, None, _profile_torch)
+PTFLOPS_ATEN = Reference(
+    *("ptflops-aten", _ATEN.flop_terms, frozen, _profile_aten), package="ptflops", optional=True
 )
 
 
 # fvcore
 
-_CATEGORIES = {
+_FVCORE_CATEGORIES = {
     "conv": "convolutions",
-    **dict.fromkeys(("linear", "addmm", "mm", "bmm", "matmul", "einsum"), "products"),
-    "batch_norm": "BatchNorm",
-    "group_norm": "GroupNorm",
-    "layer_norm": "LayerNorm",
-    "instance_norm": "InstanceNorm",
+    **dict.fromkeys("linear addmm mm bmm matmul einsum".split(), "products"),
+    **{f"{name.lower()}_norm": f"{name}Norm" for name in ("Batch", "Group", "Layer", "Instance")},
     "adaptive_avg_pool2d": "pooling",
-    "upsample_nearest2d": "resampling",
-    "upsample_bilinear2d": "resampling",
-    "grid_sampler": "resampling",
+    **dict.fromkeys("upsample_nearest2d upsample_bilinear2d grid_sampler".split(), "resampling"),
 }
-
-_NORMS = {
-    "native_group_norm": "GroupNorm",
-    "native_layer_norm": "LayerNorm",
-    "_fused_rms_norm": "",
-}
-
-
-def _profile_fvcore(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
-    from fvcore.nn import FlopCountAnalysis, parameter_count
-
-    # its tracer takes tensors in tuples, lists and dicts alone
-    analysis = FlopCountAnalysis(TensorsOut(model), inputs)
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    analysis.tracer_warnings("none")
-    return Printed(analysis.total(), parameter_count(model)[""], analysis.by_operator().items())
-
-
-def _flop_terms(model: nn.Module, count: Count) -> Terms:
-    modules = modules_by_name(model)
-    for index, operation in enumerate(count.operations):
-        if operation.kind in PRODUCTS and operation.operator not in _SEEN:
-            yield f"{operation.operator} unseen", "products", -operation.amount
-        elif operation.operator == "_safe_softmax":
-            # scaled_dot_product_attention alone uses it, between its two products
-            both = count.operations[index - 1].amount + count.operations[index + 1].amount
-            yield "SDPA unseen", "products", -both
-        elif operation.kind == "norm":
-            yield from _norm(modules[operation.module], operation)
-        elif isinstance(modules[operation.module], nn.RNNBase) and operation.kind == "linear":
-            yield "recurrent layers unseen", "products", -operation.amount
-    for call in count.functions:
-        inside = count.operations[call.first : call.last]
-        ours = sum(o.amount for o in inside if o.kind in PRODUCTS and o.operator in _SEEN)
-        yield from _function(call, ours)
-
-
-def _function(call: FunctionCall, ours: int) -> Terms:
-    """The terms of one function, for whose products we count ``ours``."""
-    into, out = math.prod(call.operands[0]), math.prod(call.output)
-    if call.function == "adaptive_avg_pool2d":
-        yield "adaptive 2D pooling, 1 per element", "pooling", into
-    elif call.function == "matmul" and min(map(len, call.operands)) > 1:
-        first = into * call.operands[1][-1]
-        yield "broadcast products, the first operand as given", "products", first - ours
-    elif call.function == "einsum" and call.detail:
-        yield "einsum, as numpy rounds it", "products", _einsum(call) - ours
-    elif call.function == "interpolate" and len(call.output) == 4:
-        weight = {"nearest": 1, "bilinear": 4}.get(call.detail, 0)
-        yield f"2D resampling, {weight} per output element", "resampling", weight * out
-    elif call.function == "grid_sample":
-        yield "grid sampling, 4 per output element", "resampling", 4 * out
 
 
 def _einsum(call: FunctionCall) -> int:
@@ -174,24 +132,206 @@ def _einsum(call: FunctionCall) -> int:
     return math.floor(float(printed.rpartition(":")[2]) / 2)
 
 
-def _norm(module: nn.Module, operation: Operation) -> Terms:
+def _norm(module: nn.Module, operation: Operation) -> tuple[str, int]:
+    """A norm's name, and its operations per element."""
     is_affine = operation.operands[1] is not None
-    name, per_element = _NORMS.get(operation.operator, "BatchNorm"), 5 if is_affine else 4
+    per_element = 5 if is_affine else 4
     if isinstance(module, nn.modules.instancenorm._InstanceNorm):
-        name = "InstanceNorm"
+        return "InstanceNorm", per_element
+    names = {"native_group_norm": "GroupNorm", "native_layer_norm": "LayerNorm"}
+    name = names.get(operation.operator, "BatchNorm")
     # without running statistics it computes them, as in training
-    elif name == "BatchNorm" and operation.operands[3] is not None:
+    if name == "BatchNorm" and operation.operands[3] is not None:
         per_element = 2 if is_affine else 1
-    if name:
-        yield f"{name}, {per_element} per element", name, per_element * operation.amount
+    return name, per_element
+
+
+def _norm_amount(name: str, weight: int, module: nn.Module, operation: Operation) -> int:
+    is_rms = operation.operator == "_fused_rms_norm"
+    is_it = not is_rms and _norm(module, operation) == (name, weight)
+    return weight * operation.amount * is_it
+
+
+def _if_2d(module: nn.Module, call: FunctionCall) -> int:
+    return out(module, call) * (len(call.output) == 4)
+
+
+_FVCORE = Seen(
+    rules=[
+        Rule("norm", name, f"{name}, {each} per element", partial(_norm_amount, name, each))
+        for name in ("BatchNorm", "GroupNorm", "LayerNorm", "InstanceNorm")
+        for each in (1, 2, 4, 5)
+    ]
+    + [
+        Rule("adaptive_avg_pool2d()", "pooling", "adaptive 2D pooling, 1 per element", into),
+        Rule("interpolate(nearest)", "resampling", "2D resampling, 1 per output element", _if_2d),
+        Rule("interpolate(bilinear)", "resampling", _BILINEAR, scaled(4)),
+    ]
+    + [
+        Rule(f"grid_sample({mode})", "resampling", _BILINEAR, scaled(4))
+        for mode in ("bilinear", "nearest", "bicubic")
+    ],
+    functions={
+        **seen(f"linear {_CONV} {_TRANSPOSED} mm bmm addmm {_CELLS}"),
+        **seen("matmul @", FIRST),
+        "einsum": Function(_einsum, "einsum, as numpy rounds it"),
+    },
+)
+
+
+def _profile_fvcore(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
+    from fvcore.nn import FlopCountAnalysis, parameter_count
+
+    # its tracer takes tensors in tuples, lists and dicts alone
+    analysis = FlopCountAnalysis(TensorsOut(model), inputs)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analysis.tracer_warnings("none")
+    return Printed(analysis.total(), parameter_count(model)[""], analysis.by_operator().items())
 
 
 FVCORE = Reference(
-    name="fvcore",
-    profile=_profile_fvcore,
-    flop_terms=_flop_terms,
-    categories=_CATEGORIES,
+    *("fvcore", _FVCORE.flop_terms, no_terms, _profile_fvcore),
+    categories=_FVCORE_CATEGORIES,
     package="fvcore",
     # torch's JIT cannot trace operators that are written in Python, as many are on meta
     needs_values=True,
+)
+
+# torchprofile
+
+
+def _transposed(call: FunctionCall) -> int:
+    into, out, *kernel = call.operands[1]
+    return math.prod((*call.output, *kernel, out if call.output[1] == into else into))
+
+
+def _all_indices(call: FunctionCall) -> int:
+    if "..." in call.detail:
+        return 0
+    terms = call.detail.replace(" ", "").partition("->")[0].split(",")
+    sizes: dict[str, int] = {}
+    for term, shape in zip(terms, call.operands, strict=True):
+        sizes |= zip(term, shape, strict=True)
+    return math.prod(sizes.values())
+
+
+def _affine(module: nn.Module, norm: Operation) -> int:
+    is_seen = norm.operator != "_fused_rms_norm" and norm.operands[1] is not None
+    return norm.amount * is_seen
+
+
+def _mean_of_squares(module: nn.Module, norm: Operation) -> int:
+    return math.prod(norm.output) * (len(norm.operands) == 1)
+
+
+def _states(module: Any, call: Any) -> int:
+    return int(math.prod(call.input[:-1]) * module.hidden_size)
+
+
+_AVERAGES = [f"{n}avg_pool{d}d" for n in ("", "adaptive_", "_adaptive_") for d in (1, 2, 3)]
+_MEAN = "others", "means and average pooling, 1 per output element"
+_MULTIPLIED = "others", "multiplications element by element, 1 each"
+_TORCHPROFILE = Seen(
+    rules=[
+        Rule("norm", "norms", "norms with parameters, 1 per element", _affine),
+        *(Rule(each, *_MEAN, out) for each in ("mean", *_AVERAGES)),
+        # of squares, a mean is a norm of ours
+        Rule("_fused_rms_norm", *_MEAN, _mean_of_squares),
+        *(Rule(each, *_MULTIPLIED, out) for each in ("mul()", "*()")),
+        Rule("call", *_MULTIPLIED, scaled(2, _states), (nn.GRUCell,)),
+        Rule("call", *_MULTIPLIED, scaled(3, _states), (nn.LSTMCell,)),
+        Rule("leaky_relu", "others", "leaky activations, 1 per element", amount),
+        Rule("interpolate(bilinear)", "others", _BILINEAR, scaled(4)),
+        Rule("grid_sample(bilinear)", "others", _BILINEAR, scaled(4)),
+        Rule("grid_sample(bicubic)", "others", "resampling, 16 per output element", scaled(16)),
+    ],
+    functions={
+        **seen(f"linear matmul @ {_CONV} bmm addmm addmv baddbmm {FUSED} LSTM {_CELLS}"),
+        **seen(_TRANSPOSED, Function(_transposed, "transposed convolutions, per output element")),
+        "einsum": Function(_all_indices, "einsum, all indices at once"),
+    },
+)
+
+
+def _profile_torchprofile(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
+    from torchprofile import profile_macs
+
+    found, sizes = profile_macs(model, inputs, reduction=None), 0
+    for node, macs in found.items():
+        made = node.outputs[0]
+        if node.operator == "aten::mul" and made.dtype in ("int", "long") and not made.shape:
+            sizes += macs
+    return Printed(sum(found.values()), None, [(TRACED_SIZES, sizes)])
+
+
+TORCHPROFILE = Reference(
+    *("torchprofile", _TORCHPROFILE.flop_terms, None, _profile_torchprofile),
+    package="torchprofile",
+    optional=True,
+    needs_values=True,
+)
+
+# calflops and DeepSpeed
+
+
+def _grouped_twice(call: FunctionCall) -> int:
+    groups = call.output[1] // call.operands[1][1]
+    entries = math.prod((call.operands[0][1], call.operands[1][1] // groups, *call.operands[1][2:]))
+    return entries * math.prod((*call.operands[0][:1], *call.operands[0][2:]))
+
+
+_CALFLOPS = Seen(
+    functions={
+        **seen(f"linear {_CONV} addmm baddbmm"),
+        "matmul": FIRST,
+        **seen(_TRANSPOSED, Function(_grouped_twice, "transposed convolutions, groups twice")),
+    },
+    owners=1,
+    functions_by_owner=True,
+)
+_DEEPSPEED = Seen(
+    functions=seen(f"linear {_CONV} {_TRANSPOSED} mm bmm addmm baddbmm {FUSED}")
+    | seen("matmul @", FIRST)
+)
+
+
+def _profile_calflops(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
+    # the package itself imports accelerate and transformers, which counting does not need
+    if (spec := find_spec("calflops")) and spec.submodule_search_locations:
+        sys.modules["calflops"] = package = ModuleType("calflops")
+        package.__path__ = spec.submodule_search_locations
+    from calflops.calculate_pipline import CalFlopsPipline
+
+    made = CalFlopsPipline(model, include_backPropagation=False, compute_bp_factor=2)
+    return _profiled(made, "flops_calculate", model, inputs)
+
+
+def _profile_deepspeed(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
+    from deepspeed.profiling.flops_profiler import FlopsProfiler
+
+    return _profiled(FlopsProfiler(model), "profile", model, inputs)
+
+
+def _profiled(profiler: Any, what: str, model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
+    getattr(profiler, f"start_{what}")()
+    try:
+        model(*inputs)
+        return Printed(profiler.get_total_macs(), profiler.get_total_params(), [])
+    finally:
+        # functions of torch are its own again
+        getattr(profiler, f"end_{what}")()
+
+
+CALFLOPS = Reference(
+    *("calflops", _CALFLOPS.flop_terms, frozen, _profile_calflops),
+    package="calflops",
+    optional=True,
+)
+DEEPSPEED = Reference(
+    *("deepspeed", _DEEPSPEED.flop_terms, no_terms, _profile_deepspeed),
+    package="deepspeed",
+    optional=True,
+    # on the meta device torch itself calls functions that it replaces
+    needs_values=True,
+    needs=("einops", "hjson", "msgpack", "packaging", "py-cpuinfo", "tqdm"),
 )

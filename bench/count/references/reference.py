@@ -3,7 +3,7 @@
 import importlib.metadata
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from vidcost.bench import files
 from vidcost.bench.count.counter import Count, count
 
-Convention = Literal[
-    "fvcore", "thop", "thop-2020", "torch", "ptflops-aten", "torchinfo", "ultralytics-thop"
-]
-"""thop-2020 is thop of May 2020; torch its FlopCounterMode, halved; the last three are optional."""
+Convention = str
+"""The name of a counter. thop-2020 is thop of May 2020, torch its FlopCounterMode, halved."""
 
+Quantity = Literal["flops", "params"]
 Status = Literal["answered", "missing", "crashed", "timed out"]
 
 
@@ -85,22 +84,8 @@ class Explanation:
         return _by_category((*self.ours.items(), *((t.part, t.amount) for t in self.terms)))
 
 
-@dataclass(frozen=True)
-class Explained:
-    """The FLOPs and parameters that a counter should print; ``params`` is None if it prints none.
-
-    Ours are MACs and parameters.
-    """
-
-    flops: Explanation
-    params: Explanation | None
-
-    def answer(self, version: str) -> Answer:
-        """The answer that it should give."""
-        params = None if self.params is None else self.params.total
-        return Answer(
-            version=version, flops=self.flops.total, params=params, parts=self.flops.parts
-        )
+Explained = Mapping[Quantity, Explanation]
+"""FLOPs that a counter should print, from our MACs, and its parameters, if it prints these."""
 
 
 def no_terms(model: nn.Module, count: Count) -> Terms:
@@ -117,7 +102,8 @@ class Reference:
     evaluation mode; ``categories`` are those of its names of operators. ``package`` is what it
     imports, of a distribution ``installed_as`` (default: that name); it may change the network. It
     does not run on the meta device if it ``needs_values``. ``reimplemented`` is a version that is
-    not run. An ``optional`` counter may be installed in a ``folder`` of its own.
+    not run. An ``optional`` counter may be installed in a ``folder`` of its own, with the
+    distributions that it ``needs``.
     """
 
     name: Convention
@@ -128,6 +114,7 @@ class Reference:
     package: str = ""
     installed_as: str = ""
     optional: bool = False
+    needs: tuple[str, ...] = ()
     needs_values: bool = False
     reimplemented: str = ""
 
@@ -156,16 +143,28 @@ class Reference:
         """What it should print for the ``model`` that was counted."""
         total = count.total
         macs = {"convolutions": total.conv, "products": total.linear + total.matmul}
-        params = None
+        found: dict[Quantity, Explanation] = {
+            "flops": Explanation(macs, _added_up(self.flop_terms(model, count)))
+        }
         if self.param_terms is not None:
             terms = _added_up(self.param_terms(model, count))
-            params = Explanation({"params": total.params}, terms)
-        return Explained(Explanation(macs, _added_up(self.flop_terms(model, count))), params)
+            found["params"] = Explanation({"params": total.params}, terms)
+        return found
+
+    def explained_answer(self, explained: Explained) -> Answer:
+        """The answer that it should give."""
+        flops, params = explained["flops"], explained.get("params")
+        return Answer(
+            version=self.reimplemented,
+            flops=flops.total,
+            params=params and params.total,
+            parts=flops.parts,
+        )
 
     def answer(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
         """Profile ``model`` on ``inputs``.  Raises: whatever the counter raises."""
         if self.profile is None:
-            return self.explain(model, count(model, *inputs)).answer(self.version)
+            return self.explained_answer(self.explain(model, count(model, *inputs)))
         flops, params, by_name = self.profile(model, inputs)
         parts = ((self.categories.get(name, name), _integer(each)) for name, each in by_name)
         return Answer(
@@ -180,7 +179,8 @@ def _added_up(terms: Terms) -> tuple[Term, ...]:
     """All terms that are not 0, in the order of their first appearance."""
     sums: Counter[tuple[str, str]] = Counter()
     for name, part, amount in terms:
-        sums[name, part] += amount
+        if amount:
+            sums[name, part] += amount
     return tuple(Term(*key, amount) for key, amount in sums.items() if amount)
 
 
@@ -196,6 +196,27 @@ def _integer(amount: float) -> int:
     if int(amount) != amount:
         raise ValueError(f"{amount} is not an integer")
     return int(amount)
+
+
+TRACED_SIZES = "products of sizes, which tracing makes tensors"
+"""What a counter adds that no count of ours has: a term of the amount that it says itself."""
+
+
+def walk(module: nn.Module, leaves: Container[type[nn.Module]] = ()) -> Iterator[nn.Module]:
+    """What is met on the way down the tree, where each owner lists a module once.
+
+    The walk ends at modules of types in ``leaves``.
+    """
+    for child in module.children():
+        yield child
+        if type(child) not in leaves:
+            yield from walk(child, leaves)
+
+
+def frozen(model: nn.Module, count: Count) -> Terms:
+    """The terms of a counter that prints parameters with a gradient alone."""
+    without = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    yield "parameters without gradient unseen", "params", -without
 
 
 def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
@@ -241,7 +262,8 @@ def fault_of(reference: Reference) -> str:
     owners = set(importlib.metadata.packages_distributions().get(package, []))
     if owners == {distribution} and find_spec(package):
         return ""
-    target = f"--no-deps --target {reference.folder} {distribution}"
+    distributions = " ".join((distribution, *reference.needs))
+    target = f"--no-deps --target {reference.folder} {distributions}"
     which = target if reference.optional else "'vidcost[reference]'"
     if owners <= {distribution} or reference.optional:
         return f"{distribution} is not installed: `pip install {which}` installs it"
