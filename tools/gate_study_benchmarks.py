@@ -5,10 +5,10 @@ import os
 
 import pytest
 import torch
+from delayed import Delayed
 
 from vidcost.bench.timing.build import build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.clock import Delayed
 
 CELLS = [Cell.model_validate(each) for each in json.loads(os.environ["GATE_STUDY_CELLS"])]
 

@@ -35,6 +35,8 @@ FAIL_RULES = ("mean:10%", "min:5%", "median:5%")
 
 BENCHMARKS = Path(__file__).with_name("gate_study_benchmarks.py")
 
+DELAYED = (sys.executable, str(Path(__file__).with_name("delayed.py")))
+
 
 class Pair(NamedTuple):
     """Medians of the two processes of a pair, and the median of log(head / base) over its turns."""
@@ -93,7 +95,9 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
             ),
             {"base": prepared[0].variables, "head": prepared[1].variables},
             stages=("screen", "confirm"),
-            slowdown=factor - 1,
+            command=lambda side, cells: (
+                (*DELAYED, str(factor - 1)) if side == "head" else interleave.COMMAND
+            ),
         ).finish()
     screen, confirm = (
         tuple(tuple(map(Pair, p.base, p.head, p.log_ratios)) for p in pairs_of(run, stage))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,13 +44,12 @@ def tables(
     """Print a paper's tables with our counts beside, and write them to tables/PAPER/*.md.
 
     Rows are counted anew. Other counters' answers come from counts.jsonl in the results folder; a
-    counter is asked where it has no answer, or one that the count does not explain. The tables with
-    costs go to gpu-*.md with latency and memory of each GPU in timings/ that rows were timed on.
+    counter is asked where it has no answer, or one that the count does not explain. The files have
+    latency and memory of each GPU in timings/ that rows were timed on.
     """
     from vidcost.bench.cli.targets import measured
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import is_explained, with_stored_answers
-    from vidcost.bench.report.paper import paper_table
     from vidcost.papers.catalog import printed_rows
 
     paper, chosen = _paper_and_tables(words or ())
@@ -64,9 +63,7 @@ def tables(
     unknown = [row for row, each in zip(built, found, strict=True) if not is_explained(each)]
     found += measured(unknown, use_cache=not no_cache)
     records = {each.record.row: each.record for each in found}
-    made = {table: paper_table(table, paper, rows, records) for table in chosen}
-    _write_tables(paper, made, results)
-    print_tables([*made.values()], as_)
+    print_tables(_written_tables(paper, chosen, records, results), as_)
     if note:
         typer.echo(note, err=True)
     report(
@@ -89,14 +86,13 @@ def run(
 
     Writes counts.jsonl, tables/PAPER/*.md and timings/*.jsonl to the results folder; counts that
     differ from those stored there leave the file as it is, and fail. Rows that have not been timed
-    here are, those with blocks first, as far as they are expected to fit into --budget. As those of
-    `vidcost tables`, the files have what is stored of GPUs, and nothing of this CPU's timings.
+    here are, those with blocks first, as far as they are expected to fit into --budget. The files
+    have what is stored of GPUs, and nothing of this CPU's timings.
     """
     from vidcost.bench.cli.targets import buildable, measured
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import reconcile
-    from vidcost.bench.report.paper import paper_table
-    from vidcost.bench.report.timing import measured_table
+    from vidcost.bench.report.timing import with_timings
     from vidcost.bench.timing.plan import seconds
     from vidcost.papers import catalog
 
@@ -115,12 +111,11 @@ def run(
     if together:
         record.write(results, together.values(), command="vidcost run")
         written = f"{results / record.COUNTS}, {written}"
-    printed = {table: paper_table(table, paper, rows, records) for table in paper.titles}
-    _write_tables(paper, printed, results)
+    made = _written_tables(paper, [*paper.titles], records, results)
     taken = _time_printed_rows(paper, records, results, budget_s)
-    shown = [printed[number] for number in paper.cost_tables]
-    timed = measured_table(shown, taken.timings)
-    print_tables([*shown, *([timed] if timed else [])], options.Format.JSON if json else None)
+    printed = dict(zip(paper.titles, made, strict=True))
+    shown = [with_timings(printed[number], taken.timings) for number in paper.cost_tables]
+    print_tables(shown, options.Format.JSON if json else None)
     typer.echo(
         f"{len(records)} rows built and counted; {sum(r.closed_forms for r in records.values())} "
         f"modules equal their closed forms; {sum(e.balanced for e in entries)} of {len(entries)} "
@@ -141,22 +136,18 @@ def formulas(
     wide: options.Wide = False,
     json: options.Json = False,
 ) -> None:
-    """Costs of blocks as a paper prints them and as derived, and verdicts on its claims of them.
+    """Verdicts on a paper's claims about its formulas, by the printed forms and the derived ones.
 
-    Writes formulas/PAPER.md to the results folder; --format prints the verdicts alone.
+    Writes formulas/PAPER.md, with the forms, to the results folder.
     """
     extras.require("report")
     from vidcost.bench.report.audit import formula_claims, formula_markdown
     from vidcost.papers import catalog
 
     paper = catalog.paper(paper_name)
-    if as_ is not None:
-        print_table(formula_claims(paper), as_)
-        return
-    document = formula_markdown(paper)
     path = results / "formulas" / f"{paper.name}.md"
-    write_document(path, document, command=f"formulas {paper.name}")
-    sys.stdout.write(document)
+    write_document(path, formula_markdown(paper), command=f"formulas {paper.name}")
+    print_table(formula_claims(paper), as_)
 
 
 @paper_app.command("conformance", epilog="Example: `vidcost conformance --results results`")
@@ -198,7 +189,7 @@ def audit(
 ) -> None:
     """A verdict on every figure a paper prints and every cost it claims, counted on the spot.
 
-    Writes audits/PAPER.md and .jsonl to the results folder; --format prints the figures alone.
+    Writes audits/PAPER.md, with what the audit found in words, and .jsonl to the results folder.
     Fails if a figure that is not met has no note in the paper's figures.toml, if one that is met
     has one, if a recipe no longer gives its figure, or if a finding no longer holds.
     """
@@ -215,16 +206,15 @@ def audit(
     files.check_folder(results)
     with progress("counting", len(paper.figures)) as advance:
         judged = judge(paper, advance=advance)
-    found = findings(paper, judged)
-    if as_ is not None:
-        print_table(figure_table(judged), as_)
-    else:
-        document, folder = audit_markdown(paper, judged, found), results / "audits"
-        command = f"audit {paper.name}"
-        write_document(folder / f"{paper.name}.md", document, command=command)
-        lines = figure_table(judged).lines
-        write_lines(folder / f"{paper.name}.jsonl", lines, command=command)
-        sys.stdout.write(document)
+    found, table = findings(paper, judged), figure_table(judged)
+    document, command = audit_markdown(paper, judged, found), f"audit {paper.name}"
+    write_document(results / "audits" / f"{paper.name}.md", document, command=command)
+    write_lines(results / "audits" / f"{paper.name}.jsonl", table.lines, command=command)
+    print_table(table, as_)
+    if as_ is None:
+        for number, each in enumerate(found, start=1):
+            typer.echo(f"{number}. {each.title}")
+        typer.echo(f"Written, with reasons: {results / 'audits' / paper.name}.md")
     gone = (
         f"the audit finds no longer that {words}: rewrite the finding {each.title!r}"
         for each in found
@@ -267,21 +257,23 @@ def _together(records: Mapping[str, Record], results: Path) -> tuple[dict[str, R
     ]
 
 
-def _write_tables(paper: Paper, made: Mapping[int | str, Table], results: Path) -> None:
-    """Write each table; and those with costs, if all are there, with each GPU's timings."""
-    from vidcost.bench.report.timing import measured_table
-    from vidcost.bench.timing.store import slug, stored_by_device
+def _written_tables(
+    paper: Paper, numbers: Sequence[int | str], records: Mapping[str, Record], results: Path
+) -> list[Table]:
+    """The tables of those numbers; their files also have what GPUs took for their rows."""
+    from vidcost.bench.report.paper import paper_table
+    from vidcost.bench.report.timing import with_timings
+    from vidcost.bench.timing.store import stored_by_device
+    from vidcost.papers.catalog import printed_rows
 
-    documents = {f"table{number}": (table, f" {number}") for number, table in made.items()}
-    if paper.cost_tables and made.keys() >= {*paper.cost_tables}:
-        printed = [made[number] for number in paper.cost_tables]
-        for device, timings in stored_by_device(results).items():
-            on_gpu = [timing for timing in timings if timing.cell.device != "cpu"]
-            if (table := measured_table(printed, on_gpu)) is not None:
-                documents[f"gpu-{slug(device)}"] = table, ""
-    for name, (table, number) in documents.items():
-        path = results / "tables" / paper.name / f"{name}.md"
-        write_document(path, table.wide().markdown(), command=f"tables {paper.name}{number}")
+    rows, of_devices = printed_rows(paper), stored_by_device(results).values()
+    on_gpus = [[each for each in every if each.cell.device != "cpu"] for every in of_devices]
+    made = [paper_table(number, paper, rows, records) for number in numbers]
+    for number, table in zip(numbers, made, strict=True):
+        path = results / "tables" / paper.name / f"table{number}.md"
+        whole = reduce(with_timings, on_gpus, table)
+        write_document(path, whole.wide().markdown(), command=f"tables {paper.name} {number}")
+    return made
 
 
 def _time_printed_rows(

@@ -78,12 +78,7 @@ def time_rows(
     """
     from vidcost.bench.cli.engines import Place, take
     from vidcost.bench.cli.targets import buildable, check_options, limit_s, parted
-    from vidcost.bench.report.timing import (
-        blocks_markdown,
-        contribution_table,
-        impl_table,
-        timing_table,
-    )
+    from vidcost.bench.report.timing import blocks_markdown, pair_table, timing_table
     from vidcost.bench.timing import plan
     from vidcost.bench.timing.store import by_kind, stored_by_device
 
@@ -135,7 +130,7 @@ def time_rows(
     if both and blocks is not None and plan.ALL in blocks:
         document = blocks_markdown(stored)
         write_document(results / "blocks.md", document, command="time --blocks all --impl")
-    write = contribution_table if contribution else impl_table if both else timing_table
+    write = pair_table if contribution or both else timing_table
     # each kind of machine has its own table
     print_tables([write(each) for each in by_kind(taken.timings)], as_)
     report(taken.failures)

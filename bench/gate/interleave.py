@@ -150,14 +150,14 @@ def interleave(
     while not turns.timings and not enough(rounds - len(turns.void), time.monotonic() - started):
         for side in order.sample(list(workers), len(workers)):
             if not turns.timings:
-                workers[side].reply("keep")
+                workers[side].send("keep")
                 turns.listen(workers, side)
         if is_void():
             turns.void.add(rounds)
         rounds += 1
     for side in asked:
         while side not in turns.timings:
-            workers[side].reply("stop")
+            workers[side].send("stop")
             turns.listen(workers, side)
     return turns
 
@@ -171,15 +171,13 @@ class Campaign:
 
     ``variables`` are the environment of the workers of each side, and ``command`` starts one for
     some cells. ``save`` is given the run after every pair, so that nothing measured is lost.
-    ``on_progress`` is given stage and target, the pair, and how many pairs there are. Every pass of
-    head is delayed by the fraction ``slowdown``.
+    ``on_progress`` is given stage and target, the pair, and how many pairs there are.
     """
 
     run: Run
     variables: Mapping[Side, Mapping[str, str]]
     save: Callable[[Run], None] = lambda _: None
     on_progress: Callable[[str, int, int], None] = lambda words, pair, of: None
-    slowdown: float = 0.0
     stages: Sequence[Stage] = ("memory", "screen", "confirm")
     command: Callable[[Side, Sequence[Cell]], Sequence[str]] = lambda side, cells: COMMAND
 
@@ -264,7 +262,6 @@ class Campaign:
         The first of ``workers`` warms up first. Also whether both are still alive.
         """
         turn_samples = self._turn_samples(cell)
-        slowdowns: Mapping[Side, float] = {"base": 0.0, "head": self.slowdown}
         limits = Limits(
             sampling_s=LONGEST_VISIT_S,
             warmup_s=WARM_UP_S,
@@ -273,10 +270,7 @@ class Campaign:
             turn_samples=turn_samples,
             seed=self.run.seed,
         )
-        tasks = {
-            side: Task(cell=self.run.cells[cell], limits=limits, slowdown=slowdowns[side])
-            for side in workers
-        }
+        tasks = dict.fromkeys(workers, Task(cell=self.run.cells[cell], limits=limits))
 
         def enough(rounds: int, seconds: float) -> bool:
             if stage == "memory":
@@ -309,7 +303,6 @@ class Campaign:
                     turn_samples=turn_samples,
                     void_samples=len(turns.void) * turn_samples,
                     peak_bytes=timing.memory.peak if timing.memory else None,
-                    slowdown=slowdowns[side],
                 )
             )
         return visits, all(timing.status in _ALIVE for timing in turns.timings.values())

@@ -71,7 +71,7 @@ class Visit(_Frozen):
     ``second``: this process warmed up after the other. ``samples_ns`` are raw nanoseconds of single
     passes, ``turn_samples`` of them a turn; both sides have the same turns in the same order.
     ``void_samples`` were left out on both sides because the device was throttled. ``peak_bytes`` is
-    above the weights, at the ``memory`` stage only. Every pass was delayed by ``slowdown``.
+    above the weights, at the ``memory`` stage only.
     """
 
     stage: Stage
@@ -85,7 +85,6 @@ class Visit(_Frozen):
     turn_samples: PositiveInt = 1
     void_samples: NonNegativeInt = 0
     peak_bytes: NonNegativeInt | None = None
-    slowdown: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Version(_Frozen):

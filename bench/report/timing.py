@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from vidcost.bench.inspection.comparison import PLAIN
@@ -12,6 +14,7 @@ from vidcost.bench.report.table import (
     Table,
     billions,
     checked,
+    compact,
     integer,
     percent,
     words,
@@ -67,38 +70,31 @@ _MEASURED = (
     Column("energy_j_per_clip", "J/clip", digits),
 )
 
-_ADDED = (
-    Column("target_s", "With, ms", milliseconds),
-    Column("reference_s", "Without, ms", milliseconds),
-    Column("median_s", "Block, ms", milliseconds),
-    HALF_INTERVAL,
-    Column("added_share", "of the network", percent),
-    Column("n", "Pairs", integer),
-    Column("added_macs", "MACs of the block", integer),
-    Column("added_macs_share", "of the network's", percent),
-    Column("s_per_gmac", "ms/GMAC", milliseconds),
-    Column("peak_bytes", "Peak with, MB", megabytes),
-    Column("added_bytes", "block, MB", megabytes),
-)
-
-_IMPLEMENTATIONS = (
-    Column("shape", "Input"),
-    Column("positions", "N", integer),
-    Column("reference_s", "Reference, ms", milliseconds),
-    Column("target_s", "Optimized, ms", milliseconds),
-    Column("shown_ratio", "Ratio"),
-    Column("shown_pairs", "Pairs"),
-    Column("reference_peak_bytes", "Peak reference, MB", megabytes),
-    Column("peak_bytes", "optimized", megabytes),
-    Column("reference_macs_total", "MACs reference", billions),
-    Column("macs_total", "optimized", billions),
-)
-
 
 def _signed(form: Format) -> Format:
     """The same format with a sign before every number."""
     return lambda value: f"{'+' if value >= 0 else '-'}{form(abs(value))}"
 
+
+_PAIRED = (
+    Column("target_s", "With, ms", milliseconds),
+    Column("reference_s", "Without, ms", milliseconds),
+    Column("median_s", "Added, ms", _signed(milliseconds)),
+    HALF_INTERVAL,
+    Column("shown_ratio", "Ratio", str),
+    Column("n", "Pairs", integer),
+    Column("added_macs", "Added MACs", _signed(compact), _signed(integer)),
+    Column("peak_bytes", "Peak, MB", megabytes),
+    Column("added_bytes", "added", _signed(megabytes)),
+    Column("s_per_gmac", "ms/GMAC", milliseconds, is_wide=True),
+    Column("macs_total", "MACs with", compact, integer, is_wide=True),
+)
+_PAIR_LEGEND = (
+    "{what}, interleaved; {conditions}. Added: the median of the differences of pairs, ± half of "
+    "its 95% confidence interval, {intervals}. Ratio: of pairs, with its interval, below 1 if the "
+    "first is faster. Peak: the most that was allocated at once above the weights, and how much "
+    "more that is than without. MACs are exact."
+)
 
 _BLOCKS = (
     Column("params", "Params", integer),
@@ -149,23 +145,6 @@ def timing_table(timings: Iterable[Timing]) -> Table:
     return _table("Timings", "Target", chosen, lines, _MEASURED, legend)
 
 
-def contribution_table(timings: Iterable[Timing]) -> Table:
-    """What blocks add to their networks: latency in pairs, MACs, memory.
-
-    Raises: ValueError if the records are of more than one kind of machine.
-    """
-    chosen = [timing for timing in timings if timing.cell.is_contribution]
-    lines = list(map(pair_figures, chosen))
-    legend = (
-        "The network with its blocks minus the same without, interleaved: the median of the "
-        f"differences of pairs, ± half of its 95% confidence interval, {intervals_of(chosen)}; "
-        f"{conditions_in_words(chosen)}. MACs are exact and their difference is too. Memory: "
-        "the peak above the weights, and how much higher it is with the blocks; "
-        "0 where the peak is elsewhere in the network."
-    )
-    return _table("What the blocks add", "Row", chosen, lines, _ADDED, legend)
-
-
 def _table(
     title: str,
     heading: str,
@@ -186,45 +165,34 @@ def _table(
     )
 
 
-def is_pair_of_implementations(timing: Timing) -> bool:
+def is_of_implementations(timing: Timing) -> bool:
     """Whether it is an optimized block that was timed interleaved with the reference."""
     other = timing.cell.against
     return timing.cell.block is not None and other is not None and other.block is not None
 
 
-def impl_table(timings: Iterable[Timing]) -> Table:
-    """Latency, memory and MACs of both implementations, block by block.
+def pair_table(timings: Iterable[Timing]) -> Table:
+    """Cells beside those they were interleaved with: latency in pairs, MACs, memory.
 
+    Contributions, or implementations of blocks.
     Raises: ValueError if the records are of more than one kind of machine.
     """
-    chosen = sorted(
-        filter(is_pair_of_implementations, timings),
-        key=lambda each: (each.cell.phase, math.prod((each.cell.shape or ())[1:])),
+    chosen = [timing for timing in timings if timing.cell.against is not None]
+    of_blocks = all(map(is_of_implementations, chosen))
+    lines = [pair_figures(timing) for timing in chosen]
+    for line, timing in zip(lines, chosen, strict=True):
+        if of_blocks and timing.cell.against:
+            line["target"] = timing.cell.against.target
+        if line["ratio_low"] is not None:
+            interval = f"({line['ratio_low']:.2f} to {line['ratio_high']:.2f})"
+            line["shown_ratio"] = f"{line['ratio']:.2f} {interval}"
+    title, what = "What the blocks add", "The network with its blocks and without"
+    if of_blocks:
+        title, what = "Implementations of blocks", "With: the optimized one; without: the reference"
+    legend = _PAIR_LEGEND.format(
+        what=what, conditions=conditions_in_words(chosen), intervals=intervals_of(chosen)
     )
-    lines = list(map(_both, chosen))
-    legend = (
-        f"Both implementations interleaved; {conditions_in_words(chosen)}. Ratio: the time of "
-        "the optimized one over the reference's, below 1 if it is faster; the median over "
-        f"pairs with its 95% confidence interval, {intervals_of(chosen)}. ~: the warm-up had "
-        "not settled. "
-        "Peak: most that was allocated at once above the weights, input included. MACs of all "
-        "that was timed."
-    )
-    return _table("Implementations of blocks", "Block", chosen, lines, _IMPLEMENTATIONS, legend)
-
-
-def _both(timing: Timing) -> dict[str, Any]:
-    cell, line = timing.cell, pair_figures(timing)
-    assert cell.against is not None, cell
-    assert cell.shape is not None, cell
-    line |= {"target": cell.against.block, "positions": math.prod(cell.shape[1:])}
-    if line["ratio"] is not None:
-        low, high = line["ratio_low"], line["ratio_high"]
-        interval = "too few pairs" if low is None else f"{low:.2f} to {high:.2f}"
-        unsettled = timing.protocol is not None and not timing.protocol.settled
-        line["shown_ratio"] = f"{line['ratio']:.2f} ({interval})"
-        line["shown_pairs"] = f"{line['n']:,}{' ~' if unsettled else ''}"
-    return line
+    return _table(title, "Target", chosen, lines, _PAIRED, legend)
 
 
 _INTRODUCTION = """\
@@ -239,11 +207,12 @@ def blocks_markdown(devices: Mapping[str, Iterable[Timing]]) -> str:
     parts = [_INTRODUCTION]
     for device, timings in devices.items():
         alike: dict[str, list[Timing]] = {}
-        for timing in filter(is_pair_of_implementations, timings):
+        for timing in filter(is_of_implementations, timings):
             conditions = timing.cell.model_dump_json(include=set(AXES) - {"phase"})
             alike.setdefault(conditions, []).append(timing)
         for taken in alike.values():
-            parts += [f"## {device}, {conditions_in_words(taken)}\n", impl_table(taken).markdown()]
+            table = pair_table(sorted(taken, key=lambda each: math.prod(each.cell.shape or ())))
+            parts += [f"## {device}, {conditions_in_words(taken)}\n", table.wide().markdown()]
     return "\n".join(parts)
 
 
@@ -283,60 +252,45 @@ def compare_table(
     return Table(f"Blocks in {where}", columns, lines, footnotes=failures(lines), legend=legend)
 
 
-def measured_table(tables: Sequence[Table], timings: Iterable[Timing]) -> Table | None:
-    """The lines of a paper's ``tables`` with what one device took for them; None if for none.
+def with_timings(table: Table, timings: Sequence[Timing]) -> Table:
+    """A paper's ``table`` with what one device took for its rows; as it is if for none.
 
     Rows as they stand, one clip on a CPU and a batch of :data:`BATCH` on a GPU, all other
-    conditions by default. Of one row and type the latest record counts.
+    conditions by default.
     """
-    latest = sorted(filter(_is_shown, timings), key=lambda timing: timing.started)
-    records: dict[Any, Timing] = {(each.cell.row, each.cell.dtype): each for each in latest}
-    names = [line["row"] for table in tables for line in table.lines]
-    dtypes = [each for each in _DTYPES if any((name, each) in records for name in names)]
+    rows = {line["row"] for line in table.lines}
+    shown = [each for each in timings if _is_shown(each) and each.cell.row in rows]
+    dtypes = [each for each in _DTYPES if any(each == timing.cell.dtype for timing in shown)]
     if not dtypes:
-        return None
-    lines: list[dict[str, Any]] = []
-    footnotes: dict[Cell, str] = {}
-    for table in tables:
-        for index, line in enumerate(table.lines):
-            notes = {key: table.footnotes.get((index, key)) for key in ("method", "macs")}
-            footnotes |= {(len(lines), key): note for key, note in notes.items() if note}
-            made = {key: line[key] for key in ("table", "method", "row", "macs")}
-            for dtype in dtypes:
-                timing = records.get((line["row"], dtype))
-                if timing is not None and timing.status != "ok":
-                    why = f": {timing.error}" if timing.error else ""
-                    footnotes[len(lines), f"latency_{dtype}"] = f"{timing.status}{why}"
-                elif timing is not None:
-                    found = figures(timing)
-                    made[f"latency_{dtype}"] = (found["median_s"], found["half_ci_s"])
-                    made[f"peak_{dtype}"] = found["peak_bytes"]
-            lines.append(made)
-    shown = [timing for (name, _), timing in records.items() if name in names]
-    device = next(timing.machine.device for timing in shown if timing.machine)
-    batch = shown[0].cell.batch
-    of_pass = "one clip" if batch == 1 else f"a batch of {batch}"
+        return table
+    records = {(each.cell.row, each.cell.dtype): each for each in shown}
+    lines = [dict(line) for line in table.lines]
+    footnotes = dict(table.footnotes)
+    device = machine.device if (machine := machine_of_all(shown)) else UNKNOWN
+    for (index, line), dtype in product(enumerate(lines), dtypes):
+        timing = records.get((line["row"], dtype))
+        if timing is not None and timing.status != "ok":
+            footnotes[index, f"{device} {dtype}"] = f"{timing.status}: {timing.error}"
+        elif timing is not None:
+            found = figures(timing)
+            line[f"{device} {dtype}"] = (found["median_s"], found["half_ci_s"])
+            line[f"{device} {dtype} peak"] = found["peak_bytes"]
     columns = (
-        *(Column(f"latency_{each}", f"{each}, ms", _interval) for each in dtypes),
-        *(Column(f"peak_{each}", f"Peak {each}, MB", megabytes) for each in dtypes),
+        *(Column(f"{device} {each}", f"{each}, ms", _interval) for each in dtypes),
+        *(Column(f"{device} {each} peak", f"Peak {each}, MB", megabytes) for each in dtypes),
     )
-    return Table(
-        title=f"Tables {', '.join(str(table.lines[0]['table']) for table in tables)} on {device}",
-        columns=(
-            Column("table", "Table"),
-            Column("method", "Method"),
-            Column("macs", "MACs", billions),
-            *present(lines, columns),
-        ),
+    legend = (
+        f"ms: median of one pass ± half of its 95% confidence interval, {intervals_of(shown)}. "
+        "Peak: most that was allocated at once above the weights. "
+        f"{'; '.join(_DTYPES[each] for each in dtypes)}. Conditions: {conditions_in_words(shown)}. "
+        f"{machine_of_timings(shown)}"
+    )
+    return replace(
+        table,
+        columns=(*table.columns, *columns),
         lines=lines,
         footnotes=footnotes,
-        legend=(
-            f"MACs: exact, of one clip. Latency: median of one pass of {of_pass} ± half "
-            f"of its 95% confidence interval, {intervals_of(shown)}. Peak: most that was allocated "
-            f"at once above the weights. {'; '.join(_DTYPES[each] for each in dtypes)}. "
-            f"Conditions: {conditions_in_words(shown)}.",
-            machine_of_timings(shown) + _clocks(shown),
-        ),
+        legend=(*table.legend, legend),
     )
 
 
@@ -350,16 +304,6 @@ def _is_shown(timing: Timing) -> bool:
         and cell.dtype in _DTYPES
         and all(getattr(cell, n) == getattr(default, n) for n in AXES if n not in free)
     )
-
-
-def _clocks(shown: Sequence[Timing]) -> str:
-    """The GPU's clock and power while it was measured; nothing if there are no readings."""
-    readings = [reading for each in shown for reading in each.telemetry]
-    clocks = sorted(r.sm_clock_mhz for r in readings if r.sm_clock_mhz is not None)
-    powers = sorted(r.power_w for r in readings if r.power_w is not None)
-    said = [f"SM clock {clocks[0]:,} to {clocks[-1]:,} MHz"] if clocks else []
-    said += [f"power {powers[0]:,.0f} to {powers[-1]:,.0f} W"] if powers else []
-    return f" The GPU meanwhile: {', '.join(said)}." if said else ""
 
 
 def _interval(value: tuple[float, float | None]) -> str:

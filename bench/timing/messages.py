@@ -56,11 +56,10 @@ class Limits(Frozen):
 
 
 class Task(Frozen):
-    """The cell to measure; every pass takes longer by ``slowdown``, a planted regression."""
+    """The cell to measure."""
 
     cell: Cell
     limits: Limits = Limits()
-    slowdown: NonNegativeFloat = 0.0
 
 
 class Chunk(Frozen):

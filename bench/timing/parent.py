@@ -72,10 +72,6 @@ class WorkerProcess(ChildProcess):
         self.kill()
         return Timing(key="", cell=self._task.cell).model_copy(update=known)
 
-    def reply(self, reply: Reply) -> None:
-        """Answer its last message."""
-        self.send(reply)
-
 
 class Exchange:
     """Decides on the replies to one worker.
@@ -228,7 +224,7 @@ class Supervisor:
                 reply = exchange.reply(message)
                 if isinstance(message, Chunk):
                     self._on_chunk(cell, message, reply)
-                worker.reply(reply)
+                worker.send(reply)
             worker.leave()
         known |= {"energy_j": exchange.energy_j, "telemetry": tuple(exchange.telemetry)}
         return message.model_copy(update=known)

@@ -1,7 +1,6 @@
 """Measures many cells on this machine, one after another, and stores each record at once.
 
-Within a budget of time if there is one: it is divided first among all cells, then among the least
-precise ones.
+Within a budget of time if there is one, which is divided among all cells.
 """
 
 import math
@@ -36,15 +35,6 @@ START_S = 4.0
 
 PASSES = 8
 """Passes of a row that is barely measured: warm-up, the memory pass, a few samples."""
-
-FIRST = 0.5
-"""The fraction of its share of the time that a cell may use in the first round."""
-
-LONGER = 4
-"""A cell is sampled again for at most so many times as long, which halves its interval."""
-
-WORTHWHILE = 1.5
-"""And for at least so many times as long: every attempt takes all samples again."""
 
 
 class Interrupted(Ending):
@@ -96,39 +86,30 @@ def sweep(
     predict: Callable[[Cell], Predicted] = lambda _: Predicted(),
     on_progress: OnProgress = lambda words, done: None,
     warn: Callable[[str], None] = lambda line: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Swept:
     """Measure ``cells`` on this machine and append each record to ``store``.
 
     A worker that fails is a status of its cell, and the next cell follows. ``resume`` leaves out
     cells that are stored as ok under the same code, device, driver and torch. With ``budget_s``
-    every cell is measured for a short time, in the order given, and the least precise ones again
-    for longer; one that is not expected to fit into what is left is left out. ``warn`` is told
-    beforehand if the budget is too short. ``predict`` counts: it is called before a cell's worker
-    is given it, so nothing is counted while one samples.
+    each cell is sampled for an equal part of what is left, start-up included, until it is precise;
+    one that is not expected to fit is left out. ``warn`` is told beforehand if the budget is too
+    short. ``predict`` counts: it is called before a cell's worker is given it, so nothing is
+    counted while one samples.
     Raises: ValueError for a device that is not there or a file that cannot be written; Interrupted
             on Ctrl-C, with every finished cell stored.
     """
     limits = limits or Limits()
     cells = list(dict.fromkeys(cells))
     timings: dict[Cell, Timing] = {}
-    began = time.monotonic()
+    began = clock()
     notes = [store.prepare()]
+    left_out: list[str] = []
 
     def on_chunk(cell: Cell, chunk: Chunk, reply: Reply) -> None:
         words = f"{cell.target}: {chunk.samples} samples, {chunk.median_s * 1e3:,.4g} ms"
         words += "" if chunk.precision is None else f" ± {chunk.precision:.1%}"
         on_progress(words + (", throttled" if reply == "void" else ""), len(timings))
-
-    def measure(cell: Cell, limits: Limits, *, again: bool = False) -> None:
-        began = time.monotonic()
-        on_progress(f"{cell.target}{', again' if again else ''}: warming up", len(timings))
-        timing = supervisor.measure(cell, limits, stop_at=budget.ends_at)
-        # a second attempt that fails does not invalidate the first
-        if timing.status == "ok" or not again:
-            notes.append(store.append(timing))
-            timings[cell] = timing
-        on_progress(f"{cell.target}: {timing.status}", len(timings))
-        budget.add(cell, timing, took_s=time.monotonic() - began)
 
     try:
         supervisor = Supervisor(command, predict, on_chunk, warn=warn)
@@ -139,32 +120,33 @@ def sweep(
                 timings[cell] = timing
                 on_progress(f"{cell.target}: stored", len(timings))
         missing = [cell for cell in cells if cell not in timings]
-        least_s = dict.fromkeys(missing, 0.0)
-        budget = Budget(math.inf, limits)
+        least_s, ends_at, overhead_s = dict.fromkeys(missing, 0.0), math.inf, START_S
         if budget_s is not None:
             least_s = {c: least_seconds(c, supervisor.predict(c).macs_total) for c in missing}
             if (all_s := sum(least_s.values())) > 1.2 * budget_s + SET_UP_S:
                 many = f"{len(missing)} measurements take about {all_s:.0f} s at least"
                 warn(f"{many}, more than the budget of {budget_s:g} s")
-            over_s = max(0.0, time.monotonic() - began - SET_UP_S)
-            budget = Budget(max(budget_s - over_s, LEAST_S), limits)
-        for cell, timing in timings.items():
-            budget.add(cell, timing)
-        left_out = []
+            over_s = max(0.0, clock() - began - SET_UP_S)
+            ends_at = clock() + max(budget_s - over_s, LEAST_S)
         for number, cell in enumerate(missing):
-            given = budget.first(len(missing) - number)
+            started = clock()
+            left_s = ends_at - started
             # whatever the budget, something is measured
-            if given is None or (number and least_s[cell] > budget.left_s):
+            if number and least_s[cell] > left_s:
                 left_out.append(cell.target)
-            else:
-                measure(cell, given)
-        if left_out:
-            targets = ", ".join(dict.fromkeys(left_out))
-            notes.append(f"no time was left for {targets}: raise --budget")
-        while budget_s is not None and (worst := budget.worst()) is not None:
-            measure(*worst, again=True)
+                continue
+            given = share(limits, left_s / (len(missing) - number), overhead_s)
+            on_progress(f"{cell.target}: warming up", len(timings))
+            timing = timings[cell] = supervisor.measure(cell, given, stop_at=ends_at)
+            notes.append(store.append(timing))
+            on_progress(f"{cell.target}: {timing.status}", len(timings))
+            if timing.protocol is not None:
+                overhead_s = max(overhead_s, clock() - started - timing.protocol.sampling_s)
     except KeyboardInterrupt:
         raise interrupted(len(timings), len(cells), f"in {store.path}") from None
+    if left_out:
+        targets = ", ".join(dict.fromkeys(left_out))
+        notes.append(f"no time was left for {targets}: raise --budget")
     return Swept([timings[cell] for cell in cells if cell in timings], list(filter(None, notes)))
 
 
@@ -175,72 +157,20 @@ def least_seconds(cell: Cell, macs: int | None) -> float:
     return START_S + sides * PASSES * (macs or 0) / speed
 
 
-class Budget:
-    """Limits for a sweep of ``seconds`` from now on.
-
-    In the first round a cell is sampled until ``limits`` are met or half of its part of the time is
-    over, start-up included; the others get the rest. Then the least precise cell is sampled again,
-    longer, while that fits, also beyond ``limits.sampling_s``. A cell that did not become more
-    precise is not repeated.
-    """
-
-    def __init__(
-        self, seconds: float, limits: Limits, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._limits = limits
-        self._clock = clock
-        self.ends_at = clock() + seconds
-        self._overhead_s = 0.0
-        # precision, infinite if it is not known, and seconds of sampling
-        self._reached: dict[Cell, tuple[float, float]] = {}
-        self._hopeless: set[Cell] = set()
-
-    @property
-    def left_s(self) -> float:
-        """Seconds that are left."""
-        return self.ends_at - self._clock()
-
-    def first(self, cells_left: int) -> Limits | None:
-        """Limits for the next of ``cells_left`` cells; None if the time is over."""
-        if self.left_s <= 0:
-            return None
-        use_s = FIRST * self.left_s / cells_left
-        limits = self._limits
-        # a window that is too short is useless, so it is all or nothing
-        energy_s = limits.energy_s if limits.energy_s <= use_s / 2 else 0.0
-        rest_s = use_s - energy_s - self._overhead_s
-        return limits.model_copy(
-            update={
-                "energy_s": energy_s,
-                "warmup_s": min(limits.warmup_s, max(limits.least_s, use_s / 4)),
-                "sampling_s": min(limits.sampling_s, max(limits.least_s, rest_s)),
-            }
-        )
-
-    def worst(self) -> tuple[Cell, Limits] | None:
-        """The cell to measure again and for how long; None if no time would help."""
-        longest_s = self.left_s - self._overhead_s - self._limits.energy_s
-        worst_first = sorted(self._reached.items(), key=lambda item: item[1][0], reverse=True)
-        for cell, (precision, before_s) in worst_first:
-            sampling_s = min(LONGER * before_s, longest_s)
-            is_done = precision <= self._limits.precision or cell in self._hopeless
-            if not is_done and sampling_s >= WORTHWHILE * before_s:
-                return cell, self._limits.model_copy(update={"sampling_s": sampling_s})
-        return None
-
-    def add(self, cell: Cell, timing: Timing, *, took_s: float | None = None) -> None:
-        """Record how precise ``cell`` is; it took ``took_s`` seconds, None if it was stored."""
-        if timing.status != "ok" or timing.protocol is None:
-            # more time does not help a cell that failed
-            self._hopeless.add(cell)
-            return
-        sampling_s = max(timing.protocol.sampling_s, self._limits.chunk_s)
-        precision = math.inf if timing.protocol.precision is None else timing.protocol.precision
-        if cell in self._reached and precision >= self._reached[cell][0]:
-            self._hopeless.add(cell)
-        self._reached[cell] = precision, sampling_s
-        if took_s is not None:
-            self._overhead_s = max(self._overhead_s, took_s - sampling_s)
+def share(limits: Limits, seconds: float, overhead_s: float) -> Limits:
+    """Limits of a cell that has ``seconds`` in all, of which ``overhead_s`` are not sampling."""
+    if seconds == math.inf:
+        return limits
+    # a window that is too short is useless, so it is all or nothing
+    energy_s = limits.energy_s if limits.energy_s <= seconds / 4 else 0.0
+    rest_s = seconds - energy_s - overhead_s
+    return limits.model_copy(
+        update={
+            "energy_s": energy_s,
+            "warmup_s": min(limits.warmup_s, max(limits.least_s, seconds / 4)),
+            "sampling_s": max(limits.least_s, rest_s),
+        }
+    )
 
 
 def interrupted(done: int, of: int, where: str) -> Interrupted:

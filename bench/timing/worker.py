@@ -10,8 +10,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cache
 from multiprocessing.connection import Connection
 
 import torch
@@ -20,7 +18,7 @@ from vidcost.bench.call import is_finite
 from vidcost.bench.process import connect
 from vidcost.bench.timing.build import Built, build
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.clock import Delayed, clock_for
+from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.machine import allowed_cpus, cpus_for
 from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.record import Memory, Timing
@@ -29,7 +27,6 @@ from vidcost.bench.timing.runner import (
     Unsupported,
     memory_of,
     one_line,
-    rss_peak_bytes,
     set_products,
     status_of,
 )
@@ -38,9 +35,18 @@ from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.blocks.attention import FALLBACKS
 
 Exchange = Callable[[Chunk | Window], Reply]
+Make = Callable[[Cell, int], Built]
+"""Builds a cell from a seed."""
+
+ALLOWED = allowed_cpus()
+"""The CPUs of this process as it found them, before it was pinned to some."""
 
 BACK_TO_BACK_S = 0.1
 """Passes of the energy window that are launched before the host waits."""
+
+
+def _built(cell: Cell, seed: int) -> Built:
+    return build(cell, seed=seed)
 
 
 def measure(
@@ -48,7 +54,7 @@ def measure(
     exchange: Exchange,
     started: Callable[[], None] = lambda: None,
     *,
-    make: Callable[[Cell, int], Built] = lambda cell, seed: build(cell, seed=seed),
+    make: Make = _built,
 ) -> Timing:
     """Build what the task's cell times, time it, and measure its memory.
 
@@ -80,14 +86,12 @@ def _measured(
     task: Task,
     exchange: Exchange,
     started: Callable[[], None],
-    make: Callable[[Cell, int], Built],
+    make: Make,
 ) -> Timing:
     cell, limits = task.cell, task.limits
     FALLBACKS.clear()
     clock = clock_for(cell.device)
     built = make(cell, limits.seed)
-    if task.slowdown:
-        built = replace(built, model=Delayed(built.model, task.slowdown))
     runner = Runner(cell, built, clock, seed=limits.seed)
     if cell.code:
         output = runner.step()
@@ -105,7 +109,6 @@ def _measured(
     if limits.energy_s and cell.device != "cpu" and cell.against is None:
         each_s = statistics.median(samples["latency"])
         _energy_window(cell, runner, limits.energy_s, exchange, each_s)
-    rss = rss_peak_bytes()
     memory: Memory | None = None
     reference: Memory | None = None
     if limits.memory and cell.against is not None:
@@ -123,17 +126,11 @@ def _measured(
     return known.model_copy(
         update={
             "samples_s": {part: tuple(values) for part, values in samples.items()},
-            "memory": memory and memory.model_copy(update={"rss_peak": rss}),
+            "memory": memory,
             "reference_memory": reference,
         }
         | ({"status": "fallback", "error": "; ".join(sorted(FALLBACKS))} if FALLBACKS else {})
     )
-
-
-@cache
-def _allowed() -> list[int]:
-    """The CPUs of this process as it found them, before it was pinned to some."""
-    return allowed_cpus()
 
 
 def _configure(cell: Cell) -> None:
@@ -143,10 +140,10 @@ def _configure(cell: Cell) -> None:
     if device.type == "cuda" and device.index is not None:
         # events are recorded on the current device's stream
         torch.cuda.set_device(device)
-    if device.type == "cpu" and (allowed := _allowed()):
-        if cell.threads > len(allowed):
-            raise Unsupported(f"{cell.threads} threads have {len(allowed)} CPUs to run on")
-        os.sched_setaffinity(0, cpus_for(cell.threads, allowed))
+    if device.type == "cpu" and ALLOWED:
+        if cell.threads > len(ALLOWED):
+            raise Unsupported(f"{cell.threads} threads have {len(ALLOWED)} CPUs to run on")
+        os.sched_setaffinity(0, cpus_for(cell.threads, ALLOWED))
     set_products(cell)
 
 
@@ -191,13 +188,13 @@ def answering(pipe: Connection) -> tuple[Exchange, Callable[[], None]]:
     return exchange, lambda: pipe.send(STARTED)
 
 
-def main() -> None:
-    """Time the cells of the parent's tasks until it hangs up."""
+def main(make: Make = _built) -> None:
+    """Time the cells of the parent's tasks until it hangs up; ``make`` as for :func:`measure`."""
     pipe = connect()
     exchange, started = answering(pipe)
     with contextlib.suppress(EOFError, ParentGone):
         while True:
-            pipe.send(measure(pipe.recv(), exchange, started))
+            pipe.send(measure(pipe.recv(), exchange, started, make=make))
 
 
 if __name__ == "__main__":

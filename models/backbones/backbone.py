@@ -74,7 +74,8 @@ class Backbone(nn.Sequential):
                 f"{self.title}: frames of {size}x{size} are too small for its spatial strides, "
                 f"at least {self.least[1]}x{self.least[1]} are needed"
             )
-        check_positions(blocks or {}, self.stages, self.inside)
+        for position in blocks or ():
+            self._check_position(position)
         clip = (in_channels, frames, size, size)
         super().__init__(OrderedDict(self.layers(classes, clip, blocks or {})))
         self.clip = clip
@@ -91,59 +92,44 @@ class Backbone(nn.Sequential):
             )
         return super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
 
+    def with_blocks(self, stage: str, units: Sequence[Unit], blocks: Blocks) -> Layers:
+        """Units in a row, with the blocks meant for ``stage`` between them, all by name.
+
+        A block behind unit ``B05`` is called ``after_B05``, so the units keep their names, and
+        their weights load with or without blocks.
+        Raises: ValueError if two blocks would stand behind the same unit.
+        """
+        placed: dict[int, BlockFactory] = {}
+        for position, factory in blocks.items():
+            name, _, place = position.partition(":")
+            for index in (_after(place, len(units)) if name == stage else None) or ():
+                if index in placed:
+                    where = f"after unit {index + 1} of {stage}"
+                    raise ValueError(f"two blocks {where}: give each its own")
+                placed[index] = factory
+        for index, (key, unit, channels) in enumerate(units):
+            yield key, unit
+            if index in placed:
+                yield f"after_{key}", placed[index](channels)
+
+    def _check_position(self, position: str) -> None:
+        """Raises: ValueError that names the positions there are, if this is none of them."""
+        stage, _, place = position.partition(":")
+        if position in self.inside:
+            return
+        if stage not in self.stages:
+            raise ValueError(f"no position {position!r}: stages are {', '.join(self.stages)}")
+        units = self.stages[stage]
+        if _after(place, units) is None:
+            places = ["before-last", "every-other", f"after-1 to after-{units}"]
+            offered = (f"{stage}:{name}" for name in (places if units > 1 else ["after-1"]))
+            choices = ", ".join((*offered, *self.inside))
+            raise ValueError(f"no position {position!r}: choose from {choices}")
+
 
 def named(**modules: nn.Module) -> nn.Sequential:
     """Modules in a row under these names."""
     return nn.Sequential(OrderedDict(modules))
-
-
-def check_positions(blocks: Blocks, stages: Mapping[str, int], inside: Sequence[str] = ()) -> None:
-    """Reject positions that a network lacks.
-
-    Args: blocks; stages: the number of units of each stage; inside: positions inside units.
-    Raises: ValueError that names the positions there are.
-    """
-    for position in blocks:
-        if position in inside:
-            continue
-        stage, _, place = position.partition(":")
-        if stage not in stages:
-            raise ValueError(f"no position {position!r}: stages are {', '.join(stages)}")
-        if _after(place, stages[stage]) is None:
-            places = ["before-last", "every-other", f"after-1 to after-{stages[stage]}"]
-            if stages[stage] == 1:
-                places = ["after-1"]
-            offered = [*(f"{stage}:{name}" for name in places), *inside]
-            raise ValueError(f"no position {position!r}: choose from {', '.join(offered)}")
-
-
-def with_blocks(name: str, units: Sequence[Unit], blocks: Blocks) -> list[tuple[str, nn.Module]]:
-    """Units in a row, with the blocks meant for stage ``name`` between them, all by name.
-
-    A block behind unit ``B05`` is called ``after_B05``, so the units keep their names, and their
-    weights load with or without blocks.
-    Raises: ValueError if two blocks would stand behind the same unit.
-    """
-    modules: list[tuple[str, nn.Module]] = []
-    placed: dict[int, BlockFactory] = {}
-    for position, factory in blocks.items():
-        stage, _, place = position.partition(":")
-        if stage != name:
-            continue
-        for index in _after(place, len(units)) or ():
-            if index in placed:
-                raise ValueError(f"two blocks after unit {index + 1} of {name}: give each its own")
-            placed[index] = factory
-    for index, (key, unit, channels) in enumerate(units):
-        modules.append((key, unit))
-        if index in placed:
-            modules.append((f"after_{key}", placed[index](channels)))
-    return modules
-
-
-def stage_of(name: str, units: Sequence[Unit], blocks: Blocks) -> nn.Sequential:
-    """The modules of :func:`with_blocks` as one: for stages that the state dict knows by name."""
-    return nn.Sequential(OrderedDict(with_blocks(name, units, blocks)))
 
 
 def _after(place: str, units: int) -> list[int] | None:

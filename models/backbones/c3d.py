@@ -6,15 +6,7 @@ Caffe model (``conv3b``), linear ones without its ``-1``.
 
 from torch import nn
 
-from vidcost.models.backbones.backbone import (
-    Backbone,
-    Blocks,
-    Clip,
-    Layers,
-    Unit,
-    named,
-    with_blocks,
-)
+from vidcost.models.backbones.backbone import Backbone, Blocks, Clip, Layers, Unit, named
 
 WIDTHS = {"conv1": 64, "conv2": 128, "conv3": 256, "conv4": 512, "conv5": 512}
 """Width of each stage; a max-pool ends it."""
@@ -41,7 +33,7 @@ class C3D(Backbone):
                 conv = nn.Conv3d(channels, width, 3, padding=1)
                 units.append((stage + letter, named(conv=conv, relu=nn.ReLU(inplace=True)), width))
                 channels = width
-            yield from with_blocks(stage, units, blocks)
+            yield from self.with_blocks(stage, units, blocks)
             yield stage.replace("conv", "pool"), pools.get(stage, nn.MaxPool3d(2))
         yield "flatten", nn.Flatten()
         features = channels * (frames // 16) * (size // 16 // 2 + 1) ** 2

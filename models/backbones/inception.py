@@ -11,16 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vidcost.models.backbones.backbone import (
-    Backbone,
-    Blocks,
-    Clip,
-    Layers,
-    Triple,
-    Unit,
-    named,
-    with_blocks,
-)
+from vidcost.models.backbones.backbone import Backbone, Blocks, Clip, Layers, Triple, Unit, named
 
 
 class Widths(NamedTuple):
@@ -102,7 +93,7 @@ class I3D(_Inception):
                 units.append((name, _FullMixed(channels, widths), widths.out))
                 channels = widths.out
             yield pools[stage]
-            yield from with_blocks(stage, units, blocks)
+            yield from self.with_blocks(stage, units, blocks)
         # the authors' fixed (2, 7, 7), sized to the map that these clips leave
         time, height, width = shrunk(8, 32)
         yield "avg_pool", nn.AvgPool3d((min(2, time), height, width), stride=1)
@@ -183,7 +174,7 @@ class S3D(_Inception):
             for widths in mixed.values():
                 units.append((next(numbers), _Mixed(channels, widths), widths.out))
                 channels = widths.out
-            features += with_blocks(stage, units, blocks)
+            features += self.with_blocks(stage, units, blocks)
         yield "features", named(**dict(features))
         # torchvision's fixed (2, 7, 7), cut to the map where these clips leave less
         time, height = -(-frames // 4) // 2, -(-size // 16) // 2

@@ -6,16 +6,7 @@ checkpoints fit (their keys are ours).
 
 from torch import Tensor, nn
 
-from vidcost.models.backbones.backbone import (
-    Backbone,
-    Blocks,
-    Clip,
-    Layers,
-    Triple,
-    Unit,
-    named,
-    stage_of,
-)
+from vidcost.models.backbones.backbone import Backbone, Blocks, Clip, Layers, Triple, Unit, named
 
 ONE: Triple = (1, 1, 1)
 GROUPS = 16
@@ -46,7 +37,7 @@ class MFNet(Backbone):
                 unit = MultiFiberUnit(channels, width, stride if number == 1 else None)
                 units.append((f"B{number:02d}", unit, width))
                 channels = width
-            yield name, stage_of(name, units, blocks)
+            yield name, named(**dict(self.with_blocks(name, units, blocks)))
         yield "tail", named(bn=nn.BatchNorm3d(channels), relu=nn.ReLU(inplace=True))
         # the authors' fixed average pool, sized to the map that these clips leave
         left = (-(-frames // 2), -(-size // 32), -(-size // 32))

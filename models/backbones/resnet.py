@@ -19,7 +19,7 @@ from vidcost.models.backbones.backbone import (
     Layers,
     Triple,
     Unit,
-    stage_of,
+    named,
 )
 
 INSIDE = "bottlenecks:after-conv1"
@@ -110,7 +110,7 @@ class ResNet(Backbone):
                 unit = self.unit(channels, width, stride, blocks.get(INSIDE))
                 units.append((str(number), unit, width))
                 channels = width
-            yield f"layer{index}", stage_of(stage, units, blocks)
+            yield f"layer{index}", named(**dict(self.with_blocks(stage, units, blocks)))
             width *= 2
         yield "avgpool", self.average(clip)
         yield "flatten", nn.Flatten()

@@ -13,19 +13,9 @@ from typing import NamedTuple
 import sympy
 from sympy import Expr, Rational
 
+from vidcost.bench import formulas
 from vidcost.bench.audit import HOLDS, HOLDS_NOT, Said, holds, ours
-from vidcost.bench.formulas import (
-    COMBINATION,
-    DEPENDENCIES,
-    NL,
-    C,
-    Formula,
-    N,
-    at_shape,
-    k,
-    n,
-    smooth,
-)
+from vidcost.bench.formulas import COMBINATION, DEPENDENCIES, NL, C, Formula, N, k, n
 from vidcost.models.backbones.mfnet import STAGES
 from vidcost.papers.figures import Claim, Figure, Kind, Paper
 
@@ -62,7 +52,7 @@ DERIVED = Forms(NL, DEPENDENCIES)
 
 def at_place(expr: Expr) -> Expr:
     """``expr`` at the place of ``PLACE``."""
-    return at_shape(expr, PLACE)
+    return formulas.at_shape(expr, PLACE)
 
 
 def value(expr: Expr) -> str:
@@ -85,7 +75,7 @@ def plain(expr: Expr) -> str:
 def costs_less(expr: Expr, than: Expr) -> bool:
     """Whether ``expr`` is below ``than`` at each of ``MAPS``, with as many frames as ``PLACE``."""
     shapes = [(channels, PLACE[1], side, side) for channels, side in MAPS.values()]
-    return all(at_shape(than - expr, shape) > 0 for shape in shapes)
+    return all(formulas.at_shape(than - expr, shape) > 0 for shape in shapes)
 
 
 def falls(formula: Formula) -> bool:
@@ -138,10 +128,12 @@ def equation_9(claim: Claim, paper: Paper) -> Said:
         return all(sympy.expand(each) == 0 for each in off)
 
     summed = equals_printed(lambda m: sum(one_scale.subs({n: m, k: scale}) for scale in range(m)))
-    ratio = sympy.simplify(PRINTED.pnl.given(n=2).conv / smooth(DERIVED.pnl.given(n=2).conv))
+    ratio = sympy.simplify(
+        PRINTED.pnl.given(n=2).conv / formulas.smooth(DERIVED.pnl.given(n=2).conv)
+    )
     return Said(
         holds(summed),
-        holds(equals_printed(lambda m: smooth(DERIVED.pnl.given(n=m).macs))),
+        holds(equals_printed(lambda m: formulas.smooth(DERIVED.pnl.given(n=m).macs))),
         "It follows from Equations 4 to 8, and keeps the extra factor of Equation 4, here C' = "
         f"C/n: {plain(sympy.cancel(ratio))} at n = 2. 1/n³ · 2C³N should be 1/n² · 2C²N; the "
         "second sum is right. N/4^k also stands for T·floor(H/2^k)·floor(W/2^k), and f_comb is "
@@ -169,7 +161,7 @@ def possible_n(claim: Claim, paper: Paper) -> Said:
 def largest_at_2(claim: Claim, paper: Paper) -> Said:
     said = Rational(5, 32) * 2 * C**3 * N + Rational(17, 32) * C * N**2
     fall = falls(PRINTED.pnl), falls(DERIVED.pnl)
-    at_2 = DERIVED.pnl.given(n=2).each(smooth)
+    at_2 = DERIVED.pnl.given(n=2).each(formulas.smooth)
     met = [sympy.expand(form.macs - said) == 0 for form in (PRINTED.pnl.given(n=2), at_2)]
     return Said(
         holds(fall[0] and met[0]),
@@ -185,7 +177,7 @@ def negligible(claim: Claim, paper: Paper) -> Said:
 
     def share(m: int, rest: Formula, frames: int = at_frames) -> Expr:
         shape = (channels, frames, side, side)
-        comb, others = (at_shape(f.given(n=m).macs, shape) for f in (COMBINATION, rest))
+        comb, others = (formulas.at_shape(f.given(n=m).macs, shape) for f in (COMBINATION, rest))
         return comb / (comb + others)
 
     def first_frames(m: int) -> int:
@@ -209,27 +201,24 @@ def negligible(claim: Claim, paper: Paper) -> Said:
 
 
 def cheaper_than_nl(claim: Claim, paper: Paper) -> Said:
-    def is_cheaper(nl: Formula, pnl: Formula) -> bool:
-        return all(costs_less(pnl.given(n=m).macs, nl.macs) for m in CLAIMED_N)
+    def is_cheaper(forms: Forms) -> bool:
+        return all(costs_less(forms.pnl.given(n=m).macs, forms.nl.macs) for m in CLAIMED_N)
 
-    with_f_comb = is_cheaper(NL, DERIVED.pnl + COMBINATION)
-    return Said(
-        holds(is_cheaper(*PRINTED)),
-        holds(is_cheaper(*DERIVED) and with_f_comb),
-        f"With n = 2, 3 and 4 {_AT_STAGES}, without f_comb; with it: {holds(with_f_comb)}.",
-    )
+    return _at_all_stages(is_cheaper, "With n = 2, 3 and 4")
 
 
 def decreasing(claim: Claim, paper: Paper) -> Said:
-    whole = falls(DERIVED.pnl + COMBINATION)
+    return _at_all_stages(lambda forms: falls(forms.pnl), "From n = 2 to 3 to 4")
+
+
+def _at_all_stages(is_so: Callable[[Forms], bool], where: str) -> Said:
+    whole = is_so(Forms(NL, DERIVED.pnl + COMBINATION))
     return Said(
-        holds(falls(PRINTED.pnl)),
-        holds(falls(DERIVED.pnl) and whole),
-        f"From n = 2 to 3 to 4 {_AT_STAGES}, without f_comb; with it: {holds(whole)}.",
+        holds(is_so(PRINTED)),
+        holds(is_so(DERIVED) and whole),
+        f"{where} at all {len(MAPS)} stages of MFNet and ResNet-50 ({PLACE[1]} frames), without "
+        f"f_comb; with it: {holds(whole)}.",
     )
-
-
-_AT_STAGES = f"at all {len(MAPS)} stages of MFNet and ResNet-50 ({PLACE[1]} frames)"
 
 
 # claims about rows

@@ -8,7 +8,7 @@ from functools import partial
 from vidcost.models.backbones.backbone import Blocks
 from vidcost.models.backbones.c3d import C3D
 from vidcost.models.backbones.inception import I3D, S3D, TwoStream
-from vidcost.models.backbones.mfnet import MFNet
+from vidcost.models.backbones.mfnet import STAGES, MFNet
 from vidcost.models.backbones.resnet import (
     R3D18,
     C2DResNet50,
@@ -18,7 +18,7 @@ from vidcost.models.backbones.resnet import (
 )
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
-from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.non_local import PAIRWISE, NonLocal
 from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.row import Row
 
@@ -91,13 +91,8 @@ _DESCRIBED: tuple[Row, ...] = (
     _mfnet("mfnet-pnl", {CONV4: PNL}),
     _mfnet("mfnet-pnl-concat", {CONV4: partial(PNL, combine="concat")}),
     _mfnet("mfnet-pnl-x5", _every_other()),
-    _mfnet("mfnet-pnl-gaussian", {CONV4: partial(PNL, pairwise="gaussian")}),
-    _mfnet("mfnet-pnl-dot-product", {CONV4: partial(PNL, pairwise="dot-product")}),
-    _mfnet("mfnet-pnl-concatenation", {CONV4: partial(PNL, pairwise="concatenation")}),
-    _mfnet("mfnet-pnl-n2-conv2", {"conv2:before-last": _N2}),
-    _mfnet("mfnet-pnl-n2-conv3", {"conv3:before-last": _N2}),
-    _mfnet("mfnet-pnl-n2-conv4", {CONV4: _N2}),
-    _mfnet("mfnet-pnl-n2-conv5", {"conv5:before-last": _N2}),
+    *(_mfnet(f"mfnet-pnl-{f}", {CONV4: partial(PNL, pairwise=f)}) for f in PAIRWISE[1:]),
+    *(_mfnet(f"mfnet-pnl-n2-{stage}", {f"{stage}:before-last": _N2}) for stage in STAGES),
     _mfnet("mfnet-pnl-n2", {CONV4: _N2}),
     _mfnet("mfnet-pnl-n3", {CONV4: partial(PNL, n=3)}),
     # C2D ResNet-50 and its blocks, 32 frames: Table 5 on Mini-Kinetics, Table 6 on UCF101
@@ -160,19 +155,11 @@ _DESCRIBED: tuple[Row, ...] = (
     ),
 )
 
+# a row of each block, combination and pairwise function
 _OPTIMIZED = (
-    # a row of each block, combination and pairwise function
-    "mfnet-nl",
-    "mfnet-pnl",
-    "mfnet-pnl-concat",
-    "mfnet-pnl-x5",
-    "mfnet-pnl-gaussian",
-    "mfnet-pnl-dot-product",
-    "mfnet-pnl-concatenation",
-    "r50-nl",
-    "r50-cgnl",
-    "r50-pnl-ucf101",
-)
+    "mfnet-nl mfnet-pnl mfnet-pnl-concat mfnet-pnl-x5 mfnet-pnl-gaussian mfnet-pnl-dot-product "
+    "mfnet-pnl-concatenation r50-nl r50-cgnl r50-pnl-ucf101"
+).split()
 
 ROWS: tuple[Row, ...] = (
     *_DESCRIBED,

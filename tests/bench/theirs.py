@@ -10,8 +10,6 @@ from torch import nn
 
 from vidcost.models.cost import Cost
 
-print("printed while it is loaded")
-
 
 class Net(nn.Module):
     """15, 35 and 14 weights."""
@@ -23,8 +21,13 @@ class Net(nn.Module):
         self.head = nn.Linear(7, 2, bias=False)
 
     def forward(self, x):
-        print("printed in a pass")
         return {"logits": self.head(self.body(self.stem(x)).mean((2, 3, 4)))}
+
+
+class Prints(Net):
+    def forward(self, x):
+        print("printed in a pass")
+        return super().forward(x)
 
 
 class Named(Net):
@@ -93,6 +96,10 @@ def make():
     return Net()
 
 
+def example():
+    return {"x": torch.ones(2, 3, 3, 4, 5), "mask": None}
+
+
 def make_nothing():
     return 3
 
@@ -128,6 +135,11 @@ class WrongCost(Scale):
 class NoneCost(Scale):
     def cost(self, shape):
         return None
+
+
+class RaisesBlock(Scale):
+    def forward(self, x):
+        raise KeyError("theirs")
 
 
 class NoCost(nn.BatchNorm3d):

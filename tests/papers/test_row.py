@@ -3,14 +3,8 @@
 import pytest
 import torch
 
-from vidcost.papers.catalog import select
+from vidcost.papers.catalog import every_row, select
 from vidcost.papers.row import Row
-
-
-def only(name):
-    (row,) = select([name])
-    return row
-
 
 SLOW_FAST = Row("slowfast", dict, 400, ((3, 8, 224, 224), (3, 32, 224, 224)))
 WIDE = Row("wide", dict, 5, ((3, 16, 112, 160),))
@@ -24,7 +18,7 @@ WIDE = Row("wide", dict, 5, ((3, 16, 112, 160),))
     ],
 )
 def test_at_replaces_what_is_given_and_keeps_the_rest(change, classes, clip):
-    original = only("mfnet")
+    original = every_row()["mfnet"]
     row = original.at(**change)
     assert ("mfnet", classes, (clip,)) == (row.name, row.classes, row.inputs)
     assert ((3, 16, 224, 224),) == original.inputs
@@ -62,9 +56,11 @@ def test_an_input_that_would_not_be_whole_is_rejected(row, change, message):
 
 
 def test_clips_are_random_and_have_the_batch_in_front():
-    first, second = only("resframe-ts").at(frames=5, size=7).clips(batch=11)
+    first, second = every_row()["resframe-ts"].at(frames=5, size=7).clips(batch=11)
     assert ((11, 3, 5, 7, 7), (11, 3, 1, 7, 7)) == (first.shape, second.shape)
-    assert not torch.equal(first, only("resframe-ts").at(frames=5, size=7).clips(batch=11)[0])
+    assert not torch.equal(
+        first, every_row()["resframe-ts"].at(frames=5, size=7).clips(batch=11)[0]
+    )
 
 
 def test_build_gets_the_classes_and_the_clip():
@@ -75,12 +71,12 @@ def test_build_gets_the_classes_and_the_clip():
 def test_a_row_that_is_only_published_cannot_be_built():
     message = "^2plus-c1-d cannot be built: published only: no public definition of the network"
     with pytest.raises(ValueError, match=message):
-        only("2plus-c1-d").model()
+        every_row()["2plus-c1-d"].model()
 
 
 def test_blocks_are_taken_out():
-    row = only("mfnet-nl").without_blocks()
-    assert (False, only("mfnet").network) == (row.has_blocks, row.network)
+    row = every_row()["mfnet-nl"].without_blocks()
+    assert (False, every_row()["mfnet"].network) == (row.has_blocks, row.network)
 
 
 @pytest.mark.parametrize(
@@ -94,9 +90,9 @@ def test_blocks_are_taken_out():
 )
 def test_a_change_of_blocks_that_a_row_does_not_allow(name, change, message):
     with pytest.raises(ValueError, match=message):
-        getattr(only(name), change)()
+        getattr(every_row()[name], change)()
 
 
 def test_a_network_that_takes_no_blocks_gets_none():
     with pytest.raises(ValueError, match="i3d-ts takes no blocks: choose a network of one stream"):
-        only("i3d-ts").with_blocks({})
+        every_row()["i3d-ts"].with_blocks({})

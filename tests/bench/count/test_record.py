@@ -12,7 +12,7 @@ from vidcost.bench.count.record import COUNTS, Record, counted, read, write
 from vidcost.bench.count.references.reference import Answer
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.cost import Cost
-from vidcost.papers.catalog import select
+from vidcost.papers.catalog import every_row
 from vidcost.papers.row import Row
 
 RECORD = Record(
@@ -30,11 +30,6 @@ RECORD = Record(
 OTHER = RECORD.model_copy(update={"row": "other-row", "reference_counters": {}})
 
 
-def only(name):
-    (row,) = select([name])
-    return row
-
-
 # 1 x 3 x 16 x 224 x 224, counted on the authors' public code and, for the blocks, on a rebuild of
 # the text; bn is BatchNorm as counters count it, two for each element
 @pytest.mark.parametrize(
@@ -48,7 +43,7 @@ def only(name):
     ],
 )
 def test_mfnet_and_its_blocks(name, params, conv, bn, linear, matmul):
-    record, _, _ = counted(only(name))
+    record, _, _ = counted(every_row()[name])
     ours = (record.params, record.conv, 2 * record.norm, record.linear, record.matmul)
     assert (params, conv, bn, linear, matmul) == ours
 
@@ -70,7 +65,7 @@ def test_mfnet_and_its_blocks(name, params, conv, bn, linear, matmul):
     ],
 )
 def test_networks(name, classes, params, macs):
-    record, _, _ = counted(only(name).at(classes=classes))
+    record, _, _ = counted(every_row()[name].at(classes=classes))
     assert (params, macs or record.macs) == (record.params, record.macs)
 
 

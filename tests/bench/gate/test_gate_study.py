@@ -23,7 +23,7 @@ from gate_trials import (
 from vidcost.bench.gate.record import Rule, hides
 from vidcost.bench.timing.cell import Cell
 
-from .planted import MACHINE
+from .planted import FAKE, MACHINE
 
 CALM = Noise("calm", 0.01)
 CELLS = (Cell(row="a", classes=7), Cell(row="b", classes=7))
@@ -124,6 +124,7 @@ def test_a_study_is_measured_and_continued(git, sides, monkeypatch, tmp_path):
     rows = ("mfnet", "mfnet-nl")
     slow = {row: {"ns": 10_000_000} for row in rows}
     sides(slow, slow)
+    monkeypatch.setattr("gate_trials.DELAYED", FAKE)
     monkeypatch.setattr(gate_study, "study_cells", lambda *_: [Cell(row=row) for row in rows])
     monkeypatch.setattr("gate_trials.pytest_benchmark", lambda *_: dict.fromkeys(FAIL_RULES, ()))
     monkeypatch.setattr(gate_study, "FACTORS", (1.1,))

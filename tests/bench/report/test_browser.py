@@ -206,20 +206,6 @@ def test_the_scatter_changes_its_rows_and_its_cost(opened):
     until(opened, lambda: "no data stored" in texts(figure))
 
 
-def test_a_link_to_what_is_folded_away_opens_it(opened):
-    opened.execute_script("location.hash = 'audit'")
-    table = opened.find_element(By.ID, "audit-figures")
-    until(opened, table.is_displayed)
-
-
-def test_a_finding_opens_to_its_commands(opened):
-    finding = opened.find_element(By.CSS_SELECTOR, "details.finding")
-    command = finding.find_element(By.TAG_NAME, "code")
-    assert not command.is_displayed()
-    finding.find_element(By.TAG_NAME, "summary").click()
-    until(opened, command.is_displayed)
-
-
 def test_a_point_leads_to_its_row(opened):
     point = opened.find_element(
         By.CSS_SELECTOR, "#plot-accuracy .points_marks path[aria-label*='mfnet-nl']"

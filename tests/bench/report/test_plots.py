@@ -1,7 +1,6 @@
 import csv
 import io
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 
 import pytest
 
@@ -107,14 +106,6 @@ def test_a_plot_is_written_with_its_data(committed, tmp_path):
     (tmp_path / "file").write_text("a file")
     with pytest.raises(ValueError, match=r"cannot write .*accuracy.csv"):
         write_figures([plot], tmp_path / "file")
-
-
-def test_a_choice_without_data_says_so(committed):
-    plot = accuracy_plot(catalog.paper(), committed, {})
-    first = plot.choices[0].first
-    lines = [each for each in plot.lines if (each["set"], each["axis"]) != (first, "params")]
-    data = replace(plot, lines=lines).vega()["data"]
-    assert [{"set": first, "axis": "params"}] in [each.get("values") for each in data]
 
 
 def test_latencies_have_their_intervals(small):

@@ -6,10 +6,9 @@ from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.timing import (
     blocks_markdown,
     compare_table,
-    contribution_table,
-    impl_table,
-    measured_table,
+    pair_table,
     timing_table,
+    with_timings,
 )
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures, pair_figures
@@ -74,7 +73,7 @@ def test_timings_of_two_machines_are_rejected(timed, elsewhere):
     sides = {"target": (0.3,) * 8, "reference": (0.2,) * 8}
     driver = timed(PAIR, samples_s=sides, machine=elsewhere(driver="570"))
     with pytest.raises(ValueError, match="unlike machines"):
-        contribution_table([timed(PAIR, samples_s=sides), driver])
+        pair_table([timed(PAIR, samples_s=sides), driver])
 
 
 def test_a_contribution_is_of_pairs_so_drift_cancels(timed):
@@ -112,18 +111,13 @@ def timing(timed):
 
 def test_a_line_compares_both_implementations(timed, timing):
     failed = timed(pair(phase="training"), status="oom", error="no memory", samples_s={})
-    table = impl_table([timing, failed]).markdown()
+    table = pair_table([timing, failed]).markdown()
     # the median of six ratios and, as their 95% interval, the smallest and the largest
-    expected = "nl", "8x2x3x5", "30", "2,000", "1,000", "0.50 (0.50 to 0.62)", "6", "40.0", "10.0"
+    expected = "nl at 8x2x3x5", "1,000", "2,000", "0.50 (0.50 to 0.62)", "6", "10.0", "-30.0"
     line, other = (line for line in table.splitlines() if line.startswith("| nl"))
     assert set(expected) <= {cell.strip() for cell in line.split("|")}
     assert " training " in other
     assert "oom: no memory" in table
-
-
-def test_other_pairs_are_left_out(timed):
-    rows = timed(Cell(row="mfnet-nl-optimized", against=Cell(row="mfnet-nl")))
-    assert [] == list(impl_table([rows, timed(Cell(block="nl", shape=SHAPE))]).lines)
 
 
 def test_a_part_of_the_document_for_each_device_and_conditions(timing):
@@ -220,36 +214,22 @@ def on(timed):
     return make
 
 
-def test_lines_are_those_of_all_tables_with_latency_and_memory(table, on, cells):
-    latest = on("mfnet-pnl", 0.125, known={"started": "2026-11-27"})
-    cell = latest.cell.model_copy(update={"device": "cuda:1"})
-    latest = latest.model_copy(update={"cell": cell})
-    timings = [latest, on("mfnet-pnl", 0.1), on("mfnet", 0.1), on("mfnet", 0.02, dtype="bf16")]
-    timings.append(on("r50-ucf101", 0.3))
-    found = measured_table([table(number) for number in (3, 5, 6)], timings)
-    assert "Tables 3, 5, 6 on Abacus GPU" == found.title
-    lines = cells(found)
-    assert [*["3"] * 3, *["5"] * 14, *["6"] * 4] == [line["Table"] for line in lines]
-    assert {
-        "Table": "3",
-        "Method": "MFNet baseline",
-        "MACs": "1.000G",
+def test_a_papers_table_gains_latency_and_memory_of_a_device(table, on, cells):
+    timings = [on("mfnet", 0.1), on("mfnet", 0.02, dtype="bf16")]
+    timings.append(on("mfnet-pnl", None, known={"status": "oom", "error": "20 GiB"}))
+    found = with_timings(table(3), [*timings, on("r50-ucf101", 0.3)])
+    mfnet, concatenation, pnl = cells(found)
+    measured = {
         "fp32, ms": "100.0 ± 4.0",
         "bf16, ms": "20.00 ± 0.80",
         **{f"Peak {dtype}, MB": "61.0" for dtype in ("fp32", "bf16")},
-    } == lines[0]
-    assert ["3", "Vanilla concatenation", "1.000G", *["–"] * 4] == list(lines[1].values())
-    assert ("125.0 ± 5.0", "–") == (lines[2]["fp32, ms"], lines[2]["bf16, ms"])
-    # the same network in another table
-    assert "100.0 ± 4.0" == next(x for x in lines if x["Method"] == "MFNet [38]")["fp32, ms"]
-
-
-def test_what_could_not_be_measured_is_a_dash_with_the_reason(table, on, cells):
-    failed = on("mfnet-pnl", None, known={"status": "oom", "error": "20 GiB"})
-    found = measured_table([table(3)], [on("mfnet"), failed])
-    *_, pnl = cells(found)
-    assert ("–¹", "–") == (pnl["fp32, ms"], pnl["Peak fp32, MB"])
-    assert "\n¹ oom: 20 GiB\n" in found.markdown()
+    }
+    assert measured == {key: mfnet[key] for key in measured}
+    assert ["–"] * 4 == [concatenation[key] for key in measured]
+    assert pnl["fp32, ms"].startswith("–")
+    assert " oom: 20 GiB\n" in found.markdown()
+    assert "batch 8" in found.legend[-1]
+    assert "Device: Abacus GPU" in found.legend[-1]
 
 
 @pytest.mark.parametrize(
@@ -265,10 +245,9 @@ def test_what_could_not_be_measured_is_a_dash_with_the_reason(table, on, cells):
 )
 def test_what_was_timed_otherwise_is_not_shown(other, table, timed):
     timing = timed(Cell(**({"row": "mfnet-pnl", "device": "cuda", "batch": 8} | other)))
-    assert measured_table([table(3)], [timing]) is None
+    assert table(3) == with_timings(table(3), [timing])
 
 
 def test_on_a_cpu_rows_are_timed_at_one_clip(table, timed, cells):
-    found = measured_table([table(3)], [timed(Cell(row="mfnet", threads=2), 0.5)])
+    found = with_timings(table(3), [timed(Cell(row="mfnet", threads=2), 0.5)])
     assert "500.0 ± 20" == cells(found)[0]["fp32, ms"]
-    assert "median of one pass of one clip" in found.legend[0]

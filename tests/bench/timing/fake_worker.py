@@ -29,7 +29,6 @@ def answer(task, *, precision=0.004, sampling_s=0.5, **fields):
 def main():
     task = PIPE.recv()
     kind, _, more = task.cell.row.partition("-")
-    sampling_s = task.limits.sampling_s
     if kind == "ok" or (kind == "hang" and "CALM" in os.environ):
         chunk()
         answer(task)
@@ -53,15 +52,6 @@ def main():
         answer(task, status="oom", error="tried to allocate 77 GiB", samples_s={}, protocol=None)
     elif kind == "told":
         answer(task, error=" ".join([chunk(), chunk(), chunk()]))
-    elif kind == "steady":
-        # four times the time, half the interval
-        precision = max(task.limits.precision, 0.08 / sampling_s**0.5)
-        chunk(precision, sampling_s)
-        answer(task, precision=precision, sampling_s=sampling_s)
-    elif kind == "once":
-        if sampling_s > 2:
-            sys.exit("not a second time")
-        answer(task, precision=0.5, sampling_s=sampling_s)
 
 
 if __name__ == "__main__":

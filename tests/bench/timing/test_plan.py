@@ -2,7 +2,7 @@ import pytest
 
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.plan import SHAPES, cells_for, fitting, seconds, shape_of
 from vidcost.models.blocks.non_local import NonLocal
 from vidcost.papers.catalog import select
@@ -47,21 +47,27 @@ def test_a_contribution_is_of_rows_with_blocks():
         cells_for([MFNET], contribution=True)
 
 
+PAIR = Cell(row="mfnet", against=Cell(row="mfnet", blocks=()))
+
+
 @pytest.mark.parametrize(
-    ("message", "conditions"),
+    ("message", "fields"),
     [
-        ("^CUDA graphs need a CUDA device$", {"mode": ("cuda-graph",)}),
-        ("^TF32 needs a CUDA device$", {"dtype": ("fp32", "tf32")}),
-        ("^batch: Input should be greater than 0$", {"batch": (0,)}),
-        (
-            "^only inference is timed as a CUDA graph$",
-            {"device": "cuda", "mode": ("cuda-graph",), "phase": ("training",)},
-        ),
+        ("^CUDA graphs need a CUDA device$", {"mode": "cuda-graph"}),
+        ("^TF32 needs a CUDA device$", {"dtype": "tf32"}),
+        ("^batch: Input should be greater than 0$", {"batch": 0}),
+        ("^only inference is", {"device": "cuda", "mode": "cuda-graph", "phase": "training"}),
+        ("have one batch$", {"batch": 2, "against": Cell(row="mfnet")}),
+        ("which is no pair$", {"against": PAIR}),
+        ("a network of your own needs its inputs", {"row": None, "network": "n.py:N"}),
+        ("give one of them", {"network": "n.py:N", "inputs": ("1x3",)}),
+        ("^blocks have positions", {"row": None, "block": "nl", "blocks": ()}),
+        ("are a row's", {"row": None, "network": "n.py:N", "inputs": ("1x3",), "frames": 3}),
     ],
 )
-def test_conditions_that_contradict_each_other_are_rejected_in_a_line(message, conditions):
+def test_a_cell_that_contradicts_itself_is_rejected_in_a_line(message, fields):
     with pytest.raises(ValueError, match=message):
-        cells_for([MFNET], dict(**conditions))
+        checked_cell({"row": "mfnet"} | fields)
 
 
 def test_a_row_that_cannot_be_built_is_rejected():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vidcost.bench.timing.build import Built, build
-from vidcost.bench.timing.cell import Cell, checked_cell
+from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import HostClock
 from vidcost.bench.timing.figures import pair_figures
 from vidcost.bench.timing.plan import blocks_alone
@@ -59,18 +59,6 @@ def test_channels_last():
     assert kernels
     assert all(p.is_contiguous(memory_format=torch.channels_last_3d) for p in kernels)
     built.model(*built.inputs)
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"batch": 2}, "one batch"),
-        ({"against": against()}, "which is no pair"),
-    ],
-)
-def test_two_cells_that_do_not_go_together(fields, message):
-    with pytest.raises(ValueError, match=message):
-        checked_cell(BLOCK | {"against": REFERENCE} | fields)
 
 
 class Sides(nn.Module):

@@ -1,6 +1,7 @@
 """Sweeps with fake workers: what they store, leave out, measure again, and survive."""
 
 import functools
+import math
 import os
 import re
 import select
@@ -23,7 +24,7 @@ from vidcost.bench.timing.on_ray import sweep_on_ray
 from vidcost.bench.timing.parent import COMMAND, Exchange, Predicted
 from vidcost.bench.timing.record import Machine
 from vidcost.bench.timing.store import Store
-from vidcost.bench.timing.sweep import Budget, Interrupted, sweep
+from vidcost.bench.timing.sweep import Interrupted, share, sweep
 
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
 PARENT = [sys.executable, str(Path(__file__).with_name("run_sweep.py"))]
@@ -184,33 +185,35 @@ def test_whatever_may_change_a_sample_is_measured_again(run, change, words):
     assert (f"ok: {words}", 1) == run.told[-1]
 
 
-def test_with_a_budget_the_least_precise_is_measured_again(run, store):
-    limits = Limits(precision=0.02, sampling_s=1)
-    timings = run("steady", "ok", limits=limits, budget_s=1_000)
-    assert ["steady", "ok"] == rows(timings)
-    # 1 s: 0.08, 4 s: 0.04, 16 s: 0.02
-    again = [words.partition(":")[0] for words, _ in run.told if words.endswith("warming up")]
-    assert ["steady", "ok", "steady, again", "steady, again"] == again
-    assert [0.02, 0.004] == [timing.protocol.precision for timing in timings]
-    assert timings == list(store.read().values())
-    assert 5 == len(store.path.read_bytes().splitlines())
-
-
-def test_a_second_try_that_fails_takes_nothing_away(run, store):
-    (timing,) = run("once", limits=Limits(sampling_s=1), budget_s=1_000)
-    assert ("ok", 0.5) == (timing.status, timing.protocol.precision)
-    assert [timing] == list(store.read().values())
-    assert [("once: ok", 1), ("once: crashed", 1)] == run.told[1::2]
+@pytest.mark.parametrize(
+    ("seconds", "overhead_s", "expected"),
+    [
+        # as they are: until precise
+        (math.inf, 4.0, (60.0, 10.0, 5.0)),
+        # a quarter for warming up at most, 5 s for the energy, 4 s to start
+        (28.0, 4.0, (19.0, 7.0, 5.0)),
+        # too short for energy
+        (18.0, 4.0, (14.0, 4.5, 0.0)),
+        # the least sampling time
+        (1.0, 4.0, (0.5, 0.5, 0.0)),
+        # without a limit of a minute
+        (600.0, 3.0, (592.0, 10.0, 5.0)),
+    ],
+)
+def test_the_time_of_a_cell_is_shared_out(seconds, overhead_s, expected):
+    limits = Limits(sampling_s=60, warmup_s=10, energy_s=5, chunk_s=0.5, least_s=0.5)
+    found = share(limits, seconds, overhead_s)
+    assert expected == (found.sampling_s, found.warmup_s, found.energy_s)
+    assert (0.01, 30) == (found.precision, found.min_samples)
 
 
 def test_when_the_budget_is_over_the_rest_is_named(run, monkeypatch):
     def clock():
         return 507.0 if ("told-2: warming up", 1) in run.told else 500.0
 
-    for kind, owner in ((Budget, "sweep"), (Exchange, "parent")):
-        planted = functools.partial(kind, clock=clock)
-        monkeypatch.setattr(f"vidcost.bench.timing.{owner}.{kind.__name__}", planted)
-    timings = run("told-1", "told-2", "told-3", "ok", budget_s=7)
+    planted = functools.partial(Exchange, clock=clock)
+    monkeypatch.setattr("vidcost.bench.timing.parent.Exchange", planted)
+    timings = run("told-1", "told-2", "told-3", "ok", budget_s=7, clock=clock)
     assert ["keep keep keep", "stop stop stop"] == [timing.error for timing in timings]
     assert ["no time was left for told-3, ok: raise --budget"] == run.notes
 

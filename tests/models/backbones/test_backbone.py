@@ -1,7 +1,22 @@
 import pytest
 from torch import nn
 
-from vidcost.models.backbones.backbone import check_positions, with_blocks
+from vidcost.models.backbones.backbone import Backbone
+
+
+class Small(Backbone):
+    """No layers; two stages, and a position inside units."""
+
+    title = "Small"
+    stages = {"conv2": 1, "conv3": 3}  # noqa: RUF012
+    inside = ("unit:in",)
+
+    def layers(self, classes, clip, blocks):
+        return iter(())
+
+
+def with_blocks(stage, units, blocks):
+    return list(Small().with_blocks(stage, units, blocks))
 
 
 def units(count):
@@ -65,7 +80,6 @@ def test_two_blocks_behind_one_unit_are_refused():
     ],
 )
 def test_positions_that_do_not_exist_are_refused(position, message):
-    stages = {"conv2": 1, "conv3": 3}
-    check_positions({"conv3:after-3": nn.Identity, "unit:in": nn.Identity}, stages, ("unit:in",))
+    Small(blocks={"conv3:after-3": nn.Identity, "unit:in": nn.Identity})
     with pytest.raises(ValueError, match=message):
-        check_positions({position: nn.Identity}, stages, ("unit:in",))
+        Small(blocks={position: nn.Identity})

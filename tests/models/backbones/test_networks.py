@@ -86,31 +86,6 @@ def test_output_shape(build, frames, size):
         assert network(torch.zeros(2, 5, frames, size, size)).shape == (2, 11)
 
 
-@pytest.mark.parametrize(
-    ("build", "clip", "name", "expected"),
-    [
-        (MFNet, (3, 16, 224, 224), "conv4", (384, 8, 14, 14)),
-        (C2DResNet50, (3, 32, 224, 224), "layer3", (1024, 4, 14, 14)),
-        (I3D, (3, 64, 224, 224), "Mixed_4f", (832, 16, 14, 14)),
-        (I3D, (3, 64, 224, 224), "avg_pool", (1024, 7, 1, 1)),
-        (S3D, (3, 64, 224, 224), "features.15", (1024, 8, 7, 7)),
-        (S3D, (3, 64, 224, 224), "avgpool", (1024, 7, 1, 1)),
-        (C3D, (3, 16, 112, 112), "pool5", (512, 1, 4, 4)),
-        (R3D18, (3, 16, 112, 112), "layer4", (512, 1, 4, 4)),
-        (ResNeXt101, (3, 16, 112, 112), "layer3", (1024, 2, 7, 7)),
-    ],
-)
-def test_maps_of_the_default_clip(build, clip, name, expected):
-    shapes = []
-    with META:
-        network = build(classes=11)
-        network.get_submodule(name).register_forward_hook(
-            lambda module, args, y: shapes.append(tuple(y.shape[1:]))
-        )
-        network(torch.zeros(2, *network.clip))
-    assert (clip, [expected]) == (network.clip, shapes)
-
-
 KEYS = {
     MFNet: """
         conv1.conv.weight 16 3 3 5 5

@@ -142,16 +142,6 @@ def test_the_maps_are_mfnets():
     assert shapes == [(1, channels, 8, side, side) for channels, side in maps]
 
 
-def test_the_share_of_f_comb_is_that_of_the_blocks():
-    def share(frames):
-        shape = (1, 384, frames, 14, 14)
-        with torch.device("meta"):
-            whole, rest = (PNL(384, n=3, combine=c) for c in ("attention", "concat"))
-        return 1 - rest.cost(shape).macs / whole.cost(shape).macs
-
-    assert share(3) < 0.01 <= share(2)
-
-
 def test_fitting_scales_without_remainder():
     cases = {(96, 56): [2, 3, 4], (384, 14): [2], (768, 7): [], (6, 64): [3]}
     assert cases == {each: fitting_scales(*each, exact=True) for each in cases}

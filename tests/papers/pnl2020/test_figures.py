@@ -7,7 +7,7 @@ import pytest
 from vidcost.bench.audit import Recipe, figures
 from vidcost.bench.count import record
 from vidcost.papers import catalog
-from vidcost.papers.catalog import select
+from vidcost.papers.catalog import every_row
 from vidcost.papers.figures import Figure
 
 # added up from the tables of the paper: rows, and sums of top-1, top-5, params in M, FLOPs in G
@@ -32,13 +32,8 @@ def test_the_columns_add_up_to_the_sums_of_the_printed_ones():
         assert pytest.approx(sums) == (len(rows), *map(sum, columns))
 
 
-def only(name):
-    (row,) = select([name])
-    return row
-
-
 def counted(name):
-    return record.counted(only(name))[0]
+    return record.counted(every_row()[name])[0]
 
 
 MFNET = 7_842_568
@@ -73,7 +68,9 @@ def test_every_size_in_a_note_is_what_is_counted():
             sizes.add((printed.row, size))
     assert {(row, size) for row, size, _ in SIZES} == sizes
     for row, size, value in SIZES:
-        actual = value() if callable(value) else figures(Recipe(only(value))).flops["thop-2020"]
+        actual = (
+            value() if callable(value) else figures(Recipe(every_row()[value])).flops["thop-2020"]
+        )
         if size[-1] in "MG":
             assert Figure.parse(size).equals(actual), (row, size, actual)
         else:
@@ -84,7 +81,7 @@ def test_a_command_in_a_note_meets_the_printed_parameters():
     checked = []
     for printed in catalog.paper().figures:
         if found := re.search(r"`vidcost count (\S+) --classes (\d+)", printed.note.params):
-            params = record.counted(only(found[1]).at(classes=int(found[2])))[0].params
+            params = record.counted(every_row()[found[1]].at(classes=int(found[2])))[0].params
             assert printed.params.equals(params), printed.row
             checked.append(printed.row)
     assert ["r50-nl", "r50-cgd", "r50-cgnl", "r50-ucf101"] == checked

@@ -11,9 +11,6 @@ from vidcost.bench.audit import Recipe, built, settings
 from vidcost.bench.count.counter import count
 from vidcost.models.backbones.inception import I3D, S3D
 from vidcost.models.backbones.mfnet import MFNet
-from vidcost.models.backbones.resnet import C2DResNet50
-from vidcost.models.blocks.non_local import NonLocal
-from vidcost.models.blocks.pnl import PNL
 from vidcost.papers.catalog import select
 from vidcost.papers.pnl2020 import recipes as edits
 
@@ -27,62 +24,6 @@ def counted(model, *shape):
 def edited(model, edit):
     edit(model)
     return model
-
-
-@pytest.mark.parametrize(
-    ("block", "edit", "params"),
-    [
-        # four 1x1x1 convolutions 6 to 3 or back, and BatchNorm of 6
-        (NonLocal(6), edits.pooled_keys, 4 * 18 + 12),
-        # groups of 8: four convolutions of 32 for each scale, Q and K 8 to 4, BatchNorm of 16
-        (PNL(16, n=2), edits.operation_per_scale, 2 * 128 + 64 + 32),
-    ],
-)
-def test_parameters_of_an_edited_block(block, edit, params):
-    assert params == sum(p.numel() for p in edited(block, edit).parameters())
-
-
-def test_one_operation_per_scale_leaves_the_function_alone():
-    torch.manual_seed(0)
-    block = PNL(16, n=2).double().eval()
-    for parameter in block.parameters():
-        nn.init.normal_(parameter)
-    x = torch.randn(2, 16, 2, 4, 5).double()
-    torch.testing.assert_close(block(x), edited(block, edits.operation_per_scale)(x))
-
-
-def frames_of(model, *shape):
-    """Frames that reach each stage of a C2D ResNet-50, and the last pool."""
-    calls = counted(model, *shape).calls
-    names = ["layer1", "layer2", "avgpool"]
-    return [next(c.input for c in calls if c.module == name)[2] for name in names]
-
-
-@pytest.mark.parametrize(
-    ("edit", "frames"),
-    [
-        # conv1 halves 16 frames
-        (lambda model: None, [4, 2, 2]),
-        (partial(edits.pools_before_res2, pools=2), [2, 2, 2]),
-        (partial(edits.pools_before_res2, pools=1), [4, 4, 4]),
-    ],
-)
-def test_temporal_poolings(edit, frames):
-    model = edited(C2DResNet50(classes=3, frames=16, size=32), edit)
-    assert frames == frames_of(model, 3, 16, 32, 32)
-
-
-def test_stride_in_conv1():
-    model = C2DResNet50(classes=3, frames=2, size=64)
-    before = sum(p.numel() for p in model.parameters())
-    edits.stride_in_conv1(model)
-    calls = counted(model, 3, 2, 64, 64).calls
-    sides = {
-        name: next(c.input for c in calls if c.module == name)[3]
-        for name in ("layer1.0.conv2", "layer2.0.conv1", "layer2.0.conv2", "layer2.0.conv3")
-    }
-    assert [16, 16, 8, 8] == list(sides.values())
-    assert before == sum(p.numel() for p in model.parameters())
 
 
 def kernels(model):

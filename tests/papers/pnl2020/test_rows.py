@@ -8,13 +8,8 @@ from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import NonLocal, NonLocalOperation
 from vidcost.models.blocks.pnl import PNL
-from vidcost.papers.catalog import select, tables_of
+from vidcost.papers.catalog import every_row, tables_of
 from vidcost.papers.pnl2020.rows import ROWS
-
-
-def only(name):
-    (row,) = select([name])
-    return row
 
 
 def on_meta(row):
@@ -30,7 +25,7 @@ def test_a_row_stands_in_a_table_or_says_that_it_is_a_variant():
 
 def test_an_optimized_row_differs_in_its_implementation_alone():
     for optimized in (row for row in ROWS if row.is_optimized):
-        plain = only(optimized.name.removesuffix("-optimized"))
+        plain = every_row()[optimized.name.removesuffix("-optimized")]
         assert (optimized.classes, optimized.inputs) == (plain.classes, plain.inputs)
         for row, impl in ((optimized, "optimized"), (plain, "reference")):
             kinds = (CGNL, NonLocalOperation)
@@ -61,7 +56,7 @@ def test_a_row_takes_its_own_clips_alone():
     ],
 )
 def test_macs_of_variants(name, macs):
-    assert macs == record.counted(only(name))[0].macs
+    assert macs == record.counted(every_row()[name])[0].macs
 
 
 BOTTLENECKS = [
@@ -87,7 +82,7 @@ X5 = [
     ],
 )
 def test_where_the_blocks_sit(name, kind, places):
-    model, _ = on_meta(only(name))
+    model, _ = on_meta(every_row()[name])
     blocks = [
         (key, m) for key, m in model.named_modules() if isinstance(m, (NonLocal, PNL, CGNL, CGD))
     ]
