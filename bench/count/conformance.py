@@ -1,24 +1,24 @@
-"""Asks every counter about every operator of :mod:`vidcost.bench.count.operators`.
+"""Asks every counter about every operator and network of :mod:`vidcost.bench.count.operators`.
 
 Each runs as it is installed, in an isolated process, with gradients enabled.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from vidcost.bench.count.counter import UncountedOperator, count
-from vidcost.bench.count.operators import OPERATORS, Operator
+from vidcost.bench.count.counter import count
+from vidcost.bench.count.operators import CASES, Operator
+from vidcost.bench.count.reconcile import entries
 from vidcost.bench.count.references.asking import ALL, DEFAULT, quiet
 from vidcost.bench.count.references.reference import Convention, fault_of, importable, version
 from vidcost.bench.isolation import Failed, isolated
 
 OURS = "ours"
-TIME_LIMIT_S = 120.0
+TIME_LIMIT_S = 600.0
 
 Figure = int | str
 """A counter's integer for an operator, or a status such as "raises TypeError"."""
@@ -26,7 +26,7 @@ Figure = int | str
 
 @dataclass(frozen=True)
 class Statement:
-    """A counter's figures by operator.
+    """A counter's figures by operator, and the terms that explain them, if they do.
 
     ``error`` says why it could not be asked at all; every figure then is a status.
     """
@@ -34,6 +34,7 @@ class Statement:
     counter: str
     version: str
     figures: Mapping[str, Figure]
+    terms: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
 
 
@@ -51,22 +52,11 @@ def ours() -> Statement:
     return Statement(OURS, version("vidcost"), figures)
 
 
-def why(counter: Any, operator: Operator, figure: int) -> str:
-    """The terms by which a counter arrives at ``figure``; "" if they give another one."""
-    network, *inputs = _on("meta", operator)
-    try:
-        explanation = ALL[counter].explain(network, count(network, *inputs))["flops"]
-    except (KeyError, UncountedOperator):  # of ours there is none
-        return ""
-    names = "; ".join(term.name for term in explanation.terms)
-    return names if explanation.total == figure else ""
-
-
 def failures(statements: Sequence[Statement]) -> list[str]:
     """A line for each operator that ours gets wrong and each counter that could not be asked."""
     lines = [f"{s.counter} could not be asked: {s.error}" for s in statements if s.error]
     for statement in statements:
-        for operator in OPERATORS if statement.counter == OURS else ():
+        for operator in CASES if statement.counter == OURS else ():
             figure, macs = statement.figures[operator.name], operator.macs
             if figure != macs:
                 words = figure if isinstance(figure, str) else f"counts {figure:,}"
@@ -76,7 +66,7 @@ def failures(statements: Sequence[Statement]) -> list[str]:
 
 def _each(figure: Callable[[Operator], int]) -> dict[str, Figure]:
     figures: dict[str, Figure] = {}
-    for operator in OPERATORS:
+    for operator in CASES:
         try:
             figures[operator.name] = figure(operator)
         except Exception as error:  # whatever a counter raises is its answer
@@ -90,25 +80,31 @@ def _on(device: str, operator: Operator) -> tuple[nn.Module, *tuple[Tensor, ...]
 
 
 def _ask(name: Convention) -> Statement:
-    status = "missing"
+    status, terms = "missing", dict[str, str]()
     try:
-        figures, error = isolated(TIME_LIMIT_S, _figures_of, name)
+        figures, terms, error = isolated(TIME_LIMIT_S, _figures_of, name)
     except Failed as failed:
         status, error = "timed out" if failed.status == "timed out" else "crashed", str(failed)
     if error:
-        figures = {operator.name: status for operator in OPERATORS}
+        figures = {operator.name: status for operator in CASES}
     # without the build of torch: figures do not depend on it
-    return Statement(name, ALL[name].version.partition("+")[0], figures, error)
+    return Statement(name, ALL[name].version.partition("+")[0], figures, terms, error)
 
 
-def _figures_of(name: Convention) -> tuple[dict[str, Figure], str]:
-    """What runs in the isolated process: all figures, or why there are none."""
-    reference = ALL[name]
+def _figures_of(name: Convention) -> tuple[dict[str, Figure], dict[str, str], str]:
+    """What runs in the isolated process: all figures with their terms, or why there are none."""
+    reference, terms = ALL[name], dict[str, str]()
 
     def figure(operator: Operator) -> int:
         network, *inputs = _on("cpu", operator)
-        return reference.answer(network, tuple(x.detach() for x in inputs)).flops or 0
+        answer = reference.answer(network, tuple(x.detach() for x in inputs))
+        network, *inputs = _on("meta", operator)
+        explained = {name: reference.explain(network, count(network, *inputs))}
+        (entry, *_) = entries(operator.name, explained, {name: answer})
+        if entry.remainder == 0:
+            terms[operator.name] = "; ".join(term.name for term in entry.terms)
+        return answer.flops or 0
 
     with quiet(), importable(reference):
         fault = fault_of(reference)
-        return {} if fault else _each(figure), fault
+        return {} if fault else _each(figure), terms, fault

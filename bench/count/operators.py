@@ -1,4 +1,4 @@
-"""The operators of the conformance suite, each with its MACs worked out by hand.
+"""The operators and networks of the conformance suite, each with its MACs worked out by hand.
 
 The products say where they come from: a convolution's are output elements times entries of a
 filter, a transposed one's input elements times what each is multiplied with, a matrix product's
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcost.bench.count.operands import Shape
+from vidcost.papers.catalog import select
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ def _call(
     return Operator(name, partial(Calls, function, *parameters), shapes, macs)
 
 
+def _late(owner: Any, name: str, **options: Any) -> Callable[..., Tensor]:
+    """A function that is looked up when it is called: some counters replace it."""
+    return lambda *operands: getattr(owner, name)(*operands, **options)
+
+
 _KERNELS: dict[int, tuple[int, ...]] = {1: (7,), 2: (7, 11), 3: (2, 3, 7)}
 _ENTRIES = 2 * 3 * 7
 
@@ -93,7 +99,9 @@ CONVOLUTIONS = (
     _conv("Conv2d", 3, 5, (19, 27), 2 * 5 * 13 * 17 * 3 * 7 * 11),
     # (2, 5, 11, 13, 17) out
     _conv("Conv3d", 3, 5, (12, 15, 23), _CONV3D),
-    _call("F.conv3d", F.conv3d, _CONV3D, (2, 3, 12, 15, 23), parameters=((5, 3, 2, 3, 7),)),
+    _call(
+        "F.conv3d", _late(F, "conv3d"), _CONV3D, (2, 3, 12, 15, 23), parameters=((5, 3, 2, 3, 7),)
+    ),
     _conv("Conv3d", 3, 5, (12, 15, 23), _CONV3D, " with bias", bias=True),
     # padding is multiplied too
     _conv("Conv3d", 3, 5, (10, 13, 17), _CONV3D, padding=(1, 1, 3)),
@@ -121,7 +129,13 @@ _PAIR = 2 * _ONE
 
 
 def _einsum(equation: str, macs: int, *shapes: Shape) -> Operator:
-    return _call(f"einsum {equation}", partial(torch.einsum, equation), macs, *shapes)
+    return _call(
+        f"einsum {equation}", lambda *x: _late(torch, "einsum")(equation, *x), macs, *shapes
+    )
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    return left @ right
 
 
 def _self_attention() -> nn.Module:
@@ -134,26 +148,27 @@ def _self_attention() -> nn.Module:
 PRODUCTS = (
     Operator("nn.Linear on 2-D", partial(nn.Linear, 5, 7), ((3, 5),), _ONE),
     Operator("nn.Linear on 3-D", partial(nn.Linear, 5, 7), ((2, 3, 5),), _PAIR),
-    _call("F.linear", F.linear, _PAIR, (2, 3, 5), parameters=((7, 5), (7,))),
-    _call("x @ parameter", torch.matmul, _PAIR, (2, 3, 5), parameters=((5, 7),)),
-    _call("torch.mm", torch.mm, _ONE, (3, 5), (5, 7)),
-    _call("torch.bmm", torch.bmm, _PAIR, (2, 3, 5), (2, 5, 7)),
-    _call("4-D @ 2-D", torch.matmul, 11 * _PAIR, (2, 11, 3, 5), (5, 7)),
+    _call("F.linear", _late(F, "linear"), _PAIR, (2, 3, 5), parameters=((7, 5), (7,))),
+    _call("x @ parameter", _product, _PAIR, (2, 3, 5), parameters=((5, 7),)),
+    _call("torch.mm", _late(torch, "mm"), _ONE, (3, 5), (5, 7)),
+    _call("torch.bmm", _late(torch, "bmm"), _PAIR, (2, 3, 5), (2, 5, 7)),
+    _call("4-D @ 2-D", _product, 11 * _PAIR, (2, 11, 3, 5), (5, 7)),
     # batches (2, 1) and (1, 11) make (2, 11)
-    _call("4-D @ 4-D, broadcasting", torch.matmul, 11 * _PAIR, (2, 1, 3, 5), (1, 11, 5, 7)),
+    _call("4-D @ 4-D, broadcasting", _product, 11 * _PAIR, (2, 1, 3, 5), (1, 11, 5, 7)),
     # backward: a product with the matrix, and an outer product, which is its gradient
-    _call("2-D @ vector", torch.matmul, 3 * 5, (3, 5), (5,)),
-    _call("3-D @ vector", torch.matmul, 2 * 3 * 5, (2, 3, 5), (5,)),
+    _call("2-D @ vector", _product, 3 * 5, (3, 5), (5,)),
+    _call("3-D @ vector", _product, 2 * 3 * 5, (2, 3, 5), (5,)),
     # of these equations fvcore has a rule of its own for the first
     _einsum("bkn,bkm->bnm", _PAIR, (2, 5, 3), (2, 5, 7)),
     _einsum("bnk,bmk->bnm", _PAIR, (2, 3, 5), (2, 7, 5)),
     _einsum("bhnk,bhmk->bhnm", 11 * _PAIR, (2, 11, 3, 5), (2, 11, 7, 5)),
     _einsum("bcthw,oc->bothw", 2 * _VOLUME * 3 * 5, (2, 3, 11, 13, 17), (5, 3)),
-    _call("torch.addmm", torch.addmm, _ONE, (3, 7), (3, 5), (5, 7)),
-    _call("torch.baddbmm", torch.baddbmm, _PAIR, (2, 3, 7), (2, 3, 5), (2, 5, 7)),
+    _call("torch.addmm", _late(torch, "addmm"), _ONE, (3, 7), (3, 5), (5, 7)),
+    _call("torch.baddbmm", _late(torch, "baddbmm"), _PAIR, (2, 3, 7), (2, 3, 5), (2, 5, 7)),
     # 3 heads, 5 queries, 7 keys, width 11: scores, and scores times values
     _call(
-        *("F.scaled_dot_product_attention", F.scaled_dot_product_attention, 2 * 11 * _PAIR),
+        "F.scaled_dot_product_attention",
+        *(_late(F, "scaled_dot_product_attention"), 2 * 11 * _PAIR),
         *((2, 3, 5, 11), (2, 3, 7, 11), (2, 3, 7, 11)),
     ),
     # 3 clips of 5 positions, 2 heads of width 7: four projections 14 -> 14, and two products
@@ -168,7 +183,7 @@ def _layer(layer: str, shape: Shape, *args: Any, label: str = "", **options: Any
 
 
 def _resampling(mode: str, *size: int) -> Operator:
-    function = partial(F.interpolate, scale_factor=2, mode=mode)
+    function = _late(F, "interpolate", scale_factor=2, mode=mode)
     return _call(f"F.interpolate, {mode} {len(size)}d", function, 0, (2, 3, *size))
 
 
@@ -189,17 +204,72 @@ NO_PRODUCTS = (
     _layer("AvgPool3d", _CLIP, 2),
     _layer("AdaptiveAvgPool2d", _MAP, 1),
     _layer("AdaptiveAvgPool3d", _LARGE, 1),
-    _call("F.adaptive_avg_pool3d", partial(F.adaptive_avg_pool3d, output_size=1), 0, _LARGE),
+    _call("F.adaptive_avg_pool3d", _late(F, "adaptive_avg_pool3d", output_size=1), 0, _LARGE),
     _call("global mean, x.mean((2, 3, 4))", partial(torch.mean, dim=(2, 3, 4)), 0, _LARGE),
     _layer("Upsample", _MAP, scale_factor=2, label=", nearest 2d"),
     _resampling("nearest", 11, 13),
     _resampling("nearest", 7, 11, 13),
     _resampling("bilinear", 11, 13),
     _resampling("trilinear", 7, 11, 13),
-    _call("F.softmax", partial(F.softmax, dim=-1), 0, (3, 5, 7)),
+    _call("F.softmax", _late(F, "softmax", dim=-1), 0, (3, 5, 7)),
     _layer("Softmax", (3, 5, 7), dim=-1),
-    _call("x * parameter", torch.mul, 0, (3, 5), parameters=((5,),)),
+    _call("x * parameter", lambda x, y: x * y, 0, (3, 5), parameters=((5,),)),
     _layer("ReLU", (3, 5)),
 )
 
+
+class _Block(nn.Module):
+    """A layer of VideoMAE as transformers has it: without bias of keys, and it keeps a function."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.norm = heads, nn.LayerNorm(width)
+        self.qkv = nn.ModuleList(nn.Linear(width, width, bias=each != "k") for each in "qkv")
+        self.out = nn.Linear(width, width)
+        self.up = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width))
+        self.down, self.activation = nn.Linear(4 * width, width), F.gelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        q, k, v = (each(y).unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in self.qkv)
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return x + self.down(self.activation(self.up(x)))  # type: ignore[no-any-return]
+
+
+class _VideoMae(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv3d(3, 192, (2, 16, 16), (2, 16, 16))
+        self.layers = nn.Sequential(*(_Block(192, 3) for _ in range(12)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(self.patches(x).flatten(2).mT)  # type: ignore[no-any-return]
+
+
+class _Lstm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(512, 256, 2, batch_first=True), nn.Linear(256, 200)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.lstm(x)[0])  # type: ignore[no-any-return]
+
+
+_CLIP_OF_16 = (1, 3, 16, 224, 224)
+NETWORKS = (
+    # 8 x 14 x 14 patches of 1536 elements; 12 layers of 12 x 192^2 weights and two products
+    Operator(
+        *("VideoMAE, 12 layers of width 192", _VideoMae, (_CLIP_OF_16,)),
+        1568 * (1536 * 192 + 12 * (12 * 192**2 + 2 * 1568 * 192)),
+    ),
+    # as its authors' code has it
+    Operator("MFNet", lambda: select(["mfnet"])[0].model(), (_CLIP_OF_16,), 11_045_296_128),
+    # 4 gates from 512 or 256 inputs and 256 states, and 200 classes, in each of 16 steps
+    Operator(
+        *("LSTM, 2 layers of width 256", _Lstm, ((1, 16, 512),)),
+        16 * (4 * 256 * (512 + 256 + 2 * 256) + 256 * 200),
+    ),
+)
+
 OPERATORS = (*CONVOLUTIONS, *PRODUCTS, *NO_PRODUCTS)
+CASES = (*OPERATORS, *NETWORKS)

@@ -14,7 +14,7 @@ import pytest
 
 from vidcost.bench import cli, files, progress
 from vidcost.bench.count import conformance, reconcile, record
-from vidcost.bench.count.operators import OPERATORS
+from vidcost.bench.count.operators import CASES
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.references import asking, reference
 from vidcost.bench.count.references.reference import Answer
@@ -147,8 +147,8 @@ def operators(monkeypatch):
 
     def ask(name):
         error = errors.get(name, "")
-        answers = {operator.name: "crashed" if error else 7 for operator in OPERATORS}
-        return conformance.Statement(name, "1.2", answers, error)
+        answers = {operator.name: "crashed" if error else 7 for operator in CASES}
+        return conformance.Statement(name, "1.2", answers, {}, error)
 
     monkeypatch.setattr(conformance, "_ask", ask)
     return errors

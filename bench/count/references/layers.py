@@ -27,30 +27,9 @@ from torch import Tensor, nn
 
 from vidcost.bench.count.counter import FunctionCall
 from vidcost.bench.count.operands import Operation
+from vidcost.bench.count.references import seen
 from vidcost.bench.count.references.reference import Printed, Reference, frozen, no_terms
-from vidcost.bench.count.references.seen import (
-    ADAPTIVE_POOL,
-    ATTENTION,
-    AVG_POOL,
-    BY_KIND,
-    CELLS,
-    CONV,
-    FIRST,
-    FUSED,
-    TRANSPOSED,
-    UPSAMPLE,
-    Function,
-    Rule,
-    Seen,
-    amount,
-    into,
-    norm_rules,
-    out,
-    recurrent_rules,
-    scaled,
-    seen,
-    upsampling_rules,
-)
+from vidcost.bench.count.references.seen import Function, Rule, Seen
 
 
 def _bias(module: Any, operation: Operation) -> int:
@@ -104,35 +83,35 @@ def _adaptive_windows(module: Any, operation: Operation) -> int:
 
 _PER_UPSAMPLED = {"linear": 5, "bilinear": 11, "bicubic": 224 + 35}
 _PRODUCTS = [
-    Rule("conv", "convolutions", types=CONV),
+    Rule("conv", "convolutions", types=seen.CONV),
     Rule("linear", "products", types=(nn.Linear,)),
-    *recurrent_rules(),
+    *seen.recurrent_rules(),
 ]
 _TRANSPOSED = Rule(
     *("conv", "convolutions", "transposed convolutions, per output element"),
-    *(_transposed, TRANSPOSED),
+    *(_transposed, seen.TRANSPOSED),
 )
 _CONV_BIAS = Rule(
     *("conv", "convolutions", "bias of convolutions, 1 per output element"),
-    *(_bias, (*CONV, *TRANSPOSED)),
+    *(_bias, (*seen.CONV, *seen.TRANSPOSED)),
 )
-_AVERAGE = Rule("pool", "pooling", "average pooling, 1 per output element", out, AVG_POOL)
+_AVERAGE = Rule("pool", "pooling", "average pooling, 1 per output element", seen.out, seen.AVG_POOL)
 _ADAPTIVE = "pool", "pooling", "adaptive pooling, kernel + 1 per output element"
 _SOFTMAX = "softmax", "softmax", "softmax modules, 3 per element less 1 per row", _softmax
-_LEAKY = "activation", "activations", "leaky activations, 1 per element", amount
-_WINDOWS = "1 per element of a window and 1 per output"
+_LEAKY = "activation", "activations", "leaky activations, 1 per element", seen.amount
+_WINDOWS = "pooling, 1 per element of a window and 1 per output"
 # it hooks a layer once for every owner, and adds it up once for every owner
-_HOOKS: dict[str, Any] = {"unseen": BY_KIND, "subclasses": False, "owners": 2}
+_HOOKS: dict[str, Any] = {"unseen": seen.BY_KIND, "subclasses": False, "owners": 2}
 _THOP = Seen(
     [
         *_PRODUCTS,
         _TRANSPOSED,
-        *norm_rules("BatchNorm InstanceNorm LayerNorm", 4, 2),
+        *seen.norm_rules("BatchNorm InstanceNorm LayerNorm", 4, 2),
         Rule(*_SOFTMAX, (nn.Softmax,)),
         _AVERAGE,
-        Rule(*_ADAPTIVE, partial(_adaptive, Fraction), ADAPTIVE_POOL),
+        Rule(*_ADAPTIVE, partial(_adaptive, Fraction), seen.ADAPTIVE_POOL),
         Rule(*_LEAKY, (nn.PReLU,)),
-        *upsampling_rules(UPSAMPLE, {"nearest": 1} | _PER_UPSAMPLED),
+        *seen.upsampling_rules(seen.UPSAMPLE, {"nearest": 1} | _PER_UPSAMPLED),
     ],
     **_HOOKS,
 )
@@ -141,11 +120,11 @@ _MAY_2020 = Seen(
         *_PRODUCTS,
         _TRANSPOSED,
         _CONV_BIAS,
-        *norm_rules("BatchNorm", 2, 2),
+        *seen.norm_rules("BatchNorm", 2, 2),
         _AVERAGE,
-        Rule(*_ADAPTIVE, partial(_adaptive, floordiv), ADAPTIVE_POOL),
+        Rule(*_ADAPTIVE, partial(_adaptive, floordiv), seen.ADAPTIVE_POOL),
         Rule(*_LEAKY, (nn.LeakyReLU,)),
-        *upsampling_rules(UPSAMPLE, _PER_UPSAMPLED),
+        *seen.upsampling_rules(seen.UPSAMPLE, _PER_UPSAMPLED),
     ],
     counts_root=False,
     **_HOOKS,
@@ -153,17 +132,17 @@ _MAY_2020 = Seen(
 _ULTRALYTICS = Seen(
     [
         *_PRODUCTS,
-        *(Rule(kind, "products", types=ATTENTION) for kind in ("linear", "matmul")),
-        Rule("conv", "convolutions", types=TRANSPOSED),
-        *norm_rules("BatchNorm InstanceNorm LayerNorm GroupNorm RMSNorm", 4, 2),
-        Rule(*_SOFTMAX, (nn.Softmax, *ATTENTION)),
-        Rule("pool", "pooling", f"average pooling, {_WINDOWS}", _average_windows, AVG_POOL),
-        Rule("pool", "pooling", f"adaptive pooling, {_WINDOWS}", _adaptive_windows, ADAPTIVE_POOL),
+        *(Rule(kind, "products", types=seen.ATTENTION) for kind in ("linear", "matmul")),
+        Rule("conv", "convolutions", types=seen.TRANSPOSED),
+        *seen.norm_rules("BatchNorm InstanceNorm LayerNorm GroupNorm RMSNorm", 4, 2),
+        Rule(*_SOFTMAX, (nn.Softmax, *seen.ATTENTION)),
+        Rule("pool", "pooling", f"average {_WINDOWS}", _average_windows, seen.AVG_POOL),
+        Rule("pool", "pooling", f"adaptive {_WINDOWS}", _adaptive_windows, seen.ADAPTIVE_POOL),
         Rule(*_LEAKY, (nn.PReLU,)),
-        *upsampling_rules(UPSAMPLE, _PER_UPSAMPLED | {"trilinear": 31}),
+        *seen.upsampling_rules(seen.UPSAMPLE, _PER_UPSAMPLED | {"trilinear": 31}),
     ],
-    functions=seen(f"linear matmul @ bmm einsum {FUSED}"),
-    unseen=BY_KIND,
+    functions=seen.functions(f"linear matmul @ bmm einsum {seen.FUSED}"),
+    unseen=seen.BY_KIND,
 )
 
 
@@ -191,8 +170,8 @@ def _by_type(module: nn.Module, layers: dict[str, Any]) -> Iterator[tuple[str, f
 THOP = Reference(
     *("thop", _THOP.flop_terms, _THOP.param_terms, partial(_profile, True)),
     categories={
-        **{each.__name__: rule.part for rule in _THOP.rules for each in rule.types},
-        **{each.__name__: "recurrent" for each in CELLS},
+        **{each.__name__: rule.part for rule in _THOP.rules for each in rule.exact_types},
+        **{each.__name__: "recurrent" for each in seen.CELLS},
     },
     package="thop",
 )
@@ -211,7 +190,8 @@ ULTRALYTICS = Reference(
 
 # ptflops
 
-_MAX_POOL = (
+_POOL_LAYERS = (
+    *(*seen.AVG_POOL, *seen.ADAPTIVE_POOL),
     *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
     *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
 )
@@ -248,26 +228,26 @@ _ATTENTION_SOFTMAX = "softmax in attention layers, 1 per element"
 _PTFLOPS = Seen(
     [
         _CONV_BIAS,
-        Rule("linear", "products", _LINEAR_BIAS, _bias, (nn.Linear, *ATTENTION)),
-        *recurrent_rules(CELLS | dict.fromkeys((nn.LSTM, nn.LSTMCell), (4, 10))),
-        Rule("matmul", "products", types=ATTENTION),
-        Rule("softmax", "softmax", _ATTENTION_SOFTMAX, amount, ATTENTION),
-        Rule("call", "scaling", "attention layers, scaling 1 per element", _scaled, ATTENTION),
-        *norm_rules("BatchNorm InstanceNorm GroupNorm", 2, 1),
-        *norm_rules("LayerNorm", 1, 1),
-        Rule("pool", "pooling", _POOLED, into, (*_MAX_POOL, *AVG_POOL, *ADAPTIVE_POOL)),
-        Rule("activation", "activations", _ACTIVE, amount, _ACTIVATIONS),
-        *upsampling_rules((nn.Upsample,), dict.fromkeys(_MODES, 1), _of_one_clip),
+        Rule("linear", "products", _LINEAR_BIAS, _bias, (nn.Linear, *seen.ATTENTION)),
+        *seen.recurrent_rules(seen.CELLS | dict.fromkeys((nn.LSTM, nn.LSTMCell), (4, 10))),
+        Rule("matmul", "products", types=seen.ATTENTION),
+        Rule("softmax", "softmax", _ATTENTION_SOFTMAX, seen.amount, seen.ATTENTION),
+        Rule("call", "scaling", "attention layers, scaling 1 per element", _scaled, seen.ATTENTION),
+        *seen.norm_rules("BatchNorm InstanceNorm GroupNorm", 2, 1),
+        *seen.norm_rules("LayerNorm", 1, 1),
+        Rule("pool", "pooling", _POOLED, seen.into, _POOL_LAYERS),
+        Rule("activation", "activations", _ACTIVE, seen.amount, _ACTIVATIONS),
+        *seen.upsampling_rules((nn.Upsample,), dict.fromkeys(_MODES, 1), _of_one_clip),
     ],
     functions={
-        **seen("matmul mm bmm", Function(FIRST.macs)),
-        **seen("addmm baddbmm", Function(_with_addend)),
-        **seen("relu prelu elu relu6 gelu silu softmax", Function(_given)),
+        **seen.functions("matmul mm bmm", Function(seen.FIRST.macs)),
+        **seen.functions("addmm baddbmm", Function(_with_addend)),
+        **seen.functions("relu prelu elu relu6 gelu silu softmax", Function(_given)),
         **dict.fromkeys(_POOLS, Function(_given)),
-        **seen("mul add", Function(_aligned_left)),
+        **seen.functions("mul add", Function(_aligned_left)),
         "interpolate": Function(lambda call: math.prod(call.output)),
     },
-    unseen=BY_KIND,
+    unseen=seen.BY_KIND,
     subclasses=False,
     owners=1,
     per_clip=True,
@@ -347,13 +327,13 @@ _FIRST_AXIS = "parameters of {}, times the first axis"
 _TORCHINFO = Seen(
     [
         Rule("conv", "convolutions", _POSITIONS, _by_positions, _is("convolutions")),
-        Rule("linear", "products", _FIRST_AXIS, scaled(-1, amount), _is("products")),
+        Rule("linear", "products", _FIRST_AXIS, seen.scaled(-1, seen.amount), _is("products")),
         *(
             Rule("call", part, _FIRST_AXIS, _by_first_axis, _is(part))
             for part in ("products", "other layers")
         ),
     ],
-    unseen=BY_KIND | dict.fromkeys(("linear", "matmul"), "products outside of linear layers"),
+    unseen=seen.BY_KIND | dict.fromkeys(("linear", "matmul"), "products outside of linear layers"),
 )
 TORCHINFO = Reference(
     *("torchinfo", _TORCHINFO.flop_terms, no_terms, _profile_torchinfo),

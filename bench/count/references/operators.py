@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from vidcost.bench.call import TensorsOut
 from vidcost.bench.count.counter import FunctionCall, unfused
 from vidcost.bench.count.operands import Operation
+from vidcost.bench.count.references import seen
 from vidcost.bench.count.references.reference import (
     TRACED_SIZES,
     Printed,
@@ -30,18 +31,7 @@ from vidcost.bench.count.references.reference import (
     frozen,
     no_terms,
 )
-from vidcost.bench.count.references.seen import (
-    FIRST,
-    FUSED,
-    Function,
-    Rule,
-    Seen,
-    amount,
-    into,
-    out,
-    scaled,
-    seen,
-)
+from vidcost.bench.count.references.seen import Function, Rule, Seen
 
 _CONV = "conv1d conv2d conv3d"
 _TRANSPOSED = "conv_transpose1d conv_transpose2d conv_transpose3d"
@@ -91,7 +81,7 @@ _ATEN = Seen(
     [
         *_SEEN,
         Rule("convolution", "convolutions", _CONV_BIAS, _if_bias),
-        Rule("addmm", "products", _LINEAR_BIAS, out),
+        Rule("addmm", "products", _LINEAR_BIAS, seen.out),
     ]
 )
 TORCH = Reference("torch", _TORCH.flop_terms, None, _profile_torch)
@@ -118,11 +108,11 @@ def _einsum(call: FunctionCall) -> int:
     equation = equation.translate(
         {ord(letter): ord("a") + place for place, letter in enumerate(letters)}
     )
-    into = math.prod(call.operands[0])
+    first = math.prod(call.operands[0])
     if equation == "abc,abd->acd":
-        return into * call.operands[-1][-1]
+        return first * call.operands[-1][-1]
     if equation == "abc,adc->adb":
-        return into * call.operands[-1][1]
+        return first * call.operands[-1][1]
     import numpy as np
 
     nothing = np.zeros(())
@@ -153,7 +143,7 @@ def _norm_amount(name: str, weight: int, module: nn.Module, operation: Operation
 
 
 def _if_2d(module: nn.Module, call: FunctionCall) -> int:
-    return out(module, call) * (len(call.output) == 4)
+    return seen.out(module, call) * (len(call.output) == 4)
 
 
 _FVCORE = Seen(
@@ -163,17 +153,17 @@ _FVCORE = Seen(
         for each in (1, 2, 4, 5)
     ]
     + [
-        Rule("adaptive_avg_pool2d()", "pooling", "adaptive 2D pooling, 1 per element", into),
+        Rule("adaptive_avg_pool2d()", "pooling", "adaptive 2D pooling, 1 per element", seen.into),
         Rule("interpolate(nearest)", "resampling", "2D resampling, 1 per output element", _if_2d),
-        Rule("interpolate(bilinear)", "resampling", _BILINEAR, scaled(4)),
+        Rule("interpolate(bilinear)", "resampling", _BILINEAR, seen.scaled(4)),
     ]
     + [
-        Rule(f"grid_sample({mode})", "resampling", _BILINEAR, scaled(4))
+        Rule(f"grid_sample({mode})", "resampling", _BILINEAR, seen.scaled(4))
         for mode in ("bilinear", "nearest", "bicubic")
     ],
     functions={
-        **seen(f"linear {_CONV} {_TRANSPOSED} mm bmm addmm {_CELLS}"),
-        **seen("matmul @", FIRST),
+        **seen.functions(f"linear {_CONV} {_TRANSPOSED} mm bmm addmm {_CELLS}"),
+        **seen.functions("matmul @", seen.FIRST),
         "einsum": Function(_einsum, "einsum, as numpy rounds it"),
     },
 )
@@ -201,8 +191,9 @@ FVCORE = Reference(
 
 
 def _transposed(call: FunctionCall) -> int:
-    into, out, *kernel = call.operands[1]
-    return math.prod((*call.output, *kernel, out if call.output[1] == into else into))
+    channels, per_group, *kernel = call.operands[1]
+    times = per_group if call.output[1] == channels else channels
+    return math.prod((*call.output, *kernel, times))
 
 
 def _all_indices(call: FunctionCall) -> int:
@@ -230,24 +221,28 @@ def _states(module: Any, call: Any) -> int:
 
 _AVERAGES = [f"{n}avg_pool{d}d" for n in ("", "adaptive_", "_adaptive_") for d in (1, 2, 3)]
 _MEAN = "others", "means and average pooling, 1 per output element"
+_PER_OUTPUT = "transposed convolutions, per output element"
 _MULTIPLIED = "others", "multiplications element by element, 1 each"
 _TORCHPROFILE = Seen(
     rules=[
         Rule("norm", "norms", "norms with parameters, 1 per element", _affine),
-        *(Rule(each, *_MEAN, out) for each in ("mean", *_AVERAGES)),
+        *(Rule(each, *_MEAN, seen.out) for each in ("mean", *_AVERAGES)),
         # of squares, a mean is a norm of ours
         Rule("_fused_rms_norm", *_MEAN, _mean_of_squares),
-        *(Rule(each, *_MULTIPLIED, out) for each in ("mul()", "*()")),
-        Rule("call", *_MULTIPLIED, scaled(2, _states), (nn.GRUCell,)),
-        Rule("call", *_MULTIPLIED, scaled(3, _states), (nn.LSTMCell,)),
-        Rule("leaky_relu", "others", "leaky activations, 1 per element", amount),
-        Rule("interpolate(bilinear)", "others", _BILINEAR, scaled(4)),
-        Rule("grid_sample(bilinear)", "others", _BILINEAR, scaled(4)),
-        Rule("grid_sample(bicubic)", "others", "resampling, 16 per output element", scaled(16)),
+        *(Rule(each, *_MULTIPLIED, seen.out) for each in ("mul()", "*()")),
+        Rule("call", *_MULTIPLIED, seen.scaled(2, _states), (nn.GRUCell,)),
+        Rule("call", *_MULTIPLIED, seen.scaled(3, _states), (nn.LSTMCell,)),
+        Rule("leaky_relu", "others", "leaky activations, 1 per element", seen.amount),
+        Rule("interpolate(bilinear)", "others", _BILINEAR, seen.scaled(4)),
+        Rule("grid_sample(bilinear)", "others", _BILINEAR, seen.scaled(4)),
+        Rule(
+            "grid_sample(bicubic)", "others", "resampling, 16 per output element", seen.scaled(16)
+        ),
     ],
     functions={
-        **seen(f"linear matmul @ {_CONV} bmm addmm addmv baddbmm {FUSED} LSTM {_CELLS}"),
-        **seen(_TRANSPOSED, Function(_transposed, "transposed convolutions, per output element")),
+        **seen.functions(f"linear matmul @ {_CONV} bmm addmm addmv baddbmm LSTM {_CELLS}"),
+        seen.FUSED: None,
+        **seen.functions(_TRANSPOSED, Function(_transposed, _PER_OUTPUT)),
         "einsum": Function(_all_indices, "einsum, all indices at once"),
     },
 )
@@ -280,26 +275,27 @@ def _grouped_twice(call: FunctionCall) -> int:
     return entries * math.prod((*call.operands[0][:1], *call.operands[0][2:]))
 
 
+_TWICE = "transposed convolutions, groups twice"
 _CALFLOPS = Seen(
     functions={
-        **seen(f"linear {_CONV} addmm baddbmm"),
-        "matmul": FIRST,
-        **seen(_TRANSPOSED, Function(_grouped_twice, "transposed convolutions, groups twice")),
+        **seen.functions(f"linear {_CONV} addmm baddbmm"),
+        "matmul": seen.FIRST,
+        **seen.functions(_TRANSPOSED, Function(_grouped_twice, _TWICE)),
     },
     owners=1,
     functions_by_owner=True,
 )
 _DEEPSPEED = Seen(
-    functions=seen(f"linear {_CONV} {_TRANSPOSED} mm bmm addmm baddbmm {FUSED}")
-    | seen("matmul @", FIRST)
+    functions=seen.functions(f"linear {_CONV} {_TRANSPOSED} mm bmm addmm baddbmm {seen.FUSED}")
+    | seen.functions("matmul @", seen.FIRST)
 )
 
 
 def _profile_calflops(model: nn.Module, inputs: tuple[Tensor, ...]) -> Printed:
     # the package itself imports accelerate and transformers, which counting does not need
-    if (spec := find_spec("calflops")) and spec.submodule_search_locations:
+    if "calflops" not in sys.modules and (spec := find_spec("calflops")):
         sys.modules["calflops"] = package = ModuleType("calflops")
-        package.__path__ = spec.submodule_search_locations
+        package.__path__ = list(spec.submodule_search_locations or ())
     from calflops.calculate_pipline import CalFlopsPipline
 
     made = CalFlopsPipline(model, include_backPropagation=False, compute_bp_factor=2)

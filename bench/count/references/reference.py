@@ -157,7 +157,7 @@ class Reference:
         return Answer(
             version=self.reimplemented,
             flops=flops.total,
-            params=params and params.total,
+            params=params.total if params else None,
             parts=flops.parts,
         )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import torch.nn.functional as F
 from torch import nn
 
 from vidcost.bench.count.counter import Count, FunctionCall
@@ -71,6 +72,11 @@ class Rule(NamedTuple):
     amount: Amount = lambda module, event: 0
     types: Types | Callable[[nn.Module], bool] = (nn.Module,)
 
+    @property
+    def exact_types(self) -> Types:
+        """Its types, if it has any."""
+        return () if callable(self.types) else self.types
+
 
 class Function(NamedTuple):
     """How many MACs a counter gives a function, and what its difference to ours is called."""
@@ -85,7 +91,7 @@ FIRST = Function(
 )
 
 
-def seen(names: str, how: Function | None = None) -> dict[str, Function | None]:
+def functions(names: str, how: Function | None = None) -> dict[str, Function | None]:
     """The same for all of these functions; None: our MACs."""
     return dict.fromkeys(names.split(), how)
 
@@ -127,7 +133,7 @@ def recurrent_rules(cells: Mapping[type[nn.Module], tuple[int, int]] = CELLS) ->
         directions = 2 if module.bidirectional else 1
         widths = [module.input_size, *[directions * module.hidden_size] * (module.num_layers - 1)]
         # the first two axes are batch and steps, or steps and batch
-        return directions * sum(map(step, widths)) * math.prod(call.input[:2])
+        return int(directions * sum(map(step, widths)) * math.prod(call.input[:2]))
 
     types, name = tuple(cells), "recurrent layers, their products alone"
     return [
@@ -209,10 +215,10 @@ class Seen:
             yield SEVERAL_OWNERS, found[0].part, (times[module] ** self.owners - 1) * counted
         for call in calls:
             module = modules[call.module]
-            # these keep a function, and call it past what replaces it
-            if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
-                continue
-            if call.function in self.functions:
+            # a function that a module keeps it calls past what replaces it
+            replaced = getattr(F, call.function, module)
+            kept = any(each is replaced for each in vars(module).values())
+            if call.function in self.functions and not (kept and self.functions[call.function]):
                 inside = [operations[i] for i in range(call.first, call.last) if i not in ruled]
                 products = [each for each in inside if each.kind in PRODUCTS]
                 ours, how = sum(each.amount for each in products), self.functions[call.function]
@@ -249,8 +255,7 @@ class Seen:
     @property
     def types(self) -> set[type[nn.Module]]:
         """The types of modules in its rules."""
-        of_rules = (rule.types for rule in self.rules if not callable(rule.types))
-        return {each for types in of_rules for each in types}
+        return {each for rule in self.rules for each in rule.exact_types}
 
     def _is_in(self, module: nn.Module, rule: Rule) -> bool:
         if callable(rule.types):
