@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
     from vidcost.bench.api.count import NetworkCount
     from vidcost.bench.call import Inputs
-    from vidcost.bench.gate.baseline import Baseline, Entry, Settings
+    from vidcost.bench.gate.baseline import Baseline, Entry
+    from vidcost.bench.gate.settings import Settings
 
     Snapshot = Callable[..., NetworkCount]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options that write baselines."""
+    """Add the options that write baselines, and of the suites."""
     group = parser.getgroup("vidcost", "exact counts (vidcost)")
     group.addoption(
         "--count-update", action="store_true", help="Write all counts of this run to the baselines."
@@ -36,6 +37,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--count-update-new", action="store_true", help="Write only counts without a baseline."
     )
+    for name, metavar in (("target", "my_net.py:make"), ("input", "SHAPE")):
+        words = f"A network of your own, or its input, for vidcost.bench.suites: {metavar}."
+        group.addoption(
+            f"--vidcost-{name}", action="append", default=[], metavar=metavar, help=words
+        )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,6 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
             check_writing(f"--{option.replace('_', '-')}")
         except ValueError as error:
             raise pytest.UsageError(str(error)) from None
+    config.addinivalue_line(
+        "markers", "vidcost(margin, find): bounds of a test that uses time_gate, such as '8%'"
+    )
     config.pluginmanager.register(_Counts(config, option), "vidcost-counts")
 
 
@@ -157,7 +166,7 @@ class _Counts:
 
     @cached_property
     def _settings(self) -> Settings:
-        from vidcost.bench.gate.baseline import settings
+        from vidcost.bench.gate.settings import settings
 
         return settings(self._root)
 
@@ -303,19 +312,23 @@ class _Counts:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    """Add torch and the current device, which ``vidcost gate samples`` compares.
+    """Add torch, the current device and the clocks, which ``vidcost gate samples`` compares.
 
-    It is the same at the beginning of a run, where pytest-benchmark compares it, and at the end.
+    It is the same at the beginning of a run, where pytest-benchmark compares it, and at the end:
+    clocks are the highest that the devices may reach.
     """
     import torch
 
-    from vidcost.bench.timing.machine import describe
+    from vidcost.bench.timing.machine import clocks, describe
 
     machine_info["torch"] = torch.__version__
-    if torch.cuda.is_available():
-        machine = describe(f"cuda:{torch.cuda.current_device()}")
+    device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+    machine = describe(device)
+    if device != "cpu":
         names = ("device", "device_uuid", "driver", "cuda", "cudnn", "triton")
         machine_info.update({name: getattr(machine, name) for name in names})
+    machine_info["clocks"] = clocks(machine)
+    machine_info["tf32"] = torch.get_float32_matmul_precision() != "highest"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,7 +13,7 @@ from torch import nn
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.impl import IMPLS, Impl
-from vidcost.models.blocks.non_local import NonLocal
+from vidcost.models.blocks.non_local import PAIRWISE, NonLocal
 from vidcost.models.blocks.pnl import PNL
 
 
@@ -37,10 +37,7 @@ class Block:
 
 
 BLOCKS: Mapping[str, Block] = {
-    "nl": Block(
-        NonLocal,
-        functions=("pairwise=gaussian", "pairwise=dot-product", "pairwise=concatenation"),
-    ),
+    "nl": Block(NonLocal, functions=tuple(f"pairwise={each}" for each in PAIRWISE[1:])),
     "cgnl": Block(CGNL),
     "cgd": Block(CGD),
     "pnl": Block(PNL, settings=("n=2", "n=3", "n=4")),

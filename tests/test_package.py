@@ -35,7 +35,7 @@ def test_the_wheel_holds_every_module_the_data_of_papers_and_the_page_and_the_co
     expected = {"vidcost/py.typed"}
     for folder, package in packages.items():
         for path in (CHECKOUT / folder).rglob("*.*"):
-            if path.suffix in (".py", *data.get(folder, ())) and "suites" not in path.parts:
+            if path.suffix in (".py", *data.get(folder, ())):
                 inside = path.relative_to(CHECKOUT / "src" if folder == "src" else CHECKOUT)
                 expected.add((Path(package) / inside).as_posix())
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
@@ -62,6 +62,29 @@ def test_the_installed_wheel_reads_printed_figures_and_models_import_only_torch(
     assert "torch" in tops
     assert set() == tops & {"fvcore", "thop", "pandas", "rich", "typer", "pydantic"}
     assert "vidcost.bench" not in modules.split()
+
+
+@pytest.mark.slow
+def test_the_suites_of_the_installed_wheel_time_a_users_network_too(wheel, tmp_path):
+    wheel.extractall(tmp_path / "installed")
+    (tmp_path / "my_net.py").write_text(
+        "from torch.nn import Conv3d\n\nmake = lambda: Conv3d(3, 5, 1)"
+    )
+    own = ["--vidcost-target=my_net.py:make", "--vidcost-input=1x3x4x5x6", "-k", "my_net"]
+    words = ["-p", "no:cacheprovider", "--strict-markers", "--benchmark-json=b.json", *own]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "--pyargs", "vidcost.bench.suites", *words],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == ran.returncode, ran.stdout + ran.stderr
+    assert "1 passed" in ran.stdout
+    (timed,) = json.loads((tmp_path / "b.json").read_text())["benchmarks"]
+    assert "test_latency[my_net.py:make]" == timed["name"]
 
 
 def distributions(lines):

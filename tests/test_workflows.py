@@ -62,13 +62,49 @@ def fake(folder: Path, name: str, script: str) -> None:
     (folder / "bin" / name).chmod(0o755)
 
 
-def test_the_action_runs_tests_and_times_against_the_target_branch(tmp_path: Path) -> None:
-    known = {"TESTS": "tests/a tests/b", "BASE": "auto", "DEVICE": "cpu", "BRANCH": "main"}
+def git(folder: Path, *words: str) -> str:
+    command = ["git", "-c", "user.name=n", "-c", "user.email=e", "-C", str(folder), *words]
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=alone).stdout
+
+
+@pytest.mark.parametrize("depth", [["--depth=1"], ["--depth=2"], []])
+@pytest.mark.parametrize("merged", [False, True])
+def test_auto_is_where_the_change_left_the_target_branch(
+    depth: list[str], merged: bool, tmp_path: Path
+) -> None:
+    """As actions/checkout lays it out: a clone, with or without history, of the change alone."""
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    origin.mkdir()
+    git(origin, "init", "-q", "-b", "main")
+    for message in ("one", "left", "new", "tip"):
+        if message == "new":
+            git(origin, "switch", "-q", "-c", "change")
+        elif message == "tip":
+            git(origin, "switch", "-q", "main")
+        git(origin, "commit", "-q", "--allow-empty", "-m", message)
+    left = "main~1"
+    if merged:
+        # of a merge with the target branch everything there is known
+        git(origin, "switch", "-q", "change")
+        git(origin, "merge", "-q", "main")
+        left = "main"
+    git(tmp_path, "clone", "-q", *depth, "-b", "change", f"file://{origin}", str(clone))
+    known = {"TESTS": "tests", "BASE": "auto", "DEVICE": "cpu", "BRANCH": "main"}
+    ran = shell("gate.sh", clone, RUN="time", **known)
+    assert 0 == ran.returncode, ran.stderr
+    base = git(origin, "rev-parse", left).strip()
+    assert f"vidcost gate time tests --base {base} --device" in (clone / "calls").read_text()
+    ran = shell("gate.sh", clone, RUN="time", **known | {"BRANCH": "lost"})
+    assert (2, True) == (ran.returncode, "::error::no commit where HEAD left lost" in ran.stdout)
+
+
+def test_the_action_runs_tests_and_times(tmp_path: Path) -> None:
+    known = {"TESTS": "tests/a tests/b", "BASE": "v1", "DEVICE": "cpu", "BRANCH": "main"}
     assert 0 == shell("gate.sh", tmp_path, RUN="counts time", **known).returncode
     assert [
         "python -m pytest tests/a tests/b",
-        "vidcost gate time tests/a tests/b --base origin/main --device cpu --out gate.json "
-        "--junit gate.xml",
+        "vidcost gate time tests/a tests/b --base v1 --device cpu --out gate.json --junit gate.xml",
     ] == (tmp_path / "calls").read_text().splitlines()
     fake(tmp_path, "vidcost", "exit 3")
     assert 3 == shell("gate.sh", tmp_path, RUN="counts time", **known).returncode
@@ -95,7 +131,7 @@ def test_one_comment_is_written_or_replaced(
     (tmp_path / "gate.json").write_text('{"pull": 99}')
     answers = f'case "$*" in */pulls*) echo 5;; *jq*) echo {known};; *) echo "$@" >> calls;; esac'
     fake(tmp_path, "gh", answers)
-    ran = shell("comment/comment.sh", tmp_path, COMMENT=policy, HEAD="abc")
+    ran = shell("comment.sh", tmp_path, COMMENT=policy, HEAD="abc")
     assert 0 == ran.returncode, ran.stderr
     written = tmp_path / "calls"
     assert calls == (len(written.read_text().splitlines()) if written.exists() else 0)
@@ -109,9 +145,13 @@ def test_one_comment_is_written_or_replaced(
         assert 2 == lines.count("~~~~")
 
 
-def test_actions_have_steps_and_run_no_input_as_code() -> None:
-    for path in (ROOT / "action.yml", ROOT / ".github/comment/action.yml"):
-        action = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for step in action["runs"]["steps"]:
-            assert "${{" not in step.get("run", "")
-            assert "shell" in step or "uses" in step
+def test_the_action_has_steps_and_runs_no_input_as_code() -> None:
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    assert {"run", "tests", "base", "comment", "device"} == action["inputs"].keys()
+    for step in action["runs"]["steps"]:
+        assert "${{" not in step.get("run", "")
+        assert "shell" in step or "uses" in step
+    # what measures may not comment, and what comments runs none of the change's code
+    names = {step.get("name", step.get("uses")): step.get("if") for step in action["runs"]["steps"]}
+    assert "inputs.run != 'comment'" == names["Gate"]
+    assert "inputs.run == 'comment'" == names["Comment"]

@@ -216,17 +216,18 @@ def simulated(
         logs = tuple((noise.draw(random, row, count) + math.log(factor)).tolist())
         return Pairs(base=(1.0,) * count, head=(factor,) * count, log_ratios=logs)
 
+    targets = [f"row {row}" for row in range(rows)]
     for run in range(runs):
         screened = [pairs(run + row, rule.screen_pairs) for row in range(rows)]
         confirmed = [Pairs()] * rows
-        for row, plan in planned(screened, rule).items():
+        for row, plan in planned(targets, screened, rule).items():
             every = pairs(run + row, plan.pairs)
             count = min(plan)
             while not is_settled(every.log_ratios[:count], plan, rule):
                 # the gate looks after every pair
                 count += max(1, plan.pairs // 40)
             confirmed[row] = Pairs(every.base[:count], every.head[:count], every.log_ratios[:count])
-        yield judge_pairs([f"row {row}" for row in range(rows)], screened, confirmed, rule)
+        yield judge_pairs(targets, screened, confirmed, rule)
 
 
 # rates

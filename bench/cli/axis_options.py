@@ -1,4 +1,4 @@
-"""The options of the timing axes, derived from their table."""
+"""Options that several commands share as one value, among them those of the timing axes."""
 
 import functools
 import inspect
@@ -12,6 +12,32 @@ from vidcost.bench.timing.cell import AXES, choices, default
 Command = Callable[..., None]
 
 
+def with_parts(**makers: Callable[..., Any]) -> Callable[[Command], Command]:
+    """Give a command the options of ``makers`` in place of its parameters of their names.
+
+    A parameter then is what its maker returns for its options.
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            parts = {
+                name: maker(**{each.name: given.pop(each.name) for each in _parameters(maker)})
+                for name, maker in makers.items()
+            }
+            command(**given, **parts)
+
+        parameters: list[inspect.Parameter] = []
+        for each in _parameters(command):
+            maker = makers.get(each.name)
+            parameters += [each] if maker is None else _parameters(maker)
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return run
+
+    return decorate
+
+
 def with_axes(*names: str, several: bool = False) -> Callable[[Command], Command]:
     """Give a command an option for each axis of ``names`` in place of its parameter ``axes``.
 
@@ -19,27 +45,20 @@ def with_axes(*names: str, several: bool = False) -> Callable[[Command], Command
     separated by commas on the command line.
     """
 
-    def decorate(command: Command) -> Command:
-        @functools.wraps(command)
-        def run(**given: Any) -> None:
-            chosen = {name: given.pop(name) for name in names}
-            if several:
-                chosen = {name: value.split(",") for name, value in chosen.items()}
-            command(**given, axes=chosen)
+    def axes(**chosen: Any) -> dict[str, Any]:
+        return {n: value.split(",") for n, value in chosen.items()} if several else chosen
 
-        hints = get_type_hints(command, include_extras=True)
-        parameters: list[inspect.Parameter] = []
-        for name, parameter in inspect.signature(command).parameters.items():
-            if name == "axes":
-                parameters += [_option(each, several=several) for each in names]
-            else:
-                typed = parameter.replace(annotation=hints[name], kind=parameter.KEYWORD_ONLY)
-                parameters.append(typed)
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
-        return run
+    options = [_option(each, several=several) for each in names]
+    axes.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    return with_parts(axes=axes)
 
-    return decorate
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    hints = get_type_hints(function, include_extras=True)
+    return [
+        each.replace(annotation=hints.get(name, each.annotation), kind=each.KEYWORD_ONLY)
+        for name, each in inspect.signature(function).parameters.items()
+    ]
 
 
 def _option(name: str, *, several: bool) -> inspect.Parameter:

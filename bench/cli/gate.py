@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
 from vidcost.bench import files
-from vidcost.bench.cli.axis_options import with_axes
+from vidcost.bench.cli.axis_options import with_axes, with_parts
 from vidcost.bench.cli.options import (
     TIME_LIMIT,
     As,
@@ -24,6 +25,7 @@ from vidcost.bench.cli.options import (
     Results,
     Size,
     TimeLimit,
+    Wide,
 )
 from vidcost.bench.cli.output import complain, print_table, report
 from vidcost.bench.extras import require
@@ -41,6 +43,8 @@ FIND_ABOVE_MARGIN = 0.02
 
 MOST_PAIRS_FOR_POWER = 400
 """With --power; each pair takes some seconds at a target."""
+
+OTHER_PACKAGES = "the versions ask for other packages: both ran with those installed here"
 
 gate_app = typer.Typer(
     help="Regressions caught: exact counts, and timings of two versions.", no_args_is_help=True
@@ -90,6 +94,64 @@ Junit = Annotated[
     Path | None,
     typer.Option(metavar="FILE", callback=_with_junitparser, help="The verdicts as JUnit XML too."),
 ]
+
+OpenMetrics = Annotated[
+    Path | None, typer.Option("--openmetrics", metavar="FILE", help="The numbers as OpenMetrics.")
+]
+
+
+class Judging(NamedTuple):
+    """How to judge, and where to write what was judged."""
+
+    rule: Rule
+    out: Path
+
+
+def judging(
+    margin: Margin = None,
+    find: Find = None,
+    inconclusive: IfInconclusive = "fail",
+    out: Out = Path("gate.json"),
+) -> Judging:
+    """Judge by the options, and as the repository here says where they are not given."""
+    from vidcost.bench.gate.record import Rule
+    from vidcost.bench.gate.settings import settings
+
+    files.check_folder(out.parent)
+    time = settings(Path()).time
+    margin = margin or time.margin or DEFAULT_MARGIN
+    find = find or time.find or round(margin + FIND_ABOVE_MARGIN, 6)
+    if not margin < find < 1:
+        raise ValueError(f"--find {find:g} must lie between the margin {margin:g} and 1")
+    rule = Rule(margin=margin, find=find, inconclusive=inconclusive, own=time.override)
+    return Judging(rule, out)
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """Where and how verdicts are reported."""
+
+    junit: Junit = None
+    openmetrics: OpenMetrics = None
+    as_: As = None
+    json: Json = False
+    wide: Wide = False
+
+    def conclude(self, result: Result) -> None:
+        """Report the verdicts everywhere, and exit accordingly."""
+        from vidcost.bench.report import gate
+
+        verdicts, ran = result.verdicts, gate.what_ran(result.measured)
+        table = gate.verdict_table(verdicts, ran)
+        print_table(table, self.as_)
+        if self.junit is not None:
+            files.write(self.junit, gate.junit(verdicts, ran))
+        if self.openmetrics is not None:
+            files.write(self.openmetrics, gate.openmetrics(verdicts))
+        commands = gate.annotations(verdicts, result.measured.rule)
+        gate.tell_github(commands, table.markdown(), err=self.as_ is not None)
+        if result.status:
+            raise typer.Exit(result.status)
 
 
 @gate_app.command("counts", epilog="Example: `vidcost gate counts --results results`")
@@ -143,6 +205,7 @@ def _gate_networks(
 ) -> None:
     from vidcost.bench.cli.targets import failures, limit_s, network_cells
     from vidcost.bench.gate import baseline
+    from vidcost.bench.gate.settings import settings
     from vidcost.bench.inspection.counted import counted
     from vidcost.bench.report.gate import change_table
 
@@ -150,7 +213,7 @@ def _gate_networks(
         raise ValueError("name networks of your own and the file --baseline: give both")
     if update:
         baseline.check_writing("--update")
-    chosen, stored = baseline.settings(Path()), baseline.read(path)
+    chosen, stored = settings(Path()), baseline.read(path)
     if stored and stored.convention != baseline.CONVENTION and not update:
         raise ValueError(
             f"{path} has counts by convention {stored.convention}, and this vidcost counts by "
@@ -220,6 +283,7 @@ def gate_accept(
 
 
 @gate_app.command("time", epilog="Example: `vidcost gate time mfnet-pnl --base main`")
+@with_parts(judging=judging, reporting=Reporting)
 @with_axes("batch", "dtype", "phase")
 def gate_time(
     rows: Annotated[
@@ -242,8 +306,8 @@ def gate_time(
     device: Device = "cpu",
     axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: Threads = 1,
-    margin: Margin = None,
-    find: Find = None,
+    *,
+    judging: Judging,
     power: Annotated[
         float | None,
         typer.Option(
@@ -253,11 +317,7 @@ def gate_time(
             "0.95 with at most 40 pairs.",
         ),
     ] = None,
-    inconclusive: IfInconclusive = "fail",
-    out: Out = Path("gate.json"),
-    junit: Junit = None,
-    as_: As = None,
-    json: Json = False,
+    reporting: Reporting,
 ) -> None:
     """Time two versions of the models interleaved on this machine, and judge the difference.
 
@@ -274,10 +334,9 @@ def gate_time(
     from vidcost.bench.timing.machine import check_device
 
     check_device(device)
-    files.check_folder(out.parent)
-    rule = _rule(margin, find, inconclusive)
     if power is not None:
-        rule = rule.model_copy(update={"power": power, "most_pairs": MOST_PAIRS_FOR_POWER})
+        pairs = {"power": power, "most_pairs": MOST_PAIRS_FOR_POWER}
+        judging = judging._replace(rule=judging.rule.model_copy(update=pairs))
     # no row's name is a path
     if tests := [w for w in rows or () if "/" in w or Path(w.partition("::")[0]).exists()]:
         of_rows = blocks or shapes or head or frames or size
@@ -289,7 +348,7 @@ def gate_time(
             raise ValueError(
                 "tests are timed as they are: leave out rows and options of rows and blocks"
             )
-        _conclude(_time_tests(tests, base, device, threads, rule, out), junit, as_)
+        reporting.conclude(_time_tests(tests, base, device, threads, judging))
         return
     if not rows and device == "cpu":
         blocks = blocks or ["all"]
@@ -315,28 +374,31 @@ def gate_time(
     with tempfile.TemporaryDirectory() as folder, progress("gate", 1) as show:
         prepared = versions.prepare(Path(), base, head, Path(folder))
         if prepared[0].requirements != prepared[1].requirements:
-            notes.append("the versions ask for other packages: both ran with those installed here")
+            notes.append(OTHER_PACKAGES)
         # also reports a version whose models do not import
         base_rows, head_rows = (side.rows() for side in prepared)
         if rows or not blocks:
-            names, of_one = interleave.common_rows(base_rows, head_rows, rows or ())
+            names, of_one = interleave.in_both(base_rows, head_rows, rows or ())
+            if not names:
+                raise ValueError("; ".join(of_one) or "neither version has a row")
             cells = [*map(cell_of_row, names), *cells]
             notes = [*of_one, *notes]
-        result = _timed(prepared, cells, notes, rule, out, show)
-    _conclude(result, junit, as_)
+        result = _timed(prepared, cells, notes, judging, show)
+    reporting.conclude(result)
 
 
 def _time_tests(
-    words: Sequence[str], base: str, device: str, threads: int, rule: Rule, out: Path
+    words: Sequence[str], base: str, device: str, threads: int, judging: Judging
 ) -> Result:
     """Time the tests ``words`` of the repository here, and judge them."""
     from vidcost.bench.exit_status import NOT_JUDGED
     from vidcost.bench.gate import interleave, side
     from vidcost.bench.gate.record import SIDES
+    from vidcost.bench.gate.settings import settings
     from vidcost.bench.timing.cell import Cell
 
     with tempfile.TemporaryDirectory() as folder, progress("gate", 1) as show:
-        trees = side.prepare(base, words, Path(folder))
+        trees = side.prepare(base, words, Path(folder), install=settings(Path()).time.install)
         code = trees[1].version.code
         if trees[0].version.code == code:
             typer.echo("SAME CODE: all files of both versions are equal, so nothing was timed")
@@ -344,13 +406,20 @@ def _time_tests(
         (old, broken), (new, failed) = (tree.tests(words) for tree in trees)
         common, notes = interleave.in_both(old, new)
         notes += broken + failed
+        if trees[0].requirements != trees[1].requirements:
+            notes.append(OTHER_PACKAGES)
         if not common:
+            if any("No module named" in line for line in (*broken, *failed)):
+                notes.append("install = true in [tool.vidcost.time] builds what must be built")
             complain("; ".join(notes) or f"no test in {' '.join(words)} uses time_gate")
             raise typer.Exit(NOT_JUDGED)
+        # fixed before anything is measured
+        rule = judging.rule.with_marks({test: new[test] for test in common})
+        judging = judging._replace(rule=rule)
         cells = [Cell(test=test, code=code, device=device, threads=threads) for test in common]
         by_side = dict(zip(SIDES, trees, strict=True))
         return _timed(
-            *(trees, cells, notes, rule, out, show),
+            *(trees, cells, notes, judging, show),
             command=lambda side, cells: by_side[side].command(cells),
         )
 
@@ -359,8 +428,7 @@ def _timed(
     sides: tuple[Prepared, Prepared],
     cells: Sequence[Cell],
     notes: Sequence[str],
-    rule: Rule,
-    out: Path,
+    judging: Judging,
     show: Callable[[str, int, int], None],
     **known: Any,
 ) -> Result:
@@ -373,9 +441,11 @@ def _timed(
     base, head = sides
     seed = random.SystemRandom().getrandbits(32)
     campaign = interleave.Campaign(
-        interleave.new_run((base.version, head.version), cells, notes=notes, rule=rule, seed=seed),
+        interleave.new_run(
+            (base.version, head.version), cells, notes=notes, rule=judging.rule, seed=seed
+        ),
         {"base": base.variables, "head": head.variables},
-        save=lambda run: record.write(out, judged(run)),
+        save=lambda run: record.write(judging.out, judged(run)),
         on_progress=show,
         **known,
     )
@@ -385,12 +455,14 @@ def _timed(
             campaign.finish()
     except KeyboardInterrupt:
         raise Interrupted(
-            f"stopped before all pairs were measured: {out} holds those that were, too few to judge"
+            f"stopped before all pairs were measured: {judging.out} holds those that were, too few "
+            "to judge"
         ) from None
     return judged(campaign.run)
 
 
 @gate_app.command("samples", epilog="Example: `vidcost gate samples base.json head.json`")
+@with_parts(judging=judging, reporting=Reporting)
 def gate_samples(
     base: Annotated[Path, typer.Argument(help="A JSON file of pytest-benchmark, or a folder.")],
     head: Annotated[Path, typer.Argument(help="The same of the other version.")],
@@ -398,13 +470,9 @@ def gate_samples(
         list[str] | None,
         typer.Option(metavar="FIELD", help="A field in which the machines may differ."),
     ] = None,
-    margin: Margin = None,
-    find: Find = None,
-    inconclusive: IfInconclusive = "fail",
-    out: Out = Path("gate.json"),
-    junit: Junit = None,
-    as_: As = None,
-    json: Json = False,
+    *,
+    judging: Judging,
+    reporting: Reporting,
 ) -> None:
     """Judge stored benchmarks: the JSON that pytest-benchmark writes of two versions.
 
@@ -415,28 +483,23 @@ def gate_samples(
     from vidcost.bench.gate.judge import judged
     from vidcost.bench.gate.pytest_benchmark import compare_files
 
-    files.check_folder(out.parent)
-    rule = _rule(margin, find, inconclusive)
-    result = judged(compare_files(base, head, rule=rule, allow=allow or ()))
-    record.write(out, result)
-    _conclude(result, junit, as_)
+    result = judged(compare_files(base, head, rule=judging.rule, allow=allow or ()))
+    record.write(judging.out, result)
+    reporting.conclude(result)
 
 
 @gate_app.command(
     "pytest", epilog="Example: `vidcost gate pytest --base main -- tests/perf --benchmark-only`"
 )
+@with_parts(judging=judging, reporting=Reporting)
 def gate_pytest(
     words: Annotated[
         list[str], typer.Argument(help="Arguments of pytest, its files and folders among them.")
     ],
     base: Annotated[str, typer.Option(metavar="REF", help="Branch, tag or commit.")] = "HEAD",
-    margin: Margin = None,
-    find: Find = None,
-    inconclusive: IfInconclusive = "fail",
-    out: Out = Path("gate.json"),
-    junit: Junit = None,
-    as_: As = None,
-    json: Json = False,
+    *,
+    judging: Judging,
+    reporting: Reporting,
 ) -> None:
     """Run a suite of pytest-benchmark at two versions of this repository, and judge it.
 
@@ -445,34 +508,36 @@ def gate_pytest(
     """
     from vidcost.bench.gate import record, side
     from vidcost.bench.gate.judge import judged
-    from vidcost.bench.gate.pytest_benchmark import compare_files, processes_needed
+    from vidcost.bench.gate.pytest_benchmark import compare_files
+    from vidcost.bench.gate.settings import settings
+    from vidcost.bench.gate.statistics import values_needed
 
-    files.check_folder(out.parent)
-    rule = _rule(margin, find, inconclusive)
     paths = [word for word in words if Path(word.partition("::")[0]).exists()]
     if not paths:
         raise ValueError("name files or folders of benchmarks behind --, such as tests/perf")
     with tempfile.TemporaryDirectory() as folder, progress("gate", 1) as show:
-        trees = dict(zip(record.SIDES, side.prepare(base, paths, Path(folder)), strict=True))
+        install = settings(Path()).time.install
+        prepared = side.prepare(base, paths, Path(folder), install=install)
+        trees = dict(zip(record.SIDES, prepared, strict=True))
         stored = {name: Path(folder) / f"{name}-runs" for name in trees}
         done, needed = 0, 1
         while done < needed:
             for name in random.sample(record.SIDES, 2):
                 show(name, done, needed)
                 count = trees[name].benchmark(words, stored[name] / f"{done}.json")
-                needed = max(needed, processes_needed(count, rule))
+                needed = max(needed, values_needed(judging.rule.confirm_level / count))
             done += 1
-        result = judged(compare_files(stored["base"], stored["head"], rule=rule))
-    record.write(out, result)
-    _conclude(result, junit, as_)
+        result = judged(compare_files(stored["base"], stored["head"], rule=judging.rule))
+    record.write(judging.out, result)
+    reporting.conclude(result)
 
 
 @gate_app.command("replay", epilog="Example: `vidcost gate replay gate.json`")
+@with_parts(reporting=Reporting)
 def gate_replay(
     file: Annotated[Path, typer.Argument(help="What a gate wrote.")],
-    junit: Junit = None,
-    as_: As = None,
-    json: Json = False,
+    *,
+    reporting: Reporting,
 ) -> None:
     """Compute the verdicts again from a gate's file, with its rule and its raw samples.
 
@@ -487,32 +552,4 @@ def gate_replay(
     if result != stored:
         complain(f"{file} holds other verdicts: it was edited, or judged by another version")
         result = result.model_copy(update={"status": NOT_JUDGED})
-    _conclude(result, junit, as_)
-
-
-def _rule(margin: float | None, find: float | None, inconclusive: Inconclusive) -> Rule:
-    """The rule of the options, and of the repository here where they are not given."""
-    from vidcost.bench.gate.baseline import settings
-    from vidcost.bench.gate.record import Rule
-
-    own = settings(Path()).time
-    margin = margin or own.get("margin", DEFAULT_MARGIN)
-    find = find or own.get("find") or round(margin + FIND_ABOVE_MARGIN, 6)
-    if not margin < find < 1:
-        raise ValueError(f"--find {find:g} must lie between the margin {margin:g} and 1")
-    return Rule(margin=margin, find=find, inconclusive=inconclusive)
-
-
-def _conclude(result: Result, junit: Path | None, as_: Format | None) -> None:
-    """Report the verdicts everywhere, and exit accordingly."""
-    from vidcost.bench.report import gate
-
-    verdicts, ran = result.verdicts, gate.what_ran(result.measured)
-    table = gate.verdict_table(verdicts, ran)
-    print_table(table, as_)
-    if junit is not None:
-        files.write(junit, gate.junit(verdicts, ran))
-    commands = gate.annotations(verdicts, result.measured.rule)
-    gate.tell_github(commands, table.markdown(), err=as_ is not None)
-    if result.status:
-        raise typer.Exit(result.status)
+    reporting.conclude(result)

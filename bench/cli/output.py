@@ -26,13 +26,9 @@ def print_table(table: Table, as_: Format | None) -> None:
     if as_ is None or as_ is Format.WIDE:
         show(table.wide() if as_ else table, Console())
     else:
-        written = {
-            Format.MD: table.markdown,
-            Format.JSON: table.json,
-            Format.CSV: table.csv,
-            Format.LATEX: table.latex,
-        }
-        sys.stdout.write(written[as_]())
+        # a method for each, by its name
+        written = getattr(table, "markdown" if as_ is Format.MD else as_.value)
+        sys.stdout.write(written())
 
 
 def print_tables(tables: Sequence[Table], as_: Format | None) -> None:
@@ -42,11 +38,6 @@ def print_tables(tables: Sequence[Table], as_: Format | None) -> None:
         tables = [Table(title="", columns=(), lines=lines)]
     for table in tables:
         print_table(table, as_)
-
-
-def print_lines(lines: Sequence[Mapping[str, Any]], said: str, *, as_json: bool) -> None:
-    """Print data as JSON, or what is said of them."""
-    sys.stdout.write(Table("", (), lines).json() if as_json else f"{said}\n")
 
 
 def write_document(path: Path, document: str, *, command: str) -> None:

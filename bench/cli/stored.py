@@ -8,7 +8,7 @@ import typer
 
 from vidcost.bench import files
 from vidcost.bench.cli import options
-from vidcost.bench.cli.output import complain, print_lines, print_table
+from vidcost.bench.cli.output import complain, print_table
 from vidcost.bench.extras import require
 from vidcost.bench.progress import progress
 
@@ -36,6 +36,7 @@ def write_report(
     require("report")
     from vidcost.bench.report.page import gather, page, sections
     from vidcost.bench.report.plots import write_figures
+    from vidcost.bench.report.table import Table
 
     out = out or results / "report.html"
     # before any folder is made
@@ -52,8 +53,8 @@ def write_report(
         with progress("figures", 1):
             written += write_figures([plot for each in every for plot in each.plots], figures)
     more = f", and {len(written) - 1} files in {figures}" if figures else ""
-    said = f"Written: {out}{more}"
-    print_lines([{"written": str(path)} for path in written], said, as_json=json)
+    lines = Table("", (), [{"written": str(path)} for path in written])
+    sys.stdout.write(lines.json() if json else f"Written: {out}{more}\n")
 
 
 @stored_app.command(

@@ -18,12 +18,10 @@ from vidcost.bench import files
 
 if TYPE_CHECKING:
     from vidcost.bench.api.count import NetworkCount
+    from vidcost.bench.gate.settings import Settings
 
 CONVENTION = 1
 """Raised when vidcost counts the same network otherwise than before."""
-
-FIGURES = ("params", "macs", "conv", "linear", "matmul")
-"""Figures of the whole network that are held by default; in training also the backward pass's."""
 
 OF_MODULES = ("params", "macs", "backward_macs")
 
@@ -86,20 +84,6 @@ def changes(row: str, before: Mapping[str, Figure], after: Mapping[str, Figure])
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The table ``[tool.vidcost]`` of pyproject.toml.
-
-    ``figures`` of the whole network are held, and modules down to ``depth`` levels. ``baselines``
-    is the folder beside the tests. ``time`` holds ``margin`` and ``find`` of ``vidcost gate time``.
-    """
-
-    figures: tuple[str, ...] = FIGURES
-    depth: int = 1
-    baselines: str = "__counts__"
-    time: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Entry:
     """The figures of a network and, by name, those of its modules."""
 
@@ -118,38 +102,6 @@ class Baseline:
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     convention: int = CONVENTION
-
-
-def settings(folder: Path) -> Settings:
-    """The settings of the repository in ``folder``.
-
-    Raises: ValueError if they are not as :class:`Settings` says.
-    """
-    path = folder / "pyproject.toml"
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("vidcost", {})
-    except FileNotFoundError:
-        given = {}
-    except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from None
-    made = Settings(**{name: given[name] for name in Settings.__annotations__ if name in given})
-    is_right = {
-        "figures": isinstance(made.figures, list | tuple)
-        and all(isinstance(name, str) for name in made.figures),
-        "depth": type(made.depth) is int and made.depth >= 0,
-        "baselines": isinstance(made.baselines, str) and made.baselines != "",
-        "time": isinstance(made.time, dict)
-        and made.time.keys() <= {"margin", "find"}
-        and all(isinstance(value, float) and 0 < value < 1 for value in made.time.values()),
-    }
-    for name in given:
-        if not is_right.get(name, False):
-            raise ValueError(
-                f"{path}: [tool.vidcost] takes figures (a list of names), depth (a number of "
-                "levels), baselines (a folder) and time (margin and find, fractions), not "
-                f"{name} = {given[name]!r}"
-            )
-    return made
 
 
 def entry_of(counted: NetworkCount, chosen: Settings) -> Entry:

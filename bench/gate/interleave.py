@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from vidcost.bench.gate.judge import Plan, is_settled, pairs_of, planned
-from vidcost.bench.gate.record import SIDES, Run, Side, Stage, Version, Visit
+from vidcost.bench.gate.record import SIDES, Run, Side, Stage, TestTiming, Version, Visit
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import machine_of
 from vidcost.bench.timing.messages import Chunk, Limits, Task
@@ -43,34 +43,27 @@ _ALIVE = frozenset(("ok", "oom", "unsupported", "throttled"))
 # what is compared
 
 
-def common_rows(
-    base: Sequence[str], head: Sequence[str], patterns: Sequence[str]
+def in_both(
+    base: Collection[str], head: Collection[str], patterns: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """Rows of both versions that match one of ``patterns`` (none: all), and notes on the others.
+    """Targets of both versions that match one of ``patterns`` (none: all), and notes on the others.
 
-    Raises: ValueError if a pattern matches no row of either version, or nothing is left.
+    Raises: ValueError if a pattern matches none of either version.
     """
-    every = list(dict.fromkeys([*head, *base]))
+    every = dict.fromkeys([*head, *base])
     for pattern in patterns:
         if not fnmatch.filter(every, pattern):
             raise ValueError(
                 f"no row {pattern!r} in either version: `vidcost list` shows those of this one"
             )
     chosen = [name for name in every if any(fnmatch.fnmatch(name, p) for p in patterns or ["*"])]
-    both, notes = in_both(*([name for name in side if name in chosen] for side in (base, head)))
-    if not both:
-        raise ValueError("; ".join(notes) or "neither version has a row")
-    return both, notes
-
-
-def in_both(base: Sequence[str], head: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Targets of both versions, in the order of head, and notes on the others."""
+    both = [name for name in chosen if name in base and name in head]
     notes = [
         f"{name} is only in {'head' if name in head else 'base'}: nothing to compare it with"
-        for name in dict.fromkeys((*head, *base))
-        if name not in base or name not in head
+        for name in chosen
+        if name not in both
     ]
-    return [name for name in head if name in base], notes
+    return both, notes
 
 
 def new_run(versions: tuple[Version, Version], cells: Sequence[Cell], **known: Any) -> Run:
@@ -183,6 +176,7 @@ class Campaign:
 
     def __post_init__(self) -> None:
         assert not self.run.visits, "a run is measured from its beginning"
+        self._modules: dict[Side, dict[str, tuple[str, str]]] = {}
         self._order = random.Random(self.run.seed)
         # the number of turns depends on the clock, and the other orders must not
         self._turn_order = random.Random(self.run.seed + 1)
@@ -193,7 +187,8 @@ class Campaign:
             pairs = 1 if stage == "memory" else self.run.rule.screen_pairs
             plans = dict.fromkeys(range(len(self.run.cells)), Plan(pairs, pairs))
             if stage == "confirm":
-                plans = planned(pairs_of(self.run, "screen"), self.run.rule)
+                targets = [cell.target for cell in self.run.cells]
+                plans = planned(targets, pairs_of(self.run, "screen"), self.run.rule)
             self._stage(stage, plans)
         self._keep(complete=True)
         return self.run
@@ -215,16 +210,21 @@ class Campaign:
         """Cells that need another pair."""
         pairs = pairs_of(self.run, stage)
         failed = Counter((v.cell, v.side) for v in self.run.visits if v.status != "ok")
+        rules = [self.run.rule.of(cell.target) for cell in self.run.cells]
         return [
             cell
             for cell, plan in plans.items()
-            if not is_settled(pairs[cell].log_ratios, plan, self.run.rule)
+            if not is_settled(pairs[cell].log_ratios, plan, rules[cell])
             and not any(failed[cell, side] >= TRIES for side in SIDES)
         ]
 
     def _keep(self, *visits: Visit, complete: bool = False) -> None:
         kept = {"visits": (*self.run.visits, *visits), "complete": complete}
-        self.run = self.run.model_copy(update=kept)
+        versions = {
+            side: getattr(self.run, side).model_copy(update={"modules": modules})
+            for side, modules in self._modules.items()
+        }
+        self.run = self.run.model_copy(update=kept | versions)
         self.save(self.run)
 
     def _pair(
@@ -286,6 +286,9 @@ class Campaign:
                 is_void=lambda: is_throttled(watch.take()),
                 order=self._turn_order,
             )
+        for side, timing in turns.timings.items():
+            if isinstance(timing, TestTiming):
+                self._modules.setdefault(side, {}).update(timing.modules)
         visits = []
         for side in [turns.failed] if turns.failed else turns.timings:
             timing, samples = turns.timings[side], turns.samples_ns(side, turn_samples)

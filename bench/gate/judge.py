@@ -82,7 +82,8 @@ def judge(measured: Run | SampleComparison) -> list[Verdict]:
     if isinstance(measured, SampleComparison):
         both = sum(bool(each.base and each.head) for each in measured.samples)
         return _verdicts(
-            [_of_processes(each, measured.rule, both) for each in measured.samples], measured.rule
+            [_of_processes(s, measured.rule.of(s.target), both) for s in measured.samples],
+            measured.rule,
         ) + [
             _memory(each.target, each.base_bytes, each.head_bytes, measured.rule)
             for each in measured.samples
@@ -134,20 +135,21 @@ class Plan(NamedTuple):
     fewest: int
 
 
-def planned(screened: Sequence[Pairs], rule: Rule) -> dict[int, Plan]:
-    """The cells that the screen does not clear, with their plans to confirm them.
+def planned(targets: Sequence[str], screened: Sequence[Pairs], rule: Rule) -> dict[int, Plan]:
+    """The cells, of ``targets``, that the screen does not clear, with their plans to confirm them.
 
     Fewer pairs are needed if the screen already proves a change larger than ``find``.
     """
     doubtful = {
         cell: pairs.log_ratios
-        for cell, pairs in enumerate(screened)
-        if len(pairs.log_ratios) >= rule.screen_pairs and _is_doubtful(pairs.log_ratios, rule)
+        for cell, (target, pairs) in enumerate(zip(targets, screened, strict=True))
+        if len(pairs.log_ratios) >= rule.screen_pairs
+        and _is_doubtful(pairs.log_ratios, rule.of(target))
     }
     plans = {}
     for cell, logs in doubtful.items():
-        _, low, high = of_pairs(logs)
-        distance = max(math.log1p(rule.find), low, -high) - math.log1p(rule.margin)
+        own, (_, low, high) = rule.of(targets[cell]), of_pairs(logs)
+        distance = max(math.log1p(own.find), low, -high) - math.log1p(own.margin)
         level = rule.confirm_level / len(doubtful)
         needed = pairs_needed(logs, distance=distance, level=level, power=rule.power)
         needed = max(rule.confirm_pairs, needed)
@@ -186,14 +188,16 @@ def judge_pairs(
     targets: Sequence[str], screened: Sequence[Pairs], confirmed: Sequence[Pairs], rule: Rule
 ) -> list[Verdict]:
     """The verdicts on the latency of ``targets``, in their order."""
-    plans, limit = planned(screened, rule), math.log1p(rule.margin)
+    plans = planned(targets, screened, rule)
     found = []
     for cell, target in enumerate(targets):
+        own = rule.of(target)
+        limit = math.log1p(own.margin)
         plan = plans.get(cell, Plan(rule.screen_pairs, rule.screen_pairs))
         pairs = (confirmed if cell in plans else screened)[cell]
         logs = pairs.log_ratios
         each = Evidence(target, pairs.base, pairs.head, pairs=len(logs))
-        if is_settled(logs, plan, rule):
+        if is_settled(logs, plan, own):
             each = each._replace(estimate=of_pairs(logs))
             p = sign_flip_p(logs, limit), sign_flip_p([-log for log in logs], limit)
         else:
@@ -238,7 +242,8 @@ def _verdicts(found: Sequence[Evidence], rule: Rule) -> list[Verdict]:
     tested = [each.p for each in found if each.p is not None]
     slower, faster = (iter(holm_adjusted([p[side] for p in tested])) for side in (0, 1))
     return [
-        _verdict(each, rule, (next(slower), next(faster)) if each.p else None) for each in found
+        _verdict(each, rule.of(each.target), (next(slower), next(faster)) if each.p else None)
+        for each in found
     ]
 
 

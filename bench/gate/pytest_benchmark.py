@@ -1,16 +1,14 @@
 """JSON files of pytest-benchmark: read, checked, and matched between two versions."""
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
-from vidcost.bench.gate.record import Rule, SampleComparison, Samples
+from vidcost.bench.gate.record import Rule, SampleComparison, Samples, in_a_line
 from vidcost.bench.timing.record import UNKNOWN
 
 COMMIT = "commit_info.id"
@@ -49,32 +47,29 @@ class _Extra(BaseModel, extra="allow"):
     machine: dict[str, Any] = {}
 
 
-class _Benchmark(BaseModel):
+class _Process(BaseModel):
+    """One benchmark in one run of pytest; ``conditions`` are what must be equal, by field."""
+
     fullname: str
     stats: _Stats
     params: dict[str, Any] | None = None
     options: dict[str, Any] = {}
     extra_info: _Extra = _Extra()
+    file: Path = Path()
+    started: str = ""
+    conditions: dict[str, str] = {}
+
+    @property
+    def launches_only(self) -> bool:
+        """Whether a host clock did not see the device finish."""
+        return self.extra_info.stream_busy and "cuda" not in self.conditions["timer"]
 
 
 class _Run(BaseModel):
     machine_info: dict[str, Any]
     commit_info: dict[str, Any] = {}
     datetime: str = ""
-    benchmarks: list[_Benchmark]
-
-
-@dataclass(frozen=True)
-class _Process:
-    """One benchmark in one run of pytest; ``conditions`` are what must be equal, by field."""
-
-    name: str
-    file: Path
-    started: str
-    conditions: Mapping[str, str]
-    median_s: float
-    peak_bytes: int | None
-    launches_only: bool
+    benchmarks: list[_Process]
 
 
 def compare_files(
@@ -97,16 +92,16 @@ def compare_files(
     notes, samples = [DRIFT], []
     if all(each.conditions[field] == UNKNOWN for each in every for field in ("device", "torch")):
         notes.append(NO_GPU)
-    for name in dict.fromkeys(each.name for each in every):
-        ours, theirs = ([each for each in side if each.name == name] for side in (old, new))
+    for name in dict.fromkeys(each.fullname for each in every):
+        ours, theirs = ([each for each in side if each.fullname == name] for side in (old, new))
         notes += _differences(ours, theirs, allow)
         samples.append(
             Samples(
                 target=name,
-                base=tuple(each.median_s for each in ours),
-                head=tuple(each.median_s for each in theirs),
-                base_bytes=tuple(each.peak_bytes for each in ours if each.peak_bytes is not None),
-                head_bytes=tuple(each.peak_bytes for each in theirs if each.peak_bytes is not None),
+                base=tuple(each.stats.median for each in ours),
+                head=tuple(each.stats.median for each in theirs),
+                base_bytes=_peaks(ours),
+                head_bytes=_peaks(theirs),
                 invalid=LAUNCHES if any(each.launches_only for each in (*ours, *theirs)) else "",
             )
         )
@@ -122,15 +117,9 @@ def compare_files(
     )
 
 
-def processes_needed(benchmarks: int, rule: Rule) -> int:
-    """How many processes a side find a difference among so many benchmarks.
-
-    Fewer have no order of the medians that is unlikely enough by chance (Mann and Whitney 1947).
-    """
-    found = 1
-    while benchmarks > rule.confirm_level * math.comb(2 * found, found):
-        found += 1
-    return found
+def _peaks(processes: Sequence[_Process]) -> tuple[int, ...]:
+    peaks = [each.extra_info.peak_bytes for each in processes]
+    return tuple(peak for peak in peaks if peak is not None)
 
 
 def _read(path: Path) -> list[_Process]:
@@ -148,10 +137,8 @@ def _read_file(path: Path) -> Iterator[_Process]:
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         raise ValueError(
-            f"{path} is no file of pytest's --benchmark-json, or damaged: {where}: {first['msg']}"
+            f"{path} is no file of pytest's --benchmark-json, or damaged: {in_a_line(error)}"
         ) from None
     except ValueError:
         raise ValueError(f"{path} is not JSON, or cut short: run pytest again") from None
@@ -160,18 +147,14 @@ def _read_file(path: Path) -> Iterator[_Process]:
         # a value that JSON cannot hold is stored as its repr, often with an address in memory
         params = {k: v for k, v in (each.params or {}).items() if "UNSERIALIZABLE[" not in str(v)}
         device = {**run.machine_info, **extra.machine, **extra.model_dump()}
-        yield _Process(
-            name=each.fullname,
-            file=path,
-            started=run.datetime,
-            conditions={field: _at(run.machine_info, field) for field in MACHINE}
+        conditions = (
+            {field: _at(run.machine_info, field) for field in MACHINE}
             | {field: _at(device, field) for field in DEVICE}
             | {"params": json.dumps(params, sort_keys=True), "timer": timer}
-            | {COMMIT: _at({"commit_info": run.commit_info}, COMMIT)},
-            median_s=each.stats.median,
-            peak_bytes=extra.peak_bytes,
-            launches_only=extra.stream_busy and "cuda" not in timer,
+            | {COMMIT: _at({"commit_info": run.commit_info}, COMMIT)}
         )
+        known = {"file": path, "started": run.datetime, "conditions": conditions}
+        yield each.model_copy(update=known)
 
 
 def _at(found: Any, path: str) -> str:
@@ -185,11 +168,11 @@ def _reject_copies(processes: Sequence[_Process]) -> None:
     seen: dict[tuple[str, str, float], _Process] = {}
     for each in processes:
         # runs that began in the same microsecond do not take the same time
-        identity = each.name, each.started, each.median_s
+        identity = each.fullname, each.started, each.stats.median
         if identity in seen:
             raise ValueError(
-                f"{each.file}, {each.name} is a copy of that in {seen[identity].file}: a process "
-                "counts once, remove one"
+                f"{each.file}, {each.fullname} is a copy of that in {seen[identity].file}: a "
+                "process counts once, remove one"
             )
         seen[identity] = each
 

@@ -1,23 +1,26 @@
 """What a gate measured and what it says of it: the rule, processes in pairs, verdicts, the file."""
 
-from collections.abc import Sequence
+import fnmatch
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self, assert_never
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
     model_validator,
 )
 
 from vidcost.bench import files
 from vidcost.bench.exit_status import DONE, FOUND_WRONG, NOT_JUDGED
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.record import Machine, Status
+from vidcost.bench.timing.record import Machine, Status, Timing
 
 Side = Literal["base", "head"]
 Stage = Literal["memory", "screen", "confirm"]
@@ -33,21 +36,43 @@ FEWEST_PAIRS = 6
 """Fewer have no 95% interval: five differences have one sign by chance in 1 of 16 cases."""
 
 
+def _fraction(value: object) -> object:
+    """8% is 0.08."""
+    is_percent = isinstance(value, str) and value.endswith("%")
+    return float(str(value)[:-1]) / 100 if is_percent else value
+
+
+Percent = Annotated[Fraction, BeforeValidator(_fraction)]
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Bounds(_Frozen):
+    """Head may be slower by ``margin``, and ``find`` must be found: "8%" or 0.08; None: as before.
+
+    They are of the tests, or other targets, whose name is, or matches, the pattern ``test``.
+    """
+
+    test: str
+    margin: Percent | None = None
+    find: Percent | None = None
 
 
 class Rule(_Frozen):
     """How pairs of processes are judged, as docs/gate.md explains; fixed before the run.
 
-    Head may be slower by ``margin``. ``screen_level`` is of one-sided tests that only select cells.
-    Those are confirmed on ``confirm_pairs`` to ``most_pairs`` fresh pairs, as many as find ``find``
-    with probability ``power``. ``confirm_level`` bounds the chance of any false alarm in a run.
-    Memory may grow by ``memory_margin`` or ``memory_bytes``, whichever is more.
+    Head may be slower by ``margin``; targets may have bounds of their ``own``, of which the last
+    that match hold. ``screen_level`` is of one-sided tests that only select cells. Those are
+    confirmed on ``confirm_pairs`` to ``most_pairs`` fresh pairs, as many as find ``find`` with
+    probability ``power``. ``confirm_level`` bounds the chance of any false alarm in a run. Memory
+    may grow by ``memory_margin`` or ``memory_bytes``, whichever is more.
     """
 
     margin: Fraction = 0.03
     find: Fraction = 0.05
+    own: tuple[Bounds, ...] = ()
     power: Fraction = 0.95
     screen_pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = 8
     screen_level: Fraction = 0.10
@@ -63,6 +88,43 @@ class Rule(_Frozen):
         if self.find <= self.margin:
             raise ValueError(f"find {self.find:g} must exceed the margin {self.margin:g}")
         return self
+
+    def with_marks(self, marks: Mapping[str, Mapping[str, object]]) -> Self:
+        """The rule with the bounds of tests whose markers have these arguments.
+
+        Raises: ValueError with the test if its bounds make no sense.
+        """
+        own = [*self.own]
+        for test, given in marks.items():
+            try:
+                own += [Bounds.model_validate({**given, "test": test})] * bool(given)
+            except ValidationError as error:
+                raise ValueError(f"{test}: @pytest.mark.vidcost: {in_a_line(error)}") from None
+        rule = self.model_copy(update={"own": tuple(own)})
+        for test in marks:
+            rule.of(test)
+        return rule
+
+    def of(self, target: str) -> Self:
+        """The rule with the bounds of ``target``; ``find`` is as far above a margin as in general.
+
+        Raises: ValueError with the target if ``find`` does not lie above its margin.
+        """
+        own: dict[str, float] = {}
+        for each in self.own:
+            if target == each.test or fnmatch.fnmatch(target, each.test):
+                own |= each.model_dump(exclude={"test"}, exclude_none=True)
+        margin = own.get("margin", self.margin)
+        find = own.get("find", round(margin + self.find - self.margin, 6))
+        if not margin < find < 1:
+            raise ValueError(f"{target}: find {find:g} must lie between margin {margin:g} and 1")
+        return self.model_copy(update={"margin": margin, "find": find})
+
+
+def in_a_line(error: ValidationError) -> str:
+    """The first thing that is wrong, and where."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 class Visit(_Frozen):
@@ -87,15 +149,26 @@ class Visit(_Frozen):
     peak_bytes: NonNegativeInt | None = None
 
 
+class TestTiming(Timing):
+    """The timing of a test, and the modules of the repository that it ran with."""
+
+    # pytest takes it for no test
+    __test__ = False
+
+    modules: Mapping[str, tuple[str, str]] = {}
+
+
 class Version(_Frozen):
     """One side: the ``ref`` as given, its ``commit``, and a digest of the models' ``code``.
 
-    ``commit`` ends with ``+changes`` if there are uncommitted ones.
+    ``commit`` ends with ``+changes`` if there are uncommitted ones. ``modules`` are those of the
+    repository that its tests imported, by name: the path in the tree, and the SHA-256 of the file.
     """
 
     ref: str
     commit: str
     code: str
+    modules: Mapping[str, tuple[str, str]] = {}
 
 
 class Run(_Frozen):
@@ -188,7 +261,8 @@ class Result(_Frozen):
 
 def hides(verdict: Verdict, rule: Rule) -> bool:
     """Whether an INCONCLUSIVE verdict does not exclude the slow-down that was to be found."""
-    return verdict.word == "INCONCLUSIVE" and (verdict.find is None or verdict.find > rule.find)
+    wanted = rule.of(verdict.target).find
+    return verdict.word == "INCONCLUSIVE" and (verdict.find is None or verdict.find > wanted)
 
 
 def level(verdict: Verdict, rule: Rule) -> Level | None:

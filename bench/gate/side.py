@@ -7,12 +7,15 @@ other.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,8 +25,9 @@ import pytest
 import torch
 from torch import nn
 
+from vidcost.bench import files
 from vidcost.bench.gate import versions
-from vidcost.bench.gate.record import Version
+from vidcost.bench.gate.record import TestTiming, Version
 from vidcost.bench.gate.versions import Prepared
 from vidcost.bench.process import ChildProcess, TimedOut, connect
 from vidcost.bench.timing.build import Built
@@ -41,17 +45,23 @@ COLLECTING_S = 300.0
 CONFIGURATION = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "conftest.py")
 """Files that say how head's tests run, on both sides."""
 
-NO_PACKAGES = frozenset("build conftest dist docs examples noxfile setup src test tests".split())
-"""Names at the top of a repository that are no package of it."""
+INSTALLED = "vidcost-installed"
+"""The folder of a tree that its packages are installed in, with ``install = true``."""
+
+SOURCES = (".py", ".pyi", ".pyx", ".c", ".cc", ".cpp", ".cu", ".rs", *EXTENSION_SUFFIXES)
+"""Files that a module is made of."""
 
 
 def roots(tree: Path) -> list[Path]:
     """The folders that hold a repository's packages: ``src`` if there is one, and the top."""
-    return [root for root in (tree / "src", tree) if root.is_dir()]
+    return [root for root in (tree / INSTALLED, tree / "src", tree) if root.is_dir()]
 
 
+@dataclass(frozen=True)
 class Tree(Prepared):
-    """A version of any repository, with head's tests in it."""
+    """A version of the repository ``checkout``, with head's tests in it."""
+
+    checkout: Path
 
     @property
     def roots(self) -> list[Path]:
@@ -60,14 +70,18 @@ class Tree(Prepared):
 
     def command(self, cells: Sequence[Cell]) -> list[str]:
         """The worker that times ``cells``, which are tests, in their order."""
-        return [*COMMAND, str(self.path), *(str(cell.test) for cell in cells)]
+        return self._command(*(str(cell.test) for cell in cells))
 
-    def tests(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    def _command(self, *words: str) -> list[str]:
+        return [*COMMAND, str(self.path), str(self.checkout), *words]
+
+    def tests(self, words: Sequence[str]) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
         """The tests among ``words`` that use ``time_gate``, and a line on each failure to collect.
 
+        By id: the arguments of the marker ``vidcost``.
         Raises: ValueError if pytest does not answer.
         """
-        command = [*COMMAND, str(self.path), COLLECT, *words]
+        command = self._command(COLLECT, *words)
         with ChildProcess(command, self.variables) as child:
             try:
                 found, failed = child.receive(time.monotonic() + COLLECTING_S)
@@ -93,21 +107,22 @@ class Tree(Prepared):
         return len(json.loads(path.read_bytes())["benchmarks"])
 
 
-def prepare(base: str, words: Sequence[str], folder: Path) -> tuple[Tree, Tree]:
+def prepare(
+    base: str, words: Sequence[str], folder: Path, *, install: bool = False
+) -> tuple[Tree, Tree]:
     """Two trees in ``folder``: where ``base`` and HEAD part, and the files here, as they are.
 
-    ``words`` are pytest's, files and folders of head's tests, which both trees get.
-    Raises: ValueError if this is no repository, there is no such ref, or a test lies outside.
+    ``words`` are pytest's, files and folders of head's tests, which both trees get. With
+    ``install`` each version is built and installed in its tree, if they differ.
+    Raises: ValueError if this is no repository, there is no such ref, a test lies outside, or a
+        version cannot be installed.
     """
     top = Path(versions.git(Path(), "rev-parse", "--show-toplevel"))
-    commit = versions.git(top, "merge-base", versions.commit_of(top, base), "HEAD")
+    parting = versions.git(top, "merge-base", versions.commit_of(top, base), "HEAD")
     paths = folder / "base", folder / "head"
-    versions.unpack(top, commit, paths[0])
-    # what git ignores, such as builds, is no part of a version
-    for name in versions.git(top, "ls-files", "-z", "-co", "--exclude-standard").split("\0"):
-        if name and (top / name).is_file():
-            (paths[1] / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(top / name, paths[1] / name)
+    commits = versions.lay(top, parting, paths[0]), versions.lay(top, None, paths[1])
+    requires = [versions.requirements_in(path) for path in paths]
+    sources = [shutil.copytree(each, folder / f"{each.name}-source") for each in paths * install]
     for word in words:
         test = Path(word.partition("::")[0]).resolve()
         if not (test.exists() and test.is_relative_to(top)):
@@ -120,11 +135,46 @@ def prepare(base: str, words: Sequence[str], folder: Path) -> tuple[Tree, Tree]:
             if (paths[1] / file).is_file():
                 (paths[0] / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(paths[1] / file, paths[0] / file)
-    return _tree(base, commit, paths[0]), _tree("working tree", versions.commit_here(top), paths[1])
+    refs = base, "working tree"
+    codes = [versions.digest([path], "*") for path in paths]
+    if codes[0] != codes[1]:
+        for ref, source, path in zip(refs, sources, paths, strict=bool(sources)):
+            _install(ref, source, path)
+    old, new = (
+        Tree(Version(ref=ref, commit=at, code=code), path, asked, top)
+        for ref, at, code, path, asked in zip(refs, commits, codes, paths, requires, strict=True)
+    )
+    return old, new
 
 
-def _tree(ref: str, commit: str, path: Path) -> Tree:
-    return Tree(Version(ref=ref, commit=commit, code=versions.digest([path], "*")), path)
+def _install(ref: str, source: Path, tree: Path) -> None:
+    """Build the packages of ``source`` and install them in ``tree``, which has no compiled files.
+
+    With the packages and compilers of here; cached by the source, Python and torch.
+    """
+    made_of = versions.digest([source], "*"), sys.version, sys.executable, torch.__version__
+    key = hashlib.sha256("\0".join(made_of).encode()).hexdigest()
+    cached = files.cache_folder() / "installed" / key
+    if not cached.is_dir():
+        built = source.with_name(f"{source.name}-built")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip += ["--no-deps", "--no-build-isolation", "--no-compile", "--target", str(built)]
+        versions.output([*pip, str(source)], f"{ref} cannot be installed")
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        # whole or not at all
+        partly = cached.with_name(f"{key}.{os.getpid()}")
+        shutil.copytree(built, partly)
+        with contextlib.suppress(OSError):
+            partly.rename(cached)
+        shutil.rmtree(partly, ignore_errors=True)
+    shutil.copytree(cached, tree / INSTALLED)
+    # where tests import the sources, they find what was built beside them
+    for file in (file for file in cached.rglob("*") if file.is_file()):
+        inside = file.relative_to(cached)
+        for root in roots(tree)[1:]:
+            if (root / inside.parts[0]).is_dir() and not (root / inside).exists():
+                (root / inside).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, root / inside)
 
 
 class Call(nn.Module):
@@ -149,10 +199,10 @@ class Worker:
     # pytest registers an object under it
     __name__ = "vidcost-side"
 
-    def __init__(self, pipe: Connection, tree: Path) -> None:
+    def __init__(self, pipe: Connection, tree: Path, checkout: Path) -> None:
         self._pipe = pipe
         self._tree = tree.resolve()
-        self._packages = _packages(tree)
+        self._checkout = checkout
         self._why: dict[str, str] = {}
 
     def time(self, test: str, call: Callable[..., object], inputs: Sequence[Any]) -> None:
@@ -160,9 +210,9 @@ class Worker:
         self.answer_others(test)
         built = Built(Call(call, inputs), ())
         timing = measure(self._task, *answering(self._pipe), make=lambda cell, seed: built)
-        if timing.status == "ok" and (strange := self._from_outside()):
-            timing = timing.model_copy(update={"status": "raised", "error": strange})
-        self._pipe.send(timing)
+        modules, strange = self._modules()
+        known = {"status": "raised", "error": strange} if strange and timing.status == "ok" else {}
+        self._pipe.send(TestTiming(**dict(timing) | known, modules=modules))
 
     def answer_others(self, test: str | None) -> None:
         """Answer tasks about tests that timed nothing, up to the one about ``test``."""
@@ -177,18 +227,42 @@ class Worker:
             error = self._why.get(cell.test or "", "the test did not call time_gate")
             self._pipe.send(Timing(key="", cell=cell, status="raised", error=error))
 
-    def _from_outside(self) -> str:
-        """A line on a module of the repository's packages that is not the tree's; empty if none."""
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if name.partition(".")[0] not in self._packages or file is None:
+    def _modules(self) -> tuple[dict[str, tuple[str, str]], str]:
+        """The modules of the repository by name, and a line on one that is not the tree's."""
+        found, strange = {}, ""
+        for name, module in sorted(sys.modules.items()):
+            known = getattr(module, "__file__", None)
+            # some modules are made up, with the name of a file that is not there
+            if known is None or not (file := Path(known).resolve()).is_file():
                 continue
-            if not Path(file).resolve().is_relative_to(self._tree):
-                return (
-                    f"{name} was imported from {file}, not from this version's tree: uninstall "
-                    "that copy; what must be built before it runs cannot be compared"
+            if file.is_relative_to(self._tree):
+                where = str(file.relative_to(self._tree))
+            elif self._is_own(name, file):
+                where = known
+                strange = strange or (
+                    f"{name} was imported from {known}, not from its tree: uninstall that copy, "
+                    "or set install = true in [tool.vidcost.time]"
                 )
-        return ""
+            else:
+                continue
+            found[name] = where, hashlib.sha256(file.read_bytes()).hexdigest()
+        return found, strange
+
+    def _is_own(self, name: str, file: Path) -> bool:
+        """Whether the repository has the module ``name``, which lies elsewhere."""
+        # a build may have given the file another name
+        in_checkout = file.is_relative_to(self._checkout)
+        if in_checkout and (self._tree / file.relative_to(self._checkout)).is_file():
+            return True
+        for folder in roots(self._tree):
+            for part in name.split("."):
+                # all of a package is the repository's, but a namespace is shared with others
+                if (folder / part / "__init__.py").is_file():
+                    return True
+                if any((folder / f"{part}{suffix}").is_file() for suffix in SOURCES):
+                    return True
+                folder /= part
+        return False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note why a test did not pass."""
@@ -200,7 +274,7 @@ class Collector:
     """The plugin of pytest that lists tests and failures to collect."""
 
     def __init__(self) -> None:
-        self.tests: list[str] = []
+        self.tests: dict[str, dict[str, Any]] = {}
         self.failed: list[str] = []
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -210,8 +284,12 @@ class Collector:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note the tests that time."""
-        items = (item for item in session.items if "time_gate" in getattr(item, "fixturenames", ()))
-        self.tests += [item.nodeid for item in items]
+        for item in session.items:
+            if "time_gate" in getattr(item, "fixturenames", ()):
+                given = self.tests.setdefault(item.nodeid, {})
+                for mark in reversed([*item.iter_markers("vidcost")]):
+                    # the marker takes names only
+                    given |= {**mark.kwargs, **({"args": mark.args} if mark.args else {})}
 
 
 def _last_line(report: pytest.TestReport | pytest.CollectReport) -> str:
@@ -220,20 +298,10 @@ def _last_line(report: pytest.TestReport | pytest.CollectReport) -> str:
     return lines[0 if crash else -1].removeprefix("E   ").strip() if lines else report.outcome
 
 
-def _packages(tree: Path) -> set[str]:
-    """The names of the packages and modules in a repository."""
-    names = set()
-    for each in (each for root in roots(tree) for each in root.iterdir()):
-        is_package = each.is_dir() and each.name.isidentifier() and any(each.rglob("*.py"))
-        if is_package or each.suffix == ".py":
-            names.add(each.stem)
-    return names - NO_PACKAGES
-
-
 def main() -> None:
-    """List tests, or time them: the tree and pytest's words are the arguments."""
+    """List tests, or time them: the tree, the checkout and pytest's words are the arguments."""
     pipe = connect()
-    tree, *words = sys.argv[1:-1]
+    tree, checkout, *words = sys.argv[1:-1]
     os.chdir(tree)
     # the parent reads standard error
     sys.stdout = sys.stderr
@@ -245,7 +313,7 @@ def main() -> None:
         pytest.main([*quiet, "--collect-only", *words[1:]], plugins=[collector])
         pipe.send((collector.tests, collector.failed))
         return
-    worker = Worker(pipe, Path(tree))
+    worker = Worker(pipe, Path(tree), Path(checkout))
     with contextlib.suppress(ParentGone):
         pytest.main([*quiet, *words], plugins=[worker])
         worker.answer_others(None)

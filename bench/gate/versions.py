@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,11 @@ from vidcost.bench.gate.record import Version
 MEASURED = ("models", "papers")
 """Folders taken from each version: networks, and the rows made of them."""
 
-REQUIREMENTS = ("pyproject.toml", "constraints.txt")
+REQUIREMENTS = (
+    *("pyproject.toml", "constraints.txt", "requirements.txt"),
+    *("uv.lock", "poetry.lock", "pdm.lock", "pylock.toml", "Pipfile.lock"),
+)
+"""Files that say which packages a version asks for."""
 
 _ROWS = """\
 import json
@@ -33,10 +38,11 @@ print(json.dumps([row.name for row in rows_of() if row.build]))
 
 @dataclass(frozen=True)
 class Prepared:
-    """A version that is ready to run, unpacked at ``path``."""
+    """A version that is ready to run, unpacked at ``path``, which asks for ``requirements``."""
 
     version: Version
     path: Path
+    requirements: tuple[str, ...]
 
     @property
     def roots(self) -> list[Path]:
@@ -49,12 +55,6 @@ class Prepared:
         # compiled once: the first process writes what all others read
         paths = os.pathsep.join(map(str, self.roots))
         return {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": ""}
-
-    @property
-    def requirements(self) -> list[str]:
-        """The texts that say which packages the version asks for."""
-        files = (self.path / "vidcost" / name for name in REQUIREMENTS)
-        return [file.read_text(encoding="utf-8") for file in files if file.is_file()]
 
     def rows(self) -> list[str]:
         """Names of its rows that can be built.  Raises: ValueError if its models do not import."""
@@ -99,23 +99,28 @@ def _prepared(top: Path, ref: str | None, path: Path) -> Prepared:
     package, ignored = path / "vidcost", shutil.ignore_patterns("__pycache__", "suites")
     shutil.copytree(bench.__path__[0], package / "bench", ignore=ignored)
     shutil.copy2(vidcost.__path__[0] + "/__init__.py", package)
-    if ref is None:
-        commit = commit_here(top, *MEASURED)
-        for name in (*MEASURED, *REQUIREMENTS):
-            if (top / name).is_dir():
-                shutil.copytree(top / name, package / name, ignore=ignored)
-            elif (top / name).is_file():
-                shutil.copy2(top / name, package)
-    else:
-        commit = commit_of(top, ref)
-        there = git(top, "ls-tree", "--name-only", commit, *MEASURED, *REQUIREMENTS).splitlines()
-        unpack(top, commit, package, *there)
+    commit = lay(top, ref, package, *MEASURED, *REQUIREMENTS)
     name = ref or "working tree"
     for each in MEASURED:
         if not (package / each).is_dir():
             raise ValueError(f"{name} has no {each}/: is it a version of vidcost?")
     code = digest(package / each for each in MEASURED)
-    return Prepared(Version(ref=name, commit=commit, code=code), path)
+    version = Version(ref=name, commit=commit, code=code)
+    return Prepared(version, path, requirements_in(package))
+
+
+def requirements_in(folder: Path) -> tuple[str, ...]:
+    """The texts in ``folder`` that say which packages a version asks for."""
+    texts = []
+    for file in (folder / name for name in REQUIREMENTS):
+        if file.is_file():
+            text = file.read_text(encoding="utf-8", errors="replace")
+            if file.name == "pyproject.toml":
+                # its other tables are no packages
+                project = tomllib.loads(text).get("project", {})
+                text = f"{project.get('dependencies')}{project.get('optional-dependencies')}"
+            texts.append(text)
+    return tuple(texts)
 
 
 def commit_of(top: Path, ref: str) -> str:
@@ -129,17 +134,26 @@ def commit_of(top: Path, ref: str) -> str:
         ) from None
 
 
-def commit_here(top: Path, *names: str) -> str:
-    """The commit of HEAD, with ``+changes`` if files under ``names`` differ; none: any file."""
+def lay(top: Path, ref: str | None, path: Path, *names: str) -> str:
+    """Lay out the files of ``ref`` in ``path``, or those here as they are; all or under ``names``.
+
+    The commit; with ``+changes`` if files here differ from it. What git ignores, such as builds, is
+    no part of a version.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    if ref is not None:
+        commit = commit_of(top, ref)
+        there = git(top, "ls-tree", "--name-only", commit, *names).splitlines() if names else []
+        git(top, "archive", f"--output={path}.tar", commit, *there)
+        shutil.unpack_archive(f"{path}.tar", path, filter="data")
+        return commit
+    listed = git(top, "ls-files", "-z", "-co", "--exclude-standard", "--", *names)
+    for name in listed.split("\0"):
+        if name and (top / name).is_file():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(top / name, path / name)
     changed = git(top, "status", "--porcelain", "--", *names)
     return git(top, "rev-parse", "HEAD") + ("+changes" if changed else "")
-
-
-def unpack(top: Path, commit: str, path: Path, *names: str) -> None:
-    """Unpack the files of ``commit``, or those under ``names``, to ``path``."""
-    path.mkdir(parents=True, exist_ok=True)
-    git(top, "archive", f"--output={path}.tar", commit, *names)
-    shutil.unpack_archive(f"{path}.tar", path, filter="data")
 
 
 def digest(folders: Iterable[Path], pattern: str = "*.py") -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from vidcost.bench.count.record import COUNTS
-from vidcost.bench.gate.baseline import Change, Figure
+from vidcost.bench.gate.baseline import Change
 from vidcost.bench.gate.counts import HISTORY, Comparison
 from vidcost.bench.gate.record import (
     Level,
@@ -23,7 +23,7 @@ from vidcost.bench.gate.record import (
     Word,
     level,
 )
-from vidcost.bench.report.table import Column, Table, integer, percent
+from vidcost.bench.report.table import Column, Table, end, integer, integer_or_words, percent, text
 from vidcost.bench.report.timing import machine_in_words, megabytes, milliseconds
 from vidcost.bench.timing.record import UNKNOWN
 
@@ -40,8 +40,8 @@ def change_table(changes: Iterable[Change], *legend: str) -> Table:
         columns=(
             Column("row", "Network", is_wide=bool(of)),
             Column("field", "Figure"),
-            Column("before", "Before", _figure),
-            Column("after", "After", _figure),
+            Column("before", "Before", integer_or_words),
+            Column("after", "After", integer_or_words),
             Column("difference", "Difference", lambda value: f"{value:+,}"),
             Column("percent", "Percent", _percent),
         ),
@@ -93,10 +93,6 @@ def accepted_line(accepted: Comparison, results: Path) -> str:
     )
 
 
-def _figure(figure: Figure) -> str:
-    return f"{figure:,}" if isinstance(figure, int) else figure
-
-
 def _percent(percent: float) -> str:
     """Three digits, never an exponent: 1 of 7,842,568 is +0.0000128%."""
     return f"{Decimal(f'{percent:.3g}'):+,f}%"
@@ -120,49 +116,52 @@ def change(ratio: float) -> str:
 
 
 _COLUMNS = (
-    Column("target", "Target"),
+    Column("target", "Target", end, text),
     Column("metric", "Metric"),
     Column("word", "Verdict"),
     Column("ratio", "Head/base", change),
     Column("low", "95% from", change),
     Column("high", "to", change),
-    Column("margin", "Margin", percent),
-    Column("pairs", "Pairs", integer),
-    Column("base_s", "Base, ms", milliseconds),
-    Column("head_s", "Head, ms", milliseconds),
-    Column("base_bytes", "Base, MB", megabytes),
-    Column("head_bytes", "Head, MB", megabytes),
-    Column("why", "Why"),
+    Column("margin", "Margin", percent, is_wide=True),
+    Column("pairs", "Pairs", integer, is_wide=True),
+    Column("base_s", "Base, ms", milliseconds, is_wide=True),
+    Column("head_s", "Head, ms", milliseconds, is_wide=True),
+    Column("base_bytes", "Base, MB", megabytes, is_wide=True),
+    Column("head_bytes", "Head, MB", megabytes, is_wide=True),
+    Column("why", "Why", is_wide=True),
 )
-_IF_ANY = ("pairs", "base_s", "head_s", "base_bytes", "head_bytes")
 
 
 def verdict_table(verdicts: Sequence[Verdict], ran: Sequence[str] = ()) -> Table:
     """A line for each verdict, the worst first, otherwise in the order given.
 
-    ``ran``, of :func:`what_ran`, is part of the legend.
+    The legend has the reasons, but for EQUIVALENT, and ``ran``, of :func:`what_ran`.
     """
     ordered = sorted(verdicts, key=lambda verdict: list(_MEANINGS).index(verdict.word))
     numbers = Counter(verdict.word for verdict in ordered)
     tally = ", ".join(f"{number:,} {word}" for word, number in numbers.items())
     lines = [_line(verdict) for verdict in ordered]
-    filled = {key for line in lines for key, value in line.items() if value is not None}
     meanings = "; ".join(f"{word}: {_MEANINGS[word]}" for word in numbers)
     return Table(
         title=f"Gate: {tally or 'nothing judged'}",
-        columns=[c for c in _COLUMNS if c.key not in _IF_ANY or c.key in filled],
+        columns=_COLUMNS,
         lines=lines,
         legend=[
+            *(
+                f"{v.word}, {v.target}, {v.metric}: {' '.join(v.why.split())}."
+                for v in ordered
+                if v.word != "EQUIVALENT" and v.why
+            ),
             *ran,
             f"{meanings}. Head/base: how much slower (+) or faster (-) head is, or how much more "
-            "or less memory it needs, with the 95% interval. Pairs: those that the verdict rests "
-            "on. Latency: medians of processes; memory: the peak above the weights.",
+            "or less memory it needs, with the 95% interval. Latency: medians of processes; "
+            "memory: the peak above the weights. --wide: margin, pairs, both sides.",
         ],
     )
 
 
 def _line(verdict: Verdict) -> dict[str, Any]:
-    sides = dict.fromkeys(_IF_ANY)
+    sides: dict[str, Any] = dict.fromkeys(("base_s", "head_s", "base_bytes", "head_bytes"))
     if verdict.metric == "latency":
         sides |= {"base_s": verdict.base, "head_s": verdict.head}
     elif verdict.base is not None and verdict.head is not None:
@@ -249,6 +248,27 @@ def tell_github(commands: Iterable[str], markdown: str, *, err: bool = False) ->
                 file.write(f"\n{markdown}")
         except OSError as error:
             print(f"vidcost: cannot write the summary {name}: {error.strerror}", file=sys.stderr)
+
+
+# OpenMetrics 1.0, whose changes GitLab shows beside a merge request
+
+_ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+def openmetrics(verdicts: Sequence[Verdict]) -> str:
+    """A gauge of latency and one of memory, with a sample of each target and side."""
+    lines = []
+    for metric, unit in (("latency", "seconds"), ("memory", "bytes")):
+        name = f"vidcost_{metric}_{unit}"
+        lines += [f"# TYPE {name} gauge", f"# UNIT {name} {unit}"]
+        lines += [
+            f'{name}{{target="{each.target.translate(_ESCAPED)}",side="{side}"}} {value!r}'
+            for each in verdicts
+            if each.metric == metric
+            for side, value in (("base", each.base), ("head", each.head))
+            if value is not None
+        ]
+    return "\n".join([*lines, "# EOF", ""])
 
 
 # JUnit XML, which CI servers show as tests

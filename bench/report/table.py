@@ -29,12 +29,19 @@ MISSING = "–"
 EQUAL = " ✓"
 WIDTH = 100
 """Columns of text in a pipe."""
+LONGEST = 32
+"""Characters of a name that are shown, if not all."""
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def text(value: Any) -> str:
     """The value as text."""
     return str(value)
+
+
+def end(value: str) -> str:
+    """The value, or its end: what names of files and tests differ in."""
+    return value if len(value) <= LONGEST else f"…{value[1 - LONGEST :]}"
 
 
 def words(values: Iterable[Any]) -> str:
@@ -103,7 +110,7 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Whether the column is aligned left."""
-        return self.format in (text, words)
+        return self.format in (text, end, words)
 
 
 @dataclass(frozen=True)

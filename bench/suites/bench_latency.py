@@ -2,7 +2,8 @@
 
 A benchmark of a cell takes its samples as `vidcost time` does, warm-up included, and hands them to
 pytest-benchmark, for `--benchmark-compare`. `vidcost time` has a process for each cell, telemetry
-and memory. Run: pytest bench/suites -m latency -k pnl; -m "latency and cuda"
+and memory. Run: pytest --pyargs vidcost.bench.suites -m latency -k pnl; -m "latency and cuda";
+-k my_net --vidcost-target my_net.py:make --vidcost-input 1x3x16x112x112
 """
 
 import os
@@ -13,6 +14,7 @@ import sys
 import pytest
 import torch
 
+from vidcost.bench.cli.targets import network_cells
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import default_threads, describe
 from vidcost.bench.timing.messages import Limits, Task
@@ -43,6 +45,14 @@ def _cells():
             yield pytest.param(cell, id=name, marks=marks)
 
 
+def pytest_generate_tests(metafunc):
+    """All cells, and networks of a user's own."""
+    if "cell" in metafunc.fixturenames:
+        options = [metafunc.config.getoption(f"vidcost_{name}") for name in ("target", "input")]
+        own = [pytest.param(cell, id=cell.target) for cell in network_cells(*options)]
+        metafunc.parametrize("cell", [*_cells(), *own])
+
+
 @pytest.fixture(autouse=True)
 def _left_as_it_was():
     threads, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
@@ -55,7 +65,6 @@ def _left_as_it_was():
 
 
 @pytest.mark.latency
-@pytest.mark.parametrize("cell", list(_cells()))
 def test_latency(benchmark, cell):
     """A forward pass in evaluation mode."""
     timing = measure(Task(cell=cell, limits=LIMITS), lambda _: "keep")

@@ -38,8 +38,7 @@ class Built:
     @property
     def weights_bytes(self) -> int:
         """Parameters and buffers of the model."""
-        tensors = (*self.model.parameters(), *self.model.buffers())
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return sum(x.nbytes for x in (*self.model.parameters(), *self.model.buffers()))
 
 
 def build(cell: Cell, *, seed: int = 0) -> Built:

@@ -19,7 +19,7 @@ import vidcost.bench.user
 from vidcost.bench import block_spec, call, isolation, process
 from vidcost.bench.isolation import Failed, isolated
 from vidcost.bench.timing.record import UNKNOWN, Machine
-from vidcost.bench.timing.telemetry import driver
+from vidcost.bench.timing.telemetry import Watch, driver
 from vidcost.papers.catalog import row_files
 
 PROBE_LIMIT_S = 120
@@ -113,6 +113,17 @@ def cpus_for(
 def usable_cores() -> int:
     """The number of cores that this process may run on."""
     return len(allowed_cpus()) or os.cpu_count() or 1
+
+
+def clocks(machine: Machine) -> dict[str, int]:
+    """The highest clocks of the CPU and of the GPU of ``machine`` in MHz, as far as they are known.
+
+    A clock of now differs from one moment to the next.
+    """
+    frequency = psutil.cpu_freq()
+    cpu = {"cpu": round(frequency.max)} if frequency and frequency.max else {}
+    with Watch(machine.device_uuid) as watch:
+        return cpu | watch.highest_clocks()
 
 
 def _version(distribution: str) -> str:

@@ -236,11 +236,11 @@ def joined(timings: Sequence[Timing]) -> Timing:
     protocols = [each.protocol for each in timings if each.protocol is not None]
     if not others or not protocols:
         return first
+    sizes = tuple(len(next(iter(each.samples_s.values()))) for each in timings)
     samples = {
-        part: tuple(chain.from_iterable(t.samples_s[part] for t in timings))
+        part: tuple(chain.from_iterable(each.samples_s[part] for each in timings))
         for part in first.samples_s
     }
-    sizes = tuple(len(next(iter(each.samples_s.values()))) for each in timings)
     energies = [each.energy_j for each in timings if each.energy_j is not None]
     added = ("warmup_samples", "sampling_s", "void_samples")
     protocol = protocols[0].model_copy(

@@ -17,7 +17,7 @@ from vidcost.bench.call import tensors_in
 from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import Clock
-from vidcost.bench.timing.record import PARTS, Memory, Part, Status
+from vidcost.bench.timing.record import PARTS, Memory, Part
 
 Pass = Callable[[], object]
 Mark = Callable[[], int]
@@ -46,9 +46,10 @@ class Runner:
             return
         assert built.reference is not None, cell
         self._pair = {"target": cell, "reference": cell.against}
-        for (part, side), each in zip(self._pair.items(), (built, built.reference), strict=True):
-            self._switch(part)
-            self._add(part, side, each)
+        self._switch("target")
+        self._add("target", cell, built)
+        self._switch("reference")
+        self._add("reference", cell.against, built.reference)
 
     def _add(self, part: Part, cell: Cell, built: Built) -> None:
         if cell.phase == "inference":
@@ -61,8 +62,7 @@ class Runner:
     @property
     def held_bytes(self) -> int:
         """Inputs, optimisers' state between steps, and the labels or gradients they start from."""
-        inputs = sum(x.numel() * x.element_size() for x in self._inputs)
-        return inputs + sum(step.state_bytes for step in self._steps)
+        return sum(x.nbytes for x in self._inputs) + sum(each.state_bytes for each in self._steps)
 
     def step(self) -> object:
         """One pass of each side; the outputs at inference."""
@@ -129,10 +129,8 @@ class _Training:
     @property
     def state_bytes(self) -> int:
         """Momenta, and the labels or gradients from which the backward pass starts."""
-        states = self._optimizer.state.values()
-        values = [value for state in states for value in state.values()]
-        held = (v for v in [*values, *self._targets] if isinstance(v, Tensor))
-        return sum(tensor.numel() * tensor.element_size() for tensor in held)
+        momenta = [m for state in self._optimizer.state.values() for m in state.values()]
+        return sum(held.nbytes for held in (*momenta, *self._targets))
 
     def step(self, mark: Mark = lambda: 0) -> tuple[int, int, int, int]:
         """Marks before and after forward, backward and optimiser."""
@@ -141,12 +139,11 @@ class _Training:
             outputs = starts(self._model(*self._inputs))
             if not self._targets:
                 self._targets = _targets(outputs, self._seed)
-            loss = loss_of(outputs, self._targets)
+            ends, gradients = outputs, self._targets
+            if _is_logits(outputs):
+                ends, gradients = (F.cross_entropy(outputs[0].float(), self._targets[0]),), ()
         forward = mark()
-        if loss is None:
-            torch.autograd.backward(outputs, self._targets)
-        else:
-            torch.autograd.backward(loss)
+        torch.autograd.backward(ends, gradients or None)
         backward = mark()
         self._optimizer.step()
         end = mark()
@@ -187,11 +184,6 @@ def _targets(outputs: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...]:
         gradient = torch.randn(y.shape, generator=generator).to(y.device, y.dtype)
         gradients.append(torch.empty_like(y).copy_(gradient).detach())
     return tuple(gradients)
-
-
-def loss_of(outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor | None:
-    """The cross-entropy of logits with labels; None where gradients are given."""
-    return F.cross_entropy(outputs[0].float(), targets[0]) if _is_logits(outputs) else None
 
 
 def inference(cell: Cell, built: Built) -> Pass:
@@ -351,13 +343,13 @@ class Unsupported(RuntimeError):
     """The device or torch cannot do what the cell asks for."""
 
 
-def status_of(error: BaseException) -> Status | None:
-    """``oom`` or ``unsupported``; None for any other error."""
+def failure_of(error: BaseException) -> dict[str, str]:
+    """Status and error of a record, ``oom`` or ``unsupported``; nothing for any other error."""
     if is_out_of_memory(error):
-        return "oom"
+        return {"status": "oom", "error": one_line(error)}
     if isinstance(error, Unsupported | NotImplementedError) or "not implemented for" in str(error):
-        return "unsupported"
-    return None
+        return {"status": "unsupported", "error": one_line(error)}
+    return {}
 
 
 def is_out_of_memory(error: BaseException) -> bool:

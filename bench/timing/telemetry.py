@@ -81,6 +81,12 @@ class Watch:
         """Joules since the driver was loaded."""
         return self._thousandths("nvmlDeviceGetTotalEnergyConsumption")
 
+    def highest_clocks(self) -> dict[str, int]:
+        """The highest clocks of the device in MHz, by domain, as far as they are known."""
+        domains = {"sm": "NVML_CLOCK_SM", "memory": "NVML_CLOCK_MEM"}
+        found = {n: self._read("nvmlDeviceGetMaxClockInfo", each) for n, each in domains.items()}
+        return {name: mhz for name, mhz in found.items() if mhz is not None}
+
     def _poll(self) -> None:
         while not self._stopped.wait(POLL_S):
             with self._lock:

@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
 
@@ -22,14 +23,7 @@ from vidcost.bench.timing.clock import clock_for
 from vidcost.bench.timing.machine import allowed_cpus, cpus_for
 from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.record import Memory, Timing
-from vidcost.bench.timing.runner import (
-    Runner,
-    Unsupported,
-    memory_of,
-    one_line,
-    set_products,
-    status_of,
-)
+from vidcost.bench.timing.runner import Runner, Unsupported, failure_of, memory_of, set_products
 from vidcost.bench.timing.sampling import sample
 from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.blocks.attention import FALLBACKS
@@ -73,9 +67,8 @@ def measure(
     except (KeyboardInterrupt, ParentGone):
         raise
     except BaseException as error:
-        status = status_of(error)
-        if status is not None:
-            return failed.model_copy(update={"status": status, "error": one_line(error)})
+        if known := failure_of(error):
+            return failed.model_copy(update=known)
         # of our own code it would be a bug, which must not look like a measurement
         if not cell.code:
             raise
@@ -109,28 +102,21 @@ def _measured(
     if limits.energy_s and cell.device != "cpu" and cell.against is None:
         each_s = statistics.median(samples["latency"])
         _energy_window(cell, runner, limits.energy_s, exchange, each_s)
-    memory: Memory | None = None
-    reference: Memory | None = None
+    found: dict[str, Any] = {"samples_s": {part: tuple(of) for part, of in samples.items()}}
     if limits.memory and cell.against is not None:
         # the other side would be part of it
         del built, runner
-        memory = _memory_alone(cell.model_copy(update={"against": None}), limits.seed)
+        found["memory"] = _memory_alone(cell.model_copy(update={"against": None}), limits.seed)
         reference = _memory_alone(cell.against, limits.seed)
         # the process has held both
-        reference = reference.model_copy(update={"rss_peak": None})
+        found["reference_memory"] = reference.model_copy(update={"rss_peak": None})
     elif limits.memory:
-        memory = memory_of(cell.device, runner)
-        if cell.mode == "cuda-graph":
-            # a replay allocates nothing: its memory is reserved for the graph
-            memory = memory.model_copy(update={"peak": None})
-    return known.model_copy(
-        update={
-            "samples_s": {part: tuple(values) for part, values in samples.items()},
-            "memory": memory,
-            "reference_memory": reference,
-        }
-        | ({"status": "fallback", "error": "; ".join(sorted(FALLBACKS))} if FALLBACKS else {})
-    )
+        # a replay allocates nothing: its memory is reserved for the graph
+        unknown = {"peak": None} if cell.mode == "cuda-graph" else {}
+        found["memory"] = memory_of(cell.device, runner).model_copy(update=unknown)
+    if FALLBACKS:
+        found |= {"status": "fallback", "error": "; ".join(sorted(FALLBACKS))}
+    return known.model_copy(update=found)
 
 
 def _configure(cell: Cell) -> None:

@@ -65,11 +65,10 @@ def parse(text: str) -> Input:
     if name not in DTYPES:
         raise ValueError(f"no type {name!r}: choose from {', '.join(DTYPES)}")
     dtype: torch.dtype = getattr(torch, name)
-    if found["below"] is None:
-        return Input(shape, dtype, found["name"])
-    if dtype.is_floating_point or dtype is torch.bool or found["below"] == "0":
+    below = found["below"] or str(Input.below)
+    if found["below"] and (dtype.is_floating_point or dtype is torch.bool or below == "0"):
         raise ValueError(f"{text!r}: a bound above 0 is for integers, such as 1x128:int64<100")
-    return Input(shape, dtype, found["name"], int(found["below"]))
+    return Input(shape, dtype, found["name"], int(below))
 
 
 def given(texts: Sequence[str], *, seed: int = 0) -> Inputs:

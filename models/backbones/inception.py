@@ -5,48 +5,40 @@ public PyTorch port (``pytorch-i3d``), whose checkpoints fit. S3D is Xie et al. 
 arXiv:1712.04851; layer by layer torchvision's ``s3d``, whose weights fit (its keys are ours).
 """
 
+from collections.abc import Sequence
 from itertools import count
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from vidcost.models.backbones.backbone import Backbone, Blocks, Clip, Layers, Triple, Unit, named
 
-
-class Widths(NamedTuple):
-    """Widths of an Inception unit's branches; a branch with an ``a`` and a ``b`` has two layers."""
-
-    b0: int
-    b1a: int
-    b1b: int
-    b2a: int
-    b2b: int
-    b3b: int
-
-    @property
-    def out(self) -> int:
-        return self.b0 + self.b1b + self.b2b + self.b3b
-
-
 STAGES = {
     "mixed3": {
-        "Mixed_3b": Widths(64, 96, 128, 16, 32, 32),
-        "Mixed_3c": Widths(128, 128, 192, 32, 96, 64),
+        "Mixed_3b": (64, 96, 128, 16, 32, 32),
+        "Mixed_3c": (128, 128, 192, 32, 96, 64),
     },
     "mixed4": {
-        "Mixed_4b": Widths(192, 96, 208, 16, 48, 64),
-        "Mixed_4c": Widths(160, 112, 224, 24, 64, 64),
-        "Mixed_4d": Widths(128, 128, 256, 24, 64, 64),
-        "Mixed_4e": Widths(112, 144, 288, 32, 64, 64),
-        "Mixed_4f": Widths(256, 160, 320, 32, 128, 128),
+        "Mixed_4b": (192, 96, 208, 16, 48, 64),
+        "Mixed_4c": (160, 112, 224, 24, 64, 64),
+        "Mixed_4d": (128, 128, 256, 24, 64, 64),
+        "Mixed_4e": (112, 144, 288, 32, 64, 64),
+        "Mixed_4f": (256, 160, 320, 32, 128, 128),
     },
     "mixed5": {
-        "Mixed_5b": Widths(256, 160, 320, 32, 128, 128),
-        "Mixed_5c": Widths(384, 192, 384, 48, 128, 128),
+        "Mixed_5b": (256, 160, 320, 32, 128, 128),
+        "Mixed_5c": (384, 192, 384, 48, 128, 128),
     },
 }
-"""Inception units of each stage."""
+"""Inception units of each stage: widths of the branches b0, b1a, b1b, b2a, b2b and b3b.
+
+A branch with an ``a`` and a ``b`` has two layers.
+"""
+
+
+def _out(b0: int, b1a: int, b1b: int, b2a: int, b2b: int, b3b: int) -> int:
+    """Channels of a unit, whose branches stand side by side."""
+    return b0 + b1b + b2b + b3b
 
 
 class _Inception(Backbone):
@@ -90,8 +82,8 @@ class I3D(_Inception):
         for stage, mixed in STAGES.items():
             units: list[Unit] = []
             for name, widths in mixed.items():
-                units.append((name, _FullMixed(channels, widths), widths.out))
-                channels = widths.out
+                units.append((name, _FullMixed(channels, widths), _out(*widths)))
+                channels = _out(*widths)
             yield pools[stage]
             yield from self.with_blocks(stage, units, blocks)
         # the authors' fixed (2, 7, 7), sized to the map that these clips leave
@@ -102,15 +94,16 @@ class I3D(_Inception):
 
 
 class _FullMixed(nn.Module):
-    def __init__(self, channels: int, widths: Widths) -> None:
+    def __init__(self, channels: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.b0 = _full(channels, widths.b0, 1)
-        self.b1a = _full(channels, widths.b1a, 1)
-        self.b1b = _full(widths.b1a, widths.b1b, 3, padding=1)
-        self.b2a = _full(channels, widths.b2a, 1)
-        self.b2b = _full(widths.b2a, widths.b2b, 3, padding=1)
+        b0, b1a, b1b, b2a, b2b, b3b = widths
+        self.b0 = _full(channels, b0, 1)
+        self.b1a = _full(channels, b1a, 1)
+        self.b1b = _full(b1a, b1b, 3, padding=1)
+        self.b2a = _full(channels, b2a, 1)
+        self.b2b = _full(b2a, b2b, 3, padding=1)
         self.b3a = nn.MaxPool3d(3, 1, 1)
-        self.b3b = _full(channels, widths.b3b, 1)
+        self.b3b = _full(channels, b3b, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         third, fourth = self.b2b(self.b2a(x)), self.b3b(self.b3a(x))
@@ -172,8 +165,8 @@ class S3D(_Inception):
             features.append((next(numbers), pools[stage]))
             units: list[Unit] = []
             for widths in mixed.values():
-                units.append((next(numbers), _Mixed(channels, widths), widths.out))
-                channels = widths.out
+                units.append((next(numbers), _Mixed(channels, widths), _out(*widths)))
+                channels = _out(*widths)
             features += self.with_blocks(stage, units, blocks)
         yield "features", named(**dict(features))
         # torchvision's fixed (2, 7, 7), cut to the map where these clips leave less
@@ -183,16 +176,13 @@ class S3D(_Inception):
 
 
 class _Mixed(nn.Module):
-    def __init__(self, channels: int, widths: Widths) -> None:
+    def __init__(self, channels: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.branch0 = _unit(channels, widths.b0)
-        self.branch1 = nn.Sequential(
-            _unit(channels, widths.b1a), _separable(widths.b1a, widths.b1b, 3)
-        )
-        self.branch2 = nn.Sequential(
-            _unit(channels, widths.b2a), _separable(widths.b2a, widths.b2b, 3)
-        )
-        self.branch3 = nn.Sequential(nn.MaxPool3d(3, 1, 1), _unit(channels, widths.b3b))
+        b0, b1a, b1b, b2a, b2b, b3b = widths
+        self.branch0 = _unit(channels, b0)
+        self.branch1 = nn.Sequential(_unit(channels, b1a), _separable(b1a, b1b, 3))
+        self.branch2 = nn.Sequential(_unit(channels, b2a), _separable(b2a, b2b, 3))
+        self.branch3 = nn.Sequential(nn.MaxPool3d(3, 1, 1), _unit(channels, b3b))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat((self.branch0(x), self.branch1(x), self.branch2(x), self.branch3(x)), 1)

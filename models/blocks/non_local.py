@@ -181,8 +181,8 @@ class NonLocalOperation(nn.Module):
         keys = frames * (height // 2) * (width // 2) if self.pool_keys else queries
         pairs = queries * keys
         concat, optimized = self.pairwise == "concatenation", self.impl == "optimized"
-        convs = 2 if self.pairwise == "gaussian" else 4  # only g and z, or theta and phi too
-        width_of_key = channels if self.pairwise == "gaussian" else inner
+        # only g and z, or theta and phi too
+        convs, width_of_key = (2, channels) if self.pairwise == "gaussian" else (4, inner)
         # theta and z at all positions, phi and g at those that they see
         conv = convs // 2 * channels * inner * (queries + (keys if self.pool_first else queries))
         matmul = pairs * (width_of_key + inner)

@@ -4,18 +4,13 @@ Source: Xu et al. 2020, arXiv:2006.05091.
 """
 
 from functools import partial
+from typing import Any
 
+from vidcost.models.backbones import resnet
 from vidcost.models.backbones.backbone import Blocks
 from vidcost.models.backbones.c3d import C3D
 from vidcost.models.backbones.inception import I3D, S3D, TwoStream
 from vidcost.models.backbones.mfnet import STAGES, MFNet
-from vidcost.models.backbones.resnet import (
-    R3D18,
-    C2DResNet50,
-    ResNeXt101,
-    TorchvisionR3D18,
-    UnpaddedC2D,
-)
 from vidcost.models.blocks.cgd import CGD
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.models.blocks.non_local import PAIRWISE, NonLocal
@@ -27,27 +22,19 @@ UCF101 = 101
 KINETICS = 400
 
 
-def i3d_two_stream(*, classes: int, frames: int, size: int) -> TwoStream:
+def i3d_two_stream(**clip: Any) -> TwoStream:
     """I3D on RGB and on optical flow.  Source: Carreira & Zisserman, CVPR 2017."""
-    return TwoStream(
-        I3D(classes=classes, frames=frames, size=size),
-        I3D(classes=classes, frames=frames, size=size, in_channels=2),
-    )
+    return TwoStream(I3D(**clip), I3D(**clip, in_channels=2))
 
 
-def resframe_two_stream(
-    *, classes: int, frames: int, size: int, motion: type[R3D18] = R3D18
-) -> TwoStream:
+def resframe_two_stream(motion: type[resnet.R3D18], **clip: Any) -> TwoStream:
     """3D ResNet-18 on residual frames, 2D ResNet-50 on one frame: an assumed composition.
 
     Residual frames are differences of neighbours, the last one's that of the last and the first.
     Source: Tao et al. 2020, arXiv:2001.05661, which leaves the 2D network and the fusion open. A
     C2D ResNet-50 on clips of one frame is the 2D ResNet-50.
     """
-    return TwoStream(
-        motion(classes=classes, frames=frames, size=size),
-        C2DResNet50(classes=classes, frames=1, size=size),
-    )
+    return TwoStream(motion(**clip), resnet.C2DResNet50(**clip | {"frames": 1}))
 
 
 CONV4 = "conv4:before-last"
@@ -59,19 +46,19 @@ def _mfnet(name: str, blocks: Blocks, note: str = "") -> Row:
 
 
 def _resnet50(name: str, classes: int, blocks: Blocks) -> Row:
-    return Row(name, partial(C2DResNet50, blocks=blocks), classes, ((3, 32, 224, 224),))
+    return Row(name, partial(resnet.C2DResNet50, blocks=blocks), classes, ((3, 32, 224, 224),))
 
 
 def _resnext(name: str, frames: int, note: str) -> Row:
-    return Row(name, ResNeXt101, MINI_KINETICS, ((3, frames, 112, 112),), note)
+    return Row(name, resnet.ResNeXt101, MINI_KINETICS, ((3, frames, 112, 112),), note)
 
 
-def _r3d18(name: str, network: type[R3D18], note: str) -> Row:
+def _r3d18(name: str, network: type[resnet.R3D18], note: str) -> Row:
     return Row(name, network, MINI_KINETICS, ((3, 16, 112, 112),), f"variant: {note}")
 
 
-def _resframe(name: str, motion: type[R3D18], note: str) -> Row:
-    build = partial(resframe_two_stream, motion=motion)
+def _resframe(name: str, motion: type[resnet.R3D18], note: str) -> Row:
+    build = partial(resframe_two_stream, motion)
     return Row(name, build, MINI_KINETICS, ((3, 16, 112, 112), (3, 1, 112, 112)), note, stills=(1,))
 
 
@@ -112,7 +99,7 @@ _DESCRIBED: tuple[Row, ...] = (
     ),
     _resframe(
         "resframe-ts",
-        R3D18,
+        resnet.R3D18,
         "assumed, the lower end of a range: a 3D ResNet-18 on 16 residual frames and a 2D "
         "ResNet-50 on one frame, logits summed; the 2D network, the fusion and the frame count are "
         "not public. The upper end is resframe-ts-torchvision",
@@ -139,15 +126,17 @@ _DESCRIBED: tuple[Row, ...] = (
     _resnext("mars-64f", 64, "variant: the RGB stream of MARS at 64 frames"),
     _resframe(
         "resframe-ts-torchvision",
-        TorchvisionR3D18,
+        resnet.TorchvisionR3D18,
         "variant: the upper end of resframe-ts, with the 3D ResNet-18 of its authors' later code, "
         "in torchvision's layout; whether the printed accuracy is of this one is not known",
     ),
-    _r3d18("r3d18", R3D18, "the 3D ResNet-18 whose parameters fit what Table 5 prints for C3D"),
-    _r3d18("r3d18-torchvision", TorchvisionR3D18, "r3d18 in torchvision's layout"),
+    _r3d18(
+        "r3d18", resnet.R3D18, "the 3D ResNet-18 whose parameters fit what Table 5 prints for C3D"
+    ),
+    _r3d18("r3d18-torchvision", resnet.TorchvisionR3D18, "r3d18 in torchvision's layout"),
     Row(
         "r50-unpadded",
-        UnpaddedC2D,
+        resnet.UnpaddedC2D,
         KINETICS,
         ((3, 32, 224, 224),),
         "variant: C2D ResNet-50 with the max-pools of its authors' code, which are not padded, on "

@@ -25,7 +25,6 @@ from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
 from vidcost.bench.timing.store import Store
 from vidcost.bench.user.reference import UserCodeError
-from vidcost.papers.pnl2020.rows import ROWS
 from vidcost.papers.row import Row
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -47,11 +46,6 @@ def results() -> Path:
 def committed(results: Path) -> dict[str, Record]:
     """The records of results/counts.jsonl."""
     return record.read(results)
-
-
-@pytest.fixture(scope="session")
-def by_name() -> dict[str, Row]:
-    return {row.name: row for row in ROWS}
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import torch
 from _pytest.pytester import SysModulesSnapshot
 
 from vidcost import timers
+from vidcost.bench.timing.machine import clocks, describe
 
 pytest_plugins = ["pytester"]
 
@@ -235,7 +236,7 @@ def test_settings_of_the_repository(lab: pytest.Pytester) -> None:
         lab, status=1
     )
     settings("[tool.vidcost]\ndeep = 2\n")
-    assert "[tool.vidcost] takes figures (a list of names), depth" in run(lab, status=1)
+    assert "pyproject.toml: [tool.vidcost] deep: Extra inputs are not" in run(lab, status=1)
 
 
 @pytest.mark.slow
@@ -288,6 +289,7 @@ def test_benchmarks_say_which_torch_they_are_of(lab: pytest.Pytester) -> None:
     run(lab, "-p", "pytest_benchmark.plugin", "--benchmark-json=b.json")
     machine = json.loads((lab.path / "b.json").read_text())["machine_info"]
     assert torch.__version__ == machine["torch"]
+    assert (clocks(describe("cpu")), False) == (machine["clocks"], machine["tf32"])
     again = run(lab, "-p", "pytest_benchmark.plugin", "--benchmark-compare=b.json")
     assert "machine_info is different" not in again
 

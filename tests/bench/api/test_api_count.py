@@ -222,20 +222,6 @@ def test_every_counter_is_explained():
         found.entry("torch", "params")
 
 
-def test_what_a_counter_cannot_do_is_said():
-    class Product(nn.Module):
-        def forward(self, x, y):
-            return x @ y
-
-    # fvcore does not expect a vector
-    found = vidcost.explain(Product(), (torch.ones(3, 5), torch.ones(5)))
-    entry = found.entry("fvcore")
-    assert ("crashed", None, None) == (entry.status, entry.printed, entry.remainder)
-    assert not found.balanced
-    assert entry.error.startswith("IndexError: ")
-    assert found.entry("thop").balanced
-
-
 def test_what_is_not_explained_is_a_remainder(monkeypatch):
     monkeypatch.setattr(operators, "_norm", lambda *args: ())
     entry = vidcost.explain(Network(), INPUTS).entry("fvcore")

@@ -144,15 +144,20 @@ def test_what_is_wrong_with_a_block_is_found(vidcost):
     assert "raised²" in ran.out
 
 
+NET = "theirs.py:Net"
+NL = "compare mfnet --at conv4:before-last --block nl"
+OWN = f"compare {NET} --at stem --block nl --input 1x3x2x2x2"
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         ("count theirs.py:Net", "a network of your own needs its inputs, batch first: --input 1x3"),
         ("count theirs.py:Nope --input 1x3", "theirs.py has no 'Nope'"),
         ("count mfnet --input 1x3", "--input is for a network of your own"),
-        ("count theirs.py:Net --input 1x3 --time-limit 0s", "--time-limit 0s is no time"),
+        (f"count {NET} --input 1x3 --time-limit 0s", "--time-limit 0s is no time"),
         (
-            "count theirs.py:Net --inputs theirs.py:example --input 1x3",
+            f"count {NET} --inputs theirs.py:example --input 1x3",
             "theirs.py:example makes all inputs",
         ),
         ("explain mfnet c3d --printed 11.66G", "--printed is for one network: 2 are given"),
@@ -160,16 +165,13 @@ def test_what_is_wrong_with_a_block_is_found(vidcost):
         ("explain mfnet --printed much", "'much' is no figure like 7.843M"),
         ("explain mfnet --params 3M", "--params is for --printed: give both"),
         ("explain mfnet --counter nope", "no counter 'nope': choose from fvcore, thop"),
-        ("count theirs.py:Net --input 1x3 --depth 2 --frames 3", "leave out rows, --table"),
+        (f"count {NET} --input 1x3 --depth 2 --frames 3", "leave out rows, --table"),
         (
             "count theirs.py:Net theirs.py:Raises --input 1x3 --depth 2",
             "--depth is for one network: 2",
         ),
-        ("time theirs.py:Net --input 2x3 --batch 4", "hold their batch: leave out --batch"),
-        (
-            "time theirs.py:Net --input 2x3 --contribution",
-            "--contribution is for rows: `vidcost compare`",
-        ),
+        (f"time {NET} --input 2x3 --batch 4", "hold their batch: leave out --batch"),
+        (f"time {NET} --input 2x3 --contribution", "--contribution is for rows: `vidcost compare`"),
         ("count theirs.py:Scale:ratio=3 --shape 8x3x4x5", "has no option 'ratio': it takes"),
         ("count theirs.py:Scale:width=x --shape 8x3x4x5", "width takes a whole number, not 'x'"),
         ("compare mfnet --at conv4:before-last", "give --at and --block: where in the network"),
@@ -182,23 +184,11 @@ def test_what_is_wrong_with_a_block_is_found(vidcost):
             "compare i3d-ts --at mixed4:after-1 --block nl",
             "takes no blocks: choose a network of one",
         ),
-        (
-            "compare mfnet --at conv4:before-last --block nl --sweep depth=3",
-            "goes over frames or size",
-        ),
-        (
-            "compare mfnet --at conv4:before-last --block nl --input 1x3",
-            "--input is for a network of",
-        ),
-        ("compare theirs.py:Net --at stem --block nl --input 1x3x2x2x2 --frames 4", "are for rows"),
-        (
-            "compare theirs.py:Net --at stem --block nl --input 1x3x2x2x2 --batch 2",
-            "hold their batch",
-        ),
-        (
-            "compare mfnet --at conv4:before-last --block nl --dtype int4",
-            "dtype: Input should be 'fp32'",
-        ),
+        (f"{NL} --sweep depth=3", "goes over frames or size"),
+        (f"{NL} --input 1x3", "--input is for a network of"),
+        (f"{OWN} --frames 4", "are for rows"),
+        (f"{OWN} --batch 2", "hold their batch"),
+        (f"{NL} --dtype int4", "dtype: Input should be 'fp32'"),
     ],
 )
 def test_bad_input_is_rejected(complaint, args, message):

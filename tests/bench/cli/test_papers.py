@@ -70,19 +70,6 @@ def test_run_leaves_a_baseline_that_differs_as_it_is(vidcost, reference_counters
     assert out.splitlines()[-1].endswith("Written: results/tables/pnl2020/*.md")
 
 
-def test_tables_read_what_run_has_stored(vidcost, reference_counters, tmp_path):
-    ran = vidcost("run")
-    written = {path.name: path.read_bytes() for path in (tmp_path / "results").rglob("*.*")}
-    reference_counters.asked.clear()
-    shutil.rmtree(tmp_path / "results/tables/pnl2020")
-    status, out, err = vidcost("tables")
-    assert (0, "", []) == (status, err, reference_counters.asked)
-    titles = re.findall(r"^\*\*Table (\d)", out, re.MULTILINE)
-    assert list("123456") == titles
-    assert written == {path.name: path.read_bytes() for path in (tmp_path / "results").rglob("*.*")}
-    assert vidcost("tables", "3").out in ran.out
-
-
 def test_tables_count_anew_and_ask_only_what_the_count_does_not_explain(
     vidcost, reference_counters, tmp_path
 ):

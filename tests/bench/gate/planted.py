@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vidcost.bench.gate.judge import is_settled, pairs_of, planned
+from vidcost.bench.gate.judge import Plan, is_settled, pairs_of, planned
 from vidcost.bench.gate.record import SIDES, Rule, Run, Side, Stage, Version, Visit
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine
@@ -81,12 +81,17 @@ def run_of(cells: Sequence[Cell], **known: Any) -> Run:
 
 def to_confirm(run: Run) -> dict[int, int]:
     """How many pairs are to confirm each cell that the screen does not clear."""
-    return {cell: plan.pairs for cell, plan in planned(pairs_of(run, "screen"), run.rule).items()}
+    return {cell: plan.pairs for cell, plan in plans_of(run).items()}
+
+
+def plans_of(run: Run) -> dict[int, Plan]:
+    """The plans to confirm the cells that the screen does not clear."""
+    return planned([cell.target for cell in run.cells], pairs_of(run, "screen"), run.rule)
 
 
 def is_confirmed(run: Run) -> bool:
     """Whether the only cell needs no further pair."""
-    (plan,) = planned(pairs_of(run, "screen"), run.rule).values()
+    (plan,) = plans_of(run).values()
     return is_settled(pairs_of(run, "confirm")[0].log_ratios, plan, run.rule)
 
 

@@ -93,6 +93,8 @@ def test_the_least_p_and_the_values_needed():
     assert pytest.approx(15 / 35) == u_test_p(BASE, HEAD, 8.5)
     # with five of each there are 252 ways, with four 70
     assert [5, 5, 4, 6] == [values_needed(level) for level in (0.01, 1 / 252, 0.025, 0.001082252)]
+    # the level of one of so many benchmarks
+    assert [5, 7, 7, 8, 8] == [values_needed(0.01 / number) for number in (2, 10, 20, 50, 100)]
 
 
 def test_the_shift_by_ranks():

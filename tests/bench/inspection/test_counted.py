@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from vidcost.bench.inspection.counted import counted, explained, predict
+from vidcost.bench.inspection.counted import counted, predict
 from vidcost.bench.timing.cell import Cell, checked_cell
 from vidcost.bench.timing.plan import code_of, network_fields
 from vidcost.models.cost import Cost
@@ -47,12 +47,6 @@ def test_a_network_is_counted_whether_it_needs_values_or_not(name):
     modules = {module.module: (module.type, module.forward.macs) for module in found.count.modules}
     assert (name, NET.macs) == modules[""]
     assert (("Conv3d", 15 * P), ("Linear", 98)) == (modules["stem"], modules["head"])
-
-
-def test_every_counter_is_accounted_for():
-    entries = explained(network("Net"))
-    assert {"fvcore", "thop", "thop-2020", "torch"} == {entry.counter for entry in entries}
-    assert all(entry.balanced for entry in entries)
 
 
 @pytest.mark.usefixtures("in_this_process")

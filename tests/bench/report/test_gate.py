@@ -1,10 +1,22 @@
 """What the gates say: tables and sentences, commands and summaries of GitHub, JUnit XML."""
 
+import io
 import json
+import re
 from xml.etree import ElementTree
 
+from rich.console import Console
+
 from vidcost.bench.gate.record import Rule, Verdict
-from vidcost.bench.report.gate import annotation, annotations, junit, tell_github, verdict_table
+from vidcost.bench.report.gate import (
+    annotation,
+    annotations,
+    junit,
+    openmetrics,
+    tell_github,
+    verdict_table,
+)
+from vidcost.bench.report.table import show
 
 LATENCY = {"target": "mfnet", "metric": "latency", "why": "why"}
 
@@ -40,15 +52,13 @@ MORE_MEMORY = verdict(
 CRASHED = verdict("INVALID", target="c3d", why="head crashed: Segfault\n  at 0x7|8")
 
 
-def cells(table):
-    """The cells as people see them, by heading."""
-    rows = [line for line in table.markdown().splitlines() if line.startswith("|")]
-    heading, _, *body = [[cell.strip() for cell in row.strip("|").split(" |")] for row in rows]
-    return [dict(zip(heading, line, strict=True)) for line in body]
-
-
-def test_a_line_for_each_verdict():
-    latency, memory, crashed = cells(verdict_table([SLOWER, MORE_MEMORY, CRASHED]))
+def test_a_line_for_each_verdict(cells):
+    table = verdict_table([SLOWER, MORE_MEMORY, CRASHED])
+    # one interval in two columns
+    shown = ["Target", "Metric", "Verdict", "Head/base", "95% from", "to"]
+    assert shown == list(cells(table)[0])
+    assert "INVALID, c3d, latency: head crashed: Segfault at 0x7|8." in table.legend
+    latency, memory, crashed = cells(table.wide())
     assert {
         "Target": "mfnet-nl",
         "Metric": "latency",
@@ -66,7 +76,6 @@ def test_a_line_for_each_verdict():
     } == latency
     assert ("–", "61.0", "63.0") == (memory["95% from"], memory["Base, MB"], memory["Head, MB"])
     assert ("head crashed: Segfault at 0x7\\|8", "–") == (crashed["Why"], crashed["Pairs"])
-    assert "Base, ms" not in cells(verdict_table([CRASHED]))[0]
     (line,) = json.loads(verdict_table([MORE_MEMORY]).json())
     assert (61_014_016, 1.03255) == (line["base_bytes"], line["ratio"])
 
@@ -76,8 +85,8 @@ def test_the_worst_comes_first_and_only_its_words_are_explained():
     table = verdict_table([verdict(word, target=f"{n}") for n, word in enumerate(words)])
     assert list("435102") == [line["target"] for line in table.lines]
     assert "Gate: 1 REGRESSED, 2 INVALID, 1 INCONCLUSIVE, 2 EQUIVALENT" == table.title
-    assert "REGRESSED: " in table.legend[0]
-    assert "IMPROVED" not in table.legend[0]
+    assert "REGRESSED: " in table.legend[-1]
+    assert "IMPROVED" not in table.legend[-1]
 
 
 def test_each_word_has_its_level_on_github():
@@ -158,3 +167,41 @@ def test_hostile_names_stay_text():
     assert harmless == root.find(".//testcase").get("name")
     assert harmless == root.find(".//failure").get("message")
     assert harmless == root.find(".//property").get("value")
+
+
+LONG = "tests/perf/test_a_speed.py::TestOfMany::test_an_encoder_of_some_length[7-cpu]"
+
+
+def test_the_table_is_no_wider_than_a_terminal_or_a_pipe(cells):
+    known = {"ratio": 1.0623, "low": 0.0511, "high": 12.0731, "base": 12_345.6, "head": 13_114.7}
+    table = verdict_table([verdict("INCONCLUSIVE", target=LONG, pairs=40, margin=0.1, **known)])
+    for terminal, limit in ((True, 80), (False, 100)):
+        written = io.StringIO()
+        show(table, Console(file=written, force_terminal=terminal, width=80, color_system=None))
+        lines = written.getvalue().splitlines()
+        assert max(map(len, lines)) <= limit
+    # the end of a name is shown, and all of it below and in a wide table
+    assert cells(table)[0]["Target"] == f"…{LONG[-31:]}"
+    assert LONG in table.wide().markdown()
+    assert any(LONG in line for line in table.legend)
+
+
+OPENMETRICS = re.compile(
+    r"""(?x)
+    ( \#\ TYPE\ (?P<name>[a-z_]+)\ gauge\n
+      \#\ UNIT\ (?P=name)\ (?P<unit>seconds|bytes)\n
+      ( (?P=name) \{ target="([^"\\\n]|\\[\\"n])*",side="(base|head)" \}\ [0-9.e+-]+\n )* )+
+    \#\ EOF\n"""
+)
+
+
+def test_numbers_as_openmetrics():
+    """By its grammar, of the parts that are used: one family after the other, EOF, no more."""
+    odd = verdict("INVALID", target='a\\b"c\nd', base=1e-9, head=0.5)
+    text = openmetrics([SLOWER, MORE_MEMORY, CRASHED, odd])
+    assert OPENMETRICS.fullmatch(text)
+    assert 'vidcost_latency_seconds{target="mfnet-nl",side="head"} 0.0131147\n' in text
+    assert 'vidcost_memory_bytes{target="mfnet",side="base"} 61014016.0\n' in text
+    assert "c3d" not in text
+    for broken in (text + "\n", text.replace("# EOF\n", ""), text.replace(r"\"c", '"c')):
+        assert not OPENMETRICS.fullmatch(broken)

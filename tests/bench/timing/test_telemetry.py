@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
-from vidcost.bench.timing import telemetry
+from vidcost.bench.timing import machine, telemetry
 from vidcost.bench.timing.record import Telemetry
 from vidcost.bench.timing.telemetry import Watch, is_throttled
 
@@ -41,6 +41,7 @@ def nvml(monkeypatch):
         nvmlDeviceGetHandleByUUID=lambda uuid: "handle" if uuid == UUID else fails(),
         nvmlDeviceGetMigMode=lambda handle: [0, 0],
         nvmlDeviceGetClockInfo=lambda handle, kind: clocks[kind],
+        nvmlDeviceGetMaxClockInfo=lambda handle, kind: clocks[kind] + 225,
         nvmlDeviceGetTemperature=lambda handle, sensor: 53,
         nvmlDeviceGetPowerUsage=lambda handle: 611_500,
         nvmlDeviceGetTotalEnergyConsumption=lambda handle: 7_250,
@@ -60,6 +61,18 @@ def test_what_a_device_says_is_read_and_what_it_does_not_is_none(nvml):
     nvml.nvmlDeviceGetPowerUsage = fails
     del nvml.nvmlDeviceGetCurrentClocksEventReasons
     assert [ALL | {"power_w": None, "throttle_reasons": None}] == read()
+
+
+def test_the_highest_clocks_are_of_the_cpu_and_of_the_device(nvml, monkeypatch):
+    frequency = SimpleNamespace(current=2_711.3, min=800.0, max=3_800.0)
+    monkeypatch.setattr(machine.psutil, "cpu_freq", lambda: frequency)
+    gpu = SimpleNamespace(device_uuid=UUID)
+    assert {"cpu": 3_800, "sm": 1_980, "memory": 2_844} == machine.clocks(gpu)
+    del nvml.nvmlDeviceGetMaxClockInfo
+    # virtual machines may not know it
+    frequency.max = 0.0
+    assert {} == machine.clocks(gpu)
+    assert {} == machine.clocks(SimpleNamespace(device_uuid="not available"))
 
 
 def test_where_nothing_can_be_read_there_are_no_readings(nvml):

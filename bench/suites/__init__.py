@@ -1,0 +1,1 @@
+"""Suites of benchmarks: `pytest --pyargs vidcost.bench.suites`."""
