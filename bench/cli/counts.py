@@ -77,6 +77,10 @@ def count(
         ),
     ] = None,
     inputs: options.Inputs = None,
+    views: Annotated[
+        str,
+        typer.Option(metavar="10x3", help="Clips and crops of a video: its MACs stand beside."),
+    ] = "1",
     time_limit: options.TimeLimit = options.TIME_LIMIT,
     as_: options.As = None,
     wide: options.Wide = False,
@@ -102,10 +106,13 @@ def count(
     from vidcost.bench.inspection.counted import counted
     from vidcost.bench.report.counts import counted_table, modules_table
     from vidcost.bench.timing.cell import checked_cell
-    from vidcost.bench.timing.plan import code_of, row_fields, shape_of
+    from vidcost.bench.timing.plan import code_of, row_fields, shape_of, views_of
 
     if sum((training, references, depth is not None)) > 1:
         raise ValueError("--training, --references and --depth are three tables: give one of them")
+    if training and views != "1":
+        raise ValueError("--views is for tests: leave out --training")
+    seen = views_of(views)
     clip = {"classes": classes, "frames": frames, "size": size}
     names, own = (rows, []) if shape else parted(rows)
     of_rows = table or any(clip.values())
@@ -138,9 +145,9 @@ def count(
             for each, other in zip(found, examined, strict=True)
         ]
     if depth is None:
-        print_table(counted_table(found), as_)
+        print_table(counted_table(found, seen), as_)
     elif found[0].count:
-        print_table(modules_table(found[0], depth), as_)
+        print_table(modules_table(found[0], depth, seen), as_)
     report(failures(found))
 
 

@@ -244,11 +244,14 @@ def candidates(setting: str, model: nn.Module, inputs: Sequence[Tensor]) -> Iter
         for each in PER_NORM:
             figures[f"{name}, {each} per norm element"] = macs + each * total.norm
     figures |= {name: each.explain(model, found)["flops"].total for name, each in ALL.items()}
+    names: dict[int, list[str]] = {}
     for name, flops in figures.items():
+        names.setdefault(flops, []).append(name)
+    for views in VIEWS:
         for factor in (1, 2):
-            for views in VIEWS:
+            for flops, equal in names.items():
                 words = [f"{views} views of"] * (views > 1) + ["2 x"] * (factor > 1)
-                convention = " ".join((*words, name))
+                convention = " ".join((*words, " = ".join(equal)))
                 yield Candidate(setting, convention, views * factor * flops, total.params)
 
 
@@ -284,13 +287,11 @@ def _candidates_at(row: Row) -> Iterator[Candidate]:
 def ranked(
     found: Iterable[Candidate], flops: Figure, params: Figure | None = None
 ) -> list[Candidate]:
-    """Those whose figures are the printed ones first, then by how far they are off."""
+    """Those with the printed figures first, as they were tried; the others by their difference."""
 
     def rank(each: Candidate) -> tuple[bool, bool, float]:
-        return (
-            not flops.equals(each.flops),
-            params is not None and not params.equals(each.params),
-            abs(flops.difference(each.flops)),
-        )
+        is_equal = flops.equals(each.flops)
+        differs = params is not None and not params.equals(each.params)
+        return not is_equal, differs, 0 if is_equal else abs(flops.difference(each.flops))
 
     return sorted(found, key=rank)

@@ -72,16 +72,19 @@ def list_table(rows: Iterable[Row]) -> Table:
     )
 
 
-def counted_table(found: Sequence[Counted]) -> Table:
-    """The counts of rows, users' networks, or blocks alone; with the backward pass if counted."""
+def counted_table(found: Sequence[Counted], views: int = 1) -> Table:
+    """The counts of rows, users' networks, or blocks alone; with the backward pass if counted.
+
+    Above 1, ``views`` add a column: the MACs of a video that is seen as so many clips and crops.
+    """
     counters = dict.fromkeys(name for each in found for name in each.answers)
     heads = [_target(each.cell) for each in found]
-    lines = [head | _figures(each) for head, each in zip(heads, found, strict=True)]
+    lines = [head | _figures(each, views) for head, each in zip(heads, found, strict=True)]
     cell = found[0].cell
     where = "Batch 1. " if cell.network is None else "At the inputs given. "
     title, legend = "Counts", [where + _UNITS]
     columns = [
-        *_QUANTITIES,
+        *_with_views(views),
         *(Column(name, ALL[name].title, compact, integer) for name in counters),
         Column("buffers", "Buffers", integer, is_wide=True),
         Column("closed_forms", "Closed forms met", checked, is_wide=True),
@@ -115,6 +118,13 @@ def counted_table(found: Sequence[Counted]) -> Table:
     )
 
 
+def _with_views(views: int) -> list[Column]:
+    """The columns of quantities, with the MACs of all views behind those of one."""
+    params, macs, *others = _QUANTITIES
+    of_video = [Column("video_macs", f"MACs of {views} views", compact, integer)]
+    return [params, macs, *(of_video if views > 1 else []), *others]
+
+
 def _target(cell: Cell) -> dict[str, Any]:
     """The columns that name what was counted."""
     if cell.block is not None:
@@ -124,18 +134,19 @@ def _target(cell: Cell) -> dict[str, Any]:
     return {"row": cell.target, "inputs": " + ".join(cell.inputs)}
 
 
-def _quantities(cost: Cost) -> dict[str, Any]:
+def _quantities(cost: Cost, views: int) -> dict[str, Any]:
     share = cost.matmul / cost.macs if cost.macs else 0.0
     kinds = {each.name: getattr(cost, each.name) for each in fields(Cost)}
-    return kinds | {"macs": cost.macs, "attention_share": share}
+    of_video = {"video_macs": views * cost.macs} if views > 1 else {}
+    return kinds | {"macs": cost.macs, **of_video, "attention_share": share}
 
 
-def _figures(each: Counted) -> dict[str, Any]:
+def _figures(each: Counted, views: int) -> dict[str, Any]:
     # without a count there is nothing to compare a closed form with
     figures: dict[str, Any] = dict.fromkeys(("macs", "buffers", "closed_forms"))
     figures["classes"] = row_of(each.cell).classes if each.cell.row else None
     if count := each.count:
-        figures |= _quantities(count.forward) | {"closed_forms": each.closed_forms}
+        figures |= _quantities(count.forward, views) | {"closed_forms": each.closed_forms}
         figures["buffers"] = count.buffers
         if backward := count.backward:
             figures |= {"backward_macs": backward.macs, "training_macs": count.total.macs}
@@ -148,7 +159,7 @@ def _figures(each: Counted) -> dict[str, Any]:
     }
 
 
-def modules_table(found: Counted, depth: int) -> Table:
+def modules_table(found: Counted, depth: int, views: int = 1) -> Table:
     """The modules of a row or network down to ``depth``, with the cost inside each."""
     cell = found.cell
     inputs = cell.inputs
@@ -156,12 +167,12 @@ def modules_table(found: Counted, depth: int) -> Table:
         inputs = tuple("x".join(map(str, clip)) for clip in row_of(cell).inputs)
     return Table(
         title=f"{cell.target}: {' + '.join(inputs)}",
-        columns=(Column("module", "Module"), Column("kind", "Kind"), *_QUANTITIES),
+        columns=(Column("module", "Module"), Column("kind", "Kind"), *_with_views(views)),
         lines=[
             {
                 "module": each.module or cell.target,
                 "kind": each.type,
-                **_quantities(each.forward),
+                **_quantities(each.forward, views),
             }
             for each in (found.count.modules if found.count else ())
             if not each.module or each.module.count(".") < depth

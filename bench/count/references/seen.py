@@ -190,12 +190,14 @@ class Seen:
             *(({f"{call.function}({call.detail})"}, call) for call in calls),
             *(({"call"}, call) for call in count.calls if call.input),
         ]
+        by_kind: dict[str, list[Rule]] = {}
+        for rule in self.rules:
+            by_kind.setdefault(rule.kind, []).append(rule)
         by_rules, ruled = 0, set[int]()
         for index, (kinds, event) in enumerate(events):
             module = modules[event.module]
-            found = [
-                each for each in self.rules if each.kind in kinds and self._is_in(module, each)
-            ]
+            of_kind = (rule for kind in kinds for rule in by_kind.get(kind, ()))
+            found = [rule for rule in of_kind if self._is_in(module, rule)]
             ours = event.amount if kinds & {*PRODUCTS} else 0
             if not (found and times[module]):
                 caller = callers.get(index, "") if ours else ""

@@ -27,6 +27,7 @@ def test_a_rule_that_is_blind_to_groups_or_missing_is_named(monkeypatch):
         assert [
             "nn.Conv3d, 3 groups: ours counts 64,324,260, the MACs are 21,441,420",
             "nn.Conv3d, depthwise: ours counts 73,717,644, the MACs are 3,879,876",
+            "MFNet: ours counts 114,439,968,768, the MACs are 11,045,296,128",
         ] == failures((ours(),))
     monkeypatch.delitem(rules.RULES, "baddbmm")
     said = "torch.baddbmm: ours raises UncountedOperator, the MACs are 210"
