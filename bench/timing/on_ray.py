@@ -27,9 +27,6 @@ T = TypeVar("T")
 RETRIES = 2
 """How often Ray repeats a task whose process, node or memory is lost."""
 
-STORE_BYTES = 1 << 28
-"""Object store of a Ray that is started here: only records pass through it."""
-
 
 @contextlib.contextmanager
 def joined(address: str | None, *, folder: Path | None = None) -> Iterator[int]:
@@ -42,7 +39,8 @@ def joined(address: str | None, *, folder: Path | None = None) -> Iterator[int]:
     require("ray")
     import ray
 
-    # a Ray that is started here would report to its makers
+    # a Ray that is started here would report to its makers, and take a third of the memory
+    os.environ.setdefault("RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES", str(1 << 28))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # by default a task that lacks memory is repeated for ever
     os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
@@ -59,13 +57,7 @@ def joined(address: str | None, *, folder: Path | None = None) -> Iterator[int]:
                 # Ray itself would wait a minute for an address where nothing answers
                 host, _, port = str(address).rpartition(":")
                 socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-            try:
-                ray.init(address=address or "auto", **options)
-            except ConnectionError:
-                if address:
-                    raise
-                options |= {"include_dashboard": False, "object_store_memory": STORE_BYTES}
-                ray.init(address="local", **options)
+            ray.init(address=address, **options)
         # Ray raises many kinds of errors: RuntimeError for another version, for example
         except Exception as error:
             raise ValueError(

@@ -28,12 +28,8 @@ class CGD(nn.Module):
         if channels < 1:
             raise ValueError(f"channels must be at least 1, got {channels}")
         self.channels = channels
-        self.w0 = nn.Parameter(torch.empty(channels, 1))
-        self.w1 = nn.Parameter(torch.empty(channels, 1))
-        self.w2 = nn.Parameter(torch.empty(channels, 1))
-        self.b0 = nn.Parameter(torch.zeros(channels))
-        self.b1 = nn.Parameter(torch.zeros(channels))
-        self.b2 = nn.Parameter(torch.zeros(channels))
+        self.w0, self.w1, self.w2 = (nn.Parameter(torch.empty(channels, 1)) for _ in range(3))
+        self.b0, self.b1, self.b2 = (nn.Parameter(torch.zeros(channels)) for _ in range(3))
         for weight in (self.w0, self.w1, self.w2):
             nn.init.xavier_uniform_(weight)
 

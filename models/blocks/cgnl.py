@@ -44,9 +44,7 @@ class CGNL(nn.Module):
             )
         inner = channels // 2
         self.channels, self.groups, self.impl = channels, groups, checked(impl)
-        self.t = nn.Conv3d(channels, inner, 1, bias=False)
-        self.p = nn.Conv3d(channels, inner, 1, bias=False)
-        self.g = nn.Conv3d(channels, inner, 1, bias=False)
+        self.t, self.p, self.g = (nn.Conv3d(channels, inner, 1, bias=False) for _ in range(3))
         self.z = nn.Conv3d(inner, channels, 1, groups=groups, bias=False)
         self.gn = nn.GroupNorm(groups, channels)
         nn.init.zeros_(self.gn.weight)

@@ -71,7 +71,7 @@ def _every_other(**settings: bool) -> Blocks:
 _PER_SCALE = "variant: one set of weights per scale; the text shares one"
 _N2 = partial(PNL, n=2)
 
-_DESCRIBED: tuple[Row, ...] = (
+_PLAIN: tuple[Row, ...] = (
     # MFNet and its blocks: Tables 1 to 5, Mini-Kinetics, 16 frames
     _mfnet("mfnet", {}),
     _mfnet("mfnet-nl", {CONV4: NonLocal}),
@@ -150,7 +150,4 @@ _OPTIMIZED = (
     "mfnet-pnl-concatenation r50-nl r50-cgnl r50-pnl-ucf101"
 ).split()
 
-ROWS: tuple[Row, ...] = (
-    *_DESCRIBED,
-    *(row.optimized() for row in _DESCRIBED if row.name in _OPTIMIZED),
-)
+ROWS: tuple[Row, ...] = (*_PLAIN, *(row.optimized() for row in _PLAIN if row.name in _OPTIMIZED))
