@@ -226,13 +226,11 @@ def explain(
     shown = [entry for each in entries.values() for entry in each]
     if as_ in (options.Format.JSON, options.Format.CSV):
         print_table(tidy_table(shown), as_)
-    elif not entries:
-        pass
-    elif len(entries) <= SHOWN_BY_TERM:
+    elif len(entries) > SHOWN_BY_TERM:
+        print_table(reconciliation_table(shown), as_)
+    else:
         for each in entries.values():
             print_table(statement_table(each), as_)
-    else:
-        print_table(reconciliation_table(shown), as_)
     if everything:
         write_document(
             results / "reconciliation.md", reconciliation_markdown(shown), command="explain"

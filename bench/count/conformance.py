@@ -1,9 +1,9 @@
 """Asks every counter about every operator and network of :mod:`vidcost.bench.count.operators`.
 
-Each runs as it is installed, in an isolated process, with gradients enabled.
+Each runs as it is installed, in an isolated process, without gradients.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.operators import CASES, Operator
-from vidcost.bench.count.reconcile import entries
-from vidcost.bench.count.references.asking import ALL, DEFAULT, quiet
-from vidcost.bench.count.references.reference import Convention, fault_of, importable, version
+from vidcost.bench.count.reconcile import Entry, reconcile_network
+from vidcost.bench.count.references.asking import ALL, DEFAULT
+from vidcost.bench.count.references.reference import Convention, version
 from vidcost.bench.isolation import Failed, isolated
 
 OURS = "ours"
@@ -48,7 +48,12 @@ def ask_counters() -> tuple[Statement, ...]:
 
 def ours() -> Statement:
     """What our counter says of every operator, on the meta device."""
-    figures = _each(lambda operator: count(*_on("meta", operator)).total.macs)
+    figures: dict[str, Figure] = {}
+    for operator in CASES:
+        try:
+            figures[operator.name] = count(*_on("meta", operator)).total.macs
+        except ValueError as error:
+            figures[operator.name] = f"raises {type(error).__name__}"
     return Statement(OURS, version("vidcost"), figures)
 
 
@@ -64,47 +69,28 @@ def failures(statements: Sequence[Statement]) -> list[str]:
     return lines
 
 
-def _each(figure: Callable[[Operator], int]) -> dict[str, Figure]:
-    figures: dict[str, Figure] = {}
-    for operator in CASES:
-        try:
-            figures[operator.name] = figure(operator)
-        except Exception as error:  # whatever a counter raises is its answer
-            figures[operator.name] = f"raises {type(error).__name__}"
-    return figures
-
-
 def _on(device: str, operator: Operator) -> tuple[nn.Module, *tuple[Tensor, ...]]:
     with torch.device(device):
-        return operator.network().eval(), *operator.inputs()
+        return operator.network().eval(), *(x.detach() for x in operator.inputs())
 
 
 def _ask(name: Convention) -> Statement:
-    status, terms = "missing", dict[str, str]()
+    entries, status = list[Entry](), "missing"
     try:
-        figures, terms, error = isolated(TIME_LIMIT_S, _figures_of, name)
+        entries = isolated(TIME_LIMIT_S, _entries, name)
+        error = next((each.error for each in entries if each.status == status), "")
     except Failed as failed:
         status, error = "timed out" if failed.status == "timed out" else "crashed", str(failed)
-    if error:
-        figures = {operator.name: status for operator in CASES}
+    figures: dict[str, Figure] = {operator.name: status for operator in CASES}
+    for each in entries if not error else ():
+        raised = f"raises {each.error.partition(':')[0]}"
+        figures[each.row] = raised if each.printed is None else each.printed
+    terms = {e.row: "; ".join(term.name for term in e.terms) for e in entries if e.remainder == 0}
     # without the build of torch: figures do not depend on it
     return Statement(name, ALL[name].version.partition("+")[0], figures, terms, error)
 
 
-def _figures_of(name: Convention) -> tuple[dict[str, Figure], dict[str, str], str]:
-    """What runs in the isolated process: all figures with their terms, or why there are none."""
-    reference, terms = ALL[name], dict[str, str]()
-
-    def figure(operator: Operator) -> int:
-        network, *inputs = _on("cpu", operator)
-        answer = reference.answer(network, tuple(x.detach() for x in inputs))
-        network, *inputs = _on("meta", operator)
-        explained = {name: reference.explain(network, count(network, *inputs))}
-        (entry, *_) = entries(operator.name, explained, {name: answer})
-        if entry.remainder == 0:
-            terms[operator.name] = "; ".join(term.name for term in entry.terms)
-        return answer.flops or 0
-
-    with quiet(), importable(reference):
-        fault = fault_of(reference)
-        return {} if fault else _each(figure), terms, fault
+def _entries(name: Convention) -> list[Entry]:
+    """What runs in the isolated process."""
+    networks = ((operator.name, *_on("cpu", operator)) for operator in CASES)
+    return [reconcile_network(row, net, x, (name,))[0] for row, net, *x in networks]

@@ -163,11 +163,12 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = meta.call_with_integers(func, name, args, kwargs)
         else:
             result = meta.call(func, args, kwargs)
-        results = [result] if isinstance(result, Tensor) else tensors_of((result,))
+        # what returns nothing writes to its arguments
+        results = tensors_of(args if result is None else (result,))
         if rule is None:
             self.operations += self.without_rule(name, args, results)
         else:
-            if kwargs:
+            if kwargs or whose == "vidcost":
                 rest = func._schema.arguments[len(args) :]
                 args = (*args, *(kwargs.get(each.name, each.default_value) for each in rest))
             out = result if whose != "vidcost" else results[0]
@@ -211,6 +212,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return [
             Operation(self.module, operator, kind, amount, operands, output, whose)
             for operator, kind, amount in parts
+            if amount
         ]
 
     def without_rule(
@@ -266,9 +268,10 @@ _NAMES: dict[Any, str] = {
 }
 _FUNCTIONS: dict[Callable[..., Any], str] = {
     **{getattr(of, name): name for of, names in _NAMES.items() for name in names.split()},
-    **dict.fromkeys((torch.ger, Tensor.ger), "outer"),
+    **dict.fromkeys((torch.ger, Tensor.ger, torch.kron, Tensor.kron), "outer"),
     **dict.fromkeys((F.rms_norm, torch.rms_norm), "rms_norm"),
     **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout), "dropout"),
+    **dict.fromkeys((F.alpha_dropout, F.feature_alpha_dropout), "dropout"),
     Tensor.mul_: "*",
 }
 _OPERATORS = {Tensor.matmul: "@", Tensor.mul: "*", Tensor.add: "+"}

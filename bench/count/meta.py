@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 if TYPE_CHECKING:
     from vidcost.papers.row import Row
 
 
-def on_meta(row: Row) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The network of ``row`` and its clips at batch 1, on the meta device.
+def on_meta(row: Row, batch: int = 1) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The network of ``row`` and its clips, on the meta device.
 
     Names, shapes and types are those of ``row.model()`` and ``row.clips()``.
     Raises: ValueError as ``row.model`` does.
     """
-    with torch.device("meta"), _Unfilled():
+    with torch.device("meta"):
         model = row.model()
     # not row.clips(): torch.randn imports sympy there, a third of a second
-    return model, tuple(torch.empty(1, *clip, device="meta") for clip in row.inputs)
+    return model, tuple(torch.empty(batch, *clip, device="meta") for clip in row.inputs)
 
 
 def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -33,7 +32,7 @@ def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     torch's meta kernels are written in Python, and networks repeat their layers: remembering the
     results of operators that return new tensors takes a third of the time off counting all rows.
     """
-    key = None if _may_alias(func) else _key((func, args, *kwargs.items()))
+    key = None if may_alias(func) else _key((func, args, *kwargs.items()))
     if key is None:
         return func(*args, **kwargs)
     if key not in _results:
@@ -49,7 +48,7 @@ _results: dict[Any, Any] = {}
 
 
 @cache
-def _may_alias(func: Any) -> bool:
+def may_alias(func: Any) -> bool:
     """Whether a result may share memory with an argument, or an argument changes."""
     return any(each.alias_info for each in (*func._schema.arguments, *func._schema.returns))
 
@@ -131,25 +130,3 @@ def _positions(indices: Sequence[Tensor | None]) -> list[Tensor | None]:
         is_mask = each is not None and each.dtype == torch.bool and not each.is_meta
         found += each.nonzero(as_tuple=True) if each is not None and is_mask else [each]
     return found
-
-
-class _Unfilled(TorchFunctionMode):
-    """Leaves out what only fills a tensor, where that is on the meta device.
-
-    There it has no values, and torch goes through Python to find that out.
-    """
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        # torch.nn.init passes its tensor by name
-        if func in _FILLS and (filled := args[0] if args else kwargs["tensor"]).is_meta:
-            return filled
-        return func(*args, **kwargs)
-
-
-_FILLS = {
-    *(getattr(nn.init, name) for name in vars(nn.init) if name.endswith("_") and name[0] != "_"),
-    *(Tensor.fill_, Tensor.zero_, Tensor.uniform_, Tensor.normal_),
-}

@@ -51,6 +51,8 @@ class Multiplication:
         if self.product is None or self.product.output != shape:
             return None
         rank, operands = len(shape), (each or () for each in self.product.operands)
+        if not rank:
+            return None
         left, right = ((1,) * (rank - len(each)) + each for each in operands)
         is_summed = any(left[dim] == right[dim] for dim in dims or range(rank))
         return self.product if is_summed else None

@@ -9,6 +9,7 @@ but that kernels of 3-D convolutions use 2, 3 and 7 again, or a pass would take 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -62,66 +63,54 @@ def _call(
     return Operator(name, partial(Calls, function, *parameters), shapes, macs)
 
 
-def _late(owner: Any, name: str, **options: Any) -> Callable[..., Tensor]:
-    """A function that is looked up when it is called: some counters replace it."""
-    return lambda *operands: getattr(owner, name)(*operands, **options)
-
-
-_KERNELS: dict[int, tuple[int, ...]] = {1: (7,), 2: (7, 11), 3: (2, 3, 7)}
-_ENTRIES = 2 * 3 * 7
-
-
-def _conv(
-    layer: str,
-    into: int,
-    out: int,
-    size: tuple[int, ...],
-    macs: int,
-    label: str = "",
-    **options: Any,
+def _layer(
+    layer: str, macs: int, shape: Shape, *args: Any, label: str | None = None, **options: Any
 ) -> Operator:
-    """Two inputs of ``size``; the kernel follows from its dimensions."""
-    name = label or "".join(f", {key} {value}" for key, value in options.items())
-    options = {"bias": False} | options
-    build = partial(getattr(nn, layer), into, out, _KERNELS[len(size)], **options)
-    return Operator(f"nn.{layer}{name}", build, ((2, into, *size),), macs)
+    """A layer of torch, named with its options or a label."""
+    said = "".join(f", {key} {value}" for key, value in options.items() if key != "bias")
+    build = partial(getattr(nn, layer), *args, **options)
+    return Operator(f"nn.{layer}{said if label is None else label}", build, (shape,), macs)
 
 
+_CLIP, _TOKENS = (2, 3, 12, 15, 23), (2, 3, 5)
 _VOLUME = 11 * 13 * 17
+_ENTRIES = 2 * 3 * 7
 _CONV3D = 2 * 5 * _VOLUME * 3 * _ENTRIES
 _TRANSPOSED3D = 2 * 3 * _VOLUME * 5 * _ENTRIES
 _GROUPED = 2 * 21 * _VOLUME * 5 * _ENTRIES
 
+_conv = partial(_layer, bias=False)
+_conv3d = partial(_conv, "Conv3d")
+_transposed = partial(_conv, "ConvTranspose3d")
+_K2, _K3 = (7, 11), (2, 3, 7)
+
+# outputs of (2, 5, 11), (2, 5, 13, 17) and, if not said otherwise, (2, 5, 11, 13, 17)
 CONVOLUTIONS = (
-    # (2, 5, 11) out
-    _conv("Conv1d", 3, 5, (17,), 2 * 5 * 11 * 3 * 7),
-    # (2, 5, 13, 17) out
-    _conv("Conv2d", 3, 5, (19, 27), 2 * 5 * 13 * 17 * 3 * 7 * 11),
-    # (2, 5, 11, 13, 17) out
-    _conv("Conv3d", 3, 5, (12, 15, 23), _CONV3D),
-    _call(
-        "F.conv3d", _late(F, "conv3d"), _CONV3D, (2, 3, 12, 15, 23), parameters=((5, 3, 2, 3, 7),)
-    ),
-    _conv("Conv3d", 3, 5, (12, 15, 23), _CONV3D, " with bias", bias=True),
+    _conv("Conv1d", 2 * 5 * 11 * 3 * 7, (2, 3, 17), 3, 5, 7),
+    _conv("Conv2d", 2 * 5 * 13 * 17 * 3 * 7 * 11, (2, 3, 19, 27), 3, 5, _K2),
+    _conv3d(_CONV3D, _CLIP, 3, 5, _K3),
+    _call("F.conv3d", lambda *x: F.conv3d(*x), _CONV3D, _CLIP, parameters=((5, 3, *_K3),)),
+    _layer("Conv3d", _CONV3D, _CLIP, 3, 5, _K3, label=" with bias"),
     # padding is multiplied too
-    _conv("Conv3d", 3, 5, (10, 13, 17), _CONV3D, padding=(1, 1, 3)),
+    _conv3d(_CONV3D, (2, 3, 10, 13, 17), 3, 5, _K3, padding=(1, 1, 3)),
     # (2, 5, 11, 7, 5) out
-    _conv("Conv3d", 3, 5, (12, 15, 19), 2 * 5 * 11 * 7 * 5 * 3 * _ENTRIES, stride=(1, 2, 3)),
-    _conv("Conv3d", 3, 5, (14, 17, 29), _CONV3D, dilation=(3, 2, 2)),
+    _conv3d(2 * 5 * 11 * 7 * 5 * 3 * _ENTRIES, (2, 3, 12, 15, 19), 3, 5, _K3, stride=(1, 2, 3)),
+    _conv3d(_CONV3D, (2, 3, 14, 17, 29), 3, 5, _K3, dilation=(3, 2, 2)),
     # 5 channels in and 7 out in each of 3 groups: (2, 21, 11, 13, 17) out
-    _conv("Conv3d", 15, 21, (12, 15, 23), _GROUPED, ", 3 groups", groups=3),
+    _conv3d(_GROUPED, (2, 15, 12, 15, 23), 15, 21, _K3, groups=3, label=", 3 groups"),
     # each channel for itself: (2, 19, 11, 13, 17) out
-    _conv("Conv3d", 19, 19, (12, 15, 23), 2 * 19 * _VOLUME * _ENTRIES, ", depthwise", groups=19),
-    # (2, 5, 17) out
-    _conv("ConvTranspose1d", 3, 5, (11,), 2 * 3 * 11 * 5 * 7),
-    # (2, 5, 19, 27) out
-    _conv("ConvTranspose2d", 3, 5, (13, 17), 2 * 3 * 13 * 17 * 5 * 7 * 11),
-    # (2, 5, 12, 15, 23) out
-    _conv("ConvTranspose3d", 3, 5, (11, 13, 17), _TRANSPOSED3D),
-    # (2, 5, 22, 27, 39) out
-    _conv("ConvTranspose3d", 3, 5, (11, 13, 17), _TRANSPOSED3D, stride=2),
+    _conv3d(
+        *(2 * 19 * _VOLUME * _ENTRIES, (2, 19, 12, 15, 23), 19, 19, _K3),
+        groups=19,
+        label=", depthwise",
+    ),
+    # each of these elements goes into each channel, times the entries
+    _conv("ConvTranspose1d", 2 * 3 * 11 * 5 * 7, (2, 3, 11), 3, 5, 7),
+    _conv("ConvTranspose2d", 2 * 3 * 13 * 17 * 5 * 7 * 11, (2, 3, 13, 17), 3, 5, _K2),
+    _transposed(_TRANSPOSED3D, (2, 3, 11, 13, 17), 3, 5, _K3),
+    _transposed(_TRANSPOSED3D, (2, 3, 11, 13, 17), 3, 5, _K3, stride=2),
     # 2 x 15 channels in, each to 7: as many as in the groups above
-    _conv("ConvTranspose3d", 15, 21, (11, 13, 17), _GROUPED, ", 3 groups", groups=3),
+    _transposed(_GROUPED, (2, 15, 11, 13, 17), 15, 21, _K3, groups=3, label=", 3 groups"),
 )
 
 _ONE = 3 * 5 * 7
@@ -129,9 +118,7 @@ _PAIR = 2 * _ONE
 
 
 def _einsum(equation: str, macs: int, *shapes: Shape) -> Operator:
-    return _call(
-        f"einsum {equation}", lambda *x: _late(torch, "einsum")(equation, *x), macs, *shapes
-    )
+    return _call(f"einsum {equation}", lambda *x: torch.einsum(equation, *x), macs, *shapes)
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
@@ -146,29 +133,29 @@ def _self_attention() -> nn.Module:
 
 
 PRODUCTS = (
-    Operator("nn.Linear on 2-D", partial(nn.Linear, 5, 7), ((3, 5),), _ONE),
-    Operator("nn.Linear on 3-D", partial(nn.Linear, 5, 7), ((2, 3, 5),), _PAIR),
-    _call("F.linear", _late(F, "linear"), _PAIR, (2, 3, 5), parameters=((7, 5), (7,))),
-    _call("x @ parameter", _product, _PAIR, (2, 3, 5), parameters=((5, 7),)),
-    _call("torch.mm", _late(torch, "mm"), _ONE, (3, 5), (5, 7)),
-    _call("torch.bmm", _late(torch, "bmm"), _PAIR, (2, 3, 5), (2, 5, 7)),
+    _layer("Linear", _ONE, (3, 5), 5, 7, label=" on 2-D"),
+    _layer("Linear", _PAIR, _TOKENS, 5, 7, label=" on 3-D"),
+    _call("F.linear", lambda *x: F.linear(*x), _PAIR, _TOKENS, parameters=((7, 5), (7,))),
+    _call("x @ parameter", _product, _PAIR, _TOKENS, parameters=((5, 7),)),
+    _call("torch.mm", lambda *x: torch.mm(*x), _ONE, (3, 5), (5, 7)),
+    _call("torch.bmm", lambda *x: torch.bmm(*x), _PAIR, _TOKENS, (2, 5, 7)),
     _call("4-D @ 2-D", _product, 11 * _PAIR, (2, 11, 3, 5), (5, 7)),
     # batches (2, 1) and (1, 11) make (2, 11)
     _call("4-D @ 4-D, broadcasting", _product, 11 * _PAIR, (2, 1, 3, 5), (1, 11, 5, 7)),
     # backward: a product with the matrix, and an outer product, which is its gradient
     _call("2-D @ vector", _product, 3 * 5, (3, 5), (5,)),
-    _call("3-D @ vector", _product, 2 * 3 * 5, (2, 3, 5), (5,)),
+    _call("3-D @ vector", _product, 2 * 3 * 5, _TOKENS, (5,)),
     # of these equations fvcore has a rule of its own for the first
     _einsum("bkn,bkm->bnm", _PAIR, (2, 5, 3), (2, 5, 7)),
-    _einsum("bnk,bmk->bnm", _PAIR, (2, 3, 5), (2, 7, 5)),
+    _einsum("bnk,bmk->bnm", _PAIR, _TOKENS, (2, 7, 5)),
     _einsum("bhnk,bhmk->bhnm", 11 * _PAIR, (2, 11, 3, 5), (2, 11, 7, 5)),
     _einsum("bcthw,oc->bothw", 2 * _VOLUME * 3 * 5, (2, 3, 11, 13, 17), (5, 3)),
-    _call("torch.addmm", _late(torch, "addmm"), _ONE, (3, 7), (3, 5), (5, 7)),
-    _call("torch.baddbmm", _late(torch, "baddbmm"), _PAIR, (2, 3, 7), (2, 3, 5), (2, 5, 7)),
+    _call("torch.addmm", lambda *x: torch.addmm(*x), _ONE, (3, 7), (3, 5), (5, 7)),
+    _call("torch.baddbmm", lambda *x: torch.baddbmm(*x), _PAIR, (2, 3, 7), _TOKENS, (2, 5, 7)),
     # 3 heads, 5 queries, 7 keys, width 11: scores, and scores times values
     _call(
         "F.scaled_dot_product_attention",
-        *(_late(F, "scaled_dot_product_attention"), 2 * 11 * _PAIR),
+        *(lambda *x: F.scaled_dot_product_attention(*x), 2 * 11 * _PAIR),
         *((2, 3, 5, 11), (2, 3, 7, 11), (2, 3, 7, 11)),
     ),
     # 3 clips of 5 positions, 2 heads of width 7: four projections 14 -> 14, and two products
@@ -178,43 +165,39 @@ PRODUCTS = (
 )
 
 
-def _layer(layer: str, shape: Shape, *args: Any, label: str = "", **options: Any) -> Operator:
-    return Operator(f"nn.{layer}{label}", partial(getattr(nn, layer), *args, **options), (shape,))
-
-
 def _resampling(mode: str, *size: int) -> Operator:
-    function = _late(F, "interpolate", scale_factor=2, mode=mode)
-    return _call(f"F.interpolate, {mode} {len(size)}d", function, 0, (2, 3, *size))
+    name = f"F.interpolate, {mode} {len(size)}d"
+    return _call(name, lambda x: F.interpolate(x, None, 2, mode), 0, (2, 3, *size))
 
 
 _MAP = (2, 3, 11, 13)
-_CLIP = (2, 3, 5, 7, 11)
+_SMALL = (2, 3, 5, 7, 11)
 _LARGE = (2, 3, 11, 13, 17)
 
 NO_PRODUCTS = (
-    _layer("BatchNorm1d", (2, 3, 5), 3),
-    _layer("BatchNorm3d", _CLIP, 3),
-    _layer("BatchNorm3d", _CLIP, 3, affine=False, label=", not affine"),
-    _layer("GroupNorm", (2, 15, 7, 11, 13), 3, 15),
-    _layer("LayerNorm", (2, 3, 7), 7),
-    _layer("InstanceNorm3d", _CLIP, 3),
-    _layer("RMSNorm", (2, 3, 7), 7),
-    _layer("MaxPool3d", _CLIP, 2),
-    _layer("AvgPool2d", (2, 3, 7, 11), 2),
-    _layer("AvgPool3d", _CLIP, 2),
-    _layer("AdaptiveAvgPool2d", _MAP, 1),
-    _layer("AdaptiveAvgPool3d", _LARGE, 1),
-    _call("F.adaptive_avg_pool3d", _late(F, "adaptive_avg_pool3d", output_size=1), 0, _LARGE),
+    _layer("BatchNorm1d", 0, (2, 3, 5), 3),
+    _layer("BatchNorm3d", 0, _SMALL, 3),
+    _layer("BatchNorm3d", 0, _SMALL, 3, affine=False, label=", not affine"),
+    _layer("GroupNorm", 0, (2, 15, 7, 11, 13), 3, 15),
+    _layer("LayerNorm", 0, (2, 3, 7), 7),
+    _layer("InstanceNorm3d", 0, _SMALL, 3),
+    _layer("RMSNorm", 0, (2, 3, 7), 7),
+    _layer("MaxPool3d", 0, _SMALL, 2),
+    _layer("AvgPool2d", 0, (2, 3, 7, 11), 2),
+    _layer("AvgPool3d", 0, _SMALL, 2),
+    _layer("AdaptiveAvgPool2d", 0, _MAP, 1),
+    _layer("AdaptiveAvgPool3d", 0, _LARGE, 1),
+    _call("F.adaptive_avg_pool3d", lambda x: F.adaptive_avg_pool3d(x, 1), 0, _LARGE),
     _call("global mean, x.mean((2, 3, 4))", partial(torch.mean, dim=(2, 3, 4)), 0, _LARGE),
-    _layer("Upsample", _MAP, scale_factor=2, label=", nearest 2d"),
+    _layer("Upsample", 0, _MAP, scale_factor=2, label=", nearest 2d"),
     _resampling("nearest", 11, 13),
     _resampling("nearest", 7, 11, 13),
     _resampling("bilinear", 11, 13),
     _resampling("trilinear", 7, 11, 13),
-    _call("F.softmax", _late(F, "softmax", dim=-1), 0, (3, 5, 7)),
-    _layer("Softmax", (3, 5, 7), dim=-1),
+    _call("F.softmax", lambda x: F.softmax(x, -1), 0, (3, 5, 7)),
+    _layer("Softmax", 0, (3, 5, 7), dim=-1, label=""),
     _call("x * parameter", lambda x, y: x * y, 0, (3, 5), parameters=((5,),)),
-    _layer("ReLU", (3, 5)),
+    _layer("ReLU", 0, (3, 5)),
 )
 
 
@@ -236,37 +219,28 @@ class _Block(nn.Module):
         return x + self.down(self.activation(self.up(x)))  # type: ignore[no-any-return]
 
 
-class _VideoMae(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.patches = nn.Conv3d(3, 192, (2, 16, 16), (2, 16, 16))
-        self.layers = nn.Sequential(*(_Block(192, 3) for _ in range(12)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(self.patches(x).flatten(2).mT)  # type: ignore[no-any-return]
+def _video_mae() -> nn.Module:
+    patches, tokens = nn.Conv3d(3, 192, (2, 16, 16), (2, 16, 16)), Calls(lambda x: x.flatten(2).mT)
+    return nn.Sequential(patches, tokens, *(_Block(192, 3) for _ in range(12)))
 
 
-class _Lstm(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm, self.head = nn.LSTM(512, 256, 2, batch_first=True), nn.Linear(256, 200)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.lstm(x)[0])  # type: ignore[no-any-return]
+def _lstm() -> nn.Module:
+    lstm = nn.LSTM(512, 256, 2, batch_first=True)
+    return nn.Sequential(lstm, Calls(itemgetter(0)), nn.Linear(256, 200))
 
 
 _CLIP_OF_16 = (1, 3, 16, 224, 224)
 NETWORKS = (
     # 8 x 14 x 14 patches of 1536 elements; 12 layers of 12 x 192^2 weights and two products
     Operator(
-        *("VideoMAE, 12 layers of width 192", _VideoMae, (_CLIP_OF_16,)),
+        *("VideoMAE, 12 layers of width 192", _video_mae, (_CLIP_OF_16,)),
         1568 * (1536 * 192 + 12 * (12 * 192**2 + 2 * 1568 * 192)),
     ),
     # as its authors' code has it
     Operator("MFNet", lambda: select(["mfnet"])[0].model(), (_CLIP_OF_16,), 11_045_296_128),
     # 4 gates from 512 or 256 inputs and 256 states, and 200 classes, in each of 16 steps
     Operator(
-        *("LSTM, 2 layers of width 256", _Lstm, ((1, 16, 512),)),
+        *("LSTM, 2 layers of width 256", _lstm, ((1, 16, 512),)),
         16 * (4 * 256 * (512 + 256 + 2 * 256) + 256 * 200),
     ),
 )

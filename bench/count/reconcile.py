@@ -21,6 +21,7 @@ from vidcost.bench.count.references.reference import (
     Quantity,
     Status,
     Term,
+    sums,
 )
 from vidcost.papers.figures import Figure
 from vidcost.papers.row import Row
@@ -186,26 +187,19 @@ def entries(
 ) -> list[Entry]:
     """What each counter should print beside its answer, for those that have one."""
     found = []
-    for counter, quantity, should in (
-        (counter, quantity, should)
-        for counter, each in explained.items()
-        for quantity, should in each.items()
-        if counter in answers
-    ):
-        answer, terms, printed = answers[counter], should.terms, getattr(answers[counter], quantity)
-        parts = answer.parts if quantity == "flops" else {"params": printed} if printed else {}
-        if sizes := parts.get(TRACED_SIZES, 0):
-            terms, parts = (*terms, Term(TRACED_SIZES, TRACED_SIZES, sizes)), {}
-        # a counter that gives no parts is compared by its total
-        names = dict.fromkeys((*should.parts, *parts)) if parts else ()
-        off = {part: parts.get(part, 0) - should.parts.get(part, 0) for part in names}
-        found.append(
-            Entry(
-                *(name, counter, quantity, sum(should.ours.values()), terms, printed),
-                {part: amount for part, amount in off.items() if amount},
-                *(answer.version, answer.status, answer.error),
-            )
-        )
+    asked = [(counter, answers[counter]) for counter in explained if counter in answers]
+    for counter, answer in asked:
+        for quantity, should in explained[counter].items():
+            printed = getattr(answer, quantity)
+            parts = answer.parts if quantity == "flops" else {"params": printed} if printed else {}
+            terms = should.terms
+            if sizes := parts.get(TRACED_SIZES, 0):
+                terms, parts = (*terms, Term(TRACED_SIZES, TRACED_SIZES, sizes)), {}
+            # a counter that gives no parts is compared by its total
+            names = dict.fromkeys((*should.parts, *parts)) if parts else ()
+            off = sums((part, parts.get(part, 0) - should.parts.get(part, 0)) for part in names)
+            ours, says = sum(should.ours.values()), (answer.version, answer.status, answer.error)
+            found.append(Entry(name, counter, quantity, ours, terms, printed, off, *says))
     return found
 
 

@@ -93,14 +93,24 @@ def _product(left: int, right: int, *, mixed: bool = False) -> Rule:
     return rule
 
 
-def _outer(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-    # addr(self, vec1, vec2)
-    return _complex(product_kind(is_constant, *args[1:3]), out.numel(), out)
+def _amount(of: Callable[[Args, Any], int], kind: str = "") -> Rule:
+    """An amount by arguments and result: of ``kind``, or MACs of a product of the arguments."""
+
+    def rule(args: Args, out: Any, is_constant: IsConstant) -> tuple[str, int]:
+        if kind:
+            return kind, of(args, out)
+        # integers are positions
+        tensors = (
+            x for x in args if isinstance(x, Tensor) and (x.is_floating_point() or x.is_complex())
+        )
+        return _complex(product_kind(is_constant, *tensors), of(args, out), out)
+
+    return rule
 
 
-def _filtered(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+def _filter(args: Args) -> int:
     # (input, weight, ...)
-    return "conv", out.numel() * math.prod(args[1].shape[1:])
+    return math.prod(args[1].shape[1:])
 
 
 def _packed(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
@@ -109,37 +119,56 @@ def _packed(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]
     return "linear" if weight.dim() == 2 else "conv", out.numel() * math.prod(weight.shape[1:])
 
 
-def _attention(args: Args, out: Tensor, is_constant: IsConstant) -> list[tuple[str, str, int]]:
-    # (query, key, value, ...), each (B, heads, positions, width). Both products in full: a causal
-    # mask saves none by this convention. The operators are those of attention in parts.
-    query, key, value = args[:3]
-    scores = math.prod(query.shape[:-1]) * key.shape[-2]
-    return [
-        ("bmm", "matmul", scores * query.shape[-1]),
-        ("_safe_softmax", "softmax", scores),
-        ("bmm", "matmul", scores * value.shape[-1]),
-    ]
+def _attention(keys: Callable[[Args], int]) -> Rule:
+    """(query, key, value, ...), each (..., width), with so many ``keys`` for each query.
 
+    Both products in full: a mask saves none by this convention. The operators are those of
+    attention in parts.
+    """
 
-def _attention_backward(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-    # (grad_output, query, key, value, ...). The kernels keep no scores: they compute query x key
-    # anew, then the gradients of value, scores, query and key. Five products, where attention in
-    # parts needs four.
-    query, key, value = args[1:4]
-    positions = math.prod(query.shape[:-1])
-    return "matmul", positions * key.shape[-2] * (3 * query.shape[-1] + 2 * value.shape[-1])
-
-
-def _coordinates(operands: int) -> Rule:
-    """As many products for each element of the result as the first argument has columns."""
-
-    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-        return product_kind(is_constant, *args[:operands]), out.numel() * args[0].shape[-1]
+    def rule(args: Args, out: Any, is_constant: IsConstant) -> list[tuple[str, str, int]]:
+        query, _, value = args[:3]
+        scores = math.prod(query.shape[:-1]) * keys(args)
+        return [
+            ("bmm", "matmul", scores * query.shape[-1]),
+            ("_safe_softmax", "softmax", scores),
+            ("bmm", "matmul", scores * value.shape[-1]),
+        ]
 
     return rule
 
 
-def _trilinear(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+def _attention_backward(keys: Callable[[Args], int], query: int = 0) -> Rule:
+    """The gradients, with query, key and value from argument ``query`` on.
+
+    The kernels keep no scores: they compute query x key anew, then the gradients of value, scores,
+    query and key. Five products, where attention in parts needs four.
+    """
+
+    def macs(args: Args, out: Any) -> int:
+        q, _, v = args[query : query + 3]
+        return math.prod(q.shape[:-1]) * keys(args) * (3 * q.shape[-1] + 2 * v.shape[-1])
+
+    return _amount(macs, "matmul")
+
+
+def _coordinates(args: Args, out: Tensor) -> int:
+    # as many for each element of the result as the first argument has columns
+    return out.numel() * int(args[0].shape[-1])
+
+
+def _bags(rows: int, weights: int | None = None) -> Rule:
+    """Sums of so many ``rows``, as wide as the first argument, if each has a weight."""
+    return _amount(
+        lambda args, out: (
+            0
+            if weights is not None and args[weights] is None
+            else args[rows].numel() * args[0].shape[-1]
+        )
+    )
+
+
+def _trilinear(args: Args, out: Tensor) -> int:
     # (a, b, c, dimensions that each lacks, dimensions summed): first a and b, summed over what c
     # lacks, then c. nn.Bilinear's are (N 1 I 1), (1 O I J), (N 1 1 J).
     *lacking, summed = args[3:7]
@@ -150,45 +179,39 @@ def _trilinear(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, i
             sizes[dim] = size
     first = math.prod(s for d, s in enumerate(sizes) if not (d in lacking[0] and d in lacking[1]))
     then = math.prod(s for d, s in enumerate(sizes) if not (d in summed and d in lacking[2]))
-    return product_kind(is_constant, *args[:3]), first + then
+    return first + then
 
 
-def _eliminated(factored: Callable[[int], int], substitutions: int) -> Rule:
-    """``factored`` for each matrix of n rows, and ``substitutions`` for each solution.
+def _eliminated(factored: Callable[[int, int], int], substitutions: int, matrix: int = 0) -> Rule:
+    """``factored`` for each ``matrix`` of so many rows and columns, and ``substitutions``.
 
-    The arguments begin with the matrix; the result is it factored, or the solutions.
+    Those are for each solution. The result is the matrix factored, or the solutions.
     """
 
-    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-        n = args[0].shape[-1]
-        macs = math.prod(args[0].shape[:-2]) * factored(n)
-        macs += out.numel() // n * substitutions * (n * (n - 1) // 2)
-        tensors = (each for each in args if isinstance(each, Tensor))
-        return _complex(product_kind(is_constant, *tensors), macs, out)
+    def macs(args: Args, out: Tensor) -> int:
+        *batch, rows, columns = args[matrix].shape
+        solutions = out.numel() // max(rows, 1)
+        substituted = solutions * substitutions * (rows * (rows - 1) // 2)
+        return math.prod(batch) * factored(rows, columns) + substituted
 
-    return rule
-
-
-def _lu(n: int) -> int:
-    return n * (n - 1) * (2 * n - 1) // 6
+    return _amount(macs)
 
 
-def _fourier(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
+def _none(rows: int, columns: int) -> int:
+    return 0
+
+
+def _lu(rows: int, columns: int) -> int:
+    return sum((rows - k) * (columns - k) for k in range(1, min(rows, columns) + 1))
+
+
+def _fourier(args: Args, out: Tensor) -> int:
     # (x, dimensions, ...)
     real = next((each for each in (args[0], out) if not each.is_complex()), None)
     side = args[0] if real is None else real
     points = math.prod(side.shape[dim] for dim in args[1])
     operations = 5 * side.numel() * math.log2(points)
-    return "linear", int(operations / (2 if real is None else 4))
-
-
-def _elements(kind: str, of: int | None = 0) -> Rule:
-    """Elements of an argument, or of what comes out."""
-
-    def rule(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
-        return kind, (out if of is None else args[of]).numel()
-
-    return rule
+    return int(operations / (2 if real is None else 4))
 
 
 def _named(names: str, rule: Rule) -> dict[str, Rule]:
@@ -202,29 +225,65 @@ def _elementwise(kind: str, names: str, backward: str = "") -> dict[str, Rule]:
     """
     backward += "".join(f" {name}_backward" for name in names.split())
     gradients = " ".join(name for name in backward.split() if hasattr(torch.ops.aten, name))
-    rule = _elements(kind, of=None if kind == "pool" else 0)
-    return _named(names, rule) | _named(gradients, _elements(kind))
+    into = _amount(lambda args, out: args[0].numel(), kind)
+    outof = _amount(lambda args, out: out.numel(), kind)
+    return _named(names, outof if kind == "pool" else into) | _named(gradients, into)
 
+
+_NATTEN = " ".join(
+    f"natten::{kernel}na{rank}d_{{0}}"
+    for kernel in ("", "hopper_", "blackwell_", "reference_")
+    for rank in (1, 2, 3)
+)
 
 RULES: dict[str, Rule] = {
     **_named("convolution _convolution convolution_overrideable", _convolution),
     # as a convolution; sampling is resampling. Dai et al. 2017, Eq. 2
-    **_named("torchvision::deform_conv2d", _filtered),
+    **_named(
+        "torchvision::deform_conv2d", _amount(lambda args, out: out.numel() * _filter(args), "conv")
+    ),
+    # a filter for each channel
+    **_named(
+        "*::causal_conv1d_fwd *::_causal_conv1d_fwd_cpp",
+        _amount(lambda args, out: args[0].numel() * _filter(args), "conv"),
+    ),
     # of experts: each row, or column, takes one of the matrices
     **_named("mm bmm mv dot vdot _int_mm _grouped_mm", _product(0, 1)),
-    **_named("_scaled_mm _scaled_grouped_mm", _product(0, 1, mixed=True)),
+    **_named(
+        "_scaled_mm _scaled_mm_v2 _scaled_grouped_mm _scaled_grouped_mm_v2",
+        _product(0, 1, mixed=True),
+    ),
     **_named("addmm baddbmm addbmm addmv _addmm_activation", _product(1, 2)),
-    **_named("addr", _outer),
+    **_named("addr", _amount(lambda args, out: out.numel())),
+    # the difference of two products
+    **_named("linalg_cross", _amount(lambda args, out: 2 * out.numel())),
     # (theta, size, align_corners): each coordinate is a row of theta times a position and 1
-    **_named("affine_grid_generator", _coordinates(1)),
-    **_named("_trilinear", _trilinear),
-    # (x, y, ...): the difference of each coordinate is squared and added, by a product or not
-    **_named("_euclidean_dist _cdist_forward", _coordinates(2)),
-    **_named("_fft_c2c _fft_r2c _fft_c2r", _fourier),
-    **_named("linalg_cholesky_ex cholesky", _eliminated(lambda n: (n**3 - n) // 6, 0)),
-    **_named("linalg_lu_factor_ex _linalg_det _linalg_slogdet", _eliminated(_lu, 0)),
+    **_named("affine_grid_generator", _amount(_coordinates)),
+    **_named("_trilinear", _amount(_trilinear)),
+    # (x, y, norm): the difference of each coordinate is squared and added, by a product or not; by
+    # another norm than 2 it is not squared
+    **_named("_euclidean_dist", _amount(_coordinates)),
+    **_named("_cdist_forward", _amount(lambda args, out: (args[2] == 2) * _coordinates(args, out))),
+    **_named("_pdist_forward", _amount(lambda args, out: (args[1] == 2) * _coordinates(args, out))),
+    # (rows, indices, ..., weights, ...); (gradient, indices, ..., weights, ...); (gradient, rows,
+    # indices, ...)
+    **_named("_embedding_bag _embedding_bag_forward_only", _bags(1, weights=6)),
+    **_named("_embedding_bag_backward", _bags(1, weights=10)),
+    **_named("_embedding_bag_dense_backward", _bags(1, weights=8)),
+    **_named("_embedding_bag_per_sample_weights_backward", _bags(2)),
+    # selective scan of u (B, D, L), delta, A (D, N), B, C: for each element C times N states, which
+    # are made by multiplications element by element. Gu & Dao 2023, Algorithm 2
+    **_named(
+        "*::selective_scan_fwd",
+        _amount(lambda args, out: args[0].numel() * args[2].shape[-1], "matmul"),
+    ),
+    **_named("_fft_c2c _fft_r2c _fft_c2r", _amount(_fourier, "linear")),
+    **_named("linalg_cholesky_ex cholesky", _eliminated(lambda n, _: (n**3 - n) // 6, 0)),
+    **_named("linalg_lu linalg_lu_factor_ex _linalg_det _linalg_slogdet", _eliminated(_lu, 0)),
     **_named("linalg_inv_ex _linalg_solve_ex", _eliminated(_lu, 2)),
-    **_named("linalg_solve_triangular", _eliminated(lambda n: 0, 1)),
+    **_named("linalg_solve_triangular", _eliminated(_none, 1)),
+    **_named("linalg_lu_solve", _eliminated(_none, 2)),
+    **_named("cholesky_solve", _eliminated(_none, 2, matrix=1)),
     **_named(
         "quantized::linear quantized::linear_dynamic quantized::linear_relu quantized::conv1d "
         "quantized::conv2d quantized::conv3d quantized::conv2d_relu quantized::conv3d_relu",
@@ -234,8 +293,10 @@ RULES: dict[str, Rule] = {
         "_scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu "
         "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
         "_scaled_dot_product_fused_attention_overrideable",
-        _attention,
+        _attention(lambda args: args[1].shape[-2]),
     ),
+    # of NATTEN: each query has the keys of a window, (batch, *positions, heads, width)
+    **_named(_NATTEN.format("forward"), _attention(lambda args: math.prod(args[3]))),
     **_elementwise(
         "norm",
         "native_batch_norm cudnn_batch_norm miopen_batch_norm _native_batch_norm_legit "
@@ -273,10 +334,11 @@ RULES: dict[str, Rule] = {
         "_scaled_dot_product_flash_attention_for_cpu_backward "
         "_scaled_dot_product_efficient_attention_backward "
         "_scaled_dot_product_cudnn_attention_backward",
-        _attention_backward,
+        _attention_backward(lambda args: args[2].shape[-2], query=1),
     ),
+    **_named(_NATTEN.format("backward"), _attention_backward(lambda args: math.prod(args[6]))),
     # half its input comes out of a gated linear unit
-    **_named("glu_backward", _elements("activation", of=1)),
+    **_named("glu_backward", _amount(lambda args, out: args[1].numel(), "activation")),
 }
 """Rules by operator: those of aten by their names, without the underscore of in-place forms."""
 
@@ -288,24 +350,26 @@ FREE: set[str] = set(
     "index_fill slice_scatter select_scatter fill zero nonzero unique_consecutive _unique _unique2 "
     "unique_dim im2col col2im masked_select masked_scatter take put index_copy channel_shuffle "
     "native_channel_shuffle diag_embed diagonal_scatter as_strided_scatter max_unpool2d "
-    "max_unpool3d lift resize "
+    "max_unpool3d lift resize resize_as _chunk_cat _unsafe_masked_index block_diag rot90 lu_unpack "
+    "_unsafe_masked_index_put_accumulate nonzero_static "
     # tensors from nothing
     "empty empty_like empty_strided zeros zeros_like ones ones_like full full_like arange linspace "
     "eye scalar_tensor new_empty new_empty_strided new_zeros new_ones new_full rand rand_like "
     "randn randn_like randint randperm bernoulli uniform normal native_dropout "
     "_efficientzerotensor exponential multinomial random tril_indices triu_indices empty_permuted "
+    "logspace fft_fftfreq fft_rfftfreq randint_like cauchy geometric log_normal "
     # element by element, but not tagged so by torch
     "polar complex isin __and__ __or__ floor_divide special_i0 "
     # reductions and orders: additions and comparisons without a product
     "sum prod max min amin aminmax argmax argmin cumsum cumprod logsumexp var std var_mean "
     "std_mean norm linalg_vector_norm any all topk sort argsort count_nonzero cummax cummin "
     "logcumsumexp median nanmedian kthvalue mode nansum bucketize searchsorted histc bincount "
-    "equal scatter_reduce index_reduce segment_reduce _embedding_bag index_add scatter_add "
-    "_embedding_bag_forward_only "
-    # a weight by its direction and length, once a pass whatever the input
-    "_weight_norm_interface "
+    "equal allclose scatter_reduce index_reduce segment_reduce index_add scatter_add trace dist "
+    # weights by their lengths, once a pass whatever the input
+    "_weight_norm_interface embedding_renorm renorm "
     # losses: a network may compute its own
-    "mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy "
+    "mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy soft_margin_loss _ctc_loss "
+    "binary_cross_entropy_with_logits multi_margin_loss "
     # bookkeeping
     "is_same_size _local_scalar_dense item _assert_async _assert_scalar _is_all_true _is_any_true "
     "_pack_padded_sequence _linalg_check_errors torchvision::nms".split()
@@ -313,7 +377,8 @@ FREE: set[str] = set(
 """Operators that cost nothing by convention; so do :data:`FREE_FAMILIES`."""
 
 FREE_FAMILIES = (
-    *("reflection_pad", "replication_pad", "nll_loss", "sym_", "profiler::"),
+    *("reflection_pad", "replication_pad", "nll_loss", "multilabel_margin_loss"),
+    *("sym_", "profiler::", "natten::token_"),
     # windows of a signal
     *("hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window"),
     # resampling: nearest copies; the few products of the others are no MACs by convention
@@ -325,6 +390,8 @@ FREE_FAMILIES = (
 def rule_of(func: Any) -> tuple[str, Rule | None, str]:
     """An operator's name, its rule if it is not free, and whose that is; "" if it is not known.
 
+    Rules of "*::name" are for any library.
+
     Free are names in ``FREE`` or ``FREE_FAMILIES``; views and their copies; and operators that
     compute each element from one of each operand: at the most one operation each, by convention no
     MAC. The gradient of a free operator puts elements in their places among zeros, adds them up or
@@ -332,7 +399,8 @@ def rule_of(func: Any) -> tuple[str, Rule | None, str]:
     """
     operator, is_torchs = func._overloadpacket.__name__, func.namespace in ("aten", "prim")
     if not is_torchs:
-        operator = f"{func.namespace}::{operator}"
+        names = f"{func.namespace}::{operator}", f"*::{operator}"
+        operator = next((each for each in names if each in RULES), names[0])
     is_known = operator in RULES or operator.endswith("__")
     name = operator if is_known else operator.removesuffix("_")
     if name in RULES:

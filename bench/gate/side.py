@@ -211,8 +211,11 @@ class Worker:
         built = Built(Call(call, inputs), ())
         timing = measure(self._task, *answering(self._pipe), make=lambda cell, seed: built)
         modules, strange = self._modules()
-        known = {"status": "raised", "error": strange} if strange and timing.status == "ok" else {}
-        self._pipe.send(TestTiming(**dict(timing) | known, modules=modules))
+        known: dict[str, Any] = {"modules": modules}
+        if strange and timing.status == "ok":
+            # neither its time nor its memory is that of this version
+            known |= {"status": "raised", "error": strange, "memory": None}
+        self._pipe.send(TestTiming(**dict(timing) | known))
 
     def answer_others(self, test: str | None) -> None:
         """Answer tasks about tests that timed nothing, up to the one about ``test``."""

@@ -99,10 +99,7 @@ def outline(cell: Cell) -> tuple[nn.Module, tuple[Tensor, ...]]:
     if cell.network is not None:
         return called(cell.network, cell.inputs, blocks_of(cell), on_meta=True)
     if cell.row is not None:
-        row = row_of(cell)
-        return on_meta(row)[0], tuple(
-            torch.empty(cell.batch, *clip, device="meta") for clip in row.inputs
-        )
+        return on_meta(row_of(cell), cell.batch)
     assert cell.block is not None, cell
     assert cell.shape is not None, cell
     with torch.device("meta"):

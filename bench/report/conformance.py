@@ -46,7 +46,7 @@ def summary_table(statements: Sequence[Statement]) -> Table:
         lines=[{"counter": s.counter, "version": s.version, "right": right(s)} for s in statements],
         legend=(
             "Each operator stands inside a network of its own, in evaluation mode. ours counts on "
-            "the meta device. Others run as they are installed, with gradients enabled, and "
+            "the meta device. Others run as they are installed, without gradients, and "
             "attention in parts under ptflops and torch; thop-2020 is the thop of May 2020, "
             "re-implemented; torch is FlopCounterMode, its FLOPs halved.",
             *(f"{s.counter} could not be asked: {s.error}" for s in statements if s.error),

@@ -73,10 +73,7 @@ def list_table(rows: Iterable[Row]) -> Table:
 
 
 def counted_table(found: Sequence[Counted], views: int = 1) -> Table:
-    """The counts of rows, users' networks, or blocks alone; with the backward pass if counted.
-
-    Above 1, ``views`` add a column: the MACs of a video that is seen as so many clips and crops.
-    """
+    """The counts of rows, users' networks or blocks; if several ``views``, of all these as well."""
     counters = dict.fromkeys(name for each in found for name in each.answers)
     heads = [_target(each.cell) for each in found]
     lines = [head | _figures(each, views) for head, each in zip(heads, found, strict=True)]

@@ -31,6 +31,8 @@ WIDTH = 100
 """Columns of text in a pipe."""
 LONGEST = 32
 """Characters of a name that are shown, if not all."""
+# paths and ids of tests stay whole
+_WRAPPED = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -239,7 +241,7 @@ def show(table: Table, console: Console) -> None:
     """Print a table: drawn on a terminal, as Markdown with short lines into a pipe or file."""
     if not console.is_terminal:
         lines = table.markdown().splitlines()
-        short = [each if each.startswith("|") else textwrap.fill(each, WIDTH) for each in lines]
+        short = [each if each.startswith("|") else _WRAPPED.fill(each) for each in lines]
         console.file.write("\n".join(short) + "\n\n")
         return
     drawn = table.rich()

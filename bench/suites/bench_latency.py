@@ -10,6 +10,8 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -27,14 +29,16 @@ COMMAND = [sys.executable, "-m", "vidcost", "count", "--format", "json"]
 LIMITS = Limits(sampling_s=2, warmup_s=2, precision=0.02, min_samples=6, energy_s=0, memory=False)
 
 
-def _cells():
+def _cells() -> Iterator[Any]:
     with_costs = rows_with_costs()
     rows = [row for row in rows_of() if row in with_costs or (row.build and row.is_optimized)]
     blocks = [each for impl in IMPLS for each in blocks_alone([ALL], [], impl=impl)[0]]
-    on = [{"device": "cuda", "dtype": dtype} for dtype in ("fp32", "tf32", "bf16")]
+    on: list[dict[str, Any]] = [
+        {"device": "cuda", "dtype": dtype} for dtype in ("fp32", "tf32", "bf16")
+    ]
     for conditions in ({"threads": default_threads("cpu")}, *on):
         suffix = f"-{conditions['dtype']}" if "dtype" in conditions else ""
-        targets = [{"row": row.name} for row in rows]
+        targets: list[dict[str, Any]] = [{"row": row.name} for row in rows]
         targets += [{"block": spec, "shape": shape} for spec, shape in blocks]
         for target in targets:
             cell = Cell(**target, **conditions)
@@ -45,7 +49,7 @@ def _cells():
             yield pytest.param(cell, id=name, marks=marks)
 
 
-def pytest_generate_tests(metafunc):
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """All cells, and networks of a user's own."""
     if "cell" in metafunc.fixturenames:
         options = [metafunc.config.getoption(f"vidcost_{name}") for name in ("target", "input")]
@@ -54,7 +58,7 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(autouse=True)
-def _left_as_it_was():
+def _left_as_it_was() -> Iterator[None]:
     threads, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
     cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     yield
@@ -65,7 +69,7 @@ def _left_as_it_was():
 
 
 @pytest.mark.latency
-def test_latency(benchmark, cell):
+def test_latency(benchmark: Any, cell: Cell) -> None:
     """A forward pass in evaluation mode."""
     timing = measure(Task(cell=cell, limits=LIMITS), lambda _: "keep")
     seconds = timing.samples_s["latency"]
@@ -82,7 +86,7 @@ def test_latency(benchmark, cell):
 
 
 @pytest.mark.benchmark(group="counting all rows")
-def test_command(benchmark):
+def test_command(benchmark: Any) -> None:
     """All rows within 10 s on two cores and 1 GB, torch's import included."""
     peaks = []
 

@@ -115,11 +115,7 @@ def test_a_change_names_figures_modules_and_the_command(lab: pytest.Pytester) ->
     assert "|conv|1,155|1,320|+165|+14.3%|" in cells
     assert "|0:macs|1,155|1,320|+165|+14.3%|" in cells
     assert "To accept it: `pytest test_cost.py --count-update`" in out
-    # an improvement fails too
-    edit(lab, "net.py", "WIDTH = 8", "WIDTH = 6")
-    assert "-14.3%" in run(lab, status=1)
     assert "__counts__/test_cost.toml: 1 written, 0 removed" in run(lab, "--count-update")
-    run(lab)
 
 
 def test_parametrised_tests_classes_and_names(lab: pytest.Pytester) -> None:

@@ -78,8 +78,8 @@ def ask_about(name: Convention, model: nn.Module, inputs: Sequence[Tensor]) -> A
             return Answer(version=reference.version, status="missing", error=fault)
         try:
             # without gradients layers of attention would be one operator, which none of them knows
-            unmerged = unfused(model, attention=False)
-            with mode(model, training=False), torch.no_grad(), unmerged:
+            in_parts = unfused(model, attention=False)
+            with mode(model, training=False), torch.no_grad(), in_parts:
                 return reference.answer(model, tuple(inputs))
         except Exception as error:  # whatever a counter raises is its answer
             return Answer(version=reference.version, status="crashed", error=named(error))

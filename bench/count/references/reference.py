@@ -10,7 +10,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ Convention = str
 """The name of a counter. thop-2020 is thop of May 2020, torch its FlopCounterMode, halved."""
 
 Quantity = Literal["flops", "params"]
+K = TypeVar("K")
 Status = Literal["answered", "missing", "crashed", "timed out"]
 
 
@@ -81,7 +82,7 @@ class Explanation:
     @property
     def parts(self) -> dict[str, int]:
         """The same by the counter's categories, without zeros."""
-        return _by_category((*self.ours.items(), *((t.part, t.amount) for t in self.terms)))
+        return sums((*self.ours.items(), *((t.part, t.amount) for t in self.terms)))
 
 
 Explained = Mapping[Quantity, Explanation]
@@ -154,12 +155,8 @@ class Reference:
     def explained_answer(self, explained: Explained) -> Answer:
         """The answer that it should give."""
         flops, params = explained["flops"], explained.get("params")
-        return Answer(
-            version=self.reimplemented,
-            flops=flops.total,
-            params=params.total if params else None,
-            parts=flops.parts,
-        )
+        found = Answer(version=self.reimplemented, flops=flops.total, parts=flops.parts)
+        return found.model_copy(update={"params": params.total}) if params else found
 
     def answer(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Answer:
         """Profile ``model`` on ``inputs``.  Raises: whatever the counter raises."""
@@ -171,25 +168,22 @@ class Reference:
             version=self.version,
             flops=_integer(flops),
             params=None if params is None else _integer(params),
-            parts=_by_category(parts),
+            parts=sums(parts),
         )
 
 
-def _added_up(terms: Terms) -> tuple[Term, ...]:
-    """All terms that are not 0, in the order of their first appearance."""
-    sums: Counter[tuple[str, str]] = Counter()
-    for name, part, amount in terms:
+def sums(amounts: Iterable[tuple[K, int]]) -> dict[K, int]:
+    """The sum of the amounts of each key, in the order of their first appearance, without zeros."""
+    found: Counter[K] = Counter()
+    for key, amount in amounts:
         if amount:
-            sums[name, part] += amount
-    return tuple(Term(*key, amount) for key, amount in sums.items() if amount)
+            found[key] += amount
+    return {key: amount for key, amount in found.items() if amount}
 
 
-def _by_category(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Sums of (category, amount) by category, without zeros."""
-    sums: Counter[str] = Counter()
-    for category, amount in amounts:
-        sums[category] += amount
-    return {category: amount for category, amount in sums.items() if amount}
+def _added_up(terms: Terms) -> tuple[Term, ...]:
+    added = sums(((name, part), amount) for name, part, amount in terms)
+    return tuple(Term(*key, amount) for key, amount in added.items())
 
 
 def _integer(amount: float) -> int:

@@ -45,6 +45,20 @@ def test_count_takes_classes_frames_and_size(vidcost):
     assert (200, 7_842_568, 44_180_723_712) == params_and_macs("--size", "448")
 
 
+def test_views_put_the_macs_of_a_video_beside_those_of_a_view(vidcost):
+    (line,) = json.loads(vidcost("count", "mfnet", "--views", "10x3", "--json").out)
+    assert (11_045_296_128, 331_358_883_840) == (line["macs"], line["video_macs"])
+    assert "MACs of 30 views" in vidcost("count", "mfnet", "--views", "30", "--depth", "1").out
+    assert "video" not in vidcost("count", "mfnet", "--json").out
+    for views, error in (
+        ("10x", "'10x' is no number of views"),
+        ("0", "'0' is no number of views"),
+    ):
+        status, _, err = vidcost("count", "mfnet", "--views", views)
+        assert (True, True) == (status != 0, err.startswith(f"vidcost: {error} such as 10x3"))
+    assert "leave out --training" in vidcost("count", "mfnet", "--training", "--views", "3").err
+
+
 def test_count_prints_the_macs_of_training(vidcost):
     status, out, err = vidcost("count", "c3d", "--training", "--format", "json")
     assert (0, "") == (status, err)

@@ -125,6 +125,13 @@ def test_frozen_layers_pass_the_gradient_on_and_what_is_under_no_grad_has_none()
     assert Cost() == step.backward.within("first")
 
 
+def test_gradients_of_weighted_bags():
+    # the gradients of 3 bags of 5 weights and of rows of 11
+    places = torch.zeros(3, 5, dtype=torch.long, device="meta")
+    bags = Calls(lambda w, r: F.embedding_bag(places, r, per_sample_weights=w, mode="sum"))
+    assert 2 * 165 == backward(bags, (3, 5), (7, 11)).macs
+
+
 def test_nothing_to_train_is_rejected():
     model = nn.Linear(5, 7).requires_grad_(False)
     with pytest.raises(ValueError, match="no output needs a gradient: set requires_grad on"):

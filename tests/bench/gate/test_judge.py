@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from vidcost.bench.gate.judge import judge, judged
 from vidcost.bench.gate.record import (
+    Bounds,
     Result,
     Rule,
     Run,
@@ -17,6 +19,7 @@ from vidcost.bench.gate.record import (
     Samples,
     Verdict,
     exit_status,
+    hides,
 )
 
 from .planted import MIB, is_confirmed, planted, to_confirm, without
@@ -37,6 +40,10 @@ def only(run, metric="latency"):
     """The verdict on a run of one cell."""
     (verdict,) = (verdict for verdict in judge(run) if verdict.metric == metric)
     return verdict
+
+
+def verdict(word, target, **known):
+    return Verdict(target=target, metric="latency", word=word, **known)
 
 
 def when(condition, factor):
@@ -207,6 +214,47 @@ def test_the_margin_is_fixed_before_the_run():
     verdict = only(planted(slower=1.10, noise=0.004, disturbed=skewed))
     assert verdict.high - verdict.ratio > 1.2 * (verdict.ratio - verdict.low)
     assert ("REGRESSED", 0.03) == (verdict.word, verdict.margin)
+
+
+def test_targets_have_bounds_of_their_own():
+    own = Bounds(test="row-[12]", margin="8%"), Bounds(test="row-2", find="30%")
+    rule = Rule(own=own)
+    assert [(0.03, 0.05), (0.08, 0.1), (0.08, 0.3)] == [
+        (each.margin, each.find) for each in map(rule.of, ("row-0", "row-1", "row-2"))
+    ]
+    run = planted(cells=3, slower=1.05, noise=0.02, rule=rule, seed=4)
+    verdicts = latency(run)
+    assert ["REGRESSED", "EQUIVALENT", "EQUIVALENT"] == [verdict.word for verdict in verdicts]
+    assert [0.03, 0.08, 0.08] == [verdict.margin for verdict in verdicts]
+    # as many pairs as each one's find needs: the last is far from it, and needs no fresh ones
+    assert set(to_confirm(run)) >= {0}
+    assert 2 not in to_confirm(run)
+    assert judged(run) == Result.model_validate_json(judged(run).model_dump_json())
+    # whether an inconclusive one fails depends on its own find
+    noisy = [verdict("INCONCLUSIVE", n, find=0.2) for n in ("row-0", "row-2")]
+    assert [True, False] == [hides(each, rule) for each in noisy]
+    # stored benchmarks too
+    stored = compared((CALM, times(1.05)), (CALM, times(1.05)))
+    looser = stored.model_copy(update={"rule": Rule(own=(Bounds(test="1", margin=0.08),))})
+    assert ["REGRESSED", "EQUIVALENT"] == [verdict.word for verdict in judge(looser)]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"margin": "8%", "find": "5%"}, "a::b: find 0.05 must lie between margin 0.08 and 1"),
+        ({"margin": "99%"}, "a::b: find 1.01 must lie between margin 0.99 and 1"),
+        ({"margin": "eight"}, "a::b: @pytest.mark.vidcost: margin: Input should be a valid number"),
+        ({"margins": "8%"}, "a::b: @pytest.mark.vidcost: margins: Extra inputs are not"),
+        ({"args": ("8%",)}, "a::b: @pytest.mark.vidcost: args: Extra inputs are not"),
+    ],
+)
+def test_a_marker_goes_over_overrides_and_makes_sense(given, said):
+    rule = Rule(own=(Bounds(test="a::*", margin=0.2), Bounds(test="a::b[7]", margin=0.1)))
+    marked = rule.with_marks({"a::b": {"margin": "8%"}, "a::c": {}, "a::b[7]": {}})
+    assert [0.08, 0.2, 0.1] == [marked.of(test).margin for test in ("a::b", "a::c", "a::b[7]")]
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+        rule.with_marks({"a::b": given})
 
 
 def test_silent_green():

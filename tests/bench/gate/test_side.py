@@ -38,12 +38,10 @@ def git(*words: str) -> None:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
-    """A repository of layout ``src`` by default, whose head has a wider model and the tests."""
-    top, package = tmp_path / "repository", getattr(request, "param", "src/lab")
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose head has a wider model and the tests."""
+    top, package = tmp_path / "repository", "src/lab"
     (top / package).mkdir(parents=True)
-    if package == "lab":
-        (top / package / "__init__.py").touch()
     monkeypatch.chdir(top)
     # pytest-benchmark times nothing in xdist's workers
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
@@ -101,7 +99,6 @@ def test_tests_that_time_are_listed(trees: tuple[side.Tree, side.Tree]) -> None:
     assert failed[0].startswith("main: tests/perf/test_speed.py: ")
 
 
-@pytest.mark.parametrize("lab", ["src/lab", "lab"], indirect=True)
 def test_both_sides_time_one_test_after_the_other(trees: tuple[side.Tree, side.Tree]) -> None:
     visits = timed(trees, "test_broken", "test_speed", "test_nothing", "test_step")
     for name in ("test_speed", "test_step"):
@@ -117,18 +114,6 @@ def test_both_sides_time_one_test_after_the_other(trees: tuple[side.Tree, side.T
         "test_broken": "RuntimeError: no such file",
         "test_nothing": "the test did not call time_gate",
     } == errors
-
-
-def test_code_from_outside_its_tree_is_not_compared(trees: tuple[side.Tree, side.Tree]) -> None:
-    outside = trees[0].path.parent / "site/lab"
-    outside.mkdir(parents=True)
-    (outside / "model.py").write_text(MODEL.format(5))
-    for tree in trees:
-        path = f"import sys; sys.path.insert(0, {str(outside.parent)!r})\n"
-        (tree.path / "tests/perf/conftest.py").write_text(path)
-    (visit, *_) = timed(trees, "test_speed").values()
-    assert "raised" == visit.status
-    assert f"lab.model was imported from {outside}/model.py, not from its tree" in visit.error
 
 
 def test_what_cannot_be_compared(vidcost, complaint, lab: Path) -> None:

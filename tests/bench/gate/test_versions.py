@@ -89,3 +89,22 @@ def test_a_version_without_models_is_rejected(git, prepare):
     git.commit()
     with pytest.raises(ValueError, match="HEAD has no models/"):
         prepare("HEAD")
+
+
+def test_versions_that_ask_for_other_packages_differ(tmp_path):
+    def asked(pyproject, **locks):
+        folder = tmp_path / str(len([*tmp_path.iterdir()]))
+        folder.mkdir()
+        (folder / "pyproject.toml").write_text(pyproject)
+        for name, text in locks.items():
+            (folder / name.replace("_", ".")).write_text(text)
+        return versions.requirements_in(folder)
+
+    project = "[project]\nname = 'lab'\nversion = '1'\ndependencies = ['torch']\n"
+    same = asked(project, uv_lock="torch 2.8")
+    # a version of its own, or its settings, are no packages
+    assert same == asked(project.replace("'1'", "'2'") + "[tool.x]\n", uv_lock="torch 2.8")
+    assert same != asked(project.replace("'torch'", "'torch>2'"), uv_lock="torch 2.8")
+    assert same != asked(project + "optional-dependencies = {a = ['b']}\n", uv_lock="torch 2.8")
+    assert same != asked(project, uv_lock="torch 2.9")
+    assert same != asked(project)

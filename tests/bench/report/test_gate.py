@@ -180,6 +180,7 @@ def test_the_table_is_no_wider_than_a_terminal_or_a_pipe(cells):
         show(table, Console(file=written, force_terminal=terminal, width=80, color_system=None))
         lines = written.getvalue().splitlines()
         assert max(map(len, lines)) <= limit
+    assert LONG in written.getvalue()
     # the end of a name is shown, and all of it below and in a wide table
     assert cells(table)[0]["Target"] == f"…{LONG[-31:]}"
     assert LONG in table.wide().markdown()
