@@ -15,7 +15,7 @@ MEANINGS: Mapping[int, str] = {
     DONE: "done, and nothing is wrong",
     FOUND_WRONG: "a figure is wrong, missing, changed or regressed; standard error says which",
     BAD_INPUT: "the command cannot be carried out as given; one line says what to do",
-    NOT_JUDGED: "a gate could not judge: not measured as planned, or too noisy",
+    NOT_JUDGED: "a gate could not judge, or a budget was too short to time all that was asked for",
     FAULT: "a fault of vidcost itself, with its traceback",
     INTERRUPTED: "interrupted by Ctrl-C",
     NOBODY_READS: "whoever read the output stopped, as `head` does",

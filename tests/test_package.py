@@ -128,7 +128,7 @@ def core(wheel, tmp_path_factory):
         "list mfnet",
         "count mfnet-nl --training",
         "count nl --shape 384x8x14x14",
-        "compare mfnet --at conv4:before-last --block nl --size 64 --budget 0s --no-fvcore",
+        "compare mfnet --at conv4:before-last --block nl --size 64 --budget 0s",
         "time --blocks nl --shape 4x2x5x7 --budget 2s",
     ],
 )

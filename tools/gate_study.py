@@ -2,9 +2,11 @@
 
     python tools/gate_study.py --simulate    # minutes: writes gate/README.md in the results folder
     python tools/gate_study.py               # measures on this machine, which must be quiet
+    python tools/gate_study.py --tests       # the same of tests that use time_gate, 1 to 50 ms
 
-A measured study adds trials to gate/<device>/study.jsonl; the same command continues it. It says
-beforehand how many hours are left. README.md beside it is computed from the trials.
+A measured study adds trials to gate/<device>/study.jsonl, or tests.jsonl; the same command
+continues it. It says beforehand how many hours are left. README.md, or tests.md, beside it is
+computed from the trials.
 """
 
 import argparse
@@ -16,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from gate_trials import (
-    FAIL_RULES,
     SAME,
     Noise,
     Rate,
@@ -48,6 +49,13 @@ ROWS = ("mfnet", "r50-ucf101")
 HOURS = {SAME: 0.2, AT_MARGIN: 0.5}
 """Of a trial of ten cells on one core; of other factors as at the margin."""
 
+TESTS = [
+    Cell(test=f"tests/test_passes.py::test_pass[{ms}]", code="passes") for ms in (1, 5, 20, 50)
+]
+
+HOURS_OF_TESTS = {SAME: 0.03, AT_MARGIN: 0.1}
+"""Of a trial of four tests."""
+
 FOUND_GOAL, FOUND_BOUND = 0.95, 0.90
 """Of slow-downs of 5%: the rate, and its lower bound."""
 
@@ -58,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--simulate", action="store_true", help="planted pairs, nothing is timed")
+    parser.add_argument("--tests", action="store_true", help="tests that use time_gate, on a CPU")
     parser.add_argument("--runs", type=int, default=300, help="simulated runs of each kind")
     parser.add_argument("--trials", type=int, default=60, help="of equal code, and at the margin")
     parser.add_argument("--per-factor", type=int, default=60, help="cells of each slow-down")
@@ -72,16 +81,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         check_device(asked.device)
         folder = asked.results / "gate" / slug(machine_of(asked.device).device)
-        cells = study_cells(asked.device, asked.threads)
-        trials = read(folder / "study.jsonl")
+        cells = TESTS if asked.tests else study_cells(asked.device, asked.threads)
+        stored = folder / ("tests.jsonl" if asked.tests else "study.jsonl")
+        trials = read(stored)
         left = list(missing(trials, cells, asked.trials, asked.per_factor))
-        hours = sum(HOURS.get(factor, HOURS[AT_MARGIN]) for factor, _ in left)
+        each = HOURS_OF_TESTS if asked.tests else HOURS
+        hours = sum(each.get(factor, each[AT_MARGIN]) for factor, _ in left)
         print(f"{len(left)} trials are to be measured, about {hours:.0f} hours", file=sys.stderr)
-        for number, each in enumerate(left, start=1):
-            trials.append(measured(cells, *each, visit_s=asked.visit))
-            write(folder / "study.jsonl", trials)
+        for number, trial in enumerate(left, start=1):
+            trials.append(measured(cells, *trial, visit_s=asked.visit))
+            write(stored, trials)
             print(f"trial {number} of {len(left)} is measured", file=sys.stderr)
-        path = folder / "README.md"
+        path = folder / ("tests.md" if asked.tests else "README.md")
         files.write(path, document(trials))
     print(f"Written: {path}")
 
@@ -273,10 +284,20 @@ def document(trials: Sequence[Trial]) -> str:
     ]
     theirs = [
         {"rule": rule, "factor": factor} | _usual(rule, found)
-        for rule in FAIL_RULES
+        for rule in first.alarms
         for factor, found in by_factor.items()
     ]
+    usual = [
+        "## pytest-benchmark on the same code\n",
+        "Each trial also runs pytest-benchmark as its users do, all of base, then all of head "
+        "with `--benchmark-compare`. An alarm is a failure of its own "
+        "`--benchmark-compare-fail`.\n",
+        Table(
+            "pytest-benchmark", (Column("rule", "Rule"), *RATE, *RUNS), theirs, legend=[LEGEND]
+        ).markdown(),
+    ]
     device = "" if first.cells[0].device == "cpu" else f" --device {first.cells[0].device}"
+    device += " --tests" if first.cells[0].test else ""
     machine, days = first.machine, sorted(trial.started for trial in trials)
     commits = ", ".join(dict.fromkeys(trial.commit[:12] for trial in trials))
     spread = [statistics.pstdev(p.log_ratio for p in pairs) for t in trials for pairs in t.screen]
@@ -292,13 +313,7 @@ def document(trials: Sequence[Trial]) -> str:
             "Base and head are equal code. Every pass of head is delayed by a fraction of its own "
             "time, so the right answer is known. All rows of a trial are slower at once.\n",
             Table("The gate", (*RATE, *RUNS, *REST), ours, legend=[LEGEND]).markdown(),
-            "## pytest-benchmark on the same code\n",
-            "Each trial also runs pytest-benchmark as its users do, all of base, then all of head "
-            "with `--benchmark-compare`. An alarm is a failure of its own "
-            "`--benchmark-compare-fail`.\n",
-            Table(
-                "pytest-benchmark", (Column("rule", "Rule"), *RATE, *RUNS), theirs, legend=[LEGEND]
-            ).markdown(),
+            *(usual if first.alarms else []),
         ]
     )
 

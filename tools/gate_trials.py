@@ -1,29 +1,34 @@
 """Trials of the gate with a known answer: measured, by pytest-benchmark too, or simulated."""
 
+import contextlib
 import json
 import math
 import os
 import re
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 from scipy import stats
 
 from vidcost.bench import files
-from vidcost.bench.gate import interleave
+from vidcost.bench.gate import interleave, side
 from vidcost.bench.gate.judge import Pairs, is_settled, judge_pairs, pairs_of, planned
-from vidcost.bench.gate.record import Rule, Verdict
+from vidcost.bench.gate.record import SIDES, Rule, Verdict
 from vidcost.bench.gate.statistics import CONFIDENCE
-from vidcost.bench.gate.versions import prepare
+from vidcost.bench.gate.versions import git, prepare
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine
 
@@ -34,6 +39,9 @@ FAIL_RULES = ("mean:10%", "min:5%", "median:5%")
 """Of --benchmark-compare-fail."""
 
 BENCHMARKS = Path(__file__).with_name("gate_study_benchmarks.py")
+
+PASSES = Path(__file__).with_name("gate_study_passes.py")
+"""Tests that use time_gate."""
 
 DELAYED = (sys.executable, str(Path(__file__).with_name("delayed.py")))
 
@@ -88,16 +96,14 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
     # another seed for each trial, the same one if it is repeated
     seed = round(1000 * factor) * 1000 + number
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(Path(), None, None, Path(folder))
+        prepare_sides = _sides_of_tests if cells[0].test else _sides_of_rows
+        prepared, variables, command = prepare_sides(Path(folder), factor - 1)
+        versions = prepared[0].version, prepared[1].version
         run = interleave.Campaign(
-            interleave.new_run(
-                (prepared[0].version, prepared[1].version), cells, seed=seed, visit_s=visit_s
-            ),
-            {"base": prepared[0].variables, "head": prepared[1].variables},
+            interleave.new_run(versions, cells, seed=seed, visit_s=visit_s),
+            variables,
             stages=("screen", "confirm"),
-            command=lambda side, cells: (
-                (*DELAYED, str(factor - 1)) if side == "head" else interleave.COMMAND
-            ),
+            command=command,
         ).finish()
     screen, confirm = (
         tuple(tuple(map(Pair, p.base, p.head, p.log_ratios)) for p in pairs_of(run, stage))
@@ -116,8 +122,46 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
         cells=run.cells,
         screen=screen,
         confirm=confirm,
-        alarms=pytest_benchmark(cells, factor - 1),
+        # pytest-benchmark is compared on rows
+        alarms={} if cells[0].test else pytest_benchmark(cells, factor - 1),
     )
+
+
+def _sides_of_rows(folder: Path, slowdown: float) -> tuple[Any, Any, Any]:
+    """The working tree twice, its variables, and the commands of both sides."""
+    sides = dict(zip(SIDES, prepare(Path(), None, None, folder), strict=True))
+    commands = {"base": interleave.COMMAND, "head": (*DELAYED, str(slowdown))}
+    variables = {name: side.variables for name, side in sides.items()}
+    return [*sides.values()], variables, lambda name, cells: commands[name]
+
+
+def _sides_of_tests(folder: Path, slowdown: float) -> tuple[Any, Any, Any]:
+    """The same of a repository that consists of the tests :data:`PASSES`."""
+    repository, as_me = folder / "repository", ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    (repository / "tests").mkdir(parents=True)
+    shutil.copy(PASSES, repository / "tests" / "test_passes.py")
+    for words in (["init", "-q"], ["add", "-A"], [*as_me, "commit", "-q", "-m", "passes"]):
+        git(repository, *words)
+    with contextlib.chdir(repository):
+        sides = dict(zip(SIDES, side.prepare("HEAD", ["tests"], folder), strict=True))
+    known = {"GATE_STUDY_PRODUCTS": str(_products_of_a_millisecond()), "OMP_NUM_THREADS": "1"}
+    delays = {"base": "0", "head": str(slowdown)}
+    variables = {
+        name: {**tree.variables, **known, "GATE_STUDY_SLOWDOWN": delays[name]}
+        for name, tree in sides.items()
+    }
+    return [*sides.values()], variables, lambda name, cells: sides[name].command(cells)
+
+
+@cache
+def _products_of_a_millisecond() -> float:
+    """How many products of :data:`PASSES` take a millisecond here, the same on both sides."""
+    matrix, taken = torch.eye(128) / 2, []
+    for _ in range(200):
+        started = time.perf_counter()
+        matrix @ matrix
+        taken.append(time.perf_counter() - started)
+    return 0.001 / statistics.median(taken)
 
 
 def pytest_benchmark(cells: Sequence[Cell], slowdown: float) -> dict[str, tuple[int, ...]]:

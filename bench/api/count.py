@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from vidcost.bench.api.guest import NotCopyable, called, copied, guarded, outline
+from vidcost.bench.api.guest import NotCopyable, called, clone, copied, guarded, outline
 from vidcost.bench.call import Inputs
 from vidcost.bench.count import counter
 from vidcost.bench.count.counter import Count, UncountedOperator
@@ -37,7 +38,8 @@ class NetworkCount:
     closed form, a method ``cost(shape) -> Cost``, beside its count; ``unchecked`` says of others
     with such a method why it could not be asked. ``counted_on`` is the device of the pass;
     ``why`` says why it is not "meta", where nothing is computed. ``multiply`` are elements of the
-    forward pass that are multiplied one by one, which is no MAC; printed above 1% of the MACs.
+    forward pass that are multiplied one by one, which is no MAC; ``masked`` its MACs that a mask
+    discards, by name. ``recomputed`` is what checkpoints compute again. ``notes`` say so in words.
     """
 
     network: str
@@ -45,6 +47,9 @@ class NetworkCount:
     backward: Cost | None
     buffers: int
     multiply: int
+    masked: Mapping[str, int]
+    recomputed: Cost | None
+    notes: tuple[str, ...]
     modules: tuple[ModuleCount, ...]
     checks: tuple[Check, ...]
     unchecked: tuple[str, ...]
@@ -91,14 +96,15 @@ class NetworkCount:
         whole = _line(self.modules[0]) | {
             "buffers": self.buffers,
             "multiply": self.multiply,
+            "masked": self.masked,
+            "recomputed_macs": self.recomputed and self.recomputed.macs,
             "counted_on": self.counted_on,
         }
         whole["module"] = self.network
         return json.dumps(whole | {"modules": [_line(module) for module in self.modules[1:]]})
 
     def __repr__(self) -> str:
-        note = multiplications("", self.multiply, self.forward)
-        return self._table("simple") + (note and f"\n{note}")
+        return "\n".join((self._table("simple"), *self.notes))
 
     def _repr_html_(self) -> str:
         return self._table("html")
@@ -183,6 +189,9 @@ def count(
         backward=None if backward is None else backward.total,
         buffers=forward.buffers,
         multiply=forward.multiply,
+        masked=forward.masked,
+        recomputed=None if backward is None else backward.recomputed,
+        notes=tuple(_notes(forward, backward, counted_on, why)),
         modules=modules(network, forward, backward),
         checks=checks,
         unchecked=unchecked,
@@ -191,13 +200,15 @@ def count(
     )
 
 
-def multiplications(network: str, elements: int, forward: Cost) -> str:
-    """A sentence on multiplications element by element; empty up to 1% of the MACs."""
-    if 100 * elements <= forward.macs:
-        return ""
-    return (
-        f"{network and f'{network}: '}{elements:,} multiplications element by element are no MACs."
-    )
+def _notes(forward: Count, backward: Count | None, counted_on: str, why: str) -> Iterator[str]:
+    if 100 * forward.multiply > forward.total.macs:
+        yield f"{forward.multiply:,} multiplications element by element are no MACs."
+    for mask, macs in forward.masked.items():
+        yield f"{macs:,} of the forward pass's MACs are masked by {mask}."
+    if backward and (macs := backward.recomputed.macs):
+        yield f"{macs:,} of the backward pass's MACs compute the forward pass again."
+    if why:
+        yield f"Counted on {counted_on}, because of {why}"
 
 
 def figures(forward: Cost, backward: Cost | None) -> dict[str, int]:
@@ -234,7 +245,13 @@ def _on_meta_or_here(
         except Exception as error:  # whatever does not work without values
             why = why or named(error)
     device = next((x.device for x in (*network.parameters(), *values)), None)
-    here = [x.detach().clone().requires_grad_(x.requires_grad) for x in values]
+    held = sum(x.numel() * x.element_size() for x in (*network.parameters(), *values)) / 1e6
+    logging.getLogger("vidcost").warning(
+        "a network runs once on %s, for want of values: memory of one pass beside weights and "
+        "inputs of %.1f MB, which are not copied",
+        *(device, held),
+    )
+    here = [clone(x.detach()).requires_grad_(x.requires_grad) for x in values]
     try:
         guest = copied(network)
     except NotCopyable as error:
@@ -264,16 +281,6 @@ class Reconciliation:
                 return entry
         known = ", ".join(dict.fromkeys(entry.counter for entry in self.entries))
         raise ValueError(f"no entry of {quantity} with {counter!r}: choose from {known}")
-
-    def to_pandas(self) -> pd.DataFrame:
-        """One line for each term: ours first, what the counter prints and the remainder last."""
-        import pandas as pd
-
-        lines = []
-        for entry in self.entries:
-            head = {"counter": entry.counter, "quantity": entry.quantity}
-            lines += [{**head, "term": term, "amount": amount} for term, amount in entry.amounts]
-        return pd.DataFrame(lines)
 
 
 def explain(

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from vidcost.bench.call import Inputs, positional
 from vidcost.bench.errors import named
@@ -28,12 +29,16 @@ def called(
     """A network that takes tensors by position, and those tensors.
 
     A tuple of integers is the shape of a tensor of ones, of the model's type and on its device.
-    Raises: ValueError if ``model`` is no module, or there is no tensor in the inputs.
+    Raises: ValueError if ``model`` is no module or lazy, or there is no tensor in the inputs.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(
             f"a network is an nn.Module, not {type(model).__name__}: call what builds it, or wrap "
             "the function in a module"
+        )
+    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        raise ValueError(
+            f"{type(model).__name__} has lazy modules without shapes: run it once on its inputs"
         )
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.ones(()))
     if _is_shape(inputs):

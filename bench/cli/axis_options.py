@@ -42,11 +42,13 @@ def with_axes(*names: str, several: bool = False) -> Callable[[Command], Command
     """Give a command an option for each axis of ``names`` in place of its parameter ``axes``.
 
     ``axes`` then is a dict of their values by name; with ``several`` of lists of values, which are
-    separated by commas on the command line.
+    separated by commas on the command line, without those that are not given.
     """
 
     def axes(**chosen: Any) -> dict[str, Any]:
-        return {n: value.split(",") for n, value in chosen.items()} if several else chosen
+        if several:
+            return {name: value.split(",") for name, value in chosen.items() if value}
+        return chosen
 
     options = [_option(each, several=several) for each in names]
     axes.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
@@ -66,15 +68,16 @@ def _option(name: str, *, several: bool) -> inspect.Parameter:
     kind: Any = str if several or values else int
     option = typer.Option(
         f"--{name.replace('_', '-')}",
-        metavar=f"{axis.metavar},..." if several else None,
+        metavar=f"{axis.metavar or 'N'},..." if several else None,
         min=1 if kind is int else None,
-        help=f"{axis.help} {_in_words(values)}".strip(),
+        show_default=str(default(name)) if several and default(name) is not None else True,
+        help=f"{axis.help or f'{axis.label} of a row, instead of its own.'} {_in_words(values)}",
     )
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=str(default(name)) if several else default(name),
-        annotation=Annotated[kind, option],
+        default=None if several else default(name),
+        annotation=Annotated[kind | None if several else kind, option],
     )
 
 

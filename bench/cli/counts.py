@@ -10,12 +10,7 @@ import typer
 
 from vidcost.bench import files
 from vidcost.bench.cli import options
-from vidcost.bench.cli.output import (
-    print_table,
-    report,
-    write_document,
-    write_lines,
-)
+from vidcost.bench.cli.output import print_table, report, write_document, write_lines
 
 if TYPE_CHECKING:
     from vidcost.bench.report.table import Table
@@ -94,14 +89,7 @@ def count(
     own, a class or function that takes the number of channels. A method cost(shape), which returns
     a vidcost.models.Cost, is a closed form.
     """
-    from vidcost.bench.cli.targets import (
-        buildable,
-        failures,
-        limit_s,
-        measured,
-        network_cells,
-        parted,
-    )
+    from vidcost.bench.cli import targets
     from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
     from vidcost.bench.inspection.counted import counted
     from vidcost.bench.report.counts import counted_table, modules_table
@@ -114,7 +102,7 @@ def count(
         raise ValueError("--views is for tests: leave out --training")
     seen = views_of(views)
     clip = {"classes": classes, "frames": frames, "size": size}
-    names, own = (rows, []) if shape else parted(rows)
+    names, own = (rows, []) if shape else targets.parted(rows)
     of_rows = table or any(clip.values())
     if shape and (of_rows or inputs or training or references or depth is not None):
         raise ValueError("--shape is for blocks alone: give blocks and --shape only")
@@ -123,8 +111,8 @@ def count(
             "networks of your own are counted by themselves, at --input: leave out rows, "
             "--table, --classes, --frames and --size"
         )
-    cells = network_cells(own, inputs)
-    chosen = [] if shape or own else buildable(names, table=table, clip=clip)
+    cells = targets.network_cells(own, inputs)
+    chosen = [] if shape or own else targets.buildable(names, table=table, clip=clip)
     cells += [checked_cell(row_fields(row)) for row in chosen]
     if shape:
         if not names:
@@ -134,12 +122,12 @@ def count(
     if depth is not None and len(cells) != 1:
         raise ValueError(f"--depth is for one network: {len(cells)} are chosen")
     asked = tuple(REFERENCE_COUNTERS) if references and own else ()
-    limit = limit_s(time_limit)
+    limit = targets.limit_s(time_limit)
     found = [
         counted(cell, reference_counters=asked, training=training, limit_s=limit) for cell in cells
     ]
     if references and chosen:
-        examined = measured(chosen, use_cache=not no_cache)
+        examined = targets.measured(chosen, use_cache=not no_cache)
         found = [
             replace(each, answers=other.record.reference_counters)
             for each, other in zip(found, examined, strict=True)
@@ -148,7 +136,7 @@ def count(
         print_table(counted_table(found, seen), as_)
     elif found[0].count:
         print_table(modules_table(found[0], depth, seen), as_)
-    report(failures(found))
+    report(targets.failures(found))
 
 
 @counts_app.command("explain", epilog="Example: `vidcost explain mfnet-nl mfnet-pnl-x5`")
@@ -165,7 +153,8 @@ def explain(
         typer.Option(
             metavar="NAME",
             help="Ask this counter instead of fvcore, thop, thop-2020 and torch; repeat it for "
-            "several. Optional ones: ptflops-aten, torchinfo, ultralytics-thop.",
+            "several. Optional ones: ptflops, ptflops-aten, torchinfo, ultralytics-thop, torchprofile, "
+            "calflops, deepspeed.",
         ),
     ] = None,
     printed: Annotated[
@@ -232,9 +221,8 @@ def explain(
         for each in entries.values():
             print_table(statement_table(each), as_)
     if everything:
-        write_document(
-            results / "reconciliation.md", reconciliation_markdown(shown), command="explain"
-        )
+        text = reconciliation_markdown(shown)
+        write_document(results / "reconciliation.md", text, command="explain")
         write_lines(results / "reconciliation.jsonl", tidy_table(shown).lines, command="explain")
     off = (line for entry in shown if not entry.balanced for line in entry.complaints)
     report((*failed, *off))

@@ -1,7 +1,7 @@
 """Where a command has cells timed: on this machine, or on a Ray cluster."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from vidcost.bench.cli.output import complain
 from vidcost.bench.inspection.counted import predict
-from vidcost.bench.isolation import LIMIT_S
+from vidcost.bench.isolation import LIMIT_S, Isolated
 from vidcost.bench.progress import progress
 from vidcost.bench.timing import machine, on_ray, sweep
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.parent import Predicted
 from vidcost.bench.timing.store import store_of
 from vidcost.bench.user.reference import is_reference
 
@@ -69,25 +70,38 @@ def take(
     resume: bool = True,
     budget_s: float | None = None,
     start_up_s: float | None = None,
+    began: float | None = None,
+    predicted: Mapping[Cell, Predicted] = {},
     command: str = "vidcost time",
 ) -> sweep.Swept:
     """Time ``cells`` of one device with progress, and store them in the results folder.
 
     Here within the budget, or on the cluster of ``place``, which has been joined. ``start_up_s`` is
-    the time a worker may take beside its sampling; None is the default.
+    the time a worker may take beside its sampling; None is the default. ``began`` is as for
+    :func:`sweep.sweep`, ``predicted`` what has been counted already.
     Raises: ValueError, Interrupted as :func:`sweep.sweep` and :func:`on_ray.sweep_on_ray` do.
     """
     if not cells:
         return sweep.Swept()
     device = cells[0].device
-    with progress("timing", len(set(cells))) as show:
+    limit_s = min(start_up_s or LIMIT_S, LIMIT_S)
+    with progress("timing", len(set(cells))) as show, Isolated() as process:
         common: dict[str, Any] = {
             "limits": sweep.limits_for(device, start_up_s=start_up_s),
             "resume": resume,
-            "predict": partial(predict, limit_s=min(start_up_s or LIMIT_S, LIMIT_S)),
             "on_progress": show,
         }
         if place is not None and place.engine == "ray":
+            common["predict"] = partial(predict, limit_s=limit_s)
             return on_ray.sweep_on_ray(cells, results, command=command, gpu=place.gpu, **common)
+        count = partial(predict, limit_s=limit_s, call=process.call)
         store = store_of(results, machine.machine_of(device), command=command)
-        return sweep.sweep(cells, store, budget_s=budget_s, warn=complain, **common)
+        return sweep.sweep(
+            cells,
+            store,
+            predict=lambda cell: predicted.get(cell) or count(cell),
+            budget_s=budget_s,
+            warn=complain,
+            began=began,
+            **common,
+        )

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from vidcost.bench import files
 from vidcost.bench.cli.options import Format
-from vidcost.bench.exit_status import FOUND_WRONG
+from vidcost.bench.exit_status import FOUND_WRONG, NOT_JUDGED
 from vidcost.bench.report.table import Table, show
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def print_table(table: Table, as_: Format | None) -> None:
     """Print a table as asked; by default drawn on a terminal, else Markdown."""
     if as_ is None or as_ is Format.WIDE:
-        show(table.wide() if as_ else table, Console())
+        show(table.wide() if as_ else table, Console(), is_whole=as_ is not None)
     else:
         # a method for each, by its name
         written = getattr(table, "markdown" if as_ is Format.MD else as_.value)
@@ -61,13 +61,13 @@ def unanswered(target: str, answers: Mapping[Any, Answer]) -> list[str]:
     ]
 
 
-def report(lines: Iterable[str]) -> None:
-    """Print the failures, if any, and end with exit status 1."""
-    found = list(dict.fromkeys(lines))
-    for failure in found:
+def report(lines: Iterable[str], untimed: Iterable[str] = ()) -> None:
+    """Print the failures, if any, and end with exit status 1; with 3 for what was not timed."""
+    found, missing = list(dict.fromkeys(lines)), list(dict.fromkeys(untimed))
+    for failure in (*found, *missing):
         complain(failure)
-    if found:
-        raise typer.Exit(FOUND_WRONG)
+    if found or missing:
+        raise typer.Exit(FOUND_WRONG if found else NOT_JUDGED)
 
 
 def complain(message: object) -> None:

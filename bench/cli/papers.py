@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +22,6 @@ from vidcost.bench.cli.output import (
 if TYPE_CHECKING:
     from vidcost.bench.count.record import Record
     from vidcost.bench.report.table import Table
-    from vidcost.bench.timing.sweep import Swept
     from vidcost.papers.figures import Paper
 
 paper_app = typer.Typer()
@@ -44,8 +42,7 @@ def tables(
     """Print a paper's tables with our counts beside, and write them to tables/PAPER/*.md.
 
     Rows are counted anew. Other counters' answers come from counts.jsonl in the results folder; a
-    counter is asked where it has no answer, or one that the count does not explain. The files have
-    latency and memory of each GPU in timings/ that rows were timed on.
+    counter is asked where it has no answer, or one that the count does not explain.
     """
     from vidcost.bench.cli.targets import measured
     from vidcost.bench.count import record
@@ -54,7 +51,6 @@ def tables(
 
     paper, chosen = _paper_and_tables(words or ())
     files.check_folder(results)
-    note = _warnings(results)
     stored = record.read(results)
     rows = printed_rows(paper)
     needed = dict.fromkeys(printed.row for table in chosen for printed in paper.table(table))
@@ -64,8 +60,6 @@ def tables(
     found += measured(unknown, use_cache=not no_cache)
     records = {each.record.row: each.record for each in found}
     print_tables(_written_tables(paper, chosen, records, results), as_)
-    if note:
-        typer.echo(note, err=True)
     report(
         line for each in records.values() for line in unanswered(each.row, each.reference_counters)
     )
@@ -86,20 +80,23 @@ def run(
 
     Writes counts.jsonl, tables/PAPER/*.md and timings/*.jsonl to the results folder; counts that
     differ from those stored there leave the file as it is, and fail. Rows that have not been timed
-    here are, those with blocks first, as far as they are expected to fit into --budget. The files
-    have what is stored of GPUs, and nothing of this CPU's timings.
+    here are, those with blocks first, as far as they are expected to fit into --budget.
     """
+    from vidcost.bench.cli.engines import take
     from vidcost.bench.cli.targets import buildable, measured
     from vidcost.bench.count import record
     from vidcost.bench.count.reconcile import reconcile
-    from vidcost.bench.report.timing import with_timings
-    from vidcost.bench.timing.plan import seconds
+    from vidcost.bench.report.timing import timing_table
+    from vidcost.bench.timing import machine, plan
+    from vidcost.bench.timing.store import stored_by_device
+    from vidcost.bench.timing.sweep import Swept
     from vidcost.papers import catalog
 
-    budget_s = seconds(budget)
+    budget_s = plan.seconds(budget)
     paper = catalog.paper(paper_name)
     files.check_folder(results)
-    note = _warnings(results)
+    # a damaged file is said before anything is counted
+    stored_by_device(results)
     rows = catalog.printed_rows(paper)
     own = buildable(paper_name=paper.name)
     others = [row for row in rows.values() if row.build and row not in own]
@@ -112,9 +109,17 @@ def run(
         record.write(results, together.values(), command="vidcost run")
         written = f"{results / record.COUNTS}, {written}"
     made = _written_tables(paper, [*paper.titles], records, results)
-    taken = _time_printed_rows(paper, records, results, budget_s)
+    taken = Swept()
+    if budget_s:
+        timed = catalog.rows_with_costs(paper.name)
+        # networks that carry blocks first, then small before large, as far as the budget goes
+        carriers = {row.network for row in timed if row.has_blocks}
+        timed.sort(key=lambda row: (row.network not in carriers, records[row.name].macs))
+        cells = plan.cells_for(timed, {"threads": machine.default_threads("cpu")})
+        taken = take(cells, results, budget_s=budget_s, command="vidcost run")
     printed = dict(zip(paper.titles, made, strict=True))
-    shown = [with_timings(printed[number], taken.timings) for number in paper.cost_tables]
+    shown = [printed[number] for number in paper.cost_tables]
+    shown += [timing_table(taken.timings)] if taken.timings else []
     print_tables(shown, options.Format.JSON if json else None)
     typer.echo(
         f"{len(records)} rows built and counted; {sum(r.closed_forms for r in records.values())} "
@@ -122,7 +127,7 @@ def run(
         f"reconciliations of other counters add up. Written: {written}",
         err=json,
     )
-    for line in filter(None, (note, *taken.notes)):
+    for line in (*taken.notes, *taken.untimed):
         typer.echo(line, err=True)
     unexplained = (line for entry in entries if not entry.balanced for line in entry.complaints)
     report((*unexplained, *taken.failures, *differing))
@@ -152,7 +157,10 @@ def formulas(
 
 @paper_app.command("conformance", epilog="Example: `vidcost conformance --results results`")
 def conformance(
-    results: options.Results = Path("results"), as_: options.As = None, json: options.Json = False
+    results: options.Results = Path("results"),
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
 ) -> None:
     """Ask every counter about single operators whose MACs were worked out by hand.
 
@@ -213,7 +221,7 @@ def audit(
     print_table(table, as_)
     if as_ is None:
         for number, each in enumerate(found, start=1):
-            typer.echo(f"{number}. {each.title}")
+            typer.echo(f"{number}. {each.title} {each.mark}")
         typer.echo(f"Written, with reasons: {results / 'audits' / paper.name}.md")
     gone = (
         f"the audit finds no longer that {words}: rewrite the finding {each.title!r}"
@@ -260,45 +268,12 @@ def _together(records: Mapping[str, Record], results: Path) -> tuple[dict[str, R
 def _written_tables(
     paper: Paper, numbers: Sequence[int | str], records: Mapping[str, Record], results: Path
 ) -> list[Table]:
-    """The tables of those numbers; their files also have what GPUs took for their rows."""
+    """The tables of those numbers, which are written to files."""
     from vidcost.bench.report.paper import paper_table
-    from vidcost.bench.report.timing import with_timings
-    from vidcost.bench.timing.store import stored_by_device
     from vidcost.papers.catalog import printed_rows
 
-    rows, of_devices = printed_rows(paper), stored_by_device(results).values()
-    on_gpus = [[each for each in every if each.cell.device != "cpu"] for every in of_devices]
-    made = [paper_table(number, paper, rows, records) for number in numbers]
+    made = [paper_table(number, paper, printed_rows(paper), records) for number in numbers]
     for number, table in zip(numbers, made, strict=True):
         path = results / "tables" / paper.name / f"table{number}.md"
-        whole = reduce(with_timings, on_gpus, table)
-        write_document(path, whole.wide().markdown(), command=f"tables {paper.name} {number}")
+        write_document(path, table.wide().markdown(), command=f"tables {paper.name} {number}")
     return made
-
-
-def _time_printed_rows(
-    paper: Paper, records: Mapping[str, Record], results: Path, budget_s: float
-) -> Swept:
-    """Time the rows with printed costs on this CPU: networks that carry blocks first, then small
-    before large, as far as the budget is expected to go.
-    """
-    from vidcost.bench.cli.engines import take
-    from vidcost.bench.timing.machine import default_threads
-    from vidcost.bench.timing.plan import cells_for
-    from vidcost.bench.timing.sweep import Swept
-    from vidcost.papers.catalog import rows_with_costs
-
-    if not budget_s:
-        return Swept()
-    rows = rows_with_costs(paper.name)
-    carriers = {row.network for row in rows if row.has_blocks}
-    rows.sort(key=lambda row: (row.network not in carriers, records[row.name].macs))
-    cells = cells_for(rows, {"threads": default_threads("cpu")})
-    return take(cells, results, budget_s=budget_s, command="vidcost run")
-
-
-def _warnings(results: Path) -> str:
-    """What could not be read of the stored timings."""
-    from vidcost.bench.timing.store import stores
-
-    return "; ".join(each.warning for each in stores(results) if each.read() and each.warning)

@@ -79,12 +79,9 @@ def _first(
 
 
 MOVED: Mapping[str, str] = {
-    "fast": "`vidcost time --blocks all --impl reference,optimized`",
-    "history": "`git log -p results/counts.jsonl`",
     "ledger": "`vidcost explain`",
     "show": "`vidcost count ROW --depth 2`",
     "block": "`vidcost count BLOCK --shape CxTxHxW`",
-    "export": "`vidcost query SQL --parquet FILE`",
 }
 """Removed commands, and what to call instead."""
 

@@ -1,6 +1,7 @@
 """Commands on what is stored: the report and SQL queries."""
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +52,7 @@ def write_report(
     written = [out]
     if figures is not None:
         with progress("figures", 1):
-            written += write_figures([plot for each in every for plot in each.plots], figures)
+            written += write_figures(chain(*(each.parts for each in every)), figures)
     more = f", and {len(written) - 1} files in {figures}" if figures else ""
     lines = Table("", (), [{"written": str(path)} for path in written])
     sys.stdout.write(lines.json() if json else f"Written: {out}{more}\n")

@@ -1,6 +1,7 @@
 """The rows and the users' networks that a command is about, and what is counted of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import typer
 
@@ -11,7 +12,7 @@ from vidcost.bench.count.references.reference import Convention
 from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.progress import progress
 from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.timing.plan import network_fields, seconds
+from vidcost.bench.timing.plan import network_fields, row_fields, seconds
 from vidcost.bench.user.reference import is_reference
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
@@ -50,6 +51,17 @@ def parted(words: Sequence[str] | None) -> tuple[list[str] | None, list[str]]:
     return [word for word in words if word not in references], references
 
 
+def targets(words: Sequence[str], inputs: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Rows and networks in the order of ``words``, as fields of cells."""
+    found: list[dict[str, Any]] = []
+    for word in words:
+        if is_reference(word):
+            found.append(network_fields(word, inputs or ()))
+        else:
+            found += map(row_fields, buildable([word]))
+    return found
+
+
 def network_cells(references: Sequence[str], inputs: Sequence[str] | None) -> list[Cell]:
     """The networks at their inputs.
 
@@ -59,12 +71,8 @@ def network_cells(references: Sequence[str], inputs: Sequence[str] | None) -> li
     return [checked_cell(network_fields(each, inputs or ())) for each in references]
 
 
-def check_options(
-    references: Sequence[str], inputs: Sequence[str] | None, *, has_batch: bool = False
-) -> None:
-    """Raises: ValueError for inputs without a network of the user's, or a batch beside one."""
-    if references and has_batch:
-        raise ValueError("the inputs of a network of your own hold their batch: leave out --batch")
+def check_options(references: Sequence[str], inputs: Sequence[str] | None) -> None:
+    """Raises: ValueError for inputs without a network of the user's."""
     if inputs and not references:
         raise ValueError("--input is for a network of your own: name one as my_net.py:make_model")
 

@@ -2,6 +2,7 @@
 
 from itertools import chain
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -80,8 +81,10 @@ def time_rows(
     from vidcost.bench.cli.targets import buildable, check_options, limit_s, parted
     from vidcost.bench.report.timing import blocks_markdown, pair_table, timing_table
     from vidcost.bench.timing import plan
+    from vidcost.bench.timing.record import now
     from vidcost.bench.timing.store import by_kind, stored_by_device
 
+    began, since = monotonic(), now()
     if contribution and blocks:
         raise ValueError(
             "--contribution times blocks in their networks, --blocks alone: give one of them"
@@ -94,7 +97,7 @@ def time_rows(
     if budget_s == 0 and not both:
         raise ValueError(f"--budget {budget} is no time: give more than 0s")
     rows, references = parted(rows)
-    check_options(references, inputs, has_batch=axes["batch"] != ["1"])
+    check_options(references, inputs)
     chosen = [] if (blocks or references) and not rows else buildable(rows)
     alone, reasons = plan.blocks_alone(blocks or (), shape_ or (), impl=impl)
     if references and contribution:
@@ -120,6 +123,7 @@ def time_rows(
             resume=resume,
             start_up_s=limit_s(time_limit),
             budget_s=budget_s,
+            began=began,
         )
     for line in (*reasons, *taken.notes):
         typer.echo(line, err=True)
@@ -132,5 +136,5 @@ def time_rows(
         write_document(results / "blocks.md", document, command="time --blocks all --impl")
     write = pair_table if contribution or both else timing_table
     # each kind of machine has its own table
-    print_tables([write(each) for each in by_kind(taken.timings)], as_)
-    report(taken.failures)
+    print_tables([write(each, since=since) for each in by_kind(taken.timings)], as_)
+    report(taken.failures, taken.untimed)

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import FrameType
 from typing import Any
@@ -64,7 +64,9 @@ class Count:
 
     ``params`` and ``buffers`` are elements, each tensor once. ``functions`` are calls of functions
     that other counters count as one. ``multiply`` are elements of the results of multiplications
-    element by element, where no sum makes a product of them. ``outputs`` are by module.
+    element by element, where no sum makes a product of them. ``outputs`` are by module. ``masked``
+    are MACs of attention whose result a mask discards, by its name; they are counted, too.
+    ``unused`` are the indices of operations from which no output of the network comes.
     """
 
     params: int
@@ -74,6 +76,8 @@ class Count:
     functions: tuple[FunctionCall, ...] = ()
     multiply: int = 0
     outputs: Mapping[str, Shape] = field(default_factory=dict)
+    masked: Mapping[str, int] = field(default_factory=dict)
+    unused: frozenset[int] = frozenset()
 
     @property
     def total(self) -> Cost:
@@ -83,6 +87,12 @@ class Count:
     def within(self, module: str, *, params: int = 0) -> Cost:
         """The operations inside ``module`` and its descendants."""
         return Cost(params=params, **self._by_module.get(module, Counter()))
+
+    @property
+    def recomputed(self) -> Cost:
+        """What of a backward pass computes the forward pass again, as checkpoints do."""
+        again = (each for each in self.operations if each.is_recomputed)
+        return sum((Cost(**{each.kind: each.amount}) for each in again), Cost())
 
     @cached_property
     def _by_module(self) -> dict[str, Counter[str]]:
@@ -116,8 +126,12 @@ def count(model: nn.Module, *inputs: Tensor, keep_integers: bool = False) -> Cou
         Functions(log),
         log,
     ):
-        model(*inputs)
-    return log.counted(model)
+        output = model(*inputs)
+    found = log.counted(model)
+    unused = log.operands.followed & ~log.operands.sources(tensors_in(output))
+    return replace(
+        found, unused=frozenset(i for i in range(unused.bit_length()) if unused >> i & 1)
+    )
 
 
 class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -129,6 +143,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
         self.functions: list[FunctionCall] = []
         self.multiply = 0
+        self.masked: Counter[str] = Counter()
         self.last_multiplied: Multiplication | None = None
         self.calls: list[Call] = []
         self.outputs: dict[str, Shape] = {}
@@ -148,6 +163,9 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if any(each is not Tensor for each in types):
+            # a subclass of tensors, such as nested ones, calls operators on what it is made of
+            return NotImplemented
         kwargs = kwargs or {}
         name, rule, whose = self._known.get(func) or self._known.setdefault(func, rule_of(func))
         if not whose:
@@ -165,6 +183,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = meta.call(func, args, kwargs)
         # what returns nothing writes to its arguments
         results = tensors_of(args if result is None else (result,))
+        first = len(self.operations)
         if rule is None:
             self.operations += self.without_rule(name, args, results)
         else:
@@ -174,21 +193,24 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
             out = result if whose != "vidcost" else results[0]
             parts = rule(args, out, self.operands.is_constant)
             self.operations += self.with_rule(name, args, results, parts, whose)
-        self.operands.follow(name, (*args, *kwargs.values()) if kwargs else args, results)
+        made = (1 << len(self.operations)) - (1 << first)
+        self.operands.follow(name, (*args, *kwargs.values()) if kwargs else args, results, made)
         return result
 
     def counted(self, model: nn.Module | None = None) -> Count:
         """What was counted since the last time, with the parameters and buffers of ``model``."""
         found = Count(
-            params=sum(p.numel() for p in model.parameters()) if model else 0,
-            buffers=sum(b.numel() for b in model.buffers()) if model else 0,
+            params=sum(p.numel() for p in model.parameters()) if model is not None else 0,
+            buffers=sum(b.numel() for b in model.buffers()) if model is not None else 0,
             operations=tuple(self.operations),
             calls=tuple(self.calls),
             functions=tuple(self.functions),
             multiply=self.multiply,
             outputs=self.outputs,
+            masked={mask: macs for mask, macs in self.masked.items() if macs},
         )
         self.operations, self.calls, self.functions, self.multiply = [], [], [], 0
+        self.masked = Counter()
         return found
 
     @property
@@ -259,7 +281,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
 _PRODUCTS = "matmul mm bmm addmm addmv baddbmm mul add"
 _NAMES: dict[Any, str] = {
     F: "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d "
-    "scaled_dot_product_attention interpolate grid_sample softmax relu prelu elu relu6 gelu silu "
+    "interpolate grid_sample softmax relu prelu elu relu6 gelu silu "
     "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d adaptive_avg_pool1d "
     "adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d "
     "adaptive_max_pool3d",
@@ -269,6 +291,8 @@ _NAMES: dict[Any, str] = {
 _FUNCTIONS: dict[Callable[..., Any], str] = {
     **{getattr(of, name): name for of, names in _NAMES.items() for name in names.split()},
     **dict.fromkeys((torch.ger, Tensor.ger, torch.kron, Tensor.kron), "outer"),
+    F.scaled_dot_product_attention: "attention",
+    torch.Tensor.is_cpu.__get__: "is_cpu",  # type: ignore[attr-defined]
     **dict.fromkeys((F.rms_norm, torch.rms_norm), "rms_norm"),
     **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout), "dropout"),
     **dict.fromkeys((F.alpha_dropout, F.feature_alpha_dropout), "dropout"),
@@ -293,7 +317,11 @@ class Functions(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name, log = _FUNCTIONS.get(func), self._log
-        if name is None:
+        if name == "attention":
+            self._note_mask(*args, **kwargs)
+        if name == "is_cpu" and args[0].is_meta:
+            raise RuntimeError("is_cpu asks about the device: only the network's own can answer")
+        if name in (None, "is_cpu"):
             return func(*args, **kwargs)
         first = len(log.operations)
         is_product, hides = name in ("einsum", "outer"), name in ("rms_norm", "dropout")
@@ -322,6 +350,24 @@ class Functions(TorchFunctionMode):
             call = name, log.module, detail, operands, tuple(result.shape)
             log.functions.append(FunctionCall(*call, first, len(log.operations)))
         return result
+
+    def _note_mask(self, *args: Any, **kwargs: Any) -> None:
+        given: dict[str, Any] = dict(zip(_ATTENTION, args, strict=False)) | kwargs
+        (query, key, value), mask = (given[n] for n in _ATTENTION[:3]), given.get("attn_mask")
+        rows, columns, masked = query.shape[-2], key.shape[-2], self._log.masked
+        macs = math.prod(query.shape[:-2]) * (query.shape[-1] + value.shape[-1])
+        if given.get("is_causal"):
+            square = min(rows, columns)
+            keys_after = square * (square - 1) // 2 + rows * (columns - square)
+            masked["is_causal"] += macs * keys_after
+        elif mask is not None and mask.is_meta:
+            masked["attn_mask, whose values are not known, at most"] += macs * rows * columns
+        elif mask is not None:
+            off = mask == (False if mask.dtype == torch.bool else -math.inf)
+            masked["attn_mask"] += macs * int(off.sum()) * rows * columns // mask.numel()
+
+
+_ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 
 
 def _is_operator(frame: FrameType) -> bool:
@@ -352,13 +398,13 @@ def watched(model: nn.Module, log: Log) -> Iterator[None]:
         # a module with several owners goes by the name under the one that is running
         owner = f"{log.running[-1]}." if log.running and log.running[-1] else ""
         name = next((n for n in names[module] if n.startswith(owner)), names[module][0])
-        first = next(iter(tensors_of((*args, *kwargs.values()))), None)
+        first = next((x for x in tensors_of((*args, *kwargs.values())) if not x.is_nested), None)
         log.calls.append(Call(name, None if first is None else tuple(first.shape)))
         log.running.append(name)
 
     def leave(_: nn.Module, args: Any, output: object) -> None:
         name = log.running.pop()
-        if tensors := tensors_in(output):
+        if (tensors := tensors_in(output)) and not tensors[0].is_nested:
             log.outputs[name] = tuple(tensors[0].shape)
 
     hooks = []
@@ -388,6 +434,10 @@ def supported(log: Log) -> Iterator[None]:
         if found := re.search(r"HigherOrderOperator (\w+)", str(error)):
             raise UncountedOperator(
                 f"{found[1]}, a function of functions, cannot be counted: call what it calls"
+            ) from error
+        if "Cannot access storage of Sparse" in str(error):
+            raise UncountedOperator(
+                "sparse tensors cannot be counted: call to_dense() on them first"
             ) from error
         if not log.uncounted:
             raise

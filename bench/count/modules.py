@@ -92,34 +92,23 @@ def closed_forms(model: nn.Module, count: Count) -> tuple[tuple[Check, ...], tup
     """
     checks, failed = [], []
     for name, module in model.named_modules(remove_duplicate=False):
+        cost = getattr(module, "cost", None)
+        shapes = [c.input for c in count.calls if c.module == name and c.input] if cost else []
+        if not callable(cost) or not shapes:
+            continue
         inside = name_inside(model, name)
         try:
-            found = _check(name, module, count)
+            costs = [cost(shape) for shape in shapes]
+            for each in costs:
+                if not isinstance(each, Cost):
+                    raise TypeError(f"cost(shape) returns a Cost, not {type(each).__name__}")
         except Exception as error:
             failed.append(f"{inside or 'the whole'}: {named(error)}")
         else:
-            checks += [replace(found, module=inside)] if found else []
+            counted = count.within(name, params=sum(p.numel() for p in module.parameters()))
+            formula = replace(sum(costs, Cost()), params=costs[0].params)
+            checks.append(Check(inside, counted, formula))
     return tuple(checks), tuple(failed)
-
-
-def _check(name: str, module: nn.Module, count: Count) -> Check | None:
-    """Check one module, called ``name`` in the count.
-
-    None if it has no closed form or was not called.
-    Raises: TypeError if its ``cost`` returns something else; whatever ``cost`` raises.
-    """
-    cost = getattr(module, "cost", None)
-    if not callable(cost):
-        return None
-    shapes = [call.input for call in count.calls if call.module == name and call.input]
-    if not shapes:
-        return None
-    costs = [cost(shape) for shape in shapes]
-    wrong = next((each for each in costs if not isinstance(each, Cost)), None)
-    if wrong is not None:
-        raise TypeError(f"cost(shape) returns a Cost, not {type(wrong).__name__}")
-    counted = count.within(name, params=sum(p.numel() for p in module.parameters()))
-    return Check(name, counted, formula=replace(sum(costs, Cost()), params=costs[0].params))
 
 
 def verify(network: str, model: nn.Module, count: Count) -> int:

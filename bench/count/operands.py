@@ -22,7 +22,8 @@ class Operation:
 
     ``module`` is the innermost that it ran in, the network itself being "". ``operands`` are shapes
     of the arguments that are tensors or None, ``output`` that of the first result. ``rule`` is
-    "vidcost", "user" (:func:`vidcost.rule`) or "torch" (``register_flop_formula``).
+    "vidcost", "user" (:func:`vidcost.rule`) or "torch" (``register_flop_formula``). What a backward
+    pass computes again of the forward pass ``is_recomputed``.
     """
 
     module: str
@@ -32,6 +33,7 @@ class Operation:
     operands: tuple[Shape | None, ...]
     output: Shape
     rule: str = "vidcost"
+    is_recomputed: bool = False
 
 
 @dataclass
@@ -66,8 +68,10 @@ class Operands:
     """
 
     def __init__(self, inputs: Iterable[Tensor]) -> None:
-        # while there is a weak reference, no other storage gets the address
-        self._varying: dict[int, StorageWeakRef] = {}
+        # while there is a weak reference, no other storage gets the address. With each, a bit for
+        # every operation that its values come from
+        self._varying: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.followed = 0
         self._made: dict[int, tuple[StorageWeakRef, Multiplication | None]] = {}
         self._vary(inputs)
 
@@ -75,16 +79,26 @@ class Operands:
         """Whether ``tensor`` depends on no input."""
         return tensor.untyped_storage()._cdata not in self._varying
 
-    def follow(self, name: str, operands: Iterable[Any], results: Iterable[Tensor]) -> None:
-        """Note what an operator computed from ``operands``."""
-        if name not in _SHAPE_ONLY and not all(map(self.is_constant, tensors_of(operands))):
-            self._vary(results)
+    def follow(self, name: str, given: Iterable[Any], results: Iterable[Tensor], made: int) -> None:
+        """Note what an operator computed of what it was ``given``; ``made`` has its bits."""
+        tensors = tensors_of(given)
+        if name not in _SHAPE_ONLY and not all(map(self.is_constant, tensors)):
+            self.followed |= made
+            self._vary(results, made | self.sources(tensors))
 
-    def _vary(self, tensors: Iterable[Tensor]) -> None:
+    def sources(self, tensors: Iterable[Tensor]) -> int:
+        """A bit for every operation that the values of ``tensors`` come from."""
+        found = 0
+        for tensor in tensors:
+            found |= self._varying.get(tensor.untyped_storage()._cdata, (None, 0))[1]
+        return found
+
+    def _vary(self, tensors: Iterable[Tensor], sources: int = 0) -> None:
         for tensor in tensors:
             storage = tensor.untyped_storage()
-            if storage._cdata not in self._varying:
-                self._varying[storage._cdata] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+            known = self._varying.get(storage._cdata)
+            kept = known[0] if known else StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+            self._varying[storage._cdata] = kept, sources | (known[1] if known else 0)
 
     def note(self, result: Tensor, made: Multiplication | None) -> None:
         """Note how ``result`` was made; None forgets it."""

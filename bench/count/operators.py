@@ -104,7 +104,6 @@ CONVOLUTIONS = (
         groups=19,
         label=", depthwise",
     ),
-    # each of these elements goes into each channel, times the entries
     _conv("ConvTranspose1d", 2 * 3 * 11 * 5 * 7, (2, 3, 11), 3, 5, 7),
     _conv("ConvTranspose2d", 2 * 3 * 13 * 17 * 5 * 7 * 11, (2, 3, 13, 17), 3, 5, _K2),
     _transposed(_TRANSPOSED3D, (2, 3, 11, 13, 17), 3, 5, _K3),

@@ -108,9 +108,12 @@ def _amount(of: Callable[[Args, Any], int], kind: str = "") -> Rule:
     return rule
 
 
-def _filter(args: Args) -> int:
-    # (input, weight, ...)
-    return math.prod(args[1].shape[1:])
+def _filtered(args: Args, out: Tensor) -> int:
+    return int(out.numel() * math.prod(args[1].shape[1:]))
+
+
+def _filters(args: Args, out: Any) -> int:
+    return int(args[0].numel() * args[1].shape[1])
 
 
 def _packed(args: Args, out: Tensor, is_constant: IsConstant) -> tuple[str, int]:
@@ -147,7 +150,7 @@ def _attention_backward(keys: Callable[[Args], int], query: int = 0) -> Rule:
 
     def macs(args: Args, out: Any) -> int:
         q, _, v = args[query : query + 3]
-        return math.prod(q.shape[:-1]) * keys(args) * (3 * q.shape[-1] + 2 * v.shape[-1])
+        return int(math.prod(q.shape[:-1]) * keys(args) * (3 * q.shape[-1] + 2 * v.shape[-1]))
 
     return _amount(macs, "matmul")
 
@@ -159,13 +162,12 @@ def _coordinates(args: Args, out: Tensor) -> int:
 
 def _bags(rows: int, weights: int | None = None) -> Rule:
     """Sums of so many ``rows``, as wide as the first argument, if each has a weight."""
-    return _amount(
-        lambda args, out: (
-            0
-            if weights is not None and args[weights] is None
-            else args[rows].numel() * args[0].shape[-1]
-        )
-    )
+
+    def macs(args: Args, out: Any) -> int:
+        has_weights = weights is None or args[weights] is not None
+        return int(has_weights * args[rows].numel() * args[0].shape[-1])
+
+    return _amount(macs)
 
 
 def _trilinear(args: Args, out: Tensor) -> int:
@@ -190,15 +192,10 @@ def _eliminated(factored: Callable[[int, int], int], substitutions: int, matrix:
 
     def macs(args: Args, out: Tensor) -> int:
         *batch, rows, columns = args[matrix].shape
-        solutions = out.numel() // max(rows, 1)
-        substituted = solutions * substitutions * (rows * (rows - 1) // 2)
-        return math.prod(batch) * factored(rows, columns) + substituted
+        substituted = out.numel() // max(rows, 1) * substitutions * (rows * (rows - 1) // 2)
+        return int(math.prod(batch) * factored(rows, columns) + substituted)
 
     return _amount(macs)
-
-
-def _none(rows: int, columns: int) -> int:
-    return 0
 
 
 def _lu(rows: int, columns: int) -> int:
@@ -239,14 +236,9 @@ _NATTEN = " ".join(
 RULES: dict[str, Rule] = {
     **_named("convolution _convolution convolution_overrideable", _convolution),
     # as a convolution; sampling is resampling. Dai et al. 2017, Eq. 2
-    **_named(
-        "torchvision::deform_conv2d", _amount(lambda args, out: out.numel() * _filter(args), "conv")
-    ),
+    **_named("torchvision::deform_conv2d", _amount(_filtered, "conv")),
     # a filter for each channel
-    **_named(
-        "*::causal_conv1d_fwd *::_causal_conv1d_fwd_cpp",
-        _amount(lambda args, out: args[0].numel() * _filter(args), "conv"),
-    ),
+    **_named("*::causal_conv1d_fwd *::_causal_conv1d_fwd_cpp", _amount(_filters, "conv")),
     # of experts: each row, or column, takes one of the matrices
     **_named("mm bmm mv dot vdot _int_mm _grouped_mm", _product(0, 1)),
     **_named(
@@ -260,13 +252,11 @@ RULES: dict[str, Rule] = {
     # (theta, size, align_corners): each coordinate is a row of theta times a position and 1
     **_named("affine_grid_generator", _amount(_coordinates)),
     **_named("_trilinear", _amount(_trilinear)),
-    # (x, y, norm): the difference of each coordinate is squared and added, by a product or not; by
-    # another norm than 2 it is not squared
+    # (x, y, norm): by norm 2 each coordinate's difference is squared and added, as a product or not
     **_named("_euclidean_dist", _amount(_coordinates)),
     **_named("_cdist_forward", _amount(lambda args, out: (args[2] == 2) * _coordinates(args, out))),
     **_named("_pdist_forward", _amount(lambda args, out: (args[1] == 2) * _coordinates(args, out))),
-    # (rows, indices, ..., weights, ...); (gradient, indices, ..., weights, ...); (gradient, rows,
-    # indices, ...)
+    # (rows, indices, ...), (gradient, indices, ...) or (gradient, rows, indices, ...)
     **_named("_embedding_bag _embedding_bag_forward_only", _bags(1, weights=6)),
     **_named("_embedding_bag_backward", _bags(1, weights=10)),
     **_named("_embedding_bag_dense_backward", _bags(1, weights=8)),
@@ -281,9 +271,9 @@ RULES: dict[str, Rule] = {
     **_named("linalg_cholesky_ex cholesky", _eliminated(lambda n, _: (n**3 - n) // 6, 0)),
     **_named("linalg_lu linalg_lu_factor_ex _linalg_det _linalg_slogdet", _eliminated(_lu, 0)),
     **_named("linalg_inv_ex _linalg_solve_ex", _eliminated(_lu, 2)),
-    **_named("linalg_solve_triangular", _eliminated(_none, 1)),
-    **_named("linalg_lu_solve", _eliminated(_none, 2)),
-    **_named("cholesky_solve", _eliminated(_none, 2, matrix=1)),
+    **_named("linalg_solve_triangular", _eliminated(lambda *_: 0, 1)),
+    **_named("linalg_lu_solve", _eliminated(lambda *_: 0, 2)),
+    **_named("cholesky_solve", _eliminated(lambda *_: 0, 2, matrix=1)),
     **_named(
         "quantized::linear quantized::linear_dynamic quantized::linear_relu quantized::conv1d "
         "quantized::conv2d quantized::conv3d quantized::conv2d_relu quantized::conv3d_relu",
@@ -344,32 +334,25 @@ RULES: dict[str, Rule] = {
 
 FREE: set[str] = set(
     # copies and rearrangements: data moves, nothing is computed
-    "_unsafe_view unsafe_split unsafe_split_with_sizes copy _to_copy cat stack repeat "
-    "repeat_interleave index index_select gather embedding embedding_dense_backward "
-    "constant_pad_nd roll flip pixel_shuffle pixel_unshuffle tril triu scatter index_put "
-    "index_fill slice_scatter select_scatter fill zero nonzero unique_consecutive _unique _unique2 "
-    "unique_dim im2col col2im masked_select masked_scatter take put index_copy channel_shuffle "
-    "native_channel_shuffle diag_embed diagonal_scatter as_strided_scatter max_unpool2d "
-    "max_unpool3d lift resize resize_as _chunk_cat _unsafe_masked_index block_diag rot90 lu_unpack "
-    "_unsafe_masked_index_put_accumulate nonzero_static "
+    "copy _to_copy cat stack repeat repeat_interleave gather embedding embedding_dense_backward "
+    "constant_pad_nd roll flip pixel_shuffle pixel_unshuffle slice_scatter select_scatter fill "
+    "zero im2col col2im take put channel_shuffle native_channel_shuffle diag_embed "
+    "diagonal_scatter as_strided_scatter max_unpool2d max_unpool3d lift resize resize_as "
+    "_chunk_cat block_diag rot90 lu_unpack "
     # tensors from nothing
-    "empty empty_like empty_strided zeros zeros_like ones ones_like full full_like arange linspace "
-    "eye scalar_tensor new_empty new_empty_strided new_zeros new_ones new_full rand rand_like "
-    "randn randn_like randint randperm bernoulli uniform normal native_dropout "
-    "_efficientzerotensor exponential multinomial random tril_indices triu_indices empty_permuted "
-    "logspace fft_fftfreq fft_rfftfreq randint_like cauchy geometric log_normal "
+    "arange linspace eye scalar_tensor bernoulli uniform normal native_dropout "
+    "_efficientzerotensor exponential multinomial logspace fft_fftfreq fft_rfftfreq cauchy "
+    "geometric log_normal "
     # element by element, but not tagged so by torch
     "polar complex isin __and__ __or__ floor_divide special_i0 "
     # reductions and orders: additions and comparisons without a product
-    "sum prod max min amin aminmax argmax argmin cumsum cumprod logsumexp var std var_mean "
-    "std_mean norm linalg_vector_norm any all topk sort argsort count_nonzero cummax cummin "
-    "logcumsumexp median nanmedian kthvalue mode nansum bucketize searchsorted histc bincount "
-    "equal allclose scatter_reduce index_reduce segment_reduce index_add scatter_add trace dist "
+    "sum prod max min amin aminmax logsumexp var std var_mean std_mean norm linalg_vector_norm any "
+    "all topk sort count_nonzero logcumsumexp median nanmedian kthvalue mode nansum bucketize "
+    "searchsorted histc bincount equal allclose segment_reduce trace dist "
     # weights by their lengths, once a pass whatever the input
     "_weight_norm_interface embedding_renorm renorm "
     # losses: a network may compute its own
-    "mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy soft_margin_loss _ctc_loss "
-    "binary_cross_entropy_with_logits multi_margin_loss "
+    "mse_loss l1_loss smooth_l1_loss huber_loss soft_margin_loss _ctc_loss multi_margin_loss "
     # bookkeeping
     "is_same_size _local_scalar_dense item _assert_async _assert_scalar _is_all_true _is_any_true "
     "_pack_padded_sequence _linalg_check_errors torchvision::nms".split()
@@ -378,7 +361,10 @@ FREE: set[str] = set(
 
 FREE_FAMILIES = (
     *("reflection_pad", "replication_pad", "nll_loss", "multilabel_margin_loss"),
-    *("sym_", "profiler::", "natten::token_"),
+    *("binary_cross_entropy", "sym_", "profiler::", "natten::token_"),
+    # data moves, or comes from nothing
+    *("index", "scatter", "masked_", "unique", "_unique", "unsafe_", "_unsafe_", "nonzero"),
+    *("empty", "zeros", "ones", "full", "new_", "rand", "tril", "triu", "arg", "cum"),
     # windows of a signal
     *("hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window"),
     # resampling: nearest copies; the few products of the others are no MACs by convention

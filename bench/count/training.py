@@ -23,8 +23,8 @@ class Training:
 
     An operation of ``backward`` stands under the module whose forward operation it
     differentiates, and a product is ``linear`` or ``matmul`` as that operation is. Parameters and
-    buffers are counted in ``forward`` alone. What gradient checkpointing computes anew is in
-    ``backward``.
+    buffers are counted in ``forward`` alone. What gradient checkpointing computes again is in
+    ``backward``, and ``backward.recomputed`` by itself.
     """
 
     forward: Count
@@ -103,11 +103,7 @@ class _Source:
 PRODUCTS = ("linear", "matmul")
 
 VECTOR_PRODUCTS = ("MvBackward0", "AddmvBackward0", "DotBackward0", "VdotBackward0")
-"""Nodes whose gradients are partly products element by element.
-
-A product of a matrix and a vector has an outer product as the matrix's gradient; an inner product
-has each vector's gradient in the other times a number.
-"""
+"""Nodes whose gradients are partly products element by element: outer ones, or by a number."""
 
 
 class _TrainingLog(Log):  # type: ignore[no-untyped-call]
@@ -175,10 +171,11 @@ class _TrainingLog(Log):  # type: ignore[no-untyped-call]
             # a function with a backward of its own has one node for all of its operations
             self.sources[-1].product = product
         node = torch._C._current_autograd_node()
-        if node is not None and not self.module:
-            # a function that is computed again, outside of any module's call
-            return [replace(each, module=self._source(node).module) for each in operations]
-        return operations
+        if node is None:
+            return operations
+        # a function that is computed again may be outside of any module's call
+        at = self.module or self._source(node).module
+        return [replace(each, module=at, is_recomputed=True) for each in operations]
 
     def _source(self, node: Any) -> _Source:
         number = node._sequence_nr()

@@ -122,7 +122,9 @@ def prepare(
     paths = folder / "base", folder / "head"
     commits = versions.lay(top, parting, paths[0]), versions.lay(top, None, paths[1])
     requires = [versions.requirements_in(path) for path in paths]
-    sources = [shutil.copytree(each, folder / f"{each.name}-source") for each in paths * install]
+    sources = [
+        shutil.copytree(each, folder / f"{each.name}-source") for each in (paths if install else ())
+    ]
     for word in words:
         test = Path(word.partition("::")[0]).resolve()
         if not (test.exists() and test.is_relative_to(top)):

@@ -3,8 +3,9 @@
 Users' code runs in an isolated process, where it may do anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,9 @@ from vidcost.bench.timing.parent import Predicted
 from vidcost.bench.user.network import called
 from vidcost.bench.user.reference import of_user_code
 from vidcost.models.cost import Cost
+
+Call = Callable[..., Any]
+"""Calls a function within a limit of seconds: :func:`isolated`, or a process for several calls."""
 
 
 @dataclass(frozen=True)
@@ -58,30 +62,31 @@ def counted(
     reference_counters: Sequence[Convention] = (),
     training: bool = False,
     limit_s: float = LIMIT_S,
+    call: Call = isolated,
 ) -> Counted:
     """Count what ``cell`` is about, at its inputs, and ask ``reference_counters`` about it.
 
     ``training`` counts a training step instead of a pass in evaluation mode. Without a user's code
-    and reference counters it is counted in this process.
+    and reference counters it is counted in this process, else by ``call``.
     Raises: ValueError if there is no such row, position, file or object; ClosedFormMismatch
             without a user's code.
     """
     if not cell.code and not reference_counters:
         return _counted(cell, (), training)
     try:
-        return isolated(limit_s, _counted, cell, tuple(reference_counters), training)
+        return call(limit_s, _counted, cell, tuple(reference_counters), training)  # type: ignore[no-any-return]
     except Failed as failed:
         return Counted(cell, status=failed.status, error=str(failed))
 
 
-def predict(cell: Cell, *, limit_s: float = LIMIT_S) -> Predicted:
+def predict(cell: Cell, *, limit_s: float = LIMIT_S, call: Call = isolated) -> Predicted:
     """MACs of what is timed, at its batch; none if its code fails, which the worker then reports.
 
     Raises: ValueError as :func:`counted`, without a user's code.
     """
     alone = cell.model_copy(update={"against": None})
     try:
-        found = counted(alone, training=cell.phase == "training", limit_s=limit_s)
+        found = counted(alone, training=cell.phase == "training", limit_s=limit_s, call=call)
     except ValueError:
         if not cell.code:
             raise

@@ -7,7 +7,6 @@ from typing import Any, get_args
 import jinja2
 
 from vidcost.bench.audit import (
-    CONVENTIONS,
     KINDS,
     Judged,
     Recipe,
@@ -19,7 +18,7 @@ from vidcost.bench.audit import (
     ours,
 )
 from vidcost.bench.count.modules import closed_forms
-from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions
+from vidcost.bench.report.table import Column, Table, billions, integer, millions
 from vidcost.papers import catalog
 from vidcost.papers.figures import Claim, Figure, Kind, Paper
 
@@ -283,25 +282,26 @@ def formula_markdown(paper: Paper) -> str:
 
 def recipe_table(recipe: Recipe) -> Table:
     """One recipe in every convention, beside what the paper prints for its row, if anything."""
-    paper = catalog.paper_of(recipe.row.name)
-    counted = figures(recipe)
-    line = {"recipe": recipe.spec, "words": recipe.words, "params": counted.params}
-    line |= counted.flops
-    equal: set[Cell] = set()
+    paper, counted = catalog.paper_of(recipe.row.name), figures(recipe)
+    lines: list[dict[str, Any]] = []
     for kind in get_args(Kind):
         printed = paper.finest(recipe.row.name, kind) if paper else None
-        line[f"{kind}_printed"] = printed and printed.printed
-        equal |= {(0, key) for key in counted.met(kind, printed)}
+        met = counted.met(kind, printed)
+        ours = {"params": counted.params} if kind == "params" else counted.flops
+        lines += [
+            {"recipe": recipe.spec, "figure": KINDS[kind], "convention": convention, "ours": value}
+            | {"printed": printed and printed.printed, "met": convention in met}
+            for convention, value in ours.items()
+        ]
     return Table(
-        title=recipe.spec,
+        title=f"{recipe.spec}: {recipe.words}",
         columns=(
-            Column("words", "Recipe"),
-            Column("params_printed", "Params printed", str),
-            Column("params", "Params", integer),
-            Column("flops_printed", "FLOPs printed", str),
-            *(Column(name, name, integer) for name in CONVENTIONS),
+            Column("figure", "Figure"),
+            Column("convention", "In"),
+            Column("ours", "Ours", integer),
+            Column("printed", "Printed", str),
         ),
-        lines=[line],
-        equal=frozenset(equal),
+        lines=lines,
+        equal=frozenset((at, "ours") for at, line in enumerate(lines) if line["met"]),
         legend=("✓ equals the printed figure to its precision. Batch 1.", _CONVENTIONS),
     )

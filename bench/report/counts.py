@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from vidcost.bench.api.count import multiplications
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.rules import PRODUCTS
 from vidcost.bench.inspection.counted import Counted
@@ -106,10 +105,9 @@ def counted_table(found: Sequence[Counted], views: int = 1) -> Table:
         legend=(
             *legend,
             *(
-                note
+                f"{each.cell.target}: {note}"
                 for each in found
-                if (count := each.count)
-                and (note := multiplications(each.cell.target, count.multiply, count.forward))
+                for note in (each.count.notes if each.count else ())
             ),
         ),
     )
@@ -117,9 +115,8 @@ def counted_table(found: Sequence[Counted], views: int = 1) -> Table:
 
 def _with_views(views: int) -> list[Column]:
     """The columns of quantities, with the MACs of all views behind those of one."""
-    params, macs, *others = _QUANTITIES
-    of_video = [Column("video_macs", f"MACs of {views} views", compact, integer)]
-    return [params, macs, *(of_video if views > 1 else []), *others]
+    of_video = Column("video_macs", f"MACs of {views} views", compact, integer)
+    return [*_QUANTITIES[:2], *[of_video] * (views > 1), *_QUANTITIES[2:]]
 
 
 def _target(cell: Cell) -> dict[str, Any]:

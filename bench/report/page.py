@@ -4,7 +4,7 @@ import datetime
 import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,15 +14,15 @@ import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
-from vidcost.bench.audit import CONVENTIONS, Judged, judge, judge_claims
+from vidcost.bench.audit import Judged, judge, judge_claims
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, reconcile, with_stored_answers
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.audit import Finding, claim_table, figure_table, findings
-from vidcost.bench.report.paper import met_by
-from vidcost.bench.report.plots import Plot, accuracy_plot, anchor, latency_plot
+from vidcost.bench.report.plots import Plot, accuracy_plot, anchor
 from vidcost.bench.report.reconciliation import reconciliation_table
 from vidcost.bench.report.table import MISSING, Column, Table, billions, millions, percent
+from vidcost.bench.report.timing import timing_table
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.store import stored_by_device
 from vidcost.papers import catalog
@@ -33,10 +33,6 @@ _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "%": 1.0}
 _CODE = re.compile(r"`([^`]+)`")
 _POWER = re.compile(r"\^(\d+|[A-Za-z]|\(.+?\))")
 _STRONG = re.compile(r"\*\*(.+?)\*\*|^(Equal|Differs):")
-NO_TIMINGS = (
-    "No timings are stored yet: `vidcost time` makes them, on a GPU with `--device cuda`, and "
-    "`vidcost run` times as much as two minutes on this CPU allow."
-)
 
 
 @dataclass(frozen=True)
@@ -94,11 +90,6 @@ class Section:
     is_folded: bool = False
     text: str = ""
 
-    @property
-    def plots(self) -> list[Plot]:
-        """The plots among its parts."""
-        return [part for part in self.parts if isinstance(part, Plot)]
-
 
 def sections(data: Data) -> list[Section]:
     """Four sections that everybody reads, then those for a question, folded.
@@ -106,7 +97,8 @@ def sections(data: Data) -> list[Section]:
     Raises: ValueError if there is something that does not go into one table.
     """
     accuracy = accuracy_plot(data.paper, data.records, data.devices)
-    latencies = [latency_plot(name, timings) for name, timings in data.devices.items()]
+    timed = {name: timing_table(each) for name, each in data.devices.items()}
+    latencies = [Shown(anchor(n), replace(t, title=n)) for n, t in timed.items() if t.lines]
     reconciled = [Shown("reconciliation-rows", reconciliation_table(data.entries))]
     audit = (
         Shown("audit-figures", figure_table(data.judged)),
@@ -116,7 +108,7 @@ def sections(data: Data) -> list[Section]:
         Section("Findings", "What the audit found", findings(data.paper, data.judged)),
         Section("Accuracy", "Accuracy against cost", [accuracy] if accuracy else []),
         Section("Networks", "Every network", [Shown("row", _networks(data), anchored=True)]),
-        Section("Timings", "Latency", [plot for plot in latencies if plot], text=NO_TIMINGS),
+        Section("Timings", "Latency", latencies, text="No timings: `vidcost time` makes them."),
         Section("Audit", "Every printed figure and claim", audit, is_folded=True),
         Section("Reconciliation", "What each counter prints", reconciled, is_folded=True),
     ]
@@ -139,9 +131,6 @@ def _networks(data: Data) -> Table:
             line["attention"] = record.matmul / record.macs
         if figure is not None:
             line |= {"top1": figure.top1, "flops_printed": figure.flops and figure.flops.printed}
-        if record is not None and figure is not None and figure.flops is not None:
-            met = met_by(figure, record)
-            line["met"] = ", ".join(name for name in CONVENTIONS if name in met) or "none"
         lines.append(line)
     return Table(
         title="",
@@ -152,7 +141,6 @@ def _networks(data: Data) -> Table:
             Column("macs", "MACs", billions),
             Column("attention", "of which attention", percent),
             Column("flops_printed", "FLOPs printed", str),
-            Column("met", "Printed figure is that of"),
             Column("top1", "Top-1 printed", str),
         ),
         lines=lines,

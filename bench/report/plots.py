@@ -1,11 +1,9 @@
-"""Plots drawn by Altair: accuracy against cost, and latencies."""
+"""The plot of accuracy against cost, drawn by Altair."""
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,10 @@ import vl_convert
 from vidcost.bench import files
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.table import Table
-from vidcost.bench.report.timing import conditions_in_words, machine_of_timings
+from vidcost.bench.report.timing import is_row_by_default
+from vidcost.bench.timing.cell import in_words
 from vidcost.bench.timing.figures import figures
 from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.store import rows_timed_alike
 from vidcost.papers.figures import Paper, PrintedRow
 
 Vega = dict[str, Any]
@@ -101,10 +99,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plot:
-    """A chart without width and choices, and its data; ``name`` is a file's stem.
-
-    Choices without a line are said to have no data.
-    """
+    """A chart without width and choices, and its data; ``name`` is a file's stem."""
 
     name: str
     title: str
@@ -121,7 +116,6 @@ class Plot:
     def vega(self, *, width: int | None = None) -> Vega:
         """The plot in Vega, ``width`` pixels wide or, without, as wide as its container."""
         chart = self.chart.copy()
-        chart.layer = [*chart.layer, self._no_data()]
         chart = chart.properties(
             data=alt.InlineData(values=[dict(line) for line in self.lines]),
             width=width or "container",
@@ -138,31 +132,19 @@ class Plot:
         """The plot for a document, with the first of all choices."""
         return vl_convert.vega_to_svg(self.vega(width=WIDTH))
 
-    def _no_data(self) -> Any:
-        fields = [choice.field for choice in self.choices]
-        drawn = {tuple(line[field] for field in fields) for line in self.lines}
-        empty = set(product(*(choice.options for choice in self.choices))) - drawn
-        lines = [dict(zip(fields, values, strict=True)) for values in sorted(empty)]
-        layer = alt.Chart(alt.InlineData(values=lines)).mark_text(
-            color=MUTED, text="no data stored"
-        )
-        for choice in self.choices:
-            layer = layer.transform_filter(choice.filter)
-        return layer.encode(x=alt.value("width"), y=alt.value(40))
-
 
 def anchor(*words: str) -> str:
     """An id for a link or a file: letters, digits, dots, dashes and underscores."""
     return re.sub(r"[^\w.-]+", "-", "-".join(words), flags=re.ASCII)
 
 
-def write_figures(plots: Iterable[Plot], folder: Path) -> list[Path]:
-    """Write every plot into ``folder`` as SVG, and its data as CSV.  Returns: the paths.
+def write_figures(parts: Iterable[object], folder: Path) -> list[Path]:
+    """Write every plot of a page into ``folder`` as SVG, and its data as CSV: the paths.
 
     Raises: ValueError with the path if one cannot be written.
     """
     written = []
-    for plot in plots:
+    for plot in (part for part in parts if isinstance(part, Plot)):
         for suffix, content in (("csv", plot.csv), ("svg", plot.svg())):
             written.append(folder / f"{plot.name}.{suffix}")
             files.write(written[-1], content)
@@ -251,7 +233,7 @@ def accuracy_lines(
     On the front of a set and cost is a row that no other row beats.
     """
     timings = {
-        device: rows_timed_alike(timing for timing in of_device if timing.status == "ok")
+        device: {t.cell.row: t for t in of_device if t.status == "ok" and is_row_by_default(t)}
         for device, of_device in devices.items()
     }
     sets = paper.datasets or {
@@ -284,7 +266,7 @@ def accuracy_lines(
 def _costs(
     printed: PrintedRow,
     records: Mapping[str, Record],
-    timings: Mapping[str, Mapping[str, Timing]],
+    timings: Mapping[str, Mapping[str | None, Timing]],
 ) -> Iterator[tuple[str, str, float, str]]:
     """Every known cost of a row: its key, its words, its value in that unit, its source."""
     record = records.get(printed.row)
@@ -300,7 +282,7 @@ def _costs(
             continue
         for key, (figure, words, unit) in _MEASURED.items():
             if value := figures(timing)[figure]:
-                source = f"timed on {device}, {conditions_in_words([timing])}"
+                source = f"timed on {device}, {in_words([timing.cell])}"
                 yield f"{key}@{device}", f"{words} ({device})", value / unit, source
 
 
@@ -345,56 +327,4 @@ def _accuracy_chart(choices: Sequence[Choice], families: Sequence[str]) -> alt.L
         ],
         height=400,
         title=alt.Title(alt.expr(words), orient="bottom", offset=12),
-    )
-
-
-# latency
-
-
-def latency_plot(device: str, timings: Sequence[Timing]) -> Plot | None:
-    """Medians with their 95% intervals; None if nothing was timed alone."""
-    lines: list[dict[str, Any]] = []
-    for timing in timings:
-        found = None if timing.cell.against else figures(timing)
-        if timing.status != "ok" or not found or found["median_s"] is None:
-            continue
-        line = {"target": timing.cell.target, "row": timing.cell.row}
-        line["conditions"] = conditions_in_words([timing])
-        line |= {"samples": found["n"], "started": timing.started}
-        for key in ("median", "ci_low", "ci_high"):
-            line[f"{key}_ms"] = found[f"{key}_s"] and found[f"{key}_s"] * 1e3
-        lines.append(line)
-    if not lines:
-        return None
-    of_conditions = Counter(line["conditions"] for line in lines)
-    first = of_conditions.most_common(1)[0][0]
-    choice = Choice("conditions", "Conditions", {words: words for words in of_conditions}, first)
-    return Plot(
-        name=f"latency-{anchor(device).lower()}",
-        title=f"Latency on {device}",
-        caption=(
-            "Median of the samples; the whisker is its 95% confidence interval. "
-            f"{machine_of_timings(timings)}"
-        ),
-        chart=_latency_chart(choice),
-        lines=lines,
-        choices=(choice,),
-    )
-
-
-def _latency_chart(choice: Choice) -> alt.LayerChart:
-    order = alt.EncodingSortField("median_ms", op="min")
-    y = alt.Y("target:N", sort=order).axis(title=None, labelLimit=170, labelColor=INK, grid=True)
-    x = log(alt.X("median_ms:Q"), "Latency, ms", padding=44, tickCount=6, format="~g")
-    base = alt.Chart().transform_filter(choice.filter).encode(x, y)
-    whiskers = base.transform_filter("isValid(datum.ci_low_ms)").mark_rule(strokeWidth=2)
-    words = base.mark_text(align="left", dx=10, dy=-9, color=MUTED)
-    tooltip = ["target:N", "median_ms:Q", "ci_low_ms:Q", "ci_high_ms:Q", "samples:Q"]
-    return alt.LayerChart(
-        layer=[
-            whiskers.encode(x="ci_low_ms:Q", x2="ci_high_ms:Q", color=alt.value(COLORS[0])),
-            base.mark_point(color=COLORS[0]).encode(tooltip=tooltip),
-            words.encode(text=alt.Text("median_ms:Q", format=",.4~r")),
-        ],
-        height=alt.Step(30),
     )

@@ -7,7 +7,6 @@ import io
 import json
 import math
 import re
-import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,6 @@ import rich.box
 import rich.table
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.text import Text
 from tabulate import tabulate
 
@@ -25,6 +23,8 @@ Format = Callable[[Any], str]
 Cell = tuple[int, str]
 """Line and column."""
 
+KEPT = ("status", "verdict", "remainder")
+"""Columns that are shown however narrow a table is."""
 MISSING = "–"
 EQUAL = " ✓"
 WIDTH = 100
@@ -143,6 +143,20 @@ class Table:
         """The columns that are printed: not those of a wide table."""
         return [column for column in self.columns if not column.is_wide]
 
+    def within(self, width: int, measure: Callable[[Table], int]) -> Table:
+        """The same without its last columns, as many as are too many for ``width``.
+
+        ``measure`` is how wide a table is. Two columns always stay, and so does one of statuses.
+        """
+        columns, dropped = self.shown, list[Column]()
+        while len(columns) > 2 and measure(replace(self, columns=columns)) > width:
+            last = next(each for each in reversed(columns) if each.key not in KEPT)
+            dropped.insert(0, last)
+            columns = [each for each in columns if each is not last]
+        more = f"Too wide for {width} columns: {', '.join(each.heading for each in dropped)}."
+        legend = [*self.legend, *([f"{more} `--wide` shows them."] if dropped else [])]
+        return replace(self, columns=columns, legend=legend)
+
     def markdown(self) -> str:
         """Title, table, footnotes and legend in GitHub's Markdown."""
         table = self._tabulated("pipe", _inert)
@@ -165,21 +179,34 @@ class Table:
         )
 
     def rich(self) -> rich.table.Table:
-        """The table for a terminal. Only text wraps, never a number."""
-        table = rich.table.Table(title=escape(self.title) or None, box=rich.box.SIMPLE_HEAD)
-        lines = self._cells()
-        for place, column in enumerate(self.shown):
-            longest = max((len(cells[place]) for cells in lines), default=1)
-            room = longest if not column.is_text else min(longest, 10 if place else 16)
+        """The table for a terminal, of :attr:`least_width` or more. No number wraps."""
+        table = rich.table.Table(
+            title=escape(self.title) or None,
+            box=rich.box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
+        for column in self.shown:
             table.add_column(
-                escape(column.heading),
+                escape("\n".join(_words_of(column))),
                 justify="left" if column.is_text else "right",
                 overflow="fold",
-                min_width=max(room, *map(len, column.heading.split() or "-")),
+                no_wrap=not column.is_text,
             )
-        for cells in lines:
+        for cells in self._cells():
             table.add_row(*map(Text, cells))
         return table
+
+    @property
+    def least_width(self) -> int:
+        """The least width of a terminal for it, with two characters between columns."""
+        lines, width = self._cells(), -1
+        for place, column in enumerate(self.shown):
+            longest = max((len(cells[place]) for cells in lines), default=1)
+            room = longest if not column.is_text else min(longest, 10 if place else 15)
+            width += max(room, *map(len, _words_of(column) or "-")) + 2
+        return width
 
     def json(self) -> str:
         """The raw values: a list of objects, all with the same keys."""
@@ -237,20 +264,36 @@ def table_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     return Table("", shown, [dict(zip(columns, row, strict=True)) for row in rows])
 
 
-def show(table: Table, console: Console) -> None:
-    """Print a table: drawn on a terminal, as Markdown with short lines into a pipe or file."""
+def show(table: Table, console: Console, *, is_whole: bool = False) -> None:
+    """Print a table: drawn on a terminal, as Markdown into a pipe or file.
+
+    Columns that do not fit are left out, unless it ``is_whole``.
+    """
     if not console.is_terminal:
-        lines = table.markdown().splitlines()
+        fitting = table if is_whole else table.within(WIDTH, _markdown_width)
+        lines = fitting.markdown().splitlines()
         short = [each if each.startswith("|") else _WRAPPED.fill(each) for each in lines]
         console.file.write("\n".join(short) + "\n\n")
         return
-    drawn = table.rich()
-    unlimited = console.options.update(max_width=sys.maxsize)
-    least = Measurement.get(console, unlimited, drawn).minimum
-    console.print(drawn, width=max(least, console.width), crop=False)
-    for line in (*table._notes(), *table.legend):
+    fitting = table if is_whole else table.within(console.width, lambda table: table.least_width)
+    terminal = console.width
+    # a whole table may be wider
+    console.width = max(fitting.least_width, terminal)
+    console.print(fitting.rich(), crop=False)
+    console.width = terminal
+    for line in (*fitting._notes(), *fitting.legend):
         console.print(Text(line))
     console.print()
+
+
+def _words_of(column: Column) -> list[str]:
+    """The lines of a heading, which may also break at hyphens of long words."""
+    words = re.sub(r"(?<=\w)-(?=\w{8})", "- ", column.heading)
+    return words.split()
+
+
+def _markdown_width(table: Table) -> int:
+    return max(map(len, table._tabulated("pipe", _inert).splitlines()))
 
 
 def _plain(value: Any) -> Any:

@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from itertools import product
 from typing import Any
 
 from vidcost.bench.inspection.comparison import PLAIN
@@ -12,15 +10,15 @@ from vidcost.bench.report.table import (
     Column,
     Format,
     Table,
-    billions,
     checked,
     compact,
     integer,
     percent,
     words,
 )
-from vidcost.bench.timing.cell import AXES, Conditions, Dtype, in_words, varying
-from vidcost.bench.timing.figures import figures, pair_figures
+from vidcost.bench.timing import cell as timed
+from vidcost.bench.timing.cell import AXES, Conditions, in_words, varying
+from vidcost.bench.timing.figures import FEWEST, figures, pair_figures
 from vidcost.bench.timing.record import PARTS, UNKNOWN, Machine, Timing
 from vidcost.bench.timing.store import machine_of_all
 
@@ -46,27 +44,19 @@ def megabytes(value: int) -> str:
     return f"{value / 1e6:,.1f}"
 
 
-def giga(value: float) -> str:
-    """44.7e9 -> 44.7."""
-    return f"{value / 1e9:,.1f}"
-
-
 HALF_INTERVAL = Column("half_ci_s", "±", spread)
 STATUS = Column("status", "Status")
 
 _MEASURED = (
     Column("median_s", "Latency, ms", milliseconds),
     HALF_INTERVAL,
-    Column("n", "n", integer),
+    Column("shown_n", "n", str),
     Column("precision", "Reached", percent),
     *(Column(f"{part}_s", f"{part}, ms", milliseconds) for part in PARTS),
     Column("clips_per_s", "clips/s", digits),
-    Column("macs_per_s", "GMAC/s", giga),
+    Column("macs_per_s", "GMAC/s", lambda value: f"{value / 1e9:,.1f}"),
     Column("peak_bytes", "Peak, MB", megabytes),
     Column("weights_bytes", "Weights", megabytes),
-    Column("reserved_bytes", "Reserved", megabytes),
-    Column("device_used_bytes", "Device", megabytes),
-    Column("rss_peak_bytes", "RSS", megabytes),
     Column("energy_j_per_clip", "J/clip", digits),
 )
 
@@ -76,92 +66,72 @@ def _signed(form: Format) -> Format:
     return lambda value: f"{'+' if value >= 0 else '-'}{form(abs(value))}"
 
 
-_PAIRED = (
-    Column("target_s", "With, ms", milliseconds),
+_COMPARED = (
+    Column("macs", "MACs", compact, integer),
+    Column("added_macs", "added", _signed(compact), _signed(integer)),
+    Column("target_s", "Latency, ms", milliseconds),
     Column("reference_s", "Without, ms", milliseconds),
-    Column("median_s", "Added, ms", _signed(milliseconds)),
+    Column("median_s", "added", _signed(milliseconds)),
     HALF_INTERVAL,
     Column("shown_ratio", "Ratio", str),
-    Column("n", "Pairs", integer),
-    Column("added_macs", "Added MACs", _signed(compact), _signed(integer)),
+    Column("shown_n", "Pairs", str),
+    Column("not_separated", "Not separated from", words),
+    Column("params", "Params", compact, integer),
     Column("peak_bytes", "Peak, MB", megabytes),
     Column("added_bytes", "added", _signed(megabytes)),
+    Column("added_params", "Params added", _signed(integer), is_wide=True),
+    Column("closed_forms", "Closed forms met", checked, is_wide=True),
     Column("s_per_gmac", "ms/GMAC", milliseconds, is_wide=True),
-    Column("macs_total", "MACs with", compact, integer, is_wide=True),
-)
-_PAIR_LEGEND = (
-    "{what}, interleaved; {conditions}. Added: the median of the differences of pairs, ± half of "
-    "its 95% confidence interval, {intervals}. Ratio: of pairs, with its interval, below 1 if the "
-    "first is faster. Peak: the most that was allocated at once above the weights, and how much "
-    "more that is than without. MACs are exact."
-)
-
-_BLOCKS = (
-    Column("params", "Params", integer),
-    Column("added_params", "added", _signed(integer)),
-    Column("macs", "MACs", billions),
-    Column("added_macs", "added", _signed(billions)),
-    Column("fvcore", "fvcore", billions),
-    Column("closed_forms", "Closed forms met", checked),
-    Column("latency_s", "Latency, ms", milliseconds),
-    Column("added_s", "added", _signed(milliseconds)),
-    HALF_INTERVAL,
-    Column("pairs", "Pairs", integer),
-    Column("not_separated", "Not separated from", words),
-    Column("peak_bytes", "Peak, MB", megabytes),
-    Column("added_peak_bytes", "added", _signed(megabytes)),
     STATUS,
 )
 
 BATCH = 8
-_DTYPES: Mapping[Dtype, str] = {
-    "fp32": "fp32: TF32 off",
-    "tf32": "tf32: fp32 data, TF32 products",
-    "bf16": "bf16: weights and data",
-}
-
-_MEANINGS = {
-    "median_s": "Latency: median of n samples, ± half of its 95% confidence interval, {intervals}",
-    "precision": "reached: that half over the median",
-    "peak_bytes": "peak memory: most that was allocated at once above the weights",
-    "reserved_bytes": "reserved: by the process's allocator",
-    "device_used_bytes": "device: used by all processes on it",
-    "rss_peak_bytes": "RSS: the peak of the whole process",
-    "energy_j_per_clip": "energy: of the whole device",
-}
 
 
-def timing_table(timings: Iterable[Timing]) -> Table:
+MARKS = "~: the warm-up had not settled; few: under six, too few for an interval."
+
+
+def marked(timing: Timing, n: int | None) -> str | None:
+    """The number of samples, with what a reader must know of them."""
+    if n is None:
+        return None
+    unsettled = timing.protocol is not None and not timing.protocol.settled
+    return f"{n:,}{' few' if n < FEWEST else ''}{' ~' if unsettled else ''}"
+
+
+def when(timings: Iterable[Timing], since: str) -> str:
+    """Whether timings were measured ``since`` a moment, or stored before; nothing without one."""
+    earlier = sorted(each.started for each in timings if each.started and each.started < since)
+    if not earlier:
+        return "Measured now." if since else ""
+    first, last = (text[:16].replace("T", " ") for text in (earlier[0], earlier[-1]))
+    return f"{len(earlier)} stored, {first} to {last} UTC; the others were measured now."
+
+
+def timing_table(timings: Iterable[Timing], *, since: str = "") -> Table:
     """Rows and blocks alone with latency, rates and memory; conditions that vary are columns.
 
+    ``since`` is when the command began, as in records: what is older was stored.
     Raises: ValueError if the records are of more than one kind of machine.
     """
     chosen = [timing for timing in timings if timing.cell.against is None]
     lines = list(map(figures, chosen))
-    keys = {column.key for column in present(lines, _MEASURED)}
-    meant = "; ".join(text for key, text in _MEANINGS.items() if key in keys)
-    legend = f"{meant.format(intervals=intervals_of(chosen))}. "
-    legend += f"Conditions: {conditions_in_words(chosen)}."
-    return _table("Timings", "Target", chosen, lines, _MEASURED, legend)
-
-
-def _table(
-    title: str,
-    heading: str,
-    timings: Sequence[Timing],
-    lines: Sequence[Mapping[str, Any]],
-    columns: Sequence[Column],
-    legend: str,
-) -> Table:
-    """A line for each timing, with a column for each condition in which they differ."""
-    names = varying(timing.cell for timing in timings)
-    apart = (Column(name, AXES[name].label, _condition) for name in names)
+    for line, timing in zip(lines, chosen, strict=True):
+        line["shown_n"] = marked(timing, line["n"])
+    legend = (
+        f"Latency: median of n samples, ± half of its 95% confidence interval, "
+        f"{intervals_of(chosen)}; reached: that half over the median. Peak: most that was "
+        "allocated at once above the weights. Energy: of the whole device. Conditions: "
+        f"{in_words(t.cell for t in chosen)}."
+    )
+    names = varying(timing.cell for timing in chosen)
+    apart = (Column(name, AXES[name].label, condition) for name in names)
     return Table(
-        title=title,
-        columns=(Column("target", heading), *apart, *present(lines, [*columns, STATUS])),
+        title="Timings",
+        columns=(Column("target", "Target"), *apart, *present(lines, [*_MEASURED, STATUS])),
         lines=lines,
         footnotes=failures(lines),
-        legend=(legend, machine_of_timings(timings)),
+        legend=(f"{legend} {MARKS} {when(chosen, since)}", machine_of_timings(chosen)),
     )
 
 
@@ -171,28 +141,26 @@ def is_of_implementations(timing: Timing) -> bool:
     return timing.cell.block is not None and other is not None and other.block is not None
 
 
-def pair_table(timings: Iterable[Timing]) -> Table:
-    """Cells beside those they were interleaved with: latency in pairs, MACs, memory.
+def pair_table(timings: Iterable[Timing], *, since: str = "") -> Table:
+    """Contributions, or implementations of blocks: each beside what it was interleaved with.
 
-    Contributions, or implementations of blocks.
     Raises: ValueError if the records are of more than one kind of machine.
     """
     chosen = [timing for timing in timings if timing.cell.against is not None]
     of_blocks = all(map(is_of_implementations, chosen))
-    lines = [pair_figures(timing) for timing in chosen]
-    for line, timing in zip(lines, chosen, strict=True):
-        if of_blocks and timing.cell.against:
-            line["target"] = timing.cell.against.target
+    lines = []
+    for timing in chosen:
+        cell, line = timing.cell, pair_figures(timing)
+        line["name"] = cell.against.target if of_blocks and cell.against else cell.target
+        line |= {"macs": timing.macs_total, "shown_n": marked(timing, line["n"])}
         if line["ratio_low"] is not None:
             interval = f"({line['ratio_low']:.2f} to {line['ratio_high']:.2f})"
             line["shown_ratio"] = f"{line['ratio']:.2f} {interval}"
-    title, what = "What the blocks add", "The network with its blocks and without"
-    if of_blocks:
-        title, what = "Implementations of blocks", "With: the optimized one; without: the reference"
-    legend = _PAIR_LEGEND.format(
-        what=what, conditions=conditions_in_words(chosen), intervals=intervals_of(chosen)
-    )
-    return _table(title, "Target", chosen, lines, _PAIRED, legend)
+        lines.append(line)
+    title = "Implementations of blocks: optimized, and without"
+    title = title if of_blocks else "What the blocks add"
+    cells = [each.cell for each in chosen]
+    return compare_table(lines, cells, chosen, title=title, since=since)
 
 
 _INTRODUCTION = """\
@@ -212,105 +180,73 @@ def blocks_markdown(devices: Mapping[str, Iterable[Timing]]) -> str:
             alike.setdefault(conditions, []).append(timing)
         for taken in alike.values():
             table = pair_table(sorted(taken, key=lambda each: math.prod(each.cell.shape or ())))
-            parts += [f"## {device}, {conditions_in_words(taken)}\n", table.wide().markdown()]
+            parts += [f"## {device}, {in_words(t.cell for t in taken)}\n", table.wide().markdown()]
     return "\n".join(parts)
 
 
 def compare_table(
     lines: Sequence[Mapping[str, Any]],
+    cells: Sequence[timed.Cell],
     timings: Sequence[Timing],
     *,
-    where: str,
-    axis: str | None,
+    title: str,
+    since: str = "",
 ) -> Table:
-    """Blocks in one network: one line for each block, after the network without any.
+    """Networks or blocks beside each other: a line for each, with what it adds to its reference.
 
-    ``where`` names network and positions; ``axis`` the dimension of the clip that was swept.
     Raises: ValueError if the timings are of more than one kind of machine.
     """
+    names = varying(cells)
     columns = (
-        *((Column(axis, axis.capitalize(), integer),) if axis else ()),
-        Column("block", "Block"),
-        *present(lines, _BLOCKS),
+        Column("name", "Block" if any(each.block or each.blocks for each in cells) else "Network"),
+        *(Column(name, AXES[name].label, condition) for name in names),
+        *present(lines, _COMPARED),
     )
     legend = [
-        "MACs: multiply-accumulates, exact, of one forward pass; added: above the network without "
-        "any block; fvcore: as it prints. Closed forms met: modules whose `cost(shape)` the count "
-        "equals; not checked: no module has one."
+        *sentences(lines, names),
+        "MACs: multiply-accumulates, exact, of one pass; added: above the first or without.",
     ]
-    if any(each.get("pairs") for each in lines):
-        done = [timing for timing in timings if timing.status == "ok"]
+    if done := [timing for timing in timings if timing.status == "ok"]:
         legend += [
-            "Latency: median. Added: median of the differences of pairs of passes, with the block "
-            f"and without, interleaved, ± half of its 95% confidence interval, "
-            f"{intervals_of(done)}. Not separated from: the intervals overlap, so these data do "
-            f"not tell which costs more; {PLAIN}: nor that it costs anything.",
-            "Peak: most that was allocated at once above the weights. Conditions: "
-            f"{conditions_in_words(done)}.",
+            "Latency: median. Added: median of the differences of pairs of passes, all "
+            f"interleaved, ± half of its 95% confidence interval, {intervals_of(done)}. Ratio: of "
+            "pairs, below 1 if faster. Not separated from: the intervals overlap. Peak: most that "
+            "was allocated at once above the weights. Conditions: "
+            f"{in_words(t.cell for t in done)}. {MARKS} {when(done, since)}",
             machine_of_timings(done),
         ]
-    return Table(f"Blocks in {where}", columns, lines, footnotes=failures(lines), legend=legend)
+    return Table(title, columns, lines, footnotes=failures(lines), legend=legend)
 
 
-def with_timings(table: Table, timings: Sequence[Timing]) -> Table:
-    """A paper's ``table`` with what one device took for its rows; as it is if for none.
-
-    Rows as they stand, one clip on a CPU and a batch of :data:`BATCH` on a GPU, all other
-    conditions by default.
-    """
-    rows = {line["row"] for line in table.lines}
-    shown = [each for each in timings if _is_shown(each) and each.cell.row in rows]
-    dtypes = [each for each in _DTYPES if any(each == timing.cell.dtype for timing in shown)]
-    if not dtypes:
-        return table
-    records = {(each.cell.row, each.cell.dtype): each for each in shown}
-    lines = [dict(line) for line in table.lines]
-    footnotes = dict(table.footnotes)
-    device = machine.device if (machine := machine_of_all(shown)) else UNKNOWN
-    for (index, line), dtype in product(enumerate(lines), dtypes):
-        timing = records.get((line["row"], dtype))
-        if timing is not None and timing.status != "ok":
-            footnotes[index, f"{device} {dtype}"] = f"{timing.status}: {timing.error}"
-        elif timing is not None:
-            found = figures(timing)
-            line[f"{device} {dtype}"] = (found["median_s"], found["half_ci_s"])
-            line[f"{device} {dtype} peak"] = found["peak_bytes"]
-    columns = (
-        *(Column(f"{device} {each}", f"{each}, ms", _interval) for each in dtypes),
-        *(Column(f"{device} {each} peak", f"Peak {each}, MB", megabytes) for each in dtypes),
-    )
-    legend = (
-        f"ms: median of one pass ± half of its 95% confidence interval, {intervals_of(shown)}. "
-        "Peak: most that was allocated at once above the weights. "
-        f"{'; '.join(_DTYPES[each] for each in dtypes)}. Conditions: {conditions_in_words(shown)}. "
-        f"{machine_of_timings(shown)}"
-    )
-    return replace(
-        table,
-        columns=(*table.columns, *columns),
-        lines=lines,
-        footnotes=footnotes,
-        legend=(*table.legend, legend),
-    )
+def sentences(lines: Sequence[Mapping[str, Any]], varying: Sequence[str] = ()) -> list[str]:
+    """What was found of each network's latency beside that of the first, in a sentence."""
+    said = []
+    for line in lines:
+        if line.get("against_name") is None or line.get("n") is None:
+            continue
+        other = "no block" if line["against_name"] == PLAIN else line["against_name"]
+        where = ", ".join(f"{AXES[name].label.lower()} {line[name]}" for name in varying)
+        ratio, low, high = (line[key] for key in ("ratio", "ratio_low", "ratio_high"))
+        if ratio is None:
+            words = f"{line['name']} and {other}: too few pairs for a figure ({line['n']})"
+        elif low <= 1 <= high:
+            interval = f"{ratio:.2f}x ({low:.2f} to {high:.2f})"
+            words = f"No difference between {line['name']} and {other} was found: {interval}"
+        else:
+            known = (ratio, low, high) if low > 1 else (1 / ratio, 1 / high, 1 / low)
+            interval = "{:.2f}x ({:.2f} to {:.2f})".format(*known)
+            how = "slower" if low > 1 else "faster"
+            words = f"{line['name']} is {interval} {how} than {other}"
+        said.append(f"{words}{f' at {where}' if where else ''}.")
+    return said
 
 
-def _is_shown(timing: Timing) -> bool:
-    cell, default = timing.cell, Conditions()
-    free = ("batch", "dtype", "threads")
-    return (
-        cell.is_row_itself
-        and cell.against is None
-        and cell.batch == (1 if cell.device == "cpu" else BATCH)
-        and cell.dtype in _DTYPES
-        and all(getattr(cell, n) == getattr(default, n) for n in AXES if n not in free)
-    )
-
-
-def _interval(value: tuple[float, float | None]) -> str:
-    """(0.0123456, 0.0000123456) -> 12.35 ± 0.012, in ms."""
-    median_s, half_ci_s = value
-    known = milliseconds(median_s)
-    return known if half_ci_s is None else f"{known} ± {spread(half_ci_s)}"
+def is_row_by_default(timing: Timing) -> bool:
+    """Whether a row was timed as it stands, under the conditions of a paper's tables."""
+    cell = timing.cell
+    default = Conditions(batch=1 if cell.device == "cpu" else BATCH, threads=cell.threads)
+    is_default = all(getattr(cell, name) == getattr(default, name) for name in AXES)
+    return cell.is_row_itself and cell.against is None and is_default
 
 
 def present(lines: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> tuple[Column, ...]:
@@ -324,7 +260,7 @@ def present(lines: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> tu
     return tuple(column for column in columns if column.key in filled)
 
 
-def _condition(value: Any) -> str:
+def condition(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
@@ -337,11 +273,6 @@ def failures(lines: Iterable[Mapping[str, Any]]) -> dict[Cell, str]:
     }
 
 
-def conditions_in_words(timings: Sequence[Timing]) -> str:
-    """The conditions common to all, in words."""
-    return in_words(timing.cell for timing in timings)
-
-
 def intervals_of(timings: Iterable[Timing]) -> str:
     """Whether intervals are of one process or of several, in words."""
     numbers = sorted({max(1, len(timing.processes)) for timing in timings}) or [1]
@@ -351,17 +282,14 @@ def intervals_of(timings: Iterable[Timing]) -> str:
 
 
 def machine_of_timings(timings: Sequence[Timing]) -> str:
-    """The kind of machine of ``timings``, and how many there were of it.
+    """The kind of machine of ``timings``.
 
     Raises: ValueError if there are several kinds.
     """
     machine = machine_of_all(timings)
     if machine is None:
         return "Device: not available."
-    machines = [timing.machine for timing in timings if timing.machine is not None]
-    units = len({(each.device_uuid, each.host) for each in machines})
-    shared = f" {units} such devices shared the work: each measured some of the lines."
-    return machine_in_words(machine) + (shared if units > 1 else "")
+    return machine_in_words(machine)
 
 
 def machine_in_words(machine: Machine) -> str:

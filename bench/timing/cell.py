@@ -102,7 +102,8 @@ def default(name: str) -> Any:
 def choices(name: str) -> tuple[str, ...]:
     """The values of an axis, as an option takes them; none for a number."""
     kind = Conditions.model_fields[name].annotation
-    return ("off", "on") if kind is bool else get_args(kind)
+    values = (each for each in get_args(kind) if isinstance(each, str))
+    return ("off", "on") if kind is bool else tuple(values)
 
 
 def combinations(conditions: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,11 +1,18 @@
 """Figures derived from timings: medians, intervals, rates, contributions of blocks, speeds."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import PARTS, Memory, Part, Timing
 from vidcost.bench.timing.statistics import differences, ratios, summary
+
+FEWEST = 6
+"""Of fewer samples there is no interval: "few" in tables, and no figure of pairs."""
+
+DRIFT = 0.05
+"""Halves of the samples of a reference whose medians differ by more are said to drift."""
 
 
 def figures(timing: Timing) -> dict[str, Any]:
@@ -38,13 +45,16 @@ def pair_figures(timing: Timing) -> dict[str, Any]:
     """Seconds, bytes and MACs of both sides of a cell that was timed against another.
 
     ``median_s`` with its interval is of the differences of pairs, target less reference; ``ratio``
-    with ``ratio_low`` and ``ratio_high`` of their ratios. ``added_macs`` and ``added_bytes`` are
-    the target's less the reference's.
+    with ``ratio_low`` and ``ratio_high`` of their ratios; none of too few pairs for an interval.
+    ``added_macs`` and ``added_bytes`` are the target's less the reference's.
     """
     sides = [timing.samples_s.get(part, ()) for part in ("target", "reference")]
     ratio = summary(ratios(*sides), timing.processes) if sides[0] else None
     added = _of_samples(timing, differences(*sides))
-    target_s = _median(timing, "target")
+    target_s, reference_s = (_median(timing, part) for part in ("target", "reference"))
+    if ratio is None or ratio.low is None:
+        ratio = target_s = reference_s = None
+        added = dict.fromkeys(added) | {"n": len(sides[0]) or None}
     added_macs = _minus(timing.macs_total, timing.reference_macs_total)
     peak_bytes = timing.memory.peak if timing.memory else None
     other = timing.reference_memory
@@ -52,7 +62,7 @@ def pair_figures(timing: Timing) -> dict[str, Any]:
     return {
         **_head(timing),
         "target_s": target_s,
-        "reference_s": _median(timing, "reference"),
+        "reference_s": reference_s,
         "ratio": ratio and ratio.median,
         "ratio_low": ratio and ratio.low,
         "ratio_high": ratio and ratio.high,
@@ -71,9 +81,7 @@ def pair_figures(timing: Timing) -> dict[str, Any]:
 
 def _head(timing: Timing) -> dict[str, Any]:
     cell, machine = timing.cell, timing.machine
-    names = {"device_name": "device"} | {
-        name: name for name in ("device_uuid", "driver", "torch", "host")
-    }
+    names = {"device_name": "device"} | {n: n for n in ("device_uuid", "driver", "torch", "host")}
     return {
         "target": cell.target,
         **cell.model_dump(),
@@ -111,3 +119,23 @@ def _ratio(part: float | None, whole: float | None) -> float | None:
 
 def _minus(more: int | None, less: int | None) -> int | None:
     return None if more is None or less is None else more - less
+
+
+def drifts(timings: Iterable[Timing]) -> list[str]:
+    """A line for each reference whose latency differs between parts of its samples, or records.
+
+    Differences of pairs allow for it; a comparison of medians does not.
+    """
+    parts: dict[Cell, list[float]] = {}
+    for timing in timings:
+        samples = timing.samples_s.get("reference", ())
+        half = len(samples) // 2
+        if timing.cell.against is not None and half >= FEWEST:
+            medians = map(statistics.median, (samples[:half], samples[half:]))
+            parts.setdefault(timing.cell.against, []).extend(medians)
+    return [
+        f"the machine drifts: {cell.target} took {min(medians) * 1e3:,.4g} ms and then "
+        f"{max(medians) * 1e3:,.4g} ms: close other programs, or give a longer --budget"
+        for cell, medians in parts.items()
+        if max(medians) > (1 + DRIFT) * min(medians)
+    ]

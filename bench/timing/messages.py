@@ -3,7 +3,8 @@
 The parent sends a :class:`Task`. The worker sends a :class:`Chunk` after each stretch of samples
 and waits for a reply: ``keep``, ``void`` (the device was throttled: take them again) or ``stop``
 (keep them, time is up). On a GPU it then announces a :class:`Window` for the energy. The last
-message of a task is a ``Timing`` with an empty key. A worker ends when its parent hangs up.
+messages of a task are a ``Timing`` of each cell, with an empty key; or of one that failed, alone. A
+worker ends when its parent hangs up.
 """
 
 from typing import Literal
@@ -56,9 +57,10 @@ class Limits(Frozen):
 
 
 class Task(Frozen):
-    """The cell to measure."""
+    """The cell to measure, and those ``also`` in one rotation: against the same one."""
 
     cell: Cell
+    also: tuple[Cell, ...] = ()
     limits: Limits = Limits()
 
 

@@ -188,7 +188,7 @@ def _measured(
     supervisor = Supervisor(worker, predict)
     if (key := supervisor.key(cell)) in known:
         return key
-    timing = supervisor.measure(cell, limits)
+    timing = supervisor.measure(cell, limits=limits)[cell]
     assert timing.machine is not None, timing
     machine = timing.machine.model_copy(update={"host": platform.node()})
     return timing.model_copy(update={"machine": machine})

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from itertools import chain
 from statistics import fmean
@@ -18,7 +17,7 @@ from vidcost.bench.process import ChildProcess, TimedOut
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import conditions, locked, machine_of, names_of
 from vidcost.bench.timing.messages import STARTED, Chunk, Limits, Reply, Task, Window
-from vidcost.bench.timing.record import Telemetry, Timing
+from vidcost.bench.timing.record import Telemetry, Timing, now
 from vidcost.bench.timing.sampling import precision_of
 from vidcost.bench.timing.telemetry import Watch, is_throttled
 
@@ -43,7 +42,8 @@ class WorkerProcess(ChildProcess):
     def give(self, task: Task) -> None:
         """Hand it its next task, whose limits begin now."""
         self._task = task
-        self._limit_s = task.limits.start_up_s if task.cell.code else task.limits.total_s
+        is_code = any(cell.code for cell in (task.cell, *task.also))
+        self._limit_s = task.limits.start_up_s if is_code else task.limits.total_s
         self._deadline = time.monotonic() + self._limit_s
         self.send(task)
 
@@ -188,46 +188,76 @@ class Supervisor:
         """
         return cell.key(*conditions(machine_of(cell.device)))
 
-    def measure(self, cell: Cell, limits: Limits, *, stop_at: float | None = None) -> Timing:
-        """The record of ``cell``, whatever becomes of its worker.
+    def measure(
+        self, *cells: Cell, limits: Limits, stop_at: float | None = None
+    ) -> dict[Cell, Timing]:
+        """The records of one cell, or of several in rotation: all against the same one.
 
         Several processes share the time for sampling. After ``stop_at`` of time.monotonic() the
-        worker is told that time is up.
+        worker is told that time is up. Whatever becomes of a worker, each cell has a record: where
+        a rotation fails, its cells are measured one by one.
         Raises: ValueError if the device is not there; what ``predict`` raises.
         """
-        each_s = max(limits.least_s, limits.sampling_s / cell.processes)
-        limits = limits.model_copy(update={"sampling_s": each_s})
-        timings: list[Timing] = []
-        names = names_of(cell.device, cell.threads, machine_of(cell.device))
+        first = cells[0]
+        each_s = max(limits.least_s, limits.sampling_s / first.processes)
+        once = limits.model_copy(update={"sampling_s": each_s})
+        names = names_of(first.device, first.threads, machine_of(first.device))
+        taken: list[list[Timing]] = []
         with locked(names, self._warn):
-            while len(timings) < cell.processes and all(each.status == "ok" for each in timings):
-                timings.append(self._measure(cell, limits, stop_at))
-        return joined(timings) if timings[-1].status == "ok" else timings[-1]
+            while len(taken) < first.processes:
+                records = self._measure(cells, once, stop_at)
+                if len(records) < len(cells) or (len(cells) == 1 and records[0].status != "ok"):
+                    failed = records[0]
+                    break
+                taken.append(records)
+            else:
+                joint = [joined(each) for each in zip(*taken, strict=True)]
+                return dict(zip(cells, joint, strict=True))
+        if len(cells) == 1:
+            return {first: failed}
+        apart = (self.measure(each, limits=limits, stop_at=stop_at) for each in cells)
+        return {cell: timing for each in apart for cell, timing in each.items()}
 
-    def _measure(self, cell: Cell, limits: Limits, stop_at: float | None) -> Timing:
-        machine, predicted = machine_of(cell.device), self.predict(cell)
-        known: dict[str, Any] = {"key": self.key(cell), "machine": machine}
-        if predicted.hangs:
-            known |= {"status": "timed out", "error": f"counting it: {predicted.hangs}"}
-            return Timing(key="", cell=cell).model_copy(update=known)
-        known |= {"macs": predicted.macs, "macs_total": predicted.macs_total}
-        if cell.against is not None:
-            known["reference_macs_total"] = self.predict(cell.against).macs_total
-        known["started"] = datetime.now(UTC).isoformat(timespec="seconds")
+    def _measure(
+        self, cells: Sequence[Cell], limits: Limits, stop_at: float | None
+    ) -> list[Timing]:
+        cell, machine = cells[0], machine_of(cells[0].device)
+        started = now()
+        known: dict[str, Any]
+        for each in cells:
+            if hangs := self.predict(each).hangs:
+                known = {"status": "timed out", "error": f"counting it: {hangs}"}
+                return [
+                    self._completed(Timing(key="", cell=each).model_copy(update=known), started)
+                ]
         with (
             Watch(machine.device_uuid) as watch,
             WorkerProcess(self._command, threads=cell.threads) as worker,
         ):
             exchange = Exchange(watch, stop_at=stop_at)
-            worker.give(Task(cell=cell, limits=limits))
-            while not isinstance(message := worker.listen(), Timing):
+            worker.give(Task(cell=cell, also=tuple(cells[1:]), limits=limits))
+            records: list[Timing] = []
+            while not records or (len(records) < len(cells) and records[0].status == "ok"):
+                message = worker.listen()
+                if isinstance(message, Timing):
+                    records.append(message)
+                    continue
                 reply = exchange.reply(message)
                 if isinstance(message, Chunk):
                     self._on_chunk(cell, message, reply)
                 worker.send(reply)
             worker.leave()
-        known |= {"energy_j": exchange.energy_j, "telemetry": tuple(exchange.telemetry)}
-        return message.model_copy(update=known)
+        known = {"energy_j": exchange.energy_j, "telemetry": tuple(exchange.telemetry)}
+        return [self._completed(each.model_copy(update=known), started) for each in records]
+
+    def _completed(self, timing: Timing, started: str) -> Timing:
+        """A worker's record with what the parent knows."""
+        cell, predicted = timing.cell, self.predict(timing.cell)
+        known: dict[str, Any] = {"key": self.key(cell), "machine": machine_of(cell.device)}
+        known |= {"macs": predicted.macs, "macs_total": predicted.macs_total, "started": started}
+        if cell.against is not None:
+            known["reference_macs_total"] = self.predict(cell.against).macs_total
+        return timing.model_copy(update=known)
 
 
 def joined(timings: Sequence[Timing]) -> Timing:
@@ -237,7 +267,7 @@ def joined(timings: Sequence[Timing]) -> Timing:
     if not others or not protocols:
         return first
     sizes = tuple(len(next(iter(each.samples_s.values()))) for each in timings)
-    samples = {
+    samples: dict[str, tuple[float, ...]] = {
         part: tuple(chain.from_iterable(each.samples_s[part] for each in timings))
         for part in first.samples_s
     }

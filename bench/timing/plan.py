@@ -59,8 +59,7 @@ def cells_for(
     cells = []
     for combination in combinations(conditions or {}):
         for target in targets:
-            # the inputs of a network have a batch, which is not the conditions' to change
-            fields = combination | target
+            fields = at(combination, target)
             if contribution and "row" in target:
                 fields["against"] = checked_cell(fields | {"blocks": ()})
             elif both_impls and "block" in target:
@@ -68,6 +67,23 @@ def cells_for(
                 fields["block"] = with_impl(target["block"], "optimized")
             cells.append(checked_cell(fields))
     return list(dict.fromkeys(cells))
+
+
+def at(combination: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of ``target`` under conditions; a network's inputs have the batch asked for.
+
+    Raises: ValueError if a batch is asked for of inputs that a function makes.
+    """
+    inputs, batch = target.get("inputs"), combination.get("batch")
+    if not inputs or batch is None:
+        return {**combination, **target}
+    if is_made(inputs):
+        raise ValueError(f"{inputs[0]} makes the inputs, of one batch: leave out --batch")
+    own = parse_all(inputs)[0].shape[0]
+    # an input may come without a batch
+    first = re.compile(rf"(^|=){own}(?=x|:|<|$)")
+    changed = tuple(first.sub(rf"\g<1>{batch}", text) for text in inputs)
+    return {**combination, **target, "inputs": changed, "batch": batch}
 
 
 def row_fields(row: Row) -> dict[str, Any]:
@@ -120,36 +136,16 @@ def blocks_alone(
     every = specs(functions=len(wanted) > 1)
     named = [spec for text in words for spec in text.split()]
     found, reasons = [], []
-    for spec in (each for name in named for each in (every if name == ALL else (name,))):
-        _factory(spec)
-        try:
-            names = [with_impl(spec, checked(each)) for each in wanted]  # type: ignore[arg-type]
-        except ValueError as error:
-            if ALL not in named or not set(wanted) <= set(IMPLS):
-                raise
-            reasons.append(f"{spec} left out: {error}")
-        else:
-            found.append(names[0] if len(names) == 1 else spec)
-    alone, unfit = fitting(found, [shape_of(text) for text in shapes] or SHAPES)
-    return alone, [*reasons, *unfit]
-
-
-def _factory(spec: str) -> Callable[..., nn.Module] | None:
-    # a user's code is run by the worker alone, which reports its failures
-    return None if reference_of(spec) else block_factory(spec)
-
-
-def fitting(
-    specs: Sequence[str], shapes: Iterable[Shape]
-) -> tuple[list[tuple[str, Shape]], list[str]]:
-    """Blocks with the shapes they can be built for, shape by shape, and why the others cannot.
-
-    Raises: ValueError for an unknown block, or if nothing fits.
-    """
-    found, reasons = [], []
-    factories = {spec: _factory(spec) for spec in specs}
-    for shape in shapes:
-        for spec, factory in factories.items():
+    for shape in [shape_of(text) for text in shapes] or SHAPES:
+        for spec in (each for name in named for each in (every if name == ALL else (name,))):
+            factory = _factory(spec)
+            try:
+                names = [with_impl(spec, checked(each)) for each in wanted]  # type: ignore[arg-type]
+            except ValueError as error:
+                if ALL not in named or not set(wanted) <= set(IMPLS):
+                    raise
+                reasons.append(f"{spec} left out: {error}")
+                continue
             try:
                 if factory is not None:
                     with torch.device("meta"):
@@ -157,10 +153,15 @@ def fitting(
             except ValueError as error:
                 reasons.append(f"{spec} at {'x'.join(map(str, shape))} left out: {error}")
             else:
-                found.append((spec, shape))
+                found.append((names[0] if len(names) == 1 else spec, shape))
     if reasons and not found:
         raise ValueError(reasons[0])
-    return found, reasons
+    return found, list(dict.fromkeys(reasons))
+
+
+def _factory(spec: str) -> Callable[..., nn.Module] | None:
+    # a user's code is run by the worker alone, which reports its failures
+    return None if reference_of(spec) else block_factory(spec)
 
 
 # words and budgets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -24,6 +25,11 @@ Part = Literal["latency", "forward", "backward", "optimizer", "target", "referen
 """A whole pass or training step; the parts of a step; a cell and the one it is timed against."""
 
 PARTS: tuple[Part, ...] = ("forward", "backward", "optimizer")
+
+
+def now() -> str:
+    """The time as records have it, which sorts as text."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Frozen(BaseModel):

@@ -17,7 +17,7 @@ from vidcost.bench.call import tensors_in
 from vidcost.bench.timing.build import Built
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.clock import Clock
-from vidcost.bench.timing.record import PARTS, Memory, Part
+from vidcost.bench.timing.record import PARTS, Memory
 
 Pass = Callable[[], object]
 Mark = Callable[[], int]
@@ -29,29 +29,41 @@ LEARNING_RATE = 1e-6
 
 
 class Runner:
-    """Takes samples of one target, or of both sides of a pair. ``step`` is one pass of each."""
+    """Takes samples of one target, or of a pair and of those ``also`` timed against its reference.
 
-    def __init__(self, cell: Cell, built: Built, clock: Clock, *, seed: int = 0) -> None:
+    ``step`` is one pass of each side; ``sides`` are their cells by part.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        built: Built,
+        clock: Clock,
+        *,
+        seed: int = 0,
+        also: Sequence[tuple[Cell, Built]] = (),
+    ) -> None:
         self._clock = clock
         self._inputs = built.inputs
         self.weights_bytes = built.weights_bytes
         self._order = random.Random(seed)
         self._seed = seed
         self._steps: list[_Training] = []
-        self._passes: dict[Part, Pass] = {}
-        self._timed: dict[Part, Timed] = {}
-        self._pair: dict[Part, Cell] = {}
+        self._passes: dict[str, Pass] = {}
+        self._timed: dict[str, Timed] = {}
+        self.sides: dict[str, Cell] = {}
         if cell.against is None:
             self._add("latency", cell, built)
             return
         assert built.reference is not None, cell
-        self._pair = {"target": cell, "reference": cell.against}
-        self._switch("target")
         self._add("target", cell, built)
-        self._switch("reference")
         self._add("reference", cell.against, built.reference)
+        for number, (other, each) in enumerate(also, start=1):
+            self._add(f"target {number}", other, each)
 
-    def _add(self, part: Part, cell: Cell, built: Built) -> None:
+    def _add(self, part: str, cell: Cell, built: Built) -> None:
+        self.sides[part] = cell
+        self._switch(part)
         if cell.phase == "inference":
             self._passes[part] = inference(cell, built)
             self._timed[part] = _marked(self._passes[part])
@@ -72,11 +84,11 @@ class Runner:
             outputs.append(run())
         return outputs
 
-    def take(self, count: int) -> dict[Part, list[float]]:
+    def take(self, count: int) -> dict[str, list[float]]:
         """``count`` samples in seconds by part, read together at the end."""
         wholes = list(self._timed)
         self._clock.prepare(4 * len(wholes) * count)
-        marks: dict[Part, list[tuple[int, ...]]] = {whole: [] for whole in wholes}
+        marks: dict[str, list[tuple[int, ...]]] = {whole: [] for whole in wholes}
         for _ in range(count):
             # interleaved and in random order, so that no side profits from being second
             for whole in self._order.sample(wholes, len(wholes)):
@@ -84,18 +96,18 @@ class Runner:
                 marks[whole].append(self._timed[whole](self._clock.mark))
         self._clock.finish()
         seconds = self._clock.seconds
-        taken: dict[Part, list[float]] = {}
+        taken: dict[str, list[float]] = {}
         for whole, of_whole in marks.items():
             taken[whole] = [seconds(each[0], each[-1]) for each in of_whole]
-        if self._steps and not self._pair:
+        if self._steps and "latency" in self.sides:
             for number, part in enumerate(PARTS):
                 taken[part] = [seconds(m[number], m[number + 1]) for m in marks["latency"]]
         return taken
 
-    def _switch(self, part: Part) -> None:
+    def _switch(self, part: str) -> None:
         """Set torch's products as the cell of this side of a pair says."""
-        if part in self._pair:
-            set_products(self._pair[part])
+        if part != "latency":
+            set_products(self.sides[part])
 
 
 def _marked(run: Pass) -> Timed:

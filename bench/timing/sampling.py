@@ -8,15 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from vidcost.bench.timing.messages import Chunk, Limits, Reply
-from vidcost.bench.timing.record import Part, Protocol
+from vidcost.bench.timing.record import PARTS, Protocol
 from vidcost.bench.timing.statistics import median_interval, ratios, summary
 
-Samples = Mapping[Part, Sequence[float]]
+Samples = Mapping[str, Sequence[float]]
 Take = Callable[[int], Samples]
 """Takes so many samples, one after the other; seconds by part."""
-
-WHOLES: tuple[Part, ...] = ("latency", "target", "reference")
-"""Whole passes, of which a cell times one or two."""
 
 WINDOW_SAMPLES = 3
 WINDOW_S = 0.05
@@ -108,19 +105,21 @@ def sample(
 
 
 def _is_enough(samples: Samples, precision: float, resolution_s: float) -> bool:
-    watched = _watched(samples)
-    found = median_interval(watched)
-    if found is None or found.batches < min(ENOUGH_BATCHES, len(watched)):
-        return False
-    median_s = statistics.median(watched)
-    return (found.high - found.low) / 2 <= max(precision * median_s, resolution_s)
+    for watched in _watched(samples):
+        found = median_interval(watched)
+        if found is None or found.batches < min(ENOUGH_BATCHES, len(watched)):
+            return False
+        median_s = statistics.median(watched)
+        if (found.high - found.low) / 2 > max(precision * median_s, resolution_s):
+            return False
+    return True
 
 
 def _interleaved(
     take: Take, count: int, exchange: Callable[[Chunk], Reply], now: Callable[[], float]
 ) -> Samples:
     """Take ``count`` samples whenever it is this process's turn, and nothing in between."""
-    samples: dict[Part, list[float]] = {}
+    samples: dict[str, list[float]] = {}
     started, last_s = now(), 0.0
     while True:
         taken = len(next(iter(samples.values()), ()))
@@ -137,25 +136,27 @@ def precision_of(
 ) -> float | None:
     """Half the width of the median's interval over the median; None below six samples.
 
-    Of a pair, that of the sides' ratio. No clock is more precise than its resolution.
-    ``processes`` are as in :func:`summary`.
+    Of pairs, that of the sides' ratio, the widest of several. No clock is more precise than its
+    resolution. ``processes`` are as in :func:`summary`.
     """
-    if not samples:
-        return None
-    of = summary(_watched(samples), processes)
-    if of.low is None or of.high is None or of.median <= 0:
-        return None
-    return max((of.high - of.low) / 2, resolution_s) / of.median
+    widest = 0.0
+    for watched in _watched(samples) if samples else [[0.0]]:
+        of = summary(watched, processes)
+        if of.low is None or of.high is None or of.median <= 0:
+            return None
+        widest = max(widest, max((of.high - of.low) / 2, resolution_s) / of.median)
+    return widest
 
 
-def _watched(samples: Samples) -> Sequence[float]:
-    """The values whose median must be precise, in seconds."""
+def _watched(samples: Samples) -> list[Sequence[float]]:
+    """The values whose medians must be precise, in seconds."""
     if "latency" in samples:
-        return samples["latency"]
-    sides = samples["target"], samples["reference"]
+        return [samples["latency"]]
+    reference = samples["reference"]
     # the ratio of a pair, as time of the target while the reference takes its median
-    usual_s = statistics.median(sides[1])
-    return [usual_s * ratio for ratio in ratios(*sides)]
+    usual_s = statistics.median(reference)
+    targets = (values for part, values in samples.items() if part != "reference")
+    return [[usual_s * ratio for ratio in ratios(values, reference)] for values in targets]
 
 
 def _warm_up(take: Take, limits: Limits, now: Callable[[], float]) -> tuple[int, bool, float]:
@@ -168,7 +169,7 @@ def _warm_up(take: Take, limits: Limits, now: Callable[[], float]) -> tuple[int,
         window_started = now()
         taken = take(size)
         each_s = max((now() - window_started) / size, 1e-9)
-        medians = [statistics.median(taken[part]) for part in WHOLES if part in taken]
+        medians = [statistics.median(taken[part]) for part in taken if part not in PARTS]
         if warmup_samples == 0 and size * sum(medians) < limits.warmup_s:
             # a first pass loads kernels and sets libraries up: that is no warming up
             started = now()

@@ -1,13 +1,13 @@
 """Stored timings: their files, and which of them may share a table.
 
-A file is one JSON object a line, appended; the latest of one key counts.
+A file is one JSON object a line, appended; the best of one key counts.
 """
 
-import contextlib
 import importlib.metadata
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -40,19 +40,18 @@ class Store:
 
     A record is one line, written in one piece under a lock and synced to the disk. A writer killed
     in the middle leaves a last line cut short: reading leaves it out and reports it, the next
-    append moves it to ``<file>.damaged``.
+    append cuts it off.
     """
 
     def __init__(self, path: Path, *, command: str = "vidcost time") -> None:
         """``command`` is named in the first line of a new file."""
         self.path = path
-        self.damaged = path.with_name(f"{path.name}.damaged")
         self.warning = ""
         """Of what was last read: that the last line is cut short, or nothing."""
         self._command = command
 
     def read(self) -> dict[str, Timing]:
-        """The latest record of every key; none if there is no file.
+        """The best record of every key; none if there is no file.
 
         Raises: ValueError naming file and line if one but the last is damaged.
         """
@@ -73,35 +72,16 @@ class Store:
                 self.warning = f"{self.path}, line {number} is cut short and was left out"
                 break
             if isinstance(record, Timing):
-                records[record.key] = record
+                earlier = records.get(record.key)
+                records[record.key] = better(earlier, record) if earlier else record
         return records
-
-    def prepare(self) -> str:
-        """Make the file ready to be appended to, before any work is done for it.
-
-        Returns: the repair that was necessary, or nothing.
-        Raises: ValueError if it cannot be written or is no file of timings.
-        """
-        with self._opened() as (_, repaired):
-            return repaired
 
     def append(self, timing: Timing) -> str:
         """Add a record; after this returns it is on the disk.
 
         Returns: the repair that was necessary before, or nothing.
-        Raises: ValueError if it cannot be written; the file is then as it was.
+        Raises: ValueError if it cannot be written or is no file of timings; it is then as it was.
         """
-        with self._opened() as (file, repaired):
-            files.append_line(file, timing.model_dump_json().encode() + b"\n")
-            return repaired
-
-    def _damaged_line(self, number: int) -> ValueError:
-        fault = "is not the first line of a file of timings" if number == 1 else "is damaged"
-        return ValueError(f"{self.path}, line {number} {fault}: mend it or name another file")
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[tuple[BinaryIO, str]]:
-        """The locked file, whole and with its first line, and the repair that was necessary."""
         lock = FileLock(self.path.with_name(f"{self.path.name}.lock"), timeout=LOCK_TIMEOUT_S)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +94,8 @@ class Store:
                         version = importlib.metadata.version("vidcost")
                         header = Header(command=self._command, vidcost=version)
                         files.append_line(file, header.model_dump_json().encode() + b"\n")
-                    yield file, repaired
+                    files.append_line(file, timing.model_dump_json().encode() + b"\n")
+                    return repaired
         except (OSError, NotImplementedError) as error:
             # a lock's timeout has no strerror; some file systems have no locks
             why = getattr(error, "strerror", None) or error
@@ -122,8 +103,12 @@ class Store:
                 f"cannot write {self.path}: {why}; its contents are untouched"
             ) from None
 
+    def _damaged_line(self, number: int) -> ValueError:
+        fault = "is not the first line of a file of timings" if number == 1 else "is damaged"
+        return ValueError(f"{self.path}, line {number} {fault}: mend it or name another file")
+
     def _repair(self, file: BinaryIO) -> str:
-        """End the last line, or move it aside if it is cut short; reject another kind of file."""
+        """End the last line, or cut it off if it is cut short; reject another kind of file."""
         first = file.readline()
         if not first:
             return ""
@@ -139,11 +124,21 @@ class Store:
         if files.is_object(line):
             files.append_line(file, b"\n")
             return ""
-        with self.damaged.open("ab", buffering=0) as damaged:
-            files.append_line(damaged, line + b"\n")
         file.truncate(len(before) + 1)
         os.fsync(file.fileno())
-        return f"the last line of {self.path} was cut short and lies in {self.damaged.name} now"
+        return f"the last line of {self.path} was cut short, and is gone"
+
+
+def better(earlier: Timing, later: Timing) -> Timing:
+    """The one that was measured, settled and is the more precise; of two alike the later."""
+
+    def rank(timing: Timing) -> tuple[bool, bool, float]:
+        protocol = timing.protocol
+        if protocol is None or protocol.precision is None:
+            return timing.status == "ok", False, -math.inf
+        return timing.status == "ok", protocol.settled, -protocol.precision
+
+    return earlier if rank(earlier) > rank(later) else later
 
 
 def store_of(results: Path, machine: Machine, *, command: str = "vidcost time") -> Store:
@@ -207,14 +202,3 @@ def machine_of_all(timings: Iterable[Timing]) -> Machine | None:
     if len(kinds) > 1:
         raise ValueError("timings of unlike machines do not go into one table")
     return kinds.pop() if kinds else None
-
-
-def rows_timed_alike(timings: Iterable[Timing]) -> dict[str, Timing]:
-    """Inference of rows as they stand, by name, under the conditions that most were timed under."""
-    groups: dict[str, dict[str, Timing]] = {}
-    for timing in timings:
-        cell = timing.cell
-        if cell.row is None or not cell.is_row_itself or cell.against or cell.phase == "training":
-            continue
-        groups.setdefault(cell.model_dump_json(exclude={"row"}), {})[cell.row] = timing
-    return max(groups.values(), key=len, default={})

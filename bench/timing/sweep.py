@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from vidcost.bench.exit_status import INTERRUPTED, Ending
 from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.figures import FEWEST, drifts
 from vidcost.bench.timing.messages import Chunk, Limits, Reply
 from vidcost.bench.timing.parent import COMMAND, Predicted, Supervisor
 from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.store import Store
+from vidcost.bench.timing.store import Store, better
 
 GPU_CHUNK_S = 0.25
 """A stretch of samples on a GPU."""
@@ -23,9 +24,6 @@ GPU_LEAST_S = 1.0
 
 SET_UP_S = 10.0
 """The time to look at devices and to count that is no part of a budget."""
-
-LEAST_S = 1.0
-"""The least that is left of a budget then, so that something is measured."""
 
 ASSUMED_MACS_PER_S = 10e9
 """Of a CPU core in a network; on two of them the rows were measured at 20 to 80 GMAC/s."""
@@ -49,21 +47,38 @@ OnProgress = Callable[[str, int], None]
 
 @dataclass
 class Swept:
-    """The latest record of each cell that has one, in the order of the cells, and what to say."""
+    """The best record of each cell that has one, in the order of the cells, and what to say.
+
+    ``left_out`` are those for which no time was left.
+    """
 
     timings: list[Timing] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: list[Cell] = field(default_factory=list)
 
     @property
     def failures(self) -> list[str]:
         """A line on each cell that was not measured."""
-        lines = []
-        for timing in (each for each in self.timings if each.status != "ok"):
-            cell = timing.cell
-            where = f"batch {cell.batch}, {cell.dtype}, {cell.mode}, {cell.phase}"
-            why = f"{timing.status}: {timing.error}" if timing.error else timing.status
-            lines.append(f"{cell.target} on {cell.device} ({where}): {why}")
+        return [
+            f"{_words(each.cell)}: {each.status}{f': {each.error}' if each.error else ''}"
+            for each in self.timings
+            if each.status != "ok"
+        ]
+
+    @property
+    def untimed(self) -> list[str]:
+        """A line on each cell for which the time was too short: to begin, or for enough pairs."""
+        lines = [f"no time was left for {_words(cell)}: raise --budget" for cell in self.left_out]
+        for timing in self.timings:
+            pairs = len(timing.samples_s.get("reference", ()))
+            if timing.status == "ok" and timing.cell.against and pairs < FEWEST:
+                lines.append(f"{_words(timing.cell)}: too few pairs ({pairs}): raise --budget")
         return lines
+
+
+def _words(cell: Cell) -> str:
+    conditions = f"batch {cell.batch}, {cell.dtype}, {cell.mode}, {cell.phase}"
+    return f"{cell.target} on {cell.device} ({conditions})"
 
 
 def limits_for(device: str, *, start_up_s: float | None = None) -> Limits:
@@ -87,24 +102,26 @@ def sweep(
     on_progress: OnProgress = lambda words, done: None,
     warn: Callable[[str], None] = lambda line: None,
     clock: Callable[[], float] = time.monotonic,
+    began: float | None = None,
 ) -> Swept:
     """Measure ``cells`` on this machine and append each record to ``store``.
 
-    A worker that fails is a status of its cell, and the next cell follows. ``resume`` leaves out
-    cells that are stored as ok under the same code, device, driver and torch. With ``budget_s``
-    each cell is sampled for an equal part of what is left, start-up included, until it is precise;
-    one that is not expected to fit is left out. ``warn`` is told beforehand if the budget is too
-    short. ``predict`` counts: it is called before a cell's worker is given it, so nothing is
-    counted while one samples.
+    Cells that are timed against the same one are measured in one rotation. A worker that fails is a
+    status of its cell, and the next ones follow. ``resume`` leaves out cells that are stored as ok
+    under the same code, device, driver and torch. With ``budget_s`` each worker has an equal part
+    of what is left, start-up included, unless it is precise earlier; what is not expected to fit is
+    left out. ``warn`` is told beforehand if the budget is too short. ``predict`` counts: it is
+    called before a cell's worker is given it, so nothing is counted while one samples. ``began`` is
+    when the command did, by ``clock``: what it takes beyond :data:`SET_UP_S` is of the budget.
     Raises: ValueError for a device that is not there or a file that cannot be written; Interrupted
             on Ctrl-C, with every finished cell stored.
     """
     limits = limits or Limits()
     cells = list(dict.fromkeys(cells))
     timings: dict[Cell, Timing] = {}
-    began = clock()
-    notes = [store.prepare()]
-    left_out: list[str] = []
+    began = clock() if began is None else began
+    notes: list[str] = []
+    left_out: list[Cell] = []
 
     def on_chunk(cell: Cell, chunk: Chunk, reply: Reply) -> None:
         words = f"{cell.target}: {chunk.samples} samples, {chunk.median_s * 1e3:,.4g} ms"
@@ -113,48 +130,69 @@ def sweep(
 
     try:
         supervisor = Supervisor(command, predict, on_chunk, warn=warn)
-        known = store.read() if resume else {}
-        for cell in cells:
-            timing = known.get(supervisor.key(cell))
-            if timing is not None and timing.status == "ok":
-                timings[cell] = timing
-                on_progress(f"{cell.target}: stored", len(timings))
-        missing = [cell for cell in cells if cell not in timings]
-        least_s, ends_at, overhead_s = dict.fromkeys(missing, 0.0), math.inf, START_S
+        known = store.read()
+        stored = {c: t for c in cells if (t := known.get(supervisor.key(c))) and t.status == "ok"}
+        missing: list[list[Cell]] = []
+        for group in rotations(cells):
+            # figures of one rotation are compared with each other: all of it is stored, or none
+            if resume and stored.keys() >= {*group}:
+                timings |= {cell: stored[cell] for cell in group}
+                on_progress(f"{group[0].target}: stored", len(timings))
+            else:
+                missing.append(group)
+        measured = set(cells) - timings.keys()
+        ends_at, overhead_s, least_s = math.inf, START_S, [0.0 for _ in missing]
         if budget_s is not None:
-            least_s = {c: least_seconds(c, supervisor.predict(c).macs_total) for c in missing}
-            if (all_s := sum(least_s.values())) > 1.2 * budget_s + SET_UP_S:
-                many = f"{len(missing)} measurements take about {all_s:.0f} s at least"
+            least_s = [least_seconds(group, supervisor.predict) for group in missing]
+            if (all_s := sum(least_s)) > 1.2 * budget_s + SET_UP_S:
+                many = f"{len(measured)} measurements take about {all_s:.0f} s at least"
                 warn(f"{many}, more than the budget of {budget_s:g} s")
             over_s = max(0.0, clock() - began - SET_UP_S)
-            ends_at = clock() + max(budget_s - over_s, LEAST_S)
-        for number, cell in enumerate(missing):
+            ends_at = clock() + max(budget_s - over_s, limits.least_s)
+        for number, group in enumerate(missing):
             started = clock()
             left_s = ends_at - started
             # whatever the budget, something is measured
-            if number and least_s[cell] > left_s:
-                left_out.append(cell.target)
+            if number and least_s[number] > left_s:
+                left_out += group
                 continue
             given = share(limits, left_s / (len(missing) - number), overhead_s)
-            on_progress(f"{cell.target}: warming up", len(timings))
-            timing = timings[cell] = supervisor.measure(cell, given, stop_at=ends_at)
-            notes.append(store.append(timing))
-            on_progress(f"{cell.target}: {timing.status}", len(timings))
-            if timing.protocol is not None:
-                overhead_s = max(overhead_s, clock() - started - timing.protocol.sampling_s)
+            on_progress(f"{group[0].target}: warming up", len(timings))
+            taken = supervisor.measure(*group, limits=given, stop_at=ends_at)
+            for cell, timing in taken.items():
+                notes.append(store.append(timing))
+                timings[cell] = timing
+                on_progress(f"{cell.target}: {timing.status}", len(timings))
+                if timing.protocol is not None:
+                    spent_s = clock() - started
+                    overhead_s = max(overhead_s, spent_s - timing.protocol.sampling_s)
     except KeyboardInterrupt:
         raise interrupted(len(timings), len(cells), f"in {store.path}") from None
-    if left_out:
-        targets = ", ".join(dict.fromkeys(left_out))
-        notes.append(f"no time was left for {targets}: raise --budget")
-    return Swept([timings[cell] for cell in cells if cell in timings], list(filter(None, notes)))
+    # one that was worse than what is stored changes nothing; of a rotation all are shown
+    for cell in measured & stored.keys():
+        if cell in timings and cell.against is None:
+            timings[cell] = better(stored[cell], timings[cell])
+    return Swept(
+        [timings[cell] for cell in cells if cell in timings],
+        [*filter(None, notes), *drifts(timings.values())],
+        left_out,
+    )
 
 
-def least_seconds(cell: Cell, macs: int | None) -> float:
-    """An estimate of the least time that a measurement takes; ``macs`` are those of one pass."""
-    sides = 1 if cell.against is None else 2
-    speed = ASSUMED_MACS_PER_S * cell.threads if cell.device == "cpu" else math.inf
-    return START_S + sides * PASSES * (macs or 0) / speed
+def rotations(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """``cells`` in groups that are measured together: all timed against the same one."""
+    groups: dict[Cell, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.against or cell, []).append(cell)
+    return list(groups.values())
+
+
+def least_seconds(group: Sequence[Cell], predict: Callable[[Cell], Predicted]) -> float:
+    """An estimate of the least time that it takes to measure a rotation."""
+    first = group[0]
+    speed = ASSUMED_MACS_PER_S * first.threads if first.device == "cpu" else math.inf
+    sides = [*group, *([first.against] if first.against else [])]
+    return START_S + sum(PASSES * (predict(each).macs_total or 0) / speed for each in sides)
 
 
 def share(limits: Limits, seconds: float, overhead_s: float) -> Limits:

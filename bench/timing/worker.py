@@ -24,7 +24,7 @@ from vidcost.bench.timing.machine import allowed_cpus, cpus_for
 from vidcost.bench.timing.messages import STARTED, Chunk, ParentGone, Reply, Task, Window
 from vidcost.bench.timing.record import Memory, Timing
 from vidcost.bench.timing.runner import Runner, Unsupported, failure_of, memory_of, set_products
-from vidcost.bench.timing.sampling import sample
+from vidcost.bench.timing.sampling import precision_of, sample
 from vidcost.bench.user.reference import UserCodeError, last_line
 from vidcost.models.blocks.attention import FALLBACKS
 
@@ -43,36 +43,46 @@ def _built(cell: Cell, seed: int) -> Built:
     return build(cell, seed=seed)
 
 
-def measure(
+def measure(task: Task, *answers: Any, **options: Any) -> Timing:
+    """The first record of :func:`measure_all`, which takes the same."""
+    return measure_all(task, *answers, **options)[0]
+
+
+def measure_all(
     task: Task,
     exchange: Exchange,
     started: Callable[[], None] = lambda: None,
     *,
     make: Make = _built,
-) -> Timing:
-    """Build what the task's cell times, time it, and measure its memory.
+) -> list[Timing]:
+    """Build what the task's cells time, time it, and measure its memory.
 
     ``exchange`` passes messages to the parent and returns its replies; ``started`` tells it that
     the first pass of a user's code is done; ``make`` builds a cell from a seed. A cell that its
     device cannot run, a lack of memory, and whatever a user's code does are statuses of the record.
+    Returns: a record of each cell, or one of a failure.
     Raises: ValueError if there is no such row, block or device.
     """
     cell = task.cell
-    failed = Timing(key="", cell=cell, status="raised")
     try:
         _configure(cell)
         return _measured(task, exchange, started, make)
     except UserCodeError as error:
-        return failed.model_copy(update={"error": str(error)})
+        known = {"status": "raised", "error": str(error)}
     except (KeyboardInterrupt, ParentGone):
         raise
     except BaseException as error:
-        if known := failure_of(error):
-            return failed.model_copy(update=known)
+        known = failure_of(error) or {"status": "raised", "error": last_line(error)}
         # of our own code it would be a bug, which must not look like a measurement
-        if not cell.code:
+        if not failure_of(error) and not _is_code(task):
             raise
-        return failed.model_copy(update={"error": last_line(error)})
+    return [Timing(key="", cell=cell).model_copy(update=known)]
+
+
+def _is_code(task: Task) -> bool:
+    """Whether a user's code runs in it."""
+    sides = (task.cell, task.cell.against, *task.also)
+    return any(side is not None and side.code for side in sides)
 
 
 def _measured(
@@ -80,43 +90,61 @@ def _measured(
     exchange: Exchange,
     started: Callable[[], None],
     make: Make,
-) -> Timing:
+) -> list[Timing]:
     cell, limits = task.cell, task.limits
     FALLBACKS.clear()
     clock = clock_for(cell.device)
     built = make(cell, limits.seed)
-    runner = Runner(cell, built, clock, seed=limits.seed)
-    if cell.code:
+    others = [each.model_copy(update={"against": None}) for each in task.also]
+    also = [(each, make(each, limits.seed)) for each in others]
+    runner = Runner(cell, built, clock, seed=limits.seed, also=also)
+    if _is_code(task):
         output = runner.step()
         started()
         if not is_finite(output):
             error = "it returned values that are not finite"
-            return Timing(key="", cell=cell, status="not finite", error=error)
+            return [Timing(key="", cell=cell, status="not finite", error=error)]
     samples, protocol = sample(runner.take, limits, exchange, resolution_s=clock.resolution_s)
     cpus = tuple(allowed_cpus()) if cell.device == "cpu" else ()
     protocol = protocol.model_copy(update={"cpus": cpus})
     known = Timing(key="", cell=cell, protocol=protocol)
     if not samples:
         error = f"no clean sample in {protocol.sampling_s:.0f} s: the device was throttled"
-        return known.model_copy(update={"status": "throttled", "error": error})
+        return [known.model_copy(update={"status": "throttled", "error": error})]
     if limits.energy_s and cell.device != "cpu" and cell.against is None:
         each_s = statistics.median(samples["latency"])
         _energy_window(cell, runner, limits.energy_s, exchange, each_s)
-    found: dict[str, Any] = {"samples_s": {part: tuple(of) for part, of in samples.items()}}
+    memories: dict[Cell, Memory] = {}
     if limits.memory and cell.against is not None:
-        # the other side would be part of it
-        del built, runner
-        found["memory"] = _memory_alone(cell.model_copy(update={"against": None}), limits.seed)
-        reference = _memory_alone(cell.against, limits.seed)
-        # the process has held both
-        found["reference_memory"] = reference.model_copy(update={"rss_peak": None})
+        # the other sides would be part of it
+        del built, runner, also
+        for side in (cell.against, cell, *task.also):
+            alone = side.model_copy(update={"against": None})
+            memories[side] = _memory_alone(alone, limits.seed)
+        # the process has held all of them
+        of = memories[cell.against]
+        memories[cell.against] = of.model_copy(update={"rss_peak": None})
     elif limits.memory:
         # a replay allocates nothing: its memory is reserved for the graph
         unknown = {"peak": None} if cell.mode == "cuda-graph" else {}
-        found["memory"] = memory_of(cell.device, runner).model_copy(update=unknown)
-    if FALLBACKS:
-        found |= {"status": "fallback", "error": "; ".join(sorted(FALLBACKS))}
-    return known.model_copy(update=found)
+        memories[cell] = memory_of(cell.device, runner).model_copy(update=unknown)
+    fallen = {"status": "fallback", "error": "; ".join(sorted(FALLBACKS))} if FALLBACKS else {}
+    records = []
+    for number, each in enumerate((cell, *task.also)):
+        mine = samples
+        if each.against is not None:
+            target = samples[f"target {number}" if number else "target"]
+            mine = {"target": target, "reference": samples["reference"]}
+        found = {
+            "samples_s": {part: tuple(of) for part, of in mine.items()},
+            "protocol": protocol.model_copy(
+                update={"precision": precision_of(mine, clock.resolution_s)}
+            ),
+            "memory": memories.get(each),
+            "reference_memory": memories.get(each.against) if each.against else None,
+        }
+        records.append(Timing(key="", cell=each).model_copy(update=found | fallen))
+    return records
 
 
 def _configure(cell: Cell) -> None:
@@ -180,7 +208,8 @@ def main(make: Make = _built) -> None:
     exchange, started = answering(pipe)
     with contextlib.suppress(EOFError, ParentGone):
         while True:
-            pipe.send(measure(pipe.recv(), exchange, started, make=make))
+            for timing in measure_all(pipe.recv(), exchange, started, make=make):
+                pipe.send(timing)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Inputs are text: ``1x3x16x224x224``, ``1x128:int64``, ``mask=1x128:bool``; or a 
 import copy
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,7 @@ from torch import Tensor, nn
 
 from vidcost.bench.call import Inputs, name_inside, positional
 from vidcost.bench.user.reference import UserCodeError, is_reference, load, of_user_code
-
-Factory = Callable[[int], nn.Module]
-"""Makes a block for so many channels."""
+from vidcost.models.backbones.backbone import Blocks
 
 DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")
 
@@ -120,7 +118,7 @@ def parse_all(texts: Sequence[str]) -> tuple[Input, ...]:
 def called(
     reference: str,
     inputs: Sequence[str],
-    blocks: Mapping[str, Factory] | None = None,
+    blocks: Blocks | None = None,
     *,
     seed: int = 0,
     on_meta: bool = False,
@@ -169,9 +167,7 @@ def _network(reference: str, found: Any) -> nn.Module:
     return network
 
 
-def _put_blocks(
-    model: nn.Module, inputs: tuple[Tensor, ...], blocks: Mapping[str, Factory]
-) -> None:
+def _put_blocks(model: nn.Module, inputs: tuple[Tensor, ...], blocks: Blocks) -> None:
     """Put a block behind each of the modules of ``model`` that ``blocks`` names.
 
     The channels are axis 1 of what the module returns, found by one pass on ``inputs``. A

@@ -11,23 +11,14 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vidcost.models.backbones.backbone import (
-    Backbone,
-    BlockFactory,
-    Blocks,
-    Clip,
-    Layers,
-    Triple,
-    Unit,
-    named,
-)
+from vidcost.models.backbones.backbone import Backbone, Blocks, Clip, Layers, Triple, Unit, named
 
 INSIDE = "bottlenecks:after-conv1"
 """The position inside every bottleneck of C2D, between conv1 and its BatchNorm."""
 
 
 class _BasicBlock(nn.Module):
-    def __init__(self, channels: int, width: int, stride: int, _: BlockFactory | None) -> None:
+    def __init__(self, channels: int, width: int, stride: int, _: Blocks) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(channels, width, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm3d(width)
@@ -48,9 +39,9 @@ class Bottleneck(nn.Module):
     groups: ClassVar[int] = 1
     narrower: ClassVar[int] = 4
 
-    def __init__(self, channels: int, width: int, stride: int, inside: BlockFactory | None) -> None:
+    def __init__(self, channels: int, width: int, stride: int, blocks: Blocks) -> None:
         super().__init__()
-        inner, time = width // self.narrower, self.kernel[0]
+        inner, time, inside = width // self.narrower, self.kernel[0], blocks.get(INSIDE)
         steps = (stride if time > 1 else 1, stride, stride)
         self.conv1 = nn.Conv3d(channels, inner, 1, bias=False)
         self.after_conv1 = inside(inner) if inside else nn.Identity()
@@ -107,7 +98,7 @@ class ResNet(Backbone):
             units: list[Unit] = []
             for number in range(count):
                 stride = 2 if number == 0 and stage != "res2" else 1
-                unit = self.unit(channels, width, stride, blocks.get(INSIDE))
+                unit = self.unit(channels, width, stride, blocks)
                 units.append((str(number), unit, width))
                 channels = width
             yield f"layer{index}", named(**dict(self.with_blocks(stage, units, blocks)))

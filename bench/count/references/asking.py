@@ -78,8 +78,7 @@ def ask_about(name: Convention, model: nn.Module, inputs: Sequence[Tensor]) -> A
             return Answer(version=reference.version, status="missing", error=fault)
         try:
             # without gradients layers of attention would be one operator, which none of them knows
-            in_parts = unfused(model, attention=False)
-            with mode(model, training=False), torch.no_grad(), in_parts:
+            with mode(model, training=False), torch.no_grad(), unfused(model, attention=False):
                 return reference.answer(model, tuple(inputs))
         except Exception as error:  # whatever a counter raises is its answer
             return Answer(version=reference.version, status="crashed", error=named(error))

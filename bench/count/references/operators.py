@@ -166,6 +166,7 @@ _FVCORE = Seen(
         **seen.functions("matmul @", seen.FIRST),
         "einsum": Function(_einsum, "einsum, as numpy rounds it"),
     },
+    traces=True,
 )
 
 
@@ -245,6 +246,7 @@ _TORCHPROFILE = Seen(
         **seen.functions(_TRANSPOSED, Function(_transposed, _PER_OUTPUT)),
         "einsum": Function(_all_indices, "einsum, all indices at once"),
     },
+    traces=True,
 )
 
 

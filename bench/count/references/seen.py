@@ -40,7 +40,7 @@ CELLS: dict[type[nn.Module], tuple[int, int]] = {
     **dict.fromkeys((nn.LSTM, nn.LSTMCell), (4, 8)),
 }
 """Recurrent layers: the number of gates, and operations per element of the state."""
-FUSED = "scaled_dot_product_attention"
+FUSED = "attention"
 
 
 def amount(module: Any, operation: Operation) -> int:
@@ -168,7 +168,8 @@ class Seen:
     What a module counts it adds up once for each owner to the power ``owners``. ``functions`` it
     sees, unless a rule does; one with MACs of its own also then. If ``functions_by_owner`` it adds
     up these once for each owner. ``unseen`` names products by kind. ``per_clip`` it divides what
-    rules count by the batch.
+    rules count by the batch. If it ``traces``, it sees neither what no output needs nor
+    convolutions padded by name.
     """
 
     rules: Sequence[Rule] = ()
@@ -179,6 +180,7 @@ class Seen:
     functions_by_owner: bool = False
     counts_root: bool = True
     per_clip: bool = False
+    traces: bool = False
 
     def flop_terms(self, model: nn.Module, count: Count) -> Terms:
         """The differences between our MACs and the FLOPs that it prints."""
@@ -194,8 +196,23 @@ class Seen:
         for rule in self.rules:
             by_kind.setdefault(rule.kind, []).append(rule)
         by_rules, ruled = 0, set[int]()
+        dropped: dict[int, str] = {}
+        for index, operation in enumerate(operations if self.traces else ()):
+            padding = getattr(modules[operation.module], "padding", 0)
+            if index in count.unused:
+                dropped[index] = "what no output needs"
+            elif operation.kind == "conv" and isinstance(padding, str):
+                dropped[index] = "convolutions padded by name"
         for index, (kinds, event) in enumerate(events):
             module = modules[event.module]
+            if index in dropped:
+                ruled.add(index)
+                yield (
+                    f"{dropped[index]} unseen",
+                    part_of(event),
+                    -event.amount * (event.kind in PRODUCTS),
+                )
+                continue
             of_kind = (rule for kind in kinds for rule in by_kind.get(kind, ()))
             found = [rule for rule in of_kind if self._is_in(module, rule)]
             ours = event.amount if kinds & {*PRODUCTS} else 0
@@ -220,7 +237,12 @@ class Seen:
             # a function that a module keeps it calls past what replaces it
             replaced = getattr(F, call.function, module)
             kept = any(each is replaced for each in vars(module).values())
-            if call.function in self.functions and not (kept and self.functions[call.function]):
+            is_dropped = call.first in dropped and call.last > call.first
+            if (
+                call.function in self.functions
+                and not is_dropped
+                and not (kept and self.functions[call.function])
+            ):
                 inside = [operations[i] for i in range(call.first, call.last) if i not in ruled]
                 products = [each for each in inside if each.kind in PRODUCTS]
                 ours, how = sum(each.amount for each in products), self.functions[call.function]

@@ -60,6 +60,22 @@ def videomae() -> nn.Module:
     return VideoMAEForVideoClassification(config)
 
 
+def mamba() -> nn.Module:
+    """As it runs without mamba_ssm."""
+    from transformers import MambaConfig, MambaModel
+
+    sizes = {"hidden_size": 24, "state_size": 5, "time_step_rank": 3, "conv_kernel": 4}
+    return MambaModel(MambaConfig(vocab_size=101, num_hidden_layers=2, **sizes))
+
+
+def mamba_macs() -> Cost:
+    """Twice 48 channels of 11 tokens: in, to 3 + 2 x 5 and back, out; C times 5 states."""
+    one = 2 * 24 * 48 + 48 * (3 + 2 * 5) + 3 * 48 + 48 * 24
+    # 4 taps on 3 tokens of padding as well
+    taps = (11 + 3) * 48 * 4
+    return Cost(linear=2 * BATCH * 11 * one, conv=2 * BATCH * taps, matmul=2 * BATCH * 11 * 48 * 5)
+
+
 def efficientnet(classes: int = 7) -> nn.Module:
     from efficientnet_pytorch import EfficientNet
 
@@ -122,6 +138,7 @@ FOREIGN = {
         ids,
         encoder(11, 24, 4 * 24, 2) + Cost(linear=BATCH * 11 * 24 * 101),
     ),
+    "Mamba": Foreign("transformers", mamba, ids, mamba_macs()),
     "3D U-Net": Foreign("monai", unet, lambda: torch.randn(BATCH, 1, 16, 16, 16), unet_macs()),
 }
 

@@ -1,14 +1,39 @@
-"""The command line as text. Run as a program it writes that to frozen.txt beside it."""
+"""The command line as a document. Run as a program it writes docs/cli.md."""
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import typer.main
+from typer.cli import get_docs_for_click
 
 from vidcost.bench.cli import app
+from vidcost.bench.exit_status import MEANINGS
 
-FROZEN = Path(__file__).with_name("frozen.txt")
+DOCUMENT = Path(__file__).parents[3] / "docs" / "cli.md"
+
+HEAD = """\
+<!-- written by: python tests/bench/cli/command_line.py -->
+
+# The command line
+
+`vidcost` alone shows five commands, `vidcost -h` lists all, `vidcost COMMAND -h` explains one with
+an example. `python -m vidcost` is the same program. Commands, arguments, options and defaults below
+are those of the program: a test fails if they change by accident. `time` also takes `--engine ray`:
+[scale.md](scale.md).
+
+## Output
+
+Tables are drawn on a terminal and are Markdown in a pipe, without the columns that do not fit,
+which are named. `--wide` shows every column, and exact numbers. JSON is always a list of objects,
+one for each line of the result, with plain integers, seconds and bytes, and standard output holds
+nothing else. Notes, progress and complaints go to standard error. A command that finds something
+wrong still prints its result; one that cannot be carried out prints nothing to standard output.
+
+## Exit statuses
+
+| status | meaning |
+|---|---|
+"""
 
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -23,23 +48,15 @@ def commands(group: Any = None, path: tuple[str, ...] = ()) -> dict[str, Any]:
     return found
 
 
-def frozen(group: Any = None) -> str:
-    """Commands with arguments, options and defaults; a star: must be given."""
-    lines = [
-        "The command line, as users depend on it. To change it on purpose:",
-        "python tests/bench/cli/command_line.py",
-    ]
-    for name, command in commands(group).items():
-        shown = []
-        for parameter in command.params:
-            words = " ".join(parameter.opts + [f"/ {opt}" for opt in parameter.secondary_opts])
-            default = f" = {parameter.default}" if parameter.default else ""
-            # a line breaks between parameters only
-            shown.append((words + (" *" if parameter.required else default)).replace(" ", "\0"))
-        text = textwrap.indent(textwrap.fill("; ".join(shown), 96, break_on_hyphens=False), "    ")
-        lines += ["", f"vidcost {name}", text.replace("\0", " ")]
-    return "\n".join(lines) + "\n"
+def document(group: Any = None) -> str:
+    """Every command with its arguments, options and defaults, below what holds for all."""
+    group = group or typer.main.get_command(app)
+    statuses = "".join(f"| {status} | {meaning} |\n" for status, meaning in MEANINGS.items())
+    told = get_docs_for_click(obj=group, ctx=typer.Context(group), name="vidcost", title="Commands")
+    # usages are no commands to try
+    told = told.replace("```console\n$ ", "```text\n").replace("\n## ", "\n### ")
+    return f"{HEAD}{statuses}\n#{told}"
 
 
 if __name__ == "__main__":
-    FROZEN.write_text(frozen(), encoding="utf-8")
+    DOCUMENT.write_text(document(), encoding="utf-8")

@@ -141,7 +141,7 @@ def test_count_prints_whole_numbers_as_json_and_says_what_is_left_out(vidcost):
 
 
 def test_the_reconciliation_of_one_row_is_term_by_term(vidcost, reference_counters, tmp_path):
-    status, out, err = vidcost("explain", "mfnet-nl")
+    status, out, err = vidcost("explain", "mfnet-nl", "--wide")
     assert (0, "") == (status, err)
     assert out.startswith("**Reconciliation of mfnet-nl**\n")
     assert re.search(r"our MACs +\| +12,451,829,760 \|", out)
@@ -166,7 +166,7 @@ def test_a_remainder_fails_and_is_named(vidcost, reference_counters):
     parts = {"convolutions": 11_507_564_544, "products": 153_600, "pooling": 768}
     parts["BatchNorm"] = 264_527_872 + 7
     reference_counters["thop", "mfnet-nl"] = {"flops": 11_772_246_784 + 7, "parts": parts}
-    status, out, err = vidcost("explain", "mfnet", "mfnet-nl")
+    status, out, err = vidcost("explain", "mfnet", "mfnet-nl", "--wide")
     assert 1 == status
     assert "vidcost: mfnet-nl: thop: BatchNorm: +7 flops are not explained\n" == err
     # the tables are printed all the same

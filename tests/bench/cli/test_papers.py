@@ -165,7 +165,7 @@ def test_a_figure_that_is_not_met_and_has_no_note_fails_the_audit(vidcost, monke
 
 
 def test_conformance_writes_what_it_prints(vidcost, operators, tmp_path):
-    status, out, err = vidcost("conformance", "--results", "here")
+    status, out, err = vidcost("conformance", "--results", "here", "--wide")
     assert (0, "") == (status, err)
     head, title, body = (tmp_path / "here/conformance.md").read_text().split("\n\n", 2)
     assert ("<!-- written by: vidcost conformance -->", "# Conf") == (head, title[:6])

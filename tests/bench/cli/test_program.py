@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import functools
 import json
 import os
 import pty
@@ -15,21 +16,24 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from rich.console import Console
 
 from vidcost.bench import files
-from vidcost.bench.cli import app
+from vidcost.bench.cli import app, output
 from vidcost.bench.cli.program import FIRST
 from vidcost.bench.count import reconcile
 from vidcost.bench.count.modules import ClosedFormMismatch
 from vidcost.bench.count.references import asking
+from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import machine_of
+from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.store import store_of
 from vidcost.bench.timing.sweep import Interrupted
 from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 from vidcost.papers import catalog
 
-from .command_line import FROZEN, commands, frozen
+from .command_line import DOCUMENT, commands, document
 
 CHECKOUT = Path(__file__).parents[3]
 LEFT_OUT = "2plus-c1-d left out: published only: no public definition of the network was found\n"
@@ -70,26 +74,61 @@ def test_the_example_prints_json_alone(
     assert set(map(type, json.loads(out))) <= {dict}
 
 
-def test_commands_arguments_options_and_defaults_are_frozen():
-    expected, actual = FROZEN.read_text("utf-8").splitlines(), frozen().splitlines()
-    difference = "\n".join(difflib.unified_diff(expected, actual, "frozen", "now", n=0))
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "list",
+        "list --papers",
+        "count mfnet-nl mfnet-pnl-x5 --references",
+        "count mfnet-nl --training",
+        "count mfnet-pnl --depth 3",
+        "count nl pnl:n=4 --shape 384x8x14x14",
+        "explain mfnet-nl",
+        "explain mfnet-nl mfnet mfnet-pnl c3d r50-nl",
+        "explain mfnet --printed 11.18G",
+        "tables",
+        "formulas",
+        "conformance",
+        "time mfnet mfnet-nl",
+        "time mfnet-nl --contribution",
+        "compare mfnet --at conv4:before-last --block nl --block cgnl --frames 4 --size 64",
+        "compare mfnet c3d --budget 0s",
+        "audit --recipe 'mfnet classes=101'",
+        pytest.param("audit", marks=pytest.mark.slow),
+    ],
+)
+def test_what_a_command_prints_fits(
+    words, width, vidcost, reference_counters, operators, stopwatch, timed, monkeypatch
+):
+    if width == 80:
+        drawn = functools.partial(Console, force_terminal=True, width=80, color_system=None)
+        monkeypatch.setattr(output, "Console", drawn)
+    sides = {"target": (0.123456,) * 8, "reference": (0.1,) * 8}
+    stopwatch.make = lambda cell: timed(cell, **({"samples_s": sides} if cell.against else {}))
+    status, out, err = vidcost(*shlex.split(words))
+    assert 0 == status, err
+    lines = out.splitlines()
+    assert len(lines) > 3
+    assert [] == [line for line in lines if len(line) > width]
+
+
+def test_the_document_of_the_command_line_is_the_program():
+    kept, now = DOCUMENT.read_text("utf-8").splitlines(), document().splitlines()
+    difference = "\n".join(difflib.unified_diff(kept, now, "docs/cli.md", "now", n=0))
     meant = "if that is meant: python tests/bench/cli/command_line.py"
     assert not difference, f"{difference}\n{meant}"
 
 
 @pytest.mark.parametrize(
     ("words", "attribute", "value"),
-    [
-        ("--table = 3", "default", 3),
-        ("--of;", "opts", ["--of"]),
-        ("--table *", "required", True),
-    ],
+    [("[default: 3]", "default", 3), ("--of <", "opts", ["--of"])],
 )
 def test_a_change_of_the_command_line_is_seen(words, attribute, value):
     group = typer.main.get_command(app)
-    assert words not in frozen(group)
+    assert words not in document(group)
     setattr(group.commands["count"].params[1], attribute, value)
-    assert words in frozen(group)
+    assert words in document(group)
 
 
 def test_every_command_takes_json_and_reads_it_before_a_format():
@@ -280,7 +319,8 @@ def test_the_first_command_of_the_readme_leaves_the_checkout_clean(
         git(*words.split())
     assert 0 == vidcost("run", "--budget", "0s").status
     # and the timings of this CPU, which take a while
-    store_of(tmp_path / "results", machine_of("cpu")).prepare()
+    store = store_of(tmp_path / "results", machine_of("cpu"))
+    store.append(Timing(key="k", cell=Cell(row="mfnet")))
     assert b"" == git("status", "--porcelain")
 
 

@@ -45,7 +45,7 @@ def test_time_takes_conditions_as_axes(vidcost, stopwatch, tmp_path):
     ] == stopwatch.asked
     asked = stopwatch.conditions
     assert (90.0, False) == (asked["budget_s"], asked["resume"])
-    assert (3.0, 3.0) == (asked["limits"].start_up_s, asked["predict"].keywords["limit_s"])
+    assert 3.0 == asked["limits"].start_up_s
     assert tmp_path / "r/timings" == asked["path"].resolve().parent
 
 
@@ -109,7 +109,7 @@ def test_run_times_the_rows_it_prints(
     asked = [cell.row for cell in stopwatch.asked]
     # networks that carry blocks first, then small before large
     assert asked.index("mfnet-pnl") < asked.index("c3d") < asked.index("i3d-ts")
-    assert 2 == len(re.findall(r"\| MFNet.* 500\.0 ± 20 \|", out, re.MULTILINE))
+    assert re.search(r"^\| mfnet +\| +500\.0 \| +20 \|", out, re.MULTILINE)
     assert "Conditions: batch 1, fp32, contiguous, eager, inference, 2 threads." in flat(out)
     # a CPU's timings are shown, not written
     assert "Latency" not in (tmp_path / "results/tables/pnl2020/table3.md").read_text()
@@ -128,33 +128,13 @@ def on_gpu(timed, tmp_path):
     return store
 
 
-def written(tmp_path):
-    return {path.name: path.read_text() for path in (tmp_path / "results/tables/pnl2020").iterdir()}
-
-
-def test_a_gpus_timings_are_written_to_the_tables(vidcost, reference_counters, on_gpu, tmp_path):
-    assert 0 == vidcost("tables").status
-    before = written(tmp_path)
-    on_gpu("mfnet", 0.5)
-    on_gpu("r50-nl-ucf101", None, status="oom", error="20 GiB")
-    printed = vidcost("tables")
-    assert (0, "") == (printed.status, printed.err)
-    after = written(tmp_path)
-    assert before.keys() == after.keys()
-    assert "500.0 ± 20" in after["table3.md"]
-    assert "oom: 20 GiB" in after["table6.md"]
-    # only the counts are printed
-    assert "Abacus GPU" not in printed.out
-
-
 def test_damaged_timings_are_rejected_before_anything_is_counted(
     complaint, reference_counters, on_gpu, tmp_path
 ):
     on_gpu("mfnet", 0.5)
     (path,) = (tmp_path / "results/timings").glob("*.jsonl")
     path.write_text(path.read_text() + "{}\n{}\n")
-    for command in ("tables", "run"):
-        assert "line 3 is damaged" in complaint(command)
+    assert "line 3 is damaged" in complaint("run")
     assert [] == reference_counters.asked
 
 

@@ -232,10 +232,73 @@ def test_values_that_are_not_computed_do_not_become_integers():
         count(Calls(function).to("meta"), *inputs, keep_integers=True)
 
 
-def test_a_function_of_functions_is_rejected_by_name():
-    model = Calls(lambda x: torch.cond(x.sum() > 0, torch.cos, torch.sin, (x,)))
-    with pytest.raises(UncountedOperator, match=r"^cond, a function of functions, cannot be"):
-        count(model, torch.zeros(3))
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (
+            lambda x: torch.cond(x.sum() > 0, torch.cos, torch.sin, (x,)),
+            "^cond, a function of functions, cannot be counted: call what it calls$",
+        ),
+        (lambda x, w: torch.sparse.mm(w.to_sparse(), x.T), r"^no counting rule for .*_to_sparse"),
+    ],
+)
+def test_what_cannot_be_counted_is_rejected_in_a_line(function, message):
+    model = Calls(function, *([(7, 5)] if "w" in function.__code__.co_varnames else []))
+    with pytest.raises(UncountedOperator, match=message):
+        vidcost.count(model, torch.zeros(3, 5))
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
+def test_sparse_weights_are_rejected(layout):
+    layer = nn.Linear(5, 7, bias=False)
+    layer.weight = nn.Parameter(getattr(layer.weight.detach(), layout)())
+    with pytest.raises(
+        UncountedOperator, match=r"^sparse tensors cannot be counted: call to_dense"
+    ):
+        vidcost.count(layer, torch.zeros(3, 5))
+
+
+def test_lazy_modules_are_rejected_until_they_have_run():
+    model = nn.Sequential(nn.LazyLinear(7))
+    with pytest.raises(ValueError, match=r"^Sequential has lazy modules without shapes: run it"):
+        vidcost.count(model, torch.zeros(3, 5))
+    model(torch.zeros(3, 5))
+    assert 105 == vidcost.count(model, torch.zeros(3, 5)).macs
+
+
+def test_nested_tensors_count_what_they_hold():
+    clips = torch.nested.nested_tensor([torch.zeros(3, 5), torch.zeros(2, 5)], layout=torch.jagged)
+    found = vidcost.count(nn.Sequential(nn.Linear(5, 7), nn.ReLU()), clips)
+    assert (Cost(params=42, linear=5 * 35, activation=35), "meta") == (
+        *(found.forward, found.counted_on),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_compiled_networks_count_as_they_are_written():
+    layer = nn.Linear(5, 7)
+    for model in (torch.compile(layer), nn.Sequential(torch.compile(layer))):
+        assert 105 == vidcost.count(model, torch.zeros(3, 5)).macs
+
+
+class Branching(nn.Module):
+    """On a CPU two layers, elsewhere three."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(5, 5) for _ in range(3))
+
+    def forward(self, x):
+        for layer in self.layers[: 2 if x.is_cpu and not x.is_cuda else 3]:
+            x = layer(x)
+        return x
+
+
+def test_a_branch_on_the_device_is_taken_on_the_networks_own():
+    found = vidcost.count(Branching(), torch.zeros(3, 5))
+    assert ("cpu", 150) == (found.counted_on, found.macs)
+    assert "Counted on cpu, because of RuntimeError: is_cpu asks about the device" in repr(found)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")

@@ -93,6 +93,37 @@ class Activations(nn.Module):
         return F.softmax(y, 1).mean(), torch.addmm(y[0, 0], y[0, 0], y[0, 0]), torch.add(y, y[0])
 
 
+class Unused(nn.Module):
+    """Layers for nothing: what they return is dropped."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(7, 5), nn.LayerNorm(7)])
+        self.head = nn.Linear(7, 11)
+
+    def forward(self, x):
+        for layer in self.layers:
+            layer(x)
+        return self.head(x), (x * 2).relu_()
+
+
+class Experts(nn.Module):
+    """Rows that take one of three matrices each, in half precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3, 8, 16, dtype=torch.bfloat16))
+
+    def forward(self, x):
+        ends = torch.tensor([2, 5, 11], dtype=torch.int32, device=x.device)
+        return torch._grouped_mm(x.bfloat16(), self.weight, offs=ends)
+
+
+PADDED = nn.Sequential(
+    nn.Conv2d(3, 5, 3, padding="valid"),
+    nn.Conv2d(5, 5, 3, padding="same"),
+    nn.Conv2d(5, 2, (1, 3), padding="same"),
+)
 NORMS = nn.Sequential(
     nn.InstanceNorm3d(3, affine=True),
     nn.InstanceNorm3d(3),
@@ -116,6 +147,16 @@ NETWORKS = THOP_2020["NETWORKS"] | {
     "transformer": (Transformer(), (2, 5, 14)),
     "activations and pools": (Activations(), (2, 3, 18, 18)),
     "linear function": (nn.Sequential(Calls(lambda *x: F.linear(*x), (7, 5), (7,))), (3, 5)),
+    "unused": (Unused(), (2, 3, 7)),
+    "experts": (Experts(), (11, 8)),
+    "attention alone": (Calls(lambda x: F.scaled_dot_product_attention(x, x, x)), (2, 3, 11, 7)),
+    "attention layers": (
+        nn.Sequential(nn.TransformerEncoderLayer(14, 2, 11, batch_first=True)),
+        (2, 5, 14),
+    ),
+    "padding by name": (PADDED, (2, 3, 11, 13)),
+    "a lone LSTM": (nn.LSTM(5, 3, batch_first=True), (2, 7, 5)),
+    "a lone GRU": (nn.GRU(5, 3), (2, 7, 5)),
 }
 
 
@@ -177,7 +218,7 @@ BY_HAND = {
         "torchinfo": {"products outside of linear layers unseen": -290},
     },
     "fused attention": {
-        "fvcore": {"scaled_dot_product_attention unseen": -6 * 2 * 5 * 11 * 7},
+        "fvcore": {"attention unseen": -6 * 2 * 5 * 11 * 7},
         "ultralytics-thop": {},
         "deepspeed": {},
         "torchprofile": {},
@@ -231,12 +272,12 @@ BY_HAND = {
     # hidden units; then three products of 5x5 with 5x14
     "transformer": {
         "fvcore": {
-            "scaled_dot_product_attention unseen": -1400,
+            "attention unseen": -1400,
             "LayerNorm, 5 per element": 5 * 280,
         },
         "calflops": {
             "bmm unseen": -1400,
-            "scaled_dot_product_attention unseen": -1400,
+            "attention unseen": -1400,
             "@ unseen": -700,
         },
         "deepspeed": {},
@@ -274,6 +315,30 @@ BY_HAND = {
             "add as a function": 5 * 5 * 4 * 4,
             "layers, the mean over the batch": -(2560 * (27 + 1) + 3200 + 2560) // 2,
         },
+    },
+    "unused": {
+        "fvcore": {"what no output needs unseen": -2 * 3 * 7 * 5},
+        "thop": {"LayerNorm, 4 per element": 4 * 42},
+        "torch": {},
+    },
+    # 11 rows, with one matrix of 8 x 16 each
+    "experts": {
+        **{n: {"_grouped_mm unseen": -11 * 8 * 16} for n in ("fvcore", "torch", "ptflops-aten")},
+        "thop": {"products with bare parameters unseen": -11 * 8 * 16},
+    },
+    # 3 to 5 maps of 9x11 with 3x3, 5 to 5, 5 to 2 with 1x3; two clips
+    "padding by name": {
+        "fvcore": {"convolutions padded by name unseen": -2 * 99 * (135 + 225 + 30)},
+        "thop": {},
+    },
+    # 2 x 7 steps of 4 x 3 gates, from 5 and 3; biases and 4 operations per element of the state
+    "a lone LSTM": {
+        "fvcore": {"LSTM unseen": -14 * 12 * 8},
+        "thop": {
+            "recurrent layers, their products alone": -14 * 12 * 8,
+            "recurrent layers, gates and states too": 14 * (12 * (8 + 3) + 4 * 3),
+        },
+        "thop-2020": {"a layer that is the whole network unseen": -14 * 12 * 8},
     },
     # with a bias it is addmm
     "linear function": {

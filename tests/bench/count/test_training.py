@@ -125,6 +125,26 @@ def test_frozen_layers_pass_the_gradient_on_and_what_is_under_no_grad_has_none()
     assert Cost() == step.backward.within("first")
 
 
+def test_a_low_rank_adapter_beside_a_frozen_layer():
+    class Adapted(nn.Module):
+        """x W + (x A) B: 5 to 7, by rank 2."""
+
+        def __init__(self):
+            super().__init__()
+            self.base = nn.Linear(5, 7).requires_grad_(False)
+            self.a, self.b = nn.Linear(5, 2, bias=False), nn.Linear(2, 7, bias=False)
+
+        def forward(self, x):
+            return self.base(x) + self.b(self.a(x))
+
+    # 3 rows: b's weight and its input 42 each, a's weight 30; then with what comes before
+    step = count_training(Adapted().to("meta"), zeros((3, 5), wanted=False))
+    assert (105 + 30 + 42, 42 + 42 + 30) == (step.forward.total.macs, step.backward.total.macs)
+    assert Cost() == step.backward.within("base")
+    step = count_training(Adapted().to("meta"), zeros((3, 5)))
+    assert 42 + 42 + 30 + 30 + 105 == step.backward.total.macs
+
+
 def test_gradients_of_weighted_bags():
     # the gradients of 3 bags of 5 weights and of rows of 11
     places = torch.zeros(3, 5, dtype=torch.long, device="meta")
@@ -162,6 +182,9 @@ def test_a_checkpoint_computes_its_forward_pass_anew(reentrant, anew):
     step = count_training(model.to("meta"), zeros((3, 5)))
     assert 336 == step.forward.total.linear
     assert 672 + anew == step.backward.total.linear
+    # by itself, with the nonlinearity in between
+    assert Cost(linear=anew, activation=21) == step.backward.recomputed
+    assert Cost() == step.forward.recomputed
     # 3 x 7 anew and backward
     assert Cost(linear=105 + 210) == step.backward.within("layers.0")
     assert Cost(activation=42) == step.backward.within("layers.1")

@@ -2,8 +2,10 @@
 
 import math
 import re
+import statistics
 
 import gate_study
+import gate_trials
 import pytest
 from gate_study import document, simulation
 from gate_trials import (
@@ -20,6 +22,8 @@ from gate_trials import (
     write,
 )
 
+from vidcost.bench.gate import interleave
+from vidcost.bench.gate.judge import pairs_of
 from vidcost.bench.gate.record import Rule, hides
 from vidcost.bench.timing.cell import Cell
 
@@ -111,6 +115,31 @@ def test_the_document_of_measured_trials():
     assert re.search(r"\| mean:10% +\| +0% \| +1 of 4 +\|", theirs)
     with pytest.raises(ValueError, match=r"differ in visits: 0.4 and 7.0"):
         document([trial(1.0), trial(1.2).model_copy(update={"visit_s": 7.0})])
+
+
+def test_a_study_of_tests_names_its_command_and_has_no_pytest_benchmark():
+    of_tests = trial(1.2, alarms={}).model_copy(update={"cells": tuple(gate_study.TESTS[:2])})
+    text = document([of_tests])
+    assert text.startswith("<!-- written by: python tools/gate_study.py --tests -->")
+    assert "pytest-benchmark" not in text
+
+
+@pytest.mark.slow
+def test_a_test_of_the_study_is_delayed_on_one_side_alone(tmp_path):
+    sides, variables, command = gate_trials._sides_of_tests(tmp_path, 0.5)
+    assert sides[0].version.code == sides[1].version.code
+    cells = [each.model_copy(update={"code": "1"}) for each in gate_study.TESTS[1:2]]
+    run = interleave.Campaign(
+        interleave.new_run((sides[0].version, sides[1].version), cells, visit_s=0.1),
+        variables,
+        stages=("memory", "screen"),
+        command=command,
+    )
+    run.run = run.run.model_copy(update={"rule": Rule(screen_pairs=6)})
+    (pairs,) = pairs_of(run.finish(), "screen")
+    # a busy machine adds to the delay
+    assert 1.3 < math.exp(statistics.median(pairs.log_ratios)) < 4
+    assert 0.001 < statistics.median(pairs.base) < 0.05
 
 
 @pytest.mark.slow

@@ -20,8 +20,8 @@ AT = ["conv4:before-last"]
 CPU = {"device": "cpu", "threads": 1}
 
 
-def chosen(*blocks, network=ROW, conditions=CPU, sweep=None):
-    return variants(network, AT, blocks, conditions, sweep)
+def chosen(*blocks, network=ROW, conditions=CPU):
+    return variants([network], AT, blocks, conditions)
 
 
 def timing(variant: Variant, adds: float, *, without: float = 1.0, n: int = 20, **fields) -> Timing:
@@ -29,7 +29,7 @@ def timing(variant: Variant, adds: float, *, without: float = 1.0, n: int = 20, 
     scatter = [0.01 * (k % 5 - 2) for k in range(n)]
     return Timing(
         key="k",
-        cell=variant.contribution,
+        cell=variant.pair,
         samples_s={
             "target": tuple(without + adds + each for each in scatter),
             "reference": (without,) * n,
@@ -51,25 +51,27 @@ def test_what_each_adds_and_which_cannot_be_told_apart():
     some = chosen("nl", "cgnl", "cgd", "pnl:n=2")
     counts = [counted(v, params=10, conv=1000 + k) for k, v in enumerate(some)]
     adds = {"nl": 0.5, "cgnl": 0.505, "cgd": 0.0, "pnl:n=2": 0.2}
-    timings = [timing(v, adds[v.block]) for v in some if v.block]
+    timings = [timing(v, adds[v.name]) for v in some if v.pair]
     plain, nl, cgnl, cgd, pnl = compared(some, counts, timings)
-    of_plain = [plain[key] for key in ("latency_s", "peak_bytes", "not_separated")]
+    of_plain = [plain.get(key) for key in ("target_s", "peak_bytes", "not_separated")]
     assert [1.0, 100, None] == of_plain
-    assert 0.5 == pytest.approx(nl["added_s"])
-    assert nl["added_low_s"] < 0.5 < nl["added_high_s"]
-    keys = ("latency_s", "pairs", "peak_bytes", "added_peak_bytes")
+    assert 0.5 == pytest.approx(nl["median_s"])
+    assert nl["ci_low_s"] < 0.5 < nl["ci_high_s"]
+    keys = ("target_s", "n", "peak_bytes", "added_bytes")
     assert [pytest.approx(1.5), 20, 130, 30] == [nl[key] for key in keys]
     assert [1, 2, 3, 4] == [each["added_macs"] for each in (nl, cgnl, cgd, pnl)]
     separated = [each["not_separated"] for each in (nl, cgnl, cgd, pnl)]
     assert [["cgnl"], ["nl"], [PLAIN], []] == separated
 
 
-def test_of_too_few_pairs_nothing_is_separated():
+def test_of_too_few_pairs_there_is_no_figure():
     some = chosen("nl", "cgnl")
     counts = [*map(counted, some)]
-    few, many = timing(some[1], 5.0, n=3), timing(some[2], 0.1)
+    few, many = timing(some[1], 5.0, n=5), timing(some[2], 0.1, n=6)
     _, nl, cgnl = compared(some, counts, [few, many])
-    assert ([PLAIN, "cgnl"], ["nl"]) == (nl["not_separated"], cgnl["not_separated"])
+    keys = ("target_s", "median_s", "ratio", "half_ci_s", "not_separated")
+    assert [None] * 5 == [nl.get(key) for key in keys]
+    assert (5, 6, []) == (nl["n"], cgnl["n"], cgnl["not_separated"])
 
 
 def test_what_failed_has_its_status_and_no_figures():
@@ -83,40 +85,51 @@ def test_what_failed_has_its_status_and_no_figures():
     oom = {"status": "oom", "error": "out", "samples_s": {}}
     timings = [timing(some[k], 0.1).model_copy(update=oom) for k in (1, 3)]
     _, nl, cgnl, cgd = compared(some, counts, timings)
-    keys = ("status", "error", "added_macs", "added_s")
-    assert ["oom", "out", 3, None] == [nl[key] for key in keys]
-    assert ["raised", "ValueError: theirs", None, None] == [cgnl[key] for key in keys]
+    keys = ("status", "error", "added_macs", "median_s")
+    assert ["oom", "out", 3, None] == [nl.get(key) for key in keys]
+    assert ["raised", "ValueError: theirs", None, None] == [cgnl.get(key) for key in keys]
     # what is wrong with the count weighs more than what became of the timing
-    assert ["differs", "counted otherwise", 4, None] == [cgd[key] for key in keys]
+    assert ["differs", "counted otherwise", 4, None] == [cgd.get(key) for key in keys]
 
 
 def test_the_cells_that_are_timed():
     some = chosen("nl", "cgnl", "cgd")
     statuses = ["ok", "ok", "raised", "differs"]
     counts = [Counted(v.cell, status=s) for v, s in zip(some, statuses, strict=True)]
-    assert [some[1].contribution, some[3].contribution] == to_time(some, counts)
+    assert [some[1].pair, some[3].pair] == to_time(some, counts)
 
 
 def test_counts_of_variants_and_of_blocks_that_do_not_fit():
     names = []
     some = chosen("nl", "pnl:n=4")
-    plain, nl, pnl = count_all(some, reference_counters=(), limit_s=60, advance=names.append)
+    plain, nl, pnl = count_all(some, limit_s=60, advance=names.append)
     assert [PLAIN, "nl", "pnl:n=4"] == names
     assert 295_680 == nl.total.params - plain.total.params
     assert ("rejected", None) == (pnl.status, pnl.total)
     assert "at most n=3 scales" in pnl.error
     # none that fits
     with pytest.raises(ValueError, match="at most n=3 scales"):
-        count_all(chosen("pnl:n=4"), reference_counters=(), limit_s=60)
+        count_all(chosen("pnl:n=4"), limit_s=60)
 
 
 @pytest.mark.usefixtures("folder")
 def test_each_block_after_none_at_all_positions_and_values():
     at = ["conv4:before-last", "conv3:every-other", "conv4:before-last"]
-    plain, nl, mine = variants(ROW, at, ["nl", "theirs.py:Scale", "nl"], CPU)
-    assert (None, ()) == (plain.block, plain.cell.blocks)
+    plain, nl, mine = variants([ROW], at, ["nl", "theirs.py:Scale", "nl"], CPU)
+    assert (PLAIN, ()) == (plain.name, plain.cell.blocks)
     assert (("conv4:before-last", "nl"), ("conv3:every-other", "nl")) == nl.cell.blocks
-    assert ("", None, plain.cell) == (nl.cell.code, nl.cell.against, nl.contribution.against)
+    assert ("", None, plain.cell) == (nl.cell.code, nl.cell.against, nl.pair.against)
     assert 64 == len(mine.cell.code)
-    found = [(v.value, v.cell.frames, v.block) for v in chosen("nl", sweep=("frames", (4, 8)))]
-    assert [(4, 4, None), (4, 4, "nl"), (8, 8, None), (8, 8, "nl")] == found
+
+
+def test_several_conditions_and_several_networks():
+    found = [
+        (v.cell.size, v.name, v.pair and v.pair.against.size)
+        for v in chosen("nl", network={"row": "mfnet"}, conditions=CPU | {"size": [64, "96"]})
+    ]
+    assert [(64, PLAIN, None), (64, "nl", 64), (96, PLAIN, None), (96, "nl", 96)] == found
+    first, *others = variants([{"row": "mfnet"}, {"row": "c3d"}, {"row": "r3d18"}], (), (), CPU)
+    assert ("mfnet", None) == (first.name, first.pair)
+    assert [("c3d", first.cell), ("r3d18", first.cell)] == [
+        (v.name, v.pair.against) for v in others
+    ]

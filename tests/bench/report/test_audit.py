@@ -40,8 +40,11 @@ def test_a_finding_that_is_gone_fails_the_audit_and_leaves_the_report(tiny, vidc
     status, out, err = vidcost("audit", "tiny", "--results", "r")
     assert 1 == status
     assert "vidcost: the audit finds no longer that C3D is small: rewrite the finding" in err
-    assert "**This finding no longer holds: the audit does not find that C3D is small.**" in out
-    assert (tmp_path / "r/audits/tiny.md").read_text().endswith(out)
+    assert (
+        "1. C3D is small This finding no longer holds: the audit does not find that C3D is small."
+        in out
+    )
+    assert "This finding no longer holds" in (tmp_path / "r/audits/tiny.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -60,6 +63,7 @@ def test_a_template_that_cannot_be_rendered_is_named(template, command, said, ti
 
 def test_a_recipe_beside_the_printed_figures():
     table = recipe_table(Recipe.parse("r50-ucf101 classes=200 frames=16"))
-    expected = {"params": 23_917_832, "params_printed": "23.92M", "flops_printed": "10.29G"}
-    assert expected.items() <= table.lines[0].items()
-    assert {(0, "params"), (0, "fvcore"), (0, "thop-2020")} == table.equal
+    found = {line["convention"]: (line["ours"], line["printed"]) for line in table.lines}
+    assert (23_917_832, "23.92M") == found["params"]
+    assert "10.29G" == found["macs"][1]
+    assert ["params", "fvcore", "thop-2020"] == [x["convention"] for x in table.lines if x["met"]]

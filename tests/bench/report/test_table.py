@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,17 +124,36 @@ WIDE = Table(
 )
 
 
-@pytest.mark.parametrize("width", [60, 80, 250])
-def test_nothing_is_lost_on_a_terminal(width):
+def test_nothing_is_lost_where_there_is_room():
     cells = ["MARS [44] [bold]x[/bold] \\¹", *(f"{10**i:,}" for i in range(8)), "✓"]
     cells += [":bell: temporal_pool|*`<&", *"––––––––²"]
     headings = ["Name", *(f"Heading number {i}" for i in range(8))]
     below = ["¹ a note [red] with :bell: `code`", "² another", "a legend " * 20]
-    written = drawn(WIDE, width)
+    written = drawn(WIDE, 250)
     assert ink("".join([WIDE.title, *headings, *cells, *below])) == ink(written)
-    assert all(f"{10**i:,}" in written for i in range(8))
-    if width > 80:
-        assert width >= max(map(len, written.splitlines()))
+    assert 250 >= max(map(len, written.splitlines()))
+
+
+@pytest.mark.parametrize("width", [50, 60, 80])
+def test_columns_that_do_not_fit_are_left_out_and_named(width):
+    status = Column("status", "Status")
+    what = replace(WIDE, columns=[*WIDE.columns, status])
+    written = drawn(what, width)
+    lines = written.splitlines()
+    assert width >= max(map(len, lines))
+    assert "Status" in "".join(lines[:6])
+    (said,) = re.findall(
+        r"Too wide for \d+ columns: (.*)\. `--wide` shows", " ".join(written.split())
+    )
+    shown = [f"{10**i:,}" in " ".join(lines) for i in range(8)]
+    assert 0 < shown.count(True) < 8
+    # the first ones stay
+    assert sorted(shown, reverse=True) == shown
+    left_out = [f"Heading number {i}" for i in range(8)][shown.count(True) :]
+    assert ", ".join(left_out) == said
+    console = Console(file=io.StringIO(), width=width, force_terminal=True)
+    show(what, console, is_whole=True)
+    assert f"{10**7:,}" in console.file.getvalue()
 
 
 def test_numbers_stand_right_on_a_terminal():
@@ -143,12 +163,16 @@ def test_numbers_stand_right_on_a_terminal():
     assert (short.index("a"), len(short)) == (long.index("abc"), len(long))
 
 
-def test_a_pipe_gets_markdown():
+def test_a_pipe_gets_markdown_of_100_columns():
     console = Console(file=io.StringIO(), width=20)
     show(WIDE, console)
     written = console.file.getvalue()
-    assert WIDE.markdown().split() == written.split()
-    assert 100 >= max(len(line) for line in written.splitlines() if not line.startswith("|"))
+    assert 100 >= max(map(len, written.splitlines()))
+    assert written.startswith("**A title")
+    assert "Heading number 7. `--wide` shows" in " ".join(written.split())
+    whole = Console(file=io.StringIO(), width=20)
+    show(WIDE, whole, is_whole=True)
+    assert WIDE.markdown().split() == whole.file.getvalue().split()
 
 
 def test_a_wide_table_has_every_column_and_exact_numbers():

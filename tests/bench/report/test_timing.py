@@ -2,19 +2,16 @@ from pathlib import Path
 
 import pytest
 
-from vidcost.bench.report.paper import paper_table
 from vidcost.bench.report.timing import (
     blocks_markdown,
     compare_table,
     pair_table,
+    sentences,
     timing_table,
-    with_timings,
 )
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.figures import figures, pair_figures
 from vidcost.bench.timing.store import stored_by_device
-from vidcost.papers import catalog
-from vidcost.papers.pnl2020.rows import ROWS
 
 MFNET, NL = Cell(row="mfnet"), Cell(row="mfnet-nl")
 PAIR = Cell(row="mfnet-nl", against=Cell(row="mfnet-nl", blocks=()))
@@ -91,6 +88,22 @@ def test_a_contribution_is_of_pairs_so_drift_cancels(timed):
     assert pytest.approx(expected) == {key: found[key] for key in expected}
 
 
+def test_unsettled_and_few_samples_are_marked_and_whether_they_were_stored(timed, cells):
+    few = timed(NL, samples_s={"latency": (0.1,) * 5}, started="2026-11-26T07:10:00+00:00")
+    protocol = few.protocol.model_copy(update={"settled": False})
+    few = few.model_copy(update={"protocol": protocol})
+    fresh = timed(MFNET, started="2026-11-26T08:00:00+00:00")
+    table = timing_table([few, fresh], since="2026-11-26T08:00:00+00:00")
+    assert ["5 few ~", "8"] == [line["n"] for line in cells(table)]
+    assert "~: the warm-up had not settled; few: under six" in table.legend[0]
+    assert (
+        "1 stored, 2026-11-26 07:10 to 2026-11-26 07:10 UTC; the others were measured now."
+        in table.legend[0]
+    )
+    fresh = timing_table([fresh], since="2026-11-26T08:00:00+00:00")
+    assert fresh.legend[0].endswith("Measured now.")
+
+
 # implementations
 
 SHAPE = (8, 2, 3, 5)
@@ -150,104 +163,59 @@ def test_the_committed_document_follows_from_the_committed_records(results):
 
 def one(block, **known):
     counted = {"params": 7, "macs": 3 * 10**9, "closed_forms": 1}
-    return {"block": block, **counted, "status": "ok", "error": None, **known}
+    return {"name": block, **counted, "status": "ok", "error": None, **known}
 
 
 TIMED = one(
     "nl",
+    against_name="none",
     added_params=5,
     added_macs=2 * 10**9,
-    latency_s=0.0125,
-    added_s=-0.00025,
+    target_s=0.0125,
+    median_s=-0.00025,
     half_ci_s=0.0003,
-    pairs=30,
+    ratio=0.98,
+    ratio_low=0.96,
+    ratio_high=1.01,
+    n=30,
+    shown_n="30",
     not_separated=["none", "cgnl"],
     peak_bytes=12_340_000,
-    added_peak_bytes=-1_200_000,
+    added_bytes=-1_200_000,
 )
-PLAIN = one("none", latency_s=0.01275, peak_bytes=13_540_000)
+PLAIN = one("none", target_s=0.01275, peak_bytes=13_540_000)
+BLOCK = Cell(row="mfnet", blocks=(("conv4:after-1", "nl"),))
 
 
 def test_failures_are_footnotes_and_a_sweep_is_a_column(cells):
     bad = one("mine.py:B", frames=8, status="raised", error="KeyError: 'x'")
-    table = compare_table([one("none", frames=8), bad], [], where="w", axis="frames")
+    swept = [Cell(row="mfnet", frames=frames) for frames in (8, 16)]
+    table = compare_table([one("none", frames=8), bad], swept, [], title="w")
     none, mine = cells(table)
     assert ("8", "8", "raised¹") == (none["Frames"], mine["Frames"], mine["Status"])
     assert "¹ raised: KeyError: 'x'" in table.markdown()
 
 
 def test_a_line_for_each_with_the_cost_it_adds(cells):
-    table = compare_table([PLAIN, TIMED], [], where="mfnet at conv4:after-1", axis=None)
-    assert "**Blocks in mfnet at conv4:after-1**" in table.markdown()
-    none, nl = cells(table)
-    assert " +5 |" in table.markdown()
+    table = compare_table([PLAIN, TIMED], [BLOCK], [], title="Blocks in mfnet")
+    none, nl = cells(table.wide())
+    assert " +5 |" in table.wide().markdown()
     assert {"nl", "12.50", "30", "none, cgnl"} <= set(nl.values())
     assert ("none", "–") == (none["Block"], none["Pairs"])
-    assert "intervals overlap" in table.markdown()
     assert "Status" not in nl
 
 
-# a paper's rows
-
-ALL = {row.name: row for row in ROWS}
-DAY = "2026-11-26T20:00:00+00:00"
-
-
-@pytest.fixture
-def table(made_up):
-    """A table of the paper, every network of 1 GMAC."""
-    records = {row.name: made_up(row.name, conv=10**9) for row in ROWS if row.build}
-    return lambda number: paper_table(number, catalog.paper(), ALL, records)
-
-
-@pytest.fixture
-def on(timed):
-    """A timing of a row on a GPU, of the name and machine given."""
-
-    def make(row, seconds=0.1, device="Abacus GPU", machine=None, known=None, **conditions):
-        cell = Cell(row=row, **({"device": "cuda", "batch": 8} | conditions))
-        made = timed(cell, seconds, **({"started": DAY} | (known or {})))
-        gpu = {"device": device, "device_uuid": "GPU-1", "driver": "580", "cuda": "13.0"}
-        of = made.machine.model_copy(update=gpu | {"cudnn": "91900"} | (machine or {}))
-        return made.model_copy(update={"machine": of})
-
-    return make
-
-
-def test_a_papers_table_gains_latency_and_memory_of_a_device(table, on, cells):
-    timings = [on("mfnet", 0.1), on("mfnet", 0.02, dtype="bf16")]
-    timings.append(on("mfnet-pnl", None, known={"status": "oom", "error": "20 GiB"}))
-    found = with_timings(table(3), [*timings, on("r50-ucf101", 0.3)])
-    mfnet, concatenation, pnl = cells(found)
-    measured = {
-        "fp32, ms": "100.0 ± 4.0",
-        "bf16, ms": "20.00 ± 0.80",
-        **{f"Peak {dtype}, MB": "61.0" for dtype in ("fp32", "bf16")},
-    }
-    assert measured == {key: mfnet[key] for key in measured}
-    assert ["–"] * 4 == [concatenation[key] for key in measured]
-    assert pnl["fp32, ms"].startswith("–")
-    assert " oom: 20 GiB\n" in found.markdown()
-    assert "batch 8" in found.legend[-1]
-    assert "Device: Abacus GPU" in found.legend[-1]
-
-
 @pytest.mark.parametrize(
-    "other",
+    ("ratio", "sentence"),
     [
-        {"device": "cpu"},
-        {"batch": 1},
-        {"dtype": "fp16"},
-        {"frames": 8},
-        {"mode": "cuda-graph"},
-        {"against": Cell(row="mfnet", device="cuda", batch=8)},
+        ((1.12, 1.08, 1.15), "b is 1.12x (1.08 to 1.15) slower than a."),
+        ((0.5, 0.4, 0.625), "b is 2.00x (1.60 to 2.50) faster than a."),
+        ((1.01, 0.99, 1.02), "No difference between b and a was found: 1.01x (0.99 to 1.02)."),
+        ((None, None, None), "b and a: too few pairs for a figure (7)."),
     ],
 )
-def test_what_was_timed_otherwise_is_not_shown(other, table, timed):
-    timing = timed(Cell(**({"row": "mfnet-pnl", "device": "cuda", "batch": 8} | other)))
-    assert table(3) == with_timings(table(3), [timing])
-
-
-def test_on_a_cpu_rows_are_timed_at_one_clip(table, timed, cells):
-    found = with_timings(table(3), [timed(Cell(row="mfnet", threads=2), 0.5)])
-    assert "500.0 ± 20" == cells(found)[0]["fp32, ms"]
+def test_a_comparison_is_a_sentence(ratio, sentence):
+    line = one("b", against_name="a", n=7, batch=2)
+    line |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
+    assert [sentence] == sentences([one("a"), line])
+    assert [sentence.replace(".", "", 0)[:-1] + " at batch 2."] == sentences([line], ["batch"])

@@ -6,7 +6,7 @@ import signal
 import sys
 
 from vidcost.bench.process import connect
-from vidcost.bench.timing.messages import STARTED, Chunk
+from vidcost.bench.timing.messages import STARTED, Chunk, Task
 from vidcost.bench.timing.record import Timing
 
 PIPE = connect()
@@ -28,10 +28,17 @@ def answer(task, *, precision=0.004, sampling_s=0.5, **fields):
 
 def main():
     task = PIPE.recv()
-    kind, _, more = task.cell.row.partition("-")
+    cells = (task.cell, *task.also)
+    # whichever fails, all do
+    failing = [cell.row for cell in cells if cell.row in ("crash", "oom")]
+    kind, _, more = (failing or [task.cell.row])[0].partition("-")
     if kind == "ok" or (kind == "hang" and "CALM" in os.environ):
         chunk()
-        answer(task)
+        for cell in cells:
+            answer(Task(cell=cell))
+    elif kind == "fine":
+        # the first measurement is precise, one of a second is not
+        answer(task, precision=float(more) * (9 if task.limits.sampling_s == 1 else 1))
     elif kind == "hang":
         chunk()
         signal.pause()

@@ -3,7 +3,7 @@ import pytest
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.timing.plan import SHAPES, cells_for, fitting, seconds, shape_of
+from vidcost.bench.timing.plan import SHAPES, blocks_alone, cells_for, seconds, shape_of
 from vidcost.models.blocks.non_local import NonLocal
 from vidcost.papers.catalog import select
 
@@ -77,9 +77,9 @@ def test_a_row_that_cannot_be_built_is_rejected():
 
 def test_blocks_none_of_which_fits_are_rejected():
     with pytest.raises(ValueError, match=r"^nl at 3x1x4x4 left out: channels must be even"):
-        fitting(["nl"], [(3, 1, 4, 4)])
+        blocks_alone(["nl"], ["3x1x4x4"])
     with pytest.raises(ValueError, match=r"^no block 'nll'"):
-        fitting(["nll"], [(4, 1, 4, 4)])
+        blocks_alone(["nll"], ["4x1x4x4"])
 
 
 @pytest.mark.parametrize("text", ["384x8x14", "384x0x14x14"])

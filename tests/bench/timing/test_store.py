@@ -9,7 +9,7 @@ import pytest
 
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Timing
-from vidcost.bench.timing.store import Store, by_kind, rows_timed_alike, store_of, stored_by_device
+from vidcost.bench.timing.store import Store, by_kind, store_of, stored_by_device
 
 CELL = Cell(row="mfnet-nl")
 
@@ -54,8 +54,7 @@ def test_a_last_line_cut_short_is_reported_and_moved_aside(store, kept):
     assert whole + cut == store.path.read_bytes()
 
     said = store.append(timing("c", 0.125))
-    assert f"the last line of {store.path} was cut short and lies in cpu.jsonl.damaged now" == said
-    assert cut + b"\n" == store.damaged.read_bytes()
+    assert f"the last line of {store.path} was cut short, and is gone" == said
     assert (["a", "c"], "") == (list(store.read()), store.warning)
     assert "" == store.append(timing("d", 0.0625))
 
@@ -66,7 +65,6 @@ def test_a_record_that_lacks_only_its_line_break_is_whole(store):
     assert (["a"], "") == (list(store.read()), store.warning)
     assert "" == store.append(timing("b", 0.25))
     assert ["a", "b"] == list(store.read())
-    assert not store.damaged.exists()
 
 
 @pytest.mark.parametrize(
@@ -99,18 +97,17 @@ def test_a_damaged_line_is_named(store, number, line, complaint):
 def test_another_kind_of_file_is_not_touched(tmp_path, text):
     path = tmp_path / "counts.jsonl"
     path.write_text(text)
-    for use in (Store(path).read, Store(path).prepare):
+    for use in (Store(path).read, lambda: Store(path).append(timing("a", 0.5))):
         with pytest.raises(ValueError, match="line 1 is not the first line of a file of timings"):
             use()
     assert text == path.read_text()
-    assert not Store(path).damaged.exists()
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file" / "cpu.jsonl", tmp_path):
         with pytest.raises(ValueError, match=r"^cannot write .*[^\n]$"):
-            Store(path).prepare()
+            Store(path).append(timing("a", 0.5))
 
 
 _MANY = """
@@ -230,17 +227,3 @@ def test_unlike_machines_have_tables_of_their_own(timed, abacus):
     second = [timed(CELL, machine=abacus.model_copy(update={"driver": "570", "host": "n9"}))]
     assert [first, second] == [list(each) for each in by_kind(first + second)]
     assert [[]] == [list(each) for each in by_kind([])]
-
-
-def test_rows_timed_alike_are_those_of_the_conditions_with_most_rows(timed):
-    cells = (
-        Cell(row="mfnet", batch=8),
-        Cell(row="mfnet"),
-        CELL,
-        Cell(row="mfnet-pnl", frames=8),
-        Cell(row="s3d", phase="training"),
-        Cell(row="mfnet-pnl", against=Cell(row="mfnet-pnl", blocks=())),
-        Cell(row="mfnet-pnl", blocks=(("conv4:before-last", "nl"),)),
-    )
-    found = rows_timed_alike(map(timed, cells))
-    assert {"mfnet": 1, "mfnet-nl": 1} == {row: each.cell.batch for row, each in found.items()}

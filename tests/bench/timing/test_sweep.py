@@ -57,7 +57,7 @@ def run(store, monkeypatch):
         told.clear()
         cells = [row if isinstance(row, Cell) else Cell(row=row) for row in rows]
         swept = sweep(cells, store, command=FAKE, on_progress=tell, **options)
-        sweep_rows.notes = swept.notes
+        sweep_rows.notes, sweep_rows.left_out = swept.notes, rows_of(swept.left_out)
         return swept.timings
 
     def tell(words, done):
@@ -71,7 +71,11 @@ def run(store, monkeypatch):
 
 
 def rows(timings):
-    return [timing.cell.row for timing in timings]
+    return rows_of(timing.cell for timing in timings)
+
+
+def rows_of(cells):
+    return [cell.row for cell in cells]
 
 
 def test_the_parent_completes_the_workers_record(run, store):
@@ -94,6 +98,35 @@ def test_several_processes_make_one_record(run):
     assert (9, 1.5, 0.0) == (protocol.warmup_samples, protocol.sampling_s, protocol.precision)
     (failed,) = run(Cell(row="crash", processes=3))
     assert ("crashed", ()) == (failed.status, failed.processes)
+
+
+def test_cells_against_the_same_one_are_measured_in_one_process(run, store):
+    plain = Cell(row="ok")
+    cells = [Cell(row=row, against=plain) for row in ("ok-1", "ok-2", "ok-3")]
+    found = run(*cells, Cell(row="ok-4"))
+    assert cells == [each.cell for each in found[:3]]
+    assert 2 == len(run.pids)
+    # one that is missing from a rotation takes the others along
+    run(*cells, Cell(row="ok-5", against=plain), resume=True)
+    assert [("ok-1: warming up", 0)] == run.told[:1]
+    run(*cells, resume=True)
+    assert [("ok-1: stored", 3)] == run.told
+
+
+@pytest.mark.parametrize(("row", "status"), [("oom", "oom"), ("crash", "crashed")])
+def test_where_a_rotation_fails_its_cells_are_measured_one_by_one(run, row, status):
+    cells = [Cell(row=each, against=Cell(row="ok")) for each in ("ok-1", row, "ok-2")]
+    found = run(*cells)
+    assert ["ok", status, "ok"] == [each.status for each in found]
+    assert cells == [each.cell for each in found]
+
+
+def test_a_worse_measurement_does_not_replace_a_better_one(run, store):
+    (good,) = run("fine-0.01")
+    (shown,) = run("fine-0.01", limits=Limits(sampling_s=1))
+    assert (0.01, good) == (good.protocol.precision, shown)
+    assert 3 == len(store.path.read_bytes().splitlines())
+    assert [good] == list(store.read().values())
 
 
 def test_a_second_sweep_waits_for_the_cpus_of_the_first_and_says_so(run):
@@ -215,7 +248,7 @@ def test_when_the_budget_is_over_the_rest_is_named(run, monkeypatch):
     monkeypatch.setattr("vidcost.bench.timing.parent.Exchange", planted)
     timings = run("told-1", "told-2", "told-3", "ok", budget_s=7, clock=clock)
     assert ["keep keep keep", "stop stop stop"] == [timing.error for timing in timings]
-    assert ["no time was left for told-3, ok: raise --budget"] == run.notes
+    assert ["told-3", "ok"] == run.left_out
 
 
 def test_what_is_not_expected_to_fit_is_left_out_but_for_the_first(run):
@@ -224,7 +257,7 @@ def test_what_is_not_expected_to_fit_is_left_out_but_for_the_first(run):
         return Predicted(macs_total=None if cell.row == "ok" else 125 * 10**10)
 
     assert ["ok-1", "ok"] == rows(run("ok-1", "ok-2", "ok", budget_s=60, predict=predict))
-    assert ["no time was left for ok-2: raise --budget"] == run.notes
+    assert ["ok-2"] == run.left_out
 
 
 def test_a_budget_that_is_too_short_is_said_beforehand(run):
