@@ -12,7 +12,7 @@ from vidcost.bench import cli
 from vidcost.bench.gate import interleave, record
 from vidcost.bench.gate.record import Rule
 
-from .repositories import LAYOUTS, Lab
+from .repositories import Lab
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,8 @@ def slow_down(lab: Lab) -> str:
     return "work.py"
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+# src and flat are timed in bench/gate/test_side.py
+@pytest.mark.parametrize("layout", ["namespace", *BUILT])
 def test_a_slow_down_is_caught(gate, layout, tmp_path):
     lab = Lab(tmp_path / "lab", layout, install=layout in BUILT)
     # the same code is not timed
