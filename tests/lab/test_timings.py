@@ -53,7 +53,7 @@ def slow_down(lab: Lab) -> str:
     return "work.py"
 
 
-# src and flat are timed in bench/gate/test_side.py
+# src and flat differ from namespace in their folders alone
 @pytest.mark.parametrize("layout", ["namespace", *BUILT])
 def test_a_slow_down_is_caught(gate, layout, tmp_path):
     lab = Lab(tmp_path / "lab", layout, install=layout in BUILT)
