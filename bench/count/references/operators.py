@@ -76,7 +76,10 @@ TORCH = Reference(
     _profile_torch,
 )
 PTFLOPS = Reference(
-    *("ptflops-aten", partial(_dispatched_terms, _SEEN, True), _frozen, _profile_ptflops),
+    name="ptflops-aten",
+    flop_terms=partial(_dispatched_terms, _SEEN, True),
+    param_terms=_frozen,
+    profile=_profile_ptflops,
     package="ptflops",
     optional=True,
 )
@@ -187,8 +190,8 @@ def _norm(module: nn.Module, operation: Operation) -> Terms:
 
 
 FVCORE = Reference(
-    "fvcore",
-    _flop_terms,
+    name="fvcore",
+    flop_terms=_flop_terms,
     profile=_profile_fvcore,
     categories=_CATEGORIES,
     package="fvcore",

@@ -344,7 +344,10 @@ def _by_type(module: nn.Module, layers: dict[str, Any]) -> Iterator[tuple[str, f
 
 
 THOP = Reference(
-    *("thop", _THOP.flop_terms, _THOP.param_terms, partial(_profile, True)),
+    name="thop",
+    flop_terms=_THOP.flop_terms,
+    param_terms=_THOP.param_terms,
+    profile=partial(_profile, True),
     categories={
         **{each.__name__: layer.part for layer in _THOP.layers for each in layer.types},
         **{each.__name__: "recurrent" for each in _CELLS},
@@ -353,12 +356,15 @@ THOP = Reference(
     package="thop",
 )
 THOP_2020 = Reference(
-    *("thop-2020", _MAY_2020.flop_terms, _MAY_2020.param_terms),
+    name="thop-2020",
+    flop_terms=_MAY_2020.flop_terms,
+    param_terms=_MAY_2020.param_terms,
     reimplemented="0.0.31.post2005241907",
 )
 ULTRALYTICS = Reference(
+    name="ultralytics-thop",
+    flop_terms=_ULTRALYTICS.flop_terms,
     # its tree of layers leaves out functions, so there is only the total
-    *("ultralytics-thop", _ULTRALYTICS.flop_terms),
     profile=partial(_profile, False),
     package="thop",
     installed_as="ultralytics-thop",

@@ -72,5 +72,9 @@ def _seen_parameters(module: nn.Module) -> int:
 
 
 TORCHINFO = Reference(
-    *("torchinfo", _torchinfo_terms), profile=_profile_torchinfo, package="torchinfo", optional=True
+    name="torchinfo",
+    flop_terms=_torchinfo_terms,
+    profile=_profile_torchinfo,
+    package="torchinfo",
+    optional=True,
 )
