@@ -4,11 +4,11 @@ import importlib
 import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from atlas.networks import import_torchvision
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -78,7 +78,9 @@ class Foreign:
         return tuple(found) if isinstance(found, list) else found
 
     def _built(self) -> nn.Module:
-        _name_operators_of_torchvision()
+        # networks of other packages do not need it
+        with suppress(ImportError):
+            import_torchvision()
         # behind a space the names of one network's settings differ
         inside, _, name = self.name.split()[0].rpartition(".")
         module = MODULES.get(self.package, self.package) + (f".{inside}" if inside else "")
@@ -91,23 +93,6 @@ class Foreign:
         if self.package == "transformers":
             return kind(kind.config_class(**self.config))
         return kind(**self.config)
-
-
-@cache
-def _name_operators_of_torchvision() -> None:
-    """Let torchvision, and what imports it, be imported where its operators cannot be loaded.
-
-    Its wheel asks for CUDA. Beside a torch for CPUs alone it imports once these two have names.
-    """
-    try:
-        with suppress(ImportError):
-            importlib.import_module("torchvision")
-    except RuntimeError:
-        for name in ("nms", "qnms"):
-            _LIBRARY.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
-
-_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 
 
 def networks() -> list[Foreign]:

@@ -98,7 +98,7 @@ _kept: list[object] = []
 
 
 @cache
-def _torchvision() -> None:
+def import_torchvision() -> None:
     """Import torchvision, beside a build of torch that does not know its operators, too.
 
     The import registers shapes for operators of its compiled part, which such a torch cannot load:
@@ -115,7 +115,7 @@ def _torchvision() -> None:
                 raise
             for each in [each for each in sys.modules if each.split(".")[0] == "torchvision"]:
                 del sys.modules[each]
-            library.define(f"{name}(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
         else:
             return
 
@@ -124,7 +124,7 @@ def _of_functions(
     places: tuple[str, ...], name: str, classes: int, clip: Size, options: dict[str, Any]
 ) -> Built:
     """A network that a function or class of a package makes, for clips of channels first."""
-    _torchvision()
+    import_torchvision()
     module = next(filter(lambda m: hasattr(m, name), map(importlib.import_module, places)), None)
     if module is None:
         raise AttributeError(f"not in {' or '.join(places)}")
@@ -141,7 +141,7 @@ def _of_functions(
 
 
 def _of_transformers(name: str, classes: int, clip: Size, options: dict[str, Any]) -> Built:
-    _torchvision()
+    import_torchvision()
     cls = getattr(importlib.import_module("transformers"), name)
     module = vars(sys.modules[cls.__module__])
     if "get_sinusoid_encoding_table" in module:
@@ -178,7 +178,7 @@ def _mmaction() -> tuple[Any, Path]:
     Two of its parts are replaced by empty ones: the wheel lacks a file of the localizers, and the
     multimodal networks are not made for current transformers.
     """
-    _torchvision()
+    import_torchvision()
     for part in ("localizers", "multimodal"):
         name = f"mmaction.models.{part}"
         sys.modules.setdefault(name, ModuleType(name))
