@@ -15,10 +15,21 @@ from typing import Annotated
 
 import typer
 
+from vidcost.bench import extras, files
+from vidcost.bench.cli import options
+from vidcost.bench.cli.output import complain, print_table, print_tables
+from vidcost.bench.exit_status import BAD_INPUT
+from vidcost.bench.progress import progress
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
+try:
+    extras.require("report")
+except ValueError as error:
+    complain(error)
+    sys.exit(BAD_INPUT)
 
 from atlas.audit import Counts, audit, networks_of, shared
-from atlas.published import figure, source
+from atlas.published import Print, figure, source
 from atlas.published import files as sources
 from atlas.report import (
     atlas_plot,
@@ -28,11 +39,6 @@ from atlas.report import (
     figure_table,
     shared_table,
 )
-from vidcost.bench import files
-from vidcost.bench.cli import options
-from vidcost.bench.cli.output import complain, print_table, print_tables
-from vidcost.bench.exit_status import BAD_INPUT
-from vidcost.bench.progress import progress
 from vidcost.bench.report.plots import write_figures
 
 app = typer.Typer(help=__doc__.split("\n", maxsplit=1)[0], pretty_exceptions_enable=False)
@@ -83,22 +89,23 @@ def table(
     given = {"macs": max_macs, "params": max_params}
     bounds = {key: figure(text, "").value for key, text in given.items() if text}
     files.check_folder(results)
+    datasets = sorted({row.dataset for row in _rows(names)})
+    if dataset and dataset not in datasets:
+        raise ValueError(f"no dataset {dataset!r}: there are {', '.join(datasets)}")
     with _counting(names, peaks=True) as counts:
         found = networks_of(counts, names or sources())
         differing = shared(counts, names or sources())
-    datasets = sorted({each.best.dataset for each in found})
     if not found:
         raise ValueError(f"nothing could be built: {'; '.join({*counts.missing.values()})}")
-    if dataset and dataset not in datasets:
-        raise ValueError(f"no dataset {dataset!r}: there are {', '.join(datasets)}")
     kept = [
         each
         for each in found
         if dataset in (None, each.best.dataset)
         and all(getattr(each.counted, key) <= bound for key, bound in bounds.items())
     ]
-    tables = [atlas_table(kept), *([] if bounds or dataset else [shared_table(differing)])]
-    if not (names or bounds or dataset):
+    is_whole = not (bounds or dataset)
+    tables = [atlas_table(kept), *([shared_table(differing)] if is_whole and differing else [])]
+    if is_whole and not names:
         write_figures(filter(None, [atlas_plot(found)]), results / "figures")
         texts = [f"## {each.title}\n\n{each.wide().markdown().strip()}" for each in tables[::-1]]
         head = "<!-- written by: python tools/atlas table -->\n\n# Atlas\n"
@@ -112,10 +119,13 @@ def table(
 @contextmanager
 def _counting(names: Sequence[str] | None, *, peaks: bool = False) -> Iterator[Counts]:
     """Counts that show their progress over the networks of some sources, or of all."""
-    rows = [row for name in names or sources() for row in source(name).prints()]
-    total = len({(row.network, row.classes, row.clip) for row in rows})
+    total = len({(row.network, row.classes, row.clip) for row in _rows(names)})
     with progress("counting", total) as advance:
         yield Counts(advance, peaks=peaks)
+
+
+def _rows(names: Sequence[str] | None) -> list[Print]:
+    return [row for name in names or sources() for row in source(name).prints()]
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ from vidcost.papers.figures import Figure, Kind
 SIZES = (112, 128, 160, 182, 224, 256, 288, 312, 320, 336)
 """Sides that are tried where no convention gives a figure at the printed one."""
 
-
 ALIKE = 1e-3
 """Counts that differ by less, relative to them, are taken for those of one network."""
 
@@ -162,7 +161,6 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         own = (*model.parameters(), *model.buffers())
         self._known = {each.untyped_storage()._cdata for each in own}
-        self._own = frozenset(self._known)
         for each in inputs:
             self._born(each)
 
