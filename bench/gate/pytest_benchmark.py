@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
-from vidcost.bench.gate.record import Rule, SampleComparison, Samples, in_a_line
+from vidcost.bench.errors import first_of
+from vidcost.bench.gate.record import Rule, SampleComparison, Samples
 from vidcost.bench.timing.record import UNKNOWN
 
 COMMIT = "commit_info.id"
@@ -138,7 +139,7 @@ def _read_file(path: Path) -> Iterator[_Process]:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
         raise ValueError(
-            f"{path} is no file of pytest's --benchmark-json, or damaged: {in_a_line(error)}"
+            f"{path} is no file of pytest's --benchmark-json, or damaged: {first_of(error)}"
         ) from None
     except ValueError:
         raise ValueError(f"{path} is not JSON, or cut short: run pytest again") from None

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self, assert_never
 import pydantic
 
 from vidcost.bench import files
+from vidcost.bench.errors import first_of
 from vidcost.bench.exit_status import DONE, FOUND_WRONG, NOT_JUDGED
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Status, Timing
@@ -89,7 +90,7 @@ class Rule(_Frozen):
             try:
                 own += [Bounds.model_validate({**given, "test": test})] * bool(given)
             except pydantic.ValidationError as error:
-                raise ValueError(f"{test}: @pytest.mark.vidcost: {in_a_line(error)}") from None
+                raise ValueError(f"{test}: @pytest.mark.vidcost: {first_of(error)}") from None
         rule = self.model_copy(update={"own": tuple(own)})
         for test in marks:
             rule.of(test)
@@ -109,12 +110,6 @@ class Rule(_Frozen):
         if not margin < find < 1:
             raise ValueError(f"{target}: find {find:g} must lie between margin {margin:g} and 1")
         return self.model_copy(update={"margin": margin, "find": find})
-
-
-def in_a_line(error: pydantic.ValidationError) -> str:
-    """The first thing that is wrong, and where."""
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 class Visit(_Frozen):

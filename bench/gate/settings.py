@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
-from vidcost.bench.gate.record import Bounds, Percent, in_a_line
+from vidcost.bench.errors import first_of
+from vidcost.bench.gate.record import Bounds, Percent
 
 FIGURES = ("params", "macs", "conv", "linear", "matmul")
 """Figures of the whole network that are held by default; in training also the backward pass's."""
@@ -48,6 +49,6 @@ def settings(folder: Path) -> Settings:
     except FileNotFoundError:
         return Settings()
     except ValidationError as error:
-        raise ValueError(f"{path}: [tool.vidcost] {in_a_line(error)}") from None
+        raise ValueError(f"{path}: [tool.vidcost] {first_of(error)}") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read {path}: {error}") from None

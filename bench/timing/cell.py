@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, model_validator
 
+from vidcost.bench.errors import first_of
+
 Dtype = Literal["fp32", "tf32", "bf16", "bf16-autocast", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last_3d"]
 Mode = Literal["eager", "cuda-graph", "compile"]
@@ -215,7 +217,4 @@ def checked_cell(fields: Mapping[str, Any]) -> Cell:
     try:
         return Cell(**fields)
     except ValidationError as error:
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"]))
-        message = found["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{where}: {message}" if where else message) from None
+        raise ValueError(first_of(error)) from None

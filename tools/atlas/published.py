@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from atlas.networks import Size
+from vidcost.bench.errors import first_of
 from vidcost.papers.figures import Figure
 
 
@@ -116,9 +117,7 @@ def source(name: str) -> Source:
         file = tomllib.loads(path.read_text(encoding="utf-8"))
         return Source.model_validate({**file, "name": name})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} is damaged: {where}: {first['msg']}") from None
+        raise ValueError(f"{path} is damaged: {first_of(error)}") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
 
