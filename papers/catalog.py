@@ -10,8 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 from vidcost import models, papers
+from vidcost.papers import packages
 from vidcost.papers.figures import Paper, load
 from vidcost.papers.row import Row
+from vidcost.papers.source import Print, Size, files, source
 
 DEFAULT = "pnl2020"
 """The paper that commands take when none is named."""
@@ -40,24 +42,25 @@ def module_of(name: str, part: str) -> ModuleType | None:
 
 @cache
 def rows_of(name: str = DEFAULT) -> tuple[Row, ...]:
-    """The rows of a paper.  Raises: ValueError if there is no such paper, or it has no rows."""
-    paper(name)
-    rows = getattr(module_of(name, "rows"), "ROWS", None)
+    """The rows of a paper, or of a source.  Raises: ValueError if there is none, or no rows."""
+    rows = getattr(module_of(name, "rows"), "ROWS", None) if name in with_rows() else None
     if not rows:
+        paper(name)
         raise ValueError(f"paper {name} has no rows: define ROWS in {folders()[name]}/rows.py")
     return tuple(rows)
 
 
-def _names() -> list[str]:
-    """The papers; the default one comes first."""
-    return sorted(folders(), key=lambda name: (name != DEFAULT, name))
+def with_rows() -> list[str]:
+    """The folders with rows; that of the default paper comes first."""
+    found = (file.parent.name for root in papers.__path__ for file in Path(root).glob("*/rows.py"))
+    return sorted(found, key=lambda name: (name != DEFAULT, name))
 
 
 @cache
 def every_row() -> dict[str, Row]:
     """The rows of all papers by name.  Raises: ValueError if two papers use one name."""
     found: dict[str, Row] = {}
-    for name in _names():
+    for name in with_rows():
         for row in rows_of(name):
             if row.name in found:
                 raise ValueError(
@@ -70,12 +73,12 @@ def every_row() -> dict[str, Row]:
 def rows_beside(stored: Iterable[str]) -> tuple[Row, ...]:
     """The rows of the default paper, and of each paper that a stored row belongs to."""
     wanted = {DEFAULT, *(owner.name for name in stored if (owner := paper_of(name)))}
-    return tuple(row for name in _names() if name in wanted for row in rows_of(name))
+    return tuple(row for name in with_rows() if name in wanted for row in rows_of(name))
 
 
 def paper_of(row: str) -> Paper | None:
     """The paper that a row belongs to; None for a row of no paper."""
-    owners = (name for name in _names() if any(row == own.name for own in rows_of(name)))
+    owners = (name for name in folders() if any(row == own.name for own in rows_of(name)))
     return next(map(paper, owners), None)
 
 
@@ -96,6 +99,54 @@ def printed_rows(printed: Paper) -> dict[str, Row]:
         raise ValueError(f"papers/{printed.name}/figures.toml: {error}") from None
 
 
+def row_at(network: str, classes: int, clip: Size) -> Row:
+    """The row that ``network`` names, for so many classes and clips of one size.
+
+    Raises: ValueError if no row has that name, or it does not take the clip.
+    """
+    return select([network])[0].at(classes=classes, frames=clip[0], size=clip[1])
+
+
+def prints(name: str) -> tuple[Print, ...]:
+    """What a source prints of networks, or a paper in tables that name a dataset.
+
+    Rows of a paper go by their names, and those that cannot be built are left out.
+    Raises: ValueError if there is neither, or it cannot be read.
+    """
+    if name in files():
+        return tuple(source(name).prints())
+    printed = paper(name)
+    rows, found = printed_rows(printed), []
+    for figure in printed.figures:
+        row = rows[figure.row]
+        if figure.dataset and row.build:
+            top1 = float(figure.top1.removesuffix("%")) if figure.top1 else None
+            clip = (row.frames, row.size, row.size)
+            found.append(
+                Print(
+                    name,
+                    f"Table {figure.table}",
+                    figure.dataset,
+                    row.classes,
+                    row.name,
+                    row.name,
+                    clip,
+                    clip,
+                    "",
+                    top1,
+                    figure.params,
+                    figure.flops,
+                )
+            )
+    return tuple(found)
+
+
+def printing() -> list[str]:
+    """The sources, and the papers with a table that names a dataset, in alphabetical order."""
+    found = [name for name in folders() if any(each.dataset for each in paper(name).figures)]
+    return sorted([*files(), *found])
+
+
 def rows_with_costs(name: str = DEFAULT) -> list[Row]:
     """The rows for which a paper prints a table of costs and that can be built."""
     tables = {*paper(name).cost_tables}
@@ -109,7 +160,8 @@ def select(
 
     The rows are those of ``paper_name``, else of DEFAULT. Without ``paper_name`` and ``table`` a
     pattern that matches none of them chooses among the rows of all papers.
-    The name of any row with such blocks and -optimized behind it is a row too, after all others.
+    The name of any row with such blocks and -optimized behind it is a row too, after all others,
+    and one with a slash names a network of a package.
     Raises: ValueError if a pattern matches nothing, with the nearest name, there is no such paper
             or table, or none of its rows matches.
     """
@@ -118,6 +170,8 @@ def select(
     rows = dict(every_row() if among_all else own)
     bases = {f"{name}-optimized": row for name, row in rows.items() if row.has_blocks}
     rows |= {each: bases[each].optimized() for each in patterns if each in {*bases} - {*rows}}
+    own |= {each: packages.row(each) for each in patterns if "/" in each}
+    rows |= own
     chosen = set() if patterns else {*rows}
     for pattern in patterns:
         names = fnmatch.filter(own, pattern) or fnmatch.filter(rows, pattern)
@@ -135,7 +189,7 @@ def select(
 def row_files() -> list[Path]:
     """The source files that define rows and the networks that they build."""
     networks = (file for root in models.__path__ for file in Path(root).rglob("*.py"))
-    patterns = ("*.py", "*/__init__.py", "*/rows.py")
+    patterns = ("*.py", "networks.toml", "*/__init__.py", "*/rows.py", "*/source.toml")
     rows = (file for root in papers.__path__ for each in patterns for file in Path(root).glob(each))
     return [*sorted(networks), *sorted(rows)]
 

@@ -1,0 +1,1 @@
+"""Audits of what is printed of costs: of a paper with its rows, of published tables; the atlas."""
