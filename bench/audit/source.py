@@ -16,6 +16,7 @@ from vidcost.bench.audit.paper import CLOSE, Verdict
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.memory import peak_bytes
 from vidcost.bench.count.meta import on_meta
+from vidcost.bench.count.references.asking import quiet
 from vidcost.papers.catalog import row_at
 from vidcost.papers.figures import Figure, Kind
 from vidcost.papers.row import Row
@@ -111,7 +112,8 @@ class Counts:
         if key not in self._made:
             self._advance(f"counted {network}")
             try:
-                self._made[key] = measured(row_at(*key), peak=self._peaks)
+                with quiet():
+                    self._made[key] = measured(row_at(*key), peak=self._peaks)
             # a package fails as it likes; the rest goes on
             except Exception as error:
                 lines = str(error).strip().splitlines()

@@ -73,6 +73,8 @@ def atlas(
     extras.require("report")
     from vidcost.bench.audit.atlas import networks_of, shared
     from vidcost.bench.report.atlas import (
+        ATLAS,
+        atlas_lines,
         atlas_markdown,
         atlas_plot,
         atlas_table,
@@ -103,12 +105,12 @@ def atlas(
         if all(getattr(each.counted, key) <= bound for key, bound in bounds.items())
     ]
     is_whole = not (bounds or dataset)
-    atlas_ = with_gpu_timings(atlas_table(kept), results)
-    tables = [atlas_, *([shared_table(differing)] if is_whole and differing else [])]
+    table = with_gpu_timings(atlas_table(atlas_lines(kept)), results)
+    tables = [table, *([shared_table(differing)] if is_whole and differing else [])]
     if is_whole and not names:
-        write_figures(filter(None, [atlas_plot(found)]), results / "figures")
+        write_figures(filter(None, [atlas_plot(table.lines)]), results / "figures")
         write_document(results / "atlas.md", atlas_markdown(tables), command="atlas")
-        write_lines(results / "atlas.jsonl", tables[0].lines, command="atlas")
+        write_lines(results / ATLAS, table.lines, command="atlas")
     print_tables(tables, as_)
     _complain_of(counts)
 

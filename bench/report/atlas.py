@@ -1,7 +1,9 @@
 """Audits of published tables, the atlas, and what several sources print of one network."""
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import altair as alt
@@ -13,6 +15,8 @@ from vidcost.bench.report.plots import COLORS, LABELS, POINTS, Choice, Plot, log
 from vidcost.bench.report.table import Column, Table, billions, compact, integer, millions, percent
 
 VERDICTS = (*Verdict, None)
+ATLAS = "atlas.jsonl"
+"""The atlas in a results folder, below a line that names the command that wrote it."""
 
 
 def words(verdict: Verdict | None) -> str:
@@ -143,13 +147,31 @@ def audits_table(audits: Sequence[Audit]) -> Table:
     )
 
 
-def atlas_table(networks: Sequence[Network]) -> Table:
-    """Every network once per dataset, under one convention, the most accurate of each first."""
+def atlas_lines(networks: Sequence[Network]) -> list[dict[str, Any]]:
+    """A line for each network and dataset; the most frequent dataset first, the best of each."""
     of_dataset, on_front = Counter(each.best.dataset for each in networks), front(networks)
 
     def place(each: Network) -> tuple[int, str, float]:
         return -of_dataset[each.best.dataset], each.best.dataset, -(each.best.top1 or 0)
 
+    return [_network(each, each in on_front) for each in sorted(networks, key=place)]
+
+
+def stored_lines(results: Path) -> list[dict[str, Any]]:
+    """The lines that `vidcost atlas` stored; none if it did not.
+
+    Raises: ValueError if the file is damaged.
+    """
+    path = results / ATLAS
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines[1:]]
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}: `vidcost atlas` writes it anew") from None
+
+
+def atlas_table(lines: Sequence[Mapping[str, Any]]) -> Table:
+    """Every network once per dataset, under one convention."""
     return Table(
         title="Atlas of video networks",
         columns=(
@@ -168,7 +190,7 @@ def atlas_table(networks: Sequence[Network]) -> Table:
             Column("printed", "FLOPs printed", is_wide=True),
             Column("network", "Built as", is_wide=True),
         ),
-        lines=[_network(each, each in on_front) for each in sorted(networks, key=place)],
+        lines=lines,
         legend=(
             "MACs of one view at the clip of the accuracy, multiply-accumulates of convolutions, "
             "linear layers and products, and of all views of a video where the source says how "
@@ -232,14 +254,9 @@ def shared_table(shared: Sequence[Network]) -> Table:
     )
 
 
-def atlas_plot(networks: Sequence[Network]) -> Plot | None:
-    """Top-1 as printed against MACs per video, by dataset; None without such networks."""
-    on_front = front(networks)
-    lines = [
-        _network(each, each in on_front)
-        for each in networks
-        if each.best.top1 is not None and each.per_video
-    ]
+def atlas_plot(networks: Iterable[Mapping[str, Any]]) -> Plot | None:
+    """Top-1 as printed against MACs per video, by dataset, of lines of the atlas; None without."""
+    lines = [dict(each) for each in networks if each["top1"] is not None and each["macs_per_video"]]
     if not lines:
         return None
     datasets = Counter(str(line["dataset"]) for line in lines)
