@@ -264,8 +264,8 @@ def candidates_of_row(row: Row, params: Figure | None = None) -> Iterator[Candid
                     other = each.at(frames=frames, size=size)
                     if other not in tried:
                         yield from _candidates_at(other)
-                # a network need not take every clip
-                except ValueError:
+                # a network need not take every clip, and one of a package fails as it likes
+                except Exception:
                     continue
 
 

@@ -99,7 +99,7 @@ def _average_windows(module: Any, operation: Operation) -> tuple[str, int]:
     axes = {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}[type(module)]
 
     def per_axis(value: Any) -> tuple[int, ...]:
-        return value if isinstance(value, tuple) else (value,) * axes
+        return tuple(value) if isinstance(value, tuple | list) else (value,) * axes
 
     windows = math.prod(into[:-axes])
     kernels, strides, paddings = map(per_axis, (module.kernel_size, module.stride, module.padding))
