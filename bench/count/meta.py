@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from vidcost.bench.count import shapes
+
 if TYPE_CHECKING:
     from vidcost.papers.row import Row
 
@@ -29,9 +31,11 @@ def on_meta(row: Row, batch: int = 1) -> tuple[nn.Module, tuple[Tensor, ...]]:
 def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """What the operator ``func`` returns, remembered for meta tensors of the same shapes.
 
-    torch's meta kernels are written in Python, and networks repeat their layers: remembering the
-    results of operators that return new tensors takes a third of the time off counting all rows.
+    torch's meta kernels are written in Python, and networks repeat their layers.
     """
+    result = shapes.result(func, args, kwargs)
+    if result is not None:
+        return result
     key = None if may_alias(func) else _key((func, args, *kwargs.items()))
     if key is None:
         return func(*args, **kwargs)
@@ -96,7 +100,7 @@ def call_with_integers(func: Any, name: str, args: Sequence[Any], kwargs: dict[s
             )
         if name in ("index", "index_put", "_index_put_impl"):
             args = (args[0], _positions(args[1]), *args[2:])
-        return func(*tree_map(_outlined, args), **tree_map(_outlined, kwargs))
+        return call(func, tree_map(_outlined, args), tree_map(_outlined, kwargs))
     if kwargs.get("device") is not None:
         kwargs = kwargs | {"device": torch.device("cpu")}
     result = func(*(_anything(x) for x in args) if shaped else args, **kwargs)

@@ -73,9 +73,9 @@ def zeros(*shape, **options):
 def test_other_arguments_are_another_result(results):
     x = zeros(3, 5)
     for other in (1, 1.0, True, zeros(3, 5), zeros(5), zeros(3, 5, dtype=torch.float64)):
-        func = aten.add.Tensor if isinstance(other, torch.Tensor) else aten.add.Scalar
+        func = aten.rsub.Tensor if isinstance(other, torch.Tensor) else aten.rsub.Scalar
         assert func(x, other).dtype == call(func, (x, other), {}).dtype
-    call(aten.add.Tensor, (x, x), {"alpha": 2})
+    call(aten.rsub.Tensor, (x, x), {"alpha": 2})
     assert 7 == len(results)
 
 
