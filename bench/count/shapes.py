@@ -15,13 +15,14 @@ from torch import Tensor
 _aten = torch.ops.aten
 
 
-def result(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What ``func`` returns, or None if it is not known here."""
-    function = _FUNCTIONS.get(func)
-    if function is None or kwargs:
-        return None
-    first = args[0] if isinstance(args[0], Tensor) else args[0][0]
-    return function(*args) if first.is_meta and first.is_floating_point() else None
+def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What the operator ``func`` returns."""
+    function, result = _FUNCTIONS.get(func), None
+    if function and not kwargs:
+        first = args[0] if isinstance(args[0], Tensor) else args[0][0]
+        if first.is_meta and first.is_floating_point():
+            result = function(*args)
+    return func(*args, **kwargs) if result is None else result
 
 
 def _new(like: Tensor, *shape: int) -> Tensor:
