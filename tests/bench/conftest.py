@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from vidcost.bench import cli, files, progress
-from vidcost.bench.count import conformance, reconcile, record
-from vidcost.bench.count.operators import CASES
+from vidcost.bench.count import reconcile, record
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.references import asking, reference
 from vidcost.bench.count.references.reference import Answer
@@ -131,20 +130,6 @@ def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
 
     monkeypatch.setattr(asking, "ask", ask)
     return questions
-
-
-@pytest.fixture
-def operators(monkeypatch):
-    """Have counters answer 7 on every single operator at once; errors by counter."""
-    errors = {}
-
-    def ask(name):
-        error = errors.get(name, "")
-        answers = {operator.name: "crashed" if error else 7 for operator in CASES}
-        return conformance.Statement(name, "1.2", answers, {}, error)
-
-    monkeypatch.setattr(conformance, "_ask", ask)
-    return errors
 
 
 @pytest.fixture

@@ -56,9 +56,7 @@ SLOW = ("compare", "report")
         if not name.startswith("gate")
     ],
 )
-def test_the_example_prints_json_alone(
-    name, vidcost, reference_counters, operators, monkeypatch, tmp_path
-):
+def test_the_example_prints_json_alone(name, vidcost, reference_counters, monkeypatch, tmp_path):
     monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
     if name in ("query", "report"):
         shutil.copytree(CHECKOUT / "results", "results", ignore=lambda *_: ["gate"])
@@ -89,7 +87,6 @@ def test_the_example_prints_json_alone(
         "explain mfnet --printed 11.18G",
         "tables",
         "formulas",
-        "conformance",
         "time mfnet mfnet-nl",
         "time mfnet-nl --contribution",
         "compare mfnet --at conv4:before-last --block nl --block cgnl --frames 4 --size 64",
@@ -99,7 +96,7 @@ def test_the_example_prints_json_alone(
     ],
 )
 def test_what_a_command_prints_fits(
-    words, width, vidcost, reference_counters, operators, stopwatch, timed, monkeypatch
+    words, width, vidcost, reference_counters, stopwatch, timed, monkeypatch
 ):
     if width == 80:
         drawn = functools.partial(Console, force_terminal=True, width=80, color_system=None)
@@ -160,7 +157,7 @@ def test_the_help_lists_the_commands_and_those_of_papers_apart(vidcost):
     assert (0, "") == (status, err)
     _, general, papers = plain(out).split("╭─ ")[1:]
     listed = [set(re.findall(r"^│ (\w+) ", text, re.MULTILINE)) for text in (general, papers)]
-    assert {"tables", "run", "formulas", "conformance", "audit"} == listed[1]
+    assert {"tables", "run", "formulas", "audit"} == listed[1]
     assert {name.split()[0] for name in commands()} == listed[0] | listed[1]
 
 
@@ -246,6 +243,7 @@ def test_a_terminal_of_the_locale_c_gets_ascii():
         ("count --bogus", ["--bogus"]),
         ("count mfnet --format xml", ["--format", "'xml'", "'md', 'json', 'csv'"]),
         ("audition", ["No such command", "audition"]),
+        ("conformance", ["gone: `python tools/conformance` replaces it"]),
         ("ledger mfnet", ["`vidcost ledger` is gone: `vidcost explain` replaces it"]),
         ("audit --recipe 'mfnet keys=pooled'", ["no setting 'keys=pooled': it has classes=101"]),
         ("time mfnet --dtype tf32", ["TF32 needs a CUDA device"]),
@@ -263,7 +261,7 @@ def test_bad_input_is_rejected_in_one_line(command, words, complaint, reference_
     assert [] == reference_counters.asked
 
 
-@pytest.mark.parametrize("command", ["run", "tables 3", "conformance"])
+@pytest.mark.parametrize("command", ["run", "tables 3"])
 def test_a_folder_that_cannot_be_written_is_rejected_before_any_work(
     command, complaint, reference_counters, tmp_path
 ):
