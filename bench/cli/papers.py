@@ -1,4 +1,4 @@
-"""Commands on a paper's printed figures, formulas and claims, counted anew; and conformance."""
+"""Commands on a paper's printed figures, formulas and claims, counted anew."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def run(
     from vidcost.bench.timing.sweep import Swept
     from vidcost.papers import catalog
 
-    budget_s = plan.seconds(budget)
+    budget_s = options.seconds(budget)
     paper = catalog.paper(paper_name)
     files.check_folder(results)
     # a damaged file is said before anything is counted
@@ -154,32 +154,6 @@ def formulas(
     path = results / "formulas" / f"{paper.name}.md"
     write_document(path, formula_markdown(paper), command=f"formulas {paper.name}")
     print_table(formula_claims(paper), as_)
-
-
-@paper_app.command("conformance", epilog="Example: `vidcost conformance --results results`")
-def conformance(
-    results: options.Results = Path("results"),
-    as_: options.As = None,
-    wide: options.Wide = False,
-    json: options.Json = False,
-) -> None:
-    """Ask every counter about single operators whose MACs were worked out by hand.
-
-    Writes conformance.md to the results folder; JSON and CSV hold a line per operator, with a
-    counter's status where it has no figure.
-    """
-    from vidcost.bench.count.conformance import ask_counters, failures
-    from vidcost.bench.report.conformance import conformance_tables
-
-    files.check_folder(results)
-    statements = ask_counters()
-    summary, *operators = conformance_tables(statements)
-    parts = ["# Conformance: which counter is right on which operator\n"]
-    parts += [table.markdown() for table in (summary, *operators)]
-    write_document(results / "conformance.md", "\n".join(parts), command="conformance")
-    as_data = as_ in (options.Format.JSON, options.Format.CSV)
-    print_tables(operators if as_data else [summary, *operators], as_)
-    report(failures(statements))
 
 
 @paper_app.command("audit", epilog="Example: `vidcost audit --results results`")
@@ -262,7 +236,8 @@ def _paper_and_tables(words: Sequence[str]) -> tuple[Paper, list[int | str]]:
 def _together(records: Mapping[str, Record], results: Path) -> tuple[dict[str, Record], list[str]]:
     """``records`` beside those stored, none if they add nothing; and a line if they differ."""
     from vidcost.bench.count import record
-    from vidcost.bench.gate.counts import differences
+    from vidcost.bench.gate.baseline import differences
+    from vidcost.bench.gate.counts import entry
 
     try:
         stored = record.read(results)
@@ -270,7 +245,8 @@ def _together(records: Mapping[str, Record], results: Path) -> tuple[dict[str, R
         # one that is damaged is written anew
         return dict(records), []
     together = {**stored, **records}
-    changes = differences(stored, together).changes
+    before, after = ({n: entry(each) for n, each in side.items()} for side in (stored, together))
+    changes = differences(before, after).changes
     if all(change.before is None for change in changes):
         return together if changes else {}, []
     return {}, [

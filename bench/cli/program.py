@@ -85,6 +85,7 @@ MOVED: Mapping[str, str] = {
     "ledger": "`vidcost explain`",
     "show": "`vidcost count ROW --depth 2`",
     "block": "`vidcost count BLOCK --shape CxTxHxW`",
+    "conformance": "`python tools/conformance`",
     "export": "`vidcost query SQL --parquet FILE`",
 }
 """Removed commands, and what to call instead."""

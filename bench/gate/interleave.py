@@ -169,7 +169,7 @@ class Campaign:
 
     run: Run
     variables: Mapping[Side, Mapping[str, str]]
-    save: Callable[[Run], None] = lambda _: None
+    save: Callable[[Run], object] = lambda _: None
     on_progress: Callable[[str, int, int], None] = lambda words, pair, of: None
     stages: Sequence[Stage] = ("memory", "screen", "confirm")
     command: Callable[[Side, Sequence[Cell]], Sequence[str]] = lambda side, cells: COMMAND

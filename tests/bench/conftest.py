@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from vidcost.bench import cli, files, progress
-from vidcost.bench.count import conformance, reconcile, record
-from vidcost.bench.count.operators import CASES
+from vidcost.bench.count import reconcile, record
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.references import asking, reference
 from vidcost.bench.count.references.reference import Answer
 from vidcost.bench.inspection import counted as inspection
 from vidcost.bench.isolation import Failed
+from vidcost.bench.report import own
 from vidcost.bench.timing import sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
@@ -131,20 +131,6 @@ def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
 
     monkeypatch.setattr(asking, "ask", ask)
     return questions
-
-
-@pytest.fixture
-def operators(monkeypatch):
-    """Have counters answer 7 on every single operator at once; errors by counter."""
-    errors = {}
-
-    def ask(name):
-        error = errors.get(name, "")
-        answers = {operator.name: "crashed" if error else 7 for operator in CASES}
-        return conformance.Statement(name, "1.2", answers, {}, error)
-
-    monkeypatch.setattr(conformance, "_ask", ask)
-    return errors
 
 
 @pytest.fixture
@@ -304,3 +290,4 @@ def in_this_process(monkeypatch, folder):
             raise Failed("raised", str(error)) from None
 
     monkeypatch.setattr(inspection, "isolated", call)
+    monkeypatch.setattr(own, "isolated", call)

@@ -200,8 +200,7 @@ def test_a_damaged_baseline_is_one_line(lab: pytest.Pytester, content: str, mess
     path = lab.path / BASELINE
     path.parent.mkdir()
     path.write_text(content)
-    out = run(lab, status=1)
-    assert 1 == out.count(message) - out.count(f"- {path}")
+    assert 1 == run(lab, status=1).count(message)
     run(lab, "--count-update", "-k", "cost", status=0)
     assert "test_cost" in written(lab)
 

@@ -56,9 +56,7 @@ SLOW = ("compare", "report")
         if not name.startswith("gate")
     ],
 )
-def test_the_example_prints_json_alone(
-    name, vidcost, reference_counters, operators, monkeypatch, tmp_path
-):
+def test_the_example_prints_json_alone(name, vidcost, reference_counters, monkeypatch, tmp_path):
     monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
     if name in ("query", "report"):
         shutil.copytree(CHECKOUT / "results", "results", ignore=lambda *_: ["gate"])
@@ -90,7 +88,6 @@ def test_the_example_prints_json_alone(
         "explain mfnet --printed 11.18G",
         "tables",
         "formulas",
-        "conformance",
         "time mfnet mfnet-nl",
         "time mfnet-nl --contribution",
         "compare mfnet --at conv4:before-last --block nl --block cgnl --frames 4 --size 64",
@@ -100,7 +97,7 @@ def test_the_example_prints_json_alone(
     ],
 )
 def test_what_a_command_prints_fits(
-    words, width, vidcost, reference_counters, operators, stopwatch, timed, monkeypatch
+    words, width, vidcost, reference_counters, stopwatch, timed, monkeypatch
 ):
     if width == 80:
         drawn = functools.partial(Console, force_terminal=True, width=80, color_system=None)
@@ -161,7 +158,7 @@ def test_the_help_lists_the_commands_and_those_of_papers_apart(vidcost):
     assert (0, "") == (status, err)
     _, general, papers = plain(out).split("╭─ ")[1:]
     listed = [set(re.findall(r"^│ (\w+) ", text, re.MULTILINE)) for text in (general, papers)]
-    assert {"tables", "run", "formulas", "conformance", "audit", "atlas"} == listed[1]
+    assert {"tables", "run", "formulas", "audit", "atlas"} == listed[1]
     assert {name.split()[0] for name in commands()} == listed[0] | listed[1]
 
 
@@ -247,6 +244,7 @@ def test_a_terminal_of_the_locale_c_gets_ascii():
         ("count --bogus", ["--bogus"]),
         ("count mfnet --format xml", ["--format", "'xml'", "'md', 'json', 'csv'"]),
         ("audition", ["No such command", "audition"]),
+        ("conformance", ["gone: `python tools/conformance` replaces it"]),
         ("ledger mfnet", ["`vidcost ledger` is gone: `vidcost explain` replaces it"]),
         ("audit --recipe 'mfnet keys=pooled'", ["no setting 'keys=pooled': it has classes=101"]),
         ("time mfnet --dtype tf32", ["TF32 needs a CUDA device"]),
@@ -264,7 +262,7 @@ def test_bad_input_is_rejected_in_one_line(command, words, complaint, reference_
     assert [] == reference_counters.asked
 
 
-@pytest.mark.parametrize("command", ["run", "tables 3", "conformance"])
+@pytest.mark.parametrize("command", ["run", "tables 3"])
 def test_a_folder_that_cannot_be_written_is_rejected_before_any_work(
     command, complaint, reference_counters, tmp_path
 ):
@@ -329,13 +327,22 @@ HEAVY = (
     *("torch", "numpy", "pandas", "scipy", "sympy", "altair", "fvcore", "psutil"),
     *("thop", "duckdb", "jinja2", "vl_convert", "ray", "triton"),
 )
+UNUSED = (*("typer", "torch._dynamo", "torch._inductor"), *HEAVY[2:7], *HEAVY[8:])
+THEIRS = CHECKOUT / "tests/bench/theirs.py"
 
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(0, "--help"), (0, "time --help"), (2, "count --nope"), (2, "gate tim")],
+    [
+        (0, "--help"),
+        (0, "time --help"),
+        (2, "count --nope"),
+        (2, "gate tim"),
+        # the process that counts imports torch, this one does not
+        (0, f"count {THEIRS}:Net --input 2x3x3x4x5"),
+    ],
 )
-def test_help_and_a_mistyped_option_wait_for_nothing(status, words):
+def test_torch_is_imported_where_it_is_used(status, words):
     program = (
         f"import sys; sys.argv = ['vidcost', *{words.split()}]\n"
         "from vidcost.bench import cli\n"
@@ -345,6 +352,17 @@ def test_help_and_a_mistyped_option_wait_for_nothing(status, words):
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (status, "[]") == (ran.returncode, ran.stderr.splitlines()[-1])
     assert ran.stdout or status
+
+
+def test_the_process_that_counts_imports_little_more():
+    program = (
+        "import sys, torch\n"
+        "from vidcost.bench.report.own import _own_table\n"
+        f"assert not _own_table('{THEIRS}:Net', ['2x3x3x4x5'], False, None, 1)[1]\n"
+        f"print([x for x in {UNUSED} if x in sys.modules])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.stdout == "[]\n", ran.stderr
 
 
 @pytest.mark.parametrize(

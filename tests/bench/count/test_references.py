@@ -12,15 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from conformance.operators import Calls
+from packaging.version import Version
 from torch import nn
 
 from vidcost.bench.count.counter import count
-from vidcost.bench.count.operators import Calls
 from vidcost.bench.count.reconcile import reconcile_network
 from vidcost.bench.count.references.asking import ALL, OPTIONAL, REFERENCE_COUNTERS, ask_about
-from vidcost.bench.count.references.reference import Term
+from vidcost.bench.count.references.reference import Term, version
 
 HERE = Path(__file__).parent
+CHECKOUT = HERE.parents[2]
 SCRIPT = HERE / "run_thop_2020.py"
 THOP_2020 = runpy.run_path(str(SCRIPT))
 
@@ -406,3 +408,19 @@ def test_a_counter_that_is_not_installed_leaves_the_others(monkeypatch):
     entries = reconcile_network("mine", *small())
     assert [None, None] == [e.printed for e in entries if e.counter == "fvcore"]
     assert {"answered"} == {e.status for e in entries if e.counter != "fvcore"}
+
+
+@pytest.mark.slow
+def test_the_committed_conformance_is_what_the_counters_say_now(optional_counters, tmp_path):
+    pins = (CHECKOUT / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in pins if "==" in line)
+    for name in ("torch", "fvcore", "thop"):
+        # a version may write .post1 or -1
+        if Version(version(name)).public != Version(pinned[name]).public:
+            pytest.skip(f"{name} is not the version of constraints.txt, other figures are right")
+    command = [sys.executable, CHECKOUT / "tools/conformance", "--results", tmp_path]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    name = "conformance.md"
+    assert (tmp_path / name).read_text() == (CHECKOUT / "results" / name).read_text(), (
+        "stale: `python tools/conformance` writes results/conformance.md anew"
+    )

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from conformance.operators import Calls
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import pack_padded_sequence
@@ -18,7 +19,6 @@ from torch.utils.flop_counter import flop_registry, register_flop_formula
 import vidcost
 from vidcost.bench.count import rules
 from vidcost.bench.count.counter import UncountedOperator, count
-from vidcost.bench.count.operators import Calls
 from vidcost.models.cost import Cost
 
 

@@ -71,7 +71,7 @@ def sides(monkeypatch, tmp_path):
     monkeypatch.setattr(versions.Prepared, "rows", lambda _: names)
     new_run, brief = interleave.new_run, {"visit_s": 0.001, "visit_turns": 3}
     monkeypatch.setattr(interleave, "new_run", lambda *a, **known: new_run(*a, **known | brief))
-    monkeypatch.setattr(interleave, "COMMAND", FAKE)
+    monkeypatch.setattr(versions, "COMMAND", FAKE)
 
     def plant(base, head):
         plans = variables(base, head, tmp_path / "log")

@@ -52,7 +52,7 @@ def stored(vidcost):
 def test_counts_pass_or_fail_everywhere(vidcost, few, monkeypatch, tmp_path):
     status, out, err = vidcost(*example("gate counts"))
     assert (0, "") == (status, err)
-    assert re.fullmatch(r"2 rows, \d\d figures compared: all as in results/counts.jsonl\n", out)
+    assert re.fullmatch(r"2 networks, \d\d figures compared: all as in results/counts.jsonl\n", out)
     few(linear=153601)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
@@ -60,7 +60,7 @@ def test_counts_pass_or_fail_everywhere(vidcost, few, monkeypatch, tmp_path):
     assert 1 == status
     assert re.search(r"\| linear +\| +153,601 +\| +153,600 +\| +-1 +\| +-0.000651% \|", out)
     assert "::error title=mfnet-nl%3A linear::was 153601, is 153600" in out
-    assert "1 differences from results/counts.jsonl in 1 rows" in err
+    assert "1 differences from results/counts.jsonl in 1 networks" in err
     assert "mfnet-nl" in (tmp_path / "summary.md").read_text()
 
 

@@ -6,9 +6,9 @@ does each of its gradients.
 
 import pytest
 import torch
+from conformance.operators import CONVOLUTIONS, NO_PRODUCTS, OPERATORS, PRODUCTS
 
 from vidcost.bench.count.counter import count
-from vidcost.bench.count.operators import CONVOLUTIONS, NO_PRODUCTS, OPERATORS, PRODUCTS
 from vidcost.bench.count.training import count_training
 
 ADDENDS = {"torch.addmm", "torch.baddbmm"}

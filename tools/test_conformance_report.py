@@ -1,8 +1,7 @@
 import pytest
-
-from vidcost.bench.count.conformance import Statement
-from vidcost.bench.count.operators import CASES
-from vidcost.bench.report.conformance import conformance_tables, summary_table
+from conformance.operators import CASES
+from conformance.report import conformance_tables, summary_table
+from conformance.statements import Statement
 
 PRODUCTS = 33
 

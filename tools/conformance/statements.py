@@ -1,4 +1,4 @@
-"""Asks every counter about every operator and network of :mod:`vidcost.bench.count.operators`.
+"""Asks every counter about every operator and network of :mod:`conformance.operators`.
 
 Each runs as it is installed, in an isolated process, without gradients.
 """
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from conformance.operators import CASES, Operator
 from vidcost.bench.count.counter import count
-from vidcost.bench.count.operators import CASES, Operator
 from vidcost.bench.count.reconcile import Entry, reconcile_network
 from vidcost.bench.count.references.asking import ALL, DEFAULT
 from vidcost.bench.count.references.reference import Convention, version

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from vidcost.bench.count.conformance import Statement
-from vidcost.bench.count.operators import NETWORKS, OPERATORS, Operator
+from conformance.operators import NETWORKS, OPERATORS, Operator
+from conformance.statements import Statement
 from vidcost.bench.report.table import Column, Table, integer, integer_or_words
 
 _WITH_PRODUCTS = [operator for operator in OPERATORS if operator.macs]
