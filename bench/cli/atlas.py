@@ -73,7 +73,6 @@ def atlas(
     extras.require("report")
     from vidcost.bench.audit.atlas import networks_of, shared
     from vidcost.bench.report.atlas import (
-        ATLAS,
         atlas_lines,
         atlas_markdown,
         atlas_plot,
@@ -110,7 +109,7 @@ def atlas(
     if is_whole and not names:
         write_figures(filter(None, [atlas_plot(table.lines)]), results / "figures")
         write_document(results / "atlas.md", atlas_markdown(tables), command="atlas")
-        write_lines(results / ATLAS, table.lines, command="atlas")
+        write_lines(results / files.ATLAS, table.lines, command="atlas")
     print_tables(tables, as_)
     _complain_of(counts)
 

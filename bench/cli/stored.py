@@ -78,7 +78,7 @@ def query(
     wide: options.Wide = False,
     json: options.Json = False,
 ) -> None:
-    """Query the stored counts, timings, contributions, reconciliation and audit in SQL.
+    """Query the stored counts, timings, contributions, reconciliation, audit and atlas in SQL.
 
     Each is a table of that name; `vidcost query "describe counts"` lists its columns. Nothing can
     be changed, and no other file can be read.

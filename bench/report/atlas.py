@@ -1,9 +1,7 @@
 """Audits of published tables, the atlas, and what several sources print of one network."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import altair as alt
@@ -15,8 +13,6 @@ from vidcost.bench.report.plots import COLORS, LABELS, POINTS, Choice, Plot, log
 from vidcost.bench.report.table import Column, Table, billions, compact, integer, millions, percent
 
 VERDICTS = (*Verdict, None)
-ATLAS = "atlas.jsonl"
-"""The atlas in a results folder, below a line that names the command that wrote it."""
 
 
 def words(verdict: Verdict | None) -> str:
@@ -155,19 +151,6 @@ def atlas_lines(networks: Sequence[Network]) -> list[dict[str, Any]]:
         return -of_dataset[each.best.dataset], each.best.dataset, -(each.best.top1 or 0)
 
     return [_network(each, each in on_front) for each in sorted(networks, key=place)]
-
-
-def stored_lines(results: Path) -> list[dict[str, Any]]:
-    """The lines that `vidcost atlas` stored; none if it did not.
-
-    Raises: ValueError if the file is damaged.
-    """
-    path = results / ATLAS
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines[1:]]
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}: `vidcost atlas` writes it anew") from None
 
 
 def atlas_table(lines: Sequence[Mapping[str, Any]]) -> Table:

@@ -18,7 +18,8 @@ from vidcost.bench.audit.paper import Judged, judge, judge_claims
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, reconcile, with_stored_answers
 from vidcost.bench.count.record import Record
-from vidcost.bench.report.atlas import atlas_plot, atlas_table, stored_lines
+from vidcost.bench.files import ATLAS, stored_lines
+from vidcost.bench.report.atlas import atlas_plot, atlas_table
 from vidcost.bench.report.audit import Finding, claim_table, figure_table, findings
 from vidcost.bench.report.plots import Plot, accuracy_plot, anchor
 from vidcost.bench.report.reconciliation import reconciliation_table
@@ -64,7 +65,7 @@ def gather(results: Path) -> Data:
         entries=[entry for each in examined for entry in reconcile(each)],
         devices=stored_by_device(results),
         judged=judge(paper),
-        atlas=stored_lines(results),
+        atlas=stored_lines(results / ATLAS, "vidcost atlas"),
     )
 
 
