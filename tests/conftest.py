@@ -27,7 +27,7 @@ from vidcost.papers.row import Row
 ROWS = (Row("tiny-c3d", C3D, 3, ((3, 16, 112, 112),)),)
 """
 CLAIMS = """
-from vidcost.bench.audit.paper import Said, holds, ours
+from vidcost.bench.audit import Said, holds, ours
 
 def is_small(claim, paper):
     return Said("no figure", holds(ours("c3d").params < 10**6), "It has more.")

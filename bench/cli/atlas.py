@@ -22,7 +22,7 @@ from vidcost.bench.cli.output import (
 from vidcost.bench.cli.papers import paper_app
 
 if TYPE_CHECKING:
-    from vidcost.bench.audit.source import Counts
+    from vidcost.atlas.audit import Counts
     from vidcost.papers.source import Print
 
 SHOWN_BY_NAME = 3
@@ -31,8 +31,8 @@ SHOWN_BY_NAME = 3
 
 def audit_sources(names: Sequence[str], results: Path, as_: options.Format | None) -> None:
     """Audit sources, write audits/SOURCE.md for each, and print a table."""
-    from vidcost.bench.audit.source import audit
-    from vidcost.bench.report.atlas import audit_markdown, audits_table, figure_table
+    from vidcost.atlas.audit import audit
+    from vidcost.atlas.report import audit_markdown, audits_table, figure_table
     from vidcost.papers.catalog import prints
 
     made = []
@@ -71,8 +71,8 @@ def atlas(
     Without names and options, writes atlas.md, .jsonl and figures/atlas.svg to the results folder.
     """
     extras.require("report")
-    from vidcost.bench.audit.atlas import networks_of, shared
-    from vidcost.bench.report.atlas import (
+    from vidcost.atlas.networks import networks_of, shared
+    from vidcost.atlas.report import (
         atlas_lines,
         atlas_markdown,
         atlas_plot,
@@ -122,7 +122,7 @@ def _initials(dataset: str) -> str:
 @contextmanager
 def _counting(rows: Sequence[Print], *, peaks: bool = False) -> Iterator[Counts]:
     """Counts that show their progress over the networks of ``rows``."""
-    from vidcost.bench.audit.source import Counts
+    from vidcost.atlas.audit import Counts
     from vidcost.bench.progress import progress
 
     total = len({(row.network, row.classes, row.clip) for row in rows})

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import jinja2
 
-import vidcost.bench.audit.paper as audit
+from vidcost.bench import audit
 from vidcost.bench.count.modules import closed_forms
 from vidcost.bench.report.table import Column, Table, billions, integer, millions
 from vidcost.papers import catalog

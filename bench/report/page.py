@@ -14,7 +14,7 @@ import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
-from vidcost.bench.audit.paper import Judged, judge, judge_claims
+from vidcost.bench.audit import Judged, judge, judge_claims
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, reconcile, with_stored_answers
 from vidcost.bench.count.record import Record

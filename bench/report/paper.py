@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
-from vidcost.bench.audit.paper import CONVENTIONS
+from vidcost.bench.audit import CONVENTIONS
 from vidcost.bench.count.record import Record
 from vidcost.bench.report.table import Cell, Column, Table, billions, integer, millions, words
 from vidcost.papers import catalog

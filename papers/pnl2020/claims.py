@@ -14,7 +14,7 @@ import sympy
 from sympy import Expr, Rational
 
 from vidcost.bench import formulas
-from vidcost.bench.audit.paper import HOLDS, HOLDS_NOT, Said, holds, ours
+from vidcost.bench.audit import HOLDS, HOLDS_NOT, Said, holds, ours
 from vidcost.bench.formulas import COMBINATION, DEPENDENCIES, NL, C, Formula, N, k, n
 from vidcost.models.backbones.mfnet import STAGES
 from vidcost.papers.figures import Claim, Figure, Kind, Paper

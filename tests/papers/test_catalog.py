@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vidcost.bench.audit.paper import judge, problems
+from vidcost.bench.audit import judge, problems
 from vidcost.papers import catalog
 from vidcost.papers.catalog import select
 from vidcost.papers.pnl2020.rows import ROWS

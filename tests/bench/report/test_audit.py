@@ -2,7 +2,7 @@ import shlex
 
 import pytest
 
-from vidcost.bench.audit.paper import Recipe, judge
+from vidcost.bench.audit import Recipe, judge
 from vidcost.bench.report.audit import findings, formula_markdown, recipe_table
 from vidcost.papers import catalog
 

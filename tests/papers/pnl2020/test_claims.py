@@ -6,7 +6,7 @@ import pytest
 import torch
 from sympy import expand
 
-from vidcost.bench.audit.paper import judge_claims
+from vidcost.bench.audit import judge_claims
 from vidcost.bench.count.counter import count
 from vidcost.bench.formulas import COMBINATION, C, n
 from vidcost.models.backbones.mfnet import MFNet

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from vidcost.bench.audit.paper import Recipe, figures
+from vidcost.bench.audit import Recipe, figures
 from vidcost.bench.count import record
 from vidcost.papers import catalog
 from vidcost.papers.catalog import every_row

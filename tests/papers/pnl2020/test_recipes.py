@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.audit.paper import Recipe, built, settings
+from vidcost.bench.audit import Recipe, built, settings
 from vidcost.bench.count.counter import count
 from vidcost.models.backbones.inception import S3D
 from vidcost.models.backbones.mfnet import MFNet

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vidcost.bench.audit.source import Counts, Quantities
+from vidcost.atlas.audit import Counts, Quantities
 from vidcost.papers.catalog import select
 from vidcost.papers.source import Print, Size
 

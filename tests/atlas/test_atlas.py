@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.audit import source as published
-from vidcost.bench.audit.atlas import Network, front, networks_of, shared
-from vidcost.bench.audit.paper import Verdict
-from vidcost.bench.audit.source import Convention, Counts, Quantities
+from vidcost.atlas import audit as published
+from vidcost.atlas.audit import Convention, Counts, Quantities
+from vidcost.atlas.networks import Network, front, networks_of, shared
+from vidcost.atlas.report import audit_markdown
+from vidcost.bench.audit import Verdict
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.memory import peak_bytes
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.report.atlas import audit_markdown
 from vidcost.papers import catalog, packages
 from vidcost.papers import source as sources
 from vidcost.papers.row import Row

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from vidcost.bench.audit.paper import (
+from vidcost.bench.audit import (
     CONVENTIONS,
     Figures,
     Judged,

@@ -12,7 +12,7 @@ from decimal import ROUND_DOWN, Decimal
 from functools import cached_property
 from typing import get_args
 
-from vidcost.bench.audit.paper import CLOSE, Verdict
+from vidcost.bench.audit import CLOSE, Verdict
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.memory import peak_bytes
 from vidcost.bench.count.meta import on_meta
