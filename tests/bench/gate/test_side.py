@@ -144,7 +144,7 @@ def test_a_suite_is_run_at_both_versions(vidcost, complaint, lab: Repository) ->
     lab.write(MODEL_FILE, "N = 600_000\n")
     words = ("gate", "pytest", "--base", "main", "--", "tests/perf", "--benchmark-max-time=0.05")
     status, out, _ = vidcost(*words)
-    assert (1, True) == (status, "**Gate: 1 REGRESSED**" in out)
+    assert (1, True) == (status, "**Gate: 1 REGRESSED**" in out), out
     assert re.search(r"test_sum +\| latency +\| REGRESSED", out)
     assert "name files or folders of benchmarks" in complaint("gate", "pytest", "--", "-q")
     lab.write(MODEL_FILE, "")
