@@ -70,12 +70,6 @@ class Rule(Frozen):
     memory_margin: Fraction = 0.01
     memory_bytes: pydantic.NonNegativeInt = 1 << 20
 
-    @pydantic.model_validator(mode="after")
-    def _find_exceeds_margin(self) -> Self:
-        if self.find <= self.margin:
-            raise ValueError(f"find {self.find:g} must exceed the margin {self.margin:g}")
-        return self
-
     def with_marks(self, marks: Mapping[str, Mapping[str, object]]) -> Self:
         """The rule with the bounds of tests whose markers have these arguments.
 
