@@ -93,7 +93,7 @@ def run(
     from vidcost.bench.timing.sweep import Swept
     from vidcost.papers import catalog
 
-    budget_s = plan.seconds(budget)
+    budget_s = options.seconds(budget)
     paper = catalog.paper(paper_name)
     files.check_folder(results)
     # a damaged file is said before anything is counted
