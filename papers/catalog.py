@@ -13,7 +13,6 @@ from vidcost import models, papers
 from vidcost.papers import packages
 from vidcost.papers.figures import Paper, load
 from vidcost.papers.row import Row
-from vidcost.papers.source import Print, Size, files, source
 
 DEFAULT = "pnl2020"
 """The paper that commands take when none is named."""
@@ -97,54 +96,6 @@ def printed_rows(printed: Paper) -> dict[str, Row]:
         return {figure.row: select([figure.row])[0] for figure in printed.figures}
     except ValueError as error:
         raise ValueError(f"papers/{printed.name}/figures.toml: {error}") from None
-
-
-def row_at(network: str, classes: int, clip: Size) -> Row:
-    """The row that ``network`` names, for so many classes and clips of one size.
-
-    Raises: ValueError if no row has that name, or it does not take the clip.
-    """
-    return select([network])[0].at(classes=classes, frames=clip[0], size=clip[1])
-
-
-def prints(name: str) -> tuple[Print, ...]:
-    """What a source prints of networks, or a paper in tables that name a dataset.
-
-    Rows of a paper go by their names, and those that cannot be built are left out.
-    Raises: ValueError if there is neither, or it cannot be read.
-    """
-    if name in files():
-        return tuple(source(name).prints())
-    printed = paper(name)
-    rows, found = printed_rows(printed), []
-    for figure in printed.figures:
-        row = rows[figure.row]
-        if figure.dataset and row.build:
-            top1 = float(figure.top1.removesuffix("%")) if figure.top1 else None
-            clip = (row.frames, row.size, row.size)
-            found.append(
-                Print(
-                    name,
-                    f"Table {figure.table}",
-                    figure.dataset,
-                    row.classes,
-                    row.name,
-                    row.name,
-                    clip,
-                    clip,
-                    "",
-                    top1,
-                    figure.params,
-                    figure.flops,
-                )
-            )
-    return tuple(found)
-
-
-def printing() -> list[str]:
-    """The sources, and the papers with a table that names a dataset, in alphabetical order."""
-    found = [name for name in folders() if any(each.dataset for each in paper(name).figures)]
-    return sorted([*files(), *found])
 
 
 def rows_with_costs(name: str = DEFAULT) -> list[Row]:

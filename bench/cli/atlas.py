@@ -32,8 +32,8 @@ SHOWN_BY_NAME = 3
 def audit_sources(names: Sequence[str], results: Path, as_: options.Format | None) -> None:
     """Audit sources, write audits/SOURCE.md for each, and print a table."""
     from vidcost.atlas.audit import audit
+    from vidcost.atlas.prints import prints
     from vidcost.atlas.report import audit_markdown, audits_table, figure_table
-    from vidcost.papers.catalog import prints
 
     made = []
     with _counting([row for name in names for row in prints(name)]) as counts:
@@ -72,11 +72,11 @@ def atlas(
     """
     extras.require("report")
     from vidcost.atlas.networks import networks_of, shared
+    from vidcost.atlas.prints import printing, prints
     from vidcost.atlas.report import atlas_lines, atlas_markdown, shared_table
     from vidcost.bench.report.atlas import atlas_plot, atlas_table
     from vidcost.bench.report.plots import write_figures
     from vidcost.bench.report.timing import with_gpu_timings
-    from vidcost.papers.catalog import printing, prints
     from vidcost.papers.figures import Figure
 
     given = {"macs": max_macs, "params": max_params}
