@@ -12,10 +12,10 @@ from decimal import ROUND_DOWN, Decimal
 from functools import cached_property
 from typing import get_args
 
+from vidcost.atlas.memory import peak_bytes
 from vidcost.atlas.prints import row_at
 from vidcost.bench.audit import CLOSE, Verdict
 from vidcost.bench.count.counter import count
-from vidcost.bench.count.memory import peak_bytes
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.references.asking import quiet
 from vidcost.papers.figures import Figure, Kind

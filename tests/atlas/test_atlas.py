@@ -11,11 +11,11 @@ from torch import nn
 from vidcost.atlas import audit as published
 from vidcost.atlas import prints
 from vidcost.atlas.audit import Convention, Counts, Quantities
+from vidcost.atlas.memory import peak_bytes
 from vidcost.atlas.networks import Network, front, networks_of, shared
 from vidcost.atlas.report import audit_markdown
 from vidcost.bench.audit import Verdict
 from vidcost.bench.count.counter import count
-from vidcost.bench.count.memory import peak_bytes
 from vidcost.bench.count.meta import on_meta
 from vidcost.papers import catalog, packages
 from vidcost.papers import source as sources
