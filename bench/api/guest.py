@@ -3,6 +3,7 @@
 import copy
 import random
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -86,7 +87,11 @@ def outline(tensor: Tensor, *, keep_integers: bool) -> Tensor:
     """A tensor on the meta device; with ``keep_integers`` integers and booleans on the CPU."""
     if keep_integers and not (tensor.is_floating_point() or tensor.is_complex()):
         return tensor.detach().to("cpu", copy=True)
-    return torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad)
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        return torch.empty_like(tensor, device="meta")
+    # not empty_like, which imports sympy there
+    made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    return made.requires_grad_(tensor.requires_grad)
 
 
 def copied(model: nn.Module, change: Callable[[Tensor], Tensor] = clone) -> nn.Module:
@@ -98,7 +103,10 @@ def copied(model: nn.Module, change: Callable[[Tensor], Tensor] = clone) -> nn.M
     # modules also hold tensors that are neither parameters nor buffers
     held = (value for module in model.modules() for value in vars(module).values())
     for tensor in (*model.parameters(), *model.buffers(), *held):
-        if isinstance(tensor, Tensor):
+        if type(tensor) is OrderedDict and not tensor:
+            # hooks that nobody registered are most of what a copy takes
+            memo[id(tensor)] = OrderedDict()
+        elif isinstance(tensor, Tensor):
             # detached: what autograd has recorded cannot be copied
             made, needs = change(tensor.detach()), tensor.requires_grad
             is_parameter = isinstance(tensor, nn.Parameter)

@@ -93,7 +93,7 @@ def run(
     from vidcost.bench.timing.sweep import Swept
     from vidcost.papers import catalog
 
-    budget_s = plan.seconds(budget)
+    budget_s = options.seconds(budget)
     paper = catalog.paper(paper_name)
     files.check_folder(results)
     # a damaged file is said before anything is counted
@@ -222,7 +222,8 @@ def _paper_and_tables(words: Sequence[str]) -> tuple[Paper, list[int | str]]:
 def _together(records: Mapping[str, Record], results: Path) -> tuple[dict[str, Record], list[str]]:
     """``records`` beside those stored, none if they add nothing; and a line if they differ."""
     from vidcost.bench.count import record
-    from vidcost.bench.gate.counts import differences
+    from vidcost.bench.gate.baseline import differences
+    from vidcost.bench.gate.counts import entry
 
     try:
         stored = record.read(results)
@@ -230,7 +231,8 @@ def _together(records: Mapping[str, Record], results: Path) -> tuple[dict[str, R
         # one that is damaged is written anew
         return dict(records), []
     together = {**stored, **records}
-    changes = differences(stored, together).changes
+    before, after = ({n: entry(each) for n, each in side.items()} for side in (stored, together))
+    changes = differences(before, after).changes
     if all(change.before is None for change in changes):
         return together if changes else {}, []
     return {}, [

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidcost.bench.call import tensors_in
-from vidcost.bench.count import meta
+from vidcost.bench.count import meta, shapes
 from vidcost.bench.count.operands import Multiplication, Operands, Operation, Shape, tensors_of
 from vidcost.bench.count.rules import Rule, product_kind, rule_of
 from vidcost.models.cost import Cost
@@ -180,7 +180,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self.keep_integers:
             result = meta.call_with_integers(func, name, args, kwargs)
         else:
-            result = meta.call(func, args, kwargs)
+            result = shapes.call(func, args, kwargs)
         # what returns nothing writes to its arguments
         results = tensors_of(args if result is None else (result,))
         first = len(self.operations)

@@ -33,6 +33,7 @@ from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 from vidcost.papers import catalog
 
+from ...repository import git
 from .command_line import DOCUMENT, commands, document
 
 CHECKOUT = Path(__file__).parents[3]
@@ -306,33 +307,38 @@ def test_the_first_command_of_the_readme_leaves_the_checkout_clean(
         version = asking.REFERENCE_COUNTERS[name].version
         return fake(name, row, **options).model_copy(update={"version": version})
 
-    def git(*words):
-        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
-        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True).stdout
-
     monkeypatch.setattr(asking, "ask", ask)
     shutil.copy(CHECKOUT / ".gitignore", tmp_path)
     shutil.copytree(CHECKOUT / "results", tmp_path / "results")
     for words in ("init -q", "add .", "commit -qm all"):
-        git(*words.split())
+        git(tmp_path, *words.split())
     assert 0 == vidcost("run", "--budget", "0s").status
     # and the timings of this CPU, which take a while
     store = store_of(tmp_path / "results", machine_of("cpu"))
     store.append(Timing(key="k", cell=Cell(row="mfnet")))
-    assert b"" == git("status", "--porcelain")
+    assert "" == git(tmp_path, "status", "--porcelain")
 
 
 HEAVY = (
     *("torch", "numpy", "pandas", "scipy", "sympy", "altair", "fvcore", "psutil"),
     *("thop", "duckdb", "jinja2", "vl_convert", "ray", "triton"),
 )
+UNUSED = (*("typer", "torch._dynamo", "torch._inductor"), *HEAVY[2:7], *HEAVY[8:])
+THEIRS = CHECKOUT / "tests/bench/theirs.py"
 
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(0, "--help"), (0, "time --help"), (2, "count --nope"), (2, "gate tim")],
+    [
+        (0, "--help"),
+        (0, "time --help"),
+        (2, "count --nope"),
+        (2, "gate tim"),
+        # the process that counts imports torch, this one does not
+        (0, f"count {THEIRS}:Net --input 2x3x3x4x5"),
+    ],
 )
-def test_help_and_a_mistyped_option_wait_for_nothing(status, words):
+def test_torch_is_imported_where_it_is_used(status, words):
     program = (
         f"import sys; sys.argv = ['vidcost', *{words.split()}]\n"
         "from vidcost.bench import cli\n"
@@ -342,6 +348,17 @@ def test_help_and_a_mistyped_option_wait_for_nothing(status, words):
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (status, "[]") == (ran.returncode, ran.stderr.splitlines()[-1])
     assert ran.stdout or status
+
+
+def test_the_process_that_counts_imports_little_more():
+    program = (
+        "import sys, torch\n"
+        "from vidcost.bench.report.own import _own_table\n"
+        f"assert not _own_table('{THEIRS}:Net', ['2x3x3x4x5'], False, None, 1)[1]\n"
+        f"print([x for x in {UNUSED} if x in sys.modules])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.stdout == "[]\n", ran.stderr
 
 
 @pytest.mark.parametrize(

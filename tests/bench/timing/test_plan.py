@@ -1,9 +1,10 @@
 import pytest
 
+from vidcost.bench.cli.options import seconds
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.timing.plan import SHAPES, blocks_alone, cells_for, seconds, shape_of
+from vidcost.bench.timing.plan import SHAPES, blocks_alone, cells_for, shape_of
 from vidcost.models.blocks.non_local import NonLocal
 from vidcost.papers.catalog import select
 
