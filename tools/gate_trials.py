@@ -116,7 +116,7 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
 def _sides_of_rows(folder: Path, slowdown: float) -> tuple[Any, Any, Any]:
     """The working tree twice, its variables, and the commands of both sides."""
     sides = dict(zip(SIDES, prepare(Path(), None, None, folder), strict=True))
-    commands = {"base": interleave.COMMAND, "head": (*DELAYED, str(slowdown))}
+    commands = {"base": sides["base"].command(()), "head": (*DELAYED, str(slowdown))}
     variables = {name: side.variables for name, side in sides.items()}
     return [*sides.values()], variables, lambda name, cells: commands[name]
 

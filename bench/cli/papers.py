@@ -185,8 +185,8 @@ def audit(
     most of its FLOPs. Writes audits/SOURCE.md.
     """
     extras.require("report")
+    from vidcost.atlas.cli import audit_sources
     from vidcost.bench.audit import Recipe, judge, problems
-    from vidcost.bench.cli.atlas import audit_sources
     from vidcost.bench.progress import progress
     from vidcost.bench.report.audit import audit_markdown, figure_table, findings, recipe_table
     from vidcost.papers import catalog, source

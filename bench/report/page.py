@@ -18,8 +18,6 @@ from vidcost.bench.audit import Judged, judge, judge_claims
 from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import Entry, reconcile, with_stored_answers
 from vidcost.bench.count.record import Record
-from vidcost.bench.files import ATLAS, stored_lines
-from vidcost.bench.report.atlas import atlas_plot, atlas_table
 from vidcost.bench.report.audit import Finding, claim_table, figure_table, findings
 from vidcost.bench.report.plots import Plot, accuracy_plot, anchor
 from vidcost.bench.report.reconciliation import reconciliation_table
@@ -46,7 +44,6 @@ class Data:
     entries: Sequence[Entry]
     devices: Mapping[str, Sequence[Timing]]
     judged: Sequence[Judged]
-    atlas: Sequence[Mapping[str, Any]] = ()
 
 
 def gather(results: Path) -> Data:
@@ -65,7 +62,6 @@ def gather(results: Path) -> Data:
         entries=[entry for each in examined for entry in reconcile(each)],
         devices=stored_by_device(results),
         judged=judge(paper),
-        atlas=stored_lines(results / ATLAS, "vidcost atlas"),
     )
 
 
@@ -108,19 +104,11 @@ def sections(data: Data) -> list[Section]:
         Shown("audit-figures", figure_table(data.judged)),
         Shown("audit-claims", claim_table(judge_claims(data.paper))),
     )
-    atlas = (atlas_plot(data.atlas), Shown("atlas-networks", atlas_table(data.atlas).wide()))
     return [
         Section("Findings", "What the audit found", findings(data.paper, data.judged)),
         Section("Accuracy", "Accuracy against cost", [accuracy] if accuracy else []),
         Section("Networks", "Every network", [Shown("row", _networks(data), anchored=True)]),
         Section("Timings", "Latency", latencies, text="No timings: `vidcost time` makes them."),
-        Section(
-            "Atlas",
-            "Networks of published tables",
-            [each for each in atlas if each] if data.atlas else [],
-            is_folded=True,
-            text="No atlas: `vidcost atlas` makes it.",
-        ),
         Section("Audit", "Every printed figure and claim", audit, is_folded=True),
         Section("Reconciliation", "What each counter prints", reconciled, is_folded=True),
     ]

@@ -66,6 +66,7 @@ def test_the_life_of_a_baseline(run: Callable[..., str], lab: Lab) -> None:
     # an improvement fails too until it is accepted
     lab.edit("net.py", "WIDE = 6", "WIDE = 4")
     assert {"blocks"} == named(out := run(TEST, status=1))
+    assert "__counts__/test_cost.toml: test_cost is counted otherwise." in out
     assert "-33.3%" in out
     assert "To accept it: `pytest tests/test_cost.py --count-update`" in out
     lab.git("checkout", "--quiet", "-b", "narrow")

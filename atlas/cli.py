@@ -73,8 +73,13 @@ def atlas(
     extras.require("report")
     from vidcost.atlas.networks import networks_of, shared
     from vidcost.atlas.prints import printing, prints
-    from vidcost.atlas.report import atlas_lines, atlas_markdown, shared_table
-    from vidcost.bench.report.atlas import atlas_plot, atlas_table
+    from vidcost.atlas.report import (
+        atlas_lines,
+        atlas_markdown,
+        atlas_plot,
+        atlas_table,
+        shared_table,
+    )
     from vidcost.bench.report.plots import write_figures
     from vidcost.bench.report.timing import with_gpu_timings
     from vidcost.papers.figures import Figure
