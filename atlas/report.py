@@ -13,7 +13,7 @@ from vidcost.bench.audit import KINDS, Verdict
 from vidcost.bench.files import ATLAS, stored_lines
 from vidcost.bench.report.page import Section, Shown
 from vidcost.bench.report.plots import COLORS, LABELS, POINTS, Choice, Plot, log
-from vidcost.bench.report.table import Column, Table, billions, compact, integer
+from vidcost.bench.report.table import Column, Table, billions, compact, integer, millions, percent
 
 VERDICTS = (*Verdict, None)
 
