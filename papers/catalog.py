@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 
 from vidcost import models, papers
-from vidcost.papers import packages
 from vidcost.papers.figures import Paper, load
 from vidcost.papers.row import Row
 
@@ -121,7 +120,10 @@ def select(
     rows = dict(every_row() if among_all else own)
     bases = {f"{name}-optimized": row for name, row in rows.items() if row.has_blocks}
     rows |= {each: bases[each].optimized() for each in patterns if each in {*bases} - {*rows}}
-    own |= {each: packages.row(each) for each in patterns if "/" in each}
+    if named := [each for each in patterns if "/" in each]:
+        from vidcost.atlas import packages
+
+        own |= {each: packages.row(each) for each in named}
     rows |= own
     chosen = set() if patterns else {*rows}
     for pattern in patterns:
@@ -140,7 +142,7 @@ def select(
 def row_files() -> list[Path]:
     """The source files that define rows and the networks that they build."""
     networks = (file for root in models.__path__ for file in Path(root).rglob("*.py"))
-    patterns = ("*.py", "networks.toml", "*/__init__.py", "*/rows.py", "*/source.toml")
+    patterns = ("*.py", "*/__init__.py", "*/rows.py", "*/source.toml")
     rows = (file for root in papers.__path__ for each in patterns for file in Path(root).glob(each))
     return [*sorted(networks), *sorted(rows)]
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vidcost.atlas import audit as published
-from vidcost.atlas import prints
+from vidcost.atlas import packages, prints
 from vidcost.atlas.audit import Convention, Counts, Quantities
 from vidcost.atlas.memory import peak_bytes
 from vidcost.atlas.networks import Network, front, networks_of, shared
@@ -17,7 +17,7 @@ from vidcost.atlas.report import audit_markdown
 from vidcost.bench.audit import Verdict
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
-from vidcost.papers import catalog, packages
+from vidcost.papers import catalog
 from vidcost.papers import source as sources
 from vidcost.papers.row import Row
 from vidcost.papers.source import Source

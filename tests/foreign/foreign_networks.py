@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from vidcost.atlas.packages import import_torchvision
 from vidcost.bench.user.network import parse
-from vidcost.papers.packages import import_torchvision
 
 TABLE = Path(__file__).parents[2] / "results/foreign.toml"
 MODULES = {

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from vidcost.bench.count.references.reference import version
 from vidcost.papers.row import Row
 from vidcost.papers.source import Size, files, source
 
@@ -41,7 +42,10 @@ def row(name: str) -> Row:
     if (first := prints.get(name)) is None:
         near = difflib.get_close_matches(name, prints, n=3, cutoff=0.4)
         raise ValueError(f"no network {name!r} in published tables; near: {', '.join(near) or '-'}")
-    note = f"as {named().get(name, {'of': name})['of']} builds it"
+    options = named().get(name, {"of": name})
+    package = options["of"].partition("/")[0]
+    # an answer about a row is kept under its note, too
+    note = f"{package} {version(package)}: {', '.join(f'{k}={v}' for k, v in options.items())}"
     return Row(name, partial(build, name), first.classes, ((3, *first.clip),), note)
 
 
