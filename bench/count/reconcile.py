@@ -162,10 +162,7 @@ def reconcile(examined: Examined) -> list[Entry]:
 
 
 def reconcile_network(
-    name: str,
-    model: nn.Module,
-    inputs: Sequence[Tensor],
-    counters: Sequence[Convention] = DEFAULT,
+    name: str, model: nn.Module, inputs: Sequence[Tensor], counters: Sequence[Convention] = DEFAULT
 ) -> list[Entry]:
     """The entries of any network with ``counters``, asked here one after another.
 

@@ -85,10 +85,7 @@ def _is_code(task: Task) -> bool:
 
 
 def _measured(
-    task: Task,
-    exchange: Exchange,
-    started: Callable[[], None],
-    make: Make,
+    task: Task, exchange: Exchange, started: Callable[[], None], make: Make
 ) -> list[Timing]:
     cell, limits = task.cell, task.limits
     clock = clock_for(cell.device)

@@ -120,8 +120,7 @@ def test_the_document_of_the_command_line_is_the_program():
 
 
 @pytest.mark.parametrize(
-    ("words", "attribute", "value"),
-    [("[default: 3]", "default", 3), ("--of <", "opts", ["--of"])],
+    ("words", "attribute", "value"), [("[default: 3]", "default", 3), ("--of <", "opts", ["--of"])]
 )
 def test_a_change_of_the_command_line_is_seen(words, attribute, value):
     group = typer.main.get_command(app)
@@ -184,11 +183,7 @@ def test_the_package_runs_as_a_module(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "ascii_"),
-    [
-        ("430.1 ms ± 0.8%", "430.1 ms +/- 0.8%"),
-        ("7 ✓²³", "7 =23"),
-        ("– → É 漢", "- -> E ?"),
-    ],
+    [("430.1 ms ± 0.8%", "430.1 ms +/- 0.8%"), ("7 ✓²³", "7 =23"), ("– → É 漢", "- -> E ?")],
 )
 def test_a_stream_without_unicode_gets_ascii(text, ascii_, monkeypatch):
     ran = subprocess.run(
@@ -362,10 +357,7 @@ def test_the_process_that_counts_imports_little_more():
     assert ran.stdout == "[]\n", ran.stderr
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [(1, ClosedFormMismatch), (130, Interrupted)],
-)
+@pytest.mark.parametrize(("status", "kind"), [(1, ClosedFormMismatch), (130, Interrupted)])
 def test_what_ends_a_command_has_a_status_of_its_own(status, kind, monkeypatch, vidcost):
     def ends(*_, **__):
         raise kind("said so")
