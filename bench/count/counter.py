@@ -305,13 +305,14 @@ class Functions(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
-        name, log = _FUNCTIONS.get(func), self._log
+        name, log, kwargs = _FUNCTIONS.get(func), self._log, kwargs or {}
+        if name is None:
+            return func(*args, **kwargs)
         if name == "attention":
             self._note_mask(*args, **kwargs)
         if name == "is_cpu" and args[0].is_meta:
             raise RuntimeError("is_cpu asks about the device: only the network's own can answer")
-        if name in (None, "attention", "is_cpu"):
+        if name in ("attention", "is_cpu"):
             return func(*args, **kwargs)
         first = len(log.operations)
         is_product, hides = name in ("einsum", "outer"), name in ("rms_norm", "dropout")
@@ -377,9 +378,11 @@ def watched(model: nn.Module, log: Log) -> Iterator[None]:
         names.setdefault(module, []).append(name)
 
     def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        # a module with several owners goes by the name under the one that is running
-        owner = f"{log.running[-1]}." if log.running and log.running[-1] else ""
-        name = next((n for n in names[module] if n.startswith(owner)), names[module][0])
+        name, *others = names[module]
+        if others:
+            # a module with several owners goes by the name under the one that is running
+            owner = f"{log.running[-1]}." if log.running and log.running[-1] else ""
+            name = next((n for n in names[module] if n.startswith(owner)), name)
         first = next((x for x in tensors_of((*args, *kwargs.values())) if not x.is_nested), None)
         log.calls.append(Call(name, None if first is None else tuple(first.shape)))
         log.running.append(name)
