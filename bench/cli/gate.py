@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from vidcost.bench.gate.versions import Prepared
     from vidcost.bench.timing.cell import Cell
 
-DEFAULT_MARGIN = 0.03
-FIND_ABOVE_MARGIN = 0.02
-
 MOST_PAIRS_FOR_POWER = 400
 """With --power; each pair takes some seconds at a target."""
 
@@ -115,11 +112,9 @@ def judging(
 
     files.check_folder(out.parent)
     time = settings(Path()).time
-    margin = margin or time.margin or DEFAULT_MARGIN
-    find = find or time.find or round(margin + FIND_ABOVE_MARGIN, 6)
-    if not margin < find < 1:
-        raise ValueError(f"--find {find:g} must lie between the margin {margin:g} and 1")
-    rule = Rule(margin=margin, find=find, inconclusive=inconclusive, own=time.override)
+    rule = Rule(inconclusive=inconclusive, own=time.override).bounded(
+        margin or time.margin, find or time.find, "--margin, --find or [tool.vidcost.time]"
+    )
     return Judging(rule, out, time.install)
 
 
@@ -268,7 +263,7 @@ def gate_accept(
 
 @gate_app.command("time", epilog="Example: `vidcost gate time mfnet-pnl --base main`")
 @with_parts(judging=judging, reporting=Reporting)
-@with_axes("batch", "dtype", "phase")
+@with_axes("frames", "size", "batch", "dtype", "phase")
 def gate_time(
     rows: Annotated[
         list[str] | None,
@@ -285,8 +280,6 @@ def gate_time(
     ] = None,
     blocks: Blocks = None,
     shapes: Shapes = None,
-    frames: options.Frames = None,
-    size: options.Size = None,
     device: options.Device = "cpu",
     axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: Threads = 1,
@@ -322,30 +315,30 @@ def gate_time(
     # no row's name is a path
     tests = [w for w in rows or () if "/" in w or Path(w.partition("::")[0]).exists()]
     if not tests:
-        clip = {"frames": frames, "size": size}
-        run = _timed_rows(rows or (), blocks, shapes, clip, common | axes, base, head, judging)
-    elif (blocks or shapes or head or frames or size or len(tests) < len(rows or ())) or axes != {
-        name: default(name) for name in axes
-    }:
+        result = _timed_rows(rows or (), blocks, shapes, common | axes, base, head, judging)
+    elif (
+        tests == rows
+        and axes == {name: default(name) for name in axes}
+        and not (blocks or shapes or head)
+    ):
+        result = _timed_tests(tests, common, base, judging)
+    else:
         raise ValueError(
             "tests are timed as they are: leave out rows and options of rows and blocks"
         )
-    else:
-        run = _timed_tests(tests, common, base, judging)
-    reporting.conclude(run)
+    reporting.conclude(result)
 
 
 def _timed_rows(
     rows: Sequence[str],
     blocks: list[str] | None,
     shapes: list[str] | None,
-    clip: Mapping[str, int | None],
     common: Mapping[str, Any],
     base: str,
     head: str | None,
     judging: Judging,
 ) -> Result:
-    """Time rows of this repository, at ``clip``, and blocks alone at ``shapes``."""
+    """Time rows of this repository, and blocks alone at ``shapes``."""
     from vidcost.bench.block_spec import reference_of
     from vidcost.bench.gate import interleave, versions
     from vidcost.bench.timing import plan
@@ -357,7 +350,7 @@ def _timed_rows(
         raise ValueError("--shape is for blocks alone: give --blocks too")
 
     def cell_of_row(name: str) -> Cell:
-        return checked_cell({"row": name, **clip, **common})
+        return checked_cell({"row": name, **common})
 
     # bad input is reported before two versions are prepared, which takes seconds
     alone, notes = plan.blocks_alone(blocks or (), shapes or ())

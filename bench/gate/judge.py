@@ -39,16 +39,20 @@ from vidcost.bench.gate.statistics import (
 )
 
 
-class Pairs(NamedTuple):
-    """The pairs of processes of one cell at one stage.
+class Pair(NamedTuple):
+    """A pair of processes at one cell.
 
-    ``base`` and ``head`` are medians of the processes in seconds. ``log_ratios``: by pair, the
-    median over its turns of log(head / base), positive if head was slower.
+    ``base_s`` and ``head_s`` are their medians in seconds, ``log_ratio`` the median over their
+    turns of log(head / base), positive if head was slower.
     """
 
-    base: tuple[float, ...] = ()
-    head: tuple[float, ...] = ()
-    log_ratios: tuple[float, ...] = ()
+    base_s: float
+    head_s: float
+    log_ratio: float
+
+
+Pairs = Sequence[Pair]
+"""Of one cell at one stage."""
 
 
 class Evidence(NamedTuple):
@@ -100,18 +104,23 @@ def judge(measured: Run | SampleComparison) -> list[Verdict]:
     return verdicts + [_memory_of(measured, cell) for cell in range(len(targets))]
 
 
-def pairs_of(run: Run, stage: Stage) -> list[Pairs]:
+def pairs_of(run: Run, stage: Stage) -> list[list[Pair]]:
     """The pairs of each cell at ``stage``; pairs with a failure are left out."""
     pairs: dict[tuple[int, int], dict[Side, Visit]] = defaultdict(dict)
     for visit in run.visits:
         if visit.stage == stage and visit.status == "ok" and visit.samples_ns:
             pairs[visit.cell, visit.pair][visit.side] = visit
-    measured: list[list[tuple[float, float, float]]] = [[] for _ in run.cells]
+    measured: list[list[Pair]] = [[] for _ in run.cells]
     for (cell, _), pair in pairs.items():
         if len(pair) == len(SIDES):
             base_s, head_s = (median(pair[side].samples_ns) / 1e9 for side in SIDES)
-            measured[cell].append((base_s, head_s, _log_ratio(pair["base"], pair["head"])))
-    return [Pairs(*zip(*each, strict=True)) for each in measured]
+            measured[cell].append(Pair(base_s, head_s, _log_ratio(pair["base"], pair["head"])))
+    return measured
+
+
+def logs_of(pairs: Pairs) -> list[float]:
+    """The logarithms of their ratios."""
+    return [pair.log_ratio for pair in pairs]
 
 
 def _log_ratio(base: Visit, head: Visit) -> float:
@@ -141,10 +150,9 @@ def planned(targets: Sequence[str], screened: Sequence[Pairs], rule: Rule) -> di
     Fewer pairs are needed if the screen already proves a change larger than ``find``.
     """
     doubtful = {
-        cell: pairs.log_ratios
+        cell: logs_of(pairs)
         for cell, (target, pairs) in enumerate(zip(targets, screened, strict=True))
-        if len(pairs.log_ratios) >= rule.screen_pairs
-        and _is_doubtful(pairs.log_ratios, rule.of(target))
+        if len(pairs) >= rule.screen_pairs and _is_doubtful(logs_of(pairs), rule.of(target))
     }
     plans = {}
     for cell, logs in doubtful.items():
@@ -195,8 +203,8 @@ def judge_pairs(
         limit = math.log1p(own.margin)
         plan = plans.get(cell, Plan(rule.screen_pairs, rule.screen_pairs))
         pairs = (confirmed if cell in plans else screened)[cell]
-        logs = pairs.log_ratios
-        each = Evidence(target, pairs.base, pairs.head, pairs=len(logs))
+        logs, base, head = logs_of(pairs), [p.base_s for p in pairs], [p.head_s for p in pairs]
+        each = Evidence(target, base, head, pairs=len(logs))
         if is_settled(logs, plan, own):
             each = each._replace(estimate=of_pairs(logs))
             p = sign_flip_p(logs, limit), sign_flip_p([-log for log in logs], limit)

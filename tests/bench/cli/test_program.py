@@ -33,6 +33,7 @@ from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 from vidcost.papers import catalog
 
+from ...repository import git
 from .command_line import DOCUMENT, commands, document
 
 CHECKOUT = Path(__file__).parents[3]
@@ -306,20 +307,16 @@ def test_the_first_command_of_the_readme_leaves_the_checkout_clean(
         version = asking.REFERENCE_COUNTERS[name].version
         return fake(name, row, **options).model_copy(update={"version": version})
 
-    def git(*words):
-        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
-        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True).stdout
-
     monkeypatch.setattr(asking, "ask", ask)
     shutil.copy(CHECKOUT / ".gitignore", tmp_path)
     shutil.copytree(CHECKOUT / "results", tmp_path / "results")
     for words in ("init -q", "add .", "commit -qm all"):
-        git(*words.split())
+        git(tmp_path, *words.split())
     assert 0 == vidcost("run", "--budget", "0s").status
     # and the timings of this CPU, which take a while
     store = store_of(tmp_path / "results", machine_of("cpu"))
     store.append(Timing(key="k", cell=Cell(row="mfnet")))
-    assert b"" == git("status", "--porcelain")
+    assert "" == git(tmp_path, "status", "--porcelain")
 
 
 HEAVY = (
