@@ -115,6 +115,10 @@ def test_whole_networks_have_the_figures_that_other_counters_print():
     # the integers that these print of transformers' own VideoMAEModel
     assert 20_115_357_696 == network.macs == found.total.macs
     assert 20_144_259_072 == printed["ultralytics-thop"]
+    assert 20_115_357_696 == printed["deepspeed"]
+    assert 20_122_583_040 == printed["torchprofile"]
+    assert 8_822_446_080 == printed["ptflops"]
+    assert 8_786_018_304 == printed["calflops"]
     assert 8_822_145_024 == printed["fvcore"]
     assert 468_059_136 == printed["torchinfo"]
 

@@ -164,7 +164,8 @@ def explain(
         typer.Option(
             metavar="NAME",
             help="Ask this counter instead of fvcore, thop, thop-2020 and torch; repeat it for "
-            "several. Optional ones: ptflops-aten, torchinfo, ultralytics-thop.",
+            "several. Optional ones: ptflops, ptflops-aten, torchinfo, ultralytics-thop, "
+            "torchprofile, calflops, deepspeed.",
         ),
     ] = None,
     printed: Annotated[

@@ -133,14 +133,26 @@ def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
     return questions
 
 
-@pytest.fixture
-def optional_counters(monkeypatch, tmp_path):
-    """Have the optional counters installed, in the versions whose conventions are known."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = files.cache_folder() / "counters"
+@pytest.fixture(scope="session")
+def installed_counters(tmp_path_factory):
+    """A cache with the optional counters, in the versions whose conventions are known."""
+    cache = tmp_path_factory.mktemp("cache")
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target")
-    for each in ("ptflops==0.7.5", "torchinfo==1.8.0", "ultralytics-thop==2.2.3"):
-        subprocess.run([*pip, str(folder / each.partition("=")[0]), each], check=True)
+    known = {"ptflops": "0.7.5", "torchinfo": "1.8.0", "ultralytics-thop": "2.2.3"}
+    known |= {"torchprofile": "0.1.0", "calflops": "0.3.2", "deepspeed": "0.19.8"}
+    needs = {each.distribution: each.needs for each in asking.OPTIONAL.values()}
+    for name, version in known.items():
+        folder = cache / "vidcost" / "counters" / name
+        command = [*pip, str(folder), f"{name}=={version}", *needs[name]]
+        subprocess.run(command, check=True)
+    return cache
+
+
+@pytest.fixture
+def optional_counters(monkeypatch, installed_counters):
+    """Have the optional counters installed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(installed_counters))
+    monkeypatch.setattr(files, "cache_folder", lambda: installed_counters / "vidcost")
     reference.version.cache_clear()
     yield
     reference.version.cache_clear()

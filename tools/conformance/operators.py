@@ -89,7 +89,7 @@ CONVOLUTIONS = (
     _conv("Conv1d", 2 * 5 * 11 * 3 * 7, (2, 3, 17), 3, 5, 7),
     _conv("Conv2d", 2 * 5 * 13 * 17 * 3 * 7 * 11, (2, 3, 19, 27), 3, 5, _K2),
     _conv3d(_CONV3D, _CLIP, 3, 5, _K3),
-    _call("F.conv3d", F.conv3d, _CONV3D, _CLIP, parameters=((5, 3, *_K3),)),
+    _call("F.conv3d", lambda *x: F.conv3d(*x), _CONV3D, _CLIP, parameters=((5, 3, *_K3),)),
     _layer("Conv3d", _CONV3D, _CLIP, 3, 5, _K3, label=" with bias"),
     # padding is multiplied too
     _conv3d(_CONV3D, (2, 3, 10, 13, 17), 3, 5, _K3, padding=(1, 1, 3)),
@@ -117,7 +117,11 @@ _PAIR = 2 * _ONE
 
 
 def _einsum(equation: str, macs: int, *shapes: Shape) -> Operator:
-    return _call(f"einsum {equation}", partial(torch.einsum, equation), macs, *shapes)
+    return _call(f"einsum {equation}", lambda *x: torch.einsum(equation, *x), macs, *shapes)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    return left @ right
 
 
 def _self_attention() -> nn.Module:
@@ -130,26 +134,27 @@ def _self_attention() -> nn.Module:
 PRODUCTS = (
     _layer("Linear", _ONE, (3, 5), 5, 7, label=" on 2-D"),
     _layer("Linear", _PAIR, _TOKENS, 5, 7, label=" on 3-D"),
-    _call("F.linear", F.linear, _PAIR, _TOKENS, parameters=((7, 5), (7,))),
-    _call("x @ parameter", torch.matmul, _PAIR, _TOKENS, parameters=((5, 7),)),
-    _call("torch.mm", torch.mm, _ONE, (3, 5), (5, 7)),
-    _call("torch.bmm", torch.bmm, _PAIR, _TOKENS, (2, 5, 7)),
-    _call("4-D @ 2-D", torch.matmul, 11 * _PAIR, (2, 11, 3, 5), (5, 7)),
+    _call("F.linear", lambda *x: F.linear(*x), _PAIR, _TOKENS, parameters=((7, 5), (7,))),
+    _call("x @ parameter", _product, _PAIR, _TOKENS, parameters=((5, 7),)),
+    _call("torch.mm", lambda *x: torch.mm(*x), _ONE, (3, 5), (5, 7)),
+    _call("torch.bmm", lambda *x: torch.bmm(*x), _PAIR, _TOKENS, (2, 5, 7)),
+    _call("4-D @ 2-D", _product, 11 * _PAIR, (2, 11, 3, 5), (5, 7)),
     # batches (2, 1) and (1, 11) make (2, 11)
-    _call("4-D @ 4-D, broadcasting", torch.matmul, 11 * _PAIR, (2, 1, 3, 5), (1, 11, 5, 7)),
+    _call("4-D @ 4-D, broadcasting", _product, 11 * _PAIR, (2, 1, 3, 5), (1, 11, 5, 7)),
     # backward: a product with the matrix, and an outer product, which is its gradient
-    _call("2-D @ vector", torch.matmul, 3 * 5, (3, 5), (5,)),
-    _call("3-D @ vector", torch.matmul, 2 * 3 * 5, _TOKENS, (5,)),
+    _call("2-D @ vector", _product, 3 * 5, (3, 5), (5,)),
+    _call("3-D @ vector", _product, 2 * 3 * 5, _TOKENS, (5,)),
     # of these equations fvcore has a rule of its own for the first
     _einsum("bkn,bkm->bnm", _PAIR, (2, 5, 3), (2, 5, 7)),
     _einsum("bnk,bmk->bnm", _PAIR, _TOKENS, (2, 7, 5)),
     _einsum("bhnk,bhmk->bhnm", 11 * _PAIR, (2, 11, 3, 5), (2, 11, 7, 5)),
     _einsum("bcthw,oc->bothw", 2 * _VOLUME * 3 * 5, (2, 3, 11, 13, 17), (5, 3)),
-    _call("torch.addmm", torch.addmm, _ONE, (3, 7), (3, 5), (5, 7)),
-    _call("torch.baddbmm", torch.baddbmm, _PAIR, (2, 3, 7), _TOKENS, (2, 5, 7)),
+    _call("torch.addmm", lambda *x: torch.addmm(*x), _ONE, (3, 7), (3, 5), (5, 7)),
+    _call("torch.baddbmm", lambda *x: torch.baddbmm(*x), _PAIR, (2, 3, 7), _TOKENS, (2, 5, 7)),
     # 3 heads, 5 queries, 7 keys, width 11: scores, and scores times values
     _call(
-        *("F.scaled_dot_product_attention", F.scaled_dot_product_attention, 2 * 11 * _PAIR),
+        "F.scaled_dot_product_attention",
+        *(lambda *x: F.scaled_dot_product_attention(*x), 2 * 11 * _PAIR),
         *((2, 3, 5, 11), (2, 3, 7, 11), (2, 3, 7, 11)),
     ),
     # 3 clips of 5 positions, 2 heads of width 7: four projections 14 -> 14, and two products
@@ -160,8 +165,8 @@ PRODUCTS = (
 
 
 def _resampling(mode: str, *size: int) -> Operator:
-    function = partial(F.interpolate, scale_factor=2, mode=mode)
-    return _call(f"F.interpolate, {mode} {len(size)}d", function, 0, (2, 3, *size))
+    name = f"F.interpolate, {mode} {len(size)}d"
+    return _call(name, lambda x: F.interpolate(x, None, 2, mode), 0, (2, 3, *size))
 
 
 _MAP = (2, 3, 11, 13)
@@ -181,16 +186,16 @@ NO_PRODUCTS = (
     _layer("AvgPool3d", 0, _SMALL, 2),
     _layer("AdaptiveAvgPool2d", 0, _MAP, 1),
     _layer("AdaptiveAvgPool3d", 0, _LARGE, 1),
-    _call("F.adaptive_avg_pool3d", partial(F.adaptive_avg_pool3d, output_size=1), 0, _LARGE),
+    _call("F.adaptive_avg_pool3d", lambda x: F.adaptive_avg_pool3d(x, 1), 0, _LARGE),
     _call("global mean, x.mean((2, 3, 4))", partial(torch.mean, dim=(2, 3, 4)), 0, _LARGE),
     _layer("Upsample", 0, _MAP, scale_factor=2, label=", nearest 2d"),
     _resampling("nearest", 11, 13),
     _resampling("nearest", 7, 11, 13),
     _resampling("bilinear", 11, 13),
     _resampling("trilinear", 7, 11, 13),
-    _call("F.softmax", partial(F.softmax, dim=-1), 0, (3, 5, 7)),
+    _call("F.softmax", lambda x: F.softmax(x, -1), 0, (3, 5, 7)),
     _layer("Softmax", 0, (3, 5, 7), dim=-1, label=""),
-    _call("x * parameter", torch.mul, 0, (3, 5), parameters=((5,),)),
+    _call("x * parameter", lambda x, y: x * y, 0, (3, 5), parameters=((5,),)),
     _layer("ReLU", 0, (3, 5)),
 )
 

@@ -47,8 +47,9 @@ def summary_table(statements: Sequence[Statement]) -> Table:
         legend=(
             "Each operator stands inside a network of its own, in evaluation mode. ours counts on "
             "the meta device. Others run as they are installed, without gradients, and "
-            "attention in parts under ptflops and torch; thop-2020 is the thop of May 2020, "
-            "re-implemented; torch is FlopCounterMode, its FLOPs halved.",
+            "attention in parts under ptflops-aten and torch; thop-2020 is the thop of May 2020, "
+            "re-implemented; torch is FlopCounterMode, its FLOPs halved. ptflops gives what layers "
+            "count as the mean over a batch, which is 2 for most operators.",
             *(f"{s.counter} could not be asked: {s.error}" for s in statements if s.error),
         ),
     )
