@@ -112,7 +112,7 @@ def copied(model: nn.Module, change: Callable[[Tensor], Tensor] = clone) -> nn.M
             memo[id(tensor)] = nn.Parameter(made, needs) if is_parameter else made
             memo[id(tensor)].requires_grad_(needs)
     # what deepcopy makes of a plain module, without its detours: half of a small network's count
-    plain = [each for each in model.modules() if _is_plain(type(each))]
+    plain = [each for each in model.modules() if _is_plain(type(each))]  # type: ignore[arg-type]
     memo |= {id(module): type(module).__new__(type(module)) for module in plain}
     try:
         for module in plain:
