@@ -315,6 +315,6 @@ class Campaign:
         """
         if self.run.cells[cell].device == "cpu":
             return 1
-        known = [each.samples_ns for each in self.run.visits if each.cell == cell]
+        known = (each.samples_ns for each in self.run.visits if each.cell == cell)
         pass_ns = next((median(samples) for samples in known if samples), TURN_S * 1e9)
         return math.ceil(TURN_S * 1e9 / pass_ns)

@@ -6,7 +6,7 @@ Pairs of processes and processes measured apart differ in the test alone: both b
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -95,13 +95,11 @@ def judge(measured: Run | SampleComparison) -> list[Verdict]:
         ]
     screened, confirmed = pairs_of(measured, "screen"), pairs_of(measured, "confirm")
     targets = [cell.target for cell in measured.cells]
-    verdicts = [
-        verdict.model_copy(update={"why": _failure(measured.visits, cell) or verdict.why})
-        if verdict.word == "INVALID"
-        else verdict
-        for cell, verdict in enumerate(judge_pairs(targets, screened, confirmed, measured.rule))
+    failures = _failures(measured.visits)
+    return [
+        *judge_pairs(targets, screened, confirmed, measured.rule, failures),
+        *(_memory_of(measured, cell) for cell in range(len(targets))),
     ]
-    return verdicts + [_memory_of(measured, cell) for cell in range(len(targets))]
 
 
 def pairs_of(run: Run, stage: Stage) -> list[list[Pair]]:
@@ -193,9 +191,13 @@ def is_settled(logs: Sequence[float], plan: Plan, rule: Rule) -> bool:
 
 
 def judge_pairs(
-    targets: Sequence[str], screened: Sequence[Pairs], confirmed: Sequence[Pairs], rule: Rule
+    targets: Sequence[str],
+    screened: Sequence[Pairs],
+    confirmed: Sequence[Pairs],
+    rule: Rule,
+    failures: Mapping[int, str] = {},
 ) -> list[Verdict]:
-    """The verdicts on the latency of ``targets``, in their order."""
+    """The verdicts on the latency of ``targets``, in their order; why pairs of one are missing."""
     plans = planned(targets, screened, rule)
     found = []
     for cell, target in enumerate(targets):
@@ -209,7 +211,8 @@ def judge_pairs(
             each = each._replace(estimate=of_pairs(logs))
             p = sign_flip_p(logs, limit), sign_flip_p([-log for log in logs], limit)
         else:
-            each = each._replace(invalid=f"{len(logs)} of {plan.pairs} pairs were measured")
+            why = failures.get(cell, f"{len(logs)} of {plan.pairs} pairs were measured")
+            each = each._replace(invalid=why)
             # it was to be confirmed, and counts in the adjustment
             p = 1.0, 1.0
         found.append(each._replace(p=p) if cell in plans else each)
@@ -303,7 +306,7 @@ def _memory_of(run: Run, cell: int) -> Verdict:
     visits = [visit for visit in run.visits if visit.stage == "memory" and visit.cell == cell]
     peaks = [(visit.side, visit.peak_bytes) for visit in visits if visit.peak_bytes is not None]
     base, head = ([peak for each, peak in peaks if each == side] for side in SIDES)
-    return _memory(run.cells[cell].target, base, head, run.rule, _failure(visits, cell))
+    return _memory(run.cells[cell].target, base, head, run.rule, _failures(visits).get(cell, ""))
 
 
 def _memory(
@@ -335,10 +338,9 @@ def _memory(
     )
 
 
-def _failure(visits: Sequence[Visit], cell: int) -> str:
-    """The last failure of ``cell`` in words; empty if there is none."""
-    failed = [visit for visit in visits if visit.cell == cell and visit.status != "ok"]
-    return f"{failed[-1].side} {failed[-1].status}: {failed[-1].error}" if failed else ""
+def _failures(visits: Sequence[Visit]) -> dict[int, str]:
+    """The last failure of each cell that has one, in words."""
+    return {v.cell: f"{v.side} {v.status}: {v.error}" for v in visits if v.status != "ok"}
 
 
 def _invalid(target: str, metric: Metric, why: str, pairs: int = 0) -> Verdict:
