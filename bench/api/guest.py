@@ -116,7 +116,7 @@ def copied(model: nn.Module, change: Callable[[Tensor], Tensor] = clone) -> nn.M
     memo |= {id(module): type(module).__new__(type(module)) for module in plain}
     try:
         for module in plain:
-            for name, value in module.__getstate__().items():
+            for name, value in module.__getstate__().items():  # type: ignore[no-untyped-call]
                 if type(value) in (dict, OrderedDict) and not value:
                     value = type(value)()
                 elif value is not None and type(value) is not bool:
