@@ -73,8 +73,7 @@ def count(
     ] = None,
     inputs: options.Inputs = None,
     views: Annotated[
-        str,
-        typer.Option(metavar="10x3", help="Clips and crops of a video: its MACs stand beside."),
+        str, typer.Option(metavar="10x3", help="Clips and crops of a video: its MACs stand beside.")
     ] = "1",
     time_limit: options.TimeLimit = options.TIME_LIMIT,
     as_: options.As = None,

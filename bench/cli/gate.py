@@ -201,12 +201,7 @@ def gate_counts(
 
 
 def _of_networks(
-    networks: Sequence[str],
-    inputs: list[str] | None,
-    path: Path,
-    time_limit: str,
-    *,
-    update: bool,
+    networks: Sequence[str], inputs: list[str] | None, path: Path, time_limit: str, *, update: bool
 ) -> Comparison:
     """Compare networks with those of the baseline ``path``, or ``update`` it."""
     from vidcost.bench.cli.targets import failures, limit_s, network_cells
@@ -508,9 +503,7 @@ def gate_pytest(
 @gate_app.command("replay", epilog="Example: `vidcost gate replay gate.json`")
 @with_parts(reporting=Reporting)
 def gate_replay(
-    file: Annotated[Path, typer.Argument(help="What a gate wrote.")],
-    *,
-    reporting: Reporting,
+    file: Annotated[Path, typer.Argument(help="What a gate wrote.")], *, reporting: Reporting
 ) -> None:
     """Compute the verdicts again from a gate's file, with its rule and its raw samples.
 

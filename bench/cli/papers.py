@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -157,7 +158,12 @@ def formulas(
 
 @paper_app.command("audit", epilog="Example: `vidcost audit --results results`")
 def audit(
-    paper_name: options.PaperName = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PAPER] | SOURCE...", help="A paper; or sources, names or globs: '*' for all."
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -174,18 +180,26 @@ def audit(
     Writes audits/PAPER.md, with what the audit found in words, and .jsonl to the results folder.
     Fails if a figure that is not met has no note in the paper's figures.toml, if one that is met
     has one, if a recipe no longer gives its figure, or if a finding no longer holds.
+
+    Of a source, a published table of networks that packages build, also the convention that gives
+    most of its FLOPs. Writes audits/SOURCE.md.
     """
     extras.require("report")
+    from vidcost.atlas.cli import audit_sources
     from vidcost.bench.audit import Recipe, judge, problems
     from vidcost.bench.progress import progress
     from vidcost.bench.report.audit import audit_markdown, figure_table, findings, recipe_table
-    from vidcost.papers import catalog
+    from vidcost.papers import catalog, source
 
     if recipe is not None:
         print_table(recipe_table(Recipe.parse(recipe)), as_)
         return
-    paper = catalog.paper(paper_name)
     files.check_folder(results)
+    sources = [each for each in source.files() for name in names or () if fnmatch(each, name)]
+    if sources:
+        audit_sources([*dict.fromkeys(sources)], results, as_)
+        return
+    paper = catalog.paper(*names or [])
     with progress("counting", len(paper.figures)) as advance:
         judged = judge(paper, advance=advance)
     found, table = findings(paper, judged), figure_table(judged)
@@ -246,16 +260,12 @@ def _written_tables(
 ) -> list[Table]:
     """The tables of those numbers; their files also have what GPUs took for their rows."""
     from vidcost.bench.report.paper import paper_table
-    from vidcost.bench.report.timing import with_timings
-    from vidcost.bench.timing.store import stored_by_device
+    from vidcost.bench.report.timing import with_gpu_timings
     from vidcost.papers.catalog import printed_rows
 
     made = [paper_table(number, paper, printed_rows(paper), records) for number in numbers]
-    stored = stored_by_device(results).values()
-    on_gpus = [[each for each in timings if each.cell.device != "cpu"] for timings in stored]
     for number, table in zip(numbers, made, strict=True):
-        path, whole = results / "tables" / paper.name / f"table{number}.md", table
-        for timings in on_gpus:
-            whole = with_timings(whole, timings)
+        path = results / "tables" / paper.name / f"table{number}.md"
+        whole = with_gpu_timings(table, results)
         write_document(path, whole.wide().markdown(), command=f"tables {paper.name} {number}")
     return made

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vidcost.atlas import cli  # noqa: F401 - declares its command
 from vidcost.bench.cli.compare import compare_app
 from vidcost.bench.cli.counts import counts_app
 from vidcost.bench.cli.gate import gate_app

@@ -162,10 +162,7 @@ def reconcile(examined: Examined) -> list[Entry]:
 
 
 def reconcile_network(
-    name: str,
-    model: nn.Module,
-    inputs: Sequence[Tensor],
-    counters: Sequence[Convention] = DEFAULT,
+    name: str, model: nn.Module, inputs: Sequence[Tensor], counters: Sequence[Convention] = DEFAULT
 ) -> list[Entry]:
     """The entries of any network with ``counters``, asked here one after another.
 
@@ -262,8 +259,8 @@ def candidates_of_row(row: Row, params: Figure | None = None) -> Iterator[Candid
             suiting[each] = None
     for each in suiting:
         for frames, size in product(FRAMES, SIZES):
-            # a network need not take every clip
-            with suppress(ValueError):
+            # a network need not take every clip, and one of a package fails as it likes
+            with suppress(Exception):
                 other = each.at(frames=frames, size=size)
                 if other not in tried:
                     yield from _candidates_at(other)

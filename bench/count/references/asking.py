@@ -158,7 +158,7 @@ def quiet() -> Iterator[None]:
 def _key(name: Convention, row: Row) -> str:
     """Names an answer by everything that it depends on."""
     versions = ALL[name].version, version("torch"), version("numpy")
-    depends = name, *versions, row.name, row.classes, row.inputs, _sources()
+    depends = name, *versions, row.name, row.note, row.classes, row.inputs, _sources()
     return hashlib.sha256("\n".join(map(str, depends)).encode()).hexdigest()
 
 

@@ -112,11 +112,7 @@ def _einsum(module: nn.Module, call: FunctionCall) -> int:
     return math.floor(float(printed.rpartition(":")[2]) / 2)
 
 
-_NORMS = {
-    "native_group_norm": "GroupNorm",
-    "native_layer_norm": "LayerNorm",
-    "_fused_rms_norm": "",
-}
+_NORMS = {"native_group_norm": "GroupNorm", "native_layer_norm": "LayerNorm", "_fused_rms_norm": ""}
 
 
 def _norm(name: str) -> Rule:

@@ -5,13 +5,7 @@ import torch
 from torch import nn
 
 from vidcost.bench.count import reconcile as module
-from vidcost.bench.count.reconcile import (
-    candidates,
-    candidates_of_row,
-    examine,
-    ranked,
-    reconcile,
-)
+from vidcost.bench.count.reconcile import candidates, candidates_of_row, examine, ranked, reconcile
 from vidcost.bench.count.references import asking
 from vidcost.bench.count.references.reference import Answer
 from vidcost.bench.count.rules import RULES

@@ -265,24 +265,14 @@ BY_HAND = {
         # batches of 2 instead of 2 x 3 rows: 2 x (35 + 7) and 2 x 14 for 6 x 35 and 6 x 14
         "torchinfo": {"parameters of Linear, times the first axis": 112 - 294},
     },
-    "a lone layer": {
-        "thop": {},
-        "thop-2020": {"a layer that is the whole network unseen": -105},
-    },
+    "a lone layer": {"thop": {}, "thop-2020": {"a layer that is the whole network unseen": -105}},
     # 2 of 7x11x13 by 3 are 6,006 products, printed twice as 1.201e+04; half of that is 6,005
     "rounded einsum": {"fvcore": {"einsum, as numpy rounds it": -1}},
     # on 2 x 5 tokens: attention with 4 maps of 5x5 of width 7, and a layer with the same and 11
     # hidden units; then three products of 5x5 with 5x14
     "transformer": {
-        "fvcore": {
-            "SDPA unseen": -1400,
-            "LayerNorm, 5 per element": 5 * 280,
-        },
-        "calflops": {
-            "bmm unseen": -1400,
-            "SDPA unseen": -1400,
-            "@ unseen": -700,
-        },
+        "fvcore": {"SDPA unseen": -1400, "LayerNorm, 5 per element": 5 * 280},
+        "calflops": {"bmm unseen": -1400, "SDPA unseen": -1400, "@ unseen": -700},
         "deepspeed": {},
         "torchprofile": {
             "norms with parameters, 1 per element": 280,

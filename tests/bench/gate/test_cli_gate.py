@@ -144,10 +144,7 @@ def test_a_stopped_run_is_kept(git, vidcost, sides, monkeypatch):
         ("time --blocks my_block.py:MyBlock", "both sides would load the same file"),
         ("time mfnet --frames 0", "--frames"),
         ("time mfnet --device tpu", "no device 'tpu'"),
-        (
-            "time mfnet --margin 0.05 --find 0.04",
-            "find 0.04 must lie between margin 0.05",
-        ),
+        ("time mfnet --margin 0.05 --find 0.04", "find 0.04 must lie between margin 0.05"),
         ("replay nothing.json", "cannot read nothing.json"),
         ("replay pyproject.toml", "pyproject.toml is not a gate's result"),
     ],

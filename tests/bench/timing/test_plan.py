@@ -20,14 +20,7 @@ def test_every_combination_of_the_conditions_is_a_cell():
         "cudnn_benchmark": (True,),
     }
     expected = [
-        Cell(
-            row=row,
-            device="cuda:1",
-            threads=3,
-            batch=batch,
-            dtype=dtype,
-            cudnn_benchmark=True,
-        )
+        Cell(row=row, device="cuda:1", threads=3, batch=batch, dtype=dtype, cudnn_benchmark=True)
         for batch, dtype in [(1, "tf32"), (1, "bf16"), (8, "tf32"), (8, "bf16")]
         for row in ("mfnet", "mfnet-nl")
     ]
