@@ -106,18 +106,22 @@ def count(
             "--table, --classes, --frames and --size"
         )
     limit = targets.limit_s(time_limit)
+    failed = None
     if len(own) == 1 and not references:
         # without what is imported below, which takes a second of every count
+        from vidcost.bench.isolation import Failed, isolated
         from vidcost.bench.report.own import own_table
 
-        shown, failed = own_table(
-            limit, own[0], inputs or (), training=training, depth=depth, views=seen
-        )
-        print_table(shown, as_)
-        report(failed)
-        return
+        try:
+            shown, lines = isolated(limit, own_table, own[0], inputs or (), training, depth, seen)
+        except Failed as error:
+            failed = error
+        else:
+            print_table(shown, as_)
+            report(lines)
+            return
     from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
-    from vidcost.bench.inspection.counted import counted
+    from vidcost.bench.inspection.counted import Counted, counted
     from vidcost.bench.report.counts import counted_table, modules_table
     from vidcost.bench.timing.cell import checked_cell
     from vidcost.bench.timing.plan import code_of, row_fields, shape_of
@@ -133,9 +137,14 @@ def count(
     if depth is not None and len(cells) != 1:
         raise ValueError(f"--depth is for one network: {len(cells)} are chosen")
     asked = tuple(REFERENCE_COUNTERS) if references and own else ()
-    found = [
-        counted(cell, reference_counters=asked, training=training, limit_s=limit) for cell in cells
-    ]
+    found = (
+        [Counted(cells[0], failed.status, str(failed))]
+        if failed
+        else [
+            counted(cell, reference_counters=asked, training=training, limit_s=limit)
+            for cell in cells
+        ]
+    )
     if references and chosen:
         examined = targets.measured(chosen, use_cache=not no_cache)
         found = [

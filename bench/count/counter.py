@@ -395,9 +395,11 @@ def watched(model: nn.Module, log: Log) -> Iterator[None]:
         names.setdefault(module, []).append(name)
 
     def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        # a module with several owners goes by the name under the one that is running
-        owner = f"{log.running[-1]}." if log.running and log.running[-1] else ""
-        name = next((n for n in names[module] if n.startswith(owner)), names[module][0])
+        name, *others = names[module]
+        if others:
+            # a module with several owners goes by the name under the one that is running
+            owner = f"{log.running[-1]}." if log.running and log.running[-1] else ""
+            name = next((n for n in names[module] if n.startswith(owner)), name)
         first = next((x for x in tensors_of((*args, *kwargs.values())) if not x.is_nested), None)
         log.calls.append(Call(name, None if first is None else tuple(first.shape)))
         log.running.append(name)

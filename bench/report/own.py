@@ -5,49 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vidcost.bench.isolation import Failed, isolated
-
 if TYPE_CHECKING:
     from vidcost.bench.report.table import Table
 
 
 def own_table(
-    limit_s: float,
-    network: str,
-    inputs: Sequence[str],
-    *,
-    training: bool,
-    depth: int | None,
-    views: int,
+    network: str, inputs: Sequence[str], training: bool, depth: int | None, views: int
 ) -> tuple[Table, list[str]]:
     """The count of ``network``, or its modules down to ``depth``; and lines on what failed.
 
-    Raises: ValueError if there is no such network, or its inputs are none.
+    Isolate it: it runs the user's code. Raises: ValueError if there is no such network or inputs.
     """
-    asked = (network, inputs, training, depth, views)
-    try:
-        return isolated(limit_s, _own_table, *asked)
-    except Failed as failed:
-        return _own_table(*asked, failed)
-
-
-def _own_table(
-    network: str,
-    inputs: Sequence[str],
-    training: bool,
-    depth: int | None,
-    views: int,
-    failed: Failed | None = None,
-) -> tuple[Table, list[str]]:
-    from vidcost.bench.inspection.counted import Counted, counted_here
+    from vidcost.bench.inspection.counted import counted_here
     from vidcost.bench.report.counts import counted_table, modules_table
     from vidcost.bench.timing.cell import checked_cell
     from vidcost.bench.timing.plan import network_fields
 
-    cell = checked_cell(network_fields(network, inputs))
-    if failed:
-        found = Counted(cell, status=failed.status, error=str(failed))
-    else:
-        found = counted_here(cell, training=training)
+    found = counted_here(checked_cell(network_fields(network, inputs)), training=training)
     table = counted_table([found], views) if depth is None else modules_table(found, depth, views)
-    return table, [] if found.status == "ok" else [f"{network}: {found.status}: {found.error}"]
+    return table, [f"{network}: {found.status}: {found.error}"] * (found.status != "ok")

@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from vidcost.bench import cli, files, progress
+from vidcost.bench import cli, files, isolation, progress
 from vidcost.bench.count import reconcile, record
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.references import asking, reference
 from vidcost.bench.count.references.reference import Answer
 from vidcost.bench.inspection import counted as inspection
 from vidcost.bench.isolation import Failed
-from vidcost.bench.report import own
 from vidcost.bench.timing import sweep
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine, Timing
@@ -302,4 +301,4 @@ def in_this_process(monkeypatch, folder):
             raise Failed("raised", str(error)) from None
 
     monkeypatch.setattr(inspection, "isolated", call)
-    monkeypatch.setattr(own, "isolated", call)
+    monkeypatch.setattr(isolation, "isolated", call)

@@ -349,8 +349,8 @@ def test_torch_is_imported_where_it_is_used(status, words):
 def test_the_process_that_counts_imports_little_more():
     program = (
         "import sys, torch\n"
-        "from vidcost.bench.report.own import _own_table\n"
-        f"assert not _own_table('{THEIRS}:Net', ['2x3x3x4x5'], False, None, 1)[1]\n"
+        "from vidcost.bench.report.own import own_table\n"
+        f"assert not own_table('{THEIRS}:Net', ['2x3x3x4x5'], False, None, 1)[1]\n"
         f"print([x for x in {UNUSED} if x in sys.modules])\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
