@@ -77,18 +77,9 @@ class Source(BaseModel):
                 sizes = _size(clip), _size(at or clip)
                 for row in rows:
                     dataset, table, label, views, top1 = row.split("|")
-                    yield Print(
-                        self.name,
-                        table,
-                        dataset,
-                        self.classes[dataset],
-                        label,
-                        network,
-                        *sizes,
-                        views,
-                        float(top1) if top1 else None,
-                        *figures,
-                    )
+                    place = self.name, table, dataset, self.classes[dataset]
+                    best = float(top1) if top1 else None
+                    yield Print(*place, label, network, *sizes, views, best, *figures)
             except (ValueError, KeyError) as error:
                 raise ValueError(f"source {self.name}, {network} at {clip}: {error}") from None
 

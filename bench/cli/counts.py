@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -156,6 +157,50 @@ def count(
     elif found[0].count:
         print_table(modules_table(found[0], depth, seen), as_)
     report(targets.failures(found))
+
+
+@counts_app.command("diff", epilog="Example: `vidcost diff mfnet-nl mfnet-pnl --depth 1`")
+def diff(
+    networks: Annotated[
+        list[str],
+        typer.Argument(metavar="A [B]", help="Rows or networks of your own; one with --base."),
+    ],
+    base: Annotated[str | None, typer.Option(metavar="REF", help="A git ref to compare.")] = None,
+    inputs: options.Inputs = None,
+    depth: Annotated[int, typer.Option(min=0, help="Levels of modules.")] = 2,
+    time_limit: options.TimeLimit = options.TIME_LIMIT,
+    as_: options.As = None,
+    wide: options.Wide = False,
+    json: options.Json = False,
+) -> None:
+    """What differs between two networks, by module: parameters and MACs before and after.
+
+    With --base, between the code of one of your own at a git ref, and the files here.
+    """
+    from vidcost.bench.cli.targets import check_options, limit_s, parted
+    from vidcost.bench.gate.baseline import differences
+    from vidcost.bench.gate.diff import entry_at
+    from vidcost.bench.isolation import Failed, isolated
+    from vidcost.bench.report.gate import change_table
+
+    check_options(parted(networks)[1], inputs)
+    sides = [(each, ref) for each in networks for ref in ((base, None) if base else (None,))]
+    if len(sides) != 2:
+        raise ValueError("give two networks, or one of your own and --base REF")
+    limit, title = limit_s(time_limit), " against ".join([*networks, *([base] if base else [])])
+    with tempfile.TemporaryDirectory() as folder:
+        entries = []
+        for name, ref in sides:
+            asked = name, inputs or (), depth, ref, Path(folder)
+            try:
+                entries.append({title: isolated(limit, entry_at, *asked)})
+            except Failed as error:
+                report([f"{name}: {error.status}: {error}"])
+    found = differences(*entries)
+    if found.changes or as_:
+        print_table(replace(change_table(found), title=title), as_)
+    else:
+        typer.echo(f"{title}: {found.figures} figures, no difference")
 
 
 @counts_app.command("explain", epilog="Example: `vidcost explain mfnet-nl mfnet-pnl-x5`")
