@@ -16,8 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vidcost import papers
-from vidcost.bench.errors import first_of
-from vidcost.papers.figures import Figure
+from vidcost.papers.figures import Figure, first_of
 
 Size = tuple[int, int, int]
 """Frames, height, width."""
@@ -77,18 +76,9 @@ class Source(BaseModel):
                 sizes = _size(clip), _size(at or clip)
                 for row in rows:
                     dataset, table, label, views, top1 = row.split("|")
-                    yield Print(
-                        self.name,
-                        table,
-                        dataset,
-                        self.classes[dataset],
-                        label,
-                        network,
-                        *sizes,
-                        views,
-                        float(top1) if top1 else None,
-                        *figures,
-                    )
+                    place = self.name, table, dataset, self.classes[dataset]
+                    best = float(top1) if top1 else None
+                    yield Print(*place, label, network, *sizes, views, best, *figures)
             except (ValueError, KeyError) as error:
                 raise ValueError(f"source {self.name}, {network} at {clip}: {error}") from None
 
