@@ -6,6 +6,7 @@ that take options. All take clips of channels first. Nothing is downloaded.
 
 import difflib
 import importlib
+import importlib.metadata
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -21,7 +22,6 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vidcost.bench.count.references.reference import version
 from vidcost.papers.row import Row
 from vidcost.papers.source import Size, files, source
 
@@ -44,8 +44,10 @@ def row(name: str) -> Row:
         raise ValueError(f"no network {name!r} in published tables; near: {', '.join(near) or '-'}")
     options = named().get(name, {"of": name})
     package = options["of"].partition("/")[0]
+    found = [each.version for each in importlib.metadata.distributions(name=package)]
     # an answer about a row is kept under its note, too
-    note = f"{package} {version(package)}: {', '.join(f'{k}={v}' for k, v in options.items())}"
+    known = ", ".join(f"{key}={value}" for key, value in options.items())
+    note = f"{package} {found[0] if found else 'not installed'}: {known}"
     return Row(name, partial(build, name), first.classes, ((3, *first.clip),), note)
 
 

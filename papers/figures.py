@@ -13,8 +13,6 @@ from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from vidcost.bench.errors import first_of
-
 _PRINTED = re.compile(r"(?P<bound>>?)(?P<digits>\d+(?:\.\d+)?)(?P<unit>[MGBT]?)")
 UNITS = {"": 1, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
 
@@ -246,3 +244,10 @@ def load(path: Path) -> Paper:
         raise ValueError(f"{path} is damaged: {first_of(error)}") from None
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def first_of(error: ValidationError) -> str:
+    """The first thing that is wrong, behind its place if it has one, in one line."""
+    first = error.errors()[0]
+    where, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

@@ -16,8 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vidcost import papers
-from vidcost.bench.errors import first_of
-from vidcost.papers.figures import Figure
+from vidcost.papers.figures import Figure, first_of
 
 Size = tuple[int, int, int]
 """Frames, height, width."""

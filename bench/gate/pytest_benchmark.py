@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
-from vidcost.bench.errors import first_of
 from vidcost.bench.gate.record import Rule, SampleComparison, Samples
 from vidcost.bench.timing.record import UNKNOWN
+from vidcost.papers.figures import first_of
 
 COMMIT = "commit_info.id"
 """The version that was measured: one on each side, and it may differ between the sides."""

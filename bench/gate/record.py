@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self, assert_never
 import pydantic
 
 from vidcost.bench import files
-from vidcost.bench.errors import first_of
 from vidcost.bench.exit_status import DONE, FOUND_WRONG, NOT_JUDGED
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Frozen, Machine, Status, Timing
+from vidcost.papers.figures import first_of
 
 Side = Literal["base", "head"]
 Stage = Literal["memory", "screen", "confirm"]

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
-from vidcost.bench.errors import first_of
 from vidcost.bench.gate.record import Bounds, Percent
+from vidcost.papers.figures import first_of
 
 FIGURES = ("params", "macs", "conv", "linear", "matmul")
 """Figures of the whole network that are held by default; in training also the backward pass's."""

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -157,7 +158,9 @@ def lay(top: Path, ref: str | None, path: Path, *names: str) -> str:
         commit = commit_of(top, ref)
         there = git(top, "ls-tree", "--name-only", commit, *names).splitlines() if names else []
         git(top, "archive", f"--output={path}.tar", commit, *there)
-        shutil.unpack_archive(f"{path}.tar", path, filter="data")
+        # before Python 3.11.4 there is no filter
+        safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        shutil.unpack_archive(f"{path}.tar", path, **safely)
         return commit
     listed = git(top, "ls-files", "-z", "-co", "--exclude-standard", "--", *names)
     for name in listed.split("\0"):

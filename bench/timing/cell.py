@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, model_validator
 
-from vidcost.bench.errors import first_of
+from vidcost.papers.figures import first_of
 
 Dtype = Literal["fp32", "tf32", "bf16", "bf16-autocast", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last_3d"]

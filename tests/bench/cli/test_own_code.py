@@ -39,8 +39,8 @@ def test_explain_finds_what_gives_a_printed_figure(vidcost):
     first, *_ = json.loads(out)
     assert (0, 2 * MACS) == (status, first["flops"])
     assert first["convention"].startswith("2 x MACs = ")
-    # every convention of it gives one figure, once or twice, over six numbers of views
-    assert first["tried"] == 12
+    # three figures, since ptflops and torchprofile differ, once or twice, over six numbers of views
+    assert first["tried"] == 3 * 12
 
 
 def test_explain_takes_networks_beside_rows(vidcost, reference_counters):
