@@ -161,10 +161,7 @@ def count(
 
 @counts_app.command("diff", epilog="Example: `vidcost diff mfnet-nl mfnet-pnl --depth 1`")
 def diff(
-    networks: Annotated[
-        list[str],
-        typer.Argument(metavar="A [B]", help="Rows or networks of your own; one with --base."),
-    ],
+    networks: Annotated[list[str], typer.Argument(metavar="A [B]", help="Rows, or your own.")],
     base: Annotated[str | None, typer.Option(metavar="REF", help="A git ref to compare.")] = None,
     inputs: options.Inputs = None,
     depth: Annotated[int, typer.Option(min=0, help="Levels of modules.")] = 2,
@@ -173,10 +170,7 @@ def diff(
     wide: options.Wide = False,
     json: options.Json = False,
 ) -> None:
-    """What differs between two networks, by module: parameters and MACs before and after.
-
-    With --base, between the code of one of your own at a git ref, and the files here.
-    """
+    """Parameters and MACs that differ, by module: of two networks, or of one and its --base."""
     from vidcost.bench.cli.targets import check_options, limit_s, parted
     from vidcost.bench.gate.baseline import differences
     from vidcost.bench.gate.diff import entry_at
@@ -189,13 +183,13 @@ def diff(
         raise ValueError("give two networks, or one of your own and --base REF")
     limit, title = limit_s(time_limit), " against ".join([*networks, *([base] if base else [])])
     with tempfile.TemporaryDirectory() as folder:
-        entries = []
-        for name, ref in sides:
-            asked = name, inputs or (), depth, ref, Path(folder)
-            try:
-                entries.append({title: isolated(limit, entry_at, *asked)})
-            except Failed as error:
-                report([f"{name}: {error.status}: {error}"])
+        try:
+            entries = [
+                {title: isolated(limit, entry_at, name, inputs or (), depth, ref, Path(folder))}
+                for name, ref in sides
+            ]
+        except Failed as error:
+            report([f"{title}: {error.status}: {error}"])
     found = differences(*entries)
     if found.changes or as_:
         print_table(replace(change_table(found), title=title), as_)

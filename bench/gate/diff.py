@@ -25,21 +25,17 @@ def entry_at(
     """
     if ref is not None:
         if not is_reference(network) or Path(network).is_absolute():
-            raise ValueError(
-                f"{network} is no network by its path here: name one as my_net.py:make"
-            )
+            raise ValueError(f"{network}: at a ref name a file in the folder here: my_net.py:make")
         here = Path.cwd()
         top = Path(git(here, "rev-parse", "--show-toplevel"))
         lay(top, ref, folder)
         os.chdir(folder / here.relative_to(top))
         # before what is installed of it
         sys.path[:0] = map(str, (Path.cwd(), folder, folder / "src"))
-    if is_reference(network):
-        fields = network_fields(network, inputs)
-    elif len(rows := select([network])) > 1:
+    rows = () if is_reference(network) else select([network])
+    if len(rows) > 1:
         raise ValueError(f"{network} names {len(rows)} rows: name one")
-    else:
-        fields = row_fields(rows[0])
+    fields = row_fields(rows[0]) if rows else network_fields(network, inputs)
     found = counted_here(checked_cell(fields))
     if found.count is None:
         raise ValueError(f"{network}: {found.error}")
