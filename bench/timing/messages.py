@@ -33,8 +33,9 @@ class Limits(Frozen):
     pass; and it bounds the start of a user's code, up to the end of its first pass. ``warmup_s``
     bounds the warm-up. A stretch of samples lasts ``chunk_s`` or longer. ``energy_s`` is the length
     of the energy measurement (0: none). ``memory``: measure the memory of a pass after the time.
-    ``least_s`` is the least sampling time under any budget. With ``turn_samples`` the worker takes
-    so many samples after each ``keep`` until it is told to stop, so that two workers can be
+    ``ends_at``, of time.monotonic(), is when all of it should be over: sampling ends earlier, so
+    that energy and memory fit in, but not before ``least_s``. With ``turn_samples`` the worker
+    takes so many samples after each ``keep`` until it is told to stop, so that two workers can be
     interleaved; then only the limit of the warm-up applies.
     """
 
@@ -47,6 +48,7 @@ class Limits(Frozen):
     least_s: PositiveFloat = 0.5
     energy_s: NonNegativeFloat = 5.0
     memory: bool = True
+    ends_at: float | None = None
     turn_samples: PositiveInt | None = None
     seed: int = 0
 
@@ -65,12 +67,17 @@ class Task(Frozen):
 
 
 class Chunk(Frozen):
-    """Progress of the sampling; ``median_s`` and ``precision`` are of the samples kept so far."""
+    """Progress of the sampling; ``median_s`` and ``precision`` are of the samples kept so far.
+
+    Where there is a time at which all should be over, there is one without samples after the first
+    pass: ``needs_s`` is what the least that is left to do will take.
+    """
 
     samples: int
     median_s: float
     precision: float | None = None
     sampling_s: float
+    needs_s: float | None = None
 
 
 class Window(Frozen):

@@ -76,7 +76,6 @@ class WorkerProcess(ChildProcess):
 class Exchange:
     """Decides on the replies to one worker.
 
-    After ``stop_at`` (of ``clock``) it is told to stop, unless its last samples are void.
     ``telemetry`` are the readings kept since the worker began to sample. ``energy_j`` is the energy
     of one pass once the window is over; None without a counter, for a window under
     :data:`ENERGY_WINDOW_S`, or if the device was throttled in it.
@@ -86,13 +85,11 @@ class Exchange:
         self,
         readings: Watch,
         *,
-        stop_at: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.telemetry: list[Telemetry] = []
         self.energy_j: float | None = None
         self._readings = readings
-        self._stop_at = stop_at
         self._clock = clock
         self._began: float | None = None
         self._window: tuple[float, float | None] = (0.0, None)
@@ -102,12 +99,9 @@ class Exchange:
         if isinstance(message, Window):
             self._energy(message)
             return "keep"
-        now = self._clock()
-        if self._began is None:
-            self._began = now - message.sampling_s
-        if is_throttled(self._new()):
-            return "void"
-        return "stop" if self._stop_at is not None and now >= self._stop_at else "keep"
+        if self._began is None and message.samples:
+            self._began = self._clock() - message.sampling_s
+        return "void" if is_throttled(self._new()) else "keep"
 
     def _new(self) -> list[Telemetry]:
         """Readings since the last message, without those of the warm-up."""
@@ -188,14 +182,11 @@ class Supervisor:
         """
         return cell.key(*conditions(machine_of(cell.device)))
 
-    def measure(
-        self, *cells: Cell, limits: Limits, stop_at: float | None = None
-    ) -> dict[Cell, Timing]:
+    def measure(self, *cells: Cell, limits: Limits) -> dict[Cell, Timing]:
         """The records of one cell, or of several in rotation: all against the same one.
 
-        Several processes share the time for sampling. After ``stop_at`` of time.monotonic() the
-        worker is told that time is up. Whatever becomes of a worker, each cell has a record: where
-        a rotation fails, its cells are measured one by one.
+        Several processes share the time. Whatever becomes of a worker, each cell has a record:
+        where a rotation fails, its cells are measured one by one.
         Raises: ValueError if the device is not there; what ``predict`` raises.
         """
         first = cells[0]
@@ -205,7 +196,11 @@ class Supervisor:
         taken: list[list[Timing]] = []
         with locked(names, self._warn):
             while len(taken) < first.processes:
-                records = self._measure(cells, once, stop_at)
+                if limits.ends_at is not None:
+                    started = time.monotonic()
+                    part_s = (limits.ends_at - started) / (first.processes - len(taken))
+                    once = once.model_copy(update={"ends_at": started + part_s})
+                records = self._measure(cells, once)
                 if len(records) < len(cells) or (len(cells) == 1 and records[0].status != "ok"):
                     failed = records[0]
                     break
@@ -215,12 +210,10 @@ class Supervisor:
                 return dict(zip(cells, joint, strict=True))
         if len(cells) == 1:
             return {first: failed}
-        apart = (self.measure(each, limits=limits, stop_at=stop_at) for each in cells)
+        apart = (self.measure(each, limits=limits) for each in cells)
         return {cell: timing for each in apart for cell, timing in each.items()}
 
-    def _measure(
-        self, cells: Sequence[Cell], limits: Limits, stop_at: float | None
-    ) -> list[Timing]:
+    def _measure(self, cells: Sequence[Cell], limits: Limits) -> list[Timing]:
         cell, machine = cells[0], machine_of(cells[0].device)
         started = now()
         known: dict[str, Any]
@@ -234,7 +227,7 @@ class Supervisor:
             Watch(machine.device_uuid) as watch,
             WorkerProcess(self._command, threads=cell.threads) as worker,
         ):
-            exchange = Exchange(watch, stop_at=stop_at)
+            exchange = Exchange(watch)
             worker.give(Task(cell=cell, also=tuple(cells[1:]), limits=limits))
             records: list[Timing] = []
             while not records or (len(records) < len(cells) and records[0].status == "ok"):

@@ -55,15 +55,24 @@ def sample(
     *,
     now: Callable[[], float] = time.monotonic,
     resolution_s: float = 0.0,
+    after_s: Callable[[float], float] = lambda pass_s: 0.0,
 ) -> tuple[Samples, Protocol]:
     """Warm up, then take chunks until they are precise and steady enough or time is up.
 
     ``exchange`` says of each chunk whether it is kept, void, or the last. ``now`` is a clock in
     seconds, ``resolution_s`` the smallest difference it shows: no interval needs to be narrower.
+    ``after_s`` is what follows the sampling takes, where a pass of every side takes so long.
     Without a clean chunk in all the time, there are no samples.
     """
     samples: Samples = {}
-    warmup_samples, settled, each_s = _warm_up(take, limits, now)
+
+    def first(pass_s: float) -> None:
+        if limits.ends_at is not None:
+            needs_s = pass_s + after_s(pass_s)
+            exchange(Chunk(samples=0, median_s=pass_s, sampling_s=0, needs_s=needs_s))
+
+    warmup_samples, settled, each_s = _warm_up(take, limits, now, first)
+    ends_at = math.inf if limits.ends_at is None else limits.ends_at
     started, sampling_s, void_samples = now(), 0.0, 0
     considered_at = limits.min_samples
     if limits.turn_samples is not None:
@@ -88,6 +97,9 @@ def sample(
         else:
             samples = tentative
         if reply == "stop" or sampling_s >= limits.sampling_s:
+            break
+        next_s = size * each_s + after_s(each_s)
+        if reply != "void" and sampling_s >= limits.least_s and now() + next_s > ends_at:
             break
         kept = len(next(iter(samples.values()), ()))
         if kept >= considered_at:
@@ -159,8 +171,13 @@ def _watched(samples: Samples) -> list[Sequence[float]]:
     return [[usual_s * ratio for ratio in ratios(values, reference)] for values in targets]
 
 
-def _warm_up(take: Take, limits: Limits, now: Callable[[], float]) -> tuple[int, bool, float]:
-    """Take windows until two in a row agree: how many samples, whether they agreed, s of each."""
+def _warm_up(
+    take: Take, limits: Limits, now: Callable[[], float], first: Callable[[float], None]
+) -> tuple[int, bool, float]:
+    """Take windows until two in a row agree: how many samples, whether they agreed, s of each.
+
+    ``first`` is told how long the first pass took.
+    """
     started, warmup_samples = now(), 0
     before: list[float] | None = None
     # one pass of a slow network may take all the time there is
@@ -170,9 +187,11 @@ def _warm_up(take: Take, limits: Limits, now: Callable[[], float]) -> tuple[int,
         taken = take(size)
         each_s = max((now() - window_started) / size, 1e-9)
         medians = [statistics.median(taken[part]) for part in taken if part not in PARTS]
-        if warmup_samples == 0 and size * sum(medians) < limits.warmup_s:
-            # a first pass loads kernels and sets libraries up: that is no warming up
-            started = now()
+        if warmup_samples == 0:
+            first(each_s)
+            if size * sum(medians) < limits.warmup_s:
+                # a first pass loads kernels and sets libraries up: that is no warming up
+                started = now()
         warmup_samples += size
         # windows of unlike lengths are not compared, nor such as are over in no time
         wanted = max(WINDOW_SAMPLES, min(MOST_IN_A_CHUNK, math.ceil(WINDOW_S / each_s)))

@@ -124,6 +124,14 @@ def sweep(
     left_out: list[Cell] = []
 
     def on_chunk(cell: Cell, chunk: Chunk, reply: Reply) -> None:
+        if chunk.needs_s is not None:
+            all_s = clock() - began + chunk.needs_s
+            if budget_s is not None and all_s > longest_s(budget_s):
+                long = (
+                    f"{cell.target}: a pass takes {chunk.median_s:.1f} s, all about {all_s:.0f} s"
+                )
+                warn(f"{long}, more than the budget of {budget_s:g} s")
+            return
         words = f"{cell.target}: {chunk.samples} samples, {chunk.median_s * 1e3:,.4g} ms"
         words += "" if chunk.precision is None else f" ± {chunk.precision:.1%}"
         on_progress(words + (", throttled" if reply == "void" else ""), len(timings))
@@ -141,10 +149,10 @@ def sweep(
             else:
                 missing.append(group)
         measured = set(cells) - timings.keys()
-        ends_at, overhead_s, least_s = math.inf, START_S, [0.0 for _ in missing]
+        ends_at, least_s = math.inf, [0.0 for _ in missing]
         if budget_s is not None:
             least_s = [least_seconds(group, supervisor.predict) for group in missing]
-            if (all_s := sum(least_s)) > 1.2 * budget_s + SET_UP_S:
+            if (all_s := sum(least_s)) > longest_s(budget_s):
                 many = f"{len(measured)} measurements take about {all_s:.0f} s at least"
                 warn(f"{many}, more than the budget of {budget_s:g} s")
             over_s = max(0.0, clock() - began - SET_UP_S)
@@ -156,16 +164,13 @@ def sweep(
             if number and least_s[number] > left_s:
                 left_out += group
                 continue
-            given = share(limits, left_s / (len(missing) - number), overhead_s)
+            given = share(limits, started, left_s / (len(missing) - number))
             on_progress(f"{group[0].target}: warming up", len(timings))
-            taken = supervisor.measure(*group, limits=given, stop_at=ends_at)
+            taken = supervisor.measure(*group, limits=given)
             for cell, timing in taken.items():
                 notes.append(store.append(timing))
                 timings[cell] = timing
                 on_progress(f"{cell.target}: {timing.status}", len(timings))
-                if timing.protocol is not None:
-                    spent_s = clock() - started
-                    overhead_s = max(overhead_s, spent_s - timing.protocol.sampling_s)
     except KeyboardInterrupt:
         raise interrupted(len(timings), len(cells), f"in {store.path}") from None
     # one that was worse than what is stored changes nothing; of a rotation all are shown
@@ -195,18 +200,23 @@ def least_seconds(group: Sequence[Cell], predict: Callable[[Cell], Predicted]) -
     return START_S + sum(PASSES * (predict(each).macs_total or 0) / speed for each in sides)
 
 
-def share(limits: Limits, seconds: float, overhead_s: float) -> Limits:
-    """Limits of a cell that has ``seconds`` in all, of which ``overhead_s`` are not sampling."""
+def longest_s(budget_s: float) -> float:
+    """The longest that a command with this budget may take."""
+    return 1.2 * budget_s + SET_UP_S
+
+
+def share(limits: Limits, started: float, seconds: float) -> Limits:
+    """Limits of a rotation that has ``seconds`` in all from ``started``."""
     if seconds == math.inf:
         return limits
     # a window that is too short is useless, so it is all or nothing
     energy_s = limits.energy_s if limits.energy_s <= seconds / 4 else 0.0
-    rest_s = seconds - energy_s - overhead_s
     return limits.model_copy(
         update={
+            "ends_at": started + seconds,
             "energy_s": energy_s,
             "warmup_s": min(limits.warmup_s, max(limits.least_s, seconds / 4)),
-            "sampling_s": max(limits.least_s, rest_s),
+            "sampling_s": max(limits.least_s, seconds - energy_s),
         }
     )
 

@@ -38,6 +38,9 @@ ALLOWED = allowed_cpus()
 BACK_TO_BACK_S = 0.1
 """Passes of the energy window that are launched before the host waits."""
 
+MEMORY_PASSES = 2
+"""Passes of each side that measuring its memory takes, or as long as them."""
+
 
 def _built(cell: Cell, seed: int) -> Built:
     return build(cell, seed=seed)
@@ -104,16 +107,23 @@ def _measured(
         if not is_finite(output):
             error = "it returned values that are not finite"
             return [Timing(key="", cell=cell, status="not finite", error=error)]
-    samples, protocol = sample(runner.take, limits, exchange, resolution_s=clock.resolution_s)
+    energy_s = limits.energy_s if cell.device != "cpu" and cell.against is None else 0.0
+    samples, protocol = sample(
+        runner.take,
+        limits,
+        exchange,
+        resolution_s=clock.resolution_s,
+        after_s=lambda pass_s: energy_s + MEMORY_PASSES * pass_s * limits.memory,
+    )
     cpus = tuple(allowed_cpus()) if cell.device == "cpu" else ()
     protocol = protocol.model_copy(update={"cpus": cpus})
     known = Timing(key="", cell=cell, protocol=protocol)
     if not samples:
         error = f"no clean sample in {protocol.sampling_s:.0f} s: the device was throttled"
         return [known.model_copy(update={"status": "throttled", "error": error})]
-    if limits.energy_s and cell.device != "cpu" and cell.against is None:
+    if energy_s:
         each_s = statistics.median(samples["latency"])
-        _energy_window(cell, runner, limits.energy_s, exchange, each_s)
+        _energy_window(cell, runner, energy_s, exchange, each_s)
     memories: dict[Cell, Memory] = {}
     if limits.memory and cell.against is not None:
         # the other sides would be part of it
@@ -167,8 +177,9 @@ def _memory_alone(cell: Cell, seed: int) -> Memory:
     set_products(cell)
     built = build(cell, seed=seed)
     runner = Runner(cell, built, clock_for(cell.device), seed=seed)
-    # workspaces and the optimiser's state are made by the first pass
-    runner.step()
+    if cell.device != "cpu" or cell.phase == "training" or cell.code:
+        # workspaces and the optimiser's state are made by the first pass
+        runner.step()
     return memory_of(cell.device, runner)
 
 

@@ -57,8 +57,10 @@ def main():
         bytearray(1 << 29)
     elif kind == "oom":
         answer(task, status="oom", error="tried to allocate 77 GiB", samples_s={}, protocol=None)
-    elif kind == "told":
-        answer(task, error=" ".join([chunk(), chunk(), chunk()]))
+    elif kind == "slowly":
+        PIPE.send(Chunk(samples=0, median_s=5.0, sampling_s=0, needs_s=23.0))
+        assert PIPE.recv() == "keep"
+        answer(task)
 
 
 if __name__ == "__main__":

@@ -63,16 +63,6 @@ def test_the_warm_up_is_not_the_measurement(device, exchange):
     assert [0.25, 0.5] == [reading.at_s for reading in exchange.telemetry]
 
 
-def test_after_its_time_a_worker_stops_but_not_on_void_samples(device):
-    exchange = Exchange(device, stop_at=1_010.0, clock=device.clock)
-    device.at(1_009.75)
-    assert "keep" == exchange.reply(chunk(0.5))
-    device.at(1_010.0, "hw power brake")
-    assert "void" == exchange.reply(chunk(1.0))
-    device.at(1_010.5)
-    assert "stop" == exchange.reply(chunk(1.5))
-
-
 def test_readings_are_kept_each_second_and_when_the_reasons_change(device, exchange):
     for tenth in range(31):
         device.at(1_000 + tenth / 8, *(["sync boost"] if tenth == 12 else []), temperature_c=tenth)

@@ -120,6 +120,31 @@ def test_a_device_that_is_throttled_all_the_time_has_no_samples():
     assert None is protocol.precision
 
 
+def test_it_ends_in_time_for_what_follows():
+    """Passes of 2 s and 5 s of memory: of 20 s, 4 are for warming up and 10 for sampling."""
+    limits = Limits(sampling_s=20, warmup_s=1, least_s=2, ends_at=20.0)
+
+    def run(*replies, **changes):
+        device, said = Device(itertools.repeat(2.0)), []
+        planned = iter(("keep", *replies))
+
+        def exchange(chunk):
+            said.append(chunk)
+            return next(planned, "keep")
+
+        given = limits.model_copy(update=changes)
+        now = lambda: device.now  # noqa: E731
+        samples, _ = sample(device.take, given, exchange, now=now, after_s=lambda each: 2.5 * each)
+        return said[0], len(samples.get("latency", ())), device.now
+
+    first, taken, ended = run()
+    assert (0, 2.0, 7.0) == (first.samples, first.median_s, first.needs_s)
+    assert (6, 14.0) == (taken, ended)
+    # there is one sample at least, and it does not end on void ones
+    assert (1, 4.0) == run(ends_at=1.0)[1:]
+    assert (1, 12.0) == run(*["void"] * 4, ends_at=1.0)[1:]
+
+
 def test_the_parent_can_stop_it():
     samples, _protocol, chunks = Device(noisy(0.01, 0.5)).run(replies=["keep", "stop"])
     assert 2 == len(chunks)

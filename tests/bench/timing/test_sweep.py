@@ -1,6 +1,5 @@
 """Sweeps with fake workers: what they store, leave out, measure again, and survive."""
 
-import functools
 import math
 import os
 import re
@@ -21,7 +20,7 @@ from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import conditions, locked
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.on_ray import sweep_on_ray
-from vidcost.bench.timing.parent import COMMAND, Exchange, Predicted
+from vidcost.bench.timing.parent import COMMAND, Predicted
 from vidcost.bench.timing.record import Machine
 from vidcost.bench.timing.store import Store
 from vidcost.bench.timing.sweep import Interrupted, share, sweep
@@ -219,36 +218,43 @@ def test_whatever_may_change_a_sample_is_measured_again(run, change, words):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "overhead_s", "expected"),
+    ("seconds", "expected"),
     [
         # as they are: until precise
-        (math.inf, 4.0, (60.0, 10.0, 5.0)),
-        # a quarter for warming up at most, 5 s for the energy, 4 s to start
-        (28.0, 4.0, (19.0, 7.0, 5.0)),
+        (math.inf, (60.0, 10.0, 5.0, None)),
+        # a quarter for warming up at most, 5 s for the energy
+        (28.0, (23.0, 7.0, 5.0, 128.0)),
         # too short for energy
-        (18.0, 4.0, (14.0, 4.5, 0.0)),
+        (18.0, (18.0, 4.5, 0.0, 118.0)),
         # the least sampling time
-        (1.0, 4.0, (0.5, 0.5, 0.0)),
+        (0.1, (0.5, 0.5, 0.0, 100.1)),
         # without a limit of a minute
-        (600.0, 3.0, (592.0, 10.0, 5.0)),
+        (600.0, (595.0, 10.0, 5.0, 700.0)),
     ],
 )
-def test_the_time_of_a_cell_is_shared_out(seconds, overhead_s, expected):
+def test_the_time_of_a_cell_is_shared_out(seconds, expected):
     limits = Limits(sampling_s=60, warmup_s=10, energy_s=5, chunk_s=0.5, least_s=0.5)
-    found = share(limits, seconds, overhead_s)
-    assert expected == (found.sampling_s, found.warmup_s, found.energy_s)
+    found = share(limits, 100.0, seconds)
+    assert expected == (found.sampling_s, found.warmup_s, found.energy_s, found.ends_at)
     assert (0.01, 30) == (found.precision, found.min_samples)
 
 
-def test_when_the_budget_is_over_the_rest_is_named(run, monkeypatch):
+def test_when_the_budget_is_over_the_rest_is_named(run):
     def clock():
-        return 507.0 if ("told-2: warming up", 1) in run.told else 500.0
+        return 507.0 if ("ok-2: ok", 2) in run.told else 500.0
 
-    planted = functools.partial(Exchange, clock=clock)
-    monkeypatch.setattr("vidcost.bench.timing.parent.Exchange", planted)
-    timings = run("told-1", "told-2", "told-3", "ok", budget_s=7, clock=clock)
-    assert ["keep keep keep", "stop stop stop"] == [timing.error for timing in timings]
-    assert ["told-3", "ok"] == run.left_out
+    assert ["ok-1", "ok-2"] == rows(run("ok-1", "ok-2", "ok-3", "ok", budget_s=7, clock=clock))
+    assert ["ok-3", "ok"] == run.left_out
+
+
+def test_a_network_that_turns_out_too_slow_is_said_after_its_first_pass(run):
+    warned = []
+    run("slowly", budget_s=10, warn=warned.append)
+    (line,) = warned
+    # 16 s that are left, and what has passed
+    assert re.match(r"slowly: a pass takes 5.0 s, all about 2[3-9] s, more than the bud", line)
+    run("slowly", budget_s=30, warn=warned.append)
+    assert [line] == warned
 
 
 def test_what_is_not_expected_to_fit_is_left_out_but_for_the_first(run):

@@ -1,6 +1,5 @@
 """One cell measured in this process; the messages, imports and end of a real worker."""
 
-import json
 import os
 import re
 import shutil
@@ -301,38 +300,52 @@ def test_its_failure_is_a_status(real, name, status, error):
     assert timing.error.startswith(error)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["Hangs", "HangsOnValues"])
-def test_a_hang_ends_soon_after_the_time_limit(theirs, name):
-    words = f"-m vidcost time theirs.py:{name} --input 2x3x4x5x6 --time-limit 5s --budget 60s"
+def seconds_of(words):
+    """How long a command takes, and what it says."""
+    command = [sys.executable, "-m", "vidcost", *words.split(), "--no-resume"]
     began = time.monotonic()
-    ran = subprocess.run(
-        [sys.executable, *words.split()], capture_output=True, text=True, check=False
-    )
-    assert time.monotonic() - began < 5 + 20
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    return time.monotonic() - began, ran
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.parametrize(
+    "words", ["time theirs.py:{0}", "compare theirs.py:Net theirs.py:{0} --budget 10s"]
+)
+@pytest.mark.parametrize("name", ["Hangs", "HangsOnValues"])
+def test_a_hang_ends_soon_after_the_time_limit(theirs, words, name):
+    took_s, ran = seconds_of(f"{words.format(name)} --input 2x3x4x5x6 --time-limit 5s")
+    assert took_s < 10
     assert 1 == ran.returncode
-    assert f"theirs.py:{name} on cpu (batch 2, fp32, eager, inference): timed out: " in ran.stderr
+    assert re.search(rf"^vidcost: theirs.py:{name}.*: timed out: ", ran.stderr, re.MULTILINE)
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.parametrize(
+    "words",
+    [
+        "time theirs.py:Net --input 2x3x4x5x6",
+        "compare theirs.py:Net theirs.py:make --input 2x3x4x5x6",
+        "time mfnet mfnet-nl mfnet-pnl --size 112",
+        "compare mfnet mfnet-nl",
+        "compare mfnet-nl r50-nl",
+    ],
+)
+def test_a_budget_is_kept_to(theirs, words):
+    """Within a fifth beyond ten seconds of set-up, or a line beforehand says how long it takes."""
+    took_s, ran = seconds_of(f"{words} --budget 10s")
+    assert ran.returncode in (0, 3), ran.stderr
+    said = re.search(r"about (\d+) s.*, more than the budget of 10 s$", ran.stderr, re.MULTILINE)
+    # these are quick on any machine
+    assert not (said and "theirs" in words)
+    assert took_s < (1.2 * float(said[1]) if said else 1.2 * 10 + 10)
 
 
 def test_whole_numbers_keep_their_type():
     cell = checked_cell(network_fields("theirs.py:Ids", ["2x7:int64"]) | {"dtype": "bf16"})
     assert 12 * 14 == predict(cell).macs
-
-
-@pytest.mark.slow
-@pytest.mark.alone
-def test_a_budget_is_kept_to(theirs):
-    """Within 20% and a few seconds, beyond what it takes to set up on this machine."""
-
-    def took_s(budget):
-        words = f"-m vidcost time theirs.py:Net --input 2x3x4x5x6 --budget {budget}s --json"
-        command = [sys.executable, *words.split(), "--no-resume"]
-        began = time.monotonic()
-        ran = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert ["ok"] == [line["status"] for line in json.loads(ran.stdout)]
-        return time.monotonic() - began
-
-    assert took_s(13) - took_s(1) < 1.2 * 12 + 5
 
 
 def test_nothing_is_predicted_of_code_that_fails():
