@@ -328,7 +328,7 @@ def test_a_hang_ends_soon_after_the_time_limit(theirs, words, name):
     [
         "time theirs.py:Net --input 2x3x4x5x6",
         "compare theirs.py:Net theirs.py:make --input 2x3x4x5x6",
-        "time mfnet mfnet-nl mfnet-pnl --size 112",
+        "time mfnet mfnet-nl mfnet-pnl",
         "compare mfnet mfnet-nl",
         "compare mfnet-nl r50-nl",
     ],
