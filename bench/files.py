@@ -1,13 +1,17 @@
 """Results files: written whole or not at all."""
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pydantic_core import from_json
+
+ATLAS = "atlas.jsonl"
+"""The atlas, in a results folder."""
 
 
 def cache_folder() -> Path:
@@ -89,3 +93,19 @@ def check_folder(folder: Path) -> None:
             f"cannot write results to {folder}: {error.strerror or error}; "
             "choose another folder with --results"
         ) from None
+
+
+def stored_lines(path: Path, command: str) -> list[dict[str, Any]]:
+    """The lines of a file of JSON lines, below the header that counts them; none without a file.
+
+    Raises: ValueError if it is damaged, with the ``command`` that writes it.
+    """
+    if not path.is_file():
+        return []
+    try:
+        header, *lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        if header["records"] == len(lines) and all(isinstance(line, dict) for line in lines):
+            return lines
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    raise ValueError(f"{path} is damaged: `{command}` writes the file anew")

@@ -10,7 +10,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from vidcost.bench.api.count import NetworkCount
     from vidcost.bench.call import Inputs
-    from vidcost.bench.gate.baseline import Baseline, Entry
+    from vidcost.bench.gate.baseline import Entry
     from vidcost.bench.gate.settings import Settings
 
     Snapshot = Callable[..., NetworkCount]
@@ -112,6 +112,17 @@ def count_snapshot(request: pytest.FixtureRequest) -> Snapshot:
     return snapshot
 
 
+@dataclass
+class _File:
+    """A file of tests: those collected, those that passed, and the counts that they took."""
+
+    tests: set[str] = field(default_factory=set)
+    passed: set[str] = field(default_factory=set)
+    seen: dict[str, Entry] = field(default_factory=dict)
+    is_partial: bool = False
+    """Whether some of its tests were left out."""
+
+
 class _Counts:
     """What was counted in this process, and under xdist what its workers report.
 
@@ -123,13 +134,8 @@ class _Counts:
         self._config = config
         self._option = option
         self._root = config.rootpath
-        self._is_worker = hasattr(config, "workerinput")
-        self._files: dict[str, Baseline | str | None] = {}
-        self._seen: dict[str, dict[str, Entry]] = defaultdict(dict)
-        self._tests: dict[str, set[str]] = defaultdict(set)
-        self._passed: dict[str, set[str]] = defaultdict(set)
-        self._partial: set[str] = set()
-        self._stale: set[str] = set()
+        self._files: dict[str, _File] = defaultdict(_File)
+        self._baselines: dict[str, tuple[Mapping[str, Entry], str]] = {}
         self._is_crashed = False
         self._failures: list[str] = []
         self._notes: list[str] = []
@@ -144,20 +150,16 @@ class _Counts:
             entry = baseline.entry_of(counted, self._settings)
         except ValueError as error:
             return str(error)
-        self._seen[file][key] = entry
-        path, stored = self._path(file), self._stored(file)
-        where = os.path.relpath(path, self._root)
-        accept = f"pytest {file} --count-update"
-        if isinstance(stored, str):
-            return "" if self._option == "count_update" else f"{stored}; or `{accept}`"
-        if stored is not None and stored.convention != baseline.CONVENTION:
-            self._stale.add(file)
+        self._files[file].seen[key] = entry
+        (stored, why), where = self._stored(file), self._where(file)
+        if why or self._option == "count_update":
+            # the end of the session says why
             return ""
-        before = None if stored is None else stored.entries.get(key)
-        if before is None:
+        accept = _update(file)
+        if key not in stored:
             return "" if self._option else f"{where} has no {key!r}: `{accept}-new` adds it"
-        found = baseline.changes(test, before.flat(), entry.flat())
-        if not found or self._option == "count_update":
+        found = baseline.differences({test: stored[key]}, {test: entry})
+        if not found.changes:
             return ""
         from vidcost.bench.report.gate import change_table
 
@@ -174,16 +176,21 @@ class _Counts:
         test = self._root / file
         return test.parent / self._settings.baselines / f"{test.stem}.toml"
 
-    def _stored(self, file: str) -> Baseline | str | None:
-        """The baseline of a file of tests, or why it cannot be read."""
-        from vidcost.bench.gate import baseline
+    def _where(self, file: str) -> str:
+        return os.path.relpath(self._path(file), self._root)
 
-        if file not in self._files:
+    def _stored(self, file: str) -> tuple[Mapping[str, Entry], str]:
+        """The baseline of a file of tests, and why nothing can be compared with it."""
+        from vidcost.bench.gate.baseline import Baseline, read
+
+        if file not in self._baselines:
             try:
-                self._files[file] = baseline.read(self._path(file))
+                found = read(self._path(file)) or Baseline()
+                why = found.other_convention and f"{self._where(file)} {found.other_convention}"
+                self._baselines[file] = found.entries, why
             except ValueError as error:
-                self._files[file] = str(error)
-        return self._files[file]
+                self._baselines[file] = {}, str(error)
+        return self._baselines[file]
 
     # which tests ran
 
@@ -191,22 +198,24 @@ class _Counts:
         """Note the tests of each file, and files of which only some were asked for."""
         for item in session.items:
             file, _, test = item.nodeid.partition("::")
-            self._tests[file].add(test)
+            self._files[file].tests.add(test)
         invoked = self._config.invocation_params.dir
         for argument in self._config.args:
             path, some, _ = argument.partition("::")
             if some:
-                self._partial.add(os.path.relpath(invoked / path, self._root).replace(os.sep, "/"))
+                file = os.path.relpath(invoked / path, self._root).replace(os.sep, "/")
+                self._files[file].is_partial = True
 
     def pytest_deselected(self, items: Iterable[pytest.Item]) -> None:
         """Of a file with deselected tests nothing is known to be unused."""
-        self._partial.update(item.nodeid.partition("::")[0] for item in items)
+        for item in items:
+            self._files[item.nodeid.partition("::")[0]].is_partial = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note tests that ran to their end."""
         if report.when == "call" and report.passed:
             file, _, test = report.nodeid.partition("::")
-            self._passed[file].add(test)
+            self._files[file].passed.add(test)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -217,31 +226,26 @@ class _Counts:
         if error is not None or told is None:
             self._is_crashed = True
             return
-        for file, entries in told["seen"].items():
-            self._seen[file] |= {key: Entry(**entry) for key, entry in entries.items()}
-        for file, tests in told["tests"].items():
-            self._tests[file] |= set(tests)
-        self._partial |= set(told["partial"])
-        self._stale |= set(told["stale"])
+        for name, (tests, entries, is_partial) in told.items():
+            file = self._files[name]
+            file.tests |= set(tests)
+            file.seen |= {key: Entry(**entry) for key, entry in entries.items()}
+            file.is_partial |= is_partial
 
     # the end
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Report to xdist's controller; else write baselines and find unused entries."""
-        if self._is_worker:
-            seen = {
-                file: {key: asdict(entry) for key, entry in entries.items()}
-                for file, entries in self._seen.items()
+        if hasattr(self._config, "workerinput"):
+            self._config.workeroutput["vidcost"] = {  # type: ignore[attr-defined]
+                name: (sorted(file.tests), asdict(file)["seen"], file.is_partial)
+                for name, file in self._files.items()
             }
-            tests = {file: sorted(self._tests[file]) for file in self._tests}
-            told = {"seen": seen, "tests": tests}
-            told |= {"partial": sorted(self._partial), "stale": sorted(self._stale)}
-            self._config.workeroutput["vidcost"] = told  # type: ignore[attr-defined]
             return
-        for file in sorted(self._tests):
+        for name, file in sorted(self._files.items()):
             try:
-                if file in self._seen or self._has_baseline(file):
-                    self._finish(file)
+                if file.seen or (file.tests and self._has_baseline(name)):
+                    self._finish(name, file)
             except ValueError as error:
                 self._failures.append(str(error))
                 break
@@ -253,49 +257,32 @@ class _Counts:
         # most repositories and folders have none: do not read the settings for each
         return any(folder.glob(f"*/{Path(file).stem}.toml")) and self._path(file).is_file()
 
-    def _finish(self, file: str) -> None:
+    def _finish(self, name: str, file: _File) -> None:
+        """Write the baseline of ``file`` as asked, or note what in it is not used."""
         from vidcost.bench.gate import baseline
 
-        stored, seen, path = self._stored(file), self._seen[file], self._path(file)
-        where = os.path.relpath(path, self._root)
-        is_whole = not self._is_crashed and file not in self._partial
-        rewrites = self._option == "count_update" and is_whole
-        update = f"pytest {file} --count-update"
-        if isinstance(stored, str) and not rewrites:
-            # a test that took a snapshot has failed for it
-            self._failures += [] if seen else [stored]
+        (old, why), where, update = self._stored(name), self._where(name), _update(name)
+        is_whole = not self._is_crashed and not file.is_partial
+        writes_all = self._option == "count_update"
+        if why and not (writes_all and is_whole):
+            self._failures.append(f"{why}: nothing was compared; `{update}` counts anew")
             return
-        old = stored.entries if isinstance(stored, baseline.Baseline) else {}
-        if file in self._stale and not rewrites:
-            assert isinstance(stored, baseline.Baseline)
-            self._failures.append(
-                f"{where} has counts by convention {stored.convention}, and this vidcost counts by "
-                f"{baseline.CONVENTION}: nothing was compared; `{update}` counts anew"
-            )
-            return
-        unused = [key for key in old if is_whole and self._is_unused(file, key)]
-        if self._option == "count_update":
-            new = {key: entry for key, entry in old.items() if key not in unused} | seen
+        unused = [key for key in old if is_whole and _is_unused(file, key)]
+        if writes_all:
+            new = {key: entry for key, entry in old.items() if key not in unused} | file.seen
         else:
             self._failures += [
                 f"{where}: {key!r} is used by no test; `{update}` removes it" for key in unused
             ]
-            new = seen | dict(old) if self._option else dict(old)
-        if new == old and file not in self._stale and not isinstance(stored, str):
+            new = file.seen | dict(old) if self._option else dict(old)
+        if new == old and not why:
             return
         if new:
-            baseline.write(path, new, command="pytest --count-update")
+            baseline.write(self._path(name), new, command="pytest --count-update")
         else:
-            path.unlink(missing_ok=True)
+            self._path(name).unlink(missing_ok=True)
         written = sum(old.get(key) != entry for key, entry in new.items())
         self._notes.append(f"{where}: {written} written, {len(old.keys() - new.keys())} removed")
-
-    def _is_unused(self, file: str, key: str) -> bool:
-        """Whether no test takes the snapshot ``key``: its test is gone, or passed without it."""
-        if key in self._seen[file]:
-            return False
-        owner = next((t for t in self._tests[file] if key == t or key.startswith(f"{t} :: ")), None)
-        return owner is None or owner in self._passed[file]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was written, and what fails the session beside its tests."""
@@ -305,6 +292,18 @@ class _Counts:
             terminalreporter.line(line)
         for line in self._failures:
             terminalreporter.line(line, red=True)
+
+
+def _update(file: str) -> str:
+    return f"pytest {file} --count-update"
+
+
+def _is_unused(file: _File, key: str) -> bool:
+    """Whether no test takes the snapshot ``key``: its test is gone, or passed without it."""
+    if key in file.seen:
+        return False
+    owner = next((t for t in file.tests if key == t or key.startswith(f"{t} :: ")), None)
+    return owner is None or owner in file.passed
 
 
 # pytest-benchmark

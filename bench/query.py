@@ -25,6 +25,7 @@ TABLES: Mapping[str, str] = {
     "contributions": "time --contribution",
     "reconciliation": "explain",
     "audit": "audit",
+    "atlas": "atlas",
 }
 """The tables, each with the command that writes its records."""
 
@@ -101,12 +102,13 @@ def _register(
             if each.cell.against is None
         ),
         "contributions": (pair_figures(each) for each in timings if each.cell.is_contribution),
-        "reconciliation": _lines(results / "reconciliation.jsonl", "vidcost explain"),
+        "reconciliation": files.stored_lines(results / "reconciliation.jsonl", "vidcost explain"),
         "audit": (
             {"paper": path.stem, **line}
             for path in sorted((results / "audits").glob("*.jsonl"))
-            for line in _lines(path, f"vidcost audit {path.stem}")
+            for line in files.stored_lines(path, f"vidcost audit {path.stem}")
         ),
+        "atlas": files.stored_lines(results / files.ATLAS, "vidcost atlas"),
     }
     found = {name: list(lines) for name, lines in tables.items()}
     for name, lines in found.items():
@@ -124,22 +126,6 @@ def _counts(counted: record.Record) -> dict[str, Any]:
         counter = name.replace("-", "_")
         line |= {f"{counter}_flops": answer.flops, f"{counter}_params": answer.params}
     return line
-
-
-def _lines(path: Path, command: str) -> list[dict[str, Any]]:
-    """The lines of a file below its header; none if there is no file.
-
-    Raises: ValueError if it is damaged.
-    """
-    if not path.is_file():
-        return []
-    try:
-        header, *lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        if header["records"] == len(lines) and all(isinstance(line, dict) for line in lines):
-            return lines
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
-    raise ValueError(f"{path} is damaged: `{command}` writes the file anew")
 
 
 def _plain(value: Any) -> Any:

@@ -40,24 +40,25 @@ def module_of(name: str, part: str) -> ModuleType | None:
 
 @cache
 def rows_of(name: str = DEFAULT) -> tuple[Row, ...]:
-    """The rows of a paper.  Raises: ValueError if there is no such paper, or it has no rows."""
-    paper(name)
-    rows = getattr(module_of(name, "rows"), "ROWS", None)
+    """The rows of a paper, or of a source.  Raises: ValueError if there is none, or no rows."""
+    rows = getattr(module_of(name, "rows"), "ROWS", None) if name in with_rows() else None
     if not rows:
+        paper(name)
         raise ValueError(f"paper {name} has no rows: define ROWS in {folders()[name]}/rows.py")
     return tuple(rows)
 
 
-def _names() -> list[str]:
-    """The papers; the default one comes first."""
-    return sorted(folders(), key=lambda name: (name != DEFAULT, name))
+def with_rows() -> list[str]:
+    """The folders with rows; that of the default paper comes first."""
+    found = (file.parent.name for root in papers.__path__ for file in Path(root).glob("*/rows.py"))
+    return sorted(found, key=lambda name: (name != DEFAULT, name))
 
 
 @cache
 def every_row() -> dict[str, Row]:
     """The rows of all papers by name.  Raises: ValueError if two papers use one name."""
     found: dict[str, Row] = {}
-    for name in _names():
+    for name in with_rows():
         for row in rows_of(name):
             if row.name in found:
                 raise ValueError(
@@ -70,12 +71,12 @@ def every_row() -> dict[str, Row]:
 def rows_beside(stored: Iterable[str]) -> tuple[Row, ...]:
     """The rows of the default paper, and of each paper that a stored row belongs to."""
     wanted = {DEFAULT, *(owner.name for name in stored if (owner := paper_of(name)))}
-    return tuple(row for name in _names() if name in wanted for row in rows_of(name))
+    return tuple(row for name in with_rows() if name in wanted for row in rows_of(name))
 
 
 def paper_of(row: str) -> Paper | None:
     """The paper that a row belongs to; None for a row of no paper."""
-    owners = (name for name in _names() if any(row == own.name for own in rows_of(name)))
+    owners = (name for name in folders() if any(row == own.name for own in rows_of(name)))
     return next(map(paper, owners), None)
 
 
@@ -109,7 +110,8 @@ def select(
 
     The rows are those of ``paper_name``, else of DEFAULT. Without ``paper_name`` and ``table`` a
     pattern that matches none of them chooses among the rows of all papers.
-    The name of any row with such blocks and -optimized behind it is a row too, after all others.
+    The name of any row with such blocks and -optimized behind it is a row too, after all others,
+    and one with a slash names a network of a package.
     Raises: ValueError if a pattern matches nothing, with the nearest name, there is no such paper
             or table, or none of its rows matches.
     """
@@ -118,6 +120,11 @@ def select(
     rows = dict(every_row() if among_all else own)
     bases = {f"{name}-optimized": row for name, row in rows.items() if row.has_blocks}
     rows |= {each: bases[each].optimized() for each in patterns if each in {*bases} - {*rows}}
+    if named := [each for each in patterns if "/" in each]:
+        from vidcost.atlas import packages
+
+        own |= {each: packages.row(each) for each in named}
+    rows |= own
     chosen = set() if patterns else {*rows}
     for pattern in patterns:
         names = fnmatch.filter(own, pattern) or fnmatch.filter(rows, pattern)
@@ -135,7 +142,7 @@ def select(
 def row_files() -> list[Path]:
     """The source files that define rows and the networks that they build."""
     networks = (file for root in models.__path__ for file in Path(root).rglob("*.py"))
-    patterns = ("*.py", "*/__init__.py", "*/rows.py")
+    patterns = ("*.py", "*/__init__.py", "*/rows.py", "*/source.toml")
     rows = (file for root in papers.__path__ for each in patterns for file in Path(root).glob(each))
     return [*sorted(networks), *sorted(rows)]
 

@@ -13,8 +13,10 @@ from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-_PRINTED = re.compile(r"(?P<bound>>?)(?P<digits>\d+(?:\.\d+)?)(?P<unit>[MG])")
-_UNITS = {"M": 10**6, "G": 10**9}
+from vidcost.bench.errors import first_of
+
+_PRINTED = re.compile(r"(?P<bound>>?)(?P<digits>\d+(?:\.\d+)?)(?P<unit>[MGBT]?)")
+UNITS = {"": 1, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,17 @@ class Figure:
     is_bound: bool
 
     @classmethod
-    def parse(cls, printed: str) -> Figure:
-        """Read a printed figure.  Raises: ValueError if it is none."""
+    def parse(cls, printed: str, *, bare: str | None = None) -> Figure:
+        """Read a printed figure; ``bare`` is the unit of one without, which else is none.
+
+        Raises: ValueError if it is no figure.
+        """
         # a TOML file can hold anything
         match = _PRINTED.fullmatch(printed) if isinstance(printed, str) else None
-        if match is None:
+        unit = match and (match["unit"] or bare)
+        if match is None or unit is None:
             raise ValueError(f"{printed!r} is no figure like 7.843M, 11.176G or >107.9G")
-        return cls(printed, Decimal(match["digits"]), _UNITS[match["unit"]], bool(match["bound"]))
+        return cls(printed, Decimal(match["digits"]), UNITS[unit], bool(match["bound"]))
 
     @property
     def value(self) -> float:
@@ -102,6 +108,7 @@ class PrintedRow(_Frozen):
     """
 
     table: TableId
+    dataset: str = ""
     label: str
     row: str
     top1: str | None = None
@@ -120,10 +127,14 @@ class PrintedRow(_Frozen):
 
 
 class _Table(_Frozen):
-    """A table of the file: a text for each column, "" where nothing is printed; notes by row."""
+    """A table of the file: a text for each column, "" where nothing is printed; notes by row.
+
+    ``dataset`` is that of its accuracies; the atlas has the rows of tables that name one.
+    """
 
     id: TableId
     title: str
+    dataset: str = ""
     columns: tuple[Field, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: dict[str, Texts] = {}
@@ -138,11 +149,11 @@ class _Table(_Frozen):
             printed = {key: cell for key, cell in zip(self.columns, cells, strict=True) if cell}
             row = printed.get("row", "")
             note, recipe = notes.pop(row, Texts()), recipes.pop(row, None)
-            own = {"table": self.id, "note": note, "recipe": recipe}
+            own = {"table": self.id, "dataset": self.dataset, "note": note, "recipe": recipe}
             try:
                 yield PrintedRow.model_validate(own | printed)
             except ValidationError as error:
-                raise ValueError(f"table {self.id}, {cells[0]}: {_first(error)}") from None
+                raise ValueError(f"table {self.id}, {cells[0]}: {first_of(error)}") from None
             for kind in {*get_args(Kind)} - {*printed}:
                 if getattr(note, kind) or (recipe and kind in recipe.of):
                     raise ValueError(f"{row} has a note or recipe, and no printed {kind}")
@@ -232,11 +243,6 @@ def load(path: Path) -> Paper:
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
-        raise ValueError(f"{path} is damaged: {_first(error)}") from None
+        raise ValueError(f"{path} is damaged: {first_of(error)}") from None
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from None
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))

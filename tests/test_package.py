@@ -30,8 +30,8 @@ def wheel(tmp_path_factory):
 
 
 def test_the_wheel_holds_every_module_the_data_of_papers_and_the_page_and_the_command(wheel):
-    data = {"bench": (".j2", ".css", ".js"), "papers": (".toml", ".j2")}
-    packages = {"models": "vidcost", "bench": "vidcost", "papers": "vidcost", "src": "."}
+    data = {"bench": (".j2", ".css", ".js"), "papers": (".toml", ".j2"), "atlas": (".toml",)}
+    packages = dict.fromkeys(("models", "bench", "papers", "atlas"), "vidcost") | {"src": "."}
     expected = {"vidcost/py.typed"}
     for folder, package in packages.items():
         for path in (CHECKOUT / folder).rglob("*.*"):

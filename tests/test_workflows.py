@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from .repository import git
+
 FOLDER = Path(__file__).resolve().parents[1] / ".github/workflows"
 
 
@@ -62,12 +64,6 @@ def fake(folder: Path, name: str, script: str) -> None:
     (folder / "bin" / name).chmod(0o755)
 
 
-def git(folder: Path, *words: str) -> str:
-    command = ["git", "-c", "user.name=n", "-c", "user.email=e", "-C", str(folder), *words]
-    alone = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return subprocess.run(command, capture_output=True, text=True, check=True, env=alone).stdout
-
-
 @pytest.mark.parametrize("depth", [["--depth=1"], ["--depth=2"], []])
 @pytest.mark.parametrize("merged", [False, True])
 def test_auto_is_where_the_change_left_the_target_branch(
@@ -93,7 +89,7 @@ def test_auto_is_where_the_change_left_the_target_branch(
     known = {"TESTS": "tests", "BASE": "auto", "DEVICE": "cpu", "BRANCH": "main"}
     ran = shell("gate.sh", clone, RUN="time", **known)
     assert 0 == ran.returncode, ran.stderr
-    base = git(origin, "rev-parse", left).strip()
+    base = git(origin, "rev-parse", left)
     assert f"vidcost gate time tests --base {base} --device" in (clone / "calls").read_text()
     ran = shell("gate.sh", clone, RUN="time", **known | {"BRANCH": "lost"})
     assert (2, True) == (ran.returncode, "::error::no commit where HEAD left lost" in ran.stdout)

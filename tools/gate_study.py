@@ -17,17 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gate_trials import (
-    SAME,
-    Noise,
-    Rate,
-    Trial,
-    alarms_of,
-    measured,
-    read,
-    simulated,
-    write,
-)
+from gate_trials import SAME, Noise, Rate, Trial, alarms_of, measured, read, simulated, write
 
 from vidcost.bench import files
 from vidcost.bench.gate.record import Rule, Verdict, hides

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from scipy import stats
 
 from vidcost.bench import files
 from vidcost.bench.gate import interleave, side
-from vidcost.bench.gate.judge import Pairs, is_settled, judge_pairs, pairs_of, planned
+from vidcost.bench.gate.judge import Pair, is_settled, judge_pairs, logs_of, pairs_of, planned
 from vidcost.bench.gate.record import SIDES, Rule, Verdict
 from vidcost.bench.gate.statistics import CONFIDENCE
 from vidcost.bench.gate.versions import git, prepare
@@ -44,14 +44,6 @@ PASSES = Path(__file__).with_name("gate_study_passes.py")
 """Tests that use time_gate."""
 
 DELAYED = (sys.executable, str(Path(__file__).with_name("delayed.py")))
-
-
-class Pair(NamedTuple):
-    """Medians of the two processes of a pair, and the median of log(head / base) over its turns."""
-
-    base_s: float
-    head_s: float
-    log_ratio: float
 
 
 class Trial(BaseModel):
@@ -80,11 +72,8 @@ class Trial(BaseModel):
 
     def verdicts(self) -> list[Verdict]:
         """The gate's verdicts on latency."""
-        screened, confirmed = (
-            [Pairs(*map(tuple, zip(*pairs, strict=True))) for pairs in stage]
-            for stage in (self.screen, self.confirm)
-        )
-        return judge_pairs([cell.target for cell in self.cells], screened, confirmed, self.rule)
+        targets = [cell.target for cell in self.cells]
+        return judge_pairs(targets, self.screen, self.confirm, self.rule)
 
 
 def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: float) -> Trial:
@@ -105,10 +94,7 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
             stages=("screen", "confirm"),
             command=command,
         ).finish()
-    screen, confirm = (
-        tuple(tuple(map(Pair, p.base, p.head, p.log_ratios)) for p in pairs_of(run, stage))
-        for stage in ("screen", "confirm")
-    )
+    screen, confirm = (tuple(map(tuple, pairs_of(run, stage))) for stage in ("screen", "confirm"))
     return Trial(
         factor=factor,
         number=number,
@@ -130,7 +116,7 @@ def measured(cells: Sequence[Cell], factor: float, number: int, *, visit_s: floa
 def _sides_of_rows(folder: Path, slowdown: float) -> tuple[Any, Any, Any]:
     """The working tree twice, its variables, and the commands of both sides."""
     sides = dict(zip(SIDES, prepare(Path(), None, None, folder), strict=True))
-    commands = {"base": interleave.COMMAND, "head": (*DELAYED, str(slowdown))}
+    commands = {"base": sides["base"].command(()), "head": (*DELAYED, str(slowdown))}
     variables = {name: side.variables for name, side in sides.items()}
     return [*sides.values()], variables, lambda name, cells: commands[name]
 
@@ -256,21 +242,21 @@ def simulated(
     random = np.random.default_rng([seed, round(1000 * factor), rows])
 
     # runs of one row go through all pools too
-    def pairs(row: int, count: int) -> Pairs:
-        logs = tuple((noise.draw(random, row, count) + math.log(factor)).tolist())
-        return Pairs(base=(1.0,) * count, head=(factor,) * count, log_ratios=logs)
+    def pairs(row: int, count: int) -> list[Pair]:
+        logs = (noise.draw(random, row, count) + math.log(factor)).tolist()
+        return [Pair(1.0, factor, log) for log in logs]
 
     targets = [f"row {row}" for row in range(rows)]
     for run in range(runs):
         screened = [pairs(run + row, rule.screen_pairs) for row in range(rows)]
-        confirmed = [Pairs()] * rows
+        confirmed: list[list[Pair]] = [[]] * rows
         for row, plan in planned(targets, screened, rule).items():
             every = pairs(run + row, plan.pairs)
             count = min(plan)
-            while not is_settled(every.log_ratios[:count], plan, rule):
+            while not is_settled(logs_of(every[:count]), plan, rule):
                 # the gate looks after every pair
                 count += max(1, plan.pairs // 40)
-            confirmed[row] = Pairs(every.base[:count], every.head[:count], every.log_ratios[:count])
+            confirmed[row] = every[:count]
         yield judge_pairs(targets, screened, confirmed, rule)
 
 

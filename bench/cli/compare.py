@@ -81,13 +81,12 @@ def compare(
     from vidcost.bench.progress import progress
     from vidcost.bench.report.timing import compare_table, marked
     from vidcost.bench.timing import machine
-    from vidcost.bench.timing.plan import seconds
     from vidcost.bench.timing.record import now
     from vidcost.bench.timing.sweep import Swept
 
     began, since = monotonic(), now()
     machine.check_device(device)
-    budget_s, limit = seconds(budget), limit_s(time_limit)
+    budget_s, limit = options.seconds(budget), limit_s(time_limit)
     _, own = parted(networks)
     check_options(own, inputs)
     if own and (classes or axes.keys() & {"frames", "size"}):

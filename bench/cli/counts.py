@@ -73,8 +73,7 @@ def count(
     ] = None,
     inputs: options.Inputs = None,
     views: Annotated[
-        str,
-        typer.Option(metavar="10x3", help="Clips and crops of a video: its MACs stand beside."),
+        str, typer.Option(metavar="10x3", help="Clips and crops of a video: its MACs stand beside.")
     ] = "1",
     time_limit: options.TimeLimit = options.TIME_LIMIT,
     as_: options.As = None,
@@ -90,17 +89,12 @@ def count(
     a vidcost.models.Cost, is a closed form.
     """
     from vidcost.bench.cli import targets
-    from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
-    from vidcost.bench.inspection.counted import counted
-    from vidcost.bench.report.counts import counted_table, modules_table
-    from vidcost.bench.timing.cell import checked_cell
-    from vidcost.bench.timing.plan import code_of, row_fields, shape_of, views_of
 
     if sum((training, references, depth is not None)) > 1:
         raise ValueError("--training, --references and --depth are three tables: give one of them")
     if training and views != "1":
         raise ValueError("--views is for tests: leave out --training")
-    seen = views_of(views)
+    seen = options.views_of(views)
     clip = {"classes": classes, "frames": frames, "size": size}
     names, own = (rows, []) if shape else targets.parted(rows)
     of_rows = table or any(clip.values())
@@ -111,6 +105,27 @@ def count(
             "networks of your own are counted by themselves, at --input: leave out rows, "
             "--table, --classes, --frames and --size"
         )
+    limit = targets.limit_s(time_limit)
+    failed = None
+    if len(own) == 1 and not references:
+        # without what is imported below, which takes a second of every count
+        from vidcost.bench.isolation import Failed, isolated
+        from vidcost.bench.report.own import own_table
+
+        try:
+            shown, lines = isolated(limit, own_table, own[0], inputs or (), training, depth, seen)
+        except Failed as error:
+            failed = error
+        else:
+            print_table(shown, as_)
+            report(lines)
+            return
+    from vidcost.bench.count.references.asking import REFERENCE_COUNTERS
+    from vidcost.bench.inspection.counted import Counted, counted
+    from vidcost.bench.report.counts import counted_table, modules_table
+    from vidcost.bench.timing.cell import checked_cell
+    from vidcost.bench.timing.plan import code_of, row_fields, shape_of
+
     cells = targets.network_cells(own, inputs)
     chosen = [] if shape or own else targets.buildable(names, table=table, clip=clip)
     cells += [checked_cell(row_fields(row)) for row in chosen]
@@ -122,10 +137,14 @@ def count(
     if depth is not None and len(cells) != 1:
         raise ValueError(f"--depth is for one network: {len(cells)} are chosen")
     asked = tuple(REFERENCE_COUNTERS) if references and own else ()
-    limit = targets.limit_s(time_limit)
-    found = [
-        counted(cell, reference_counters=asked, training=training, limit_s=limit) for cell in cells
-    ]
+    found = (
+        [Counted(cells[0], failed.status, str(failed))]
+        if failed
+        else [
+            counted(cell, reference_counters=asked, training=training, limit_s=limit)
+            for cell in cells
+        ]
+    )
     if references and chosen:
         examined = targets.measured(chosen, use_cache=not no_cache)
         found = [
@@ -153,7 +172,8 @@ def explain(
         typer.Option(
             metavar="NAME",
             help="Ask this counter instead of fvcore, thop, thop-2020 and torch; repeat it for "
-            "several. Optional ones: ptflops-aten, torchinfo, ultralytics-thop.",
+            "several. Optional ones: ptflops, ptflops-aten, torchinfo, ultralytics-thop, "
+            "torchprofile, calflops, deepspeed.",
         ),
     ] = None,
     printed: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,19 +20,13 @@ from vidcost.bench.extras import require
 from vidcost.bench.progress import progress
 
 if TYPE_CHECKING:
-    from vidcost.bench.gate.baseline import Change
-    from vidcost.bench.gate.record import Result, Rule
+    from vidcost.bench.gate.baseline import Comparison
+    from vidcost.bench.gate.record import Result, Rule, Run, SampleComparison
     from vidcost.bench.gate.versions import Prepared
-    from vidcost.bench.report.table import Table
     from vidcost.bench.timing.cell import Cell
-
-DEFAULT_MARGIN = 0.03
-FIND_ABOVE_MARGIN = 0.02
 
 MOST_PAIRS_FOR_POWER = 400
 """With --power; each pair takes some seconds at a target."""
-
-OTHER_PACKAGES = "the versions ask for other packages: both ran with those installed here"
 
 gate_app = typer.Typer(
     help="Regressions caught: exact counts, and timings of two versions.", no_args_is_help=True
@@ -49,6 +43,7 @@ Blocks = Annotated[
 Shapes = Annotated[
     list[str] | None, typer.Option("--shape", metavar="CxTxHxW", help="Input of the blocks alone.")
 ]
+Base = Annotated[str, typer.Option(metavar="REF", help="Branch, tag or commit.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of each process.")]
 Margin = Annotated[
     float | None,
@@ -89,10 +84,20 @@ OpenMetrics = Annotated[
 
 
 class Judging(NamedTuple):
-    """How to judge, and where to write what was judged."""
+    """How to judge, where to write what was judged, and whether versions are installed first."""
 
     rule: Rule
     out: Path
+    install: bool
+
+    def judged(self, measured: Run | SampleComparison) -> Result:
+        """The verdicts on what was measured, stored with it."""
+        from vidcost.bench.gate import record
+        from vidcost.bench.gate.judge import judged
+
+        result = judged(measured)
+        record.write(self.out, result)
+        return result
 
 
 def judging(
@@ -107,12 +112,10 @@ def judging(
 
     files.check_folder(out.parent)
     time = settings(Path()).time
-    margin = margin or time.margin or DEFAULT_MARGIN
-    find = find or time.find or round(margin + FIND_ABOVE_MARGIN, 6)
-    if not margin < find < 1:
-        raise ValueError(f"--find {find:g} must lie between the margin {margin:g} and 1")
-    rule = Rule(margin=margin, find=find, inconclusive=inconclusive, own=time.override)
-    return Judging(rule, out)
+    rule = Rule(inconclusive=inconclusive, own=time.override).bounded(
+        margin or time.margin, find or time.find, "--margin, --find or [tool.vidcost.time]"
+    )
+    return Judging(rule, out, time.install)
 
 
 @dataclass(frozen=True)
@@ -169,84 +172,61 @@ def gate_counts(
     """
     from vidcost.bench.count import record
     from vidcost.bench.gate.counts import compare
-    from vidcost.bench.report.gate import row_change_table, summary_line
+    from vidcost.bench.report import gate
     from vidcost.papers.catalog import rows_beside
 
+    legend: tuple[str, ...] = ("An improvement fails too. To accept: the same with --update.",)
     if networks or baseline:
-        _gate_networks(networks or (), inputs, baseline, update, time_limit, as_)
-        return
-    if update or inputs:
+        if baseline is None or not networks:
+            raise ValueError("name networks of your own and the file --baseline: give both")
+        found = _of_networks(networks, inputs, baseline, time_limit, update=update)
+    elif update or inputs:
         raise ValueError("--update and --input are for networks of your own: name one")
-    comparison = compare(rows_beside(record.read(results)), results)
-    _conclude_counts(
-        row_change_table(comparison), summary_line(comparison, results), comparison.changes, as_
-    )
+    else:
+        found, baseline = (
+            compare(rows_beside(record.read(results)), results),
+            results / record.COUNTS,
+        )
+        legend = gate.row_legend(found)
+    if update:
+        typer.echo(f"Written: {baseline}")
+        return
+    table, summary = gate.change_table(found, *legend), gate.summary_line(found, baseline)
+    if found.changes or as_ is not None:
+        print_table(table, as_)
+    said = table.markdown() if found.changes else f"{summary}\n"
+    gate.tell_github(gate.change_annotations(found), said, err=as_ is not None)
+    report([summary] if found.changes else [])
+    typer.echo(summary, err=as_ is not None)
 
 
-def _gate_networks(
-    networks: Sequence[str],
-    inputs: list[str] | None,
-    path: Path | None,
-    update: bool,
-    time_limit: str,
-    as_: options.Format | None,
-) -> None:
+def _of_networks(
+    networks: Sequence[str], inputs: list[str] | None, path: Path, time_limit: str, *, update: bool
+) -> Comparison:
+    """Compare networks with those of the baseline ``path``, or ``update`` it."""
     from vidcost.bench.cli.targets import failures, limit_s, network_cells
     from vidcost.bench.gate import baseline
     from vidcost.bench.gate.settings import settings
     from vidcost.bench.inspection.counted import counted
-    from vidcost.bench.report.gate import change_table
 
-    if path is None or not networks:
-        raise ValueError("name networks of your own and the file --baseline: give both")
     if update:
         baseline.check_writing("--update")
-    chosen, stored = settings(Path()), baseline.read(path)
-    if stored and stored.convention != baseline.CONVENTION and not update:
-        raise ValueError(
-            f"{path} has counts by convention {stored.convention}, and this vidcost counts by "
-            f"{baseline.CONVENTION}: --update counts anew"
-        )
+    chosen, stored = settings(Path()), baseline.read(path) or baseline.Baseline()
+    if stored.other_convention and not update:
+        raise ValueError(f"{path} {stored.other_convention}: --update counts anew")
     found = [counted(c, limit_s=limit_s(time_limit)) for c in network_cells(networks, inputs)]
     report(failures(found))
-    entries = {}
-    for each in found:
-        assert each.count is not None, each
-        name = " ".join((each.cell.target, *each.cell.inputs))
-        entries[name] = baseline.entry_of(each.count, chosen)
-    known = stored.entries if stored else {}
+    now = {
+        " ".join((each.cell.target, *each.cell.inputs)): baseline.entry_of(each.count, chosen)
+        for each in found
+        if each.count
+    }
     if update:
-        baseline.write(path, {**known, **entries}, command="vidcost gate counts --update")
-        typer.echo(f"Written: {path}")
-        return
-    if missing := [name for name in entries if name not in known]:
-        raise ValueError(f"{path} has no {missing[0]!r}: --update adds it")
-    differing = [
-        change
-        for name, entry in entries.items()
-        for change in baseline.changes(name, known[name].flat(), entry.flat())
-    ]
-    summary = f"networks compared: {len(entries):,}; differences from {path}: {len(differing):,}"
-    table = change_table(differing, "An improvement fails too. To accept: the same with --update.")
-    _conclude_counts(table, summary, differing, as_)
-
-
-def _conclude_counts(
-    table: Table, summary: str, changes: Sequence[Change], as_: options.Format | None
-) -> None:
-    """Print the changes, tell GitHub, and fail if there are any."""
-    from vidcost.bench.report.gate import annotation, tell_github
-
-    if changes or as_ is not None:
-        print_table(table, as_)
-    found = [
-        annotation("error", f"{each.row}: {each.field}", f"was {each.before}, is {each.after}")
-        for each in changes
-    ]
-    tell_github(found, table.markdown() if changes else f"{summary}\n", err=as_ is not None)
-    if changes:
-        report([summary])
-    typer.echo(summary, err=as_ is not None)
+        known = {**stored.entries, **now}
+        baseline.write(path, known, command="vidcost gate counts --update")
+    elif missing := now.keys() - stored.entries.keys():
+        raise ValueError(f"{path} has no {min(missing)!r}: --update adds it")
+    return baseline.differences({name: stored.entries.get(name, now[name]) for name in now}, now)
 
 
 @gate_app.command("accept", epilog='Example: `vidcost gate accept --reason "PNL pools once"`')
@@ -260,19 +240,25 @@ def gate_accept(
     fvcore, thop and the others are asked about the rows that changed.
     """
     from vidcost.bench.count import record
-    from vidcost.bench.gate.counts import accept
-    from vidcost.bench.report.gate import accepted_line, row_change_table
+    from vidcost.bench.gate.counts import HISTORY, accept
+    from vidcost.bench.report.gate import change_table
     from vidcost.papers.catalog import rows_beside
 
     accepted = accept(rows_beside(record.read(results)), results, reason)
     if json:
-        print_table(row_change_table(accepted), options.Format.JSON)
-    typer.echo(accepted_line(accepted, results), err=json)
+        print_table(change_table(accepted), options.Format.JSON)
+    typer.echo(
+        f"{len(accepted.changes):,} differences in {len(accepted.changed):,} rows accepted. "
+        f"Written: {results / record.COUNTS}, {results / HISTORY}. Now run `vidcost tables`, "
+        "`vidcost explain` and `vidcost audit`, which derive their files from the counts, and "
+        "commit all.",
+        err=json,
+    )
 
 
 @gate_app.command("time", epilog="Example: `vidcost gate time mfnet-pnl --base main`")
 @with_parts(judging=judging, reporting=Reporting)
-@with_axes("batch", "dtype", "phase")
+@with_axes("frames", "size", "batch", "dtype", "phase")
 def gate_time(
     rows: Annotated[
         list[str] | None,
@@ -282,15 +268,13 @@ def gate_time(
             "blocks alone."
         ),
     ] = None,
-    base: Annotated[str, typer.Option(metavar="REF", help="Branch, tag or commit.")] = "HEAD",
+    base: Base = "HEAD",
     head: Annotated[
         str | None,
         typer.Option(metavar="REF", help="The other one; default: the files as they are here."),
     ] = None,
     blocks: Blocks = None,
     shapes: Shapes = None,
-    frames: options.Frames = None,
-    size: options.Size = None,
     device: options.Device = "cpu",
     axes: dict[str, Any] = {},  # noqa: B006  with_axes puts the options here
     threads: Threads = 1,
@@ -315,37 +299,53 @@ def gate_time(
     of processes, and confirmed on fresh pairs if it may have changed. Exit status 0: nothing
     regressed; 1: something did; 3: something could not be judged, or was too noisy to find --find.
     """
-    from vidcost.bench.block_spec import reference_of
-    from vidcost.bench.gate import interleave, versions
-    from vidcost.bench.timing import plan
-    from vidcost.bench.timing.cell import checked_cell, default
+    from vidcost.bench.timing.cell import default
     from vidcost.bench.timing.machine import check_device
 
     check_device(device)
     if power is not None:
         pairs = {"power": power, "most_pairs": MOST_PAIRS_FOR_POWER}
         judging = judging._replace(rule=judging.rule.model_copy(update=pairs))
+    common = {"device": device, "threads": threads}
     # no row's name is a path
-    if tests := [w for w in rows or () if "/" in w or Path(w.partition("::")[0]).exists()]:
-        of_rows = blocks or shapes or head or frames or size
-        if (
-            of_rows
-            or len(tests) < len(rows or ())
-            or axes != {name: default(name) for name in axes}
-        ):
-            raise ValueError(
-                "tests are timed as they are: leave out rows and options of rows and blocks"
-            )
-        reporting.conclude(_time_tests(tests, base, device, threads, judging))
-        return
-    if not rows and device == "cpu":
+    tests = [w for w in rows or () if "/" in w or Path(w.partition("::")[0]).exists()]
+    if not tests:
+        result = _timed_rows(rows or (), blocks, shapes, common | axes, base, head, judging)
+    elif (
+        tests == rows
+        and axes == {name: default(name) for name in axes}
+        and not (blocks or shapes or head)
+    ):
+        result = _timed_tests(tests, common, base, judging)
+    else:
+        raise ValueError(
+            "tests are timed as they are: leave out rows and options of rows and blocks"
+        )
+    reporting.conclude(result)
+
+
+def _timed_rows(
+    rows: Sequence[str],
+    blocks: list[str] | None,
+    shapes: list[str] | None,
+    common: Mapping[str, Any],
+    base: str,
+    head: str | None,
+    judging: Judging,
+) -> Result:
+    """Time rows of this repository, and blocks alone at ``shapes``."""
+    from vidcost.bench.block_spec import reference_of
+    from vidcost.bench.gate import interleave, versions
+    from vidcost.bench.timing import plan
+    from vidcost.bench.timing.cell import checked_cell
+
+    if not rows and common["device"] == "cpu":
         blocks = blocks or ["all"]
     if shapes and not blocks:
         raise ValueError("--shape is for blocks alone: give --blocks too")
-    common = {"device": device, "threads": threads, **axes}
 
     def cell_of_row(name: str) -> Cell:
-        return checked_cell({"row": name, "frames": frames, "size": size} | common)
+        return checked_cell({"row": name, **common})
 
     # bad input is reported before two versions are prepared, which takes seconds
     alone, notes = plan.blocks_alone(blocks or (), shapes or ())
@@ -355,98 +355,84 @@ def gate_time(
                 f"--blocks {spec}: both sides would load the same file; two versions of a "
                 "repository's own blocks are compared, by name"
             )
-    cells = [checked_cell({"block": spec, "shape": shape} | common) for spec, shape in alone]
+    cells = [checked_cell({"block": spec, "shape": shape, **common}) for spec, shape in alone]
     # only the versions know the names of their rows
     for name in rows or (() if blocks else ("any",)):
         cell_of_row(name)
     with tempfile.TemporaryDirectory() as folder, progress("gate", 1) as show:
         prepared = versions.prepare(Path(), base, head, Path(folder))
-        if prepared[0].requirements != prepared[1].requirements:
-            notes.append(OTHER_PACKAGES)
+        notes += versions.other_packages(prepared)
         # also reports a version whose models do not import
         base_rows, head_rows = (side.rows() for side in prepared)
         if rows or not blocks:
-            names, of_one = interleave.in_both(base_rows, head_rows, rows or ())
+            names, of_one = interleave.in_both(base_rows, head_rows, rows)
             if not names:
                 raise ValueError("; ".join(of_one) or "neither version has a row")
             cells = [*map(cell_of_row, names), *cells]
             notes = [*of_one, *notes]
-        result = _timed(prepared, cells, notes, judging, show)
-    reporting.conclude(result)
+        return _timed(prepared, cells, notes, judging, show)
 
 
-def _time_tests(
-    words: Sequence[str], base: str, device: str, threads: int, judging: Judging
+def _timed_tests(
+    words: Sequence[str], common: Mapping[str, Any], base: str, judging: Judging
 ) -> Result:
-    """Time the tests ``words`` of the repository here, and judge them."""
+    """Time the tests ``words`` of the repository here."""
     from vidcost.bench.exit_status import NOT_JUDGED
-    from vidcost.bench.gate import interleave, side
-    from vidcost.bench.gate.record import SIDES
-    from vidcost.bench.gate.settings import settings
+    from vidcost.bench.gate import interleave, side, versions
     from vidcost.bench.timing.cell import Cell
 
     with tempfile.TemporaryDirectory() as folder, progress("gate", 1) as show:
-        trees = side.prepare(base, words, Path(folder), install=settings(Path()).time.install)
+        trees = side.prepare(base, words, Path(folder), install=judging.install)
         code = trees[1].version.code
         if trees[0].version.code == code:
             typer.echo("SAME CODE: all files of both versions are equal, so nothing was timed")
             raise typer.Exit
         (old, broken), (new, failed) = (tree.tests(words) for tree in trees)
-        common, notes = interleave.in_both(old, new)
-        notes += broken + failed
-        if trees[0].requirements != trees[1].requirements:
-            notes.append(OTHER_PACKAGES)
-        if not common:
+        both, notes = interleave.in_both(old, new)
+        notes += broken + failed + versions.other_packages(trees)
+        if not both:
             if any("No module named" in line for line in (*broken, *failed)):
                 notes.append("install = true in [tool.vidcost.time] builds what must be built")
             complain("; ".join(notes) or f"no test in {' '.join(words)} uses time_gate")
             raise typer.Exit(NOT_JUDGED)
         # fixed before anything is measured
-        rule = judging.rule.with_marks({test: new[test] for test in common})
-        judging = judging._replace(rule=rule)
-        cells = [Cell(test=test, code=code, device=device, threads=threads) for test in common]
-        by_side = dict(zip(SIDES, trees, strict=True))
-        return _timed(
-            *(trees, cells, notes, judging, show),
-            command=lambda side, cells: by_side[side].command(cells),
-        )
+        rule = judging.rule.with_marks({test: new[test] for test in both})
+        cells = [Cell(test=test, code=code, **common) for test in both]
+        return _timed(trees, cells, notes, judging._replace(rule=rule), show)
 
 
 def _timed(
-    sides: tuple[Prepared, Prepared],
+    prepared: tuple[Prepared, Prepared],
     cells: Sequence[Cell],
     notes: Sequence[str],
     judging: Judging,
     show: Callable[[str, int, int], None],
-    **known: Any,
 ) -> Result:
-    """Time ``cells`` at both sides, storing each pair, and judge them; ``known`` is Campaign's."""
-    from vidcost.bench.gate import interleave, record
-    from vidcost.bench.gate.judge import judged
+    """Time ``cells`` at both sides, storing each pair, and judge them."""
+    from vidcost.bench.gate import interleave
+    from vidcost.bench.gate.record import SIDES
     from vidcost.bench.timing.machine import locked, names_of
     from vidcost.bench.timing.sweep import Interrupted
 
-    base, head = sides
-    seed = random.SystemRandom().getrandbits(32)
+    sides = dict(zip(SIDES, prepared, strict=True))
+    known = {"rule": judging.rule, "seed": random.SystemRandom().getrandbits(32), "notes": notes}
+    run = interleave.new_run((prepared[0].version, prepared[1].version), cells, **known)
     campaign = interleave.Campaign(
-        interleave.new_run(
-            (base.version, head.version), cells, notes=notes, rule=judging.rule, seed=seed
-        ),
-        {"base": base.variables, "head": head.variables},
-        save=lambda run: record.write(judging.out, judged(run)),
+        run,
+        {name: side.variables for name, side in sides.items()},
+        save=judging.judged,
         on_progress=show,
-        **known,
+        command=lambda name, cells: sides[name].command(cells),
     )
-    busy = names_of(cells[0].device, cells[0].threads, campaign.run.machine)
+    busy = names_of(cells[0].device, cells[0].threads, run.machine)
     try:
         with locked(busy, partial(typer.echo, err=True)):
-            campaign.finish()
+            return judging.judged(campaign.finish())
     except KeyboardInterrupt:
         raise Interrupted(
             f"stopped before all pairs were measured: {judging.out} holds those that were, too few "
             "to judge"
         ) from None
-    return judged(campaign.run)
 
 
 @gate_app.command("samples", epilog="Example: `vidcost gate samples base.json head.json`")
@@ -467,13 +453,10 @@ def gate_samples(
     One run of pytest is one process, and so one value: its samples are correlated. Runs on unlike
     machines are rejected. Exit statuses are those of `vidcost gate time`.
     """
-    from vidcost.bench.gate import record
-    from vidcost.bench.gate.judge import judged
     from vidcost.bench.gate.pytest_benchmark import compare_files
 
-    result = judged(compare_files(base, head, rule=judging.rule, allow=allow or ()))
-    record.write(judging.out, result)
-    reporting.conclude(result)
+    found = compare_files(base, head, rule=judging.rule, allow=allow or ())
+    reporting.conclude(judging.judged(found))
 
 
 @gate_app.command(
@@ -484,7 +467,7 @@ def gate_pytest(
     words: Annotated[
         list[str], typer.Argument(help="Arguments of pytest, its files and folders among them.")
     ],
-    base: Annotated[str, typer.Option(metavar="REF", help="Branch, tag or commit.")] = "HEAD",
+    base: Base = "HEAD",
     *,
     judging: Judging,
     reporting: Reporting,
@@ -495,17 +478,14 @@ def gate_pytest(
     benchmarks. The versions are those of `vidcost gate time` with tests.
     """
     from vidcost.bench.gate import record, side
-    from vidcost.bench.gate.judge import judged
     from vidcost.bench.gate.pytest_benchmark import compare_files
-    from vidcost.bench.gate.settings import settings
     from vidcost.bench.gate.statistics import values_needed
 
     paths = [word for word in words if Path(word.partition("::")[0]).exists()]
     if not paths:
         raise ValueError("name files or folders of benchmarks behind --, such as tests/perf")
     with tempfile.TemporaryDirectory() as folder, progress("gate", 1) as show:
-        install = settings(Path()).time.install
-        prepared = side.prepare(base, paths, Path(folder), install=install)
+        prepared = side.prepare(base, paths, Path(folder), install=judging.install)
         trees = dict(zip(record.SIDES, prepared, strict=True))
         stored = {name: Path(folder) / f"{name}-runs" for name in trees}
         done, needed = 0, 1
@@ -515,17 +495,15 @@ def gate_pytest(
                 count = trees[name].benchmark(words, stored[name] / f"{done}.json")
                 needed = max(needed, values_needed(judging.rule.confirm_level / count))
             done += 1
-        result = judged(compare_files(stored["base"], stored["head"], rule=judging.rule))
-    record.write(judging.out, result)
+        found = compare_files(stored["base"], stored["head"], rule=judging.rule)
+        result = judging.judged(found)
     reporting.conclude(result)
 
 
 @gate_app.command("replay", epilog="Example: `vidcost gate replay gate.json`")
 @with_parts(reporting=Reporting)
 def gate_replay(
-    file: Annotated[Path, typer.Argument(help="What a gate wrote.")],
-    *,
-    reporting: Reporting,
+    file: Annotated[Path, typer.Argument(help="What a gate wrote.")], *, reporting: Reporting
 ) -> None:
     """Compute the verdicts again from a gate's file, with its rule and its raw samples.
 

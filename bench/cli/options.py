@@ -1,5 +1,7 @@
 """The options that several commands share."""
 
+import math
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -95,3 +97,17 @@ TimeLimit = Annotated[
     ),
 ]
 TIME_LIMIT = "2m"
+
+
+def views_of(text: str) -> int:
+    """``10x3``, clips and crops of a video, as a number.  Raises: ValueError if it is none."""
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)?", text, re.ASCII):
+        raise ValueError(f"{text!r} is no number of views such as 10x3, clips and crops")
+    return math.prod(map(int, text.split("x")))
+
+
+def seconds(text: str) -> float:
+    """``90s``, ``10m``, ``1h`` or ``1.5h`` in seconds.  Raises: ValueError if it is none."""
+    if not (found := re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip(), re.ASCII)):
+        raise ValueError(f"{text!r} is no time such as 90s, 10m or 1h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]

@@ -1,9 +1,10 @@
-"""Commands on a paper's printed figures, formulas and claims, counted anew; and conformance."""
+"""Commands on a paper's printed figures, formulas and claims, counted anew."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,7 +94,7 @@ def run(
     from vidcost.bench.timing.sweep import Swept
     from vidcost.papers import catalog
 
-    budget_s = plan.seconds(budget)
+    budget_s = options.seconds(budget)
     paper = catalog.paper(paper_name)
     files.check_folder(results)
     # a damaged file is said before anything is counted
@@ -155,35 +156,14 @@ def formulas(
     print_table(formula_claims(paper), as_)
 
 
-@paper_app.command("conformance", epilog="Example: `vidcost conformance --results results`")
-def conformance(
-    results: options.Results = Path("results"),
-    as_: options.As = None,
-    wide: options.Wide = False,
-    json: options.Json = False,
-) -> None:
-    """Ask every counter about single operators whose MACs were worked out by hand.
-
-    Writes conformance.md to the results folder; JSON and CSV hold a line per operator, with a
-    counter's status where it has no figure.
-    """
-    from vidcost.bench.count.conformance import ask_counters, failures
-    from vidcost.bench.report.conformance import conformance_tables
-
-    files.check_folder(results)
-    statements = ask_counters()
-    summary, *operators = conformance_tables(statements)
-    parts = ["# Conformance: which counter is right on which operator\n"]
-    parts += [table.markdown() for table in (summary, *operators)]
-    write_document(results / "conformance.md", "\n".join(parts), command="conformance")
-    as_data = as_ in (options.Format.JSON, options.Format.CSV)
-    print_tables(operators if as_data else [summary, *operators], as_)
-    report(failures(statements))
-
-
 @paper_app.command("audit", epilog="Example: `vidcost audit --results results`")
 def audit(
-    paper_name: options.PaperName = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PAPER] | SOURCE...", help="A paper; or sources, names or globs: '*' for all."
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -200,18 +180,26 @@ def audit(
     Writes audits/PAPER.md, with what the audit found in words, and .jsonl to the results folder.
     Fails if a figure that is not met has no note in the paper's figures.toml, if one that is met
     has one, if a recipe no longer gives its figure, or if a finding no longer holds.
+
+    Of a source, a published table of networks that packages build, also the convention that gives
+    most of its FLOPs. Writes audits/SOURCE.md.
     """
     extras.require("report")
+    from vidcost.atlas.cli import audit_sources
     from vidcost.bench.audit import Recipe, judge, problems
     from vidcost.bench.progress import progress
     from vidcost.bench.report.audit import audit_markdown, figure_table, findings, recipe_table
-    from vidcost.papers import catalog
+    from vidcost.papers import catalog, source
 
     if recipe is not None:
         print_table(recipe_table(Recipe.parse(recipe)), as_)
         return
-    paper = catalog.paper(paper_name)
     files.check_folder(results)
+    sources = [each for each in source.files() for name in names or () if fnmatch(each, name)]
+    if sources:
+        audit_sources([*dict.fromkeys(sources)], results, as_)
+        return
+    paper = catalog.paper(*names or [])
     with progress("counting", len(paper.figures)) as advance:
         judged = judge(paper, advance=advance)
     found, table = findings(paper, judged), figure_table(judged)
@@ -248,7 +236,8 @@ def _paper_and_tables(words: Sequence[str]) -> tuple[Paper, list[int | str]]:
 def _together(records: Mapping[str, Record], results: Path) -> tuple[dict[str, Record], list[str]]:
     """``records`` beside those stored, none if they add nothing; and a line if they differ."""
     from vidcost.bench.count import record
-    from vidcost.bench.gate.counts import differences
+    from vidcost.bench.gate.baseline import differences
+    from vidcost.bench.gate.counts import entry
 
     try:
         stored = record.read(results)
@@ -256,7 +245,8 @@ def _together(records: Mapping[str, Record], results: Path) -> tuple[dict[str, R
         # one that is damaged is written anew
         return dict(records), []
     together = {**stored, **records}
-    changes = differences(stored, together).changes
+    before, after = ({n: entry(each) for n, each in side.items()} for side in (stored, together))
+    changes = differences(before, after).changes
     if all(change.before is None for change in changes):
         return together if changes else {}, []
     return {}, [
@@ -270,16 +260,12 @@ def _written_tables(
 ) -> list[Table]:
     """The tables of those numbers; their files also have what GPUs took for their rows."""
     from vidcost.bench.report.paper import paper_table
-    from vidcost.bench.report.timing import with_timings
-    from vidcost.bench.timing.store import stored_by_device
+    from vidcost.bench.report.timing import with_gpu_timings
     from vidcost.papers.catalog import printed_rows
 
     made = [paper_table(number, paper, printed_rows(paper), records) for number in numbers]
-    stored = stored_by_device(results).values()
-    on_gpus = [[each for each in timings if each.cell.device != "cpu"] for timings in stored]
     for number, table in zip(numbers, made, strict=True):
-        path, whole = results / "tables" / paper.name / f"table{number}.md", table
-        for timings in on_gpus:
-            whole = with_timings(whole, timings)
+        path = results / "tables" / paper.name / f"table{number}.md"
+        whole = with_gpu_timings(table, results)
         write_document(path, whole.wide().markdown(), command=f"tables {paper.name} {number}")
     return made

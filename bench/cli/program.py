@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vidcost.atlas import cli  # noqa: F401 - declares its command
 from vidcost.bench.cli.compare import compare_app
 from vidcost.bench.cli.counts import counts_app
 from vidcost.bench.cli.gate import gate_app
@@ -84,6 +85,7 @@ MOVED: Mapping[str, str] = {
     "ledger": "`vidcost explain`",
     "show": "`vidcost count ROW --depth 2`",
     "block": "`vidcost count BLOCK --shape CxTxHxW`",
+    "conformance": "`python tools/conformance`",
     "export": "`vidcost query SQL --parquet FILE`",
 }
 """Removed commands, and what to call instead."""

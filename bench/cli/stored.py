@@ -35,6 +35,7 @@ def write_report(
     counter is asked.
     """
     require("report")
+    from vidcost.atlas.report import atlas_section
     from vidcost.bench.report.page import gather, page, sections
     from vidcost.bench.report.plots import write_figures
     from vidcost.bench.report.table import Table
@@ -45,7 +46,7 @@ def write_report(
     if figures is not None:
         files.check_folder(figures)
     with progress("tables", 2) as show:
-        every = sections(data)
+        every = [*sections(data), atlas_section(results)]
         show("plots")
         content = page(every, data)
     files.write(out, content)
@@ -78,7 +79,7 @@ def query(
     wide: options.Wide = False,
     json: options.Json = False,
 ) -> None:
-    """Query the stored counts, timings, contributions, reconciliation and audit in SQL.
+    """Query the stored counts, timings, contributions, reconciliation, audit and atlas in SQL.
 
     Each is a table of that name; `vidcost query "describe counts"` lists its columns. Nothing can
     be changed, and no other file can be read.

@@ -1,21 +1,23 @@
 """The rows and the users' networks that a command is about, and what is counted of them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vidcost.bench.cli.options import seconds
 from vidcost.bench.cli.output import unanswered
-from vidcost.bench.count.reconcile import Examined, measure, steps
-from vidcost.bench.count.references.asking import DEFAULT
-from vidcost.bench.count.references.reference import Convention
-from vidcost.bench.inspection.counted import Counted
 from vidcost.bench.progress import progress
-from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.timing.plan import network_fields, row_fields, seconds
 from vidcost.bench.user.reference import is_reference
-from vidcost.papers.catalog import select
-from vidcost.papers.row import Row
+
+if TYPE_CHECKING:
+    from vidcost.bench.count.reconcile import Examined
+    from vidcost.bench.count.references.reference import Convention
+    from vidcost.bench.inspection.counted import Counted
+    from vidcost.bench.timing.cell import Cell
+    from vidcost.papers.row import Row
 
 
 def buildable(
@@ -26,6 +28,8 @@ def buildable(
     clip: Mapping[str, int | None] = {},
 ) -> list[Row]:
     """The chosen rows that can be built, at ``clip`` as for ``Row.at``; one named must be."""
+    from vidcost.papers.catalog import select
+
     chosen = select(patterns or (), table=table, paper_name=paper_name)
     for row in chosen:
         if row.build is None:
@@ -36,9 +40,13 @@ def buildable(
 
 
 def measured(
-    rows: Sequence[Row], counters: tuple[Convention, ...] = DEFAULT, *, use_cache: bool
+    rows: Sequence[Row], counters: tuple[Convention, ...] = (), *, use_cache: bool
 ) -> list[Examined]:
-    """What was counted for ``rows``, with the counters' answers, with progress."""
+    """What was counted for ``rows``, with the answers of ``counters``, or the usual; progress."""
+    from vidcost.bench.count.reconcile import measure, steps
+    from vidcost.bench.count.references.asking import DEFAULT
+
+    counters = counters or DEFAULT
     with progress("counting", steps(rows, counters)) as advance:
         return measure(rows, counters, use_cache=use_cache, advance=advance)
 
@@ -53,6 +61,8 @@ def parted(words: Sequence[str] | None) -> tuple[list[str] | None, list[str]]:
 
 def targets(words: Sequence[str], inputs: Sequence[str] | None) -> list[dict[str, Any]]:
     """Rows and networks in the order of ``words``, as fields of cells."""
+    from vidcost.bench.timing.plan import network_fields, row_fields
+
     found: list[dict[str, Any]] = []
     for word in words:
         if is_reference(word):
@@ -67,6 +77,9 @@ def network_cells(references: Sequence[str], inputs: Sequence[str] | None) -> li
 
     Raises: ValueError if one is not there, or its inputs are none.
     """
+    from vidcost.bench.timing.cell import checked_cell
+    from vidcost.bench.timing.plan import network_fields
+
     check_options(references, inputs)
     return [checked_cell(network_fields(each, inputs or ())) for each in references]
 

@@ -92,7 +92,7 @@ def time_rows(
     if blocks is None and (shape_ or impl):
         raise ValueError("--shape and --impl are for blocks alone: give --blocks too")
     place = Place(engine, address, gpu, device, budget)
-    budget_s = None if budget is None else plan.seconds(budget)
+    budget_s = None if budget is None else options.seconds(budget)
     both = impl is not None and "," in impl
     if budget_s == 0 and not both:
         raise ValueError(f"--budget {budget} is no time: give more than 0s")

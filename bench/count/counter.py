@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dis
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import FrameType
 from typing import Any
 
 import torch
@@ -19,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidcost.bench.call import tensors_in
-from vidcost.bench.count import meta
+from vidcost.bench.count import meta, shapes
 from vidcost.bench.count.operands import Multiplication, Operands, Operation, Shape, tensors_of
 from vidcost.bench.count.rules import Rule, product_kind, rule_of
 from vidcost.models.cost import Cost
@@ -41,8 +44,9 @@ class Call:
 class FunctionCall:
     """One call of a function: ``operations[first:last]`` of the count are those that it ran.
 
-    ``module`` is the innermost that was running, ``detail`` an einsum's equation or an
-    interpolation's mode; ``operands`` are shapes of the tensors given, ``output`` of the result.
+    ``function`` is its name, or the operator that called it, ``module`` the innermost module that
+    was running. ``detail`` is an einsum's equation or the mode of an interpolation. ``operands``
+    are the shapes of the tensors it was given, ``output`` that of what it returned.
     """
 
     function: str
@@ -176,7 +180,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self.keep_integers:
             result = meta.call_with_integers(func, name, args, kwargs)
         else:
-            result = meta.call(func, args, kwargs)
+            result = shapes.call(func, args, kwargs)
         # what returns nothing writes to its arguments
         results = tensors_of(args if result is None else (result,))
         first = len(self.operations)
@@ -274,22 +278,28 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return []
 
 
+_PRODUCTS = "matmul mm bmm addmm addmv baddbmm mul add"
+_NAMES: dict[Any, str] = {
+    F: "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d "
+    "interpolate grid_sample softmax relu prelu elu relu6 gelu silu "
+    "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d adaptive_avg_pool1d "
+    "adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d "
+    "adaptive_max_pool3d rms_norm",
+    torch: f"{_PRODUCTS} einsum outer rms_norm",
+    Tensor: f"{_PRODUCTS} outer",
+}
 _FUNCTIONS: dict[Callable[..., Any], str] = {
-    torch.einsum: "einsum",
-    torch.matmul: "matmul",
-    torch.Tensor.matmul: "matmul",
-    torch.Tensor.__matmul__: "matmul",
-    F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
-    F.interpolate: "interpolate",
-    F.grid_sample: "grid_sample",
-    F.scaled_dot_product_attention: "attention",
+    **{getattr(of, name): name for of, names in _NAMES.items() for name in names.split()},
+    **dict.fromkeys((torch.ger, Tensor.ger, torch.kron, Tensor.kron), "outer"),
+    F.scaled_dot_product_attention: "SDPA",
     torch.Tensor.is_cpu.__get__: "is_cpu",  # type: ignore[attr-defined]
-    **dict.fromkeys((torch.outer, torch.ger, torch.Tensor.outer, torch.Tensor.ger), "outer"),
-    **dict.fromkeys((torch.kron, torch.Tensor.kron), "outer"),
-    **dict.fromkeys((F.rms_norm, torch.rms_norm), "rms_norm"),
     **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout), "dropout"),
     **dict.fromkeys((F.alpha_dropout, F.feature_alpha_dropout), "dropout"),
+    Tensor.__matmul__: "@",
+    Tensor.mul_: "*",
 }
+_OPERATORS = {Tensor.matmul: "@", Tensor.mul: "*", Tensor.add: "+"}
+"""Methods that operators call: a counter may replace one and not see the other."""
 
 
 class Functions(TorchFunctionMode):
@@ -307,11 +317,11 @@ class Functions(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name, log = _FUNCTIONS.get(func), self._log
-        if name == "attention":
+        if name == "SDPA":
             self._note_mask(*args, **kwargs)
         if name == "is_cpu" and args[0].is_meta:
             raise RuntimeError("is_cpu asks about the device: only the network's own can answer")
-        if name in (None, "attention", "is_cpu"):
+        if name in (None, "is_cpu"):
             return func(*args, **kwargs)
         first = len(log.operations)
         is_product, hides = name in ("einsum", "outer"), name in ("rms_norm", "dropout")
@@ -327,13 +337,16 @@ class Functions(TorchFunctionMode):
             parts = [("_fused_rms_norm", "norm", result.numel())]
             log.operations += log.with_rule("", (result, weight), [result], parts, "vidcost")
         elif name not in ("outer", "dropout", "rms_norm") and isinstance(result, Tensor):
+            if func in _OPERATORS and _is_operator(sys._getframe(1)):
+                name = _OPERATORS[func]
             # einsum takes its operands in a list, too
             operands = tuple(tuple(x.shape) for x in tensors_of((*args, *kwargs.values())))
             detail = ""
             if name == "einsum" and isinstance(args[0], str):
                 detail = args[0]
-            elif name == "interpolate":
-                detail = kwargs.get("mode", args[3] if len(args) > 3 else "nearest")
+            elif name in ("interpolate", "grid_sample"):
+                place, mode = (3, "nearest") if name == "interpolate" else (2, "bilinear")
+                detail = kwargs.get("mode", args[place] if len(args) > place else mode)
             call = name, log.module, detail, operands, tuple(result.shape)
             log.functions.append(FunctionCall(*call, first, len(log.operations)))
         return result
@@ -357,6 +370,11 @@ class Functions(TorchFunctionMode):
 _ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 
 
+def _is_operator(frame: FrameType) -> bool:
+    """Whether ``frame`` is at an operator, such as ``x @ y``, and not at a call."""
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "BINARY_OP"
+
+
 @contextmanager
 def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     """Training or evaluation mode, and afterwards each module's own mode again."""
@@ -377,9 +395,11 @@ def watched(model: nn.Module, log: Log) -> Iterator[None]:
         names.setdefault(module, []).append(name)
 
     def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        # a module with several owners goes by the name under the one that is running
-        owner = f"{log.running[-1]}." if log.running and log.running[-1] else ""
-        name = next((n for n in names[module] if n.startswith(owner)), names[module][0])
+        name, *others = names[module]
+        if others:
+            # a module with several owners goes by the name under the one that is running
+            owner = f"{log.running[-1]}." if log.running and log.running[-1] else ""
+            name = next((n for n in names[module] if n.startswith(owner)), name)
         first = next((x for x in tensors_of((*args, *kwargs.values())) if not x.is_nested), None)
         log.calls.append(Call(name, None if first is None else tuple(first.shape)))
         log.running.append(name)

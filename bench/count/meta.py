@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
+
+from vidcost.bench.count import shapes
 
 if TYPE_CHECKING:
     from vidcost.papers.row import Row
@@ -24,59 +25,6 @@ def on_meta(row: Row, batch: int = 1) -> tuple[nn.Module, tuple[Tensor, ...]]:
         model = row.model()
     # not row.clips(): torch.randn imports sympy there, a third of a second
     return model, tuple(torch.empty(batch, *clip, device="meta") for clip in row.inputs)
-
-
-def call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What the operator ``func`` returns, remembered for meta tensors of the same shapes.
-
-    torch's meta kernels are written in Python, and networks repeat their layers: remembering the
-    results of operators that return new tensors takes a third of the time off counting all rows.
-    """
-    key = None if may_alias(func) else _key((func, args, *kwargs.items()))
-    if key is None:
-        return func(*args, **kwargs)
-    if key not in _results:
-        result = func(*args, **kwargs)
-        if _key([result]) is None:
-            return result
-        _results[key] = result
-    return _alike(_results[key])
-
-
-_results: dict[Any, Any] = {}
-"""Results by operator and arguments; they are handed out as others like them."""
-
-
-@cache
-def may_alias(func: Any) -> bool:
-    """Whether a result may share memory with an argument, or an argument changes."""
-    return any(each.alias_info for each in (*func._schema.arguments, *func._schema.returns))
-
-
-def _key(arguments: Iterable[Any]) -> tuple[Any, ...] | None:
-    """``arguments`` as a key, meta tensors by shape, strides and type; None if others are there."""
-    keys: list[Any] = []
-    for each in arguments:
-        if isinstance(each, Tensor):
-            if not each.is_meta or each.layout != torch.strided:
-                return None
-            keys.append((each.shape, each.stride(), each.dtype))
-        elif isinstance(each, list | tuple):
-            inside = _key(each)
-            if inside is None:
-                return None
-            keys.append(inside)
-        else:
-            # 1, 1.0 and True are equal
-            keys.append((type(each), each))
-    return tuple(keys)
-
-
-def _alike(result: Any) -> Any:
-    if isinstance(result, Tensor):
-        strides = result.stride()
-        return torch.empty_strided(result.shape, strides, dtype=result.dtype, device="meta")
-    return type(result)(map(_alike, result)) if isinstance(result, list | tuple) else result
 
 
 def call_with_integers(func: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -96,7 +44,7 @@ def call_with_integers(func: Any, name: str, args: Sequence[Any], kwargs: dict[s
             )
         if name in ("index", "index_put", "_index_put_impl"):
             args = (args[0], _positions(args[1]), *args[2:])
-        return func(*tree_map(_outlined, args), **tree_map(_outlined, kwargs))
+        return shapes.call(func, tree_map(_outlined, args), tree_map(_outlined, kwargs))
     if kwargs.get("device") is not None:
         kwargs = kwargs | {"device": torch.device("cpu")}
     result = func(*(_anything(x) for x in args) if shaped else args, **kwargs)

@@ -65,12 +65,17 @@ def modules(
     """
     calls = Counter(call.module for call in forward.calls)
     called = {model.get_submodule(name) for name in calls}
+    owned: dict[str, dict[nn.Parameter, int]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        while name:
+            name = name.rpartition(".")[0]
+            owned.setdefault(name, {})[parameter] = parameter.numel()
     found = []
     for name, module in model.named_modules(remove_duplicate=False):
         # the wrapper that passes inputs by name is not part of the network
         if isinstance(module, Called) or (module in called and name not in calls):
             continue
-        params = sum(p.numel() for p in module.parameters())
+        params = sum(owned.get(name, {}).values())
         found.append(
             ModuleCount(
                 module=name_inside(model, name),

@@ -4,8 +4,10 @@ And the other way: which convention, classes and clip give a figure that somebod
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 
 from torch import Tensor, nn
 
@@ -14,6 +16,7 @@ from vidcost.bench.count.meta import on_meta
 from vidcost.bench.count.record import Record, counted
 from vidcost.bench.count.references.asking import ALL, DEFAULT, ask_about, ask_all, chosen
 from vidcost.bench.count.references.reference import (
+    TRACED_SIZES,
     Answer,
     Convention,
     Explained,
@@ -46,7 +49,8 @@ class Examined:
 class Entry:
     """One quantity of one counter: ``ours`` and ``terms`` add up to ``printed``, or ``off`` says.
 
-    ``ours`` are MACs or parameters; ``off`` are differences, printed less explained, by category.
+    ``ours`` are MACs or parameters; ``off`` are differences, printed less explained, by category,
+    or of "total" if the categories do not add up to it.
     Without an answer ``printed`` is None. ``row`` may be the name of any other network.
     """
 
@@ -74,7 +78,7 @@ class Entry:
     @property
     def balanced(self) -> bool:
         """Whether nothing is left, in any category."""
-        return self.remainder == 0 and not self.off
+        return self.printed is not None and not self.off
 
     @property
     def amounts(self) -> list[tuple[str, int | None]]:
@@ -89,13 +93,8 @@ class Entry:
             return [f"{self.row}: {self.counter} {self.status}: {self.error}"]
         return [
             f"{self.row}: {self.counter}: {part}: {amount:+,} {self.quantity} are not explained"
-            for part, amount in self.left.items()
+            for part, amount in self.off.items()
         ]
-
-    @property
-    def left(self) -> Mapping[str, int]:
-        """The differences by category; of "total" if the categories do not add up to it."""
-        return self.off or ({"total": self.remainder} if self.remainder else {})
 
 
 def flops(convention: str, model: nn.Module, count: Count) -> int:
@@ -163,10 +162,7 @@ def reconcile(examined: Examined) -> list[Entry]:
 
 
 def reconcile_network(
-    name: str,
-    model: nn.Module,
-    inputs: Sequence[Tensor],
-    counters: Sequence[Convention] = DEFAULT,
+    name: str, model: nn.Module, inputs: Sequence[Tensor], counters: Sequence[Convention] = DEFAULT
 ) -> list[Entry]:
     """The entries of any network with ``counters``, asked here one after another.
 
@@ -191,11 +187,15 @@ def entries(
         for quantity, should in explained[counter].items():
             printed = getattr(answer, quantity)
             parts = answer.parts if quantity == "flops" else {"params": printed} if printed else {}
+            terms = should.terms
+            if sizes := parts.get(TRACED_SIZES, 0):
+                terms, parts = (*terms, Term(TRACED_SIZES, TRACED_SIZES, sizes)), {}
             # a counter that gives no parts is compared by its total
             names = dict.fromkeys((*should.parts, *parts)) if parts else ()
             off = sums((part, parts.get(part, 0) - should.parts.get(part, 0)) for part in names)
             ours, says = sum(should.ours.values()), (answer.version, answer.status, answer.error)
-            found.append(Entry(name, counter, quantity, ours, should.terms, printed, off, *says))
+            entry = Entry(name, counter, quantity, ours, terms, printed, off, *says)
+            found.append(replace(entry, off=off or sums([("total", entry.remainder or 0)])))
     return found
 
 
@@ -258,15 +258,12 @@ def candidates_of_row(row: Row, params: Figure | None = None) -> Iterator[Candid
         if params is not None and any(params.equals(one.params) for one in found):
             suiting[each] = None
     for each in suiting:
-        for frames in FRAMES:
-            for size in SIZES:
-                try:
-                    other = each.at(frames=frames, size=size)
-                    if other not in tried:
-                        yield from _candidates_at(other)
-                # a network need not take every clip
-                except ValueError:
-                    continue
+        for frames, size in product(FRAMES, SIZES):
+            # a network need not take every clip, and one of a package fails as it likes
+            with suppress(Exception):
+                other = each.at(frames=frames, size=size)
+                if other not in tried:
+                    yield from _candidates_at(other)
 
 
 def _candidates_at(row: Row) -> Iterator[Candidate]:

@@ -30,7 +30,21 @@ ROW = "row"
 PRESENT = "present"
 
 Figure = int | str
-Figures = dict[str, int]
+"""A count, or what it is of in words."""
+Figures = Mapping[str, Figure]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The figures of a network and, by name, those of its modules."""
+
+    figures: Figures
+    modules: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def flat(self) -> dict[str, Figure]:
+        """All figures by name, those of modules as ``MODULE: figure``."""
+        inside = {f"{m}: {n}": x for m, found in self.modules.items() for n, x in found.items()}
+        return {**self.figures, **inside}
 
 
 @dataclass(frozen=True)
@@ -67,33 +81,47 @@ class Change:
         return 100 * self.difference / int(self.before)
 
 
-def changes(row: str, before: Mapping[str, Figure], after: Mapping[str, Figure]) -> list[Change]:
-    """The figures that differ.
-
-    That of a category, ``fvcore.flops.BatchNorm``, is left out where its sum differs too.
-    """
-    fields = dict.fromkeys((*after, *before))
-    changed = [field for field in fields if before.get(field) != after.get(field)]
-    if ROW in changed:
-        changed = [ROW]
-    return [
-        Change(row, field, before.get(field), after.get(field))
-        for field in changed
-        if field.rpartition(".")[0] not in changed
-    ]
-
-
 @dataclass(frozen=True)
-class Entry:
-    """The figures of a network and, by name, those of its modules."""
+class Comparison:
+    """The changes, by network and field; ``networks`` are on both sides, ``figures`` are theirs."""
 
-    figures: Figures
-    modules: Mapping[str, Figures] = field(default_factory=dict)
+    changes: tuple[Change, ...]
+    networks: int
+    figures: int
 
-    def flat(self) -> Figures:
-        """All figures by name, those of modules as ``MODULE: figure``."""
-        inside = {f"{m}: {n}": x for m, found in self.modules.items() for n, x in found.items()}
-        return self.figures | inside
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The networks with a change, each once."""
+        return tuple(dict.fromkeys(change.row for change in self.changes))
+
+
+def differences(baseline: Mapping[str, Entry], now: Mapping[str, Entry | str]) -> Comparison:
+    """Compare two sides exactly, in any order of networks; text says why one was not counted.
+
+    A figure of a category, ``fvcore.flops.BatchNorm``, is left out where its sum differs too.
+    """
+    found: list[Change] = []
+    networks = figures = 0
+    for name in dict.fromkeys((*now, *baseline)):
+        before, after = baseline.get(name), now.get(name)
+        if before is None or not isinstance(after, Entry):
+            is_ = PRESENT if isinstance(after, Entry) else after
+            found.append(Change(name, ROW, PRESENT if before else None, is_))
+            continue
+        old, new = before.flat(), after.flat()
+        fields = dict.fromkeys((*new, *old))
+        changed = [field for field in fields if old.get(field) != new.get(field)]
+        found += [
+            Change(name, field, old.get(field), new.get(field))
+            for field in changed
+            if field.rpartition(".")[0] not in changed
+        ]
+        networks += 1
+        figures += len(fields)
+    return Comparison(tuple(found), networks, figures)
+
+
+# the file
 
 
 @dataclass(frozen=True)
@@ -102,6 +130,15 @@ class Baseline:
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     convention: int = CONVENTION
+
+    @property
+    def other_convention(self) -> str:
+        """Why nothing is compared; empty if it was counted as this vidcost counts."""
+        if self.convention == CONVENTION:
+            return ""
+        return (
+            f"has counts by convention {self.convention}, and this vidcost counts by {CONVENTION}"
+        )
 
 
 def entry_of(counted: NetworkCount, chosen: Settings) -> Entry:

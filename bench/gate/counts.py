@@ -6,7 +6,7 @@ asked again before :func:`accept` stores another integer.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,27 +21,14 @@ from vidcost.bench.count.reconcile import examine, measure, reconcile, steps
 from vidcost.bench.count.record import COUNTS, Record
 from vidcost.bench.count.references.asking import ALL
 from vidcost.bench.count.references.reference import version
-from vidcost.bench.gate.baseline import PRESENT, ROW, Change, Figure, changes
+from vidcost.bench.errors import named
+from vidcost.bench.gate.baseline import Comparison, Entry, differences
 from vidcost.bench.gate.versions import digest
 from vidcost.bench.progress import progress
 from vidcost.papers.row import Row
 
 HISTORY = "counts-history.jsonl"
 """When and why the baseline, ``counts.jsonl``, was changed."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The changes, by row and field; ``rows`` are on both sides, ``figures`` are theirs."""
-
-    changes: tuple[Change, ...]
-    rows: int
-    figures: int
-
-    @property
-    def changed_rows(self) -> tuple[str, ...]:
-        """The rows with a change, each once."""
-        return tuple(dict.fromkeys(change.row for change in self.changes))
 
 
 def compare(rows: Sequence[Row], results: Path) -> Comparison:
@@ -51,7 +38,7 @@ def compare(rows: Sequence[Row], results: Path) -> Comparison:
     Raises: ValueError if there is no baseline in ``results`` or it is damaged, or the files beside
         ``results`` are not those that are installed.
     """
-    return differences(_baseline(results), _recounted(rows))
+    return _compared(_baseline(results), rows)
 
 
 def accept(rows: Sequence[Row], results: Path, reason: str) -> Comparison:
@@ -67,13 +54,13 @@ def accept(rows: Sequence[Row], results: Path, reason: str) -> Comparison:
         raise ValueError("the reason is blank: say why the counts change with --reason")
     baseline = _baseline(results)
     files.check_folder(results)
-    comparison = differences(baseline, _recounted(rows))
+    comparison = _compared(baseline, rows)
     if failed := [each for each in comparison.changes if each.is_broken]:
         raise ValueError(f"cannot accept {failed[0].row}: {failed[0].after}")
     if not comparison.changes:
         raise ValueError(f"nothing to accept: the counts are those of {results / COUNTS}")
     buildable = [row for row in rows if row.build is not None]
-    changed = [row for row in buildable if row.name in comparison.changed_rows]
+    changed = [row for row in buildable if row.name in comparison.changed]
     records = baseline | _asked(changed)
     acceptance = {
         "accepted": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -91,60 +78,36 @@ def accept(rows: Sequence[Row], results: Path, reason: str) -> Comparison:
     return comparison
 
 
-# comparing
+def entry(record: Record) -> Entry:
+    """Every figure of a record by its field, including fields that are added to it later.
 
-
-def differences(baseline: Mapping[str, Record], now: Mapping[str, Record | str]) -> Comparison:
-    """Compare the records of two sides exactly, in any order of rows; text says why there is none.
-
-    Versions are not compared. A change in a counter's categories is reported only if its total is
-    the same, otherwise the total is.
+    Those of other counters' answers are among them; versions are none.
     """
-    found: list[Change] = []
-    rows = figures = 0
-    for row in dict.fromkeys((*now, *baseline)):
-        was, is_ = _figures(baseline.get(row)), _figures(now.get(row))
-        found += changes(row, was, is_)
-        if was.get(ROW) == is_.get(ROW):
-            rows += 1
-            figures += len({*was, *is_}) - 1
-    return Comparison(tuple(found), rows, figures)
-
-
-def _figures(record: Record | str | None) -> dict[str, Figure]:
-    """Every figure of a record by its field, including fields that are added to it later."""
-    if record is None:
-        return {}
-    if isinstance(record, str):
-        return {ROW: record}
     known: dict[str, Any] = record.model_dump(exclude={"row", "reference_counters"})
     known["inputs"] = ", ".join("x".join(map(str, clip)) for clip in record.inputs)
     for name, answer in record.reference_counters.items():
         known[f"{name}.flops"] = answer.flops
         known[f"{name}.params"] = answer.params
         known |= {f"{name}.flops.{part}": amount for part, amount in answer.parts.items()}
-    return {ROW: PRESENT} | {field: each for field, each in known.items() if each is not None}
+    return Entry({field: each for field, each in known.items() if each is not None})
 
 
-# counting
-
-
-def _recounted(rows: Sequence[Row]) -> dict[str, Record | str]:
-    """The counts of now, with the answers that we explain for each counter."""
+def _compared(baseline: Mapping[str, Record], rows: Sequence[Row]) -> Comparison:
+    """Compare with the counts of now, with the answers that we explain for each counter."""
     buildable = [row for row in rows if row.build is not None]
-    now: dict[str, Record | str] = {}
+    now: dict[str, Entry | str] = {}
     with progress("counting", len(buildable)) as advance:
         for row in buildable:
             try:
                 examined = examine(row)
                 answers = {n: ALL[n].explained_answer(e) for n, e in examined.explained.items()}
-                now[row.name] = examined.record.model_copy(update={"reference_counters": answers})
+                known = examined.record.model_copy(update={"reference_counters": answers})
+                now[row.name] = entry(known)
             # whatever a change of the code broke is reported for its row
             except Exception as error:
-                why = f"not counted, {type(error).__name__}: {' '.join(str(error).split())}"
-                now[row.name] = why
+                now[row.name] = f"not counted, {named(error)}"
             advance(f"counted {row.name}")
-    return now
+    return differences({name: entry(each) for name, each in baseline.items()}, now)
 
 
 def _asked(rows: Sequence[Row]) -> dict[str, Record]:

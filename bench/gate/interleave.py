@@ -8,18 +8,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import version
 from statistics import median
 from typing import Any
 
-from vidcost.bench.gate.judge import Plan, is_settled, pairs_of, planned
+from vidcost.bench.gate.judge import Plan, is_settled, logs_of, pairs_of, planned
 from vidcost.bench.gate.record import SIDES, Run, Side, Stage, TestTiming, Version, Visit
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.machine import machine_of
 from vidcost.bench.timing.messages import Chunk, Limits, Task
 from vidcost.bench.timing.parent import COMMAND, WorkerProcess
-from vidcost.bench.timing.record import Timing
+from vidcost.bench.timing.record import Timing, now
 from vidcost.bench.timing.telemetry import Watch, is_throttled
 
 LONGEST_VISIT_S = 60.0
@@ -74,7 +73,7 @@ def new_run(versions: tuple[Version, Version], cells: Sequence[Cell], **known: A
     base, head = versions
     return Run(
         vidcost=version("vidcost"),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        started=now(),
         machine=machine_of(cells[0].device),
         base=base,
         head=head,
@@ -169,7 +168,7 @@ class Campaign:
 
     run: Run
     variables: Mapping[Side, Mapping[str, str]]
-    save: Callable[[Run], None] = lambda _: None
+    save: Callable[[Run], object] = lambda _: None
     on_progress: Callable[[str, int, int], None] = lambda words, pair, of: None
     stages: Sequence[Stage] = ("memory", "screen", "confirm")
     command: Callable[[Side, Sequence[Cell]], Sequence[str]] = lambda side, cells: COMMAND
@@ -214,7 +213,7 @@ class Campaign:
         return [
             cell
             for cell, plan in plans.items()
-            if not is_settled(pairs[cell].log_ratios, plan, rules[cell])
+            if not is_settled(logs_of(pairs[cell]), plan, rules[cell])
             and not any(failed[cell, side] >= TRIES for side in SIDES)
         ]
 
@@ -316,6 +315,6 @@ class Campaign:
         """
         if self.run.cells[cell].device == "cpu":
             return 1
-        known = [each.samples_ns for each in self.run.visits if each.cell == cell]
+        known = (each.samples_ns for each in self.run.visits if each.cell == cell)
         pass_ns = next((median(samples) for samples in known if samples), TURN_S * 1e9)
         return math.ceil(TURN_S * 1e9 / pass_ns)

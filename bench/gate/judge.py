@@ -6,7 +6,7 @@ Pairs of processes and processes measured apart differ in the test alone: both b
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -39,16 +39,20 @@ from vidcost.bench.gate.statistics import (
 )
 
 
-class Pairs(NamedTuple):
-    """The pairs of processes of one cell at one stage.
+class Pair(NamedTuple):
+    """A pair of processes at one cell.
 
-    ``base`` and ``head`` are medians of the processes in seconds. ``log_ratios``: by pair, the
-    median over its turns of log(head / base), positive if head was slower.
+    ``base_s`` and ``head_s`` are their medians in seconds, ``log_ratio`` the median over their
+    turns of log(head / base), positive if head was slower.
     """
 
-    base: tuple[float, ...] = ()
-    head: tuple[float, ...] = ()
-    log_ratios: tuple[float, ...] = ()
+    base_s: float
+    head_s: float
+    log_ratio: float
+
+
+Pairs = Sequence[Pair]
+"""Of one cell at one stage."""
 
 
 class Evidence(NamedTuple):
@@ -91,27 +95,30 @@ def judge(measured: Run | SampleComparison) -> list[Verdict]:
         ]
     screened, confirmed = pairs_of(measured, "screen"), pairs_of(measured, "confirm")
     targets = [cell.target for cell in measured.cells]
-    verdicts = [
-        verdict.model_copy(update={"why": _failure(measured.visits, cell) or verdict.why})
-        if verdict.word == "INVALID"
-        else verdict
-        for cell, verdict in enumerate(judge_pairs(targets, screened, confirmed, measured.rule))
+    failures = _failures(measured.visits)
+    return [
+        *judge_pairs(targets, screened, confirmed, measured.rule, failures),
+        *(_memory_of(measured, cell) for cell in range(len(targets))),
     ]
-    return verdicts + [_memory_of(measured, cell) for cell in range(len(targets))]
 
 
-def pairs_of(run: Run, stage: Stage) -> list[Pairs]:
+def pairs_of(run: Run, stage: Stage) -> list[list[Pair]]:
     """The pairs of each cell at ``stage``; pairs with a failure are left out."""
     pairs: dict[tuple[int, int], dict[Side, Visit]] = defaultdict(dict)
     for visit in run.visits:
         if visit.stage == stage and visit.status == "ok" and visit.samples_ns:
             pairs[visit.cell, visit.pair][visit.side] = visit
-    measured: list[list[tuple[float, float, float]]] = [[] for _ in run.cells]
+    measured: list[list[Pair]] = [[] for _ in run.cells]
     for (cell, _), pair in pairs.items():
         if len(pair) == len(SIDES):
             base_s, head_s = (median(pair[side].samples_ns) / 1e9 for side in SIDES)
-            measured[cell].append((base_s, head_s, _log_ratio(pair["base"], pair["head"])))
-    return [Pairs(*zip(*each, strict=True)) for each in measured]
+            measured[cell].append(Pair(base_s, head_s, _log_ratio(pair["base"], pair["head"])))
+    return measured
+
+
+def logs_of(pairs: Pairs) -> list[float]:
+    """The logarithms of their ratios."""
+    return [pair.log_ratio for pair in pairs]
 
 
 def _log_ratio(base: Visit, head: Visit) -> float:
@@ -141,10 +148,9 @@ def planned(targets: Sequence[str], screened: Sequence[Pairs], rule: Rule) -> di
     Fewer pairs are needed if the screen already proves a change larger than ``find``.
     """
     doubtful = {
-        cell: pairs.log_ratios
+        cell: logs_of(pairs)
         for cell, (target, pairs) in enumerate(zip(targets, screened, strict=True))
-        if len(pairs.log_ratios) >= rule.screen_pairs
-        and _is_doubtful(pairs.log_ratios, rule.of(target))
+        if len(pairs) >= rule.screen_pairs and _is_doubtful(logs_of(pairs), rule.of(target))
     }
     plans = {}
     for cell, logs in doubtful.items():
@@ -185,9 +191,13 @@ def is_settled(logs: Sequence[float], plan: Plan, rule: Rule) -> bool:
 
 
 def judge_pairs(
-    targets: Sequence[str], screened: Sequence[Pairs], confirmed: Sequence[Pairs], rule: Rule
+    targets: Sequence[str],
+    screened: Sequence[Pairs],
+    confirmed: Sequence[Pairs],
+    rule: Rule,
+    failures: Mapping[int, str] = {},
 ) -> list[Verdict]:
-    """The verdicts on the latency of ``targets``, in their order."""
+    """The verdicts on the latency of ``targets``, in their order; why pairs of one are missing."""
     plans = planned(targets, screened, rule)
     found = []
     for cell, target in enumerate(targets):
@@ -195,13 +205,14 @@ def judge_pairs(
         limit = math.log1p(own.margin)
         plan = plans.get(cell, Plan(rule.screen_pairs, rule.screen_pairs))
         pairs = (confirmed if cell in plans else screened)[cell]
-        logs = pairs.log_ratios
-        each = Evidence(target, pairs.base, pairs.head, pairs=len(logs))
+        logs, base, head = logs_of(pairs), [p.base_s for p in pairs], [p.head_s for p in pairs]
+        each = Evidence(target, base, head, pairs=len(logs))
         if is_settled(logs, plan, own):
             each = each._replace(estimate=of_pairs(logs))
             p = sign_flip_p(logs, limit), sign_flip_p([-log for log in logs], limit)
         else:
-            each = each._replace(invalid=f"{len(logs)} of {plan.pairs} pairs were measured")
+            why = failures.get(cell, f"{len(logs)} of {plan.pairs} pairs were measured")
+            each = each._replace(invalid=why)
             # it was to be confirmed, and counts in the adjustment
             p = 1.0, 1.0
         found.append(each._replace(p=p) if cell in plans else each)
@@ -295,7 +306,7 @@ def _memory_of(run: Run, cell: int) -> Verdict:
     visits = [visit for visit in run.visits if visit.stage == "memory" and visit.cell == cell]
     peaks = [(visit.side, visit.peak_bytes) for visit in visits if visit.peak_bytes is not None]
     base, head = ([peak for each, peak in peaks if each == side] for side in SIDES)
-    return _memory(run.cells[cell].target, base, head, run.rule, _failure(visits, cell))
+    return _memory(run.cells[cell].target, base, head, run.rule, _failures(visits).get(cell, ""))
 
 
 def _memory(
@@ -327,10 +338,9 @@ def _memory(
     )
 
 
-def _failure(visits: Sequence[Visit], cell: int) -> str:
-    """The last failure of ``cell`` in words; empty if there is none."""
-    failed = [visit for visit in visits if visit.cell == cell and visit.status != "ok"]
-    return f"{failed[-1].side} {failed[-1].status}: {failed[-1].error}" if failed else ""
+def _failures(visits: Sequence[Visit]) -> dict[int, str]:
+    """The last failure of each cell that has one, in words."""
+    return {v.cell: f"{v.side} {v.status}: {v.error}" for v in visits if v.status != "ok"}
 
 
 def _invalid(target: str, metric: Metric, why: str, pairs: int = 0) -> Verdict:

@@ -11,7 +11,7 @@ from vidcost.bench import files
 from vidcost.bench.errors import first_of
 from vidcost.bench.exit_status import DONE, FOUND_WRONG, NOT_JUDGED
 from vidcost.bench.timing.cell import Cell
-from vidcost.bench.timing.record import Machine, Status, Timing
+from vidcost.bench.timing.record import Frozen, Machine, Status, Timing
 
 Side = Literal["base", "head"]
 Stage = Literal["memory", "screen", "confirm"]
@@ -36,11 +36,7 @@ def _fraction(value: object) -> object:
 Percent = Annotated[Fraction, pydantic.BeforeValidator(_fraction)]
 
 
-class _Frozen(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class Bounds(_Frozen):
+class Bounds(Frozen):
     """Head may be slower by ``margin``, and ``find`` must be found: "8%" or 0.08; None: as before.
 
     They are of the tests, or other targets, whose name is, or matches, the pattern ``test``.
@@ -51,7 +47,7 @@ class Bounds(_Frozen):
     find: Percent | None = None
 
 
-class Rule(_Frozen):
+class Rule(Frozen):
     """How pairs of processes are judged, as docs/gate.md explains; fixed before the run.
 
     Head may be slower by ``margin``; targets may have bounds of their ``own``, of which the last
@@ -74,12 +70,6 @@ class Rule(_Frozen):
     memory_margin: Fraction = 0.01
     memory_bytes: pydantic.NonNegativeInt = 1 << 20
 
-    @pydantic.model_validator(mode="after")
-    def _find_exceeds_margin(self) -> Self:
-        if self.find <= self.margin:
-            raise ValueError(f"find {self.find:g} must exceed the margin {self.margin:g}")
-        return self
-
     def with_marks(self, marks: Mapping[str, Mapping[str, object]]) -> Self:
         """The rule with the bounds of tests whose markers have these arguments.
 
@@ -97,22 +87,26 @@ class Rule(_Frozen):
         return rule
 
     def of(self, target: str) -> Self:
-        """The rule with the bounds of ``target``; ``find`` is as far above a margin as in general.
-
-        Raises: ValueError with the target if ``find`` does not lie above its margin.
-        """
+        """The rule with the bounds of ``target``, as :meth:`bounded`."""
         own: dict[str, float] = {}
         for each in self.own:
             if target == each.test or fnmatch.fnmatch(target, each.test):
                 own |= each.model_dump(exclude={"test"}, exclude_none=True)
-        margin = own.get("margin", self.margin)
-        find = own.get("find", round(margin + self.find - self.margin, 6))
+        return self.bounded(own.get("margin"), own.get("find"), target)
+
+    def bounded(self, margin: float | None, find: float | None, whose: str) -> Self:
+        """The rule with these bounds; without ``find`` it is as far above the margin as here.
+
+        Raises: ValueError that begins with ``whose`` if ``find`` does not lie above the margin.
+        """
+        margin = margin or self.margin
+        find = find or round(margin + self.find - self.margin, 6)
         if not margin < find < 1:
-            raise ValueError(f"{target}: find {find:g} must lie between margin {margin:g} and 1")
+            raise ValueError(f"{whose}: find {find:g} must lie between margin {margin:g} and 1")
         return self.model_copy(update={"margin": margin, "find": find})
 
 
-class Visit(_Frozen):
+class Visit(Frozen):
     """One cell in one process of a pair, whose sides are interleaved turn by turn.
 
     ``second``: this process warmed up after the other. ``samples_ns`` are raw nanoseconds of single
@@ -143,7 +137,7 @@ class TestTiming(Timing):
     modules: Mapping[str, tuple[str, str]] = {}
 
 
-class Version(_Frozen):
+class Version(Frozen):
     """One side: the ``ref`` as given, its ``commit``, and a digest of the models' ``code``.
 
     ``commit`` ends with ``+changes`` if there are uncommitted ones. ``modules`` are those of the
@@ -156,7 +150,7 @@ class Version(_Frozen):
     modules: Mapping[str, tuple[str, str]] = {}
 
 
-class Run(_Frozen):
+class Run(Frozen):
     """A comparison of ``head`` with ``base``, from which every verdict can be computed again.
 
     ``cells`` are those that both versions can run. ``seed`` chose the orders. A pair is interleaved
@@ -180,7 +174,7 @@ class Run(_Frozen):
     visits: tuple[Visit, ...] = ()
 
 
-class Samples(_Frozen):
+class Samples(Frozen):
     """Medians and peaks of the processes of one benchmark; a side that lacks it is empty.
 
     ``invalid`` says why its times say nothing.
@@ -194,7 +188,7 @@ class Samples(_Frozen):
     invalid: str = ""
 
 
-class SampleComparison(_Frozen):
+class SampleComparison(Frozen):
     """Stored benchmarks of two versions, from which every verdict can be computed again.
 
     ``base`` and ``head`` are the paths as given, ``conditions`` those of a process of base, of
@@ -207,12 +201,12 @@ class SampleComparison(_Frozen):
     head: str
     rule: Rule
     allow: tuple[str, ...] = ()
-    conditions: dict[str, str] = {}
+    conditions: Mapping[str, str] = {}
     samples: tuple[Samples, ...]
     notes: tuple[str, ...] = ()
 
 
-class Verdict(_Frozen):
+class Verdict(Frozen):
     """The verdict on one target, and why, in a sentence for people.
 
     ``ratio`` is head over base with its 95% interval, None if too little was measured. A slow-down
@@ -236,7 +230,7 @@ class Verdict(_Frozen):
     head: float | None = None
 
 
-class Result(_Frozen):
+class Result(Frozen):
     """The file that a gate writes: ``verdicts`` on what was ``measured``, and the exit status."""
 
     status: int

@@ -19,6 +19,8 @@ from typing import Any
 import vidcost
 from vidcost import bench
 from vidcost.bench.gate.record import Version
+from vidcost.bench.timing.cell import Cell
+from vidcost.bench.timing.parent import COMMAND
 
 MEASURED = ("models", "papers")
 """Folders taken from each version: networks, and the rows made of them."""
@@ -55,6 +57,10 @@ class Prepared:
         # compiled once: the first process writes what all others read
         paths = os.pathsep.join(map(str, self.roots))
         return {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": ""}
+
+    def command(self, cells: Sequence[Cell]) -> Sequence[str]:
+        """The worker that times ``cells``."""
+        return COMMAND
 
     def rows(self) -> list[str]:
         """Names of its rows that can be built.  Raises: ValueError if its models do not import."""
@@ -107,6 +113,12 @@ def _prepared(top: Path, ref: str | None, path: Path) -> Prepared:
     code = digest(package / each for each in MEASURED)
     version = Version(ref=name, commit=commit, code=code)
     return Prepared(version, path, requirements_in(package))
+
+
+def other_packages(sides: tuple[Prepared, Prepared]) -> list[str]:
+    """A note if the two ask for other packages."""
+    note = "the versions ask for other packages: both ran with those installed here"
+    return [note] if sides[0].requirements != sides[1].requirements else []
 
 
 def requirements_in(folder: Path) -> tuple[str, ...]:

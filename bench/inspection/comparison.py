@@ -64,10 +64,7 @@ def variants(
 
 
 def count_all(
-    chosen: Sequence[Variant],
-    *,
-    limit_s: float,
-    advance: Callable[[str], None] = lambda _: None,
+    chosen: Sequence[Variant], *, limit_s: float, advance: Callable[[str], None] = lambda _: None
 ) -> list[Counted]:
     """Each variant counted; one that cannot be built says so.
 

@@ -72,9 +72,9 @@ def counted(
             without a user's code.
     """
     if not cell.code and not reference_counters:
-        return _counted(cell, (), training)
+        return counted_here(cell, training=training)
     try:
-        return call(limit_s, _counted, cell, tuple(reference_counters), training)  # type: ignore[no-any-return]
+        return call(limit_s, counted_here, cell, tuple(reference_counters), training)  # type: ignore[no-any-return]
     except Failed as failed:
         return Counted(cell, status=failed.status, error=str(failed))
 
@@ -128,7 +128,10 @@ def candidates_of(cell: Cell) -> list[Candidate]:
         return list(candidates(" + ".join(cell.inputs), built.model, built.inputs))
 
 
-def _counted(cell: Cell, reference_counters: Sequence[Convention], training: bool) -> Counted:
+def counted_here(
+    cell: Cell, reference_counters: Sequence[Convention] = (), training: bool = False
+) -> Counted:
+    """As :func:`counted`, in this process, which a user's code may crash."""
     try:
         found = _network_count(cell, training)
     except UncountedOperator as error:

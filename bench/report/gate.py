@@ -10,10 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
-from vidcost.bench.count.record import COUNTS
 from vidcost.bench.gate import record
-from vidcost.bench.gate.baseline import Change
-from vidcost.bench.gate.counts import HISTORY, Comparison
+from vidcost.bench.gate.baseline import Comparison
 from vidcost.bench.report.table import Column, Table, end, integer, integer_or_words, percent, text
 from vidcost.bench.report.timing import machine_in_words, megabytes, milliseconds
 from vidcost.bench.timing.record import UNKNOWN
@@ -21,11 +19,9 @@ from vidcost.bench.timing.record import UNKNOWN
 # exact counts
 
 
-def change_table(changes: Iterable[Change], *legend: str) -> Table:
+def change_table(found: Comparison, *legend: str) -> Table:
     """A line for each figure that differs from a baseline."""
-    found = tuple(changes)
-    networks = {each.row for each in found}
-    of = f" of {min(networks)}" if len(networks) == 1 else ""
+    of = f" of {found.changed[0]}" if len(found.changed) == 1 else ""
     return Table(
         title=f"Counts{of} that differ from the baseline",
         columns=(
@@ -38,25 +34,24 @@ def change_table(changes: Iterable[Change], *legend: str) -> Table:
         ),
         lines=[
             asdict(each) | {"difference": each.difference, "percent": each.percent}
-            for each in found
+            for each in found.changes
         ],
         legend=legend,
     )
 
 
-def row_change_table(comparison: Comparison) -> Table:
-    """The same of rows, whose baseline has other counters' answers too."""
+def row_legend(found: Comparison) -> tuple[str, str]:
+    """What the figures of rows are, whose baseline has other counters' answers, and what to do."""
     advice = (
         'If the change is intended: `vidcost gate accept --reason "..."`, which asks the other '
         "counters about the changed rows and keeps the reason."
     )
-    if broken := [each.row for each in comparison.changes if each.is_broken]:
+    if broken := [each.row for each in found.changes if each.is_broken]:
         advice = (
             f"Mend first: {', '.join(broken)}. A row that cannot be counted, or whose closed form "
             "does not give the count, is not accepted."
         )
-    return change_table(
-        comparison.changes,
+    return (
         "Before: the baseline, with the answers of fvcore and thop on real tensors. After: "
         "counted now, and for the other counters computed from their conventions, without "
         "running them. An improvement fails as well. An en dash: no such figure.",
@@ -64,24 +59,23 @@ def row_change_table(comparison: Comparison) -> Table:
     )
 
 
-def summary_line(comparison: Comparison, results: Path) -> str:
+def summary_line(found: Comparison, baseline: Path) -> str:
     """How much was compared, and how much differs."""
-    compared = f"{comparison.rows:,} rows, {comparison.figures:,} figures compared"
-    if not comparison.changes:
-        return f"{compared}: all as in {results / COUNTS}"
+    compared = f"{found.networks:,} networks, {found.figures:,} figures compared"
+    if not found.changes:
+        return f"{compared}: all as in {baseline}"
     return (
-        f"{compared}: {len(comparison.changes):,} differences from {results / COUNTS} in "
-        f"{len(comparison.changed_rows):,} rows"
+        f"{compared}: {len(found.changes):,} differences from {baseline} in "
+        f"{len(found.changed):,} networks"
     )
 
 
-def accepted_line(accepted: Comparison, results: Path) -> str:
-    """What was accepted and written, and which commands to run next."""
-    return (
-        f"{len(accepted.changes):,} differences in {len(accepted.changed_rows):,} rows accepted. "
-        f"Written: {results / COUNTS}, {results / HISTORY}. Now run `vidcost tables`, `vidcost "
-        "explain` and `vidcost audit`, which derive their files from the counts, and commit all."
-    )
+def change_annotations(found: Comparison) -> list[str]:
+    """A workflow command of GitHub for each change."""
+    return [
+        annotation("error", f"{each.row}: {each.field}", f"was {each.before}, is {each.after}")
+        for each in found.changes
+    ]
 
 
 def _percent(percent: float) -> str:

@@ -9,6 +9,7 @@ from vidcost.bench.report.table import Cell, Column, Table, billions, integer, m
 from vidcost.papers import catalog
 from vidcost.papers.figures import Kind, Paper, PrintedRow
 from vidcost.papers.row import Row
+from vidcost.papers.source import files, source
 
 _REFERENCE_COUNTERS = CONVENTIONS[1:]
 _COLUMNS = (
@@ -78,26 +79,38 @@ def paper_table(
 
 
 def papers_table() -> Table:
-    """The papers: what each prints, and how many rows it has."""
+    """The papers, how many rows each has and claims; sources, and what each prints of networks."""
+    papers: list[dict[str, Any]] = [
+        {
+            "paper": paper.name,
+            "source": paper.paper,
+            "tables": ", ".join(map(str, paper.titles)),
+            "printed": sum(len([*each.figures()]) for each in paper.figures),
+            "rows": len(catalog.rows_of(paper.name)),
+            "claims": len(paper.claims),
+        }
+        for paper in map(catalog.paper, catalog.folders())
+    ]
+    sources: list[dict[str, Any]] = [
+        {
+            "paper": each.name,
+            "source": each.source,
+            "printed": sum(bool(p.params) + bool(p.flops) for p in each.prints()),
+            "rows": len(catalog.rows_of(each.name)) if each.name in catalog.with_rows() else None,
+        }
+        for each in map(source, files())
+    ]
     return Table(
-        title="Papers",
+        title="Papers and published tables",
         columns=(
-            Column("paper", "Paper"),
-            Column("source", "Source"),
+            Column("paper", "Name"),
             Column("tables", "Tables"),
+            Column("printed", "Costs printed", integer),
             Column("rows", "Rows", integer),
             Column("claims", "Claims", integer),
+            Column("source", "Source", is_wide=True),
         ),
-        lines=[
-            {
-                "paper": paper.name,
-                "source": paper.paper,
-                "tables": ", ".join(map(str, paper.titles)),
-                "rows": len(catalog.rows_of(paper.name)),
-                "claims": len(paper.claims),
-            }
-            for paper in map(catalog.paper, catalog.folders())
-        ],
+        lines=papers + sources,
     )
 
 

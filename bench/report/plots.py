@@ -207,10 +207,7 @@ def accuracy_plot(paper: Paper, records: Mapping[str, Record], devices: Devices)
     axes = {line["axis"]: line["cost_words"] for line in lines}
     # the paper's families first, in its order
     families = [*dict.fromkeys((*paper.families, *(line["family"] for line in lines)))]
-    choices = (
-        Choice("set", "Rows", sets, next(iter(sets))),
-        Choice("axis", "Cost", axes, "macs"),
-    )
+    choices = (Choice("set", "Rows", sets, next(iter(sets))), Choice("axis", "Cost", axes, "macs"))
     return Plot(
         name="accuracy",
         title="Top-1 as printed, and the Pareto front",

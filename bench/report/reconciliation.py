@@ -1,7 +1,8 @@
 """Tables of the reconciliation: a statement for each row, and an overview of all."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from vidcost.bench.count.reconcile import Candidate, Entry
@@ -22,19 +23,16 @@ def statement_table(entries: Sequence[Entry]) -> Table:
     (row,) = {entry.row for entry in entries}
     lines: list[dict[str, Any]] = []
     for quantity, (ours, printed) in _QUANTITIES.items():
-        by_counter = {e.counter: e for e in entries if e.quantity == quantity}
-        if not by_counter:
-            continue
-        names = dict.fromkeys(term.name for e in by_counter.values() for term in e.terms)
-        lines += [
-            {"what": ours, **{counter: e.ours for counter, e in by_counter.items()}},
-            *(
-                {"what": name, **{counter: _amount(e, name) for counter, e in by_counter.items()}}
-                for name in names
-            ),
-            {"what": printed, **{c: _printed(e) for c, e in by_counter.items()}},
-            {"what": "remainder", **{c: e.remainder for c, e in by_counter.items()}},
+        found = [entry for entry in entries if entry.quantity == quantity]
+        names = dict.fromkeys(term.name for entry in found for term in entry.terms)
+        cells: list[tuple[str, Callable[[Entry], Any]]] = [
+            (ours, lambda entry: entry.ours),
+            *((name, partial(_amount, name)) for name in names),
+            (printed, _printed),
+            ("remainder", lambda entry: entry.remainder),
         ]
+        for what, cell in cells if found else ():
+            lines.append({"what": what} | {each.counter: cell(each) for each in found})
     return Table(
         title=f"Reconciliation of {row}",
         columns=(Column("what", ""), *_counters(entries)),
@@ -137,7 +135,7 @@ def _counters(entries: Iterable[Entry]) -> list[Column]:
     return [Column(name, ALL[name].title, integer_or_words) for name in names]
 
 
-def _amount(entry: Entry, name: str) -> int | None:
+def _amount(name: str, entry: Entry) -> int | None:
     amounts = [term.amount for term in entry.terms if term.name == name]
     return sum(amounts) if amounts else None
 
@@ -150,7 +148,7 @@ def _left(entry: Entry) -> str:
     """What is not explained, by category; the status of a counter without an answer."""
     if entry.printed is None:
         return entry.status
-    return ", ".join(f"{category} {amount:+,}" for category, amount in entry.left.items())
+    return ", ".join(f"{category} {amount:+,}" for category, amount in entry.off.items())
 
 
 def _versions(entries: Iterable[Entry]) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from vidcost.bench.inspection.comparison import PLAIN
@@ -22,7 +23,7 @@ from vidcost.bench.timing import cell as timed
 from vidcost.bench.timing.cell import AXES, Conditions, in_words, varying
 from vidcost.bench.timing.figures import FEWEST, figures, pair_figures
 from vidcost.bench.timing.record import PARTS, UNKNOWN, Machine, Timing
-from vidcost.bench.timing.store import machine_of_all
+from vidcost.bench.timing.store import machine_of_all, stored_by_device
 
 TYPES: tuple[timed.Dtype, ...] = ("fp32", "tf32", "bf16")
 
@@ -247,11 +248,12 @@ def sentences(lines: Sequence[Mapping[str, Any]], varying: Sequence[str] = ()) -
 
 def with_timings(table: Table, timings: Sequence[Timing]) -> Table:
     """A paper's ``table`` with what one device took for its rows by default, but for the type."""
-    lines = {line["row"]: dict(line) for line in table.lines}
+    lines = [dict(line) for line in table.lines]
+    rows = {line["row"] for line in lines}
     shown = [
         each
         for dtype, each in product(TYPES, timings)
-        if each.cell.row in lines and is_row_by_default(each, dtype)
+        if each.cell.row in rows and is_row_by_default(each, dtype)
     ]
     columns: dict[str, Column] = {}
     footnotes = dict(table.footnotes)
@@ -259,12 +261,14 @@ def with_timings(table: Table, timings: Sequence[Timing]) -> Table:
         found, key = figures(each), f"{machine_of_timings([each])} {each.cell.dtype}"
         columns[key] = Column(key, f"{each.cell.dtype}, ms", _interval)
         columns[f"{key} peak"] = Column(f"{key} peak", "Peak, MB", megabytes)
-        line = lines[str(each.cell.row)]
-        if each.status == "ok":
-            line[key] = found["median_s"], found["half_ci_s"]
-            line[f"{key} peak"] = found["peak_bytes"]
-        else:
-            footnotes[[*lines].index(line["row"]), key] = f"{each.status}: {each.error}"
+        for index, line in enumerate(lines):
+            if line["row"] != each.cell.row:
+                continue
+            if each.status == "ok":
+                line[key] = found["median_s"], found["half_ci_s"]
+                line[f"{key} peak"] = found["peak_bytes"]
+            else:
+                footnotes[index, key] = f"{each.status}: {each.error}"
     if not shown:
         return table
     legend = (
@@ -276,10 +280,17 @@ def with_timings(table: Table, timings: Sequence[Timing]) -> Table:
     return replace(
         table,
         columns=(*table.columns, *columns.values()),
-        lines=[*lines.values()],
+        lines=lines,
         footnotes=footnotes,
         legend=(*table.legend, legend),
     )
+
+
+def with_gpu_timings(table: Table, results: Path) -> Table:
+    """``table`` with what each GPU took for its rows, as stored in the results folder."""
+    for timings in stored_by_device(results).values():
+        table = with_timings(table, [each for each in timings if each.cell.device != "cpu"])
+    return table
 
 
 def _interval(value: tuple[float, float | None]) -> str:

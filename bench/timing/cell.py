@@ -80,8 +80,7 @@ class Conditions(BaseModel):
         ),
     ] = 1
     threads: Annotated[
-        PositiveInt,
-        Axis("Threads", lambda value: "1 thread" if value == 1 else f"{value} threads"),
+        PositiveInt, Axis("Threads", lambda value: "1 thread" if value == 1 else f"{value} threads")
     ] = 1
 
 

@@ -1,6 +1,5 @@
 """Which cells are timed: rows, blocks and networks under conditions."""
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -173,17 +172,3 @@ def shape_of(text: str) -> Shape:
         raise ValueError(f"{text!r} is no shape CxTxHxW such as 384x8x14x14")
     channels, frames, height, width = map(int, text.split("x"))
     return channels, frames, height, width
-
-
-def views_of(text: str) -> int:
-    """``10x3``, clips and crops of a video, as a number.  Raises: ValueError if it is none."""
-    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)?", text, re.ASCII):
-        raise ValueError(f"{text!r} is no number of views such as 10x3, clips and crops")
-    return math.prod(map(int, text.split("x")))
-
-
-def seconds(text: str) -> float:
-    """``90s``, ``10m``, ``1h`` or ``1.5h`` in seconds.  Raises: ValueError if it is none."""
-    if not (found := re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip(), re.ASCII)):
-        raise ValueError(f"{text!r} is no time such as 90s, 10m or 1h")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]

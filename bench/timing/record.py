@@ -13,12 +13,11 @@ UNKNOWN = "not available"
 """A name or version that nothing reports."""
 
 Status = (
-    Literal["ok", "oom", "crashed", "killed", "timed out", "unsupported", "throttled", "fallback"]
+    Literal["ok", "oom", "crashed", "killed", "timed out", "unsupported", "throttled"]
     | Literal["raised", "not finite"]
 )
-"""``unsupported``: the device or torch cannot do this cell; ``throttled``: no clean sample;
-``fallback``: another kernel ran than the cell is for. Of a user's code, ``raised``: an error of its
-own or sys.exit; ``not finite``: NaN or infinity came out.
+"""``unsupported``: the device or torch cannot do this cell; ``throttled``: no clean sample. Of a
+user's code, ``raised``: an error of its own or sys.exit; ``not finite``: NaN or infinity came out.
 """
 
 Part = Literal["latency", "forward", "backward", "optimizer", "target", "reference"]

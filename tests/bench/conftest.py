@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from vidcost.bench import cli, files, progress
-from vidcost.bench.count import conformance, reconcile, record
-from vidcost.bench.count.operators import CASES
+from vidcost.bench import cli, files, isolation, progress
+from vidcost.bench.count import reconcile, record
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.references import asking, reference
 from vidcost.bench.count.references.reference import Answer
@@ -133,28 +132,26 @@ def reference_counters(monkeypatch: pytest.MonkeyPatch) -> Questions:
     return questions
 
 
-@pytest.fixture
-def operators(monkeypatch):
-    """Have counters answer 7 on every single operator at once; errors by counter."""
-    errors = {}
-
-    def ask(name):
-        error = errors.get(name, "")
-        answers = {operator.name: "crashed" if error else 7 for operator in CASES}
-        return conformance.Statement(name, "1.2", answers, {}, error)
-
-    monkeypatch.setattr(conformance, "_ask", ask)
-    return errors
-
-
-@pytest.fixture
-def optional_counters(monkeypatch, tmp_path):
-    """Have the optional counters installed, in the versions whose conventions are known."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = files.cache_folder() / "counters"
+@pytest.fixture(scope="session")
+def installed_counters(tmp_path_factory):
+    """A cache with the optional counters, in the versions whose conventions are known."""
+    cache = tmp_path_factory.mktemp("cache")
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target")
-    for each in ("ptflops==0.7.5", "torchinfo==1.8.0", "ultralytics-thop==2.2.3"):
-        subprocess.run([*pip, str(folder / each.partition("=")[0]), each], check=True)
+    known = {"ptflops": "0.7.5", "torchinfo": "1.8.0", "ultralytics-thop": "2.2.3"}
+    known |= {"torchprofile": "0.1.0", "calflops": "0.3.2", "deepspeed": "0.19.8"}
+    needs = {each.distribution: each.needs for each in asking.OPTIONAL.values()}
+    for name, version in known.items():
+        folder = cache / "vidcost" / "counters" / name
+        command = [*pip, str(folder), f"{name}=={version}", *needs[name]]
+        subprocess.run(command, check=True)
+    return cache
+
+
+@pytest.fixture
+def optional_counters(monkeypatch, installed_counters):
+    """Have the optional counters installed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(installed_counters))
+    monkeypatch.setattr(files, "cache_folder", lambda: installed_counters / "vidcost")
     reference.version.cache_clear()
     yield
     reference.version.cache_clear()
@@ -304,3 +301,4 @@ def in_this_process(monkeypatch, folder):
             raise Failed("raised", str(error)) from None
 
     monkeypatch.setattr(inspection, "isolated", call)
+    monkeypatch.setattr(isolation, "isolated", call)

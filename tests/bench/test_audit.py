@@ -145,11 +145,7 @@ def test_every_printed_figure_is_judged_and_no_note_or_recipe_is_wrong(judged):
         ((5, "c3d", "params"), {"note": ""}, "33.3M is not reproduced, and no note"),
         ((3, "mfnet-pnl", "flops"), {"note": ""}, "11.218G is close, and no note"),
         ((3, "mfnet", "params"), {"note": "n"}, "7.843M is met by params, but a note"),
-        (
-            (3, "mfnet", "flops"),
-            {"note": "n"},
-            "11.176G is met by fvcore and thop-2020, but",
-        ),
+        ((3, "mfnet", "flops"), {"note": "n"}, "11.176G is met by fvcore and thop-2020, but"),
         (
             (5, "r50-nl", "params"),
             {"recipe": Recipe.parse("r50-nl classes=400")},

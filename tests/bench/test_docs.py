@@ -90,7 +90,7 @@ SYBIL = Sybil(
 
 
 @pytest.fixture
-def place(vidcost, reference_counters, operators, timed, monkeypatch, tmp_path):
+def place(vidcost, reference_counters, timed, monkeypatch, tmp_path):
     """The folder in which examples run."""
     shutil.copytree(CHECKOUT / "results", "results", ignore=lambda *_: ["gate"], dirs_exist_ok=True)
     Store(Path("results/timings/abacus.jsonl")).append(timed(Cell(row="mfnet", threads=3)))

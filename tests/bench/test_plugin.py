@@ -1,18 +1,18 @@
 """The pytest plugin in repositories of its users: exact counts beside tests."""
 
 import json
-import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from _pytest.pytester import SysModulesSnapshot
 
 from vidcost import timers
 from vidcost.bench.timing.machine import clocks, describe
+
+from ..repository import Repository, pytest_of_a_user
 
 pytest_plugins = ["pytester"]
 
@@ -45,82 +45,59 @@ class TestTwo:
         count_snapshot(Encoder(2), (1, 5, 11, 1, 1), name="small")
         count_snapshot(Encoder(4), (1, 5, 11, 1, 1), name="large", training=True)
 """
-BASELINE = Path("__counts__/test_cost.toml")
+ONCE = """
+import pytest
+
+def test_once(time_gate):
+    calls = []
+    assert time_gate(lambda x: calls.append(x) or 3, 5) == 3
+    assert calls == [5]
+
+async def later():
+    pass
+
+def test_coroutine(time_gate):
+    with pytest.raises(pytest.fail.Exception, match="no coroutine"):
+        time_gate(later)
+"""
+BASELINE = "__counts__/test_cost.toml"
 
 
-@pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let pytester forget the repository's modules alone: torch cannot be imported twice."""
-    snapshot = SysModulesSnapshot(preserve=lambda name: not re.match("net$|test_", name))
-    name = "_Pytester__take_sys_modules_snapshot"
-    monkeypatch.setattr(pytest.Pytester, name, lambda self: snapshot)
-
-
-@pytest.fixture
-def lab(kept: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+class Lab(Repository):
     """A repository with one network and a test of its cost."""
-    monkeypatch.delenv("CI", raising=False)
-    # files are edited within a second, which compiled ones do not notice
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    # pytest-benchmark times nothing in xdist's workers
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTEST_PLUGINS", "vidcost.bench.plugin")
-    pytester.makefile(".toml", pyproject="[tool.pytest.ini_options]\npythonpath = '.'\n")
-    pytester.makepyfile(net=NET, test_cost=TEST)
-    return pytester
+
+    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(pytester.path, net=NET, test_cost=TEST)
+        self.run = pytest_of_a_user(pytester, monkeypatch, "net$|test_")
+        self.in_another_process = pytester.runpytest_subprocess
+
+    def written(self, *words: str) -> dict[str, Any]:
+        """The baseline after an update."""
+        self.run("--count-update", *words)
+        return tomllib.loads(self.path(BASELINE).read_text())
 
 
-def run(lab: pytest.Pytester, *words: str, status: int = 0) -> str:
-    """The output of pytest in the repository."""
-    # the network's file is imported anew, as another process would
-    sys.modules.pop("net", None)
-    result = lab.runpytest_inprocess("-p", "no:cacheprovider", *words)
-    assert status == result.ret, result.stdout.str()
-    return result.stdout.str()
+@pytest.fixture
+def lab(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    return Lab(pytester, monkeypatch)
 
 
-def written(lab: pytest.Pytester, *words: str) -> dict[str, object]:
-    """The baseline after an update."""
-    run(lab, "--count-update", *words)
-    return tomllib.loads((lab.path / BASELINE).read_text())
-
-
-def edit(lab: pytest.Pytester, name: str, old: str, new: str) -> None:
-    """Replace text in a file of the repository."""
-    path = lab.path / name
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
-
-
-def test_a_baseline_is_missing_written_and_met(lab: pytest.Pytester) -> None:
-    out = run(lab, status=1)
+def test_a_baseline_is_missing_written_and_met(lab: Lab) -> None:
+    out = lab.run(status=1)
     assert (
         "__counts__/test_cost.toml has no 'test_cost': `pytest test_cost.py --count-update" in out
     )
     # 3 clips of 11 positions: 7 maps of 5 each, and 77x2
     whole = {"params": 35 + 156, "macs": 1155 + 462, "conv": 1155, "linear": 462, "matmul": 0}
     inside = {"0": {"params": 35, "macs": 1155}, "1": {"params": 156, "macs": 462}}
-    assert {"convention": 1, "test_cost": {**whole, "modules": inside}} == written(lab)
-    assert "linear = 462\n" in (lab.path / BASELINE).read_text()
-    assert "1 passed" in run(lab)
+    assert {"convention": 1, "test_cost": {**whole, "modules": inside}} == lab.written()
+    assert "linear = 462\n" in lab.path(BASELINE).read_text()
+    assert "1 passed" in lab.run()
 
 
-def test_a_change_names_figures_modules_and_the_command(lab: pytest.Pytester) -> None:
-    written(lab)
-    edit(lab, "net.py", "WIDTH = 7", "WIDTH = 8")
-    out = run(lab, status=1)
-    assert "__counts__/test_cost.toml: test_cost is counted otherwise." in out
-    cells = [line.replace(" ", "") for line in out.splitlines()]
-    assert "|conv|1,155|1,320|+165|+14.3%|" in cells
-    assert "|0:macs|1,155|1,320|+165|+14.3%|" in cells
-    assert "To accept it: `pytest test_cost.py --count-update`" in out
-    assert "__counts__/test_cost.toml: 1 written, 0 removed" in run(lab, "--count-update")
-
-
-def test_parametrised_tests_classes_and_names(lab: pytest.Pytester) -> None:
-    lab.makepyfile(test_cost=MANY)
-    entries = written(lab)
+def test_parametrised_tests_classes_and_names(lab: Lab) -> None:
+    lab.write("test_cost.py", MANY)
+    entries = lab.written()
     assert [
         "TestTwo::test_names :: large",
         "TestTwo::test_names :: small",
@@ -129,61 +106,58 @@ def test_parametrised_tests_classes_and_names(lab: pytest.Pytester) -> None:
         "test_width[3]",
     ] == sorted(entries)
     large = entries["TestTwo::test_names :: large"]
-    assert isinstance(large, dict)
     # the first layer's input needs no gradient
     assert (20 * 11 + 88, 20 * 11 + 2 * 88) == (large["macs"], large["backward_macs"])
-    run(lab)
-    edit(lab, "test_cost.py", ', name="large"', ', name="small"')
-    assert "takes two snapshots: give each another name" in run(lab, status=1)
+    lab.run()
+    lab.edit("test_cost.py", ', name="large"', ', name="small"')
+    assert "takes two snapshots: give each another name" in lab.run(status=1)
 
 
-def test_unused_entries_fail_when_the_whole_file_ran(lab: pytest.Pytester) -> None:
-    lab.makepyfile(test_cost=MANY)
-    written(lab)
-    edit(lab, "test_cost.py", "[2, 3]", "[2]")
-    edit(lab, "test_cost.py", 'name="small"', 'name="tiny"')
-    run(lab, "--count-update-new", status=1)
-    out = run(lab, status=1)
+def test_unused_entries_fail_when_the_whole_file_ran(lab: Lab) -> None:
+    lab.write("test_cost.py", MANY)
+    lab.written()
+    lab.edit("test_cost.py", "[2, 3]", "[2]")
+    lab.edit("test_cost.py", 'name="small"', 'name="tiny"')
+    lab.run("--count-update-new", status=1)
+    out = lab.run(status=1)
     update = "`pytest test_cost.py --count-update` removes it"
     for key in ("TestTwo::test_names :: small", "test_width[3]"):
         assert f"__counts__/test_cost.toml: {key!r} is used by no test; {update}" in out
     # a part of the file says nothing about the rest, and deletes nothing
     for part in (["-k", "width"], ["test_cost.py::test_width"]):
-        run(lab, *part)
-        assert "test_width[3]" in written(lab, *part)
-    assert "test_width[3]" not in written(lab)
-    run(lab)
+        lab.run(*part)
+        assert "test_width[3]" in lab.written(*part)
+    assert "test_width[3]" not in lab.written()
+    lab.run()
     # nor does a test that was skipped
-    edit(lab, "test_cost.py", "class TestTwo", "@pytest.mark.skip\nclass TestTwo")
-    run(lab)
-    assert len(written(lab)) == 4
+    lab.edit("test_cost.py", "class TestTwo", "@pytest.mark.skip\nclass TestTwo")
+    lab.run()
+    assert len(lab.written()) == 4
 
 
-def test_new_entries_alone_are_written(lab: pytest.Pytester) -> None:
-    before = written(lab)
-    edit(lab, "net.py", "WIDTH = 7", "WIDTH = 8")
-    edit(
-        lab,
+def test_new_entries_alone_are_written(lab: Lab) -> None:
+    before = lab.written()
+    lab.edit("net.py", "WIDTH = 7", "WIDTH = 8")
+    lab.edit(
         "test_cost.py",
         "def test_cost",
         "def test_new(count_snapshot):\n"
         "    count_snapshot(Encoder(1), (1, 5, 11, 1, 1))\n\ndef test_cost",
     )
-    run(lab, "--count-update-new", status=1)
-    after = tomllib.loads((lab.path / BASELINE).read_text())
+    lab.run("--count-update-new", status=1)
+    after = tomllib.loads(lab.path(BASELINE).read_text())
     assert before["test_cost"] == after["test_cost"]
     assert {"convention", "test_cost", "test_new"} == after.keys()
+    # what changed is accepted by the other option alone
+    assert "__counts__/test_cost.toml: 1 written, 0 removed" in lab.run("--count-update")
 
 
 @pytest.mark.parametrize("option", ["--count-update", "--count-update-new"])
-def test_ci_writes_nothing(
-    lab: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, option: str
-) -> None:
+def test_ci_writes_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
     monkeypatch.setenv("CI", "true")
-    result = lab.runpytest_inprocess("-p", "no:cacheprovider", option)
-    assert pytest.ExitCode.USAGE_ERROR == result.ret
-    assert not (lab.path / BASELINE).exists()
-    result.stderr.fnmatch_lines([f"*{option} writes baselines, and CI is set: *"])
+    said = lab.run(option, status=pytest.ExitCode.USAGE_ERROR)
+    assert f"{option} writes baselines, and CI is set: " in said
+    assert not lab.path(BASELINE).exists()
 
 
 @pytest.mark.parametrize(
@@ -196,55 +170,52 @@ def test_ci_writes_nothing(
         ("convention = 1\ntest_cost = 3\n", "is damaged: take it from the last commit"),
     ],
 )
-def test_a_damaged_baseline_is_one_line(lab: pytest.Pytester, content: str, message: str) -> None:
-    path = lab.path / BASELINE
-    path.parent.mkdir()
-    path.write_text(content)
-    out = run(lab, status=1)
-    assert 1 == out.count(message) - out.count(f"- {path}")
-    run(lab, "--count-update", "-k", "cost", status=0)
-    assert "test_cost" in written(lab)
+def test_a_damaged_baseline_is_one_line(lab: Lab, content: str, message: str) -> None:
+    lab.write(BASELINE, content)
+    assert 1 == lab.run(status=1).count(message)
+    lab.run("--count-update", "-k", "cost", status=0)
+    assert "test_cost" in lab.written()
 
 
-def test_another_convention_is_said_once(lab: pytest.Pytester) -> None:
-    lab.makepyfile(test_cost=MANY)
-    written(lab)
-    edit(lab, str(BASELINE), "convention = 1", "convention = 0")
-    out = run(lab, status=1)
+def test_another_convention_is_said_once(lab: Lab) -> None:
+    lab.write("test_cost.py", MANY)
+    lab.written()
+    lab.edit(BASELINE, "convention = 1", "convention = 0")
+    out = lab.run(status=1)
     assert "3 passed" in out
     assert 1 == out.count("has counts by convention 0, and this vidcost counts by 1")
-    run(lab, "-k", "width", "--count-update", status=1)
-    assert 1 == written(lab)["convention"]
-    run(lab)
+    lab.run("-k", "width", "--count-update", status=1)
+    assert 1 == lab.written()["convention"]
+    lab.run()
 
 
-def test_settings_of_the_repository(lab: pytest.Pytester) -> None:
+def test_settings_of_the_repository(lab: Lab) -> None:
     def settings(text: str) -> None:
-        lab.makefile(".toml", pyproject=f"[tool.pytest.ini_options]\npythonpath='.'\n{text}")
+        lab.write("pyproject.toml", f"[tool.pytest.ini_options]\npythonpath='.'\n{text}")
 
     settings("[tool.vidcost]\nfigures = ['buffers']\ndepth = 2\nbaselines = 'costs'\n")
-    run(lab, "--count-update")
-    found = tomllib.loads((lab.path / "costs/test_cost.toml").read_text())["test_cost"]
+    lab.run("--count-update")
+    found = tomllib.loads(lab.path("costs/test_cost.toml").read_text())["test_cost"]
     assert {"buffers", "modules"} == found.keys()
     assert ["0", "0.0", "1"] == sorted(found["modules"])
     settings("[tool.vidcost]\nfigures = ['flops']\n")
-    assert "[tool.vidcost] figures: 'flops' is none of buffers, macs, params, " in run(
-        lab, status=1
-    )
+    said = "[tool.vidcost] figures: 'flops' is none of buffers, macs, params, "
+    assert said in lab.run(status=1)
     settings("[tool.vidcost]\ndeep = 2\n")
-    assert "pyproject.toml: [tool.vidcost] deep: Extra inputs are not" in run(lab, status=1)
+    assert "pyproject.toml: [tool.vidcost] deep: Extra inputs are not" in lab.run(status=1)
 
 
 @pytest.mark.slow
-def test_under_xdist_the_controller_writes(lab: pytest.Pytester) -> None:
-    lab.makepyfile(test_cost=MANY, test_more=TEST)
+def test_under_xdist_the_controller_writes(lab: Lab) -> None:
+    lab.write("test_cost.py", MANY)
+    lab.write("test_more.py", TEST)
     words = ("-p", "xdist", "-p", "no:cacheprovider", "-n", "2", "--dist", "load")
-    assert 0 == lab.runpytest_subprocess("--count-update", *words).ret
-    found = tomllib.loads((lab.path / BASELINE).read_text())
+    assert 0 == lab.in_another_process("--count-update", *words).ret
+    found = tomllib.loads(lab.path(BASELINE).read_text())
     assert 5 == len(found)
-    assert 0 == lab.runpytest_subprocess(*words).ret
-    edit(lab, "test_cost.py", "[2, 3]", "[2]")
-    result = lab.runpytest_subprocess(*words)
+    assert 0 == lab.in_another_process(*words).ret
+    lab.edit("test_cost.py", "[2, 3]", "[2]")
+    result = lab.in_another_process(*words)
     assert 1 == result.ret
     result.stdout.fnmatch_lines(["*'test_width?3?' is used by no test*"])
 
@@ -259,34 +230,18 @@ def test_pytest_starts_without_torch() -> None:
     assert "[]" == done.stdout.strip().splitlines()[-1], done.stderr
 
 
-def test_time_gate_alone_calls_once(lab: pytest.Pytester) -> None:
-    lab.makepyfile(
-        test_cost="""
-        import pytest
-
-        def test_once(time_gate):
-            calls = []
-            assert time_gate(lambda x: calls.append(x) or 3, 5) == 3
-            assert calls == [5]
-
-        async def later():
-            pass
-
-        def test_coroutine(time_gate):
-            with pytest.raises(pytest.fail.Exception, match="no coroutine"):
-                time_gate(later)
-        """
-    )
-    assert "2 passed" in run(lab)
+def test_time_gate_alone_calls_once(lab: Lab) -> None:
+    lab.write("test_cost.py", ONCE)
+    assert "2 passed" in lab.run()
 
 
-def test_benchmarks_say_which_torch_they_are_of(lab: pytest.Pytester) -> None:
-    lab.makepyfile(test_cost="def test_one(benchmark): benchmark.pedantic(lambda: 1)")
-    run(lab, "-p", "pytest_benchmark.plugin", "--benchmark-json=b.json")
-    machine = json.loads((lab.path / "b.json").read_text())["machine_info"]
+def test_benchmarks_say_which_torch_they_are_of(lab: Lab) -> None:
+    lab.write("test_cost.py", "def test_one(benchmark): benchmark.pedantic(lambda: 1)")
+    lab.run("-p", "pytest_benchmark.plugin", "--benchmark-json=b.json")
+    machine = json.loads(lab.path("b.json").read_text())["machine_info"]
     assert torch.__version__ == machine["torch"]
     assert (clocks(describe("cpu")), False) == (machine["clocks"], machine["tf32"])
-    again = run(lab, "-p", "pytest_benchmark.plugin", "--benchmark-compare=b.json")
+    again = lab.run("-p", "pytest_benchmark.plugin", "--benchmark-compare=b.json")
     assert "machine_info is different" not in again
 
 

@@ -16,11 +16,7 @@ def console(*, terminal):
 def test_a_terminal_shows_words_and_steps():
     shown = console(terminal=True)
     with progress("timing", 3, shown) as update:
-        for words, done in (
-            ("± 0.8% [bold]", 0),
-            ("mfnet: ok", 1),
-            ("last", None),
-        ):
+        for words, done in (("± 0.8% [bold]", 0), ("mfnet: ok", 1), ("last", None)):
             update(words, done)
             shown._live_stack[0].refresh()
     text = shown.file.getvalue()

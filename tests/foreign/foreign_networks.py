@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from atlas.networks import import_torchvision
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from vidcost.atlas.packages import import_torchvision
 from vidcost.bench.user.network import parse
 
 TABLE = Path(__file__).parents[2] / "results/foreign.toml"

@@ -1,11 +1,10 @@
 """Small repositories of somebody else, in five layouts, each with a network and its tests."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-IDENTITY = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+from ..repository import Repository
 
 NET = """
 from collections import OrderedDict
@@ -117,11 +116,11 @@ def pip(*words: str) -> None:
     subprocess.run([*command, "--no-deps", "--no-build-isolation", *words], check=True)
 
 
-class Lab:
+class Lab(Repository):
     """A git repository with one commit on main; ``package`` is the folder of its package."""
 
     def __init__(self, folder: Path, layout: str, *, install: bool = False) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.package, self.name, pythonpath, packages = LAYOUTS[layout]
         self.write("net.py", NET)
         self.write("work.py", WORK)
@@ -141,35 +140,13 @@ class Lab:
             pip("--target", str(folder / "site"), "-e", str(folder))
             found = f"site.addsitedir({str(folder / 'site')!r})"
             self.write("/conftest.py", f"import site\n\n{found}\n")
-        self.git("init", "--quiet", "--initial-branch", "main")
-        self.commit()
+        self.begin()
 
-    def write(self, name: str, text: str) -> None:
-        """Write a file of the package, or with a slash before it of the repository."""
-        path = self.folder / (name[1:] if name.startswith("/") else f"{self.package}/{name}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    def edit(self, name: str, old: str, new: str) -> None:
-        """Replace text in a file of the package."""
-        path = self.folder / self.package / name
-        assert old in path.read_text()
-        path.write_text(path.read_text().replace(old, new))
-
-    def git(self, *words: str, status: int = 0) -> str:
-        """Run git; the output."""
-        known = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-        command = ["git", *IDENTITY, "-C", str(self.folder), *words]
-        ran = subprocess.run(command, capture_output=True, text=True, env=known)
-        assert status == ran.returncode, ran.stderr
-        return ran.stdout
+    def path(self, name: str) -> Path:
+        """A file of the package, or with a slash before it of the repository."""
+        return self.folder / (name[1:] if name.startswith("/") else f"{self.package}/{name}")
 
     def build(self) -> None:
         """Compile the extension beside its source, as a developer does."""
         command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
         subprocess.run(command, cwd=self.folder, check=True)
-
-    def commit(self) -> None:
-        """Commit everything."""
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", "a version")

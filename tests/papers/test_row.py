@@ -12,10 +12,7 @@ WIDE = Row("wide", dict, 5, ((3, 16, 112, 160),))
 
 @pytest.mark.parametrize(
     ("change", "classes", "clip"),
-    [
-        ({"classes": 7}, 7, (3, 16, 224, 224)),
-        ({"frames": 5, "size": 96}, 200, (3, 5, 96, 96)),
-    ],
+    [({"classes": 7}, 7, (3, 16, 224, 224)), ({"frames": 5, "size": 96}, 200, (3, 5, 96, 96))],
 )
 def test_at_replaces_what_is_given_and_keeps_the_rest(change, classes, clip):
     original = every_row()["mfnet"]

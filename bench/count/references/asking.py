@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vidcost.bench import call, files
 from vidcost.bench.count.counter import mode, unfused
 from vidcost.bench.count.meta import on_meta
-from vidcost.bench.count.references import operators, thop, torchinfo
+from vidcost.bench.count.references import layers, operators
 from vidcost.bench.count.references.reference import (
     Answer,
     Convention,
@@ -36,14 +36,17 @@ from vidcost.bench.isolation import Failed, Isolated
 from vidcost.papers.catalog import row_files
 from vidcost.papers.row import Row
 
-REFERENCE_COUNTERS: dict[Convention, Reference] = {
-    each.name: each for each in (operators.FVCORE, thop.THOP, thop.THOP_2020, operators.TORCH)
+ALL: dict[Convention, Reference] = {
+    each.name: each
+    for each in (
+        *(operators.FVCORE, layers.THOP, layers.THOP_2020, operators.TORCH),
+        *(layers.PTFLOPS, operators.PTFLOPS_ATEN, layers.TORCHINFO, layers.ULTRALYTICS),
+        *(operators.TORCHPROFILE, operators.CALFLOPS, operators.DEEPSPEED),
+    )
 }
-OPTIONAL: dict[Convention, Reference] = {
-    each.name: each for each in (operators.PTFLOPS, torchinfo.TORCHINFO, thop.ULTRALYTICS)
-}
+REFERENCE_COUNTERS = {name: each for name, each in ALL.items() if not each.optional}
+OPTIONAL = {name: each for name, each in ALL.items() if each.optional}
 """Those that are asked by name alone."""
-ALL = REFERENCE_COUNTERS | OPTIONAL
 DEFAULT = tuple(REFERENCE_COUNTERS)
 TIME_LIMIT_S = 900.0
 """For one question."""
@@ -155,7 +158,7 @@ def quiet() -> Iterator[None]:
 def _key(name: Convention, row: Row) -> str:
     """Names an answer by everything that it depends on."""
     versions = ALL[name].version, version("torch"), version("numpy")
-    depends = name, *versions, row.name, row.classes, row.inputs, _sources()
+    depends = name, *versions, row.name, row.note, row.classes, row.inputs, _sources()
     return hashlib.sha256("\n".join(map(str, depends)).encode()).hexdigest()
 
 

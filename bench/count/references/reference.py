@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from vidcost.bench import files
 from vidcost.bench.count.counter import Count, count
+from vidcost.bench.count.references.seen import Seen, Terms
 
-Convention = Literal[
-    "fvcore", "thop", "thop-2020", "torch", "ptflops-aten", "torchinfo", "ultralytics-thop"
-]
-"""thop-2020 is thop of May 2020; torch its FlopCounterMode, halved; the last three are optional."""
+Convention = str
+"""The name of a counter. thop-2020 is thop of May 2020, torch its FlopCounterMode, halved."""
 
 Quantity = Literal["flops", "params"]
 K = TypeVar("K")
@@ -65,10 +64,6 @@ class Term:
     amount: int
 
 
-Terms = Iterable[tuple[str, str, int]]
-"""(name, part, amount) of terms that add up by name and part."""
-
-
 @dataclass(frozen=True)
 class Explanation:
     """What a counter should print: ``ours``, our amounts by category, and the ``terms`` to add."""
@@ -91,31 +86,25 @@ Explained = Mapping[Quantity, Explanation]
 """FLOPs that a counter should print, from our MACs, and its parameters, if it prints these."""
 
 
-def no_terms(model: nn.Module, count: Count) -> Terms:
-    """The terms of a quantity in which the counter agrees with us."""
-    return ()
+@dataclass(frozen=True, kw_only=True)
+class Reference(Seen):
+    """A reference counter: what it sees, and how it is asked.
 
-
-@dataclass(frozen=True)
-class Reference:
-    """A reference counter.
-
-    ``flop_terms`` and ``param_terms`` (None if it prints no parameters) lead from our count to the
-    integers that it should print, never by the counter itself. ``profile`` runs it on a network in
-    evaluation mode; ``categories`` are those of its names of operators. ``package`` is what it
-    imports, of a distribution ``installed_as`` (default: that name); it may change the network. It
-    does not run on the meta device if it ``needs_values``. ``reimplemented`` is a version that is
-    not run. An ``optional`` counter may be installed in a ``folder`` of its own.
+    ``flop_terms`` and ``param_terms`` lead from our count to the integers that it should print,
+    never by the counter itself. ``profile`` runs it on a network in evaluation mode; ``categories``
+    are those of its names of operators. ``package`` is what it imports, of a distribution
+    ``installed_as`` (default: that name); it may change the network. It does not run on the meta
+    device if it ``needs_values``. ``reimplemented`` is a version that is not run. An ``optional``
+    counter may be installed in a ``folder`` of its own, with the distributions that it ``needs``.
     """
 
     name: Convention
-    flop_terms: Callable[[nn.Module, Count], Terms]
-    param_terms: Callable[[nn.Module, Count], Terms] | None = no_terms
     profile: Callable[[nn.Module, tuple[Tensor, ...]], Printed] | None = None
     categories: Mapping[str, str] = field(default_factory=dict)
     package: str = ""
     installed_as: str = ""
     optional: bool = False
+    needs: tuple[str, ...] = ()
     needs_values: bool = False
     reimplemented: str = ""
 
@@ -147,7 +136,7 @@ class Reference:
         found: dict[Quantity, Explanation] = {
             "flops": Explanation(macs, _added_up(self.flop_terms(model, count)))
         }
-        if self.param_terms is not None:
+        if self.params != "none":
             terms = _added_up(self.param_terms(model, count))
             found["params"] = Explanation({"params": total.params}, terms)
         return found
@@ -192,9 +181,8 @@ def _integer(amount: float) -> int:
     return int(amount)
 
 
-def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
-    """Every module by each of its names; the network itself is ""."""
-    return dict(model.named_modules(remove_duplicate=False))
+TRACED_SIZES = "products of sizes, which tracing makes tensors"
+"""What a counter adds that no count of ours has: a term of the amount that it says itself."""
 
 
 @cache
@@ -235,7 +223,8 @@ def fault_of(reference: Reference) -> str:
     owners = set(importlib.metadata.packages_distributions().get(package, []))
     if owners == {distribution} and find_spec(package):
         return ""
-    target = f"--no-deps --target {reference.folder} {distribution}"
+    distributions = " ".join((distribution, *reference.needs))
+    target = f"--no-deps --target {reference.folder} {distributions}"
     which = target if reference.optional else "'vidcost[reference]'"
     if owners <= {distribution} or reference.optional:
         return f"{distribution} is not installed: `pip install {which}` installs it"

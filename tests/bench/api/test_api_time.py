@@ -28,10 +28,7 @@ X = torch.ones(2, 3)
 
 @pytest.mark.parametrize(
     ("phase", "parts"),
-    [
-        ("inference", ["latency"]),
-        ("training", ["latency", "forward", "backward", "optimizer"]),
-    ],
+    [("inference", ["latency"]), ("training", ["latency", "forward", "backward", "optimizer"])],
 )
 def test_samples_of_a_nested_network(phase, parts):
     timing = vidcost.time(Nested(), {"scale": torch.ones(5), "x": X}, phase=phase, **QUICK)

@@ -84,8 +84,7 @@ def test_count_asks_the_reference_counters_only_when_told_to(vidcost, reference_
 
 
 @pytest.mark.parametrize(
-    "command",
-    ["count mfnet --references", "tables 4", pytest.param("run", marks=pytest.mark.slow)],
+    "command", ["count mfnet --references", "tables 4", pytest.param("run", marks=pytest.mark.slow)]
 )
 def test_no_cache_asks_anew(command, vidcost, reference_counters):
     vidcost(*command.split(), "--no-cache")

@@ -77,10 +77,7 @@ def test_a_network_is_swept_over_batches(vidcost, stopwatch):
     assert 0 == vidcost(*words.split()).status
     found = [(cell.batch, *cell.inputs) for cell in stopwatch.asked]
     # an input without that batch stays as it is
-    assert [
-        (1, "clip=1x3x3x4x5", "mask=1x2:bool"),
-        (4, "clip=4x3x3x4x5", "mask=1x2:bool"),
-    ] == found
+    assert [(1, "clip=1x3x3x4x5", "mask=1x2:bool"), (4, "clip=4x3x3x4x5", "mask=1x2:bool")] == found
 
 
 @pytest.mark.slow

@@ -1,14 +1,12 @@
-"""Commands on a paper: run, tables, audit; conformance; and what is committed of them."""
+"""Commands on a paper: run, tables, audit; and what is committed of them."""
 
 import json
 import re
 import shutil
 
 import pytest
-from packaging.version import Version
 
-from vidcost.bench.count import record, rules
-from vidcost.bench.count.references.reference import version
+from vidcost.bench.count import record
 from vidcost.papers import catalog
 from vidcost.papers.figures import Texts
 from vidcost.papers.pnl2020.rows import ROWS
@@ -162,49 +160,3 @@ def test_a_figure_that_is_not_met_and_has_no_note_fails_the_audit(vidcost, monke
     assert (1, 1) == (status, err.count("\n"))
     assert err.startswith("vidcost: Table 5, c3d, params: 33.3M is not reproduced, and no note")
     assert "not reproduced" in out
-
-
-def test_conformance_writes_what_it_prints(vidcost, operators, tmp_path):
-    status, out, err = vidcost("conformance", "--results", "here", "--wide")
-    assert (0, "") == (status, err)
-    head, title, body = (tmp_path / "here/conformance.md").read_text().split("\n\n", 2)
-    assert ("<!-- written by: vidcost conformance -->", "# Conf") == (head, title[:6])
-    # with shorter lines
-    assert out.split() == body.split()
-
-
-def test_conformance_fails_by_the_name_of_what_ours_gets_wrong(vidcost, operators, monkeypatch):
-    monkeypatch.setitem(rules.RULES, "baddbmm", lambda *_: ("matmul", 0))
-    status, out, err = vidcost("conformance")
-    assert 1 == status
-    assert "vidcost: torch.baddbmm: ours counts 0, the MACs are 210\n" == err
-    assert re.search(r"\| ours +\| 0\.1\.0 ", out)
-
-
-def test_conformance_without_a_reference_counter_prints_the_rest(vidcost, operators, tmp_path):
-    operators["thop"] = "exit status 1: boom"
-    status, out, err = vidcost("conformance", "--format", "json")
-    assert (1, "vidcost: thop could not be asked: exit status 1: boom\n") == (status, err)
-    line = json.loads(out)[0]
-    assert ("crashed", 7) == (line["thop"], line["fvcore"])
-    assert "not asked" in (tmp_path / "results/conformance.md").read_text()
-
-
-@pytest.mark.slow
-def test_the_committed_conformance_is_what_the_counters_say_now(
-    results, vidcost, optional_counters, tmp_path
-):
-    pinned = dict(
-        line.split("==")
-        for line in (results.parent / "constraints.txt").read_text().splitlines()
-        if "==" in line
-    )
-    for name in ("torch", "fvcore", "thop"):
-        # a version may write .post1 or -1
-        if Version(version(name)).public != Version(pinned[name]).public:
-            pytest.skip(f"{name} is not the version of constraints.txt, other figures are right")
-    assert (0, "") == vidcost("conformance")[::2]
-    written = (tmp_path / "results/conformance.md").read_text()
-    assert written == (results / "conformance.md").read_text(), (
-        "stale: `vidcost conformance` writes results/conformance.md anew"
-    )

@@ -33,6 +33,7 @@ from vidcost.models.blocks.pnl import PNL
 from vidcost.models.cost import Cost
 from vidcost.papers import catalog
 
+from ...repository import git
 from .command_line import DOCUMENT, commands, document
 
 CHECKOUT = Path(__file__).parents[3]
@@ -56,9 +57,7 @@ SLOW = ("compare", "report")
         if not name.startswith("gate")
     ],
 )
-def test_the_example_prints_json_alone(
-    name, vidcost, reference_counters, operators, monkeypatch, tmp_path
-):
+def test_the_example_prints_json_alone(name, vidcost, reference_counters, monkeypatch, tmp_path):
     monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
     if name in ("query", "report"):
         shutil.copytree(CHECKOUT / "results", "results", ignore=lambda *_: ["gate"])
@@ -70,7 +69,8 @@ def test_the_example_prints_json_alone(
     assert 0 == status, err
     # work of more than ten seconds says how far it is
     said = re.sub(r"(?m)^.* \(\d+ of \d+, \d+ s\)\n", "", err)
-    assert said.startswith(LEFT_OUT) if name == "run" else "" == said
+    begins = {"run": LEFT_OUT, "atlas": "vidcost: left out "}.get(name, "")
+    assert said.startswith(begins) if begins else "" == said
     assert set(map(type, json.loads(out))) <= {dict}
 
 
@@ -89,7 +89,6 @@ def test_the_example_prints_json_alone(
         "explain mfnet --printed 11.18G",
         "tables",
         "formulas",
-        "conformance",
         "time mfnet mfnet-nl",
         "time mfnet-nl --contribution",
         "compare mfnet --at conv4:before-last --block nl --block cgnl --frames 4 --size 64",
@@ -99,7 +98,7 @@ def test_the_example_prints_json_alone(
     ],
 )
 def test_what_a_command_prints_fits(
-    words, width, vidcost, reference_counters, operators, stopwatch, timed, monkeypatch
+    words, width, vidcost, reference_counters, stopwatch, timed, monkeypatch
 ):
     if width == 80:
         drawn = functools.partial(Console, force_terminal=True, width=80, color_system=None)
@@ -121,8 +120,7 @@ def test_the_document_of_the_command_line_is_the_program():
 
 
 @pytest.mark.parametrize(
-    ("words", "attribute", "value"),
-    [("[default: 3]", "default", 3), ("--of <", "opts", ["--of"])],
+    ("words", "attribute", "value"), [("[default: 3]", "default", 3), ("--of <", "opts", ["--of"])]
 )
 def test_a_change_of_the_command_line_is_seen(words, attribute, value):
     group = typer.main.get_command(app)
@@ -160,7 +158,7 @@ def test_the_help_lists_the_commands_and_those_of_papers_apart(vidcost):
     assert (0, "") == (status, err)
     _, general, papers = plain(out).split("╭─ ")[1:]
     listed = [set(re.findall(r"^│ (\w+) ", text, re.MULTILINE)) for text in (general, papers)]
-    assert {"tables", "run", "formulas", "conformance", "audit"} == listed[1]
+    assert {"tables", "run", "formulas", "audit", "atlas"} == listed[1]
     assert {name.split()[0] for name in commands()} == listed[0] | listed[1]
 
 
@@ -185,11 +183,7 @@ def test_the_package_runs_as_a_module(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "ascii_"),
-    [
-        ("430.1 ms ± 0.8%", "430.1 ms +/- 0.8%"),
-        ("7 ✓²³", "7 =23"),
-        ("– → É 漢", "- -> E ?"),
-    ],
+    [("430.1 ms ± 0.8%", "430.1 ms +/- 0.8%"), ("7 ✓²³", "7 =23"), ("– → É 漢", "- -> E ?")],
 )
 def test_a_stream_without_unicode_gets_ascii(text, ascii_, monkeypatch):
     ran = subprocess.run(
@@ -246,6 +240,7 @@ def test_a_terminal_of_the_locale_c_gets_ascii():
         ("count --bogus", ["--bogus"]),
         ("count mfnet --format xml", ["--format", "'xml'", "'md', 'json', 'csv'"]),
         ("audition", ["No such command", "audition"]),
+        ("conformance", ["gone: `python tools/conformance` replaces it"]),
         ("ledger mfnet", ["`vidcost ledger` is gone: `vidcost explain` replaces it"]),
         ("audit --recipe 'mfnet keys=pooled'", ["no setting 'keys=pooled': it has classes=101"]),
         ("time mfnet --dtype tf32", ["TF32 needs a CUDA device"]),
@@ -263,7 +258,7 @@ def test_bad_input_is_rejected_in_one_line(command, words, complaint, reference_
     assert [] == reference_counters.asked
 
 
-@pytest.mark.parametrize("command", ["run", "tables 3", "conformance"])
+@pytest.mark.parametrize("command", ["run", "tables 3"])
 def test_a_folder_that_cannot_be_written_is_rejected_before_any_work(
     command, complaint, reference_counters, tmp_path
 ):
@@ -308,33 +303,38 @@ def test_the_first_command_of_the_readme_leaves_the_checkout_clean(
         version = asking.REFERENCE_COUNTERS[name].version
         return fake(name, row, **options).model_copy(update={"version": version})
 
-    def git(*words):
-        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
-        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True).stdout
-
     monkeypatch.setattr(asking, "ask", ask)
     shutil.copy(CHECKOUT / ".gitignore", tmp_path)
     shutil.copytree(CHECKOUT / "results", tmp_path / "results")
     for words in ("init -q", "add .", "commit -qm all"):
-        git(*words.split())
+        git(tmp_path, *words.split())
     assert 0 == vidcost("run", "--budget", "0s").status
     # and the timings of this CPU, which take a while
     store = store_of(tmp_path / "results", machine_of("cpu"))
     store.append(Timing(key="k", cell=Cell(row="mfnet")))
-    assert b"" == git("status", "--porcelain")
+    assert "" == git(tmp_path, "status", "--porcelain")
 
 
 HEAVY = (
     *("torch", "numpy", "pandas", "scipy", "sympy", "altair", "fvcore", "psutil"),
     *("thop", "duckdb", "jinja2", "vl_convert", "ray", "triton"),
 )
+UNUSED = (*("typer", "torch._dynamo", "torch._inductor"), *HEAVY[2:7], *HEAVY[8:])
+THEIRS = CHECKOUT / "tests/bench/theirs.py"
 
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(0, "--help"), (0, "time --help"), (2, "count --nope"), (2, "gate tim")],
+    [
+        (0, "--help"),
+        (0, "time --help"),
+        (2, "count --nope"),
+        (2, "gate tim"),
+        # the process that counts imports torch, this one does not
+        (0, f"count {THEIRS}:Net --input 2x3x3x4x5"),
+    ],
 )
-def test_help_and_a_mistyped_option_wait_for_nothing(status, words):
+def test_torch_is_imported_where_it_is_used(status, words):
     program = (
         f"import sys; sys.argv = ['vidcost', *{words.split()}]\n"
         "from vidcost.bench import cli\n"
@@ -346,10 +346,18 @@ def test_help_and_a_mistyped_option_wait_for_nothing(status, words):
     assert ran.stdout or status
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [(1, ClosedFormMismatch), (130, Interrupted)],
-)
+def test_the_process_that_counts_imports_little_more():
+    program = (
+        "import sys, torch\n"
+        "from vidcost.bench.report.own import own_table\n"
+        f"assert not own_table('{THEIRS}:Net', ['2x3x3x4x5'], False, None, 1)[1]\n"
+        f"print([x for x in {UNUSED} if x in sys.modules])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.stdout == "[]\n", ran.stderr
+
+
+@pytest.mark.parametrize(("status", "kind"), [(1, ClosedFormMismatch), (130, Interrupted)])
 def test_what_ends_a_command_has_a_status_of_its_own(status, kind, monkeypatch, vidcost):
     def ends(*_, **__):
         raise kind("said so")

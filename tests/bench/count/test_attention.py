@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from conformance.operators import Calls
 from torch import nn
 
 import vidcost
 from vidcost.bench.count.counter import count
-from vidcost.bench.count.operators import Calls
 from vidcost.models.cost import Cost
 
 

@@ -7,12 +7,12 @@ from collections import OrderedDict
 import pytest
 import torch
 import torch.nn.functional as F
+from conformance.operators import Calls
 from torch import nn
 
 import vidcost
 from vidcost.bench.count import counter
 from vidcost.bench.count.counter import Call, UncountedOperator, count
-from vidcost.bench.count.operators import Calls
 from vidcost.bench.count.training import count_training
 from vidcost.models.cost import Cost
 

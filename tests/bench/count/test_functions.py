@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from conformance.operators import Calls
 
 from vidcost.bench.count.counter import UncountedOperator, count
-from vidcost.bench.count.operators import Calls
 
 PAGE = (Path(__file__).parents[3] / "docs/operators.md").read_text()
 SPACES = {space: eval(space) for space in re.findall(r"^## (torch\S*)", PAGE, re.MULTILINE)}

@@ -4,12 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from vidcost.bench.count import meta
-from vidcost.bench.count.meta import call, on_meta
+from vidcost.bench.count.meta import on_meta
 from vidcost.papers.catalog import select
 from vidcost.papers.row import Row
-
-aten = torch.ops.aten
 
 
 class Filled(nn.Module):
@@ -58,35 +55,3 @@ def test_afterwards_torch_is_as_it_was():
         on_meta(published)
     assert torch.device("cpu") == nn.Linear(3, 5).weight.device
     assert [1.0] * 7 == nn.BatchNorm1d(7).weight.tolist()
-
-
-@pytest.fixture(autouse=True)
-def results(monkeypatch):
-    monkeypatch.setattr(meta, "_results", {})
-    return meta._results
-
-
-def zeros(*shape, **options):
-    return torch.zeros(shape, device="meta", **options)
-
-
-def test_other_arguments_are_another_result(results):
-    x = zeros(3, 5)
-    for other in (1, 1.0, True, zeros(3, 5), zeros(5), zeros(3, 5, dtype=torch.float64)):
-        func = aten.add.Tensor if isinstance(other, torch.Tensor) else aten.add.Scalar
-        assert func(x, other).dtype == call(func, (x, other), {}).dtype
-    call(aten.add.Tensor, (x, x), {"alpha": 2})
-    assert 7 == len(results)
-
-
-def test_views_operators_in_place_and_tensors_elsewhere_are_not_remembered(results):
-    for func, args in (
-        (aten.t.default, (zeros(3, 5),)),
-        (aten.relu_.default, (zeros(3, 5),)),
-        (aten.mm.default, (torch.ones(3, 5), torch.ones(5, 7))),
-    ):
-        call(func, args, {})
-    # values are computed
-    for number in (2, 3):
-        assert [number] * 3 == call(aten.full.default, ([3], number), {"device": "cpu"}).tolist()
-    assert {} == results

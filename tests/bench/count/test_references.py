@@ -12,15 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from conformance.operators import Calls
+from packaging.version import Version
 from torch import nn
 
 from vidcost.bench.count.counter import count
-from vidcost.bench.count.operators import Calls
 from vidcost.bench.count.reconcile import reconcile_network
 from vidcost.bench.count.references.asking import ALL, OPTIONAL, REFERENCE_COUNTERS, ask_about
-from vidcost.bench.count.references.reference import Term
+from vidcost.bench.count.references.reference import Term, version
 
 HERE = Path(__file__).parent
+CHECKOUT = HERE.parents[2]
 SCRIPT = HERE / "run_thop_2020.py"
 THOP_2020 = runpy.run_path(str(SCRIPT))
 
@@ -64,6 +66,33 @@ class Resampled(nn.Module):
         y = F.interpolate(self.sharp(self.smooth(x)), size=(5, 7), mode="bicubic")
         grid = F.affine_grid(x[:, 0, :2, :3], list(y.shape), align_corners=False)
         return F.grid_sample(y, grid, align_corners=False)
+
+
+class Transformer(nn.Module):
+    """Attention that returns its weights, and a layer that does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(14, 2, batch_first=True)
+        self.layer = nn.TransformerEncoderLayer(14, 2, 11, batch_first=True)
+        self.scale = nn.Parameter(torch.ones(14))
+
+    def forward(self, x):
+        y, weights = self.attention(x, x, x)
+        z = self.layer(y * self.scale + x)
+        return torch.matmul(weights, z).mul(2), weights.matmul(z), F.gelu(x) @ z.mT
+
+
+class Activations(nn.Module):
+    """Activations and pools as layers and functions."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.MaxPool2d(2), nn.GELU())
+
+    def forward(self, x):
+        y = F.avg_pool2d(F.relu(self.layers(x)), 2)
+        return F.softmax(y, 1).mean(), torch.addmm(y[0, 0], y[0, 0], y[0, 0]), torch.add(y, y[0])
 
 
 class Unused(nn.Module):
@@ -117,6 +146,9 @@ NETWORKS = THOP_2020["NETWORKS"] | {
         Calls(lambda x: torch.einsum("bijk,blk->bijl", x, x.flatten(1, 2)[:, :3])),
         (2, 7, 11, 13),
     ),
+    "transformer": (Transformer(), (2, 5, 14)),
+    "activations and pools": (Activations(), (2, 3, 18, 18)),
+    "linear function": (nn.Sequential(Calls(lambda *x: F.linear(*x), (7, 5), (7,))), (3, 5)),
     "unused": (Unused(), (2, 3, 7)),
     "experts": (Experts(), (11, 8)),
     "attention alone": (Calls(lambda x: F.scaled_dot_product_attention(x, x, x)), (2, 3, 11, 7)),
@@ -127,7 +159,6 @@ NETWORKS = THOP_2020["NETWORKS"] | {
     "padding by name": (PADDED, (2, 3, 11, 13)),
     "a lone LSTM": (nn.LSTM(5, 3, batch_first=True), (2, 7, 5)),
     "a lone GRU": (nn.GRU(5, 3), (2, 7, 5)),
-    "linear function": (nn.Sequential(Calls(F.linear, (7, 5), (7,))), (3, 5)),
 }
 
 
@@ -152,6 +183,9 @@ BY_HAND = {
     "transposed convolution": {
         "thop": {"transposed convolutions, per output element": 1320 * 27 - 420 * 18},
         "ultralytics-thop": {},
+        # as if there were one group, and as if there were four
+        "torchprofile": {"transposed convolutions, per output element": 1320 * 54 - 420 * 18},
+        "calflops": {"transposed convolutions, groups twice": -420 * 9},
     },
     "BatchNorm without parameters": {
         "fvcore": {"BatchNorm, 1 per element": 210, "BatchNorm, 2 per element": 420},
@@ -185,7 +219,12 @@ BY_HAND = {
         "thop": {"attention products unseen": -290},
         "torchinfo": {"products outside of linear layers unseen": -290},
     },
-    "fused attention": {"fvcore": {"SDPA unseen": -6 * 2 * 5 * 11 * 7}, "ultralytics-thop": {}},
+    "fused attention": {
+        "fvcore": {"SDPA unseen": -6 * 2 * 5 * 11 * 7},
+        "ultralytics-thop": {},
+        "deepspeed": {},
+        "torchprofile": {},
+    },
     # 2x5x11 outputs of 3x2 products; 2x5x7 of 11
     "functions": {
         "thop-2020": {
@@ -212,7 +251,13 @@ BY_HAND = {
         }
     },
     # the layers' products alone: an LSTM with 2 layers of 2 directions, a GRU, an RNN
-    "recurrent": {"fvcore": {"recurrent layers unseen": -13 * (2 * 8 * (13 + 6) + 9 * 7 + 2 * 5)}},
+    "recurrent": {
+        "fvcore": {
+            "LSTM unseen": -13 * 2 * 8 * (13 + 6),
+            "GRU unseen": -13 * 9 * 7,
+            "RNN unseen": -13 * 2 * 5,
+        }
+    },
     "RMSNorm": {"fvcore": {}, "ultralytics-thop": {"RMSNorm, 4 per element": 84}},
     # 6 x 7 outputs of the layer with a bias
     "linear layers": {
@@ -220,12 +265,50 @@ BY_HAND = {
         # batches of 2 instead of 2 x 3 rows: 2 x (35 + 7) and 2 x 14 for 6 x 35 and 6 x 14
         "torchinfo": {"parameters of Linear, times the first axis": 112 - 294},
     },
-    "a lone layer": {
-        "thop": {},
-        "thop-2020": {"a layer that is the whole network unseen": -105},
-    },
+    "a lone layer": {"thop": {}, "thop-2020": {"a layer that is the whole network unseen": -105}},
     # 2 of 7x11x13 by 3 are 6,006 products, printed twice as 1.201e+04; half of that is 6,005
     "rounded einsum": {"fvcore": {"einsum, as numpy rounds it": -1}},
+    # on 2 x 5 tokens: attention with 4 maps of 5x5 of width 7, and a layer with the same and 11
+    # hidden units; then three products of 5x5 with 5x14
+    "transformer": {
+        "fvcore": {"SDPA unseen": -1400, "LayerNorm, 5 per element": 5 * 280},
+        "calflops": {"bmm unseen": -1400, "SDPA unseen": -1400, "@ unseen": -700},
+        "deepspeed": {},
+        "torchprofile": {
+            "norms with parameters, 1 per element": 280,
+            "means and average pooling, 1 per output element": 2 * 5 * 5,
+            "multiplications element by element, 1 each": 3 * 140,
+        },
+        "ptflops": {
+            "bias of linear layers, 1 per output element": 20 * (42 + 14) + 10 * (11 + 14),
+            "softmax in attention layers, 1 per element": 2 * 4 * 25,
+            "attention layers, scaling 1 per element": 2 * 140,
+            "LayerNorm, 1 per element": 280,
+            "attention products unseen": -700,
+            "bmm as a function": 1400,
+            **dict.fromkeys(("mul as a function", "gelu as a function"), 140),
+            "softmax as a function": 4 * 25,
+            "layers, the mean over the batch": -(2 * 9240 + 3080 + 1370 + 200 + 560) // 2,
+        },
+    },
+    # 2 x 5 maps of 16x16, 8x8 and 4x4
+    "activations and pools": {
+        "torchprofile": {"means and average pooling, 1 per output element": 160 + 1},
+        "ptflops": {
+            "bias of convolutions, 1 per output element": 2560,
+            "activation layers, 1 per element": 2560 + 640,
+            "pooling layers, 1 per element that goes in": 2560,
+            "relu as a function": 2560 + 640,
+            "gelu as a function": 640,
+            "max_pool2d as a function": 2560,
+            "avg_pool2d as a function": 640,
+            "softmax as a function": 160,
+            "addmm as a function": 16,
+            # 2x5x4x4 and 5x4x4, as if their first axes were the same
+            "add as a function": 5 * 5 * 4 * 4,
+            "layers, the mean over the batch": -(2560 * (27 + 1) + 3200 + 2560) // 2,
+        },
+    },
     "unused": {
         "fvcore": {"what no output needs unseen": -2 * 3 * 7 * 5},
         "thop": {"LayerNorm, 4 per element": 4 * 42},
@@ -243,7 +326,7 @@ BY_HAND = {
     },
     # 2 x 7 steps of 4 x 3 gates, from 5 and 3; biases and 4 operations per element of the state
     "a lone LSTM": {
-        "fvcore": {"recurrent layers unseen": -14 * 12 * 8},
+        "fvcore": {"LSTM unseen": -14 * 12 * 8},
         "thop": {
             "recurrent layers, their products alone": -14 * 12 * 8,
             "recurrent layers, gates and states too": 14 * (12 * (8 + 3) + 4 * 3),
@@ -406,3 +489,19 @@ def test_a_counter_that_is_not_installed_leaves_the_others(monkeypatch):
     entries = reconcile_network("mine", *small())
     assert [None, None] == [e.printed for e in entries if e.counter == "fvcore"]
     assert {"answered"} == {e.status for e in entries if e.counter != "fvcore"}
+
+
+@pytest.mark.slow
+def test_the_committed_conformance_is_what_the_counters_say_now(optional_counters, tmp_path):
+    pins = (CHECKOUT / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in pins if "==" in line)
+    for name in ("torch", "fvcore", "thop"):
+        # a version may write .post1 or -1
+        if Version(version(name)).public != Version(pinned[name]).public:
+            pytest.skip(f"{name} is not the version of constraints.txt, other figures are right")
+    command = [sys.executable, CHECKOUT / "tools/conformance", "--results", tmp_path]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    name = "conformance.md"
+    assert (tmp_path / name).read_text() == (CHECKOUT / "results" / name).read_text(), (
+        "stale: `python tools/conformance` writes results/conformance.md anew"
+    )

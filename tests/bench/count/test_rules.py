@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from conformance.operators import Calls
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import pack_padded_sequence
@@ -18,7 +19,6 @@ from torch.utils.flop_counter import flop_registry, register_flop_formula
 import vidcost
 from vidcost.bench.count import rules
 from vidcost.bench.count.counter import UncountedOperator, count
-from vidcost.bench.count.operators import Calls
 from vidcost.models.cost import Cost
 
 
@@ -57,11 +57,7 @@ PRODUCTS = [
     # a clip without a batch: (5, 9, 11) out, 3 x 9 entries
     (nn.Conv2d(3, 5, 3), [(3, 11, 13)], Cost(conv=13_365)),
     # (1, 6, 11, 13) inputs in 3 groups, each gives 5 x 6
-    (
-        nn.ConvTranspose2d(6, 15, (3, 2), stride=2, groups=3),
-        [(1, 6, 11, 13)],
-        Cost(conv=25_740),
-    ),
+    (nn.ConvTranspose2d(6, 15, (3, 2), stride=2, groups=3), [(1, 6, 11, 13)], Cost(conv=25_740)),
     (nn.Linear(5, 7), [(5,)], Cost(linear=35)),
     # 13 steps of 2 clips: four gates from 5 inputs and 7 of the state, five nonlinearities
     (nn.LSTM(5, 7), [(13, 2, 5)], Cost(linear=26 * 28 * 12, activation=26 * 5 * 7)),

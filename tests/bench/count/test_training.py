@@ -6,11 +6,11 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from conformance.operators import Calls
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from vidcost.bench.count.counter import Call, count
-from vidcost.bench.count.operators import Calls
 from vidcost.bench.count.training import count_training
 from vidcost.models.cost import Cost
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from vidcost import models, papers
 from vidcost.bench.gate import interleave, versions
 from vidcost.papers.pnl2020.rows import ROWS
 
+from ...repository import Repository
 from .planted import FAKE, variables
 
 PYPROJECT = """\
@@ -19,36 +19,6 @@ name = "vidcost"
 version = "0.1.0"
 dependencies = ["torch"]
 """
-IDENTITY = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
-
-
-class Repository:
-    """A git repository with one version on main."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        for package in (models, papers):
-            source = Path(next(iter(package.__path__)))
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, folder / source.name, ignore=ignored)
-        (folder / "pyproject.toml").write_text(PYPROJECT)
-        self.git("init", "--quiet", "--initial-branch", "main")
-        self.commit()
-
-    def git(self, *arguments):
-        command = ["git", *IDENTITY, "-C", str(self.folder), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    def commit(self):
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", "a version")
-
-    def edit(self, name, old, new):
-        path = self.folder / name
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
 
 
 @pytest.fixture
@@ -58,6 +28,12 @@ def git(vidcost, monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     repository = Repository(tmp_path / "repository")
+    for package in (models, papers):
+        source = Path(next(iter(package.__path__)))
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, repository.folder / source.name, ignore=ignored)
+    repository.write("pyproject.toml", PYPROJECT)
+    repository.begin()
     # after ``vidcost``, which changes the folder too
     monkeypatch.chdir(repository.folder)
     return repository
@@ -71,7 +47,7 @@ def sides(monkeypatch, tmp_path):
     monkeypatch.setattr(versions.Prepared, "rows", lambda _: names)
     new_run, brief = interleave.new_run, {"visit_s": 0.001, "visit_turns": 3}
     monkeypatch.setattr(interleave, "new_run", lambda *a, **known: new_run(*a, **known | brief))
-    monkeypatch.setattr(interleave, "COMMAND", FAKE)
+    monkeypatch.setattr(versions, "COMMAND", FAKE)
 
     def plant(base, head):
         plans = variables(base, head, tmp_path / "log")

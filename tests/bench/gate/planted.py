@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vidcost.bench.gate.judge import Plan, is_settled, pairs_of, planned
+from vidcost.bench.gate.judge import Plan, is_settled, logs_of, pairs_of, planned
 from vidcost.bench.gate.record import SIDES, Rule, Run, Side, Stage, Version, Visit
 from vidcost.bench.timing.cell import Cell
 from vidcost.bench.timing.record import Machine
@@ -92,7 +92,7 @@ def plans_of(run: Run) -> dict[int, Plan]:
 def is_confirmed(run: Run) -> bool:
     """Whether the only cell needs no further pair."""
     (plan,) = plans_of(run).values()
-    return is_settled(pairs_of(run, "confirm")[0].log_ratios, plan, run.rule)
+    return is_settled(logs_of(pairs_of(run, "confirm")[0]), plan, run.rule)
 
 
 def without(run: Run, where: Callable[[Visit], bool]) -> Run:

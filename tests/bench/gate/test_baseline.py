@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vidcost.bench.gate import baseline
-from vidcost.bench.gate.baseline import Entry
+from vidcost.bench.gate.baseline import Change, Entry, differences
 
 NET = """
 from torch import nn
@@ -14,6 +14,29 @@ def make(width=7):
     return nn.Sequential(nn.Linear(5, width), nn.Linear(width, 2))
 """
 GATE = ["gate", "counts", "net.py:make", "--input", "3x5", "--baseline", "costs.toml"]
+
+
+def test_networks_on_one_side_and_one_that_cannot_be_counted() -> None:
+    a, b, c = (Entry({"macs": number, "params": 2}) for number in (3, 5, 7))
+    found = differences({"a": a, "c": c, "gone": b}, {"new": b, "c": "not counted", "a": a})
+    assert (
+        Change("new", "row", None, "present"),
+        Change("c", "row", "present", "not counted"),
+        Change("gone", "row", "present", None),
+    ) == found.changes
+    assert [False, True, False] == [change.is_broken for change in found.changes]
+    assert (1, 2, ("new", "c", "gone")) == (found.networks, found.figures, found.changed)
+
+
+def test_categories_are_named_if_they_cancel_out_in_the_total() -> None:
+    def changes(before: dict[str, int], after: dict[str, int]) -> list[tuple[object, ...]]:
+        found = differences({"a": Entry(before)}, {"a": Entry(after)}).changes
+        return [(change.field, change.before, change.after) for change in found]
+
+    before = {"flops": 18, "flops.norm": 7, "flops.pool": 11}
+    moved = [("flops.norm", 7, 5), ("flops.softmax", None, 13), ("flops.pool", 11, None)]
+    assert moved == changes(before, {"flops": 18, "flops.norm": 5, "flops.softmax": 13})
+    assert [("flops", 18, 20)] == changes(before, before | {"flops": 20, "flops.pool": 13})
 
 
 @pytest.fixture
@@ -34,7 +57,7 @@ def test_a_network_is_added_compared_and_accepted(own) -> None:
         {"0": {"params": 42, "macs": 105}, "1": {"params": 16, "macs": 42}},
     )
     assert {"net.py:make 3x5": entry} == baseline.read(Path("costs.toml")).entries
-    assert (0, "networks compared: 1; differences from costs.toml: 0\n", "") == own()
+    assert (0, "1 networks, 9 figures compared: all as in costs.toml\n", "") == own()
     Path("net.py").write_text(NET.replace("width=7", "width=6"))
     status, out, err = own()
     assert 1 == status

@@ -14,9 +14,9 @@ from vidcost.bench.count import record
 from vidcost.bench.count.reconcile import examine
 from vidcost.bench.count.record import Record
 from vidcost.bench.count.references.reference import Answer
-from vidcost.bench.gate.baseline import Change
-from vidcost.bench.gate.counts import accept, compare, differences
-from vidcost.bench.report.gate import row_change_table
+from vidcost.bench.gate.baseline import Change, differences
+from vidcost.bench.gate.counts import accept, compare, entry
+from vidcost.bench.report.gate import row_legend
 from vidcost.models.blocks.cgnl import CGNL
 from vidcost.papers.catalog import select
 
@@ -47,7 +47,8 @@ def test_one_more_in_any_integer_is_found_and_named(committed):
     text, fields = now.model_dump_json(), []
     for found in re.finditer(r"(?<=[:\[,])\d+(?=[,\]}])", text):
         more = f"{text[: found.start()]}{int(found[0]) + 1}{text[found.end() :]}"
-        (change,) = differences({row: Record.model_validate_json(more)}, {row: now}).changes
+        before = entry(Record.model_validate_json(more))
+        (change,) = differences({row: before}, {row: entry(now)}).changes
         fields.append(change.field)
         if change.field != "inputs":
             assert (row, int(found[0]) + 1, int(found[0])) == (
@@ -60,47 +61,19 @@ def test_one_more_in_any_integer_is_found_and_named(committed):
     assert {"params", "matmul", "fvcore.params", "thop.flops"} <= set(named)
 
 
-def test_rows_on_one_side_and_rows_that_cannot_be_counted(made_up):
-    a, b, c = made_up("a"), made_up("b"), made_up("c")
-    found = differences({"a": a, "c": c, "gone": b}, {"new": b, "c": "not counted", "a": a})
-    assert (
-        Change("new", "row", None, "present"),
-        Change("c", "row", "present", "not counted"),
-        Change("gone", "row", "present", None),
-    ) == found.changes
-    assert [False, True, False] == [change.is_broken for change in found.changes]
-    assert (1, ("new", "c", "gone")) == (found.rows, found.changed_rows)
-
-
-def test_a_counter_on_one_side_only(made_up):
-    both, none = made_up("a", fvcore=11), made_up("a")
-    added = (Change("a", "fvcore.flops", None, 11), Change("a", "fvcore.params", None, 7))
-    assert added == differences({"a": none}, {"a": both}).changes
-    # a stored failure has no figure, and a version is none
-    failed, newer = made_up("a", fvcore="exit status -9"), made_up("a", fvcore=11)
-    newer.reference_counters["fvcore"] = Answer(version="9", flops=11, params=7)
-    assert added == differences({"a": failed}, {"a": both}).changes
-    assert () == differences({"a": both}, {"a": newer}).changes
-
-
-def test_categories_are_named_if_they_cancel_out_in_the_total(made_up):
-    def answered(total, **parts):
-        answer = Answer(version="1", flops=total, params=2, parts=parts)
-        return {"a": made_up("a").model_copy(update={"reference_counters": {"thop": answer}})}
-
-    moved = differences(answered(18, norm=7, pool=11), answered(18, norm=5, softmax=13))
-    assert (
-        Change("a", "thop.flops.norm", 7, 5),
-        Change("a", "thop.flops.softmax", None, 13),
-        Change("a", "thop.flops.pool", 11, None),
-    ) == moved.changes
-    more = differences(answered(18, norm=7, pool=11), answered(20, norm=7, pool=13))
-    assert (Change("a", "thop.flops", 18, 20),) == more.changes
+def test_a_counter_that_failed_has_no_figure_and_a_version_is_none(made_up):
+    answered, none = made_up("a", fvcore=11), entry(made_up("a"))
+    added = {"fvcore.flops": 11, "fvcore.params": 7}
+    assert {**none.figures, **added} == entry(answered).figures
+    assert none == entry(made_up("a", fvcore="exit status -9"))
+    before = entry(answered)
+    answered.reference_counters["fvcore"] = Answer(version="9", flops=11, params=7)
+    assert before == entry(answered)
 
 
 def test_the_committed_counts_are_those_of_now_but_for_rows_that_are_gone(store):
     comparison = compare(ROWS, store())
-    assert ((), 3) == (comparison.changes, comparison.rows)
+    assert ((), 3) == (comparison.changes, comparison.networks)
     assert 3 * 20 < comparison.figures
     for rows in (ROWS[:3], [*ROWS[:3], dataclasses.replace(ROWS[3], build=None)]):
         assert (Change("c3d", "row", "present", None),) == compare(rows, store()).changes
@@ -119,9 +92,9 @@ def test_a_row_that_cannot_be_counted_hides_no_other_and_is_not_accepted(store, 
         "its closed form says 7"
     )
     assert (Change("r50-cgnl", "row", "present", said), LESS) == comparison.changes
-    table = row_change_table(comparison).markdown()
-    assert "Mend first: r50-cgnl." in table
-    assert "gate accept" not in table
+    advice = row_legend(comparison)[-1]
+    assert advice.startswith("Mend first: r50-cgnl.")
+    assert "gate accept" not in advice
     with pytest.raises(ValueError, match=f"^cannot accept r50-cgnl: {said}$"):
         accept(ROWS, folder, "why")
     examine.cache_clear()

@@ -111,8 +111,8 @@ def test_a_record_with_a_sample_that_is_no_time_or_another_rule_is_rejected(samp
     sane = json.loads(text)["visits"][-1]["samples_ns"][0]
     with pytest.raises(ValidationError, match="samples_ns"):
         Run.model_validate_json(text.replace(str(sane), sample))
-    with pytest.raises(ValidationError, match=r"find 0.05 must exceed the margin 0.08"):
-        Rule(margin=0.08)
+    with pytest.raises(ValueError, match=r"^row-0: find 0.05 must lie between margin 0.08 and 1"):
+        judge(planted().model_copy(update={"rule": Rule(margin=0.08)}))
 
 
 def test_the_file_alone_gives_the_same_verdicts():

@@ -1,7 +1,6 @@
 """Tests of a repository's own, timed at two of its versions by pytest in each."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,11 @@ import pytest
 from vidcost.bench.gate import interleave, side
 from vidcost.bench.timing.cell import Cell
 
+from ...repository import Repository
+
 pytestmark = pytest.mark.slow
 
+MODEL_FILE = "src/lab/model.py"
 MODEL = "from torch import nn\n\ndef make():\n    return nn.Linear(7, {})\n"
 TESTS = """
 import torch
@@ -34,33 +36,25 @@ def test_other():
 """
 
 
-def git(*words: str) -> None:
-    subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e", *words], check=True)
-
-
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository whose head has a wider model and the tests."""
-    top, package = tmp_path / "repository", "src/lab"
-    (top / package).mkdir(parents=True)
-    monkeypatch.chdir(top)
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """The repository in the current folder, whose head has a wider model and the tests."""
+    lab = Repository(tmp_path / "repository")
+    lab.write(MODEL_FILE, MODEL.format(2))
+    lab.write(".gitignore", "*.log\n__pycache__\n")
+    lab.begin()
+    lab.write(MODEL_FILE, MODEL.format(5))
+    lab.write("tests/perf/test_speed.py", TESTS)
+    lab.write("pyproject.toml", "[tool.pytest.ini_options]\naddopts = '-ra'\n")
+    lab.write("x.log", "")
+    monkeypatch.chdir(lab.folder)
     # pytest-benchmark times nothing in xdist's workers
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    git("init", "-q", "-b", "main")
-    Path(package, "model.py").write_text(MODEL.format(2))
-    Path(".gitignore").write_text("*.log\n__pycache__\n")
-    git("add", "-A")
-    git("commit", "-q", "-m", "one")
-    Path(package, "model.py").write_text(MODEL.format(5))
-    Path("tests/perf").mkdir(parents=True)
-    Path("tests/perf/test_speed.py").write_text(TESTS)
-    Path("pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = '-ra'\n")
-    Path("x.log").touch()
-    return top
+    return lab
 
 
 @pytest.fixture
-def trees(lab: Path, tmp_path: Path) -> tuple[side.Tree, side.Tree]:
+def trees(lab: Repository, tmp_path: Path) -> tuple[side.Tree, side.Tree]:
     return side.prepare("main", ["tests/perf"], tmp_path / "trees")
 
 
@@ -79,8 +73,8 @@ def timed(trees: tuple[side.Tree, side.Tree], *tests: str) -> dict[tuple[str, st
 
 def test_trees_have_their_code_and_heads_tests(trees: tuple[side.Tree, side.Tree]) -> None:
     base, head = trees
-    assert MODEL.format(2) == (base.path / "src/lab/model.py").read_text()
-    assert MODEL.format(5) == (head.path / "src/lab/model.py").read_text()
+    assert MODEL.format(2) == (base.path / MODEL_FILE).read_text()
+    assert MODEL.format(5) == (head.path / MODEL_FILE).read_text()
     for tree in trees:
         assert TESTS == (tree.path / "tests/perf/test_speed.py").read_text()
         assert (tree.path / "pyproject.toml").is_file()
@@ -91,7 +85,7 @@ def test_trees_have_their_code_and_heads_tests(trees: tuple[side.Tree, side.Tree
 
 def test_tests_that_time_are_listed(trees: tuple[side.Tree, side.Tree]) -> None:
     base, head = trees
-    (base.path / "src/lab/model.py").unlink()
+    (base.path / MODEL_FILE).unlink()
     names = ["test_speed", "test_step", "test_broken", "test_nothing"]
     listed = {f"tests/perf/test_speed.py::{name}": {} for name in names}
     assert (listed, []) == head.tests(["tests/perf"])
@@ -117,9 +111,8 @@ def test_both_sides_time_one_test_after_the_other(trees: tuple[side.Tree, side.T
     } == errors
 
 
-def test_what_cannot_be_compared(vidcost, complaint, lab: Path) -> None:
-    git("add", "-A")
-    git("commit", "-q", "-m", "two")
+def test_what_cannot_be_compared(vidcost, complaint, lab: Repository) -> None:
+    lab.commit()
     status, out, _ = vidcost("gate", "time", "tests/perf")
     assert (0, True) == (status, out.startswith("SAME CODE: all files of both versions are equal"))
     for more in (["mfnet"], ["--batch", "2"], ["--shape", "8x2x4x4"], ["--head", "main"]):
@@ -129,30 +122,30 @@ def test_what_cannot_be_compared(vidcost, complaint, lab: Path) -> None:
     )
     assert "has no ../x.py: name files" in complaint("gate", "time", "../x.py")
     assert "no ref 'lost'" in complaint("gate", "time", "tests/perf", "--base", "lost")
-    Path("tests/perf/test_speed.py").write_text("def test_other(): pass\n")
-    Path("src/lab/model.py").write_text(MODEL.format(3))
+    lab.write("tests/perf/test_speed.py", "def test_other(): pass\n")
+    lab.write(MODEL_FILE, MODEL.format(3))
     status, _, err = vidcost("gate", "time", "tests/perf")
     assert (3, True) == (status, "no test in tests/perf uses time_gate" in err)
     for words in (["time", "tests"], ["pytest", "tests"], ["samples", "a.json", "b.json"]):
-        Path("pyproject.toml").write_text("[tool.vidcost.time]\nmargin = 0.3\nfind = 0.2\n")
-        assert "--find 0.2 must lie between the margin 0.3" in complaint("gate", *words)
-    Path("pyproject.toml").write_text("[tool.vidcost.time]\nmargin = '8'\n")
+        lab.write("pyproject.toml", "[tool.vidcost.time]\nmargin = 0.3\nfind = 0.2\n")
+        assert "find 0.2 must lie between margin 0.3" in complaint("gate", *words)
+    lab.write("pyproject.toml", "[tool.vidcost.time]\nmargin = '8'\n")
     assert "[tool.vidcost] time.margin: Input should be less" in complaint("gate", "time", "tests")
 
 
-def test_a_suite_is_run_at_both_versions(vidcost, complaint, lab: Path) -> None:
-    Path("src/lab/model.py").write_text("N = 200_000\n")
-    Path("tests/perf/test_speed.py").write_text(
+def test_a_suite_is_run_at_both_versions(vidcost, complaint, lab: Repository) -> None:
+    lab.write(MODEL_FILE, "N = 200_000\n")
+    lab.write(
+        "tests/perf/test_speed.py",
         "from lab.model import N\n\n"
-        "def test_sum(benchmark):\n    benchmark(lambda: sum(range(N)))\n"
+        "def test_sum(benchmark):\n    benchmark(lambda: sum(range(N)))\n",
     )
-    git("add", "-A")
-    git("commit", "-q", "-m", "two")
-    Path("src/lab/model.py").write_text("N = 600_000\n")
+    lab.commit()
+    lab.write(MODEL_FILE, "N = 600_000\n")
     words = ("gate", "pytest", "--base", "main", "--", "tests/perf", "--benchmark-max-time=0.05")
     status, out, _ = vidcost(*words)
-    assert (1, True) == (status, "**Gate: 1 REGRESSED**" in out)
+    assert (1, True) == (status, "**Gate: 1 REGRESSED**" in out), out
     assert re.search(r"test_sum +\| latency +\| REGRESSED", out)
     assert "name files or folders of benchmarks" in complaint("gate", "pytest", "--", "-q")
-    Path("src/lab/model.py").write_text("")
+    lab.write(MODEL_FILE, "")
     assert "working tree: pytest failed: " in complaint(*words)

@@ -21,11 +21,7 @@ def network(name: str) -> Cell:
 
 def in_a_row(block: str, row: str = "mfnet") -> Cell:
     return Cell(
-        row=row,
-        frames=4,
-        size=64,
-        blocks=(("conv4:before-last", block),),
-        code=code_of([block]),
+        row=row, frames=4, size=64, blocks=(("conv4:before-last", block),), code=code_of([block])
     )
 
 

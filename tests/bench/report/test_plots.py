@@ -5,12 +5,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from vidcost.bench.report.page import gather, sections
-from vidcost.bench.report.plots import (
-    Plot,
-    accuracy_lines,
-    accuracy_plot,
-    write_figures,
-)
+from vidcost.bench.report.plots import Plot, accuracy_lines, accuracy_plot, write_figures
 from vidcost.bench.timing.store import stored_by_device
 from vidcost.papers import catalog
 

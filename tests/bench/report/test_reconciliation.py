@@ -2,11 +2,7 @@ import pytest
 
 from vidcost.bench.count.reconcile import Entry
 from vidcost.bench.count.references.reference import Term
-from vidcost.bench.report.reconciliation import (
-    reconciliation_table,
-    statement_table,
-    tidy_table,
-)
+from vidcost.bench.report.reconciliation import reconciliation_table, statement_table, tidy_table
 
 NORM = Term("BatchNorm, 2 per element", "BatchNorm", 140)
 UNSEEN = Term("attention products unseen", "products", -10)

@@ -1,9 +1,10 @@
 import pytest
 
+from vidcost.bench.cli.options import seconds
 from vidcost.bench.count.counter import count
 from vidcost.bench.count.meta import on_meta
 from vidcost.bench.timing.cell import Cell, checked_cell
-from vidcost.bench.timing.plan import SHAPES, blocks_alone, cells_for, seconds, shape_of
+from vidcost.bench.timing.plan import SHAPES, blocks_alone, cells_for, shape_of
 from vidcost.models.blocks.non_local import NonLocal
 from vidcost.papers.catalog import select
 
@@ -19,14 +20,7 @@ def test_every_combination_of_the_conditions_is_a_cell():
         "cudnn_benchmark": (True,),
     }
     expected = [
-        Cell(
-            row=row,
-            device="cuda:1",
-            threads=3,
-            batch=batch,
-            dtype=dtype,
-            cudnn_benchmark=True,
-        )
+        Cell(row=row, device="cuda:1", threads=3, batch=batch, dtype=dtype, cudnn_benchmark=True)
         for batch, dtype in [(1, "tf32"), (1, "bf16"), (8, "tf32"), (8, "bf16")]
         for row in ("mfnet", "mfnet-nl")
     ]

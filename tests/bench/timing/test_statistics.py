@@ -10,13 +10,7 @@ from scipy import signal, stats
 
 from vidcost.bench.timing.messages import Limits
 from vidcost.bench.timing.sampling import sample
-from vidcost.bench.timing.statistics import (
-    _student,
-    differences,
-    median_interval,
-    ratios,
-    summary,
-)
+from vidcost.bench.timing.statistics import _student, differences, median_interval, ratios, summary
 
 
 def test_a_summary_by_hand():

@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +24,6 @@ from vidcost.bench.timing.plan import code_of, network_fields
 from vidcost.bench.timing.record import Timing
 from vidcost.bench.timing.runner import Unsupported, memory_of, rss_peak_bytes
 from vidcost.bench.timing.worker import measure
-from vidcost.models.blocks.attention import FALLBACKS
 
 CLIP = ["2x3x4x5x6"]
 MACS = (15 + 35) * 240 + 14 * 2
@@ -156,22 +154,6 @@ def test_the_cuda_peak_is_above_a_baseline(monkeypatch):
     runner = SimpleNamespace(step=lambda: None, weights_bytes=100, held_bytes=30)
     memory = memory_of("cuda", runner)
     assert (430, 1000, 5000) == (memory.peak, memory.reserved, memory.device_used)
-
-
-def test_a_fallback_from_triton_is_a_status(monkeypatch):
-    class Falls(nn.Module):
-        def forward(self, x):
-            FALLBACKS.add("Triton compiles no kernel")
-            return x
-
-    def built(cell, *, seed):
-        return replace(build(cell, seed=seed), model=Falls())
-
-    monkeypatch.setattr(worker, "build", built)
-    timing, _ = run(**BLOCK)
-    assert ("fallback", "Triton compiles no kernel") == (timing.status, timing.error)
-    monkeypatch.setattr(worker, "build", build)
-    assert "ok" == run(**BLOCK)[0].status
 
 
 def script(code):

@@ -35,17 +35,7 @@ def scales(network):
     return sum(isinstance(module, Scale) for module in network.modules())
 
 
-NETWORKS = (
-    MFNet,
-    C2DResNet50,
-    I3D,
-    S3D,
-    C3D,
-    R3D18,
-    ResNeXt101,
-    UnpaddedC2D,
-    TorchvisionR3D18,
-)
+NETWORKS = (MFNet, C2DResNet50, I3D, S3D, C3D, R3D18, ResNeXt101, UnpaddedC2D, TorchvisionR3D18)
 networks = pytest.mark.parametrize("build", NETWORKS)
 
 

@@ -1,1 +1,0 @@
-"""Published tables of video networks audited, and all their networks in one table."""

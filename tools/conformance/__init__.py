@@ -1,0 +1,1 @@
+"""Which counter is right on which operator."""
