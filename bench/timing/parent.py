@@ -81,12 +81,7 @@ class Exchange:
     :data:`ENERGY_WINDOW_S`, or if the device was throttled in it.
     """
 
-    def __init__(
-        self,
-        readings: Watch,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, readings: Watch, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.telemetry: list[Telemetry] = []
         self.energy_j: float | None = None
         self._readings = readings
